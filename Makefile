@@ -1,0 +1,61 @@
+# Every target sets up what it needs in .venv, and reuses it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test check format bench docs dist clean
+help:            ## what there is to make
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	$(PIP) --group lint
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.test
+	$(PIP) --group docs
+	@touch $@
+
+demo: $(VENV)/.demo   ## audit the example host application before and after, print the table
+	@$(BIN)/python docs/examples/mediahost/demo.py
+
+test: $(VENV)/.test   ## every test that this machine can run
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.lint  ## what CI runs: format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.lint ## put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.test  ## measure, peers beside us
+	$(PIP) --group bench
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(VENV)/.docs   ## the documentation, without a warning
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
+dist: $(VENV)/.test   ## wheel and sdist
+	$(PIP) build
+	$(BIN)/python -m build
+
+clean:           ## all that the targets above made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,3 @@
+"""lazyguard."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,65 @@
+"""The family of errors: each message says what failed, where it was declared and how to mend it.
+
+Invariants: every error that lazyguard raises of its own is a `LazyguardError`; the cause is chained and left as it
+was; where Python has a type for the trouble (ImportError, TimeoutError, ValueError, TypeError) ours is one of it too.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CircularResolutionError",
+    "ConfigurationError",
+    "DuplicateImportError",
+    "DuplicateImportWarning",
+    "LazyguardError",
+    "MissingModuleError",
+    "ResolutionError",
+    "ResolutionImportError",
+    "ResolutionTimeout",
+    "ServiceUnavailable",
+    "UsageError",
+]
+
+
+class LazyguardError(Exception):
+    """Anything that lazyguard raises of its own."""
+
+
+class ConfigurationError(LazyguardError, ValueError):
+    """An option or a declaration that cannot be right; raised where it is written."""
+
+
+class UsageError(LazyguardError, TypeError):
+    """A call with something that it cannot work on; says what it takes instead."""
+
+
+class ResolutionError(LazyguardError, RuntimeError):
+    """A factory failed; what it raised is the `__cause__`."""
+
+
+class ResolutionImportError(ResolutionError, ImportError):
+    """A factory failed because a module is missing or broken; stays an ImportError."""
+
+
+class ResolutionTimeout(ResolutionError, TimeoutError):
+    """The caller's wait ended before the factory did; the attempt goes on and is adopted if it ends well."""
+
+
+class CircularResolutionError(ResolutionError):
+    """A ring of cells, each waiting for the next; the message shows the whole ring with its places."""
+
+
+class ServiceUnavailable(ResolutionError):
+    """A service has neither its real object nor a fallback that may be served here."""
+
+
+class MissingModuleError(LazyguardError, ModuleNotFoundError):
+    """A module that is not installed; the message has the command that installs it."""
+
+
+class DuplicateImportError(LazyguardError, ImportError):
+    """A file that already runs under another name was about to be executed a second time."""
+
+
+class DuplicateImportWarning(ImportWarning):
+    """A file that already runs under another name is executed a second time."""
