@@ -1,0 +1,33 @@
+"""Places of declaration: `file:line` of a frame or of a function, for errors, reprs and health."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def caller(depth: int = 1) -> FrameType:
+    """Return the frame `depth` levels above the function that asks (1: whoever called it)."""
+    return sys._getframe(depth + 1)
+
+
+def of_frame(frame: FrameType) -> str:
+    """Return `file:line` of what the frame is executing."""
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def of_callable(function: object, otherwise: str) -> str:
+    """Return `file:line` of a Python function's first line; `otherwise` for what has no code."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return otherwise
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def name_of(function: object) -> str:
+    """Return `module:qualname` of a callable, or its type's where it has none."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}"
