@@ -1,0 +1,154 @@
+"""The driver for tasks: performs the same effects without blocking the event loop; the only importer of asyncio.
+
+Invariants: an async factory runs as a task of its own, so that a cancelled caller cancels nobody else's build; a sync
+factory runs beside the loop, on a daemon thread; what an async factory made belongs to the loop that ran it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+from contextvars import copy_context
+
+from lazyguard._core import clock, drive, resolve, ring
+from lazyguard._core.effect import Call, Join, Launch
+from lazyguard._core.state import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.effect import Effect, R, Steps
+    from lazyguard._core.flight import Flight
+
+_FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
+# A loop keeps only weak references to its tasks.
+_flying: set[asyncio.Task[None]] = set()
+
+
+async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
+    """Return the target of a cell, awaiting it if need be; see `resolve.resolving`."""
+    return await adrive(resolve.resolving(cell, wait=wait, real=real))
+
+
+async def adrive(steps: Steps[R]) -> R:
+    """Run a generator of effects to its end in this task; return what it returns."""
+    advance: Callable[[Any], Effect] = steps.send
+    answer: Any = None
+    while True:
+        try:
+            effect = advance(answer)
+        except StopIteration as stop:
+            result: R = stop.value
+            return result
+        try:
+            advance, answer = steps.send, await _perform(effect)
+        except BaseException as error:
+            advance, answer = steps.throw, error
+
+
+async def _perform(effect: Effect) -> Any:
+    if isinstance(effect, Join):
+        return await _join(effect.flight, effect.until)
+    if isinstance(effect, Launch):
+        return _launch(effect.flight)
+    if isinstance(effect, Call):
+        return await _call(effect)
+    return await _sleep(effect.seconds)
+
+
+async def _call(effect: Call) -> Outcome:
+    if not effect.awaited:
+        return drive.call(effect)
+    try:
+        value = effect.function(*effect.arguments)
+        if hasattr(value, "__await__"):
+            value = await value
+        return Outcome(value)
+    except (Exception, SystemExit) as error:
+        return Outcome(error=error)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and getattr(task, "cancelling", lambda: 1)():
+            raise
+        return Outcome(error=error)  # nobody cancelled this task: the factory raised it of its own
+
+
+async def _sleep(seconds: float) -> None:
+    until = clock.now() + seconds
+    while (left := until - clock.now()) > 0:
+        await asyncio.sleep(clock.current.real(left))
+
+
+def _launch(flight: Flight) -> None:
+    steps = resolve.flying(flight.cell, flight)
+    if flight.cell.plan.awaited:
+        launch_task(flight, steps)
+    else:
+        drive.launch_beside(flight, steps, copy_context().run)
+
+
+def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
+    """Let a task of its own, on the running loop, run a flight."""
+    flight.thread = _thread.get_ident()
+    flight.home = asyncio.get_running_loop()
+    task = flight.home.create_task(_fly(flight, steps), name=f"lazyguard {flight.cell.name}")
+    flight.task = task
+    _flying.add(task)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        _flying.discard(task)
+        if flight.outcome is None:  # cancelled before its first step
+            flight.cell.settle(flight, Outcome(interrupted=True))
+        if not task.cancelled():
+            task.exception()  # told as the flight's outcome
+
+    task.add_done_callback(ended)
+
+
+async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
+    outcome = Outcome(interrupted=True)
+    try:
+        outcome = await adrive(steps)
+    except BaseException as interrupt:
+        outcome = Outcome(error=interrupt, interrupted=True)
+        raise
+    finally:
+        flight.cell.settle(flight, outcome)
+
+
+async def _join(flight: Flight, until: float | None) -> bool:
+    if flight.outcome is not None:
+        return True
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    landed: asyncio.Future[None] = loop.create_future()
+
+    def land() -> None:
+        if not landed.done():
+            landed.set_result(None)
+
+    def told() -> None:
+        try:
+            loop.call_soon_threadsafe(land)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits there any more
+
+    ring.waiting[task] = flight
+    flight.on_done(told)
+    look = _FIRST_LOOK
+    try:
+        while True:
+            ring.check(flight, blocks_thread=False)
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return flight.outcome is not None
+            pause = look if left is None else min(look, clock.current.real(left))
+            if (await asyncio.wait({landed}, timeout=pause))[0]:
+                return True
+            look = min(look * 2, _LAST_LOOK)
+    finally:
+        flight.forget(told)
+        ring.waiting.pop(task, None)

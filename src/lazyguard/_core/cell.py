@@ -1,0 +1,252 @@
+"""The cell: one factory, its plan, and the snapshot of what it holds at present.
+
+Invariants: the snapshot changes in `swap` alone, which compares and sets under one lock that is held for three
+statements and never while user code runs; at most one flight counts, and at most two run; a result that came too late
+for its generation is closed and never served.
+"""
+
+from __future__ import annotations
+
+import _thread
+
+from lazyguard import events
+from lazyguard._core import clock
+from lazyguard._core.flight import Flight
+from lazyguard._core.plan import PLAIN
+from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Snapshot
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from lazyguard._core.plan import Plan
+    from lazyguard._core.state import Outcome
+
+    class Mirror(Protocol):
+        """What shows a cell's target to the world: its proxy."""
+
+        def prepare(self, cell: Cell, snapshot: Snapshot) -> Any:
+            """Make ready, outside the lock, what `publish` will show."""
+            ...
+
+        def publish(self, view: Any) -> object:
+            """Show it; runs under the lock, so it only assigns. Return what is to be dropped afterwards."""
+            ...
+
+
+# Reentrant, since a signal handler or a finaliser may run between two statements of its holder. The comparison in
+# `swap` then fails for the outer one, which looks again.
+lock = _thread.RLock()
+# Flights that have not ended; what a fork must forget.
+active: set[Flight] = set()
+
+
+@final
+class Cell:
+    """A factory and what has become of it.
+
+    Attributes:
+        relief: The cell of the fallback; None where there is none.
+        trouble: What the fallback is told: why the real object is not served.
+        overridden: How many overrides are in force.
+        notes: What policies keep with the cell: the breaker's count, the recovery's progress.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "factory",
+        "mirror",
+        "name",
+        "notes",
+        "now",
+        "overridden",
+        "place",
+        "plan",
+        "relief",
+        "trouble",
+    )
+
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+        self.factory = factory
+        self.name = name
+        self.place = place
+        self.plan = plan
+        self.now = Snapshot()
+        self.mirror: Mirror | None = None
+        self.relief: Cell | None = None
+        self.trouble: BaseException | None = None
+        self.overridden = 0
+        self.notes: Any = None
+
+    def swap(self, old: Snapshot, new: Snapshot) -> bool:
+        """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was."""
+        mirror = self.mirror
+        view = None if mirror is None else mirror.prepare(self, new)
+        with lock:
+            if self.now is not old:
+                return False
+            self.now = new
+            dropped = None if view is None or mirror is None else mirror.publish(view)
+        del dropped  # outside the lock: the last reference to a target may run its finaliser
+        return True
+
+    def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]:
+        """Make the transition `to` from whatever the cell shows; return both snapshots."""
+        while True:
+            now = self.now
+            new = to(now)
+            if self.swap(now, new):
+                return now, new
+
+    def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None:
+        """Emit an event about a transition that has taken place."""
+        events.emit(
+            events.Event(
+                kind,
+                name=self.name,
+                place=self.place,
+                before=before.state,
+                after=after.state,
+                generation=after.generation,
+                cause=events.describe(after.cause),
+                seconds=seconds,
+            )
+        )
+
+    def board(self, now: Snapshot, *, recovery: bool = False) -> tuple[Flight | None, bool]:
+        """Find the flight to wait for.
+
+        Returns:
+            The flight, and whether it is new and has to be launched. (None, False) when the cell has changed since
+            `now` was read. A flight older than `abandon_after` is left to itself and one replacement starts beside
+            it; with two running there is no third.
+        """
+        moment = clock.now()
+        if now.running:
+            newest = now.running[-1]
+            patience = self.plan.abandon_after
+            old = patience is not None and moment - newest.started >= patience
+            if len(now.running) > 1 or not old:
+                return newest, False
+        flight = Flight(self, now.generation, moment, recovery=recovery)
+        new = now.launched(flight, moment)
+        if not self.swap(now, new):
+            return None, False
+        active.add(flight)
+        if now.running:
+            self.tell("abandoned", now, new, moment - now.running[-1].started)
+        return flight, True
+
+    def settle(self, flight: Flight, outcome: Outcome) -> None:
+        """Take the outcome of a flight that has ended: serve it, note its failure, or close it as out of date."""
+        moment = clock.now()
+        while True:
+            now = self.now
+            counts = flight in now.running and flight.generation == now.generation and now.state != READY
+            if not counts or outcome.interrupted:
+                new = now.without(flight)
+            elif outcome.ok:
+                new = now.ready(outcome.value, flight, moment)
+            else:
+                assert outcome.error is not None
+                new = now.failed(outcome.error, flight, moment)
+            if self.swap(now, new):
+                break
+        active.discard(flight)
+        flight.end(outcome)
+        seconds = moment - flight.started
+        if outcome.ok and not counts:
+            self.tell("late", now, new, seconds)
+            self.dispose(outcome.value)
+        elif outcome.ok:
+            if self.relief is not None:
+                self.relief.reset()
+            self.tell(
+                "recovered" if now.state in (DEGRADED, FAILED) or flight.recovery else "ready",
+                now,
+                new,
+                seconds,
+            )
+        elif counts and not outcome.interrupted:
+            if new.state == FAILED:
+                self.tell("failed", now, new, seconds)
+            self.recover()
+
+    def degrade(self, stand_in: Any, cause: BaseException) -> None:
+        """Serve a fallback, unless the real object has come meanwhile."""
+        while True:
+            now = self.now
+            if now.served:
+                return
+            new = now.degraded(stand_in, cause, clock.now())
+            if self.swap(now, new):
+                break
+        self.tell("degraded", now, new)
+        self.recover()
+
+    def open(self, generation: int, cause: BaseException) -> None:
+        """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`."""
+        while True:
+            now = self.now
+            if now.state != READY or now.generation != generation:
+                return
+            new = now.opened(cause, clock.now())
+            if self.swap(now, new):
+                break
+        self.tell("failed", now, new)
+        self.release(now.target)
+        self.recover()
+
+    def recover(self) -> None:
+        """Let the plan's recovery try again in the background."""
+        if self.plan.recovery is not None:
+            self.plan.recovery.begin(self)
+
+    def reset(self) -> None:
+        """Begin anew: pending, in a new generation. What the factory had made is closed here and now."""
+        now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
+        if self.relief is not None:
+            self.relief.reset()
+        if now.state != PENDING:
+            self.tell("reset", now, new)
+        if now.state == READY and not self.overridden:
+            self.dispose(now.target)
+
+    def override(self, value: Any) -> Callable[[], None]:
+        """Serve `value` until the returned function is called, which brings back what there was."""
+        self.overridden += 1
+        before, new = self.change(lambda now: now.holding(Snapshot(READY, target=value), clock.now()))
+        self.tell("overridden", before, new)
+
+        def restore() -> None:
+            self.overridden -= 1
+            held = before if before.served else Snapshot()
+            ended, now = self.change(lambda present: present.holding(held, clock.now()))
+            self.tell("overridden", ended, now)
+            if held.state == DEGRADED:
+                self.recover()
+
+        return restore
+
+    def release(self, target: Any) -> None:
+        """Close a target that was replaced, `grace` seconds from now, on a thread of its own."""
+        if self.plan.close is None:
+            return
+        from lazyguard._core import scheduler
+
+        scheduler.at(clock.now() + self.plan.grace, lambda: scheduler.daemon(lambda: self.dispose(target), self.name))
+
+    def dispose(self, target: Any) -> None:
+        """Close a target that the factory made and nobody will be given any more; its failure is an event."""
+        if self.plan.close is None:
+            return
+        try:
+            self.plan.close(target)
+        except Exception as error:
+            now = self.now
+            self.tell("close-failed", now, now.changed(cause=error))
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

@@ -1,0 +1,41 @@
+"""Time as the core sees it: one clock for all cells, which tests replace.
+
+Invariant: whatever waits asks this clock how long, so that a test with its own clock never has to sleep.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """The machine's own time; a test's clock overrides all three methods."""
+
+    __slots__ = ()
+
+    def now(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def date(self) -> float:
+        """Return seconds since the epoch, for reports to people."""
+        return time.time()
+
+    def real(self, seconds: float) -> float:
+        """Return how many real seconds to wait before looking again, when `seconds` of this clock are left."""
+        return seconds
+
+
+current = Clock()
+
+
+def install(clock: Clock) -> Clock:
+    """Make `clock` the clock of all cells; return the one before. For tests."""
+    global current
+    before, current = current, clock
+    return before
+
+
+def now() -> float:
+    """Return the current clock's time."""
+    return current.now()

@@ -1,0 +1,153 @@
+"""The driver for threads: performs the effects of the core's generators on this thread or on a daemon thread.
+
+Invariants: without a timeout the caller's own thread builds; with one a daemon thread does, so that nothing the
+factory does can hold the caller or the process; a wait can be interrupted by a signal; no lock of ours is held.
+"""
+
+from __future__ import annotations
+
+import _thread
+
+from lazyguard import errors
+from lazyguard._core import clock, resolve, ring, scheduler
+from lazyguard._core.effect import Call, Join, Launch, Sleep
+from lazyguard._core.state import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.effect import Effect, R, Steps
+    from lazyguard._core.flight import Flight
+
+# The first look for a ring through the interpreter's import locks, and how long until the last of ever rarer ones.
+_FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
+
+
+def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
+    """Return the target of a cell, building it if need be; see `resolve.resolving`."""
+    return drive(resolve.resolving(cell, wait=wait, real=real))
+
+
+def drive(steps: Steps[R]) -> R:
+    """Run a generator of effects to its end on this thread; return what it returns."""
+    advance: Callable[[Any], Effect] = steps.send
+    answer: Any = None
+    while True:
+        try:
+            effect = advance(answer)
+        except StopIteration as stop:
+            result: R = stop.value
+            return result
+        try:
+            advance, answer = steps.send, _perform(effect)
+        except BaseException as error:
+            advance, answer = steps.throw, error
+
+
+def _perform(effect: Effect) -> Any:
+    if isinstance(effect, Join):
+        return _join(effect.flight, effect.until)
+    if isinstance(effect, Launch):
+        return _launch(effect.flight)
+    if isinstance(effect, Call):
+        return call(effect)
+    return _sleep(effect)
+
+
+def call(effect: Call) -> Outcome:
+    """Run user code. A SystemExit is a failure like another; Ctrl-C and its like pass through."""
+    try:
+        return Outcome(effect.function(*effect.arguments))
+    except (Exception, SystemExit) as error:
+        return Outcome(error=error)
+
+
+def _sleep(effect: Sleep) -> None:
+    import time
+
+    until = clock.now() + effect.seconds
+    while (left := until - clock.now()) > 0:
+        time.sleep(clock.current.real(left))
+
+
+def _launch(flight: Flight) -> None:
+    plan = flight.cell.plan
+    if plan.awaited:
+        flight.cell.settle(flight, Outcome(interrupted=True))
+        raise errors.UsageError(
+            f"{flight.cell.name}, declared at {flight.cell.place}, has an async factory and is not ready: use `await` "
+            "(aget, aresolve) in a task of its event loop first."
+        )
+    if plan.timeout is None:
+        fly(flight, resolve.flying(flight.cell, flight))
+        return
+    from contextvars import copy_context
+
+    launch_beside(flight, resolve.flying(flight.cell, flight), copy_context().run)
+
+
+def launch_beside(flight: Flight, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
+    """Let a daemon thread of its own run a flight, through `run` of the context that it is to have."""
+
+    def work() -> None:
+        try:
+            fly(flight, steps)
+        except BaseException:
+            pass  # told as the flight's outcome; there is nobody above this frame to interrupt
+
+    try:
+        scheduler.daemon(lambda: run(work), flight.cell.name)
+    except RuntimeError as error:
+        flight.cell.settle(flight, Outcome(error=error))
+
+
+def fly(flight: Flight, steps: Steps[Outcome]) -> None:
+    """Run a flight on this thread and settle it; an interruption of the thread is passed on."""
+    thread = _thread.get_ident()
+    flight.thread = thread
+    stack = ring.running.setdefault(thread, [])
+    stack.append(flight)
+    outcome = Outcome(interrupted=True)
+    try:
+        outcome = drive(steps)
+    except BaseException as interrupt:
+        outcome = Outcome(error=interrupt, interrupted=True)
+        raise
+    finally:
+        stack.remove(flight)
+        if not stack:
+            ring.running.pop(thread, None)
+        flight.cell.settle(flight, outcome)
+
+
+def _join(flight: Flight, until: float | None) -> bool:
+    if flight.outcome is not None:
+        return True
+    thread = _thread.get_ident()
+    before = ring.waiting.get(thread)
+    ring.waiting[thread] = flight
+    landed = _thread.allocate_lock()
+    landed.acquire()
+    told = landed.release
+    flight.on_done(told)
+    look = _FIRST_LOOK
+    try:
+        while True:
+            ring.check(flight, blocks_thread=True)
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return flight.outcome is not None
+            if landed.acquire(True, look if left is None else min(look, clock.current.real(left))):
+                return True
+            if look == _FIRST_LOOK and ring.current_loop() is not None:
+                flight.cell.tell("blocked-loop", flight.cell.now, flight.cell.now)
+            look = min(look * 2, _LAST_LOOK)
+    finally:
+        flight.forget(told)
+        if before is None:
+            ring.waiting.pop(thread, None)
+        else:
+            ring.waiting[thread] = before

@@ -1,0 +1,74 @@
+"""One flight: the attempts of one cell that all its present callers share (single-flight).
+
+Invariants: a flight ends once; whoever waits for it is told once, from the thread that ends it and outside every lock;
+a flight knows who runs it, so that a ring of flights can be seen.
+"""
+
+from __future__ import annotations
+
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Outcome
+
+
+@final
+class Flight:
+    """A run of a cell's factory, with its retries.
+
+    Attributes:
+        generation: The generation for which it runs; its result counts for no other.
+        started: When it began, by the clock.
+        thread: The thread that runs it; None until it runs.
+        task: The asyncio task that runs it; None for one that a thread runs.
+        home: The event loop that its target will belong to; None unless the factory is async.
+        recovery: Whether it runs in the background, to bring a real object back.
+    """
+
+    __slots__ = ("_done", "cell", "generation", "home", "outcome", "recovery", "started", "task", "thread")
+
+    def __init__(self, cell: Cell, generation: int, started: float, *, recovery: bool = False) -> None:
+        self.cell = cell
+        self.generation = generation
+        self.started = started
+        self.recovery = recovery
+        self.thread: int | None = None
+        self.task: Any = None
+        self.home: Any = None
+        self.outcome: Outcome | None = None
+        self._done: list[Callable[[], object]] = []
+
+    def on_done(self, callback: Callable[[], object]) -> None:
+        """Call back once when the flight has ended; at once if it has."""
+        self._done.append(callback)
+        if self.outcome is not None:
+            self._tell()
+
+    def forget(self, callback: Callable[[], object]) -> None:
+        """Take back a callback that is not needed any more."""
+        try:
+            self._done.remove(callback)
+        except ValueError:
+            pass  # it is being called, or was
+
+    def end(self, outcome: Outcome) -> None:
+        """End the flight and tell all who wait."""
+        self.outcome = outcome
+        self._tell()
+
+    def _tell(self) -> None:
+        # pop() hands each callback to one thread only, with or without a GIL
+        while self._done:
+            try:
+                callback = self._done.pop()
+            except IndexError:
+                return
+            callback()
+
+    def __repr__(self) -> str:
+        return f"<Flight of {self.cell.name} generation={self.generation}>"

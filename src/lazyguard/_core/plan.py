@@ -1,0 +1,86 @@
+"""What a cell needs to know of its policies: a Plan, shared by all cells that are declared alike.
+
+Invariant: a plan holds no state of a cell; policies keep theirs in the cell's own slots.
+"""
+
+from __future__ import annotations
+
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, Protocol, TypeAlias
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+    OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
+
+    class Retries(Protocol):
+        """One flight's retries, entered after its first failure."""
+
+        def delay(self, error: BaseException) -> float | None:
+            """Return the seconds until the next attempt, or None to give up."""
+            ...
+
+    class Retrying(Protocol):
+        """The retry policy as the core sees it."""
+
+        def after(self, error: BaseException) -> Retries: ...
+
+    class Recovering(Protocol):
+        """The recovery policy as the core sees it."""
+
+        def begin(self, cell: Cell) -> None:
+            """See to it that the cell's real object is tried again in the background; idempotent."""
+            ...
+
+
+@final
+class Plan:
+    """The policies of a cell; the attributes are those of `lazyguard.service`, the defaults those of `lazy`."""
+
+    __slots__ = (
+        "abandon_after",
+        "allow_none",
+        "awaited",
+        "close",
+        "grace",
+        "on_fork",
+        "probe",
+        "recovery",
+        "refuses",
+        "retry",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None = None,
+        abandon_after: float | None = None,
+        retry: Retrying | None = None,
+        recovery: Recovering | None = None,
+        probe: Callable[[Any], object] | None = None,
+        close: Callable[[Any], object] | None = None,
+        grace: float = 0.0,
+        on_fork: OnFork = "keep",
+        refuses: Callable[[Cell, Snapshot], str | None] | None = None,
+        awaited: bool = False,
+        allow_none: bool = False,
+    ) -> None:
+        self.timeout = timeout
+        self.abandon_after = abandon_after
+        self.retry = retry
+        self.recovery = recovery
+        self.probe = probe
+        self.close = close
+        self.grace = grace
+        self.on_fork = on_fork
+        self.refuses = refuses
+        self.awaited = awaited
+        self.allow_none = allow_none
+
+
+PLAIN = Plan()

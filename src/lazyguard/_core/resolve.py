@@ -1,0 +1,186 @@
+"""How a cell comes by its target: the logic of a caller and that of a flight, as generators of effects.
+
+Invariants: written once for threads and tasks; after every wait the cell is looked at again before anything is
+raised; what user code does comes back as an Outcome, so nothing it raises is mistaken for our own.
+"""
+
+from __future__ import annotations
+
+from lazyguard._core import clock, ring
+from lazyguard._core.effect import Call, Join, Launch, Sleep
+from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
+from lazyguard.errors import (
+    CircularResolutionError,
+    MissingModuleError,
+    ResolutionError,
+    ResolutionImportError,
+    ResolutionTimeout,
+    ServiceUnavailable,
+)
+from lazyguard.events import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.effect import Steps
+    from lazyguard._core.flight import Flight
+    from lazyguard._core.state import Snapshot
+
+
+class _ReturnedNone(ResolutionError):
+    """What stands for the result of a factory that returned None."""
+
+
+def flying(cell: Cell, flight: Flight) -> Steps[Outcome]:
+    """One flight: attempts until one succeeds, the retry gives up, or the generation ends."""
+    plan = cell.plan
+    retries = None
+    while True:
+        outcome = yield from attempting(cell)
+        if outcome.error is None or outcome.final or plan.retry is None:
+            return outcome
+        if retries is None:
+            retries = plan.retry.after(outcome.error)
+        delay = retries.delay(outcome.error)
+        if delay is None:
+            return outcome
+        yield Sleep(delay)
+        if cell.now.generation != flight.generation:
+            return outcome
+
+
+def attempting(cell: Cell) -> Steps[Outcome]:
+    """One attempt: run the factory, then the probe on what it made."""
+    plan = cell.plan
+    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)
+    if not outcome.ok:
+        return outcome
+    if outcome.value is None and not plan.allow_none:
+        return Outcome(
+            error=_ReturnedNone(
+                f"{cell.name}, declared at {cell.place}, returned None. A factory returns the object that it makes: "
+                "is a `return` missing?"
+            ),
+            final=True,
+        )
+    if plan.probe is not None:
+        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
+        if not probed.ok:
+            cell.dispose(outcome.value)
+            return probed
+    return outcome
+
+
+def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> Steps[Any]:
+    """One caller: serve what is there, join the flight that is under way, or launch one.
+
+    Args:
+        cell: Whose target is wanted.
+        wait: Seconds to wait at the most; None for the plan's timeout.
+        real: Whether a fallback will not do.
+
+    Returns:
+        The target.
+
+    Raises:
+        ResolutionError: The factory failed, and no fallback may be served.
+        ResolutionTimeout: The wait ended first.
+        ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
+    """
+    limit = cell.plan.timeout if wait is None else wait
+    until = None if limit is None else clock.now() + limit
+    while True:
+        now = cell.now
+        if now.state == READY:
+            if now.home is None or now.home is ring.current_loop():
+                return now.target
+            cell.swap(now, now.fresh(clock.now()))  # an async target of another event loop: built anew on this one
+            continue
+        if not real and now.state == DEGRADED:
+            return permitted(cell, now)
+        if not real and now.state == FAILED and cell.relief is not None and now.cause is not None:
+            yield from relieving(cell, now, now.cause)
+            continue
+        flight, new = cell.board(now)
+        if flight is None:
+            continue
+        if new:
+            yield Launch(flight)
+        ended = yield Join(flight, until)
+        now = cell.now
+        if now.state == READY or (now.served and not real):
+            continue
+        outcome = flight.outcome
+        if outcome is None or not ended:
+            cell.tell("timeout", now, now, clock.now() - flight.started)
+            error = _timed_out(cell, limit)
+            if real or cell.relief is None:
+                raise error
+            yield from relieving(cell, now, error)
+        elif outcome.error is not None and not outcome.interrupted and flight.generation == now.generation:  # noqa: SIM102
+            if real or cell.relief is None:  # else the next round serves the fallback
+                raise failure(cell, outcome.error) from outcome.error
+
+
+def relieving(cell: Cell, now: Snapshot, cause: BaseException) -> Steps[None]:
+    """Build the fallback, in a cell of its own, and let the cell serve it."""
+    relief = cell.relief
+    assert relief is not None
+    refusal = _refusal(cell, now)
+    if refusal is not None:
+        raise _unavailable(cell, refusal) from cause
+    cell.trouble = cause
+    try:
+        stand_in = yield from resolving(relief)
+    except CircularResolutionError:
+        raise
+    except ResolutionError as error:
+        raise _unavailable(
+            cell,
+            f"it failed with {describe(cause)}, and its fallback, declared at {relief.place}, failed too",
+        ) from error
+    cell.degrade(stand_in, cause)
+
+
+def permitted(cell: Cell, now: Snapshot) -> Any:
+    """Return the fallback that is being served, unless it may not be served to this caller."""
+    refusal = _refusal(cell, now)
+    if refusal is not None:
+        raise _unavailable(cell, refusal) from now.cause
+    return now.target
+
+
+def _refusal(cell: Cell, now: Snapshot) -> str | None:
+    return None if cell.plan.refuses is None else cell.plan.refuses(cell, now)
+
+
+def _unavailable(cell: Cell, why: str) -> ServiceUnavailable:
+    return ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
+
+
+def _timed_out(cell: Cell, limit: float | None) -> ResolutionTimeout:
+    return ResolutionTimeout(
+        f"{cell.name}, declared at {cell.place}, was not built within {limit} s. The attempt goes on and is adopted "
+        "if it ends well; give it a longer timeout=, or a fallback."
+    )
+
+
+def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModuleError:
+    """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
+    if isinstance(error, CircularResolutionError | MissingModuleError | _ReturnedNone):
+        told = type(error)(*error.args)
+        if isinstance(error, MissingModuleError) and isinstance(told, MissingModuleError):
+            told.name, told.path = error.name, error.path
+        return told
+    if isinstance(error, SystemExit):
+        mend = "A factory must not end the process: raise an error that says what is wrong."
+    else:
+        mend = "What it raised is chained below."
+    text = f"{cell.name}, declared at {cell.place}, could not be built: its factory raised {describe(error)}. {mend}"
+    if isinstance(error, ImportError):
+        missing = ResolutionImportError(text)
+        missing.name, missing.path = error.name, error.path
+        return missing
+    return ResolutionError(text)

@@ -1,0 +1,172 @@
+"""What a cell is at one moment: an immutable Snapshot, and the transitions from one to the next.
+
+Invariants: a snapshot never changes once a cell shows it; every transition makes a new one, so a reader needs no lock;
+the generation never falls; at most one result is served a generation.
+"""
+
+from __future__ import annotations
+
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from lazyguard._core.flight import Flight
+
+    State = Literal["pending", "resolving", "ready", "degraded", "failed"]
+
+PENDING: State = "pending"
+RESOLVING: State = "resolving"
+READY: State = "ready"
+DEGRADED: State = "degraded"
+FAILED: State = "failed"
+
+
+@final
+class Outcome:
+    """How user code ended, as a value: what it returned, what it raised, or that it was interrupted.
+
+    `final` marks a failure that no retry can mend, such as a factory that returned None.
+    """
+
+    __slots__ = ("error", "final", "interrupted", "value")
+
+    def __init__(
+        self,
+        value: Any = None,
+        error: BaseException | None = None,
+        *,
+        interrupted: bool = False,
+        final: bool = False,
+    ) -> None:
+        self.value = value
+        self.error = error
+        self.interrupted = interrupted
+        self.final = final
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value to use."""
+        return self.error is None and not self.interrupted
+
+
+@final
+class Snapshot:
+    """State, target and bookkeeping of a cell at one moment.
+
+    Attributes:
+        target: What is served: the real object when ready, the stand-in when degraded, else None.
+        cause: Why it is failed or degraded.
+        since: When it came into this state, by the cell's clock.
+        flight: The flight whose result would count.
+        strays: Flights that are still running although nobody waits for their result any more.
+        home: The event loop to which an async target belongs.
+    """
+
+    __slots__ = ("cause", "flight", "generation", "home", "since", "state", "strays", "target")
+
+    def __init__(
+        self,
+        state: State = PENDING,
+        *,
+        generation: int = 0,
+        since: float = 0.0,
+        target: Any = None,
+        cause: BaseException | None = None,
+        flight: Flight | None = None,
+        strays: tuple[Flight, ...] = (),
+        home: object = None,
+    ) -> None:
+        self.state = state
+        self.generation = generation
+        self.since = since
+        self.target = target
+        self.cause = cause
+        self.flight = flight
+        self.strays = strays
+        self.home = home
+
+    @property
+    def served(self) -> bool:
+        """Whether there is a target to use."""
+        return self.state == READY or self.state == DEGRADED
+
+    @property
+    def running(self) -> tuple[Flight, ...]:
+        """All flights that have not ended, oldest first."""
+        return self.strays if self.flight is None else (*self.strays, self.flight)
+
+    def launched(self, flight: Flight, since: float) -> Snapshot:
+        """Start `flight`; one that was running becomes a stray. A fallback goes on being served meanwhile."""
+        if self.state == DEGRADED:
+            return self.changed(flight=flight, strays=self.running)
+        return Snapshot(
+            RESOLVING,
+            generation=self.generation,
+            since=since,
+            cause=self.cause,
+            flight=flight,
+            strays=self.running,
+        )
+
+    def ready(self, target: Any, ended: Flight, since: float) -> Snapshot:
+        """Serve `target`, made by `ended`. After a fallback was served this is a new generation."""
+        return Snapshot(
+            READY,
+            generation=self.generation + (self.state != RESOLVING),
+            since=since,
+            target=target,
+            strays=tuple(flight for flight in self.running if flight is not ended),
+            home=ended.home,
+        )
+
+    def failed(self, cause: BaseException, ended: Flight, since: float) -> Snapshot:
+        """Note the failure of `ended`; what else runs, and a fallback that is served, stay."""
+        left = self.without(ended)
+        if left.state == DEGRADED:
+            return left.changed(cause=cause)
+        if left.flight is not None:
+            return left  # a replacement is on its way: it decides
+        return Snapshot(FAILED, generation=self.generation, since=since, cause=cause, strays=left.strays)
+
+    def opened(self, cause: BaseException, since: float) -> Snapshot:
+        """Take a ready target out of service because calls on it fail."""
+        return Snapshot(FAILED, generation=self.generation + 1, since=since, cause=cause, strays=self.running)
+
+    def degraded(self, stand_in: Any, cause: BaseException, since: float) -> Snapshot:
+        """Serve a fallback; a flight that still runs goes on and is adopted if it ends well."""
+        return Snapshot(
+            DEGRADED,
+            generation=self.generation,
+            since=since,
+            target=stand_in,
+            cause=cause,
+            flight=self.flight,
+            strays=self.strays,
+        )
+
+    def fresh(self, since: float) -> Snapshot:
+        """Begin a new generation with nothing in it; what runs is out of date from now on."""
+        return Snapshot(PENDING, generation=self.generation + 1, since=since, strays=self.running)
+
+    def holding(self, held: Snapshot, since: float) -> Snapshot:
+        """Begin a new generation that serves what `held` does, without a flight: an override, or the end of one."""
+        return held.changed(generation=self.generation + 1, since=since, flight=None, strays=self.running)
+
+    def without(self, ended: Flight) -> Snapshot:
+        """Forget a flight that has ended and whose result does not count."""
+        strays = tuple(flight for flight in self.strays if flight is not ended)
+        if self.flight is not ended:
+            return self.changed(strays=strays)
+        state = PENDING if self.state == RESOLVING else self.state
+        return self.changed(state=state, flight=None, strays=strays)
+
+    def changed(self, **changes: Any) -> Snapshot:
+        """Return a snapshot that differs in `changes` alone."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        fields.update(changes)
+        return Snapshot(**fields)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.state} generation={self.generation} running={len(self.running)}>"

@@ -1,0 +1,144 @@
+"""What the core tells: one Event a transition, to whoever subscribed, after the fact and outside every lock.
+
+Invariants: an event carries names, places and exception types, never arguments, URLs or an exception's text; a
+listener that raises is reported and hurts no one; without listeners an emission costs one test.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Event", "subscribe"]
+
+
+@final
+class Event:
+    """One transition of a cell, or something worth a word about it.
+
+    Attributes:
+        kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
+            "stuck", "reminder", "blocked-loop" or "close-failed".
+        name: The cell's name, `module:qualname`.
+        place: Where it was declared, `file:line`.
+        before: The state it came from.
+        after: The state it is in now.
+        generation: The generation that counts from now on.
+        cause: The type of the exception behind it and where that was raised; "" where there is none.
+        seconds: How long what ended has taken; 0.0 where nothing ended.
+    """
+
+    __slots__ = ("after", "before", "cause", "generation", "kind", "name", "place", "seconds")
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        name: str,
+        place: str,
+        before: str,
+        after: str,
+        generation: int,
+        cause: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.place = place
+        self.before = before
+        self.after = after
+        self.generation = generation
+        self.cause = cause
+        self.seconds = seconds
+
+    def __repr__(self) -> str:
+        return f"<Event {self.kind} {self.name} {self.before}->{self.after} generation={self.generation}>"
+
+
+def describe(error: BaseException | None) -> str:
+    """Return the type of an exception and the innermost place of its traceback, and nothing that it says."""
+    if error is None:
+        return ""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    trace = error.__traceback__
+    if trace is None:
+        return kind
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{kind} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
+    """Call `listener` with every event from now on; return a function that ends it.
+
+    Listeners run on the thread that made the transition, after it, with no lock held. What one raises is written to
+    the log and stops there. The listeners of a process are inherited by its forks.
+
+    Example:
+        >>> import lazyguard
+        >>> seen = []
+        >>> undo = lazyguard.subscribe(lambda event: seen.append((event.kind, event.name)))
+        >>> numbers = lazyguard.lazy(lambda: [1, 2], name="numbers")
+        >>> len(numbers)
+        2
+        >>> undo()
+        >>> seen
+        [('ready', 'numbers')]
+    """
+    global _listeners
+    entry = (listener,)  # an entry of its own, so that one function can be subscribed twice and undone once
+    _listeners = (*_listeners, entry)
+
+    def undo() -> None:
+        global _listeners
+        _listeners = tuple(known for known in _listeners if known is not entry)
+
+    return undo
+
+
+def emit(event: Event) -> None:
+    """Hand the event to every listener."""
+    for (listener,) in _listeners:
+        try:
+            listener(event)
+        except Exception as error:
+            _report(listener, event, error)
+
+
+def _report(listener: object, event: Event, error: Exception) -> None:
+    import logging
+
+    logging.getLogger("lazyguard").error("listener %r raised %s on %r", listener, describe(error), event)
+
+
+def log(event: Event) -> None:
+    """The default listener: one line a transition in the log `lazyguard`."""
+    level = _LEVELS.get(event.kind, 10)
+    if level < 30 and "logging" not in sys.modules:
+        return  # nobody can have asked for so fine a line, and logging takes milliseconds to load
+    import logging
+
+    logger = logging.getLogger("lazyguard")
+    if not logger.isEnabledFor(level):
+        return
+    because = f", {event.cause}" if event.cause else ""
+    logger.log(level, "%s is %s (%s%s) declared at %s", event.name, event.after, event.kind, because, event.place)
+
+
+_LEVELS = {
+    "degraded": 30,
+    "failed": 30,
+    "timeout": 30,
+    "stuck": 30,
+    "reminder": 30,
+    "abandoned": 30,
+    "blocked-loop": 30,
+    "close-failed": 30,
+    "recovered": 20,
+}
+_listeners: tuple[tuple[Callable[[Event], object]], ...] = ((log,),)
