@@ -61,5 +61,8 @@ class DuplicateImportError(LazyguardError, ImportError):
     """A file that already runs under another name was about to be executed a second time."""
 
 
-class DuplicateImportWarning(ImportWarning):
-    """A file that already runs under another name is executed a second time."""
+class DuplicateImportWarning(UserWarning):
+    """A file that already runs under another name is executed a second time.
+
+    It is no ImportWarning, since Python ignores those by default.
+    """
