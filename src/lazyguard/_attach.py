@@ -1,0 +1,139 @@
+"""`attach` and `attach_stub`: a package's submodules and re-exports, imported at their first use.
+
+Invariants: arguments and results are those of lazy_loader, so that a package can switch over; declaring
+imports nothing of what is declared.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lazyguard import _place, errors
+from lazyguard._attributes import LazyAttributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    Attached = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
+
+
+def attach(
+    package_name: str,
+    submodules: Iterable[str] | None = None,
+    submod_attrs: Mapping[str, Iterable[str]] | None = None,
+    *,
+    absolute_attrs: Mapping[str, Iterable[str]] | None = None,
+) -> Attached:
+    """Declare what a package re-exports; each name is imported at its first use, then an ordinary global.
+
+    Args:
+        package_name: The package's `__name__`. submodules: Submodules that are attributes of the package.
+        submod_attrs: Submodule (relative to the package, without a leading dot) -> names in it. `"app as
+        celery_app"`
+            renames.
+        absolute_attrs: The same for any other module, by its absolute name: `{"celery": ["shared_task"]}`.
+
+    Returns `(__getattr__, __dir__, __all__)` for the package. A declared name wins over a submodule of the
+    same name (one declared as both is the submodule, as in lazy_loader). With `EAGER_IMPORT=1`, or the
+    package or a parent of it in `LAZYGUARD_EAGER=core,other`, all is imported at once.
+
+    Errors at first use say where the name was declared and have the original as their cause: what is missing
+    raises MissingModuleError or ResolutionImportError, both ImportErrors; everything else that an import
+    raised, an AttributeError too, comes as a ResolutionError. So `hasattr` is False for names that nobody
+    declared only. The next use tries again. ConfigurationError for arguments that cannot be right. Holds no
+    lock; a fork changes nothing.
+
+    >>> __getattr__, __dir__, __all__ = attach("json", ["tool"], {"decoder": ["JSONDecoder as Decoder"]})
+    >>> __all__
+    ['Decoder', 'tool']
+    >>> __getattr__("Decoder")
+    <class 'json.decoder.JSONDecoder'>
+    """
+    place = _place.of_frame(_place.caller())
+    return _attach(package_name, place, submodules or (), submod_attrs or {}, absolute_attrs or {})
+
+
+def attach_stub(package_name: str, filename: str) -> Attached:
+    """Declare what the package's stub (`__init__.pyi`) imports; what checkers read is then what happens.
+
+    Args:
+        package_name: The package's `__name__`.
+        filename: Its `__file__` (the stub lies beside it), or the stub itself.
+
+    `from .queue import QueueService`, `from .tasks import app as celery_app` and `from . import models`
+    count, and absolute ones where the stub re-exports them (`from celery import Celery as Celery`, or a name
+    in its `__all__`).
+
+    Returns and raises what `attach` does; ConfigurationError for a stub that is missing or cannot be read.
+
+    >>> attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
+    """
+    from lazyguard import _stub
+
+    place = _place.of_frame(_place.caller())
+    stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
+    return _attach(package_name, place, *_stub.read(package_name, stub, place))
+
+
+def _attach(
+    package: str,
+    place: str,
+    submodules: Iterable[str],
+    relative: Mapping[str, Iterable[str]],
+    absolute: Mapping[str, Iterable[str]],
+) -> Attached:
+    origins: dict[str, tuple[str, str | None]] = {}
+    for source, names in [
+        *((f"{package}.{key}", names) for key, names in relative.items()),
+        *absolute.items(),
+    ]:
+        for attribute, name in _renames(source, names, place):
+            origins[name] = (source, attribute)
+    for attribute, name in _renames(f"{package}, submodules", submodules, place):
+        origins[name] = (f"{package}.{attribute}", None)
+    attributes = LazyAttributes(package, origins, place)
+
+    def lookup(name: str) -> Any:
+        if name in origins:
+            return attributes.resolve(name)
+        attributes.settle()
+        text = f"module {package!r} has no attribute {name!r}"
+        raise AttributeError(text, name=name, obj=attributes.module)
+
+    def listing() -> list[str]:
+        return sorted({*attributes.namespace, *origins})
+
+    attributes.resolver = lookup
+    if _is_eager(package):
+        # Circular imports find the names as they do when all is lazy.
+        attributes.namespace.setdefault("__getattr__", lookup)
+        for name in origins:
+            attributes.resolve(name)
+    return lookup, listing, sorted(origins)
+
+
+def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple[str, str]]:
+    """Yield (attribute, name in the package) for what a declaration lists."""
+    if isinstance(names, str):
+        raise errors.ConfigurationError(
+            f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]"
+        )
+    for entry in names:
+        attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
+        name = name.strip() if renamed else attribute
+        if not all(part.isidentifier() for part in (attribute.strip(), name)):
+            raise errors.ConfigurationError(
+                f"{place}: {source}: {entry!r} is no name; write 'name' or 'name as other_name'"
+            )
+        yield attribute.strip(), name
+
+
+def _is_eager(package: str) -> bool:
+    if os.environ.get("EAGER_IMPORT", "") not in ("", "0"):
+        return True
+    wanted = os.environ.get("LAZYGUARD_EAGER", "").split(",")
+    return any(f"{package}.".startswith(f"{name.strip()}.") for name in wanted if name.strip())
