@@ -1,0 +1,118 @@
+"""`when_imported`: a function that runs once another module has been imported.
+
+Invariants: waiting costs one dict look-up an import; nothing is loaded for the hook's sake. (wrapt has such
+hooks too. To load it while another module is being looked for costs that import tens of milliseconds, its
+finder comes too late for the round that is under way, and a hook on any module that wrapt itself needs, such
+as inspect, cannot work.)
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lazyguard import errors
+from lazyguard._guards import is_module_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any, TypeVar
+
+    Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
+
+_WAITING: dict[str, list[Callable[[Any], object]]] = {}
+
+
+def when_imported(name: str) -> Callable[[Hook], Hook]:
+    """Run the decorated function, with the module as its argument, once that module has been imported.
+
+    Returns the function unchanged. In a process that has the module already (or is executing it now) it runs
+    at once. What it raises comes out of the import that it follows, which fails then; hooks stay in place for
+    the next try. Hooks run in the importing thread, in the order of declaration, once. A forked child keeps
+    those that wait. A namespace package executes nothing, and so runs no hook.
+
+    Raises ConfigurationError for what cannot be a module's name.
+
+    >>> @when_imported("colorsys")
+    ... def tell(module):
+    ...     print("there is", module.__name__)
+    >>> import colorsys
+    there is colorsys
+    """
+    if not is_module_name(name):
+        raise errors.ConfigurationError(f"when_imported: {name!r} is no module's name; give an absolute one")
+
+    def register(hook: Hook) -> Hook:
+        module = sys.modules.get(name)
+        if module is not None:
+            hook(module)
+        else:
+            _wait(name, [hook])
+        return hook
+
+    return register
+
+
+def _wait(name: str, hooks: list[Callable[[Any], object]]) -> None:
+    _WAITING.setdefault(name, []).extend(hooks)
+    if _FINDER not in sys.meta_path:
+        # It stays: taking it out would make another thread's round over the list skip the finder behind it.
+        sys.meta_path.insert(0, _FINDER)
+
+
+class _Finder:
+    """Stands first on `sys.meta_path` and wraps the loader that the others find, for modules with hooks."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the others' spec with our loader in it; None for modules that nobody waits for."""
+        if fullname not in _WAITING:
+            return None
+        for finder in list(sys.meta_path):
+            find = getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+                return spec
+        return None
+
+
+_FINDER = _Finder()
+
+
+class _Loader:
+    """Stands for a loader until the module is executed, and runs the hooks then."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Leave it to the loader, which is to find itself in the spec."""
+        spec.loader = self._loader
+        module: ModuleType | None = self._loader.create_module(spec)
+        spec.loader = self  # type: ignore[assignment]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module as if there were no hooks, then run them."""
+        spec: Any = module.__spec__
+        if spec is not None and spec.loader is self:
+            spec.loader = self._loader
+        if getattr(module, "__loader__", None) is self:
+            module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        name = spec.name if spec is not None else module.__name__
+        hooks = _WAITING.pop(name, [])
+        try:
+            for hook in hooks:
+                hook(sys.modules.get(name, module))
+        except BaseException:
+            _wait(name, hooks)  # the import fails, and the module with it: the next one is another
+            raise

@@ -1,0 +1,142 @@
+"""What `when_imported` promises."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+import pytest
+
+from lazyguard import errors
+from lazyguard._guards import hooks
+from lazyguard._guards.hooks import when_imported
+
+
+@pytest.fixture(autouse=True)
+def waiting(monkeypatch):
+    """Hooks of one test do not wait in the next."""
+    monkeypatch.setattr(hooks, "_WAITING", {})
+    return hooks._WAITING
+
+
+def test_hooks_run_after_the_import_and_once(program):
+    """In order, with the executed module, in the import that brings it, before the importer goes on."""
+    program({"lib/__init__.py": "", "lib/sub.py": "x = 1"})
+    seen: list[object] = []
+    first = when_imported("lib.sub")(lambda module: seen.append((1, module.x)))
+    when_imported("lib.sub")(lambda module: seen.append((2, module)))
+    importlib.import_module("lib")
+    assert not seen
+    sub = importlib.import_module("lib.sub")
+    assert seen == [(1, 1), (2, sub)]
+    assert callable(first)
+    importlib.reload(sub)
+    importlib.import_module("lib.sub")
+    assert len(seen) == 2
+
+
+def test_the_decorated_function_is_unchanged():
+    """The name keeps the function itself."""
+
+    def hook(module: object) -> None: ...
+
+    assert when_imported("no_such_lib")(hook) is hook
+
+
+def test_a_module_that_is_there_already():
+    """The hook runs at the declaration, and what it raises comes out there."""
+    seen: list[object] = []
+    when_imported("sys")(seen.append)
+    assert seen == [sys]
+    with pytest.raises(ZeroDivisionError):
+        when_imported("sys")(lambda module: 1 / 0)
+
+
+def test_the_module_keeps_its_own_loader(program):
+    """The executed module shows nothing of the hook: spec, loader, resources are the import system's."""
+    program({"lib.py": "own = __spec__.loader is __loader__ and type(__loader__).__name__"})
+    when_imported("lib")(lambda module: None)
+    lib = importlib.import_module("lib")
+    assert lib.own == "SourceFileLoader"
+    assert lib.__loader__ is lib.__spec__.loader
+    assert type(lib.__loader__).__name__ == "SourceFileLoader"
+
+
+def test_looking_for_a_module_runs_nothing(program, waiting):
+    """`find_spec` alone leaves the hook waiting, and its spec works as any other."""
+    program({"lib.py": "x = 1"})
+    seen: list[object] = []
+    when_imported("lib")(seen.append)
+    spec = importlib.util.find_spec("lib")
+    assert spec is not None
+    assert spec.loader.get_source("lib") == "x = 1"  # type: ignore[union-attr]
+    assert not seen
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    assert seen == [module]
+    assert not waiting
+
+
+def test_a_missing_module_keeps_waiting(program):
+    """An import that fails consumes no hook."""
+    program({})
+    seen: list[object] = []
+    when_imported("lib")(seen.append)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("lib")
+    program({"lib.py": "raise ValueError"})
+    with pytest.raises(ValueError):
+        importlib.import_module("lib")
+    program({"lib.py": "x = 'it works now'"})
+    assert not seen
+    lib = importlib.import_module("lib")
+    assert seen == [lib]
+
+
+def test_what_a_hook_raises_fails_the_import(program):
+    """The exception passes untouched; the next try runs all hooks again, on the new module."""
+    program({"lib.py": ""})
+    seen: list[object] = []
+    when_imported("lib")(seen.append)
+
+    @when_imported("lib")
+    def fail_once(module: object) -> None:
+        if len(seen) == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        importlib.import_module("lib")
+    assert "lib" not in sys.modules
+    lib = importlib.import_module("lib")
+    assert len(seen) == 2
+    assert seen[1] is lib
+
+
+def test_a_module_that_replaces_itself(program):
+    """The hook gets what importers get."""
+    program({"lib.py": "import sys, types\nsys.modules[__name__] = types.SimpleNamespace(real=True)"})
+    seen: list[object] = []
+    when_imported("lib")(seen.append)
+    lib = importlib.import_module("lib")
+    assert seen == [lib]
+    del sys.modules["lib"]
+
+
+def test_extension_and_builtin_modules():
+    """Any kind of loader will do."""
+    for name in ("_bisect", "_heapq", "_curses", "_lsprof", "atexit"):
+        if name not in sys.modules and importlib.util.find_spec(name):
+            seen: list[object] = []
+            when_imported(name)(seen.append)
+            assert [importlib.import_module(name)] == seen
+            break
+    else:
+        pytest.skip("all of them are loaded")
+
+
+@pytest.mark.parametrize("name", ["", ".lib", 3])
+def test_names_that_cannot_be_right(name):
+    """They are refused at the declaration."""
+    with pytest.raises(errors.ConfigurationError, match="no module's name"):
+        when_imported(name)
