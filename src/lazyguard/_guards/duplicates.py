@@ -1,0 +1,160 @@
+"""`install_import_guard`: a package's files are not executed again under a second name.
+
+Invariants: an import that has nothing to do with the package costs a few dict look-ups and no system call;
+the guard holds no lock (the import system's own order threads); which file a name means is asked of the
+import system.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lazyguard import _place, errors
+from lazyguard._guards import alias
+from lazyguard._guards.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import FrameType, ModuleType
+    from typing import Literal
+
+    Mode = Literal["alias", "warn", "raise"]
+
+_MODES = ("alias", "warn", "raise")
+_GUARDS: dict[str, _Finder] = {}
+_OWN_FILES = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
+
+def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callable[[], None]:
+    """Keep the files of a package from being executed a second time under a second name.
+
+    That happens when a directory of the package is on `sys.path`, as it is for a script in it: `import
+    models` there and `import core.models` elsewhere make two modules, two classes of each name, two
+    registrations.
+
+    Args:
+        package: The package's name; it need not be imported yet. duplicates: What the second name does.
+        "alias": it means the module under its canonical name, the very same
+            object, imported now if need be. "warn": DuplicateImportWarning at the importing line, then
+            Python's way. "raise": DuplicateImportError.
+
+    Returns a callable that takes the guard away (what it has aliased stays). Installing again with the same
+    mode changes nothing, with another it replaces the mode. A module that ran under a foreign name before the
+    guard came counts: its canonical name is then the second one. Left alone are `__main__`, which Python runs
+    apart on purpose, and directories without `__init__.py`. Raises ConfigurationError for another mode, or
+    what is no package.
+
+    >>> undo = install_import_guard("json", duplicates="raise")
+    >>> undo()
+    """
+    if duplicates not in _MODES:
+        text = f"duplicates={duplicates!r} is none of 'alias', 'warn', 'raise': choose one"
+        raise errors.ConfigurationError(f"install_import_guard({package!r}): {text}")
+    present = _GUARDS.get(package)
+    if present is not None and present.mode == duplicates and present in sys.meta_path:
+        return present.remove
+    finder = _Finder(Tree(package), duplicates)
+    if present is not None:
+        present.remove()
+    _GUARDS[package] = finder
+    # Before the finder of files, behind those of built-in and frozen modules: a core/time.py does not shadow
+    # `time`.
+    path_finder = sys.modules["_frozen_importlib_external"].PathFinder
+    place = sys.meta_path.index(path_finder) if path_finder in sys.meta_path else len(sys.meta_path)
+    sys.meta_path.insert(place, finder)
+    return finder.remove
+
+
+class _Finder:
+    """Recognises the package's files under foreign names."""
+
+    def __init__(self, tree: Tree, mode: Mode) -> None:
+        self.tree = tree
+        self.mode = mode
+        self._foreign = dict(self._loaded_already())
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Answer for a name that is a second one; None leaves it to the finders behind."""
+        if target is not None:
+            return None  # a reload, of what has its one name already
+        if self.tree.has(fullname):
+            return self._after_foreign(fullname) if fullname in self._foreign else None
+        name = fullname.rpartition(".")[2]
+        for entry in sys.path if path is None else path:
+            canonical = self.tree.in_directory(entry, name)
+            if canonical is not None:
+                spec = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(fullname, path)
+                # An entry before this one may have a file of that name.
+                if spec is None or not spec.has_location or self.tree.of_file(spec.origin) != canonical:
+                    return None
+                return self._answer(
+                    fullname, canonical, spec.origin, f"import {canonical}", f"import {fullname}"
+                )
+        return None
+
+    def _after_foreign(self, canonical: str) -> ModuleSpec | None:
+        first = self._foreign[canonical]
+        module = sys.modules.get(first)
+        if module is None:
+            return None
+        file = getattr(module, "__file__", None) or "?"
+        return self._answer(canonical, first, file, f"import {canonical}", f"import {first}")
+
+    def _answer(self, second: str, first: str, file: str, right: str, wrong: str) -> ModuleSpec | None:
+        if self.mode == "alias":
+            return alias.spec_of(second, first, file)
+        frame = _importing_frame()
+        text = (
+            f"{file} is module {first}; imported as {second} it is executed a second time: "
+            f"write `{right}` in place of `{wrong}`"
+        )
+        if self.mode == "raise":
+            raise errors.DuplicateImportError(f"{_place.of_frame(frame)}: {text}", name=second, path=file)
+        import warnings
+
+        warnings.warn_explicit(
+            text,
+            errors.DuplicateImportWarning,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            module=frame.f_globals.get("__name__"),
+            registry=frame.f_globals.setdefault("__warningregistry__", {}),
+        )
+        return None
+
+    def _loaded_already(self) -> Iterable[tuple[str, str]]:
+        """Yield (canonical name, foreign name) of what ran before the guard was there."""
+        for name, module in list(sys.modules.items()):
+            if name == "__main__" or self.tree.has(name) or not issubclass(type(module), type(sys)):
+                continue
+            # Not by getattr: modules that load themselves at first access are to stay as they are.
+            file = object.__getattribute__(module, "__dict__").get("__file__")
+            if isinstance(file, str) and self.tree.may_hold(file):
+                canonical = self.tree.of_file(file)
+                if canonical is not None:
+                    yield canonical, name
+
+    def remove(self) -> None:
+        """Take the guard away."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        if _GUARDS.get(self.tree.package) is self:
+            del _GUARDS[self.tree.package]
+
+
+def _importing_frame() -> FrameType:
+    """Return the frame of the import statement: the innermost that is not ours or the import system's."""
+    frame: FrameType = sys._getframe(1)
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_OWN_FILES, "<frozen importlib")) and not file.endswith(
+            "/importlib/__init__.py"
+        ):
+            break
+        frame = frame.f_back
+    return frame

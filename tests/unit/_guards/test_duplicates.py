@@ -1,0 +1,270 @@
+"""What `install_import_guard` promises about files under a second name."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+
+from lazyguard import errors
+from lazyguard._guards import duplicates
+from lazyguard._guards.duplicates import install_import_guard
+
+COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
+
+
+@pytest.fixture
+def core(program, monkeypatch):
+    """A package `core` whose own directory is on `sys.path`; `builtins.executed` lists what ran."""
+    monkeypatch.setattr(builtins, "executed", [], raising=False)
+    monkeypatch.setattr(duplicates, "_GUARDS", {})
+    root = program(
+        {
+            "core/__init__.py": "",
+            "core/models.py": COUNT + "class Meeting: pass\n",
+            "core/cycle.py": COUNT + "early = 1\nimport cycle\nagain = cycle.early\nsame = cycle\n",
+            "core/broken.py": COUNT + "raise ValueError\n",
+            "core/json.py": COUNT,
+            "core/time.py": COUNT,
+            "core/monitoring/__init__.py": COUNT,
+            "core/monitoring/board.py": COUNT + "import models\n",
+            "core/scripts/tool.py": COUNT,
+            "lib/models_user.py": "import models\n",
+        }
+    )
+    monkeypatch.syspath_prepend(str(root / "core"))
+    return root
+
+
+@pytest.mark.parametrize("first", ["models", "core.models"])
+def test_alias_is_the_very_same_module(core, first):
+    """Whichever name comes first, the file runs once, under its canonical name, and knows itself by that."""
+    install_import_guard("core", duplicates="alias")
+    importlib.import_module(first)
+    models, canonical = importlib.import_module("models"), importlib.import_module("core.models")
+    assert models is canonical is sys.modules["models"]
+    assert builtins.executed == ["core.models"]
+    assert (models.__name__, models.__package__, models.__spec__.name) == (
+        "core.models",
+        "core",
+        "core.models",
+    )
+    assert type(models.__spec__.loader).__name__ == "SourceFileLoader"
+    assert not models.__spec__._initializing
+    assert sys.modules["core"].models is models
+
+
+def test_alias_below_a_sub_directory(core, monkeypatch):
+    """A script in core/monitoring imports its neighbour by its bare name; so for packages."""
+    monkeypatch.syspath_prepend(str(core / "core/monitoring"))
+    install_import_guard("core")
+    board = importlib.import_module("board")
+    assert board.__name__ == "core.monitoring.board"
+    assert importlib.import_module("monitoring") is sys.modules["core.monitoring"]
+    assert importlib.import_module("monitoring.board") is board
+    assert builtins.executed == ["core.monitoring", "core.monitoring.board", "core.models"]
+
+
+def test_alias_of_a_module_that_is_still_running(core):
+    """A circular import by the second name gets the partial module, as by the first."""
+    install_import_guard("core")
+    cycle = importlib.import_module("core.cycle")
+    assert cycle.same is cycle
+    assert cycle.again == 1
+    assert cycle.__spec__.name == "core.cycle"
+    assert builtins.executed == ["core.cycle"]
+
+
+def test_alias_entered_by_the_second_name(core):
+    """The same circle begun from its other end."""
+    install_import_guard("core")
+    cycle = importlib.import_module("cycle")
+    assert cycle.same is cycle is sys.modules["core.cycle"]
+    assert builtins.executed == ["core.cycle"]
+
+
+def test_a_package_above_makes_second_names_too(program, monkeypatch):
+    """`src.core` and `core`, with both directories on the path, are one."""
+    monkeypatch.setattr(builtins, "executed", [], raising=False)
+    monkeypatch.setattr(duplicates, "_GUARDS", {})
+    root = program({"src/__init__.py": "", "src/core/__init__.py": COUNT, "src/core/models.py": COUNT})
+    monkeypatch.syspath_prepend(str(root / "src"))
+    install_import_guard("core")
+    assert importlib.import_module("src.core.models") is importlib.import_module("core.models")
+    assert sys.modules["src.core"] is sys.modules["core"]
+    assert builtins.executed == ["core", "core.models"]
+
+
+def test_a_link_to_the_package(core, monkeypatch):
+    """Places are compared by their real paths."""
+    (core / "linked").mkdir()
+    (core / "linked/alias").symlink_to(core / "core/monitoring")
+    monkeypatch.syspath_prepend(str(core / "linked/alias"))
+    install_import_guard("core")
+    assert importlib.import_module("board").__name__ == "core.monitoring.board"
+
+
+def test_pickle_and_reload(core):
+    """A class of an aliased module is found by its canonical name; `reload` runs the module again."""
+    install_import_guard("core")
+    models = importlib.import_module("models")
+    assert type(pickle.loads(pickle.dumps(models.Meeting()))) is models.Meeting
+    assert importlib.reload(models) is models
+    assert builtins.executed == ["core.models", "core.models"]
+    assert sys.modules["models"] is sys.modules["core.models"] is models
+
+
+def test_a_module_that_fails(core):
+    """Its error passes as it is, and leaves neither name behind."""
+    install_import_guard("core")
+    for name in ("broken", "core.broken", "broken"):
+        with pytest.raises(ValueError):
+            importlib.import_module(name)
+    assert not {"broken", "core.broken"} & set(sys.modules)
+
+
+def test_names_that_mean_something_else(core, monkeypatch):
+    """A built-in module, or a file earlier on the path, is what Python takes: the guard leaves it."""
+    install_import_guard("core")
+    assert importlib.import_module("time").__spec__.origin == "built-in"
+    other = core / "other"
+    other.mkdir()
+    (other / "models.py").write_text(COUNT)
+    monkeypatch.syspath_prepend(str(other))
+    assert importlib.import_module("models").__name__ == "models"
+    assert importlib.import_module("core.models") is not sys.modules["models"]
+
+
+def test_a_directory_that_is_no_package(core, monkeypatch):
+    """Scripts in a directory without `__init__.py` have no other name by their place."""
+    monkeypatch.syspath_prepend(str(core / "core/scripts"))
+    install_import_guard("core", duplicates="raise")
+    assert importlib.import_module("tool").__name__ == "tool"
+
+
+def test_warn_goes_on(core):
+    """The warning names both and stands at the importing line, seen by default; then the file runs again."""
+    install_import_guard("core", duplicates="warn")
+    importlib.import_module("core.models")
+    with pytest.warns(errors.DuplicateImportWarning, match=r"write `import core\.models` in place") as caught:
+        importlib.import_module("lib.models_user")
+    assert (caught[0].filename, caught[0].lineno) == (str(core / "lib/models_user.py"), 1)
+    assert builtins.executed == ["core.models", "models"]
+    assert not issubclass(errors.DuplicateImportWarning, ImportWarning)
+
+
+def test_raise_tells_all(core):
+    """Both names, the file, the importing line and the mending; an ImportError."""
+    install_import_guard("core", duplicates="raise")
+    with pytest.raises(errors.DuplicateImportError) as caught:
+        importlib.import_module("lib.models_user")
+    text = str(caught.value)
+    assert text.startswith(f"{core}/lib/models_user.py:1: {core}/core/models.py is module core.models; ")
+    assert text.endswith("write `import core.models` in place of `import models`")
+    assert (caught.value.name, caught.value.path) == ("models", str(core / "core/models.py"))
+    assert isinstance(caught.value, ImportError)
+    assert builtins.executed == []
+
+
+@pytest.mark.parametrize("mode", ["alias", "warn", "raise"])
+def test_what_ran_before_the_guard(core, mode):
+    """A foreign name that came first counts: then the canonical one is the second."""
+    models = importlib.import_module("models")
+    install_import_guard("core", duplicates=mode)
+    if mode == "alias":
+        assert importlib.import_module("core.models") is models
+        assert sys.modules["core"].models is models
+        assert models.__spec__.name == "models"
+        return
+    kind = errors.DuplicateImportError if mode == "raise" else errors.DuplicateImportWarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(
+            kind, match=r"is module models; .* `import core\.models` in place of `import models`"
+        ):
+            importlib.import_module("core.models")
+
+
+def test_installing_again(core):
+    """The same mode changes nothing, another replaces the mode; undo may be called twice."""
+    before = list(sys.meta_path)
+    install_import_guard("core", duplicates="raise")
+    undo = install_import_guard("core", duplicates="raise")
+    assert len(sys.meta_path) == len(before) + 1
+    with pytest.raises(errors.DuplicateImportError):
+        importlib.import_module("models")
+    replaced = install_import_guard("core", duplicates="alias")
+    assert len(sys.meta_path) == len(before) + 1
+    undo()
+    assert importlib.import_module("models").__name__ == "core.models"
+    replaced()
+    replaced()
+    assert sys.meta_path == before
+
+
+@pytest.mark.parametrize(
+    ("package", "mode", "what"),
+    [
+        ("core", "nonsense", "none of 'alias', 'warn', 'raise'"),
+        ("no_such_package", "alias", "there is no package 'no_such_package'"),
+        ("no_such_package.sub", "alias", "cannot be found"),
+        ("core.models", "alias", "is a module, not a package"),
+        ("sys", "alias", "is a module, not a package"),
+        ("", "alias", "cannot be found"),
+    ],
+)
+def test_bad_input(core, package, mode, what):
+    """Each is a ConfigurationError, and installs nothing."""
+    before = list(sys.meta_path)
+    with pytest.raises(errors.ConfigurationError, match=what):
+        install_import_guard(package, duplicates=mode)
+    assert sys.meta_path == before
+
+
+def test_threads_by_both_names(core):
+    """However many threads import by however many names, the file runs once and all get the one module."""
+    (core / "core/slow.py").write_text(COUNT + "import time\ntime.sleep(0.02)\ndone = True\n")
+    install_import_guard("core")
+    start = threading.Barrier(12)
+    found: list[object] = []
+
+    def use(name: str) -> None:
+        start.wait()
+        module = importlib.import_module(name)
+        found.append((module, module.done))
+
+    threads = [threading.Thread(target=use, args=(name,)) for name in ["slow", "core.slow"] * 6]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [(sys.modules["core.slow"], True)] * 12
+    assert builtins.executed == ["core.slow"]
+
+
+def test_a_script_in_the_package(core):
+    """The real thing: `python core/script.py`, whose directory Python puts on the path."""
+    guard = "from lazyguard._guards.duplicates import install_import_guard\ninstall_import_guard(__name__)\n"
+    (core / "core/__init__.py").write_text(guard)
+    (core / "core/models.py").write_text("import core.monitoring\nprint('executed', __name__)\n")
+    (core / "core/monitoring/__init__.py").write_text("")
+    script = core / "core/script.py"
+    path = os.pathsep.join([str(core), os.path.dirname(os.path.dirname(errors.__file__))])
+    for body in ("import core\nimport models\n", "import models\nimport core.models\n"):
+        script.write_text(body + "import sys; assert sys.modules['core.models'] is sys.modules['models']\n")
+        result = subprocess.run(
+            [sys.executable, str(script)],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("executed") == 1
