@@ -119,9 +119,7 @@ def _attach(
 def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple[str, str]]:
     """Yield (attribute, name in the package) for what a declaration lists."""
     if isinstance(names, str):
-        raise errors.ConfigurationError(
-            f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]"
-        )
+        raise errors.ConfigurationError(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
     for entry in names:
         attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
         name = name.strip() if renamed else attribute

@@ -212,6 +212,4 @@ def _owner(module: ModuleType, name: str) -> LazyAttributes:
     if name in registry:
         return registry[name]
     known = ", ".join(sorted(registry)) or "none"
-    raise errors.UsageError(
-        f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}"
-    )
+    raise errors.UsageError(f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}")

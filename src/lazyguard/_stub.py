@@ -19,9 +19,7 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names]:
     except FileNotFoundError as error:
         raise errors.ConfigurationError(f"{package}: there is no stub {stub} (wanted at {place})") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise errors.ConfigurationError(
-            f"{package}: the stub {stub} cannot be read (wanted at {place})"
-        ) from error
+        raise errors.ConfigurationError(f"{package}: the stub {stub} cannot be read (wanted at {place})") from error
     exported = _exported(tree)
     submodules: list[str] = []
     relative: Names = {}
@@ -51,11 +49,7 @@ def _exported(tree: ast.Module) -> set[str]:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
         if isinstance(value, (ast.List, ast.Tuple)) and "__all__" in (getattr(t, "id", "") for t in targets):
-            return {
-                item.value
-                for item in value.elts
-                if isinstance(item, ast.Constant) and isinstance(item.value, str)
-            }
+            return {item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)}
     return set()
 
 

@@ -161,9 +161,7 @@ def test_a_submodule_that_does_not_exist(program):
     """A wrong declaration is told as one; no install command misleads."""
     program(package("attach(__name__, ['nowhere'], {'a': ['x']})", a="import core.gone"))
     core = importlib.import_module("core")
-    with pytest.raises(
-        ModuleNotFoundError, match=r"there is no module core\.nowhere: correct the declaration"
-    ):
+    with pytest.raises(ModuleNotFoundError, match=r"there is no module core\.nowhere: correct the declaration"):
         core.nowhere
     with pytest.raises(ModuleNotFoundError, match=r"core\.a imports core\.gone, which does not exist"):
         core.x
@@ -173,9 +171,7 @@ def test_a_declared_name_that_the_module_lacks(program):
     """That is an ImportError naming the declaration, never the AttributeError that `hasattr` swallows."""
     root = program(package("attach(__name__, None, {'a': ['x']})", a=""))
     core = importlib.import_module("core")
-    with pytest.raises(
-        errors.ResolutionImportError, match=f"{root}/core/__init__.py:2.*core.a has no attribute 'x'"
-    ):
+    with pytest.raises(errors.ResolutionImportError, match=f"{root}/core/__init__.py:2.*core.a has no attribute 'x'"):
         hasattr(core, "x")
 
 
@@ -239,9 +235,7 @@ def test_eager(program, monkeypatch, variable, value, eager):
     """Both variables import all at once, circular imports included."""
     monkeypatch.delenv("EAGER_IMPORT", raising=False)
     monkeypatch.setenv(variable, value)
-    program(
-        package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2")
-    )
+    program(package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2"))
     core = importlib.import_module("core")
     assert ("x" in vars(core), "y" in vars(core)) == (eager, eager)
     assert core.x + core.y == 3
@@ -332,9 +326,7 @@ def test_a_stub_declares(program):
     """What the stub imports from the package is attached; from elsewhere only what it re-exports."""
     program(
         {
-            **package(
-                "attach_stub(__name__, __file__)", queue="class Queue: pass", tasks="app = 1", models=""
-            ),
+            **package("attach_stub(__name__, __file__)", queue="class Queue: pass", tasks="app = 1", models=""),
             "core/__init__.pyi": """
                 from typing import Any
                 from json import dumps as dumps, loads

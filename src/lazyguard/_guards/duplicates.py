@@ -92,9 +92,7 @@ class _Finder:
                 # An entry before this one may have a file of that name.
                 if spec is None or not spec.has_location or self.tree.of_file(spec.origin) != canonical:
                     return None
-                return self._answer(
-                    fullname, canonical, spec.origin, f"import {canonical}", f"import {fullname}"
-                )
+                return self._answer(fullname, canonical, spec.origin, f"import {canonical}", f"import {fullname}")
         return None
 
     def _after_foreign(self, canonical: str) -> ModuleSpec | None:
@@ -152,9 +150,7 @@ def _importing_frame() -> FrameType:
     frame: FrameType = sys._getframe(1)
     while frame.f_back is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((_OWN_FILES, "<frozen importlib")) and not file.endswith(
-            "/importlib/__init__.py"
-        ):
+        if not file.startswith((_OWN_FILES, "<frozen importlib")) and not file.endswith("/importlib/__init__.py"):
             break
         frame = frame.f_back
     return frame

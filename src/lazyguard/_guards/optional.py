@@ -26,9 +26,7 @@ _MODULE_DUNDERS = frozenset(
 )
 
 
-def require(
-    name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None
-) -> _Module:
+def require(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> _Module:
     """Import a module and return it, or say now what is missing, what it is needed for and how to get it.
 
     Args:
@@ -48,9 +46,7 @@ def require(
     return _Wanted(name, extra, package, why, _place.caller()).load()
 
 
-def optional_import(
-    name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None
-) -> Any:
+def optional_import(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> Any:
     """Return a stand-in for a module that may be missing: false if it is, and every use of it raises then.
 
     Nothing is imported before the first use or truth test. Arguments and errors are those of `require`.
@@ -71,9 +67,7 @@ class _Wanted:
 
     __slots__ = ("extra", "host", "name", "package", "place", "why")
 
-    def __init__(
-        self, name: str, extra: str | None, package: str | None, why: str | None, frame: FrameType
-    ) -> None:
+    def __init__(self, name: str, extra: str | None, package: str | None, why: str | None, frame: FrameType) -> None:
         self.place = _place.of_frame(frame)
         if not is_module_name(name):
             raise errors.ConfigurationError(

@@ -186,9 +186,7 @@ def test_what_ran_before_the_guard(core, mode):
     kind = errors.DuplicateImportError if mode == "raise" else errors.DuplicateImportWarning
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(
-            kind, match=r"is module models; .* `import core\.models` in place of `import models`"
-        ):
+        with pytest.raises(kind, match=r"is module models; .* `import core\.models` in place of `import models`"):
             importlib.import_module("core.models")
 
 

@@ -154,7 +154,5 @@ def test_an_editable_host(host):
     metadata.write_text(metadata.read_text().replace("Host-Dist", "hostpkg"))
     metadata.parent.rename(host / "hostpkg-1.0.dist-info")
     importlib.invalidate_caches()
-    assert (
-        _install.command("x", extra="dash-board", host="hostpkg.sub") == "pip install 'hostpkg[dash-board]'"
-    )
+    assert _install.command("x", extra="dash-board", host="hostpkg.sub") == "pip install 'hostpkg[dash-board]'"
     assert _install.command("x.y", extra="dash-board", host="json") == "pip install x"
