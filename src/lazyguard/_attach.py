@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from lazyguard import _place, errors
-from lazyguard._attributes import LazyAttributes
+from lazyguard._attributes import REGISTRY, LazyAttributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _attach(
         raise AttributeError(text, name=name, obj=attributes.module)
 
     def listing() -> list[str]:
-        return sorted({*attributes.namespace, *origins})
+        return sorted({*attributes.namespace, *origins} - {REGISTRY})
 
     attributes.resolver = lookup
     if _is_eager(package):

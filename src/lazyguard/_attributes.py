@@ -54,11 +54,12 @@ class LazyAttributes:
         for name, (source, attribute) in self.origins.items():
             before = registry.get(name)
             found = self.namespace.get(name, _PENDING)
-            registry[name] = self
             # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
-            stale = before is not None and name in before.written and before.written[name] is found
-            if stale or self._is_shadow(name, found):
+            if before is not None and name in before.written and before.written[name] is found:
+                before.reset(name)
+            elif self._is_shadow(name, found):
                 del self.namespace[name]
+            registry[name] = self
             submodule = f"{self.package}.{name}"
             if attribute is None or not (name in siblings or f"{source}.".startswith(f"{submodule}.")):
                 continue

@@ -140,6 +140,7 @@ def test_dir_keeps_what_the_module_has(program):
     program(files)
     core = importlib.import_module("core")
     assert {"__name__", "__path__", "own", "a", "c"} <= set(dir(core))
+    assert not any(name.startswith("__lazy") for name in dir(core))
     assert not {"core.a", "core.b"} & set(sys.modules)
 
 
@@ -274,6 +275,16 @@ def test_a_reload_looks_names_up_anew(program):
     sys.modules["core.a"].x = 2
     importlib.reload(core)
     assert core.x == 2
+
+
+def test_declared_again_from_elsewhere(program):
+    """A second `attach` of a package that is resolved already takes nothing away from it."""
+    program(package("attach(__name__, None, {'a': ['x']})", a="x = 1"))
+    core = importlib.import_module("core")
+    assert core.x == 1
+    lookup, _, _ = attach("core", None, {"a": ["x"]})
+    assert core.x == 1
+    assert lookup("x") == 1
 
 
 def test_threads_racing_for_a_name(program):
