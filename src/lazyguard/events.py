@@ -133,7 +133,6 @@ def log(event: Event) -> None:
 _LEVELS = {
     "degraded": 30,
     "failed": 30,
-    "timeout": 30,
     "stuck": 30,
     "reminder": 30,
     "abandoned": 30,

@@ -93,7 +93,7 @@ def _launch(flight: Flight) -> None:
 def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
     """Let a task of its own, on the running loop, run a flight."""
     flight.thread = _thread.get_ident()
-    flight.home = asyncio.get_running_loop()
+    flight.home = flight.cell.home = asyncio.get_running_loop()
     task = flight.home.create_task(_fly(flight, steps), name=f"lazyguard {flight.cell.name}")
     flight.task = task
     _flying.add(task)

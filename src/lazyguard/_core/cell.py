@@ -13,7 +13,7 @@ from lazyguard import events
 from lazyguard._core import clock
 from lazyguard._core.flight import Flight
 from lazyguard._core.plan import PLAIN
-from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Snapshot
+from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
 from lazyguard._typing import final
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from lazyguard._core.plan import Plan
-    from lazyguard._core.state import Outcome
 
     class Mirror(Protocol):
         """What shows a cell's target to the world: its proxy."""
@@ -32,7 +31,11 @@ if TYPE_CHECKING:
             ...
 
         def publish(self, view: Any) -> object:
-            """Show it; runs under the lock, so it only assigns. Return what is to be dropped afterwards."""
+            """Show it; runs under the lock, so it only assigns. Return what was shown before."""
+            ...
+
+        def drop(self, view: Any) -> None:
+            """Let go of what is no longer shown; runs outside the lock."""
             ...
 
 
@@ -51,12 +54,14 @@ class Cell:
         relief: The cell of the fallback; None where there is none.
         trouble: What the fallback is told: why the real object is not served.
         overridden: How many overrides are in force.
-        notes: What policies keep with the cell: the breaker's count, the recovery's progress.
+        notes: What the recovery keeps with the cell: its progress.
+        home: The event loop on which an async factory ran last.
     """
 
     __slots__ = (
         "__weakref__",
         "factory",
+        "home",
         "mirror",
         "name",
         "notes",
@@ -79,6 +84,7 @@ class Cell:
         self.trouble: BaseException | None = None
         self.overridden = 0
         self.notes: Any = None
+        self.home: Any = None
 
     def swap(self, old: Snapshot, new: Snapshot) -> bool:
         """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was."""
@@ -89,7 +95,8 @@ class Cell:
                 return False
             self.now = new
             dropped = None if view is None or mirror is None else mirror.publish(view)
-        del dropped  # outside the lock: the last reference to a target may run its finaliser
+        if dropped is not None and mirror is not None:
+            mirror.drop(dropped)  # outside the lock: the last reference to a target may run its finaliser
         return True
 
     def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]:
@@ -152,8 +159,11 @@ class Cell:
             else:
                 assert outcome.error is not None
                 new = now.failed(outcome.error, flight, moment)
-            if self.swap(now, new):
-                break
+            try:
+                if self.swap(now, new):
+                    break
+            except Exception as error:  # the target's class cannot be shown: a failure, never a flight without end
+                outcome = Outcome(error=error, final=True)
         active.discard(flight)
         flight.end(outcome)
         seconds = moment - flight.started

@@ -82,5 +82,10 @@ class Plan:
         self.awaited = awaited
         self.allow_none = allow_none
 
+    def changed(self, **changes: Any) -> Plan:
+        """Return a plan that differs in `changes` alone."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        return Plan(**{**values, **changes})
+
 
 PLAIN = Plan()

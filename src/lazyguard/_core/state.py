@@ -98,8 +98,8 @@ class Snapshot:
         return self.strays if self.flight is None else (*self.strays, self.flight)
 
     def launched(self, flight: Flight, since: float) -> Snapshot:
-        """Start `flight`; one that was running becomes a stray. A fallback goes on being served meanwhile."""
-        if self.state == DEGRADED:
+        """Start `flight`; one that was running becomes a stray. Nothing else changes during a recovery."""
+        if self.state == DEGRADED or flight.recovery:
             return self.changed(flight=flight, strays=self.running)
         return Snapshot(
             RESOLVING,
@@ -128,6 +128,8 @@ class Snapshot:
             return left.changed(cause=cause)
         if left.flight is not None:
             return left  # a replacement is on its way: it decides
+        if left.state == FAILED:
+            since = left.since
         return Snapshot(FAILED, generation=self.generation, since=since, cause=cause, strays=left.strays)
 
     def opened(self, cause: BaseException, since: float) -> Snapshot:

@@ -1,0 +1,169 @@
+"""Live references: how a service's proxy shows a real object, one whose calls are watched, and a fallback.
+
+Invariants: a ready service without `failures=` costs what a resolved proxy costs; a fallback is asked for at every use,
+so that who may not be served one is told; a call keeps the target that it began with.
+"""
+
+from __future__ import annotations
+
+from lazyguard import _proxy
+from lazyguard._core import drive, resolve
+from lazyguard._core.state import DEGRADED
+from lazyguard._lazy import find_cell
+from lazyguard._proxy import Proxy, cell_of
+from lazyguard._typing import final
+from lazyguard.errors import ServiceUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+
+def is_fallback(obj: object) -> bool:
+    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+
+    Anything that is neither is no fallback.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.is_fallback("as it is")
+        False
+    """
+    cell = find_cell(obj)
+    return cell is not None and cell.now.state == DEGRADED
+
+
+@final
+class Live:
+    """The flavour of a service's proxy: what its class is in each state."""
+
+    __slots__ = ("_failures", "_threshold")
+
+    def __init__(self, failures: tuple[type[BaseException], ...], threshold: int) -> None:
+        self._failures = failures
+        self._threshold = threshold
+
+    def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+        """Return the class for what the snapshot serves."""
+        if snapshot.state == DEGRADED:
+            return _degraded(snapshot.target)
+        if self._failures and not cell.overridden:
+            return Watch(cell, snapshot, self._failures, self._threshold).view()
+        return _proxy.bound(cell, snapshot)
+
+
+def _permitted(proxy: Proxy) -> Any:
+    """Return what a service serves to this caller."""
+    cell = cell_of(proxy)
+    now = cell.now
+    if now.state == DEGRADED:
+        return resolve.permitted(cell, now)
+    return drive.resolved(cell)
+
+
+def _degraded(stand_in: Any) -> type[Proxy]:
+    from lazyguard import _view
+
+    def attribute(self: Proxy, name: str) -> Any:
+        if name.startswith("__"):
+            return getattr(stand_in, name)  # looking: isinstance, help, pickling
+        target = _permitted(self)
+        try:
+            return getattr(target, name)
+        except AttributeError as error:
+            cell = cell_of(self)
+            if cell.now.state != DEGRADED:
+                raise
+            raise ServiceUnavailable(
+                f"{cell.name}, declared at {cell.place}, is degraded, and its fallback does not implement {name!r}."
+            ) from error
+
+    return _view.forwarding(stand_in, _permitted, attribute)
+
+
+@final
+class Watch:
+    """Counts the calls on one target that fail in a row, and opens the breaker.
+
+    The count is kept without a lock: two failures at the same moment may count as one.
+    """
+
+    __slots__ = ("_cell", "_failures", "_generation", "_strikes", "_target", "_threshold")
+
+    def __init__(
+        self, cell: Cell, snapshot: Snapshot, failures: tuple[type[BaseException], ...], threshold: int
+    ) -> None:
+        self._cell = cell
+        self._generation = snapshot.generation
+        self._target = snapshot.target
+        self._failures = failures
+        self._threshold = threshold
+        self._strikes = 0
+
+    def failed(self, error: BaseException) -> None:
+        """Count a call that raised; open at the threshold."""
+        if isinstance(error, self._failures):
+            self._strikes += 1
+            if self._strikes >= self._threshold:
+                self._cell.open(self._generation, error)
+
+    def view(self) -> type[Proxy]:
+        """Return the class of the proxy while this target is served."""
+        from lazyguard import _view
+
+        target = self._target
+
+        def attribute(_: Proxy, name: str) -> Any:
+            value = self.run(getattr, target, name)
+            if name.startswith("__") or not callable(value) or isinstance(value, type):
+                return value
+            return self.watched(value)
+
+        def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            return self.run(_view.perform, name, proxy, of, arguments, named)
+
+        return _view.forwarding(target, lambda _: target, attribute, run)
+
+    def run(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """Call and count; what an async function returns is counted when it has been awaited."""
+        try:
+            result = function(*arguments, **named)
+        except BaseException as error:
+            self.failed(error)
+            raise
+        if type(result) is _COROUTINE:
+            return self._awaited(result)
+        self._strikes = 0
+        return result
+
+    def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function whose calls are counted."""
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self.run(function, *arguments, **named)
+
+        call.__wrapped__ = function  # type: ignore[attr-defined]
+        call.__name__ = getattr(function, "__name__", "call")
+        call.__doc__ = getattr(function, "__doc__", None)
+        return call
+
+    async def _awaited(self, coroutine: Any) -> Any:
+        try:
+            result = await coroutine
+        except BaseException as error:
+            self.failed(error)
+            raise
+        self._strikes = 0
+        return result
+
+
+async def _nothing() -> None: ...
+
+
+_sample = _nothing()
+_COROUTINE = type(_sample)
+_sample.close()

@@ -1,0 +1,229 @@
+"""Lazy attributes of a module that a function makes: `module_attribute`; and the address "package.module:attribute".
+
+Invariants: inside the module the name is a proxy until the object is there; from outside, `module.name` and
+`from module import name` build it and give the object itself; afterwards the name is an ordinary global, and the
+module's class is again what it was, so nothing is left to pay.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lazyguard import _lazy, _place, _proxy
+from lazyguard._core import drive, registry
+from lazyguard._core.cell import Cell
+from lazyguard._typing import T, final
+from lazyguard.errors import ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, ModuleType
+    from typing import Any, overload
+
+    from lazyguard._lazy import Addressed
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def module_attribute(factory: Callable[[], T], /) -> T: ...
+    @overload
+    def module_attribute(name: str, /) -> Callable[[Callable[[], T]], T]: ...
+
+
+def module_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[[], T]], T]:
+    """Make a module's attribute of a function: the function's result, built at first access.
+
+    Use it as `@module_attribute` above a function that is called as the attribute, or as `@module_attribute("name")`
+    above one that is called otherwise.
+
+    Returns:
+        What stands in the module's namespace until the object is there: a proxy, typed as the object.
+
+    Raises:
+        UsageError: It is not used at module level, or the function cannot be called without arguments.
+
+    Inside the module the name is a proxy until the object is there. From outside it is the object itself: the access
+    builds it, on the accessing thread; others wait. Assigning to the attribute (as `mock.patch` does) replaces it.
+
+    Example:
+        >>> import sys, types, lazyguard
+        >>> source = '''
+        ... import lazyguard
+        ... @lazyguard.module_attribute
+        ... def primes() -> list[int]:
+        ...     return [2, 3, 5]
+        ... '''
+        >>> module = sys.modules["example"] = types.ModuleType("example")
+        >>> exec(source, module.__dict__)
+        >>> lazyguard.is_resolved("example:primes")
+        False
+        >>> type(module.primes)
+        <class 'list'>
+    """
+    frame = _place.caller()
+    if not isinstance(factory, str):
+        declared: T = _declare(factory, getattr(factory, "__name__", ""), frame)
+        return declared
+    name = factory
+
+    def decorate(decorated: Callable[[], T]) -> T:
+        lazy_object: T = _declare(decorated, name, frame)
+        frame.f_globals[name] = lazy_object
+        return lazy_object
+
+    return decorate
+
+
+def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
+    place = _place.of_callable(factory, _place.of_frame(frame))
+    _lazy.check_factory(factory, place)
+    if not name.isidentifier():
+        raise ConfigurationError(
+            f"{name!r} ({place}) is not the name of an attribute: module_attribute('name') takes one."
+        )
+    module = sys.modules.get(frame.f_globals.get("__name__", ""))
+    if frame.f_locals is not frame.f_globals or module is None or module.__dict__ is not frame.f_globals:
+        raise UsageError(
+            f"module_attribute ({place}) belongs at module level: inside a function or a class use lazy()."
+        )
+    cell = Cell(factory, name=f"{module.__name__}:{name}", place=place)
+    registry.register(cell, "lazy attribute")
+    attribute = Attribute(module, name, cell, _proxy.make(cell, _proxy.bound))
+    _declared[module.__name__, name] = attribute
+    attribute.stand_in()
+    return attribute.proxy
+
+
+@final
+class Attribute:
+    """Stands in the class of a module for one of its attributes while that is not there."""
+
+    __slots__ = ("cell", "module", "name", "proxy")
+
+    def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
+        self.module = module
+        self.name = name
+        self.cell = cell
+        self.proxy = proxy
+
+    def __get__(self, module: ModuleType | None, _kind: type | None = None) -> Any:
+        if module is None:
+            return self
+        # missing: the name is not bound yet, since the module is still being executed
+        value = module.__dict__.get(self.name, self.proxy)
+        return self.resolve() if value is self.proxy else value
+
+    def __set__(self, module: ModuleType, value: object) -> None:
+        module.__dict__[self.name] = value
+
+    def __delete__(self, module: ModuleType) -> None:
+        del module.__dict__[self.name]
+        self.step_aside()
+
+    def stand_in(self) -> None:
+        """Take the attribute's place in the class of the module."""
+        kind: Any = type(self.module)
+        if "__lazyguard_plain__" not in kind.__dict__:
+            # a class of its own, since a descriptor in the class goes before the namespace of the module
+            kind = type(kind.__name__, (kind,), {"__lazyguard_plain__": kind, "__module__": kind.__module__})
+            self.module.__class__ = kind
+        setattr(kind, self.name, self)
+
+    def step_aside(self) -> None:
+        """Leave the attribute to the namespace, and the module to its own class when nothing is left."""
+        kind: Any = type(self.module)
+        if kind.__dict__.get(self.name) is self:
+            delattr(kind, self.name)
+        if not any(isinstance(value, Attribute) for value in kind.__dict__.values()):
+            self.module.__class__ = kind.__dict__.get("__lazyguard_plain__", kind)
+
+    def is_resolved(self) -> bool:
+        """Return whether the object is there."""
+        return self.cell.now.served
+
+    def resolve(self) -> Any:
+        """Build the object if need be, and make it an ordinary global."""
+        target = drive.resolved(self.cell)
+        if self.module.__dict__.get(self.name, self.proxy) is self.proxy:
+            self.module.__dict__[self.name] = target
+        self.step_aside()
+        return target
+
+    def reset(self) -> None:
+        """Forget the object; the next access builds it anew."""
+        self.cell.reset()
+        self.module.__dict__[self.name] = self.proxy
+        self.stand_in()
+
+    def override(self, value: Any) -> Callable[[], None]:
+        """Serve `value` until the returned function is called."""
+        before = self.module.__dict__.get(self.name, self.proxy)
+        restore = self.cell.override(value)
+        self.module.__dict__[self.name] = value
+
+        def undo() -> None:
+            restore()
+            self.module.__dict__[self.name] = before
+            if before is self.proxy:
+                self.stand_in()
+
+        return undo
+
+
+_declared: dict[tuple[str, str], Attribute] = {}
+
+
+def address(text: str) -> Addressed:
+    """Return the lazy attribute that "package.module:attribute" names.
+
+    Raises:
+        UsageError: The text is not of that form, or names no lazy attribute of a module that is imported.
+    """
+    module_name, _, name = text.partition(":")
+    if not module_name or not name:
+        raise UsageError(f'{text!r} names no lazy attribute: write "package.module:attribute".')
+    known = _declared.get((module_name, name))
+    if known is not None:
+        return known
+    module = sys.modules.get(module_name)
+    if module is None:
+        raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported.")
+    from lazyguard import _attributes
+
+    _attributes.is_resolved_attribute(module, name)  # raises for a name that is none
+    return Attached(module, name)
+
+
+@final
+class Attached:
+    """A lazy attribute that `attach` declared, by its address."""
+
+    __slots__ = ("_module", "_name")
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    def is_resolved(self) -> bool:
+        """Return whether it is in the package's namespace."""
+        from lazyguard import _attributes
+
+        return _attributes.is_resolved_attribute(self._module, self._name)
+
+    def resolve(self) -> Any:
+        """Import it if need be."""
+        return getattr(self._module, self._name)
+
+    def reset(self) -> None:
+        """Forget it; the next use looks it up anew."""
+        from lazyguard import _attributes
+
+        _attributes.reset_attribute(self._module, self._name)
+
+    def override(self, value: Any) -> Callable[[], None]:
+        """Serve `value` until the returned function is called."""
+        from lazyguard import _attributes
+
+        return _attributes.override_attribute(self._module, self._name, value)

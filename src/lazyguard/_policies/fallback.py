@@ -1,0 +1,97 @@
+"""Fallback: who may be served a stand-in, and for how long.
+
+Invariant: the question is asked at every use while a service is degraded, and never while it is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextvars import ContextVar
+
+from lazyguard._core import clock
+from lazyguard._typing import final
+from lazyguard.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextvars import Token
+    from typing import Literal
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+    Permission = Literal["allow", "deny"]
+
+_permission: ContextVar[str | None] = ContextVar("lazyguard.fallbacks", default=None)
+
+
+def fallbacks(permission: Permission) -> Fallbacks:
+    """Say for a `with` block whether a service that is degraded may serve its fallback.
+
+    Args:
+        permission: "deny": its use raises ServiceUnavailable in place of the stand-in's answer. "allow": serve it, also
+            where "deny" is the default, which is inside Celery tasks, so that what a stand-in said is not committed
+            and acknowledged.
+
+    Raises:
+        ConfigurationError: It is neither.
+
+    It holds for this context: this thread or task, and what they start. `LAZYGUARD_FALLBACK=deny` in the environment
+    denies all, whatever the code says.
+
+    Example:
+        >>> import lazyguard
+        >>> with lazyguard.fallbacks("deny"):
+        ...     pass  # what is done here is done with the real services, or fails
+    """
+    if permission not in ("allow", "deny"):
+        raise ConfigurationError(f'fallbacks({permission!r}) is not known: give "allow" or "deny".')
+    return Fallbacks(permission)
+
+
+@final
+class Fallbacks:
+    """What `fallbacks` returns: a permission from `__enter__` to `__exit__`."""
+
+    __slots__ = ("_permission", "_tokens")
+
+    def __init__(self, permission: str) -> None:
+        self._permission = permission
+        self._tokens: list[Token[str | None]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_permission.set(self._permission))
+
+    def __exit__(self, *_: object) -> None:
+        _permission.reset(self._tokens.pop())
+
+
+@final
+class Refusal:
+    """Why a cell's fallback may not be served to this caller, if it may not."""
+
+    __slots__ = ("_max_degraded",)
+
+    def __init__(self, max_degraded: float | None) -> None:
+        self._max_degraded = max_degraded
+
+    def __call__(self, _cell: Cell, now: Snapshot) -> str | None:
+        """Return the reason, or None where it may be served."""
+        if os.environ.get("LAZYGUARD_FALLBACK") == "deny":
+            return "LAZYGUARD_FALLBACK=deny forbids its fallback"
+        permission = _permission.get()
+        if permission == "deny":
+            return 'fallbacks("deny") forbids its fallback here'
+        if permission is None and _in_celery_task():
+            return 'inside a Celery task its fallback is not served, unless fallbacks("allow") says so'
+        if self._max_degraded is not None and now.state == "degraded":
+            degraded = clock.now() - now.since
+            if degraded > self._max_degraded:
+                return f"its fallback was served for {degraded:.0f} s, and max_degraded={self._max_degraded:g}"
+        return None
+
+
+def _in_celery_task() -> bool:
+    celery = sys.modules.get("celery._state")
+    return celery is not None and celery.get_current_task() is not None

@@ -1,0 +1,64 @@
+"""What the option objects have in common: frozen, slotted, keyword-only, checked when made; and the checks."""
+
+from __future__ import annotations
+
+from lazyguard.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+
+class Options:
+    """Values that never change: equal when they are alike, and shown as they are written."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is frozen: make a new one with another {name}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__} is frozen")
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._values() == self._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({values})"
+
+
+def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False) -> None:
+    """Raise ConfigurationError unless `value` is a number of seconds above zero (or None, or zero, where allowed)."""
+    if value is None and optional:
+        return
+    right = isinstance(value, int | float) and not isinstance(value, bool)
+    if not right or not (0 < value < float("inf") or (zero and value == 0)):  # type: ignore[operator]
+        least = "zero or more" if zero else "more than zero"
+        also = ", or None" if optional else ""
+        raise ConfigurationError(f"{name}={value!r} is out of range: give {least} seconds{also}.")
+
+
+def whole(name: str, value: object, *, least: int = 1) -> None:
+    """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigurationError(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
+
+
+def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
+    """Return `value` as a tuple of exception types; raise ConfigurationError where it holds anything else."""
+    types = value if isinstance(value, tuple) else (value,)
+    for kind in types:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigurationError(f"{name}={value!r} is not right: give exception types, (ConnectionError, ...).")
+    return types

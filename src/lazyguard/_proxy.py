@@ -1,0 +1,240 @@
+"""The proxy: one slot that leads to its cell, and a class that says what the cell holds at present.
+
+Invariants: a proxy is an instance of `Proxy` for ever, but its `__class__` changes with its cell: a pending class,
+whose every operation builds the target first, or a view of the target (see `_view`); looking (repr, the listed names
+of introspection, and where the factory's annotation names a loaded class also `__class__`, `__doc__`, `dir`) builds
+nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from _weakref import ref
+
+from lazyguard._core import drive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+    class Flavour(Protocol):
+        """How a target is shown: returns the class that its proxy is to have."""
+
+        def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]: ...
+
+
+class Proxy:
+    """What every lazy object and live reference is an instance of."""
+
+    __slots__ = ("__weakref__", "_cell")
+    _cell: Cell
+
+
+_CELL = Proxy.__dict__["_cell"]
+cell_of: Callable[[Any], Cell] = _CELL.__get__
+set_cell: Callable[[Proxy, Cell], None] = _CELL.__set__
+# object's own: the classes below answer for `__class__` themselves
+set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"].__set__
+
+# By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
+# object says that it lacks them.
+INTROSPECTION = frozenset(
+    "__wrapped__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
+    "__unittest_skip__ __unittest_skip_why__ __unittest_expecting_failure__ __sphinx_mock__ __pytest_wrapped__ "
+    "_pytestfixturefunction _fixture_function_marker pytestmark _is_coroutine _is_coroutine_mark _is_coroutine_marker "
+    "_partialmethod _mock_self _mock_methods _spec_class __celery_no_autodetect__".split()
+)
+
+# All special methods by which an interpreter may use an object without looking for an attribute.
+SPECIAL = frozenset(
+    "__add__ __sub__ __mul__ __matmul__ __truediv__ __floordiv__ __mod__ __divmod__ __pow__ __lshift__ __rshift__ "
+    "__and__ __xor__ __or__ __radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ "
+    "__rpow__ __rlshift__ __rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ "
+    "__ifloordiv__ __imod__ __ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ "
+    "__gt__ __ge__ __neg__ __pos__ __abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ "
+    "__floor__ __ceil__ __bool__ __len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ "
+    "__reversed__ __next__ __hash__ __call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ "
+    "__enter__ __exit__ __aenter__ __aexit__ __get__ __instancecheck__ __subclasscheck__ __copy__ "
+    "__deepcopy__".split()
+)
+# Those that every object answers, whatever its class says.
+UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
+REFLECTED = frozenset(name for name in SPECIAL if name.startswith("__r") and f"__{name[3:]}" in SPECIAL)
+
+
+class Pending(Proxy):
+    """A proxy whose cell has no target: whatever is done to it builds the target and is then done to that."""
+
+    __slots__ = ()
+
+    def __getattribute__(self: Proxy, name: str) -> Any:
+        cell = cell_of(self)
+        if name in INTROSPECTION:
+            raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
+        if name in _ABOUT_CLASS:
+            kind = declared_class(cell)
+            if kind is not None:
+                return kind if name == "__class__" else getattr(kind, name)
+        target = drive.resolved(cell)
+        return base_entries(target) if name == "__mro_entries__" else getattr(target, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(drive.resolved(cell_of(self)), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(drive.resolved(cell_of(self)), name)
+
+    def __dir__(self) -> list[str]:
+        kind = declared_class(cell_of(self))
+        return dir(drive.resolved(cell_of(self)) if kind is None else kind)
+
+    def __repr__(self) -> str:
+        cell = cell_of(self)
+        return f"<lazy {cell.name}, {cell.now.state}, declared at {cell.place}>"
+
+
+def base_entries(target: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return the `__mro_entries__` of a proxy: as a base it stands for its class."""
+    if issubclass(type(target), type):
+        return lambda _bases: (target,)
+    entries: Callable[[tuple[Any, ...]], tuple[Any, ...]] = target.__mro_entries__
+    return entries
+
+
+# The name of a class that holds one target.
+_BOUND = "ResolvedObject"
+_ALWAYS_BOUND = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
+_ABOUT_CLASS = frozenset(("__class__", "__doc__", "__module__"))
+
+
+def _building(name: str) -> Callable[..., Any]:
+    """Return the special method of a pending class: build, then let the target do it."""
+
+    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+        from lazyguard import _view
+
+        return _view.perform(name, self, drive.resolved(cell_of(self)), arguments, named)
+
+    method.__name__ = name
+    return method
+
+
+_BUILDING = {name: _building(name) for name in SPECIAL}
+AnyPending: type[Proxy] = type("AnyPending", (Pending,), {"__slots__": (), **_BUILDING})
+_pending_for: dict[ref[type], type[Proxy]] = {}
+
+
+def specials_of(kind: type) -> dict[str, Any]:
+    """Return the special methods that the class has, as the interpreter would find them."""
+    found: dict[str, Any] = {}
+    for base in kind.__mro__:
+        for name, value in base.__dict__.items():
+            if name in SPECIAL and name not in found:
+                found[name] = value
+    return found
+
+
+def pending_class(kind: type | None) -> type[Proxy]:
+    """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
+    if kind is None:
+        return AnyPending
+    key = ref(kind, _pending_for.pop)
+    known = _pending_for.get(key)
+    if known is None:
+        names = {name for name, value in specials_of(kind).items() if value is not None} | UNIVERSAL | REFLECTED
+        names |= {"__copy__", "__deepcopy__"}
+        known = type("PendingObject", (Pending,), {"__slots__": (), **{name: _BUILDING[name] for name in names}})
+        known = _pending_for.setdefault(key, known)
+    return known
+
+
+def declared_class(cell: Cell) -> type | None:
+    """Return the class that the factory's return annotation names, if it is loaded already. Evaluates no string."""
+    function = getattr(cell.factory, "__wrapped__", cell.factory)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    namespace: dict[str, Any] = getattr(function, "__globals__", {})
+    if sys.version_info >= (3, 14):
+        annotate: Any = getattr(function, "__annotate__", None)
+        names = getattr(getattr(annotate, "__code__", None), "co_names", ())
+        if any(type(namespace.get(name)).__name__ == "lazy_import" for name in names):
+            return None  # to read the annotation would import what it names
+    try:
+        said = function.__annotations__.get("return")
+    except Exception:
+        return None  # it names what only a checker sees
+    if isinstance(said, str):
+        head, *rest = said.split(".")
+        said = namespace.get(head)
+        for name in rest:
+            said = vars(said).get(name) if type(said) is type(sys) else None
+    return said if type(said) is not str and isinstance(said, type) and not issubclass(type(said), Proxy) else None
+
+
+class ProxyMirror:
+    """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
+
+    __slots__ = ("_flavour", "_pending", "_proxy")
+
+    def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour) -> None:
+        self._proxy = ref(proxy)
+        self._pending = pending
+        self._flavour = flavour
+
+    def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
+        """Make the class that the proxy is to have."""
+        proxy = self._proxy()
+        if proxy is None:
+            return None
+        if snapshot.served:
+            return proxy, self._flavour(cell, snapshot)
+        return None if type(proxy) is self._pending else (proxy, self._pending)
+
+    def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
+        """Give the proxy its class; return the one before."""
+        proxy, kind = view
+        before = type(proxy)
+        set_class(proxy, kind)
+        return before
+
+    def drop(self, view: type[Proxy]) -> None:
+        """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
+        if view.__name__ == _BOUND:
+            for name in [name for name in view.__dict__ if name in SPECIAL or name in _ALWAYS_BOUND]:
+                type.__delattr__(view, name)
+
+
+def make(cell: Cell, flavour: Flavour, getattribute: Callable[[Proxy, str], Any] | None = None) -> Any:
+    """Return a pending proxy for a cell, and let the cell show itself through it.
+
+    Args:
+        cell: The cell.
+        flavour: How its target is shown.
+        getattribute: What answers for attributes while it is pending; `Pending.__getattribute__` if left out.
+    """
+    pending = pending_class(declared_class(cell))
+    if getattribute is not None:
+        pending = type("PendingObject", (pending,), {"__slots__": (), "__getattribute__": getattribute})
+    proxy: Proxy = object.__new__(pending)
+    set_cell(proxy, cell)
+    cell.mirror = ProxyMirror(proxy, pending, flavour)
+    return proxy
+
+
+def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Show a target through a class of its own: for services and for what is declared at module level."""
+    from lazyguard import _view
+
+    return _view.bound(cell, snapshot)
+
+
+def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Show a target through the class of all targets of its type: for what is declared in functions."""
+    from lazyguard import _view
+
+    return _view.shared(cell, snapshot)

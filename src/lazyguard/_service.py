@@ -1,0 +1,291 @@
+"""Services: factories with a timeout, retries, a fallback and a recovery, reached through one live reference each.
+
+Invariants: declaring builds nothing; calling the service never blocks and gives the same object every time; the first
+use of that object resolves; it follows fallback and recovery by itself.
+"""
+
+from __future__ import annotations
+
+from lazyguard import _lazy, _place, _proxy
+from lazyguard._core import clock, drive, fork, registry
+from lazyguard._core.cell import Cell
+from lazyguard._core.plan import Plan
+from lazyguard._live import Live
+from lazyguard._policies import options
+from lazyguard._policies.recovery import Recovery
+from lazyguard._typing import Generic, P, T, final
+from lazyguard.errors import ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, Protocol, TypeAlias, overload
+
+    from lazyguard._core.plan import OnFork
+    from lazyguard._health import Check
+    from lazyguard._lazy import Override
+    from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.retry import Retry
+
+    StandIn: TypeAlias = "Callable[[], T] | Callable[[Exception], T]"
+
+    class Declaration(Protocol):
+        """What `service(...)` returns: the decorator of a factory."""
+
+        # Coroutine, not Awaitable: an object that happens to be awaitable is a result, not a promise of one.
+        @overload
+        def __call__(self, factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
+        @overload
+        def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
+
+
+_RECOVERY = Recovery()
+
+
+def service(
+    *,
+    name: str = "",
+    timeout: float | None = None,
+    retry: Retry | None = None,
+    breaker: Breaker | None = None,
+    recovery: Recovery | None = _RECOVERY,
+    failures: tuple[type[BaseException], ...] = (),
+    probe: Callable[[Any], object] | None = None,
+    close: Callable[[Any], object] | None = None,
+    critical: bool = False,
+    on_fork: OnFork = "reset",
+    abandon_after: float | None = None,
+    grace: float = 5.0,
+) -> Declaration:
+    """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
+
+    Args:
+        name: What errors, `health` and events call it; the factory's own name if left out.
+        timeout: A caller's whole wait in seconds, retries included. With it a daemon thread builds; None: the caller's
+            own thread does, and nothing can end its wait.
+        retry: How often an attempt that fails is tried again.
+        breaker: When calls that fail take the service out of use; with `failures` only.
+        recovery: When the real object is tried again in the background; None: never.
+        failures: The exceptions of calls on the live reference that count in the breaker.
+        probe: Called with what the factory made; raises where that is of no use.
+        close: Called with an object that is replaced, reset or came too late.
+        critical: Whether the application is not ready while this service has failed.
+        on_fork: What a forked child does: "reset" (build anew), "keep", or a function of the object.
+        abandon_after: Seconds after which one replacement may start beside an attempt that hangs; ten times the
+            timeout if left out.
+        grace: Seconds until a target that was replaced is closed.
+
+    Returns:
+        A decorator that makes a `Service` of the factory, sync or async.
+
+    Raises:
+        ConfigurationError: An option is out of range, or two do not go together.
+        UsageError: The factory needs arguments.
+
+    Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
+
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.service(timeout=2.0)
+        ... def get_greeter() -> str:
+        ...     raise ConnectionError("nobody there")
+        >>> @get_greeter.fallback
+        ... def _() -> str:
+        ...     return "a stand-in"
+        >>> greeter = get_greeter()
+        >>> lazyguard.is_fallback(greeter), greeter.upper(), lazyguard.is_fallback(greeter)
+        (False, 'A STAND-IN', True)
+        >>> get_greeter.reset()
+    """
+    options.seconds("timeout", timeout, optional=True)
+    options.seconds("abandon_after", abandon_after, optional=True)
+    options.seconds("grace", grace, zero=True)
+    _lazy.check_on_fork(on_fork)
+    failing = options.exception_types("failures", failures)
+    for label, given, kind in (
+        ("retry", retry, "Retry"),
+        ("breaker", breaker, "Breaker"),
+        ("recovery", recovery, "Recovery"),
+    ):
+        if given is not None and type(given).__name__ != kind:
+            raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
+    for label, function in (("probe", probe), ("close", close)):
+        if function is not None and not callable(function):
+            raise ConfigurationError(f"{label}={function!r} is not right: give a function of the object, or None.")
+    if breaker is not None and not failing:
+        raise ConfigurationError("breaker= counts the exceptions of failures=, and there are none: give both.")
+    if abandon_after is None and timeout is not None:
+        abandon_after = 10 * timeout
+    frame = _place.caller()
+    plan = Plan(
+        timeout=timeout,
+        abandon_after=abandon_after,
+        retry=retry,
+        recovery=recovery,
+        probe=probe,
+        close=close,
+        grace=grace,
+        on_fork=on_fork,
+    )
+    live = Live(failing, 3 if breaker is None else breaker.failure_threshold)
+
+    def declare(factory: Callable[..., Any], /) -> Any:
+        place = _place.of_callable(factory, _place.of_frame(frame))
+        return Service(factory, name or _place.name_of(factory), place, plan, live, critical)
+
+    return declare
+
+
+@final
+class Service(Generic[P, T]):
+    """A factory's service: call it for the live reference. Made by `lazyguard.service`.
+
+    Attributes:
+        critical: Whether the application is not ready while this service has failed.
+    """
+
+    def __init__(
+        self, factory: Callable[..., Any], name: str, place: str, plan: Plan, live: Live, critical: bool
+    ) -> None:
+        if not callable(factory):
+            raise UsageError(
+                f"service ({place}) takes the function that makes the object, not {type(factory).__name__}."
+            )
+        code = getattr(factory, "__code__", None)
+        if code is not None and _lazy.required_parameters(factory):
+            raise UsageError(
+                f"{name} ({place}) needs {', '.join(_lazy.required_parameters(factory))}, but a service's factory is "
+                "called without arguments: give them defaults, or make one service for each."
+            )
+        if code is not None and code.co_flags & 0x80:  # inspect.CO_COROUTINE
+            plan = plan.changed(awaited=True)
+        self._cell = Cell(factory, name=name, place=place, plan=plan)
+        self._live = _proxy.make(self._cell, live)
+        self.critical = critical
+        self.__wrapped__ = factory  # inspect.signature follows it
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            if hasattr(factory, attribute):
+                setattr(self, attribute, getattr(factory, attribute))
+        registry.register(self._cell, "critical service" if critical else "service")
+        fork.watch(self._cell)
+
+    def __lazyguard_cell__(self) -> Cell:
+        return self._cell
+
+    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> T:
+        """Return the live reference: at once, and the same object every time."""
+        live: T = self._live
+        return live
+
+    async def aget(self) -> T:
+        """Return the live reference when it can be used: build the object first, without blocking the event loop."""
+        from lazyguard._core import adrive
+
+        await adrive.aresolved(self._cell)
+        return self()  # type: ignore[call-arg]  # parameters all have defaults
+
+    def require_real(self, *, timeout: float | None = None) -> T:
+        """Return the real object itself, never a fallback.
+
+        Args:
+            timeout: Seconds to wait; the service's own timeout if left out.
+
+        Raises:
+            ResolutionError: It could not be built.
+            ResolutionTimeout: It was not built in time.
+        """
+        options.seconds("timeout", timeout, optional=True)
+        target: T = drive.resolved(self._cell, wait=timeout, real=True)
+        return target
+
+    if TYPE_CHECKING:
+
+        @overload
+        def fallback(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        @overload
+        def fallback(self, /, *, max_degraded: float | None = ...) -> FallbackDeclaration[T]: ...
+
+    def fallback(self, stand_in: Any = None, /, *, max_degraded: float | None = None) -> Any:
+        """Declare what is served when the real object cannot be built in time; used as a decorator.
+
+        The function returns the stand-in and may take the cause, an exception. It is called once each time the service
+        degrades.
+
+        Args:
+            stand_in: The function.
+            max_degraded: Seconds after which the stand-in is no longer served; ServiceUnavailable is raised instead.
+
+        Raises:
+            ConfigurationError: The service has a fallback already, or `max_degraded` is out of range.
+        """
+        options.seconds("max_degraded", max_degraded, optional=True)
+        if stand_in is None:
+            return lambda decorated: self._fall_back(decorated, max_degraded)
+        return self._fall_back(stand_in, max_degraded)
+
+    def _fall_back(self, stand_in: Callable[..., T], max_degraded: float | None) -> Callable[..., T]:
+        from lazyguard._policies import fallback
+
+        cell = self._cell
+        place = _place.of_callable(stand_in, cell.place)
+        if cell.relief is not None:
+            raise ConfigurationError(
+                f"{cell.name} ({cell.place}) has a fallback already, declared at {cell.relief.place}: this one "
+                f"({place}) is one too many."
+            )
+        code = getattr(stand_in, "__code__", None)
+        if code is None:
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({cell.place}) must be a function, not {stand_in!r}."
+            )
+        awaited = bool(code.co_flags & 0x80)
+        if awaited and not cell.plan.awaited:
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
+            )
+        takes_cause = code.co_argcount > 0
+
+        def build() -> Any:
+            return stand_in(cell.trouble) if takes_cause else stand_in()
+
+        build.__wrapped__ = stand_in  # type: ignore[attr-defined]
+        cell.relief = Cell(
+            build,
+            name=f"the fallback of {cell.name}",
+            place=place,
+            plan=Plan(timeout=cell.plan.timeout, awaited=awaited),
+        )
+        cell.plan = cell.plan.changed(refuses=fallback.Refusal(max_degraded))
+        return stand_in
+
+    def health(self) -> Check:
+        """Return the service's state, since when and why. Builds nothing."""
+        from lazyguard import _health
+
+        return _health.check(
+            self._cell, "critical service" if self.critical else "service", clock.now(), clock.current.date()
+        )
+
+    def reset(self) -> None:
+        """Forget what was built and close it; the next use builds anew."""
+        self._cell.reset()
+
+    def override(self, value: T) -> Override:
+        """Serve `value` in a `with` block, to all who hold the live reference."""
+        return _lazy.Override(self._cell, value)
+
+    def __repr__(self) -> str:
+        return f"<service {self._cell.name}, {self._cell.now.state}, declared at {self._cell.place}>"
+
+
+if TYPE_CHECKING:
+
+    class FallbackDeclaration(Protocol[T]):
+        """What `fallback(...)` returns: the decorator of a function that makes the stand-in."""
+
+        @overload
+        def __call__(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def __call__(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...

@@ -1,0 +1,251 @@
+"""The classes of resolved proxies: views of a target, through which no Python frame runs.
+
+Invariants: a view has a special method only if its target's class has it, so that `callable`, `iter` and their like
+tell the truth; special methods are those of the target's class, bound to the target, never frozen to what a target that
+is itself a proxy stands for at the moment; a view that is replaced lets go of its target at once.
+
+Two kinds. `bound`: a class for one target, the fastest (its `__getattribute__` is the builtin getattr, bound). Such a
+class is a cycle that keeps its target until a full collection, so it is for objects declared at module level and for
+services. `forwarding`: one class for all targets of a type, which asks the proxy's cell for its target each time.
+"""
+
+from __future__ import annotations
+
+import _operator
+from _collections_abc import Mapping, Sequence
+from _weakref import ref
+
+from lazyguard._core import drive
+from lazyguard._proxy import REFLECTED, UNIVERSAL, Proxy, base_entries, cell_of, specials_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+# types.MethodType, without importing types
+MethodType: Any = type((lambda self: None).__get__(0))
+
+
+class SequenceProxy(Proxy):
+    """Base of views that `match` takes for sequences."""
+
+    __slots__ = ()
+
+
+class MappingProxy(Proxy):
+    """Base of views that `match` takes for mappings."""
+
+    __slots__ = ()
+
+
+Sequence.register(SequenceProxy)
+Mapping.register(MappingProxy)
+
+
+def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda target, other: operation(other, target)
+
+
+def _power(target: Any, other: Any, modulus: Any = None) -> Any:
+    return pow(target, other) if modulus is None else pow(target, other, modulus)
+
+
+def _copied(target: Any) -> Any:
+    import copy
+
+    return copy.copy(target)
+
+
+def _deeply_copied(target: Any, memo: dict[int, Any] | None = None) -> Any:
+    import copy
+
+    return copy.deepcopy(target, memo)
+
+
+def _called(target: Any, /, *arguments: Any, **named: Any) -> Any:
+    return target(*arguments, **named)
+
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    **{
+        name: getattr(_operator, name)
+        for name in "add sub mul matmul truediv floordiv mod lshift rshift xor lt le eq ne gt ge".split()
+    },
+    "and": _operator.and_,
+    "or": _operator.or_,
+    "divmod": divmod,
+    "pow": _power,
+}
+# What does to a target what the special method of that name would; missing: the target's own special method.
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    **{f"__{name}__": operation for name, operation in _BINARY.items()},
+    **{name: _reflect(_BINARY[name[3:-2]]) for name in REFLECTED},
+    **{
+        f"__{name}__": getattr(_operator, name)
+        for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
+    },
+    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, reversed)},
+    "__len__": len,
+    "__iter__": iter,
+    "__next__": next,
+    "__hash__": hash,
+    "__format__": format,
+    "__call__": _called,
+    "__copy__": _copied,
+    "__deepcopy__": _deeply_copied,
+}
+# In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
+_IN_PLACE = {
+    f"__i{name}__": getattr(_operator, f"i{name}")
+    for name in "add sub mul matmul truediv floordiv mod pow lshift rshift and xor or".split()
+}
+# These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
+_UNBOUND = frozenset(
+    "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
+)
+
+
+def special(target: Any, name: str) -> Callable[..., Any]:
+    """Return a special method of the target's class, bound to the target, as the interpreter would find it."""
+    kind = type(target)
+    for base in kind.__mro__:
+        if name in base.__dict__:
+            found = base.__dict__[name]
+            bind = getattr(type(found), "__get__", None)
+            bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
+            return bound
+    raise TypeError(f"{kind.__name__!r} object has no {name}")
+
+
+def perform(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Do to a target what the special method `name` stands for."""
+    operation = OPERATIONS.get(name)
+    if operation is not None:
+        return operation(target, *arguments, **named)
+    in_place = _IN_PLACE.get(name)
+    if in_place is not None:
+        result = in_place(target, *arguments)
+        return proxy if result is target else result
+    if name == "__get__" and not hasattr(type(target), name):
+        return proxy
+    return special(target, name)(*arguments, **named)
+
+
+def _names(target: Any) -> tuple[set[str], set[str]]:
+    """Return the special methods that the target's class answers, and those that it says it does not."""
+    found = specials_of(type(target))
+    refused = {name for name, value in found.items() if value is None}
+    names = set(found) - refused | (UNIVERSAL - refused) | REFLECTED | {"__copy__", "__deepcopy__"}
+    if issubclass(type(target), type) and hasattr(target, "__class_getitem__"):
+        names.add("__getitem__")
+    return names, refused
+
+
+def _base(target: Any) -> type[Proxy]:
+    # by type(), never isinstance: a target that is itself a proxy would be asked what it stands for just now
+    kind = type(target)
+    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray):
+        return SequenceProxy
+    return MappingProxy if issubclass(kind, Mapping) else Proxy
+
+
+def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Return a class for this one target."""
+    target = snapshot.target
+    names, refused = _names(target)
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "__getattribute__": MethodType(getattr, target),
+        "__setattr__": MethodType(setattr, target),
+        "__delattr__": MethodType(delattr, target),
+        "__repr__": MethodType(repr, target),
+        "__dir__": MethodType(dir, target),
+    }
+    for name in names:
+        if name in _UNBOUND or name in _IN_PLACE:
+            namespace[name] = _performing(name, target)
+        elif name in OPERATIONS:
+            namespace[name] = MethodType(OPERATIONS[name], target)
+        else:
+            namespace[name] = _special_of(target, name)
+    if "__call__" in names:
+        namespace["__call__"] = staticmethod(target)
+    if issubclass(type(target), type):
+        entries = base_entries(target)
+        # only a Python function can answer one name otherwise than the class itself
+        namespace["__getattribute__"] = lambda _, name: entries if name == "__mro_entries__" else getattr(target, name)
+    namespace.update(dict.fromkeys(refused))
+    return type("ResolvedObject", (_base(target),), namespace)
+
+
+def _special_of(target: Any, name: str) -> Any:
+    found = specials_of(type(target)).get(name)
+    return MethodType(found, target) if callable(found) else special(target, name)
+
+
+def _performing(name: str, target: Any) -> Callable[..., Any]:
+    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+        return perform(name, self, target, arguments, named)
+
+    method.__name__ = name
+    return method
+
+
+def forwarding(
+    target: Any,
+    fetch: Callable[[Proxy], Any],
+    attribute: Callable[[Proxy, str], Any] | None = None,
+    run: Callable[..., Any] = perform,
+) -> type[Proxy]:
+    """Return a class that asks `fetch` for the target before each operation.
+
+    Args:
+        target: One of the targets, for what they can do.
+        fetch: Returns a proxy's target, or raises.
+        attribute: What answers for attributes; getattr on what `fetch` returns if left out.
+        run: What does the special methods, called as `perform` is.
+    """
+    names, refused = _names(target)
+
+    def forward(method_name: str) -> Callable[..., Any]:
+        def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+            return run(method_name, self, fetch(self), arguments, named)
+
+        return method
+
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "__getattribute__": attribute or (lambda self, name: getattr(fetch(self), name)),
+        "__setattr__": lambda self, name, value: setattr(fetch(self), name, value),
+        "__delattr__": lambda self, name: delattr(fetch(self), name),
+        "__repr__": lambda self: repr(fetch(self)),
+        "__dir__": lambda self: dir(fetch(self)),
+        **{method_name: forward(method_name) for method_name in names},
+        **dict.fromkeys(refused),
+    }
+    return type("ForwardingView", (_base(target),), namespace)
+
+
+_shared: dict[ref[type], type[Proxy]] = {}
+
+
+def target_of(proxy: Proxy) -> Any:
+    """Return the target of a proxy, building it anew if it was reset meanwhile."""
+    now = cell_of(proxy).now
+    return now.target if now.served else drive.resolved(cell_of(proxy))
+
+
+def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Return the class for all targets of this target's type."""
+    target = snapshot.target
+    if issubclass(type(target), type):
+        return bound(cell, snapshot)  # what a class answers is its own matter, not its metaclass's
+    key = ref(type(target), _shared.pop)
+    known = _shared.get(key)
+    if known is None:
+        known = _shared.setdefault(key, forwarding(target, target_of))
+    return known
