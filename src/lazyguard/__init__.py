@@ -9,6 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._attach import attach, attach_stub
+    from lazyguard._check import Check
     from lazyguard._guards.duplicates import install_import_guard
     from lazyguard._guards.hooks import when_imported
     from lazyguard._guards.once import once
@@ -64,6 +65,7 @@ __all__ = [
     "Recovery",
     "fallbacks",
     "is_fallback",
+    "Check",
     "Health",
     "health",
     "CircularResolutionError",
@@ -96,6 +98,7 @@ _HOMES = {
     "_policies.recovery": "Recovery",
     "_policies.fallback": "fallbacks",
     "_live": "is_fallback",
+    "_check": "Check",
     "_health": "Health health",
     "errors": (
         "CircularResolutionError ConfigurationError DuplicateImportError DuplicateImportWarning LazyguardError "

@@ -1,80 +1,20 @@
-"""Health: what is ready, degraded or failed, since when and why. Looks at what is there and touches nothing.
+"""Health: what is ready, degraded or failed, all in one call.
 
 The form is that of "Health Check Response Format for HTTP APIs" (draft-inadarei-api-health-check-06), health+json.
-Invariant: it carries names, places and exception types, never an exception's text, an argument or a URL.
+Invariant: it builds nothing, waits for nothing and takes no lock.
 """
 
 from __future__ import annotations
 
+from lazyguard._check import check
 from lazyguard._core import clock, registry
-from lazyguard._core.state import DEGRADED, FAILED, PENDING
 from lazyguard._typing import final
-from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any
 
-    from lazyguard._core.cell import Cell
-    from lazyguard._core.state import State
-
-    Status = Literal["pass", "warn", "fail"]
-
-
-@final
-class Check:
-    """One service or lazy object.
-
-    Attributes:
-        name: Its name, `module:qualname`.
-        kind: "service", "critical service" or "lazy object".
-        status: "fail" for a critical service that has failed, "warn" for another that has, or is degraded; else "pass".
-        state: "pending", "resolving", "ready", "degraded" or "failed".
-        since: When it came into that state, in seconds since the epoch; None where it always was.
-        cause: Why it is degraded or failed: an exception's type and place; "" where it is not.
-        generation: How often it was reset, overridden or recovered.
-        running: How many attempts have not ended.
-        place: Where it is declared, `file:line`.
-    """
-
-    __slots__ = ("cause", "generation", "kind", "name", "place", "running", "since", "state", "status")
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        kind: str,
-        status: Status,
-        state: State,
-        since: float | None,
-        cause: str,
-        generation: int,
-        running: int,
-        place: str,
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.status = status
-        self.state = state
-        self.since = since
-        self.cause = cause
-        self.generation = generation
-        self.running = running
-        self.place = place
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the check as health+json has it."""
-        told: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
-        if self.since is not None:
-            import time
-
-            told["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
-        if self.cause:
-            told["output"] = self.cause
-        return told
-
-    def __repr__(self) -> str:
-        return f"<Check {self.name} {self.status} {self.state}>"
+    from lazyguard._check import Check, Status
 
 
 @final
@@ -102,25 +42,6 @@ class Health:
 
     def __repr__(self) -> str:
         return f"<Health {self.status}, {len(self.checks)} checks>"
-
-
-def check(cell: Cell, kind: str, now: float, date: float) -> Check:
-    """Return what there is to say about one cell."""
-    seen = cell.now
-    status: Status = "pass"
-    if seen.state == DEGRADED or seen.state == FAILED:
-        status = "fail" if seen.state == FAILED and kind == "critical service" else "warn"
-    return Check(
-        name=cell.name,
-        kind=kind,
-        status=status,
-        state=seen.state,
-        since=None if seen.state == PENDING else date - (now - seen.since),
-        cause=describe(seen.cause),
-        generation=seen.generation,
-        running=len(seen.running),
-        place=cell.place,
-    )
 
 
 def health() -> Health:

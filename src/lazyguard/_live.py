@@ -141,15 +141,13 @@ class Watch:
         return result
 
     def watched(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function whose calls are counted."""
+        """Return a function that is like it to whoever looks, and whose calls are counted."""
+        import wrapt
 
-        def call(*arguments: Any, **named: Any) -> Any:
-            return self.run(function, *arguments, **named)
+        def counted(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            return self.run(wrapped, *arguments, **named)
 
-        call.__wrapped__ = function  # type: ignore[attr-defined]
-        call.__name__ = getattr(function, "__name__", "call")
-        call.__doc__ = getattr(function, "__doc__", None)
-        return call
+        return wrapt.FunctionWrapper(function, counted)
 
     async def _awaited(self, coroutine: Any) -> Any:
         try:

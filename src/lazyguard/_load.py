@@ -166,7 +166,7 @@ class LazyImports:
                 return self._named(whole, below, top=False)
             return _proxy.Pending.__getattribute__(proxy, name)
 
-        kind = type(_NAMED, (type(proxy),), {"__slots__": (), "__getattribute__": walk})
+        kind: Any = type(_NAMED, (type(proxy),), {"__slots__": (), "__getattribute__": walk})
         _proxy.set_class(proxy, kind)
         self._open.append(proxy)
         return proxy

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Protocol, TypeAlias, overload
 
+    from lazyguard._check import Check
     from lazyguard._core.plan import OnFork
-    from lazyguard._health import Check
     from lazyguard._lazy import Override
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.retry import Retry
@@ -262,9 +262,9 @@ class Service(Generic[P, T]):
 
     def health(self) -> Check:
         """Return the service's state, since when and why. Builds nothing."""
-        from lazyguard import _health
+        from lazyguard import _check
 
-        return _health.check(
+        return _check.check(
             self._cell, "critical service" if self.critical else "service", clock.now(), clock.current.date()
         )
 

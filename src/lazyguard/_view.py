@@ -42,8 +42,8 @@ class MappingProxy(Proxy):
     __slots__ = ()
 
 
-Sequence.register(SequenceProxy)
-Mapping.register(MappingProxy)
+Sequence.register(SequenceProxy)  # pyright: ignore[reportAttributeAccessIssue]
+Mapping.register(MappingProxy)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -78,7 +78,7 @@ class Snapshot:
         strays: tuple[Flight, ...] = (),
         home: object = None,
     ) -> None:
-        self.state = state
+        self.state: State = state
         self.generation = generation
         self.since = since
         self.target = target

@@ -57,8 +57,9 @@ def whole(name: str, value: object, *, least: int = 1) -> None:
 
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
     """Return `value` as a tuple of exception types; raise ConfigurationError where it holds anything else."""
-    types = value if isinstance(value, tuple) else (value,)
+    types: Any = value if isinstance(value, tuple) else (value,)
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ConfigurationError(f"{name}={value!r} is not right: give exception types, (ConnectionError, ...).")
-    return types
+    checked: tuple[type[BaseException], ...] = types
+    return checked

@@ -55,8 +55,8 @@ class Retry(options.Options):
         options.seconds("maximum", maximum, zero=True)
         self._set(attempts=attempts, initial=initial, maximum=maximum, on=options.exception_types("on", on))
 
-    def after(self, _error: BaseException) -> Retries:
-        """Return the retries of one flight, whose first attempt has failed."""
+    def after(self, error: BaseException) -> Retries:
+        """Return the retries of one flight, whose first attempt has failed with `error`."""
         return Retries(self)
 
 

@@ -1,0 +1,1 @@
+"""Thin integrations, one short file each; each imports its own library only."""
