@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -105,6 +106,33 @@ def test_a_submodule_imported_before_attach_does_not_win(program):
     )
     core = importlib.import_module("core")
     assert callable(core.queue)
+
+
+def test_a_declared_name_wins_over_a_submodule_that_declares(program):
+    """Declared while the submodule of that name is still being imported, it stays what was declared."""
+    program(
+        {
+            "core/__init__.py": "",
+            "core/queue.py": "def queue(): pass\nimport core.declare\n",
+            "core/declare.py": ATTACH + "import core\n"
+            "core.__getattr__, _, _ = attach('core', None, {'queue': ['queue']})\n",
+        }
+    )
+    importlib.import_module("core.queue")
+    assert callable(sys.modules["core"].queue)
+
+
+def test_a_declared_name_wins_in_an_archive(program, tmp_path, monkeypatch):
+    """Where directories cannot be listed, the value still wins over what its own import has put there."""
+    root = program(
+        package("attach(__name__, None, {'other': ['queue']})", other="import core.queue\nqueue = 1", queue="")
+    )
+    shutil.make_archive(str(tmp_path / "archive"), "zip", root)
+    monkeypatch.syspath_prepend(str(tmp_path / "archive.zip"))
+    core = importlib.import_module("core")
+    assert "archive.zip" in core.__file__
+    assert core.queue == 1
+    assert core.queue == 1
 
 
 def test_an_assignment_is_never_held_back(program):

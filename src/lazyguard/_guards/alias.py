@@ -32,9 +32,10 @@ class AliasLoader:
             sys.modules[spec.name] = began
         try:
             __import__(self.original)
+            if self.original not in sys.modules:  # another thread's import of it failed while we waited
+                __import__(self.original)
         except BaseException:
-            if began is not None:
-                sys.modules.pop(spec.name, None)
+            sys.modules.pop(spec.name, None)
             raise
         module = sys.modules[self.original]
         own: Any = module.__spec__

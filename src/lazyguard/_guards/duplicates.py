@@ -75,6 +75,7 @@ class _Finder:
         self.tree = tree
         self.mode = mode
         self._foreign = dict(self._loaded_already())
+        self._aliases: dict[str, set[str]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -83,6 +84,9 @@ class _Finder:
         if target is not None:
             return None  # a reload, of what has its one name already
         if self.tree.has(fullname):
+            # It failed, or was dropped: what its other names still hold is out of date.
+            for second in self._aliases.pop(fullname, ()):
+                sys.modules.pop(second, None)
             return self._after_foreign(fullname) if fullname in self._foreign else None
         name = fullname.rpartition(".")[2]
         for entry in sys.path if path is None else path:
@@ -105,6 +109,7 @@ class _Finder:
 
     def _answer(self, second: str, first: str, file: str, right: str, wrong: str) -> ModuleSpec | None:
         if self.mode == "alias":
+            self._aliases.setdefault(first, set()).add(second)
             return alias.spec_of(second, first, file)
         frame = _importing_frame()
         text = (

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import pytest
@@ -31,8 +32,6 @@ def core(program, monkeypatch):
             "core/models.py": COUNT + "class Meeting: pass\n",
             "core/cycle.py": COUNT + "early = 1\nimport cycle\nagain = cycle.early\nsame = cycle\n",
             "core/broken.py": COUNT + "raise ValueError\n",
-            "core/json.py": COUNT,
-            "core/time.py": COUNT,
             "core/monitoring/__init__.py": COUNT,
             "core/monitoring/board.py": COUNT + "import models\n",
             "core/scripts/tool.py": COUNT,
@@ -130,10 +129,24 @@ def test_a_module_that_fails(core):
     assert not {"broken", "core.broken"} & set(sys.modules)
 
 
+def test_a_module_that_fails_after_a_circle(core):
+    """What it left behind under its second name is not taken for the module when it is tried again."""
+    (core / "core/broken.py").write_text("import broken\nraise ValueError\n")
+    install_import_guard("core")
+    with pytest.raises(ValueError):
+        importlib.import_module("core.broken")
+    (core / "core/broken.py").write_text("import broken\nfine = broken\n")
+    importlib.invalidate_caches()
+    broken = importlib.import_module("core.broken")
+    assert broken.fine is broken is importlib.import_module("broken")
+
+
 def test_names_that_mean_something_else(core, monkeypatch):
     """A built-in module, or a file earlier on the path, is what Python takes: the guard leaves it."""
     install_import_guard("core")
-    assert importlib.import_module("time").__spec__.origin == "built-in"
+    builtin = next(name for name in sys.builtin_module_names if name not in sys.modules)
+    (core / f"core/{builtin}.py").write_text(COUNT)
+    assert importlib.import_module(builtin).__spec__.origin == "built-in"
     other = core / "other"
     other.mkdir()
     (other / "models.py").write_text(COUNT)
@@ -194,7 +207,9 @@ def test_installing_again(core):
     """The same mode changes nothing, another replaces the mode; undo may be called twice."""
     before = list(sys.meta_path)
     install_import_guard("core", duplicates="raise")
+    installed = duplicates._GUARDS["core"]
     undo = install_import_guard("core", duplicates="raise")
+    assert duplicates._GUARDS["core"] is installed
     assert len(sys.meta_path) == len(before) + 1
     with pytest.raises(errors.DuplicateImportError):
         importlib.import_module("models")
@@ -245,6 +260,55 @@ def test_threads_by_both_names(core):
         thread.join(30)
     assert found == [(sys.modules["core.slow"], True)] * 12
     assert builtins.executed == ["core.slow"]
+
+
+def import_while_another_runs(first: str, second: str, monkeypatch) -> list[object]:
+    """Import `second` while another thread runs `first`, whose body meets it by calling `builtins.meet`."""
+    running, found = threading.Event(), []
+    blocked = sys.modules["_frozen_importlib"]._blocking_on
+
+    def meet() -> None:
+        if running.is_set():
+            return
+        running.set()
+        deadline = time.monotonic() + 30
+        while not blocked.get(threads[1].ident) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def use(name: str) -> None:
+        try:
+            found.append(importlib.import_module(name))
+        except Exception as error:
+            found.append(error)
+
+    monkeypatch.setattr(builtins, "meet", meet, raising=False)
+    threads = [threading.Thread(target=use, args=(name,)) for name in (first, second)]
+    threads[0].start()
+    assert running.wait(30)
+    threads[1].start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+def test_a_ring_of_two_threads_by_two_names(core, monkeypatch):
+    """One thread runs the file and imports its second name, for which another waits: both get the module."""
+    (core / "core/ring.py").write_text("import builtins\nbuiltins.meet()\nimport ring\nsame = ring\n")
+    install_import_guard("core")
+    found = import_while_another_runs("core.ring", "ring", monkeypatch)
+    module = sys.modules["core.ring"]
+    assert found == [module, module]
+    assert module.same is module
+
+
+def test_a_module_that_fails_while_another_thread_waits(core, monkeypatch):
+    """Whoever waits by the second name tries the file itself, and gets its error, not half a module."""
+    (core / "core/broken.py").write_text(COUNT + "builtins.meet()\nraise ValueError\n")
+    install_import_guard("core")
+    found = import_while_another_runs("core.broken", "broken", monkeypatch)
+    assert [type(each) for each in found] == [ValueError, ValueError]
+    assert builtins.executed == ["core.broken", "core.broken"]
+    assert not {"broken", "core.broken"} & set(sys.modules)
 
 
 def test_a_script_in_the_package(core):
