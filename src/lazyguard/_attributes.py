@@ -126,10 +126,12 @@ class LazyAttributes:
         return f"module {missing!r} is not installed; to install it: {_install.command(missing)}"
 
     def settle(self) -> None:
-        """Take our `__getattr__` out of the package if there is nothing left to resolve."""
+        """Take out of the package, with what is resolved, our `__getattr__` and our class."""
         ours = _MAY_REMOVE and self.namespace.get("__getattr__") is self.resolver
         if ours and all(name in self.namespace for name in self.origins):
             self.namespace.pop("__getattr__", None)
+        if isinstance(self.module, _Package):
+            self.module._release()
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
@@ -150,6 +152,11 @@ class _Package(_Module):
             return
         # The import system does this once a submodule: afterwards the name is safe.
         owner.contested.discard(name)
+        self._release()
+
+    def _release(self) -> None:
+        """Be a plain module again if no name is in danger any more (and nobody has put a class over this one)."""
+        registry: dict[str, LazyAttributes] = vars(self).get(REGISTRY, {})
         first, *others = type(self).__bases__
         if first is _Package and not any(each.contested for each in registry.values()):
             self.__class__ = others[0]

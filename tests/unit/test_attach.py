@@ -80,6 +80,20 @@ def test_a_declared_name_wins_over_a_submodule(program, source, first):
     assert "__getattr__" not in vars(core)
 
 
+def test_a_class_put_over_ours(program):
+    """What another has made of the module's class meanwhile stays; once it is gone, ours goes too."""
+    program(package("attach(__name__, ['a'], {'queue': ['queue']})", queue="def queue(): pass", a=""))
+    core = importlib.import_module("core")
+    ours = type(core)
+    core.__class__ = theirs = type("theirs", (ours,), {})
+    importlib.import_module("core.queue")
+    assert callable(core.queue)
+    assert type(core) is theirs
+    core.__class__ = ours
+    core.a
+    assert type(core) is ModuleType
+
+
 def test_a_declared_name_wins_while_its_module_is_still_running(program):
     """Resolved from inside its own module's body, the name is not overwritten when the import ends."""
     program(
