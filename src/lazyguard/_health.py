@@ -30,14 +30,14 @@ class Health:
 
     def __init__(self, checks: tuple[Check, ...]) -> None:
         self.checks = checks
-        found = {check.status for check in checks}
+        found = {check.status for one in checks}
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole as health+json has it."""
         checks: dict[str, list[dict[str, Any]]] = {}
-        for check in self.checks:
-            checks.setdefault(check.name, []).append(check.to_dict())
+        for one in self.checks:
+            checks.setdefault(one.name, []).append(one.to_dict())
         return {"status": self.status, "checks": checks}
 
     def __repr__(self) -> str:
