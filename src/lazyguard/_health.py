@@ -30,7 +30,7 @@ class Health:
 
     def __init__(self, checks: tuple[Check, ...]) -> None:
         self.checks = checks
-        found = {check.status for one in checks}
+        found = {one.status for one in checks}
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
     def to_dict(self) -> dict[str, Any]:
