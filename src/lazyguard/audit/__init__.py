@@ -1,1 +1,28 @@
-"""The audit."""
+"""The audit: importing a program's modules one by one, each in a process of its own.
+
+`audit` imports and judges, `Report` is what it found, `compare` sets two side by side, `table` prints either. Importing
+this imports nothing of the target, and nothing else of lazyguard but its errors.
+"""
+
+from __future__ import annotations
+
+from lazyguard.audit.comparison import Comparison, Row, compare
+from lazyguard.audit.render import table
+from lazyguard.audit.report import Blame, Cause, Failure, Finding, ModuleReport, Place, Report
+from lazyguard.audit.run import AuditInterrupted, audit
+
+__all__ = [
+    "audit",
+    "compare",
+    "table",
+    "AuditInterrupted",
+    "Report",
+    "ModuleReport",
+    "Blame",
+    "Cause",
+    "Failure",
+    "Finding",
+    "Place",
+    "Comparison",
+    "Row",
+]

@@ -1,0 +1,397 @@
+"""What runs in the audited interpreter: imports one module and streams what happens meanwhile.
+
+Invariants: this file alone, with nothing of lazyguard beside it, works on Python 3.10 to 3.15. It imports only what
+every interpreter has loaded at its start, or has built in, so that nothing of its own is taken off the target's bill
+(not even `__future__`). Each line it sends is a JSON array. What it spends on sending is taken off the times that it
+sends. It never raises into the audited code, and says nothing from a forked copy of itself. It keeps its own
+references to what it calls, as the audited code may patch the originals.
+"""
+
+import _thread
+import faulthandler
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import Any, NoReturn
+
+IMPORT_SYSTEM = "<frozen importlib"
+HERE = os.path.abspath(__file__)
+EFFECTS = {
+    "socket.connect": "connect",
+    "socket.getaddrinfo": "dns",
+    "socket.gethostbyname": "dns",
+    "subprocess.Popen": "subprocess",
+    "os.posix_spawn": "subprocess",
+    "os.system": "subprocess",
+    "os.fork": "subprocess",
+    "os.forkpty": "subprocess",
+    "_thread.start_new_thread": "thread",
+    "_thread.start_joinable_thread": "thread",
+    "builtins.input": "input",
+    "os.exec": "exec",
+    "os.kill": "kill",
+}
+HIGH = 900
+MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
+
+_clock = time.perf_counter
+_getpid, _fstat, _open, _read, _write, _exit = os.getpid, os.fstat, os.open, os.read, os.write, os._exit
+_getframe, _ident = sys._getframe, _thread.get_ident
+_dump_later, _cancel_dump = faulthandler.dump_traceback_later, faulthandler.cancel_dump_traceback_later
+
+
+def is_first_party(file: str, roots: "tuple[str, ...]") -> bool:
+    """Returns whether the file belongs to a root: a file, or a directory that ends in a slash.
+
+    What is installed below a root (a virtual environment within a package) does not.
+    """
+    for root in roots:
+        if file == root:
+            return True
+        if root.endswith("/") and file.startswith(root):
+            below = file[len(root) - 1 :]
+            return "/site-packages/" not in below and "/dist-packages/" not in below
+    return False
+
+
+def encode(value: "Any") -> str:
+    """Returns the value as JSON, in ASCII. The json module would load re and enum, which are then not the target's."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+        return "[" + ",".join([encode(item) for item in items]) + "]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    if not (text.isascii() and text.isprintable()):
+        units = text.encode("utf-16-be", "surrogatepass")
+        pairs = [units[at] << 8 | units[at + 1] for at in range(0, len(units), 2)]
+        text = "".join([chr(unit) if 32 <= unit < 127 else f"\\u{unit:04x}" for unit in pairs])
+    return '"' + text + '"'
+
+
+def open_file(name: str) -> int:
+    return _open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def out_of_the_way(descriptor: int) -> int:
+    """Returns the descriptor under a high number, so that the target's begin where they always do; not inherited."""
+    os.set_inheritable(descriptor, False)
+    for number in range(HIGH, HIGH + 16):
+        try:
+            _fstat(number)
+        except OSError:
+            try:
+                os.dup2(descriptor, number, inheritable=False)
+            except OSError:
+                return descriptor
+            os.close(descriptor)
+            return number
+    return descriptor
+
+
+class Outlet:
+    """A descriptor to write lines to, and the file that is opened when the audited code has closed it."""
+
+    def __init__(self, descriptor: int, file: str) -> None:
+        self.file = file
+        self._take(out_of_the_way(descriptor))
+        self.replaced = False
+
+    def _take(self, descriptor: int) -> None:
+        found = _fstat(descriptor)
+        self.descriptor, self.identity = descriptor, (found.st_dev, found.st_ino)
+
+    def intact(self) -> bool:
+        """Returns whether the descriptor is still what it was: a number may belong to another file by now."""
+        try:
+            found = _fstat(self.descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self.identity
+
+    def write(self, line: bytes) -> bool:
+        """Writes, and returns whether the descriptor had to be opened anew."""
+        fresh = not self.intact()
+        if fresh:
+            self.replaced = True
+            self._take(open_file(self.file))
+        try:
+            _write(self.descriptor, line)
+        except OSError:
+            return fresh  # the parent has gone
+        return fresh
+
+
+class Stream:
+    """The ways to the parent: a channel for what it waits for, and a file for what it reads at the end.
+
+    A parent that wakes up at every event competes with the import that it measures: that cost a tenth of the time.
+    """
+
+    def __init__(self, descriptor: int, directory: str) -> None:
+        self.process, self.period = _getpid(), 0.0
+        self.channel = Outlet(descriptor, directory + "/spill")
+        self.events = Outlet(open_file(directory + "/events"), directory + "/events")
+        self.dump = Outlet(open_file(directory + "/dump"), directory + "/dump")
+
+    def sample(self, period: float) -> None:
+        """Has the stack dumped every period, by a thread that needs no GIL."""
+        self.period = period
+        if not self.dump.intact():
+            self.dump.write(b"")
+        _dump_later(period, repeat=True, file=self.dump.descriptor)
+
+    def stop_sampling(self) -> None:
+        self.period = 0.0
+        _cancel_dump()
+
+    def _send(self, outlet: Outlet, fields: "tuple[Any, ...]") -> None:
+        if _getpid() == self.process and outlet.write((encode(fields) + "\n").encode("ascii")) and self.period:
+            self.sample(self.period)
+
+    def send(self, *fields: "Any") -> None:
+        """Sends what the parent waits for."""
+        self._send(self.channel, fields)
+
+    def note(self, *fields: "Any") -> None:
+        """Writes down what the parent reads when the child has ended."""
+        self._send(self.events, fields)
+
+    def wait(self) -> None:
+        """Returns when the parent says go or is gone."""
+        if not self.channel.replaced and self.channel.intact():
+            try:
+                _read(self.channel.descriptor, 1)
+            except OSError:
+                pass
+
+
+class Recorder:
+    """Tells the stream which module runs from when to when, and what it does on the way."""
+
+    def __init__(self, stream: Stream, roots: "tuple[str, ...]") -> None:
+        self.stream, self.roots = stream, roots
+        self.spent, self.effects, self.done = 0.0, 0, False
+        self.known: dict[str, bool] = {}
+        self.inside: dict[int, list[bool]] = {}
+
+    def now(self) -> float:
+        return _clock() - self.spent
+
+    def owns(self, file: str) -> bool:
+        answer = self.known.get(file)
+        if answer is None:
+            answer = self.known[file] = is_first_party(file, self.roots)
+        return answer
+
+    def places(self, frame: "FrameType | None", search: bool) -> "list[Any]":
+        """Returns file and line of the nearest frame outside the import system, then of the nearest first-party one."""
+        near: list[Any] = [None, None]
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if not (file.startswith(IMPORT_SYSTEM) or file == HERE or file.endswith("/importlib/__init__.py")):
+                if near[0] is None:
+                    near = [file, frame.f_lineno]
+                if self.owns(file):
+                    return [*near, file, frame.f_lineno]
+                if not search:
+                    break
+            frame = frame.f_back
+        return [*near, None, None]
+
+    def begin(self, name: str, file: "str | None", frame: "FrameType | None") -> None:
+        began = _clock()
+        thread = _ident()
+        stack = self.inside.setdefault(thread, [])
+        outermost = not stack or stack[-1]
+        stack.append(file is not None and self.owns(file))
+        places = self.places(frame, outermost)
+        self.stream.note("begin", self.now(), thread, name, file, *places)
+        self.spent += _clock() - began
+
+    def end(self, name: str, failed: bool) -> None:
+        began, at = _clock(), self.now()
+        thread = _ident()
+        if self.inside.get(thread):
+            self.inside[thread].pop()
+        self.stream.note("end", at, thread, name, failed)
+        self.spent += _clock() - began
+
+    def effect(self, kind: str, detail: str, frame: "FrameType | None") -> None:
+        if self.done or self.effects >= MOST_EFFECTS:
+            return
+        began = _clock()
+        self.effects += 1
+        self.stream.note("effect", self.now(), _ident(), kind, detail[:LONGEST_TEXT], *self.places(frame, True))
+        self.spent += _clock() - began
+
+    def heard(self, event: str, args: "tuple[Any, ...]") -> None:
+        """The audit hook. Programs are named by their first word only: the rest may hold passwords."""
+        kind = EFFECTS.get(event)
+        if kind is None or self.done:
+            return
+        try:
+            detail = event
+            if kind == "connect":
+                address = args[1]
+                detail = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
+            elif kind == "dns":
+                detail = str(args[0])
+            elif kind == "thread":
+                detail = str(getattr(getattr(args[0], "__self__", None), "name", None) or args[0])
+            elif event in ("subprocess.Popen", "os.posix_spawn", "os.exec"):
+                detail = os.fsdecode(args[0] or (args[1] if isinstance(args[1], (str, bytes)) else args[1][0]))
+            elif event == "os.system":
+                detail = (os.fsdecode(args[0]).split() or [""])[0]
+            elif kind == "kill":
+                if args[0] not in (0, self.stream.process):
+                    return
+                detail = str(int(args[1]))
+            self.effect(kind, detail, _getframe(1))
+        except Exception:
+            return
+
+    def install(self) -> None:
+        external = sys.modules["_frozen_importlib_external"]
+        self._wrap(external._LoaderBasics, "exec_module")
+        self._wrap(external.ExtensionFileLoader, "create_module")
+        self._wrap(external.ExtensionFileLoader, "exec_module")
+        sys.addaudithook(self.heard)
+        os._exit = self.leave
+        if "threading" in sys.modules:
+            self._watch_threads()
+
+    def _wrap(self, loader: "Any", method: str) -> None:
+        original: Callable[[Any, Any], Any] = getattr(loader, method)
+
+        def run(self_: "Any", subject: "Any", /) -> "Any":
+            spec = getattr(subject, "__spec__", subject)
+            name = getattr(subject, "__name__", None) or spec.name
+            self.begin(name, getattr(spec, "origin", None), _getframe(1))
+            failed = True
+            try:
+                result = original(self_, subject)
+                failed = False
+            finally:
+                self.end(name, failed)
+                if name == "threading":
+                    self._watch_threads()
+            return result
+
+        # Warnings, tracebacks and those who look for their importer skip frames of the import system: ours is one.
+        run.__code__ = run.__code__.replace(co_filename=IMPORT_SYSTEM + "._bootstrap_external>")
+        setattr(loader, method, run)
+
+    def _watch_threads(self) -> None:
+        """Before 3.12 no audit event tells that a thread starts."""
+        thread: Any = getattr(sys.modules["threading"], "Thread", None)
+        if sys.version_info >= (3, 12) or thread is None or thread.start.__name__ == "noted_start":
+            return
+        original = thread.start
+
+        def noted_start(self_: "Any") -> None:
+            self.effect("thread", str(getattr(self_, "name", "")), _getframe(1))
+            original(self_)
+
+        thread.start = noted_start
+
+    def leave(self, status: int) -> "NoReturn":
+        """Stands for `os._exit`, which no audit event announces."""
+        self.effect("exit", str(status), _getframe(1))
+        _exit(status)
+
+    def explain(self, error: BaseException) -> "list[Any]":
+        """Returns type, message, whether it asks to exit, and the frames, outermost first."""
+        frames: list[Any] = []
+        trace: TracebackType | None = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if not code.co_filename.startswith(IMPORT_SYSTEM) and code.co_filename != HERE:
+                frames.append([code.co_filename, trace.tb_lineno, code.co_name])
+            trace = trace.tb_next
+        if isinstance(error, SyntaxError) and error.filename:
+            frames.append([error.filename, error.lineno, "<module>"])
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        try:
+            message = str(error)
+        except Exception:
+            message = "(its message cannot be read)"
+        # Of a very deep stack: its end, the bodies of modules, and the innermost line that is first-party.
+        own = max((at for at, frame in enumerate(frames) if self.owns(frame[0])), default=-1)
+        late = len(frames) - MOST_FRAMES
+        kept = [frame for at, frame in enumerate(frames) if at >= late or at == own or frame[2] == "<module>"]
+        return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept]
+
+    def waited_for(self) -> "list[Any]":
+        """Returns name, file and line of each thread that a process waits for before it ends."""
+        threading: Any = sys.modules.get("threading")
+        if threading is None:
+            return []
+        running = sys._current_frames()
+        waited = [each for each in threading.enumerate() if not each.daemon and each.ident != _ident()]
+        return [[each.name, *self.places(running.get(each.ident), True)] for each in waited]
+
+
+def main(argv: "list[str]") -> None:
+    """Runs `child.py DESCRIPTOR DIRECTORY PATH TIMEOUT PERIOD MODULE ROOT...`; an empty MODULE imports nothing."""
+    descriptor, directory, path, timeout, period, module, *roots = argv
+    if getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, path)
+    else:
+        sys.path[0] = path
+    sys.argv[:] = ["-c"]
+    stream = Stream(int(descriptor), directory)
+    recorder = Recorder(stream, tuple(roots))
+    stand_in, own = type(sys)("__main__"), sys.modules["__main__"]
+    sys.modules["__main__"] = stand_in
+    faulthandler.enable(file=stream.dump.descriptor)
+    recorder.install()
+    shutdown, run_at_exit = None, None
+    problem: list[Any] | None = None
+    stream.send("start", recorder.now(), _ident())
+    # Dumps come every period, so that a slow module is sampled; the one at the time limit names the line that hangs.
+    stream.sample(float(period))
+    recorder.spent = 0.0
+    began = _clock()
+    try:
+        if module:
+            __import__(module)
+    except BaseException as error:
+        taken = recorder.now() - began
+        problem = recorder.explain(error)
+    else:
+        taken = recorder.now() - began
+    recorder.done = True
+    if _getpid() != stream.process:
+        _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
+    stream.stop_sampling()
+    stream.send("result", taken, problem)
+    try:
+        stream.send("threads", recorder.waited_for())
+        _dump_later(min(1.0, float(timeout)), file=stream.dump.descriptor)
+        # What the interpreter does first when it ends: idle workers of a pool leave, children get their signal.
+        shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
+        if shutdown is not None:
+            shutdown()
+        stream.send("stage", "atexit")
+        run_at_exit = getattr(__import__("atexit"), "_run_exitfuncs", None)
+        if run_at_exit is not None:
+            run_at_exit()
+    except BaseException as error:
+        stream.send("note", recorder.explain(error)[0])
+    stream.send("left")
+    stream.wait()
+    del own
+    _exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""A report as text: a table, the causes, the findings; two reports side by side.
+
+Invariants: plain text that reads the same without colour; colour is a handful of escape codes, only when asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lazyguard.audit.comparison import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lazyguard.audit.report import Blame, ModuleReport, Report
+
+COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
+BAD = "31"
+DIM = "2"
+
+
+def paint(text: str, code: str, color: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if color and text.strip() else text
+
+
+def seconds(value: float) -> str:
+    """Returns seconds with as many digits as tell something: 5.00, 0.012, 0.0004."""
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.001 else f"{value:.4f}"
+
+
+def where(blame: Blame | None) -> str:
+    """Returns the blamed line, and the innermost line beside it."""
+    if blame is None:
+        return ""
+    return f"{blame.place}" + (f" -> {blame.leaf}" if blame.leaf else "")
+
+
+def note(module: ModuleReport) -> str:
+    """Returns where and why, on one line."""
+    parts = [where(module.blame)]
+    if module.error is not None:
+        message = (module.error.message.strip().splitlines() or [""])[0]
+        parts.append(module.error.type + (f": {message}" if message else ""))
+    parts.append(module.detail or "")
+    return "  ".join(part for part in parts if part)
+
+
+def columns(rows: Sequence[Sequence[str]], right: Iterable[int], colours: Sequence[Sequence[str]] = ()) -> str:
+    """Returns rows with their columns aligned; the last column is left as it is."""
+    right = set(right)
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines: list[str] = []
+    for number, row in enumerate(rows):
+        cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
+        cells[-1] = row[-1]
+        if colours:
+            cells = [paint(cell, code, bool(code)) for cell, code in zip(cells, colours[number], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def table(report: Report, other: Report | None = None, *, color: bool = False) -> str:
+    """Returns a report as text; with an earlier one, the two side by side and then the present one's causes."""
+    rows = _alone(report) if other is None else _beside(other, report)
+    verdicts = [1] if other is None else [1, 4]
+    colours: list[list[str]] = []
+    if color:
+        for at, row in enumerate(rows):
+            code = [DIM if at == 0 else ""] * len(row)
+            for column in verdicts if at else []:
+                code[column] = COLOURS.get(row[column], BAD) if row[column] != "-" else DIM
+            colours.append(code)
+    numbers = [2, 3, 4] if other is None else [2, 3, 5, 6, 7]
+    parts = [columns(rows, numbers, colours), _causes(report, color), _findings(report), _summary(report)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _alone(report: Report) -> list[list[str]]:
+    rows = [["module", "verdict", "total s", "own s", "3rd party s", "where"]]
+    for module in report.modules:
+        times = [seconds(each) for each in (module.seconds, module.own_seconds, module.third_party_seconds)]
+        rows.append([module.module, module.verdict, *times, note(module)])
+    return rows
+
+
+def _beside(before: Report, after: Report) -> list[list[str]]:
+    rows = [["module", "before", "total s", "own s", "after", "total s", "own s", "ratio"]]
+    for row in compare(before, after).rows:
+        cells = [row.module]
+        for module in (row.before, row.after):
+            if module is None:
+                cells += ["-"] * 3
+            else:
+                cells += [module.verdict, seconds(module.seconds), seconds(module.own_seconds)]
+        rows.append([*cells, "" if row.ratio is None else f"{row.ratio:.3g}x"])
+    return rows
+
+
+def _causes(report: Report, color: bool) -> str:
+    lines: list[str] = []
+    for cause in report.causes:
+        lines.append(paint(cause.text, COLOURS.get(cause.verdict, BAD), color))
+        chains: set[tuple[str, ...]] = {
+            each.blame.chain for each in report.modules if each.module in cause.modules and each.blame
+        }
+        if cause.error is not None and cause.verdict == "fails":
+            lines.append(f"    {cause.error.type}: {cause.error.message.strip()}".replace("\n", "\n    "))
+        if chains:
+            longest = max(chains, key=len)
+            lines.append("    by " + " > ".join(longest))
+        if len(cause.modules) > 1:
+            lines.append("    in " + ", ".join(cause.modules))
+    return "\n".join(lines)
+
+
+def _findings(report: Report) -> str:
+    seen: dict[tuple[str, str, str], list[str]] = {}
+    for module in report.modules:
+        for finding in module.findings:
+            place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
+            also = f" (also {finding.also})" if finding.also else ""
+            seen.setdefault((finding.kind, place, finding.detail + also), []).append(module.module)
+    if not seen:
+        return ""
+    rows = [["while importing", "where", "what", "seen in"]]
+    rows += [[*key, f"{len(names)} of {len(report.modules)}"] for key, names in seen.items()]
+    return columns(rows, [])
+
+
+def _summary(report: Report) -> str:
+    counts: dict[str, int] = {}
+    for module in report.modules:
+        counts[module.verdict] = counts.get(module.verdict, 0) + 1
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
+    start = f"the interpreter's own start, {seconds(report.interpreter_seconds)} s, not included"
+    text = f"{told}; Python {report.python or '?'}, time limit {report.timeout:g} s, {start}"
+    return text + (f"\ninterrupted; not audited: {', '.join(report.pending)}" if report.pending else "")

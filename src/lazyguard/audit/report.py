@@ -1,0 +1,166 @@
+"""What an audit found: plain, frozen objects, and the JSON that they are kept in.
+
+Invariants: times are float seconds. Files are relative to the audited path where they lie below it, otherwise to the
+entry of the target's sys.path that they lie below. `from_dict(to_dict())` gives the same report; what is not a report
+raises ConfigurationError with the place that is wrong. A line is None where it is not known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA = 1
+VERDICTS = ("hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "ok")
+"""In the order of their precedence: a module has the first that applies."""
+VERBS = {
+    "hangs": ("hangs", "hang"),
+    "crashes": ("crashes", "crash"),
+    "exits": ("exits", "exit"),
+    "fails": ("fails", "fail"),
+    "cannot-exit": ("cannot exit", "cannot exit"),
+    "leaves-children": ("leaves children behind", "leave children behind"),
+    "slow": ("is slow", "are slow"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file; the line is None where only the file is known."""
+
+    file: str
+    line: int | None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Blame:
+    """The innermost first-party line, what ran below it, and the imports that led to its module."""
+
+    file: str
+    line: int | None
+    leaf: Place | None
+    chain: tuple[str, ...]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file, self.line)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended the import: the type of the exception and its message."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something seen on the way, whatever the verdict: `connect dns subprocess thread double-import`."""
+
+    kind: str
+    file: str
+    line: int | None
+    detail: str
+    chain: tuple[str, ...]
+    also: Place | None = None
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """One module, imported alone in a fresh interpreter.
+
+    Attributes:
+        seconds: the import as a whole, parents and everything below included, the interpreter's start not.
+        own_seconds: the module's own body alone, what it imports not included; 0.0 where its body was not reached.
+        third_party_seconds: everything executed that does not belong to the audited packages, the standard library
+            included. What is left of `seconds` went into other modules of the audited packages and into finding files.
+        detail: a sentence beside the verdict: which thread, which processes, which signal.
+        output: the end of what the module wrote to stderr, where the verdict is not ok.
+    """
+
+    module: str
+    verdict: str
+    seconds: float
+    own_seconds: float
+    third_party_seconds: float = 0.0
+    blame: Blame | None = None
+    error: Failure | None = None
+    findings: tuple[Finding, ...] = ()
+    detail: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One line that several modules owe the same verdict to."""
+
+    verdict: str
+    place: Place | None
+    modules: tuple[str, ...]
+    error: Failure | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One audit. `pending` names the modules that were not reached when it was interrupted."""
+
+    python: str
+    timeout: float
+    repeats: int
+    modules: tuple[ModuleReport, ...]
+    slow: float = 0.5
+    path: str = "."
+    interpreter_seconds: float = 0.0
+    pending: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+    @property
+    def found(self) -> bool:
+        """Whether any verdict is not ok."""
+        return any(module.verdict != "ok" for module in self.modules)
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The verdicts that are not ok, grouped by the line that they are owed to, worst and most frequent first."""
+        groups: dict[Any, list[ModuleReport]] = {}
+        for module in self.modules:
+            if module.verdict != "ok":
+                place = module.blame and module.blame.place
+                key = (
+                    module.verdict,
+                    place or module.module,
+                    module.error if module.verdict == "fails" else None,
+                )
+                groups.setdefault(key, []).append(module)
+        causes = [self._cause(members) for members in groups.values()]
+        return tuple(sorted(causes, key=lambda cause: (VERDICTS.index(cause.verdict), -len(cause.modules))))
+
+    def _cause(self, members: list[ModuleReport]) -> Cause:
+        first = members[0]
+        place = first.blame.place if first.blame else None
+        verb = VERBS[first.verdict][len(members) > 1]
+        text = f"{len(members)} of {len(self.modules)} {verb}" + (f" in {place}" if place else "")
+        return Cause(first.verdict, place, tuple(each.module for each in members), first.error, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as JSON has it (see the documentation of the schema)."""
+        from lazyguard.audit.schema import plain
+
+        found = plain(self)
+        return {"schema": found.pop("schema"), **found, "causes": plain(self.causes)}
+
+    @classmethod
+    def from_dict(cls, data: object) -> Report:
+        """Returns the report that `to_dict` wrote.
+
+        Raises:
+            ConfigurationError: it is not one, or one of a later schema.
+        """
+        from lazyguard.audit.schema import read
+
+        return read(data)

@@ -1,0 +1,249 @@
+"""The audit itself: every module in a child of its own, several at a time, until all are done or a signal comes.
+
+Invariants: one thread, one loop, no call in it that blocks for long. However it ends, no child and no descendant of
+one is left. SIGINT and SIGTERM, where this runs in the main thread, end all children at once; what is known comes
+with the exception. A time that was taken beside other children and decides a verdict is taken again alone.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from lazyguard.audit.collect import Child
+from lazyguard.audit.explain import explain
+from lazyguard.audit.plan import Plan, Settings, compile_first, plan
+from lazyguard.audit.report import ModuleReport, Report
+from lazyguard.audit.trace import Job, Trace
+from lazyguard.errors import ConfigurationError
+
+Progress = Callable[[int, int, ModuleReport], object]
+NEAR = 2.0
+"""A slow verdict below this many times its limit is near it."""
+
+
+class AuditInterrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM ended the audit; `report` has what was known, `signal` the number."""
+
+    def __init__(self, report: Report, number: int) -> None:
+        super().__init__(f"the audit was interrupted by {signal.Signals(number).name}")
+        self.report, self.signal = report, number
+
+
+def audit(
+    targets: Sequence[str],
+    *,
+    path: str | os.PathLike[str] = ".",
+    python: str = sys.executable,
+    timeout: float = 5.0,
+    slow: float = 0.5,
+    jobs: int | None = None,
+    repeat: int = 1,
+    walk: bool = True,
+    env: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Imports every module of the targets in a process of its own and returns what was seen.
+
+    Args:
+        targets: names of packages and modules. A package stands for all that is below it, unless walk is false.
+        path: the directory that is put first on sys.path in the children.
+        python: the interpreter of the children, 3.10 or newer; nothing needs to be installed there.
+        timeout: seconds; an import that takes longer hangs and is ended.
+        slow: seconds; an import that takes longer is slow.
+        jobs: children at a time; None for as many as there are processors, 8 at most.
+        repeat: how many times each module is imported; the fastest counts.
+        env: the whole environment of the children; None for this process's.
+        progress: called with (done, total, module report) after each module.
+
+    Raises:
+        ConfigurationError: an option, a target or the interpreter cannot be used.
+        AuditInterrupted: SIGINT or SIGTERM came; a KeyboardInterrupt with the report so far. Only in the main thread
+            are these signals taken; elsewhere they do what they always do.
+
+    Example:
+        >>> report = audit(["core"], path="src", timeout=2.0)            # doctest: +SKIP
+        >>> [module.module for module in report.modules if module.verdict == "hangs"]   # doctest: +SKIP
+        ['core.tasks']
+    """
+    settings = Settings(os.fspath(path), python, timeout, slow, jobs, repeat, walk, env)
+    with _signals() as wakeup:
+        try:
+            planned = plan(targets, settings, stop=lambda: _stopped(wakeup))
+        except ConfigurationError:
+            if wakeup is not None and wakeup.number is not None:
+                nothing = Report("", float(timeout), repeat, (), float(slow), settings.path, pending=tuple(targets))
+                raise AuditInterrupted(nothing, wakeup.number) from None
+            raise
+        compile_first(planned, settings, stop=lambda: _stopped(wakeup))
+        return _Audit(planned, settings, progress, wakeup).run()
+
+
+@contextmanager
+def _signals() -> Generator[Wakeup | None]:
+    """Takes SIGINT and SIGTERM for the time of the audit; None where that is not possible."""
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    wakeup = Wakeup()
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, wakeup.signalled)
+        yield wakeup
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        wakeup.close()
+
+
+class Wakeup:
+    """A pipe that a signal handler writes into, so that the loop's select returns."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+
+    def signalled(self, number: int, _frame: object) -> None:
+        self.number = number
+        try:
+            os.write(self._writer, b"!")
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self._writer)
+
+
+def _stopped(wakeup: Wakeup | None) -> bool:
+    return wakeup is not None and wakeup.number is not None
+
+
+class _Interrupted(Exception):
+    pass
+
+
+class _Audit:
+    """One audit under way."""
+
+    def __init__(self, planned: Plan, settings: Settings, progress: Progress | None, wakeup: Wakeup | None) -> None:
+        self.plan, self.settings, self.progress, self.wakeup = planned, settings, progress, wakeup
+        self.known: dict[str, ModuleReport] = {}
+        self.interpreter_seconds = 0.0
+        self._busy: dict[str, float] = {}
+
+    def run(self) -> Report:
+        try:
+            self._children([""], 1, self._started)
+            self._children(self.plan.modules, self.settings.children_at_a_time, self._first)
+            for _ in range(1, self.settings.repeat):
+                again = [name for name, seen in self.known.items() if seen.verdict in ("ok", "slow")]
+                self._children(again, self.settings.children_at_a_time, self._again)
+            if self.settings.children_at_a_time > 1:
+                self._children([name for name in self.plan.modules if self._is_doubtful(name)], 1, self._again)
+        except _Interrupted:
+            assert self.wakeup is not None
+            assert self.wakeup.number is not None
+            raise AuditInterrupted(self._report(), self.wakeup.number) from None
+        return self._report()
+
+    def _started(self, trace: Trace) -> None:
+        self.interpreter_seconds = trace.start_seconds
+
+    def _first(self, trace: Trace) -> None:
+        seen = self.known[trace.module] = self._explain(trace)
+        self._busy[trace.module] = trace.cpu_seconds
+        if self.progress is not None:
+            self.progress(len(self.known), len(self.plan.modules), seen)
+
+    def _again(self, trace: Trace) -> None:
+        """Keeps the faster of two runs; findings of both."""
+        before, after = self.known[trace.module], self._explain(trace)
+        kept, other = (after, before) if after.seconds < before.seconds else (before, after)
+        if other.verdict not in ("ok", "slow", "hangs") and kept.verdict in ("ok", "slow"):
+            kept, other = other, kept
+        more = tuple(finding for finding in other.findings if finding not in kept.findings)
+        self.known[trace.module] = replace(kept, findings=kept.findings + more)
+
+    def _is_doubtful(self, name: str) -> bool:
+        """Whether a verdict may be owed to the other children: near the limit, or out of time while it computed."""
+        seen, settings = self.known[name], self.settings
+        if seen.verdict == "hangs":
+            return self._busy[name] > settings.timeout / 2
+        return seen.verdict == "slow" and seen.seconds < settings.slow * NEAR
+
+    def _explain(self, trace: Trace) -> ModuleReport:
+        return explain(trace, self.plan.scope(trace.module), timeout=self.settings.timeout, slow=self.settings.slow)
+
+    def _report(self) -> Report:
+        settings = self.settings
+        return Report(
+            python=self.plan.python,
+            timeout=float(settings.timeout),
+            repeats=settings.repeat,
+            modules=tuple(self.known[name] for name in self.plan.modules if name in self.known),
+            slow=float(settings.slow),
+            path=settings.path,
+            interpreter_seconds=self.interpreter_seconds,
+            pending=tuple(name for name in self.plan.modules if name not in self.known),
+        )
+
+    def _children(self, modules: Sequence[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
+        """Runs a child for each module, so many at a time."""
+        waiting = list(modules)[::-1]
+        running: list[Child] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_a_time:
+                    running.append(self._child(waiting.pop()))
+                self._wait(running)
+                for child in list(running):
+                    child.pump()
+                    if child.over:
+                        running.remove(child)
+                        done(child.finish())
+        finally:
+            for child in running:
+                try:
+                    child.finish()
+                except OSError:
+                    continue  # the others are to be ended all the same
+
+    def _wait(self, running: Sequence[Child]) -> None:
+        with selectors.DefaultSelector() as selector:
+            if self.wakeup is not None:
+                selector.register(self.wakeup.reader, selectors.EVENT_READ)
+            for child in running:
+                for descriptor in child.descriptors:
+                    selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(min(child.due() for child in running))
+        if _stopped(self.wakeup):
+            raise _Interrupted
+
+    def _child(self, module: str) -> Child:
+        settings = self.settings
+        job = Job(
+            module=module,
+            command=(settings.python,),
+            path=self.plan.path,
+            timeout=float(settings.timeout),
+            period=settings.period,
+            roots=self.plan.scope(module).roots,
+            env=settings.environment,
+        )
+        try:
+            return Child(job)
+        except OSError as error:
+            raise ConfigurationError(
+                f"no child can be started ({error.strerror}); give fewer jobs, or look at {settings.python}"
+            ) from error

@@ -1,0 +1,154 @@
+"""The JSON of a report: written from its objects, read back with every place checked.
+
+Invariants: `read(plain(report))` gives the same report; what is not a report raises ConfigurationError that names the
+place that is wrong, never a KeyError from inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lazyguard.audit.report import SCHEMA, VERDICTS, Blame, Failure, Finding, ModuleReport, Place, Report
+from lazyguard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+
+def read(data: object) -> Report:
+    """Returns the report in the data, or raises ConfigurationError."""
+    report = _mapping(data, "the report")
+    schema = _get(report, "schema", "the report", _integer)
+    if schema != SCHEMA:
+        raise ConfigurationError(f"this report has schema {schema}; this lazyguard reads {SCHEMA}: audit again")
+    return Report(
+        python=_get(report, "python", "the report", _string),
+        timeout=_get(report, "timeout", "the report", _number),
+        repeats=_get(report, "repeats", "the report", _integer),
+        modules=tuple(
+            _module(each, f"modules[{at}]") for at, each in enumerate(_list(report.get("modules"), "modules"))
+        ),
+        slow=_get(report, "slow", "the report", _number, 0.5),
+        path=_get(report, "path", "the report", _string, "."),
+        interpreter_seconds=_get(report, "interpreter_seconds", "the report", _number, 0.0),
+        pending=_strings(report.get("pending", []), "pending"),
+    )
+
+
+def plain(value: Any) -> Any:
+    """Returns objects of a report as dicts and lists."""
+    if is_dataclass(value):
+        found = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        if isinstance(value, Finding) and value.also is None:
+            del found["also"]
+        return found
+    if isinstance(value, tuple):
+        members: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+        return [plain(each) for each in members]
+    return value
+
+
+def _wrong(where: str, wanted: str, value: object) -> ConfigurationError:
+    shown = "missing" if value is None else repr(value)[:60]
+    return ConfigurationError(
+        f"not a report of `lazyguard audit --json`: {where} must be {wanted}, and is {shown}; write it anew"
+    )
+
+
+def _string(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(where, "a string", value)
+    return value
+
+
+def _integer(value: object, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _wrong(where, "a whole number", value)
+    return value
+
+
+def _number(value: object, where: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise _wrong(where, "a number", value)
+    return float(value)
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong(where, "an object", value)
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _list(value: object, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise _wrong(where, "an array", value)
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _strings(value: object, where: str) -> tuple[str, ...]:
+    return tuple(_string(each, where) for each in _list(value, where))
+
+
+def _get(
+    data: Mapping[str, Any], key: str, where: str, read: Callable[[object, str], T], default: T | None = None
+) -> T:
+    value = data.get(key, default)
+    return read(value, f"{where}.{key}")
+
+
+def _line(value: object, where: str) -> int | None:
+    return None if value is None else _integer(value, where)
+
+
+def _place(value: object, where: str) -> Place | None:
+    if value is None:
+        return None
+    data = _mapping(value, where)
+    return Place(_get(data, "file", where, _string), _line(data.get("line"), where + ".line"))
+
+
+def _module(value: object, where: str) -> ModuleReport:
+    data = _mapping(value, where)
+    verdict = _get(data, "verdict", where, _string)
+    if verdict not in VERDICTS:
+        raise _wrong(where + ".verdict", "one of " + ", ".join(VERDICTS), verdict)
+    blame, error = data.get("blame"), data.get("error")
+    return ModuleReport(
+        module=_get(data, "module", where, _string),
+        verdict=verdict,
+        seconds=_get(data, "seconds", where, _number),
+        own_seconds=_get(data, "own_seconds", where, _number),
+        third_party_seconds=_get(data, "third_party_seconds", where, _number, 0.0),
+        blame=None if blame is None else _blame(blame, where + ".blame"),
+        error=None if error is None else _failure(error, where + ".error"),
+        findings=tuple(_finding(each, where + ".findings") for each in _list(data.get("findings", []), where)),
+        detail=None if data.get("detail") is None else _get(data, "detail", where, _string),
+        output=None if data.get("output") is None else _get(data, "output", where, _string),
+    )
+
+
+def _blame(value: object, where: str) -> Blame:
+    data = _mapping(value, where)
+    leaf = _place(data.get("leaf"), where + ".leaf")
+    chain = _strings(data.get("chain", []), where + ".chain")
+    return Blame(_get(data, "file", where, _string), _line(data.get("line"), where + ".line"), leaf, chain)
+
+
+def _failure(value: object, where: str) -> Failure:
+    data = _mapping(value, where)
+    return Failure(_get(data, "type", where, _string), _get(data, "message", where, _string))
+
+
+def _finding(value: object, where: str) -> Finding:
+    data = _mapping(value, where)
+    return Finding(
+        kind=_get(data, "kind", where, _string),
+        file=_get(data, "file", where, _string),
+        line=_line(data.get("line"), where + ".line"),
+        detail=_get(data, "detail", where, _string, ""),
+        chain=_strings(data.get("chain", []), where + ".chain"),
+        also=_place(data.get("also"), where + ".also"),
+    )

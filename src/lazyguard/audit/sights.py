@@ -1,0 +1,73 @@
+"""The findings beside a verdict: connections, look-ups of names, processes, threads, and files executed twice.
+
+Invariants: a finding has a first-party line, or it is none of ours to tell. The same one is told once. A look-up of
+an address that is a number, or of localhost, asks no server and is no finding.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from lazyguard.audit.report import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lazyguard.audit.imports import Effect, ImportTree, Span
+    from lazyguard.audit.scope import Scope
+
+KINDS = ("connect", "dns", "subprocess", "thread")
+
+
+def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
+    """Returns what was seen, in the order in which it happened, double imports last."""
+    found: dict[tuple[str, str, int | None, str], Finding] = {}
+    for effect in tree.effects:
+        if effect.site is None or effect.kind not in KINDS or _is_local_look_up(effect):
+            continue
+        place = scope.place(effect.site.file, effect.site.line)
+        # Starting one program raises several events; the first has its name.
+        key = (effect.kind, place.file, place.line, "" if effect.kind == "subprocess" else effect.detail)
+        module = tree.module_of(effect.site.file)
+        chain = tree.chain(_own(effect.span), *([module] if module else []))
+        found.setdefault(key, Finding(effect.kind, place.file, place.line, effect.detail, chain))
+    return (*found.values(), *_double_imports(tree, scope))
+
+
+def _own(span: Span | None) -> Span | None:
+    while span is not None and not span.first_party:
+        span = span.parent
+    return span
+
+
+def _is_local_look_up(effect: Effect) -> bool:
+    if effect.kind != "dns":
+        return False
+    host = effect.detail.partition("%")[0]
+    if host in ("", "None", "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _double_imports(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
+    """Yields the files that were executed again, under another name or because the first execution failed."""
+    first: dict[str, Span] = {}
+    for span in tree.spans:
+        if not span.first_party or span.file is None or not span.file.endswith((".py", ".pyc")):
+            continue
+        before = first.setdefault(span.file, span)
+        if before is span or span.site is None:
+            continue
+        if before.name != span.name:
+            detail = f"{scope.name(span.file)} is executed as {before.name} and as {span.name}"
+        else:
+            reason = "its first execution failed" if before.failed else "it was taken out of sys.modules or reloaded"
+            detail = f"{span.name} is executed twice: {reason}"
+        place = scope.place(span.site.file, span.site.line)
+        also = scope.place(before.site.file, before.site.line) if before.site else None
+        yield Finding("double-import", place.file, place.line, detail, tree.chain(span), also)
