@@ -1,0 +1,31 @@
+"""The command's parser and its exit statuses, as far as no child is needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from lazyguard import __version__
+from lazyguard.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--version"], 0, __version__),
+        (["--help"], 0, "audit"),
+        (["audit", "--help"], 0, "a parent's cost is not its children's"),
+        ([], 2, "COMMAND"),
+        (["audit", "core", "--jobs", "0"], 2, "jobs is 0"),
+        (["audit", "core", "--repeat", "-1"], 2, "repeat is -1"),
+        (["audit", "core", "--slow", "nan"], 2, "slow is nan"),
+        (["audit", "core", "--color", "sometimes"], 2, "invalid choice"),
+        (["nosuch"], 2, "invalid choice"),
+    ],
+)
+def test_main_returns_a_status_and_says_why(
+    arguments: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """main never raises for what a user typed."""
+    assert main(arguments) == status
+    out, err = capsys.readouterr()
+    assert said in (err if status else out)
