@@ -1,0 +1,1 @@
+"""A hang that is three imports away."""

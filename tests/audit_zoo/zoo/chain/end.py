@@ -1,0 +1,5 @@
+"""Hangs."""
+
+import time
+
+time.sleep(3600)

@@ -1,0 +1,5 @@
+"""Imports the middle."""
+
+from zoo.chain import middle
+
+__all__ = ["middle"]

@@ -1,0 +1,5 @@
+"""Becomes another program."""
+
+import os
+
+os.execvp("sleep", ["sleep", "3600"])

@@ -1,0 +1,3 @@
+"""Asks a question."""
+
+answer = input("Are you sure? ")

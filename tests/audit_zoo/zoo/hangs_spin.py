@@ -1,0 +1,4 @@
+"""Computes for ever, in Python."""
+
+while True:
+    pass
