@@ -1,0 +1,138 @@
+"""The command itself, in a process of its own: exit statuses, streams, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+App = Callable[..., Path]
+HANGS = "import time\ntime.sleep(3600)\n"
+
+
+def run(*arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m lazyguard audit`."""
+    command = [sys.executable, "-m", "lazyguard", "audit", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_nothing_found_is_status_0(app: App, environment: Mapping[str, str]) -> None:
+    """The table on stdout, a plain line a module on stderr."""
+    ran = run("core", cwd=app(a=""), env=environment)
+    assert ran.returncode == 0, ran.stderr
+    assert "core.a  ok" in ran.stdout
+    assert "[2/2] core.a ok" in ran.stderr
+    assert "\x1b" not in ran.stdout + ran.stderr
+
+
+def test_findings_are_status_1_and_json_has_them(app: App, environment: Mapping[str, str]) -> None:
+    """--json writes the report beside the table; - writes it to stdout alone."""
+    path = app(bad="import nosuch\n")
+    ran = run("core", "--json", "out.json", "-q", cwd=path, env=environment)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    written = json.loads((path / "out.json").read_text())
+    assert [module["verdict"] for module in written["modules"]] == ["ok", "fails"]
+    ran = run("core.bad", "--json", "-", "-q", cwd=path, env=environment)
+    assert json.loads(ran.stdout)["causes"][0]["text"] == "1 of 1 fails in core/bad.py:1"
+
+
+def test_compare_stands_beside_and_the_present_run_decides(app: App, environment: Mapping[str, str]) -> None:
+    """Before hangs, after ok: status 0, and both are printed."""
+    path = app(a=HANGS)
+    assert run("core", "--json", "before.json", "--timeout", "0.3", "-q", cwd=path, env=environment).returncode == 1
+    app(a="")
+    ran = run("core", "--compare", "before.json", "-q", cwd=path, env=environment)
+    assert ran.returncode == 0
+    assert "core.a  hangs" in ran.stdout
+    (path / "broken.json").write_text("{")
+    for file, said in (("broken.json", "is not JSON"), ("none.json", "cannot be read"), ("core/a.py", "is not JSON")):
+        ran = run("core", "--compare", file, cwd=path, env=environment)
+        assert ran.returncode == 2
+        assert said in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cor"], "did you mean core?"),
+        (["core", "--path", "nowhere"], "does not exist"),
+        (["core", "--timeout", "0"], "timeout is 0"),
+        (["core", "--timeout", "soon"], "invalid float value"),
+        (["core", "--python", "nopython"], "cannot be started"),
+        (["core", "--json", "no/where.json"], "make it first"),
+        ([], "name what to audit"),
+        (["core", "--frobnicate"], "unrecognized arguments"),
+    ],
+)
+def test_unusable_arguments_are_status_2(
+    app: App, environment: Mapping[str, str], arguments: list[str], said: str
+) -> None:
+    """One sentence on stderr, no traceback, nothing on stdout."""
+    ran = run(*arguments, cwd=app(), env=environment)
+    assert ran.returncode == 2
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="reading TOML needs tomli before 3.11")
+def test_defaults_come_from_pyproject(app: App, environment: Mapping[str, str]) -> None:
+    """[tool.lazyguard.audit] is read, arguments win over it."""
+    path = app(a=HANGS, b="")
+    (path / "pyproject.toml").write_text('[tool.lazyguard.audit]\ntargets = ["core.a"]\ntimeout = 0.3\nwalk = false\n')
+    assert run("-q", cwd=path, env=environment).returncode == 1
+    assert run("core", "-q", cwd=path, env=environment).returncode == 0
+    (path / "pyproject.toml").write_text("[tool.lazyguard.audit]\ntimout = 0.3\n")
+    ran = run("core", cwd=path, env=environment)
+    assert ran.returncode == 2
+    assert "did you mean timeout?" in ran.stderr
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_and_prints_what_is_known(app: App, environment: Mapping[str, str], number: int) -> None:
+    """Status 128 and the number, at once, with the table so far and what was not reached."""
+    command = [sys.executable, "-m", "lazyguard", "audit", "core", "--timeout", "600", "--jobs", "2"]
+    with subprocess.Popen(
+        command, cwd=app(b=HANGS, c=HANGS), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "[1/3] core ok" in process.stderr.readline()
+        os.kill(process.pid, number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "not audited: core.b, core.c" in out
+    assert "Traceback" not in err
+
+
+def test_rich_is_not_needed(app: App, environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Without rich, on a terminal too, there are plain lines."""
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "rich.py").write_text("raise ImportError('no rich here')\n")
+    path = os.pathsep.join([str(blocked), environment["PYTHONPATH"]])
+    reader, terminal = os.openpty()
+    command = [sys.executable, "-m", "lazyguard", "audit", "core"]
+    with subprocess.Popen(
+        command, cwd=app(), env={**environment, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=terminal
+    ) as process:
+        process.communicate(timeout=60)
+    told = os.read(reader, 4096).decode()
+    os.close(terminal)
+    os.close(reader)
+    assert process.returncode == 0
+    assert "[1/1] core ok" in told
+
+
+def test_help_teaches(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """--help has the verdicts, the meaning of the times, the exit statuses and examples."""
+    ran = run("--help", cwd=tmp_path, env=environment)
+    assert ran.returncode == 0
+    for word in ("leaves-children", "own", "exit status", "examples", "--no-walk"):
+        assert word in ran.stdout

@@ -1,0 +1,140 @@
+"""Every fault of the zoo, audited in real processes: verdict, line, leaf, chain."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lazyguard.audit import ModuleReport, Report, audit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMEOUT = 1.0
+EXPECTED: dict[str, tuple[str, int | None]] = {
+    "cannot_exit_thread": ("cannot-exit", 5),
+    "crashes_abort": ("crashes", 5),
+    "crashes_kill": ("crashes", 6),
+    "crashes_segv": ("crashes", 5),
+    "exits_daemonised": ("exits", 6),
+    "exits_exec": ("exits", 5),
+    "exits_input": ("exits", 3),
+    "exits_os": ("exits", 5),
+    "exits_sys": ("exits", 7),
+    "fails_missing": ("fails", 3),
+    "fails_raising": ("fails", 12),
+    "hangs_blind": ("hangs", None),
+    "hangs_deep": ("hangs", None),
+    "hangs_flooding": ("hangs", 0),
+    "hangs_fork_bomb_of_two": ("hangs", 8),
+    "hangs_gil": ("hangs", 5),
+    "hangs_python": ("hangs", 7),
+    "hangs_recv": ("hangs", 7),
+    "hangs_signals": ("hangs", 8),
+    "hangs_spin": ("hangs", 3),
+    "leaves_child": ("leaves-children", 5),
+    "leaves_stranger": ("leaves-children", 5),
+    "slow_body": ("slow", 7),
+    "slow_import": ("slow", 3),
+}
+"""Verdict and blamed line; 0 for any line, None where no line can be known."""
+
+
+@pytest.fixture(scope="module")
+def seen(zoo: Path) -> dict[str, ModuleReport]:
+    """One audit of the whole zoo, several children at a time."""
+    report = audit(["zoo"], path=zoo, timeout=TIMEOUT, slow=0.5, jobs=4)
+    assert Report.from_dict(report.to_dict()) == report
+    return {module.module.removeprefix("zoo."): module for module in report.modules}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_fault_has_its_verdict_and_its_line(seen: dict[str, ModuleReport], name: str) -> None:
+    """The verdict is that of the module's name, the blame on the line with the fault."""
+    verdict, line = EXPECTED[name]
+    module = seen[name]
+    assert module.verdict == verdict
+    assert module.blame is not None
+    assert module.blame.file == f"zoo/{name}.py"
+    assert line == 0 or module.blame.line == line or (name == "hangs_spin" and module.blame.line == 4)
+    assert module.blame.chain == (f"zoo.{name}",)
+
+
+def test_the_zoo_is_expected_whole(seen: dict[str, ModuleReport]) -> None:
+    """No module of the zoo goes without an expectation, and those without a fault are ok."""
+    rest = {name: module.verdict for name, module in seen.items() if name not in EXPECTED}
+    chain = dict.fromkeys(("chain.root", "chain.middle", "chain.end"), "hangs")
+    ok = ["zoo", "chain", "plain", "ok_pool", "ok_directory", "ok_blind", "ok_forking", "ok_doubled"]
+    assert rest == {**chain, **dict.fromkeys(ok, "ok")}
+
+
+def test_a_hang_three_imports_away_is_one_cause(seen: dict[str, ModuleReport]) -> None:
+    """The line is that of the innermost module, the chain leads from the target to it, and own time stays small."""
+    root = seen["chain.root"]
+    assert root.blame is not None
+    assert (root.blame.file, root.blame.line) == ("zoo/chain/end.py", 5)
+    assert root.blame.chain == ("zoo.chain.root", "zoo.chain.middle", "zoo.chain.end")
+    assert root.seconds >= TIMEOUT > root.own_seconds + TIMEOUT / 2
+    assert seen["chain.end"].own_seconds > TIMEOUT / 2
+
+
+def test_the_leaf_is_shown_beside_the_first_party_line(seen: dict[str, ModuleReport]) -> None:
+    """A wait inside the standard library is blamed on the line that asked for it, the leaf named from its sys.path."""
+    blame = seen["hangs_python"].blame
+    assert blame is not None
+    assert blame.leaf is not None
+    assert blame.leaf.file == "threading.py"
+
+
+def test_errors_are_the_real_ones(seen: dict[str, ModuleReport]) -> None:
+    """Type and message as raised."""
+    said = {name: (error.type, error.message) for name, module in seen.items() if (error := module.error)}
+    assert said["fails_raising"] == ("RuntimeError", "the port is no number")
+    assert said["fails_missing"] == ("ModuleNotFoundError", "No module named 'no_such_package_anywhere'")
+    assert said["exits_sys"] == ("SystemExit", "this needs a display")
+    assert said["exits_os"] == ("os._exit", "status 3")
+    assert said["exits_input"][0] == "EOFError"
+    assert said["crashes_segv"] == ("SIGSEGV", "Segmentation fault")
+    assert said["crashes_kill"][0] == "SIGKILL"
+    assert said["exits_exec"][0] == "os.exec"
+
+
+def test_times_are_told_apart(seen: dict[str, ModuleReport]) -> None:
+    """A slow body is own time, a slow dependency third-party time."""
+    body, dependency = seen["slow_body"], seen["slow_import"]
+    assert body.own_seconds >= 0.69
+    assert body.third_party_seconds < 0.2
+    assert dependency.third_party_seconds >= 0.69
+    assert dependency.own_seconds < 0.2
+    assert dependency.seconds >= 0.69
+
+
+def test_what_was_seen_on_the_way_has_its_line(seen: dict[str, ModuleReport]) -> None:
+    """Connections, threads, processes and double imports are findings with file and line."""
+    found = {(name, finding.kind, finding.line) for name, module in seen.items() for finding in module.findings}
+    assert ("hangs_recv", "connect", 6) in found
+    assert ("cannot_exit_thread", "thread", 5) in found
+    assert ("leaves_child", "subprocess", 5) in found
+    assert ("ok_doubled", "double-import", 9) in found
+    (double,) = seen["ok_doubled"].findings
+    assert double.also is not None
+    assert (double.also.file, double.also.line) == ("zoo/ok_doubled.py", 6)
+    assert seen["plain"].findings == ()
+
+
+def test_nothing_is_left_on_disk(zoo: Path) -> None:
+    """The directories of the children are gone, also those of children that were killed."""
+    before = set(os.listdir(tempfile.gettempdir()))
+    audit(["zoo.hangs_spin", "zoo.plain"], path=zoo, timeout=0.3, jobs=1, walk=False)
+    left = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("lazyguard-audit-")} - before
+    assert not left
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_no_process_is_left(zoo: Path) -> None:
+    """Daemons, strangers and forks that hang are ended with the child they came from."""
+    names = ["exits_daemonised", "leaves_child", "leaves_stranger", "hangs_fork_bomb_of_two", "hangs_signals"]
+    audit([f"zoo.{name}" for name in names], path=zoo, timeout=0.5, jobs=2)

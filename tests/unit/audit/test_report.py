@@ -1,0 +1,88 @@
+"""Reports: the JSON and back, what is not a report, and grouping by cause."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lazyguard.audit import Blame, Failure, Finding, ModuleReport, Place, Report, compare
+from lazyguard.errors import ConfigurationError
+
+BLAME = Blame("core/tasks.py", 12, Place("redis/connection.py", 64), ("core", "core.tasks"))
+HANGS = ModuleReport("core", "hangs", 5.0, 0.0, 0.1, BLAME)
+FAILS = ModuleReport("core.bad", "fails", 0.1, 0.1, error=Failure("ValueError", "no"))
+FOUND = Finding("double-import", "core/a.py", 3, "twice", ("core", "core.a"), Place("core/b.py", None))
+OK = ModuleReport("core.ok", "ok", 0.001, 0.001, findings=(FOUND,))
+REPORT = Report("3.11.7", 5.0, 1, (HANGS, FAILS, OK), pending=("core.last",))
+
+
+def test_json_and_back_is_the_same_report() -> None:
+    """A report survives being written as JSON."""
+    assert Report.from_dict(json.loads(json.dumps(REPORT.to_dict()))) == REPORT
+
+
+def test_json_has_the_keys_of_the_schema() -> None:
+    """The published schema: names, nesting, and null where there is nothing."""
+    data = REPORT.to_dict()
+    assert {"schema", "python", "timeout", "repeats", "modules"} <= set(data)
+    assert data["schema"] == 1
+    module = data["modules"][0]
+    assert {"module", "verdict", "seconds", "own_seconds", "blame", "error", "findings"} <= set(module)
+    leaf = {"file": "redis/connection.py", "line": 64}
+    assert module["blame"] == {"file": "core/tasks.py", "line": 12, "leaf": leaf, "chain": ["core", "core.tasks"]}
+    assert module["error"] is None
+    assert data["modules"][2]["findings"][0]["also"] == {"file": "core/b.py", "line": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"schema": None}, "schema must be a whole number, and is missing"),
+        ({"modules": {}}, "modules must be an array"),
+        ({"timeout": "5"}, "timeout must be a number"),
+        ({"timeout": True}, "timeout must be a number"),
+        ({"modules": [{"module": "a", "verdict": "good"}]}, "verdict must be one of hangs"),
+        ({"modules": [{"module": "a", "verdict": "ok"}]}, "modules[0].seconds must be a number, and is missing"),
+        ({"modules": [3]}, "modules[0] must be an object"),
+    ],
+)
+def test_what_is_no_report_is_told_with_its_place(change: dict[str, Any], said: str) -> None:
+    """Broken data raises ConfigurationError that names the place, never a KeyError from inside."""
+    with pytest.raises(ConfigurationError) as caught:
+        Report.from_dict({**REPORT.to_dict(), **change})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 3])
+def test_other_json_is_no_report(data: object) -> None:
+    """Valid JSON of another shape is refused."""
+    with pytest.raises(ConfigurationError, match="must be an object"):
+        Report.from_dict(data)
+
+
+def test_causes_group_by_the_blamed_line() -> None:
+    """Modules that hang on one line are one cause, and the text counts them."""
+    names = [f"core.m{number}" for number in range(9)]
+    report = replace(REPORT, modules=tuple(replace(HANGS, module=name) for name in names))
+    (cause,) = report.causes
+    assert cause.text == "9 of 9 hang in core/tasks.py:12"
+    assert cause.modules == tuple(names)
+
+
+def test_causes_come_worst_first_and_only_for_what_is_not_ok() -> None:
+    """The order of causes is that of the verdicts; ok is no cause."""
+    assert [cause.verdict for cause in replace(REPORT, modules=(OK, FAILS, HANGS)).causes] == ["hangs", "fails"]
+    assert REPORT.found
+    assert not replace(REPORT, modules=(OK,)).found
+
+
+def test_compare_keeps_modules_that_only_one_run_has() -> None:
+    """Rows follow the present run, then what only the earlier one had."""
+    new = replace(OK, module="core.new")
+    comparison = compare(REPORT, replace(REPORT, modules=(new, replace(HANGS, verdict="ok", seconds=0.5))))
+    assert [row.module for row in comparison.rows] == ["core.new", "core", "core.bad", "core.ok"]
+    assert [row.ratio for row in comparison.rows] == [None, 10.0, None, None]
