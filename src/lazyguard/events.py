@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from lazyguard import _place
 from lazyguard._typing import final
 
 TYPE_CHECKING = False
@@ -106,14 +107,15 @@ def emit(event: Event) -> None:
     for (listener,) in _listeners:
         try:
             listener(event)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _report(listener, event, error)
 
 
-def _report(listener: object, event: Event, error: Exception) -> None:
+def _report(listener: object, event: Event, error: BaseException) -> None:
     import logging
 
-    logging.getLogger("lazyguard").error("listener %r raised %s on %r", listener, describe(error), event)
+    told = _place.name_of(listener)  # its repr may hold arguments
+    logging.getLogger("lazyguard").error("listener %s raised %s on %r", told, describe(error), event)
 
 
 def log(event: Event) -> None:
