@@ -57,35 +57,40 @@ class Scheduler:
         if self._inbox and self._owner.setdefault("thread", token) is token:
             try:
                 daemon(self._run, "scheduler")
-            except RuntimeError:
-                self._owner.clear()  # the interpreter is leaving: nothing is due any more
+            except BaseException as error:
+                self._owner.clear()
+                if not isinstance(error, RuntimeError):
+                    raise  # else the interpreter is leaving: nothing is due any more
 
     def _run(self) -> None:
         from heapq import heappop, heappush
 
         due: list[tuple[float, int, Job]] = []
         while True:
-            while self._inbox:
-                heappush(due, self._inbox.pop())
+            try:
+                while self._inbox:
+                    heappush(due, self._inbox.pop())
+            except IndexError:
+                pass  # another runner had it, whose start was interrupted
             if not due:
                 self._owner.clear()
                 if self._inbox:
                     self.poke()
                 return
+            self._wake.acquire(False)  # before looking at the clock, so that no poke after the look is lost
             left = due[0][0] - clock.now()
             if left > 0:
-                self._wake.acquire(False)
                 if not self._inbox:
                     self._wake.acquire(True, min(clock.current.real(left), _LONGEST_WAIT))
                 continue
             job = heappop(due)[2]
             try:
                 job()
-            except Exception as error:
+            except BaseException as error:
                 _report(error)
 
 
-def _report(error: Exception) -> None:
+def _report(error: BaseException) -> None:
     import logging
 
     logging.getLogger("lazyguard").error("a scheduled job raised %s", events.describe(error))
