@@ -16,7 +16,7 @@ from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from lazyguard._core.cell import Cell
@@ -70,8 +70,8 @@ async def _call(effect: Call) -> Outcome:
     except (Exception, SystemExit) as error:
         return Outcome(error=error)
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and getattr(task, "cancelling", lambda: 1)():
+        cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
+        if cancelling is None or cancelling():
             raise
         return Outcome(error=error)  # nobody cancelled this task: the factory raised it of its own
 
@@ -90,12 +90,36 @@ def _launch(flight: Flight) -> None:
         drive.launch_beside(flight, steps, copy_context().run)
 
 
+if hasattr(asyncio.Task, "cancelling"):
+
+    def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return loop.create_task(coroutine, name=name)
+
+else:  # Python 3.10
+
+    class _Task(asyncio.Task[None]):
+        """A task that knows whether it was asked to end."""
+
+        _asked = 0
+
+        def cancel(self, msg: Any = None) -> bool:
+            self._asked += 1
+            return super().cancel(msg)
+
+        def cancelling(self) -> int:
+            return self._asked
+
+    def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return _Task(coroutine, loop=loop, name=name)
+
+
 def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
     """Let a task of its own, on the running loop, run a flight."""
     flight.thread = _thread.get_ident()
     flight.home = flight.cell.home = asyncio.get_running_loop()
-    task = flight.home.create_task(_fly(flight, steps), name=f"lazyguard {flight.cell.name}")
+    task = _task(flight.home, _fly(flight, steps), f"lazyguard {flight.cell.name}")
     flight.task = task
+    flight.aloft = True
     _flying.add(task)
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -113,7 +137,8 @@ async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
     try:
         outcome = await adrive(steps)
     except BaseException as interrupt:
-        outcome = Outcome(error=interrupt, interrupted=True)
+        asked = isinstance(interrupt, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
+        outcome = Outcome(error=interrupt, interrupted=asked)
         raise
     finally:
         flight.cell.settle(flight, outcome)
@@ -141,6 +166,8 @@ async def _join(flight: Flight, until: float | None) -> bool:
     look = _FIRST_LOOK
     try:
         while True:
+            if ring.ended(flight):
+                return True
             ring.check(flight, blocks_thread=False)
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 lock = _thread.RLock()
 # Flights that have not ended; what a fork must forget.
 active: set[Flight] = set()
+# The cell whose transition may be half done when another thread forks: set, but not yet shown.
+midway: Cell | None = None
 
 
 @final
@@ -53,7 +55,6 @@ class Cell:
     Attributes:
         relief: The cell of the fallback; None where there is none.
         trouble: What the fallback is told: why the real object is not served.
-        overridden: How many overrides are in force.
         notes: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
     """
@@ -66,7 +67,6 @@ class Cell:
         "name",
         "notes",
         "now",
-        "overridden",
         "place",
         "plan",
         "relief",
@@ -82,22 +82,50 @@ class Cell:
         self.mirror: Mirror | None = None
         self.relief: Cell | None = None
         self.trouble: BaseException | None = None
-        self.overridden = 0
         self.notes: Any = None
         self.home: Any = None
+
+    @property
+    def overridden(self) -> bool:
+        """Whether an override is in force."""
+        return bool(self.now.overrides)
 
     def swap(self, old: Snapshot, new: Snapshot) -> bool:
         """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was."""
         mirror = self.mirror
+        if new.target is old.target and new.served == old.served:
+            mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
+        dropped = None
+        global midway
         with lock:
-            if self.now is not old:
+            midway = self
+            # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
+            if self.now is old:
+                self.now = new
+                if view is not None and mirror is not None:
+                    dropped = mirror.publish(view)
+            else:
                 return False
-            self.now = new
-            dropped = None if view is None or mirror is None else mirror.publish(view)
+            midway = None
         if dropped is not None and mirror is not None:
             mirror.drop(dropped)  # outside the lock: the last reference to a target may run its finaliser
+        if self.now is not new and mirror is not None:
+            self.show(mirror)
         return True
+
+    def show(self, mirror: Mirror) -> None:
+        """Let the mirror show what is: a handler may have made a transition before `swap` published its own."""
+        shown = None
+        while shown is not self.now:
+            shown = self.now
+            view = mirror.prepare(self, shown)
+            if view is None:
+                continue
+            with lock:
+                dropped = mirror.publish(view)
+            if dropped is not None:
+                mirror.drop(dropped)
 
     def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]:
         """Make the transition `to` from whatever the cell shows; return both snapshots."""
@@ -139,19 +167,27 @@ class Cell:
                 return newest, False
         flight = Flight(self, now.generation, moment, recovery=recovery)
         new = now.launched(flight, moment)
-        if not self.swap(now, new):
-            return None, False
         active.add(flight)
+        if not self.swap(now, new):
+            active.discard(flight)
+            return None, False
         if now.running:
             self.tell("abandoned", now, new, moment - now.running[-1].started)
         return flight, True
+
+    def unboard(self) -> None:
+        """End what this thread has put up and nobody runs: it was interrupted between `board` and the launch."""
+        here = _thread.get_ident()
+        for flight in self.now.running:
+            if flight.thread == here and not flight.aloft:
+                self.settle(flight, Outcome(interrupted=True))
 
     def settle(self, flight: Flight, outcome: Outcome) -> None:
         """Take the outcome of a flight that has ended: serve it, note its failure, or close it as out of date."""
         moment = clock.now()
         while True:
             now = self.now
-            counts = flight in now.running and flight.generation == now.generation and now.state != READY
+            counts = now.counts(flight)
             if not counts or outcome.interrupted:
                 new = now.without(flight)
             elif outcome.ok:
@@ -163,6 +199,7 @@ class Cell:
                 if self.swap(now, new):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never a flight without end
+                self.dispose(outcome.value)
                 outcome = Outcome(error=error, final=True)
         active.discard(flight)
         flight.end(outcome)
@@ -184,11 +221,11 @@ class Cell:
                 self.tell("failed", now, new, seconds)
             self.recover()
 
-    def degrade(self, stand_in: Any, cause: BaseException) -> None:
-        """Serve a fallback, unless the real object has come meanwhile."""
+    def degrade(self, stand_in: Any, cause: BaseException, generation: int) -> None:
+        """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
         while True:
             now = self.now
-            if now.served:
+            if now.served or now.generation != generation:
                 return
             new = now.degraded(stand_in, cause, clock.now())
             if self.swap(now, new):
@@ -200,7 +237,7 @@ class Cell:
         """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`."""
         while True:
             now = self.now
-            if now.state != READY or now.generation != generation:
+            if now.state != READY or now.generation != generation or now.overrides:
                 return
             new = now.opened(cause, clock.now())
             if self.swap(now, new):
@@ -219,23 +256,31 @@ class Cell:
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         if self.relief is not None:
             self.relief.reset()
-        if now.state != PENDING:
+        dropped = now.held or now  # an override stays: what it covers begins anew
+        if dropped.state != PENDING:
             self.tell("reset", now, new)
-        if now.state == READY and not self.overridden:
-            self.dispose(now.target)
+        if dropped.state == READY:
+            self.dispose(dropped.target)
+
+    def renew(self, now: Snapshot) -> None:
+        """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
+        new = now.fresh(clock.now())
+        if self.swap(now, new):
+            self.tell("reset", now, new)
+            self.release(now.target)
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""
-        self.overridden += 1
-        before, new = self.change(lambda now: now.holding(Snapshot(READY, target=value), clock.now()))
+        override = [value]
+        before, new = self.change(lambda now: now.overridden(override, clock.now()))
         self.tell("overridden", before, new)
 
         def restore() -> None:
-            self.overridden -= 1
-            held = before if before.served else Snapshot()
-            ended, now = self.change(lambda present: present.holding(held, clock.now()))
+            ended, now = self.change(lambda present: present.restored(override, clock.now()))
+            if now is ended:
+                return
             self.tell("overridden", ended, now)
-            if held.state == DEGRADED:
+            if now.state == DEGRADED:
                 self.recover()
 
         return restore
@@ -254,7 +299,7 @@ class Cell:
             return
         try:
             self.plan.close(target)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             now = self.now
             self.tell("close-failed", now, now.changed(cause=error))
 

@@ -76,7 +76,6 @@ def _sleep(effect: Sleep) -> None:
 def _launch(flight: Flight) -> None:
     plan = flight.cell.plan
     if plan.awaited:
-        flight.cell.settle(flight, Outcome(interrupted=True))
         raise errors.UsageError(
             f"{flight.cell.name}, declared at {flight.cell.place}, has an async factory and is not ready: use `await` "
             "(aget, aresolve) in a task of its event loop first."
@@ -94,33 +93,39 @@ def launch_beside(flight: Flight, steps: Steps[Outcome], run: Callable[[Callable
 
     def work() -> None:
         try:
-            fly(flight, steps)
+            fly(flight, steps, beside=True)
         except BaseException:
             pass  # told as the flight's outcome; there is nobody above this frame to interrupt
 
+    flight.thread = None
     try:
         scheduler.daemon(lambda: run(work), flight.cell.name)
     except RuntimeError as error:
         flight.cell.settle(flight, Outcome(error=error))
+    except BaseException:
+        if not flight.aloft:
+            flight.cell.settle(flight, Outcome(interrupted=True))
+        raise
 
 
-def fly(flight: Flight, steps: Steps[Outcome]) -> None:
-    """Run a flight on this thread and settle it; an interruption of the thread is passed on."""
-    thread = _thread.get_ident()
-    flight.thread = thread
-    stack = ring.running.setdefault(thread, [])
-    stack.append(flight)
+def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
+    """Run a flight on this thread and settle it; what is no Exception is passed on.
+
+    On the caller's own thread that is an interruption, and the next caller tries again. A thread of our own (`beside`)
+    is interrupted by nobody: there it is the factory's failure.
+    """
     outcome = Outcome(interrupted=True)
     try:
+        ring.enter(flight)
         outcome = drive(steps)
     except BaseException as interrupt:
-        outcome = Outcome(error=interrupt, interrupted=True)
+        outcome = Outcome(error=interrupt, interrupted=not beside)
         raise
     finally:
-        stack.remove(flight)
-        if not stack:
-            ring.running.pop(thread, None)
-        flight.cell.settle(flight, outcome)
+        try:
+            flight.cell.settle(flight, outcome)
+        finally:
+            ring.leave(flight)
 
 
 def _join(flight: Flight, until: float | None) -> bool:
@@ -136,6 +141,8 @@ def _join(flight: Flight, until: float | None) -> bool:
     look = _FIRST_LOOK
     try:
         while True:
+            if ring.ended(flight):
+                return True
             ring.check(flight, blocks_thread=True)
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:

@@ -6,6 +6,8 @@ a flight knows who runs it, so that a ring of flights can be seen.
 
 from __future__ import annotations
 
+import _thread
+
 from lazyguard._typing import final
 
 TYPE_CHECKING = False
@@ -24,20 +26,22 @@ class Flight:
     Attributes:
         generation: The generation for which it runs; its result counts for no other.
         started: When it began, by the clock.
-        thread: The thread that runs it; None until it runs.
+        thread: The thread that runs it, or is about to; None while another one is being started for it.
+        aloft: Whether somebody runs it, who will end it.
         task: The asyncio task that runs it; None for one that a thread runs.
         home: The event loop that its target will belong to; None unless the factory is async.
         recovery: Whether it runs in the background, to bring a real object back.
     """
 
-    __slots__ = ("_done", "cell", "generation", "home", "outcome", "recovery", "started", "task", "thread")
+    __slots__ = ("_done", "aloft", "cell", "generation", "home", "outcome", "recovery", "started", "task", "thread")
 
     def __init__(self, cell: Cell, generation: int, started: float, *, recovery: bool = False) -> None:
         self.cell = cell
         self.generation = generation
         self.started = started
         self.recovery = recovery
-        self.thread: int | None = None
+        self.thread: int | None = _thread.get_ident()
+        self.aloft = False
         self.task: Any = None
         self.home: Any = None
         self.outcome: Outcome | None = None
@@ -57,8 +61,9 @@ class Flight:
             pass  # it is being called, or was
 
     def end(self, outcome: Outcome) -> None:
-        """End the flight and tell all who wait."""
-        self.outcome = outcome
+        """End the flight and tell all who wait; the first outcome stays."""
+        if self.outcome is None:
+            self.outcome = outcome
         self._tell()
 
     def _tell(self) -> None:

@@ -47,7 +47,7 @@ def flying(cell: Cell, flight: Flight) -> Steps[Outcome]:
         if delay is None:
             return outcome
         yield Sleep(delay)
-        if cell.now.generation != flight.generation:
+        if not cell.now.counts(flight):
             return outcome
 
 
@@ -66,7 +66,11 @@ def attempting(cell: Cell) -> Steps[Outcome]:
             final=True,
         )
     if plan.probe is not None:
-        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
+        try:
+            probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
+        except BaseException:
+            cell.dispose(outcome.value)
+            raise
         if not probed.ok:
             cell.dispose(outcome.value)
             return probed
@@ -94,20 +98,24 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
     while True:
         now = cell.now
         if now.state == READY:
-            if now.home is None or now.home is ring.current_loop():
+            if _at_home(now):
                 return now.target
-            cell.swap(now, now.fresh(clock.now()))  # an async target of another event loop: built anew on this one
+            cell.renew(now)
             continue
         if not real and now.state == DEGRADED:
             return permitted(cell, now)
         if not real and now.state == FAILED and cell.relief is not None and now.cause is not None:
             yield from relieving(cell, now, now.cause)
             continue
-        flight, new = cell.board(now)
-        if flight is None:
-            continue
-        if new:
-            yield Launch(flight)
+        try:
+            flight, new = cell.board(now)
+            if flight is None:
+                continue
+            if new:
+                yield Launch(flight)
+        except BaseException:
+            cell.unboard()
+            raise
         ended = yield Join(flight, until)
         now = cell.now
         if now.state == READY or (now.served and not real):
@@ -115,13 +123,19 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         outcome = flight.outcome
         if outcome is None or not ended:
             cell.tell("timeout", now, now, clock.now() - flight.started)
-            error = _timed_out(cell, limit)
             if real or cell.relief is None:
-                raise error
-            yield from relieving(cell, now, error)
+                raise _timed_out(cell, limit)
+            yield from relieving(cell, now, _timed_out(cell, limit))
         elif outcome.error is not None and not outcome.interrupted and flight.generation == now.generation:  # noqa: SIM102
             if real or cell.relief is None:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from outcome.error
+
+
+def _at_home(now: Snapshot) -> bool:
+    if now.home is None:
+        return True
+    here = ring.current_loop()
+    return here is now.home or (here is None and not now.home.is_closed())
 
 
 def relieving(cell: Cell, now: Snapshot, cause: BaseException) -> Steps[None]:
@@ -136,12 +150,12 @@ def relieving(cell: Cell, now: Snapshot, cause: BaseException) -> Steps[None]:
         stand_in = yield from resolving(relief)
     except CircularResolutionError:
         raise
-    except ResolutionError as error:
+    except (ResolutionError, MissingModuleError) as error:
         raise _unavailable(
             cell,
             f"it failed with {describe(cause)}, and its fallback, declared at {relief.place}, failed too",
         ) from error
-    cell.degrade(stand_in, cause)
+    cell.degrade(stand_in, cause, now.generation)
 
 
 def permitted(cell: Cell, now: Snapshot) -> Any:

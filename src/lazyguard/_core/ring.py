@@ -13,6 +13,7 @@ from __future__ import annotations
 import _thread
 import sys
 
+from lazyguard._core.state import Outcome
 from lazyguard.errors import CircularResolutionError
 
 TYPE_CHECKING = False
@@ -41,12 +42,45 @@ def current_loop() -> Any:
     return None if asyncio is None else asyncio._get_running_loop()
 
 
+def enter(flight: Flight) -> None:
+    """Note that this thread runs a flight from now on."""
+    flight.thread = _thread.get_ident()
+    running.setdefault(flight.thread, []).append(flight)
+    flight.aloft = True
+
+
+def leave(flight: Flight) -> None:
+    """Note that this thread does not run the flight any more."""
+    thread = _thread.get_ident()
+    stack = running.get(thread, [])
+    if flight in stack:
+        stack.remove(flight)
+    if not stack:
+        running.pop(thread, None)
+
+
+def ended(flight: Flight) -> bool:
+    """Return whether a flight has ended; end it if whoever ran it has gone without doing so."""
+    if flight.outcome is None and _lost(flight):
+        flight.cell.settle(flight, Outcome(interrupted=True))
+    return flight.outcome is not None
+
+
+def _lost(flight: Flight) -> bool:
+    home = flight.home
+    if home is not None:
+        # what a loop that stands still was making for itself is of no use to another one
+        return home.is_closed() or (current_loop() not in (None, home) and not home.is_running())
+    # a second interruption came while its thread settled the first
+    return flight.aloft and flight not in running.get(flight.thread or 0, ())
+
+
 def _module_lock_of(thread: int) -> Any:
     """Return the module lock for which a thread waits, or None."""
     waits = getattr(sys.modules.get("_frozen_importlib"), "_blocking_on", None)
     lock: Any = None if waits is None else waits.get(thread)
     if hasattr(lock, "append"):  # since 3.12 a list, innermost last
-        return lock[-1] if lock else None
+        return next(reversed(lock), None)
     return lock
 
 
@@ -56,7 +90,7 @@ def _runner(flight: Flight) -> Any:
 
 def _links(flight: Flight) -> list[str]:
     """Describe a flight and whatever its thread is building inside it."""
-    stack = running.get(flight.thread, []) if flight.task is None and flight.thread is not None else []
+    stack = [] if flight.task is not None or flight.thread is None else running.get(flight.thread, [])[:]
     inside = stack[stack.index(flight) :] if flight in stack else [flight]
     return [f"{one.cell.name} ({one.cell.place})" for one in inside]
 
@@ -72,29 +106,29 @@ def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
     task = current_task()
     links: list[str] = []
     seen: set[Any] = set()
-    following: Flight | None = flight
-    while following is not None and following.outcome is None:
+    following = flight
+    while following.outcome is None:
         runner = _runner(following)
         if runner is None or runner in seen:
             return None
         seen.add(runner)
         links += _links(following)
-        if runner in (thread if blocks_thread or task is None else None, task):
-            return links
+        if runner in (thread, task):
+            return links  # what this thread runs lies below us on its stack
         if following.task is not None and following.thread == thread and blocks_thread:
             return links  # its task can only go on when this thread returns to its loop
         blocked = waiting.get(runner)
         if blocked is None and following.task is not None and following.thread is not None:
             blocked = waiting.get(following.thread)  # the thread of its loop is blocked
-        if blocked is None and following.task is None:
-            owner: Any = runner
+        if blocked is None:
+            owner: Any = following.thread
             while blocked is None:
                 lock = _module_lock_of(owner)
                 if lock is None or lock.owner is None or (lock.owner in seen and lock.owner != thread):
                     return None
                 owner = lock.owner
                 links.append(f"the import of {lock.name!r}")
-                if owner == thread and (blocks_thread or task is None):
+                if owner == thread:
                     return links
                 seen.add(owner)
                 blocked = waiting.get(owner)

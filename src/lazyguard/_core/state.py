@@ -62,9 +62,22 @@ class Snapshot:
         flight: The flight whose result would count.
         strays: Flights that are still running although nobody waits for their result any more.
         home: The event loop to which an async target belongs.
+        overrides: The overrides in force, each a list of one value, the latest last.
+        held: What the overrides cover.
     """
 
-    __slots__ = ("cause", "flight", "generation", "home", "since", "state", "strays", "target")
+    __slots__ = (
+        "cause",
+        "flight",
+        "generation",
+        "held",
+        "home",
+        "overrides",
+        "since",
+        "state",
+        "strays",
+        "target",
+    )
 
     def __init__(
         self,
@@ -76,7 +89,9 @@ class Snapshot:
         cause: BaseException | None = None,
         flight: Flight | None = None,
         strays: tuple[Flight, ...] = (),
-        home: object = None,
+        home: Any = None,
+        overrides: tuple[list[Any], ...] = (),
+        held: Snapshot | None = None,
     ) -> None:
         self.state: State = state
         self.generation = generation
@@ -86,6 +101,8 @@ class Snapshot:
         self.flight = flight
         self.strays = strays
         self.home = home
+        self.overrides = overrides
+        self.held = held
 
     @property
     def served(self) -> bool:
@@ -96,6 +113,10 @@ class Snapshot:
     def running(self) -> tuple[Flight, ...]:
         """All flights that have not ended, oldest first."""
         return self.strays if self.flight is None else (*self.strays, self.flight)
+
+    def counts(self, flight: Flight) -> bool:
+        """Return whether the result of `flight` would be served."""
+        return self.state != READY and self.generation == flight.generation and flight in self.running
 
     def launched(self, flight: Flight, since: float) -> Snapshot:
         """Start `flight`; one that was running becomes a stray. Nothing else changes during a recovery."""
@@ -149,12 +170,33 @@ class Snapshot:
         )
 
     def fresh(self, since: float) -> Snapshot:
-        """Begin a new generation with nothing in it; what runs is out of date from now on."""
+        """Begin a new generation with nothing in it (below the overrides); what runs is out of date from now on."""
+        if self.overrides:
+            return self.changed(generation=self.generation + 1, held=Snapshot())
         return Snapshot(PENDING, generation=self.generation + 1, since=since, strays=self.running)
 
-    def holding(self, held: Snapshot, since: float) -> Snapshot:
-        """Begin a new generation that serves what `held` does, without a flight: an override, or the end of one."""
-        return held.changed(generation=self.generation + 1, since=since, flight=None, strays=self.running)
+    def overridden(self, override: list[Any], since: float) -> Snapshot:
+        """Begin a new generation that serves the value of an override."""
+        held = self if self.served else Snapshot()
+        return Snapshot(
+            READY,
+            generation=self.generation + 1,
+            since=since,
+            target=override[0],
+            strays=self.running,
+            overrides=(*self.overrides, override),
+            held=self.held if self.overrides else held.changed(flight=None, strays=()),
+        )
+
+    def restored(self, override: list[Any], since: float) -> Snapshot:
+        """End an override: the latest of the others counts, or what they cover."""
+        left = tuple(other for other in self.overrides if other is not override)
+        if len(left) == len(self.overrides) or self.held is None:
+            return self
+        generation = self.generation + 1
+        if left:
+            return self.changed(generation=generation, since=since, target=left[-1][0], overrides=left)
+        return self.held.changed(generation=generation, since=since, strays=self.running)
 
     def without(self, ended: Flight) -> Snapshot:
         """Forget a flight that has ended and whose result does not count."""
