@@ -1,13 +1,15 @@
 """What a fork leaves in the child: fresh locks, no flights of the parent's threads, pending cells where asked for.
 
 Invariants: the child waits for nothing that only the parent runs; a target that the parent still uses is neither
-closed nor finalised in the child; the hook runs no user code but the `on_fork` that a cell was given.
+closed nor finalised in the child. The first hook runs no user code; the second one, which calls the `on_fork` that a
+cell was given and starts threads, runs after threading and logging have put their own locks in order.
 """
 
 from __future__ import annotations
 
 import _thread
 import os
+import sys
 from _weakref import ref
 
 from lazyguard._core import cell as cells
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _watched: set[ref[Cell]] = set()
 # Targets of the parent, kept so that no finaliser in the child says goodbye on the parent's connections.
 _inherited: list[Any] = []
+# How many of the modules that `_revive` must come after were loaded -> its registration then.
+_registered: dict[int, object] = {}
 
 
 def watch(cell: Cell) -> None:
@@ -31,8 +35,18 @@ def watch(cell: Cell) -> None:
     _watched.add(ref(cell, _watched.discard))
 
 
+def _before() -> None:
+    loaded = ("threading" in sys.modules) + ("logging" in sys.modules)
+    token = object()
+    if _registered.setdefault(loaded, token) is token:
+        os.register_at_fork(after_in_child=lambda: _revive() if loaded == max(_registered) else None)
+
+
 def _in_child() -> None:
     cells.lock = _thread.RLock()
+    half_done, cells.midway = cells.midway, None
+    if half_done is not None and half_done.mirror is not None:
+        half_done.show(half_done.mirror)
     scheduler.renew()
     here = _thread.get_ident()
     running = ring.running.get(here)
@@ -58,24 +72,32 @@ def _forget(flight: Flight) -> None:
 
 def _tend(cell: Cell) -> None:
     now = cell.now
-    on_fork = cell.plan.on_fork
-    if on_fork == "reset" and not cell.overridden:
-        if now.served:
-            _inherited.append(now.target)
+    if cell.plan.on_fork == "reset":
+        _inherited.append(now.held or now)
         cell.notes = None
         cell.change(lambda present: present.fresh(clock.now()))
         if cell.relief is not None:
             _tend(cell.relief)
-        return
-    if callable(on_fork) and now.state == READY:
-        try:
-            on_fork(now.target)
-        except Exception as error:
-            cell.tell("close-failed", now, now.changed(cause=error))
-    if now.state in (DEGRADED, FAILED):
+    elif now.state in (DEGRADED, FAILED):
         cell.notes = None
-        cell.recover()
+
+
+def _revive() -> None:
+    for known in list(_watched):
+        cell = known()
+        if cell is None:
+            continue
+        now = cell.now
+        on_fork = cell.plan.on_fork
+        target = now.held or now
+        if callable(on_fork) and target.state == READY:
+            try:
+                on_fork(target.target)
+            except (Exception, SystemExit) as error:
+                cell.tell("close-failed", now, now.changed(cause=error))
+        if now.state in (DEGRADED, FAILED):
+            cell.recover()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_before, after_in_child=_in_child)
