@@ -105,6 +105,11 @@ def at(due: float, job: Job) -> None:
     _scheduler.at(due, job)
 
 
+def poke() -> None:
+    """Look at the clock now: somebody has moved it."""
+    _scheduler.poke()
+
+
 def renew() -> None:
     """Begin with an empty schedule, in the child of a fork: the parent's thread is not there."""
     global _scheduler
