@@ -138,10 +138,7 @@ class OneCell(RuleBasedStateMachine):
         else:
             self.begin()
             self.expected.append("timeout")
-            if real or not self.with_fallback:
-                expected = errors.ResolutionTimeout
-            else:
-                expected = self.degrade()
+            expected = errors.ResolutionTimeout if real or not self.with_fallback else self.degrade()
         try:
             answer: object = resolved(self.cell, wait=0.0, real=real)
         except errors.LazyguardError as error:
