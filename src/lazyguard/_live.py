@@ -10,6 +10,7 @@ from lazyguard import _proxy
 from lazyguard._core import drive, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._lazy import find_cell
+from lazyguard._policies import options
 from lazyguard._proxy import Proxy, cell_of
 from lazyguard._typing import final
 from lazyguard.errors import ServiceUnavailable
@@ -43,7 +44,7 @@ class Live:
 
     __slots__ = ("_failures", "_threshold")
 
-    def __init__(self, failures: tuple[type[BaseException], ...], threshold: int) -> None:
+    def __init__(self, failures: tuple[type[BaseException] | str, ...], threshold: int) -> None:
         self._failures = failures
         self._threshold = threshold
 
@@ -95,7 +96,7 @@ class Watch:
     __slots__ = ("_cell", "_failures", "_generation", "_strikes", "_target", "_threshold")
 
     def __init__(
-        self, cell: Cell, snapshot: Snapshot, failures: tuple[type[BaseException], ...], threshold: int
+        self, cell: Cell, snapshot: Snapshot, failures: tuple[type[BaseException] | str, ...], threshold: int
     ) -> None:
         self._cell = cell
         self._generation = snapshot.generation
@@ -106,7 +107,7 @@ class Watch:
 
     def failed(self, error: BaseException) -> None:
         """Count a call that raised; open at the threshold."""
-        if isinstance(error, self._failures):
+        if isinstance(error, options.loaded(self._failures)):
             self._strikes += 1
             if self._strikes >= self._threshold:
                 self._cell.open(self._generation, error)
@@ -118,7 +119,11 @@ class Watch:
         target = self._target
 
         def attribute(_: Proxy, name: str) -> Any:
-            value = self.run(getattr, target, name)
+            try:
+                value = getattr(target, name)
+            except BaseException as error:
+                self.failed(error)
+                raise
             if name.startswith("__") or not callable(value) or isinstance(value, type):
                 return value
             return self.watched(value)

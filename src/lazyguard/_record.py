@@ -135,7 +135,7 @@ class Recording:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         record = Record(self._parent, self._names, arguments, named, _place.of_frame(_place.caller()))
-        if len(arguments) == 1 and not named and callable(arguments[0]):
+        if len(arguments) == 1 and not named and _is_decorated(arguments[0]):
             decorated = _decorated(self._recorder, record, arguments[0])
             self._recorder.add(record)
             return decorated
@@ -144,6 +144,12 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<recorded {'.'.join(self._names)} of {self._recorder.cell.name}>"
+
+
+def _is_decorated(argument: Any) -> bool:
+    """Return whether a call with this argument decorates it. An exception type is no function: `errorhandler(X)`."""
+    kind = type(argument)  # not isinstance, which would build a lazy object
+    return callable(argument) and not (issubclass(kind, type) and issubclass(argument, BaseException))
 
 
 def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any]) -> Any:

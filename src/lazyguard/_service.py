@@ -49,7 +49,7 @@ def service(
     retry: Retry | None = None,
     breaker: Breaker | None = None,
     recovery: Recovery | None = _RECOVERY,
-    failures: tuple[type[BaseException], ...] = (),
+    failures: tuple[type[BaseException] | str, ...] = (),
     probe: Callable[[Any], object] | None = None,
     close: Callable[[Any], object] | None = None,
     critical: bool = False,
@@ -66,7 +66,8 @@ def service(
         retry: How often an attempt that fails is tried again.
         breaker: When calls that fail take the service out of use; with `failures` only.
         recovery: When the real object is tried again in the background; None: never.
-        failures: The exceptions of calls on the live reference that count in the breaker.
+        failures: The exceptions of calls on the live reference that count in the breaker. Those of a library that is
+            not to be imported for it are given by name: "redis:RedisError".
         probe: Called with what the factory made; raises where that is of no use.
         close: Called with an object that is replaced, reset or came too late.
         critical: Whether the application is not ready while this service has failed.
@@ -101,7 +102,7 @@ def service(
     options.seconds("abandon_after", abandon_after, optional=True)
     options.seconds("grace", grace, zero=True)
     _lazy.check_on_fork(on_fork)
-    failing = options.exception_types("failures", failures)
+    failing = options.failure_types("failures", failures)
     for label, given, kind in (
         ("retry", retry, "Retry"),
         ("breaker", breaker, "Breaker"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -63,3 +65,25 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
             raise ConfigurationError(f"{name}={value!r} is not right: give exception types, (ConnectionError, ...).")
     checked: tuple[type[BaseException], ...] = types
     return checked
+
+
+def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, ...]:
+    """Return `value` as a tuple of exception types and of their names, "module:Name", for those that are not loaded."""
+    types: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+    for kind in types:
+        module, colon, attribute = kind.partition(":") if isinstance(kind, str) else ("", "", "")
+        if not (colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+            exception_types(name, kind)
+    return types
+
+
+def loaded(types: tuple[type[BaseException] | str, ...]) -> tuple[type[BaseException], ...]:
+    """Return the exception types among these that are loaded; nothing else can have been raised."""
+    found: list[Any] = []
+    for kind in types:
+        if isinstance(kind, str):
+            module, _, attribute = kind.partition(":")
+            found += [getattr(sys.modules[module], attribute)] if module in sys.modules else []
+        else:
+            found.append(kind)
+    return tuple(found)
