@@ -173,7 +173,7 @@ def declared_class(cell: Cell) -> type | None:
         said = namespace.get(head)
         for name in rest:
             said = vars(said).get(name) if type(said) is type(sys) else None
-    return said if type(said) is not str and isinstance(said, type) and not issubclass(type(said), Proxy) else None
+    return said if not issubclass(type(said), (str, Proxy)) and isinstance(said, type) else None
 
 
 class ProxyMirror:
