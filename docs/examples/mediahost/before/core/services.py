@@ -1,0 +1,135 @@
+"""The three services: speech to text, text to summary, and the queue of meetings that wait for both."""
+
+import logging
+import re
+from collections import Counter
+
+import pandas as pd
+import requests
+from redis import Redis, RedisError
+
+from core.config import config
+from core.exceptions import QueueUnavailable, TranscriptionFailed
+
+try:
+    from core.models import Meeting
+except ImportError:  # core.models imports this module
+    Meeting = None
+
+logger = logging.getLogger(__name__)
+
+STOP_WORDS = "a an and are as at be but by for from has have i in is it of on or so that the to was we will with you"
+
+
+class TranscriptionService:
+    """Text from a recording: from the speech server when there is one, else from its captions (WebVTT)."""
+
+    def __init__(self, url, speech_url=""):
+        self.cache = Redis.from_url(url, socket_timeout=5, decode_responses=True)
+        self.speech_url = speech_url
+        self.http = requests.Session()
+        try:
+            self.cache.ping()
+        except RedisError:
+            logger.warning("transcripts will not be cached")
+
+    def ping(self):
+        self.cache.ping()
+
+    def transcribe(self, recording):
+        key = f"mediahost:transcript:{recording}"
+        text = self.cache.get(key)
+        if text is None:
+            text = self._from_server(recording) if self.speech_url else self._from_captions(recording)
+            self.cache.set(key, text, ex=3600)
+        return text
+
+    def _from_server(self, recording):
+        with open(recording, "rb") as audio:
+            answer = self.http.post(self.speech_url, data=audio, timeout=30)
+        if answer.status_code != 200:
+            raise TranscriptionFailed(f"the speech server answered {answer.status_code}")
+        return answer.json()["text"]
+
+    def _from_captions(self, recording):
+        try:
+            with open(recording, encoding="utf-8") as captions:
+                lines = [line.strip() for line in captions]
+        except OSError as error:
+            raise TranscriptionFailed(f"the recording cannot be read: {error.strerror}") from error
+        spoken = [line for line in lines if line and "-->" not in line and not line.isdigit() and line != "WEBVTT"]
+        return " ".join(re.sub(r"<[^>]+>", "", line) for line in spoken)
+
+
+class SummaryService:
+    """The sentences that say most. Words that say nothing are kept in Redis, where the admins add theirs."""
+
+    key = "mediahost:stop-words"
+
+    def __init__(self, url, sentences=3):
+        self.sentences = sentences
+        self.redis = Redis.from_url(url, socket_timeout=5, decode_responses=True)
+        self.stop_words = set(STOP_WORDS.split())
+        try:
+            self.stop_words |= self.redis.smembers(self.key)
+        except RedisError:
+            logger.warning("only the built-in stop words are known")
+
+    def ping(self):
+        self.redis.ping()
+
+    def summarise(self, text):
+        sentences = re.split(r"(?<=[.!?])\s+", text.strip())
+        counts = Counter(self._words(text))
+        weights = [sum(counts[word] for word in set(self._words(sentence))) for sentence in sentences]
+        best = sorted(range(len(sentences)), key=lambda at: -weights[at])[: self.sentences]
+        return " ".join(sentences[at] for at in sorted(best))
+
+    def _words(self, text):
+        return [word for word in re.findall(r"\w+", text.lower()) if word not in self.stop_words]
+
+
+class QueueService:
+    """Numbers of meetings that wait to be transcribed: a list in Redis."""
+
+    key = "mediahost:queue"
+
+    def __init__(self, url, limit=1000):
+        self.limit = limit
+        self.redis = Redis.from_url(url, socket_timeout=None, decode_responses=True)
+        self.redis.ping()
+
+    def ping(self):
+        self.redis.ping()
+
+    def put(self, meeting_id):
+        if self.size() >= self.limit:
+            raise QueueUnavailable(f"{self.limit} meetings wait already")
+        self.redis.lpush(self.key, meeting_id)
+        app.send_task("core.tasks.drain_queue")
+
+    def take(self, count=10):
+        return [int(meeting_id) for meeting_id in self.redis.rpop(self.key, count) or ()]
+
+    def size(self):
+        return self.redis.llen(self.key)
+
+
+from core.tasks import app
+
+transcription_service = TranscriptionService(config.redis_url, config.speech_url)
+summary_service = SummaryService(config.redis_url, config.summary_sentences)
+queue_service = QueueService(config.redis_url, config.queue_limit)
+
+
+def export(format="csv"):
+    """All meetings and their texts as one CSV or JSON document."""
+    global Meeting
+    if Meeting is None:
+        from core.models import Meeting
+    frame = pd.DataFrame([meeting.to_dict() for meeting in Meeting.all()])
+    if format == "json":
+        return frame.to_json(orient="records")
+    if format == "csv":
+        return frame.to_csv(index=False)
+    raise ValueError(f"meetings are exported as csv or json, not as {format!r}")
