@@ -1,0 +1,25 @@
+"""mediahost: meetings are recorded, transcribed and summarised."""
+
+import lazyguard
+
+__getattr__, __dir__, __all__ = lazyguard.attach(
+    __name__,
+    submod_attrs={
+        "exceptions": ["MediaHostError", "MeetingNotFound", "QueueUnavailable", "TranscriptionFailed"],
+        "tasks": ["app as celery_app"],
+        "services": ["queue_service", "summary_service", "transcription_service"],
+        "models": ["Meeting", "Transcript", "record_meeting"],
+    },
+)
+
+lazyguard.install_import_guard("core", duplicates="alias")
+
+
+@lazyguard.when_imported("celery")
+def use_our_app(celery):
+    """Whoever asks for the current application gets ours, also before it is built, and never one for another broker."""
+    from celery._state import set_default_app
+
+    from core.tasks import app
+
+    set_default_app(app)
