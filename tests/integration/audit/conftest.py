@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lazyguard.audit.processes import MARKER
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[3]
 ZOO = ROOT / "tests" / "audit_zoo"
@@ -26,8 +24,10 @@ def zoo() -> Path:
 
 
 @pytest.fixture
-def environment() -> Mapping[str, str]:
+def environment(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """An environment in which a command of this interpreter finds this lazyguard."""
+    if "leaves_nothing" in request.fixturenames:
+        request.getfixturevalue("leaves_nothing")
     return {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
 
 
@@ -44,34 +44,26 @@ def app(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def audited_processes() -> set[int]:
-    """Returns the processes on this machine that carry the audit's marker in their environment."""
+def processes_with(entry: str) -> set[int]:
+    """Returns the living processes on this machine that were started with an entry of the environment."""
     found: set[int] = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
             try:
-                marked = f"{MARKER}=".encode() in (entry / "environ").read_bytes()
+                if entry.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.add(int(process.name))
             except OSError:
                 continue
-            if marked:
-                found.add(int(entry.name))
     return found
 
 
-def until(condition: Callable[[], object], *, limit: float = 20.0) -> None:
-    """Waits for what no event tells: the state of other processes."""
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.01)
-
-
 @pytest.fixture
-def leaves_nothing() -> object:
-    """Fails the test that leaves an audited process behind; the processes of other runs do not count."""
+def leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails the test that leaves a process behind which it, or a child of it, has started."""
     if sys.platform != "linux":
         pytest.skip("processes are told by /proc")
-    before = audited_processes()
+    name, token = "LAZYGUARD_TEST", secrets.token_hex(8)
+    monkeypatch.setenv(name, token)
     yield
-    left = audited_processes() - before
+    left = processes_with(f"{name}={token}")
     assert not left, f"left behind: {left}"

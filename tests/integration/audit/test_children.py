@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lazyguard.audit import AuditInterrupted, ModuleReport, audit
+from lazyguard.audit.processes import is_alive
 from lazyguard.errors import ConfigurationError
 
 App = Callable[..., Path]
@@ -119,6 +120,14 @@ def test_sampling_goes_on_after_the_descriptors_were_closed(app: App, tmp_path: 
     assert module.verdict == "hangs"
     assert module.blame is not None
     assert (module.blame.file, module.blame.line) == ("core/blind.py", 8)
+
+
+def test_a_process_without_any_trace_of_its_origin_is_ended(app: App, tmp_path: Path) -> None:
+    """A session and an environment of its own do not save it: it descends from the child while that is alive."""
+    text = "import subprocess\nstranger = subprocess.Popen(['sleep', '3600'], env={}, start_new_session=True)\n"
+    text += f"with open({str(tmp_path / 'number')!r}, 'w') as file:\n    file.write(str(stranger.pid))\n"
+    assert only("core.stranger", app(stranger=text)).verdict == "leaves-children"
+    assert not is_alive(int((tmp_path / "number").read_text()))
 
 
 def test_an_exit_function_that_hangs_is_told(app: App) -> None:
