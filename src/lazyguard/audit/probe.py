@@ -82,7 +82,7 @@ def resolve(target: str) -> "tuple[ModuleSpec | None, str]":
         dotted = target.rstrip(os.sep).removesuffix(".py").replace(os.sep, ".").strip(".")
         return (
             None,
-            f"{target} is a file's name; give the module's, such as {dotted}, and its directory as --path",
+            f"{target} is a path; give the module's name, such as {dotted}, and its directory as --path",
         )
     if not all(part.isidentifier() for part in target.split(".")):
         return None, f"{target!r} is not the name of a module, such as package.module"

@@ -28,6 +28,11 @@ def seconds(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.001 else f"{value:.4f}"
 
 
+def ratio(value: float | None) -> str:
+    """Returns how many times faster: 1,250x, 2.4x."""
+    return "" if value is None else f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"
+
+
 def where(blame: Blame | None) -> str:
     """Returns the blamed line, and the innermost line beside it."""
     if blame is None:
@@ -92,7 +97,7 @@ def _beside(before: Report, after: Report) -> list[list[str]]:
                 cells += ["-"] * 3
             else:
                 cells += [module.verdict, seconds(module.seconds), seconds(module.own_seconds)]
-        rows.append([*cells, "" if row.ratio is None else f"{row.ratio:.3g}x"])
+        rows.append([*cells, ratio(row.ratio)])
     return rows
 
 

@@ -84,7 +84,7 @@ def test_targets_are_found_without_importing_them(
         ("cor", "there is no module cor .*did you mean core?"),
         ("core.taks", "in the package core; did you mean core.tasks?"),
         ("single.part", "single is a module, not a package"),
-        ("core/tasks.py", "give the module's, such as core.tasks"),
+        ("core/tasks.py", "give the module's name, such as core.tasks"),
         (".core", "is not the name of a module"),
         ("core.", "is not the name of a module"),
         ("", "is not the name of a module"),

@@ -35,7 +35,7 @@ def test_the_table_has_verdict_line_leaf_chain_cause_and_finding() -> None:
 def test_two_reports_stand_side_by_side() -> None:
     """Both verdicts and times in a row, and a dash for what a run did not have."""
     text = table(AFTER, BEFORE)
-    assert re.search(r"^core\.views +hangs +5\.00 +0\.0000 +ok +0\.004 +0\.004 +1\.25e\+03x$", text, re.MULTILINE)
+    assert re.search(r"^core\.views +hangs +5\.00 +0\.0000 +ok +0\.004 +0\.004 +1,250x$", text, re.MULTILINE)
     assert re.search(r"^core\.bad +fails .* - +- +-$", text, re.MULTILINE)
 
 
