@@ -1,14 +1,15 @@
 """Recovery: bring the real object back in the background, without traffic and without a restart.
 
 Invariants: one scheduler thread for all services says when; each try is a flight like another, on a daemon thread, in
-an empty context, and at most two run; so many good ones in a row as the threshold says come before the swap.
+an empty context, and at most two run; so many good ones in a row as the threshold says come before the swap; what was
+built for a generation that has ended is closed and never served.
 """
 
 from __future__ import annotations
 
 from lazyguard._core import clock
 from lazyguard._core.effect import Call
-from lazyguard._core.state import DEGRADED, FAILED, Outcome
+from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
 from lazyguard._policies import options
 from lazyguard._typing import final
 
@@ -26,7 +27,8 @@ class Recovery(options.Options):
     """Try again in the background while a service is degraded or failed.
 
     Waits grow from `initial` to `maximum`, doubled after each failure and jittered to between half and the whole, so
-    that many processes do not come back at the same moment.
+    that many processes do not come back at the same moment. After a success the next wait is `initial` again. A try
+    that hangs is replaced after the service's `abandon_after`; one beside it, never more.
 
     Args:
         initial: The first wait, in seconds.
@@ -56,7 +58,8 @@ class Recovery(options.Options):
 
     def begin(self, cell: Cell) -> None:
         """See to it that the cell's real object is tried again in the background; idempotent."""
-        if isinstance(cell.notes, Convalescence):
+        course = cell.notes
+        if isinstance(course, Convalescence) and course.generation == cell.now.generation:
             return
         course = Convalescence(self, cell)
         cell.notes = course
@@ -65,36 +68,55 @@ class Recovery(options.Options):
 
 @final
 class Convalescence:
-    """The recovery of one cell, from its failure to its real object."""
+    """The recovery of one generation of a cell, from its failure to its real object."""
 
-    __slots__ = ("_candidate", "_cell", "_policy", "_successes", "_tries")
+    __slots__ = ("_candidate", "_cell", "_failures", "_policy", "_successes", "_turn", "generation")
 
     def __init__(self, policy: Recovery, cell: Cell) -> None:
+        self.generation = cell.now.generation
         self._policy = policy
         self._cell = cell
-        self._tries = 0
+        self._failures = 0
         self._successes = 0
         self._candidate: Any = None
+        self._turn: object = None
 
     def wait(self) -> None:
         """Schedule the next try."""
         from random import uniform
 
+        policy = self._policy
+        longest = min(policy.maximum, policy.initial * 2.0 ** min(self._failures, 60))
+        self._schedule(uniform(longest / 2, longest))
+
+    def _schedule(self, seconds: float) -> None:
         from lazyguard._core import scheduler
 
-        policy = self._policy
-        longest = min(policy.maximum, policy.initial * 2.0 ** min(self._tries, 60))
-        scheduler.at(clock.now() + uniform(longest / 2, longest), self._due)
+        turn = self._turn = object()  # whoever schedules last counts: there is one next look
+        scheduler.at(clock.now() + seconds, lambda: self._due() if self._turn is turn else None)
 
     def _over(self) -> bool:
-        return self._cell.notes is not self or self._cell.now.state not in (DEGRADED, FAILED)
+        now = self._cell.now
+        return (
+            self._cell.notes is not self
+            or now.generation != self.generation
+            or now.state not in (DEGRADED, FAILED, RESOLVING)
+        )
 
     def _end(self) -> None:
         if self._cell.notes is self:
             self._cell.notes = None
-        candidate, self._candidate = self._candidate, None
-        if candidate is not None:
-            self._cell.dispose(candidate)
+        self._keep(None)
+
+    def _keep(self, candidate: Any) -> None:
+        before, self._candidate = self._candidate, candidate
+        if before is not None:
+            self._cell.dispose(before)
+
+    def _patience(self) -> float:
+        """Return the seconds after which a flight counts as hanging."""
+        patience = self._cell.plan.abandon_after
+        return self._policy.maximum if patience is None else patience
 
     def _due(self) -> None:
         """Run on the scheduler's thread: launch a flight, unless there is no need or no place for one."""
@@ -104,11 +126,12 @@ class Convalescence:
             return
         flight, new = self._cell.board(now, recovery=True)
         if flight is None or not new:
-            if len(now.running) > 1:
+            if flight is not None and clock.now() - flight.started >= self._patience():
                 self._cell.tell("stuck", now, now)
-            self._tries += 1
+            self._failures += 1
             self.wait()
             return
+        self._schedule(self._patience())  # unless it lands before
         self._launch(flight)
 
     def _launch(self, flight: Flight) -> None:
@@ -116,50 +139,59 @@ class Convalescence:
 
         from lazyguard._core import drive
 
-        flight.on_done(lambda: self._landed(flight))
+        flight.on_done(self._landed)
+        if not self._cell.plan.awaited:
+            drive.launch_beside(flight, self._trying(), Context().run)
+            return
         home = self._home()
-        if self._cell.plan.awaited:
-            if home is None:
-                self._cell.settle(flight, Outcome(interrupted=True))
-                return
+        if home is not None:
             from lazyguard._core import adrive
 
-            home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, flight, self._trying()))
-            return
-        drive.launch_beside(flight, self._trying(), Context().run)
+            flight.home = home  # so that whoever joins sees when that loop is gone
+            try:
+                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, flight, self._trying()))
+                return
+            except RuntimeError:
+                pass  # closed a moment ago
+        self._failures += 1
+        self._cell.settle(flight, Outcome(interrupted=True))
 
     def _home(self) -> Any:
         """Return the event loop on which an async factory can be tried again: the one that its cell was used on."""
         loop = self._cell.home
-        return None if loop is None or loop.is_closed() else loop
+        return loop if loop is not None and loop.is_running() else None
 
     def _trying(self) -> Steps[Outcome]:
         """One try: build, or probe what was built; a success that is not the last one is told as an interruption."""
         from lazyguard._core import resolve
 
         plan = self._cell.plan
-        if self._candidate is not None and plan.probe is not None:
-            outcome: Outcome = yield Call(plan.probe, self._candidate, awaited=plan.awaited)
-        else:
-            outcome = yield from resolve.attempting(self._cell)
-            if outcome.ok:
-                before, self._candidate = self._candidate, outcome.value
-                if before is not None:
-                    self._cell.dispose(before)
-        self._tries += 1
-        if not outcome.ok:
-            self._successes = 0
-            candidate, self._candidate = self._candidate, None
+        candidate, self._candidate = self._candidate, None  # this flight's own, also when it is abandoned
+        made = candidate
+        try:
+            if candidate is not None and plan.probe is not None:
+                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
+            else:
+                outcome = yield from resolve.attempting(self._cell)
+                made = outcome.value
+        except BaseException:
             if candidate is not None:
                 self._cell.dispose(candidate)
+            raise
+        if candidate is not None and not (outcome.ok and made is candidate):
+            self._cell.dispose(candidate)
+        if not outcome.ok:
+            self._failures += 1
+            self._successes = 0
             return outcome
+        self._failures = 0
         self._successes += 1
-        if self._successes < self._policy.success_threshold:
-            return Outcome(interrupted=True)
-        candidate, self._candidate = self._candidate, None
-        return Outcome(candidate)
+        if self._successes >= self._policy.success_threshold:
+            return Outcome(made)
+        self._keep(made)
+        return Outcome(interrupted=True)
 
-    def _landed(self, _flight: Flight) -> None:
+    def _landed(self) -> None:
         if self._over():
             self._end()
         else:
