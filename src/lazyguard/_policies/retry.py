@@ -19,7 +19,7 @@ class Retry(options.Options):
 
     Waits grow exponentially with full jitter: before attempt n + 1 a random time between zero and
     `min(maximum, initial * 2 ** (n - 1))` (Brooker, "Exponential Backoff And Jitter", 2015). Only failures are tried
-    again, never a wait that has ended, and never KeyboardInterrupt or SystemExit.
+    again, never a wait that has ended, and never what is no Exception: KeyboardInterrupt, SystemExit, CancelledError.
 
     Args:
         attempts: How often to try, the first attempt included.
@@ -82,7 +82,7 @@ class Retries:
         """Return the seconds until the next attempt, or None to give up."""
         import tenacity
 
-        if isinstance(error, SystemExit):
+        if not isinstance(error, Exception):
             return None
         self._state.set_exception((type(error), error, error.__traceback__))
         try:
