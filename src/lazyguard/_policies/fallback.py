@@ -15,7 +15,6 @@ from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextvars import Token
     from typing import Literal
 
     from lazyguard._core.cell import Cell
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
     Permission = Literal["allow", "deny"]
 
-_permission: ContextVar[str | None] = ContextVar("lazyguard.fallbacks", default=None)
+# The blocks that this context is in, innermost last.
+_permissions: ContextVar[tuple[str, ...]] = ContextVar("lazyguard.fallbacks", default=())
 
 
 def fallbacks(permission: Permission) -> Fallbacks:
@@ -52,19 +52,18 @@ def fallbacks(permission: Permission) -> Fallbacks:
 
 @final
 class Fallbacks:
-    """What `fallbacks` returns: a permission from `__enter__` to `__exit__`."""
+    """What `fallbacks` returns: a permission from `__enter__` to `__exit__`; many threads may use one."""
 
-    __slots__ = ("_permission", "_tokens")
+    __slots__ = ("_permission",)
 
     def __init__(self, permission: str) -> None:
         self._permission = permission
-        self._tokens: list[Token[str | None]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_permission.set(self._permission))
+        _permissions.set((*_permissions.get(), self._permission))
 
     def __exit__(self, *_: object) -> None:
-        _permission.reset(self._tokens.pop())
+        _permissions.set(_permissions.get()[:-1])
 
 
 @final
@@ -80,10 +79,10 @@ class Refusal:
         """Return the reason, or None where it may be served."""
         if os.environ.get("LAZYGUARD_FALLBACK") == "deny":
             return "LAZYGUARD_FALLBACK=deny forbids its fallback"
-        permission = _permission.get()
-        if permission == "deny":
+        permissions = _permissions.get()
+        if permissions and permissions[-1] == "deny":
             return 'fallbacks("deny") forbids its fallback here'
-        if permission is None and _in_celery_task():
+        if not permissions and _in_celery_task():
             return 'inside a Celery task its fallback is not served, unless fallbacks("allow") says so'
         if self._max_degraded is not None and now.state == "degraded":
             degraded = clock.now() - now.since
@@ -93,5 +92,5 @@ class Refusal:
 
 
 def _in_celery_task() -> bool:
-    celery = sys.modules.get("celery._state")
-    return celery is not None and celery.get_current_task() is not None
+    current = getattr(sys.modules.get("celery._state"), "get_current_task", None)  # None while it is being imported
+    return current is not None and current() is not None
