@@ -91,13 +91,17 @@ def _guard(function: Any, key: str | None) -> Any:
             now = cell.now
             if now.state == READY:
                 return now.target
-            flight, new = cell.board(now)
-            if flight is None:
-                continue
-            if not new:
-                drive.drive(_waiting(flight))
-                continue
-            drive.fly(flight, _running(lambda: function(*args, **kwargs)))
+            try:
+                flight, new = cell.board(now)
+                if flight is None:
+                    continue
+                if not new:
+                    drive.drive(_waiting(flight))
+                    continue
+                drive.fly(flight, _running(lambda: function(*args, **kwargs)))
+            except BaseException:
+                cell.unboard()
+                raise
             outcome = flight.outcome
             if outcome is not None and outcome.error is not None:
                 raise outcome.error
