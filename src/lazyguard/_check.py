@@ -5,7 +5,7 @@ Invariant: it carries names, places and exception types, never an exception's te
 
 from __future__ import annotations
 
-from lazyguard._core.state import DEGRADED, FAILED, PENDING
+from lazyguard._core.state import DEGRADED, PENDING, RESOLVING
 from lazyguard._typing import final
 from lazyguard.events import describe
 
@@ -26,10 +26,11 @@ class Check:
     Attributes:
         name: Its name, `module:qualname`.
         kind: "service", "critical service" or "lazy object".
-        status: "fail" for a critical service that has failed, "warn" for another that has, or is degraded; else "pass".
+        status: "fail" for a critical service that has failed or has not come in time, and until it is there again;
+            "warn" for another one, and for what is degraded; else "pass".
         state: "pending", "resolving", "ready", "degraded" or "failed".
         since: When it came into that state, in seconds since the epoch; None where it always was.
-        cause: Why it is degraded or failed: an exception's type and place; "" where it is not.
+        cause: Why the status is not "pass": an exception's type and place, or that it is overdue; else "".
         generation: How often it was reset, overridden or recovered.
         running: How many attempts have not ended.
         place: Where it is declared, `file:line`.
@@ -78,16 +79,20 @@ class Check:
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return what there is to say about one cell."""
     seen = cell.now
+    cause = describe(seen.cause)
+    limit = cell.plan.timeout
+    if not cause and seen.state == RESOLVING and limit is not None and now - seen.since > limit:
+        cause = f"not built within {limit:g} s"
     status: Status = "pass"
-    if seen.state == DEGRADED or seen.state == FAILED:
-        status = "fail" if seen.state == FAILED and kind == "critical service" else "warn"
+    if cause:  # also while a failed one is being built again
+        status = "fail" if seen.state != DEGRADED and kind == "critical service" else "warn"
     return Check(
         name=cell.name,
         kind=kind,
         status=status,
         state=seen.state,
         since=None if seen.state == PENDING else date - (now - seen.since),
-        cause=describe(seen.cause),
+        cause=cause,
         generation=seen.generation,
         running=len(seen.running),
         place=cell.place,
