@@ -53,6 +53,7 @@ class Live:
         if snapshot.state == DEGRADED:
             return _degraded(snapshot.target)
         if self._failures and not cell.overridden:
+            options.check_loaded("failures", self._failures)
             return Watch(cell, snapshot, self._failures, self._threshold).view()
         return _proxy.bound(cell, snapshot)
 

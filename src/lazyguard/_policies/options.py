@@ -73,17 +73,36 @@ def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, 
     for kind in types:
         module, colon, attribute = kind.partition(":") if isinstance(kind, str) else ("", "", "")
         if not (colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-            exception_types(name, kind)
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise ConfigurationError(
+                    f"{name}={value!r} is not right: give exception types, or names of them where the library is not "
+                    'to be imported for it, (ConnectionError, "redis:RedisError").'
+                )
     return types
 
 
 def loaded(types: tuple[type[BaseException] | str, ...]) -> tuple[type[BaseException], ...]:
     """Return the exception types among these that are loaded; nothing else can have been raised."""
-    found: list[Any] = []
+    found: list[type[BaseException]] = []
+    for given in types:
+        kind: Any = given
+        if isinstance(given, str):
+            module, _, attribute = given.partition(":")
+            kind = getattr(sys.modules.get(module), attribute, None)
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            found.append(kind)
+    return tuple(found)
+
+
+def check_loaded(name: str, types: tuple[type[BaseException] | str, ...]) -> None:
+    """Raise ConfigurationError where a loaded module has no exception type of a name that is among these."""
     for kind in types:
         if isinstance(kind, str):
             module, _, attribute = kind.partition(":")
-            found += [getattr(sys.modules[module], attribute)] if module in sys.modules else []
-        else:
-            found.append(kind)
-    return tuple(found)
+            found = sys.modules.get(module)
+            initializing = getattr(getattr(found, "__spec__", None), "_initializing", False)
+            if found is not None and not initializing and not loaded((kind,)):
+                raise ConfigurationError(
+                    f"{name}={kind!r} names nothing: module {module} is loaded and has no exception type "
+                    f"{attribute!r}. Give the name by which it is imported from there."
+                )
