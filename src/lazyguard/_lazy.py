@@ -145,12 +145,19 @@ def check_factory(factory: object, place: str) -> None:
 def required_parameters(function: Any) -> tuple[str, ...]:
     """Return the names of a Python function's parameters that have no default."""
     code = function.__code__
-    skip = 1 if getattr(function, "__self__", None) is not None else 0
     defaults = len(getattr(function, "__defaults__", None) or ())
-    positional: tuple[str, ...] = code.co_varnames[skip : code.co_argcount - defaults]
+    positional = positional_parameters(function)
+    positional = positional[: max(0, len(positional) - defaults)]
     keyword: tuple[str, ...] = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     given: dict[str, Any] = getattr(function, "__kwdefaults__", None) or {}
     return positional + tuple(name for name in keyword if name not in given)
+
+
+def positional_parameters(function: Any) -> tuple[str, ...]:
+    """Return the names of the parameters that a Python function takes by position, a method's `self` left out."""
+    skip = 1 if getattr(function, "__self__", None) is not None else 0
+    names: tuple[str, ...] = function.__code__.co_varnames[skip : function.__code__.co_argcount]
+    return names
 
 
 def check_on_fork(on_fork: object) -> None:

@@ -40,6 +40,18 @@ if TYPE_CHECKING:
 
 
 _RECOVERY = Recovery()
+# co_flags of a function, as inspect names them
+_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+
+def _flags(function: Any) -> int:
+    """Return the `co_flags` of what is run when `function` is called; 0 where no Python function can be seen."""
+    while type(function).__name__ == "partial":
+        function = function.func
+    if not hasattr(function, "__code__"):
+        function = getattr(type(function), "__call__", None)
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return flags
 
 
 def service(
@@ -98,6 +110,10 @@ def service(
         (False, 'A STAND-IN', True)
         >>> get_greeter.reset()
     """
+    if not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r} is not right: give a text.")
+    if not isinstance(critical, bool):
+        raise ConfigurationError(f"critical={critical!r} is not right: give True or False.")
     options.seconds("timeout", timeout, optional=True)
     options.seconds("abandon_after", abandon_after, optional=True)
     options.seconds("grace", grace, zero=True)
@@ -108,7 +124,9 @@ def service(
         ("breaker", breaker, "Breaker"),
         ("recovery", recovery, "Recovery"),
     ):
-        if given is not None and type(given).__name__ != kind:
+        # By name, since their modules are not loaded where they are not used.
+        right = f"lazyguard._policies.{label}.{kind}"
+        if given is not None and f"{type(given).__module__}.{type(given).__qualname__}" != right:
             raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
         if function is not None and not callable(function):
@@ -152,14 +170,25 @@ class Service(Generic[P, T]):
             raise UsageError(
                 f"service ({place}) takes the function that makes the object, not {type(factory).__name__}."
             )
-        code = getattr(factory, "__code__", None)
-        if code is not None and _lazy.required_parameters(factory):
+        if hasattr(factory, "__code__") and _lazy.required_parameters(factory):
             raise UsageError(
                 f"{name} ({place}) needs {', '.join(_lazy.required_parameters(factory))}, but a service's factory is "
                 "called without arguments: give them defaults, or make one service for each."
             )
-        if code is not None and code.co_flags & 0x80:  # inspect.CO_COROUTINE
+        flags = _flags(factory)
+        if flags & (_GENERATOR | _ASYNC_GENERATOR):
+            raise UsageError(
+                f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
+                "`return`, and close= for what is to be done when the object is no longer needed."
+            )
+        if flags & _COROUTINE:
             plan = plan.changed(awaited=True)
+        for label, function in (("probe", plan.probe), ("close", plan.close)):
+            if _flags(function) & _COROUTINE and not (label == "probe" and plan.awaited):
+                raise ConfigurationError(
+                    f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: "
+                    f"{'make its factory one too, or give' if label == 'probe' else 'give'} a plain function."
+                )
         self._cell = Cell(factory, name=name, place=place, plan=plan)
         self._live = _proxy.make(self._cell, live)
         self.critical = critical
@@ -173,8 +202,17 @@ class Service(Generic[P, T]):
     def __lazyguard_cell__(self) -> Cell:
         return self._cell
 
-    def __call__(self, *_args: P.args, **_kwargs: P.kwargs) -> T:
-        """Return the live reference: at once, and the same object every time."""
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the live reference: at once, and the same object every time.
+
+        Raises:
+            UsageError: It was given arguments, and there is one object for all callers.
+        """
+        if args or kwargs:
+            raise UsageError(
+                f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and has one object for "
+                "all callers: call it without, or make one service for each."
+            )
         live: T = self._live
         return live
 
@@ -189,7 +227,8 @@ class Service(Generic[P, T]):
         """Return the real object itself, never a fallback.
 
         Args:
-            timeout: Seconds to wait; the service's own timeout if left out.
+            timeout: Seconds to wait; the service's own timeout if left out. A service that has none is built by the
+                caller's own thread, whose wait nothing can end; then it holds for joining another one's attempt.
 
         Raises:
             ResolutionError: It could not be built.
@@ -236,17 +275,28 @@ class Service(Generic[P, T]):
                 f"{cell.name} ({cell.place}) has a fallback already, declared at {cell.relief.place}: this one "
                 f"({place}) is one too many."
             )
-        code = getattr(stand_in, "__code__", None)
-        if code is None:
+        if not hasattr(stand_in, "__code__"):
             raise ConfigurationError(
-                f"the fallback of {cell.name} ({cell.place}) must be a function, not {stand_in!r}."
+                f"the fallback of {cell.name} ({cell.place}) must be a function, not a {type(stand_in).__name__}: "
+                "wrap it in one that returns the stand-in."
             )
-        awaited = bool(code.co_flags & 0x80)
+        required = _lazy.required_parameters(stand_in)
+        flags = _flags(stand_in)
+        if len(required) > 1 or (required and required[0] not in _lazy.positional_parameters(stand_in)):
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
+                "arguments, or with the cause alone: give the others defaults."
+            )
+        if flags & (_GENERATOR | _ASYNC_GENERATOR):
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the stand-in."
+            )
+        awaited = bool(flags & _COROUTINE)
         if awaited and not cell.plan.awaited:
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
             )
-        takes_cause = code.co_argcount > 0
+        takes_cause = bool(_lazy.positional_parameters(stand_in))
 
         def build() -> Any:
             return stand_in(cell.trouble) if takes_cause else stand_in()
