@@ -27,8 +27,8 @@ def app() -> Celery:
 
     app = Celery(
         "mediahost",
-        broker=config.redis_url,
-        backend=config.redis_url,
+        broker=config.broker_url,
+        backend=config.broker_url,
         include=["core.reports"],
         task_cls="core.tasks:MeetingTask",
     )
@@ -71,7 +71,7 @@ def MeetingTask() -> type[Task]:
 
 
 def log_retry(sender=None, reason=None, **kwargs):
-    logging.getLogger(__name__).info("%s is tried again: %s", sender.name, type(reason).__name__)
+    logging.getLogger(__name__).info("%s is tried again: %s", sender.name, type(reason.exc).__name__)
 
 
 @lazyguard.when_imported("celery.signals")

@@ -12,6 +12,7 @@ class Config:
     """Where the parts are. `data_dir` is made when something is first written to it."""
 
     redis_url: str
+    broker_url: str
     database_url: str
     data_dir: str
     speech_url: str
@@ -21,8 +22,10 @@ class Config:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Config:
         data_dir = env.get("MEDIAHOST_DATA_DIR") or os.path.join(env.get("TMPDIR", "/tmp"), "mediahost")
+        redis_url = env.get("MEDIAHOST_REDIS_URL", "redis://127.0.0.1:6379/0")
         return cls(
-            redis_url=env.get("MEDIAHOST_REDIS_URL", "redis://127.0.0.1:6379/0"),
+            redis_url=redis_url,
+            broker_url=env.get("MEDIAHOST_BROKER_URL", redis_url),
             database_url=env.get("MEDIAHOST_DATABASE_URL", f"sqlite:///{data_dir}/mediahost.db"),
             data_dir=data_dir,
             speech_url=env.get("MEDIAHOST_SPEECH_URL", ""),

@@ -9,14 +9,14 @@ from redis import Redis
 from core.config import config
 from core.exceptions import RETRYABLE, error_counter
 
-Redis.from_url(config.redis_url, socket_timeout=None).ping()
+Redis.from_url(config.broker_url, socket_timeout=None).ping()
 
 logger = logging.getLogger(__name__)
 
 app = Celery(
     "mediahost",
-    broker=config.redis_url,
-    backend=config.redis_url,
+    broker=config.broker_url,
+    backend=config.broker_url,
     include=["core.reports"],
     task_cls="core.tasks:MeetingTask",
 )
@@ -52,7 +52,7 @@ class MeetingTask(Task):
 
 @task_retry.connect
 def log_retry(sender=None, reason=None, **kwargs):
-    logger.info("%s is tried again: %s", sender.name, type(reason).__name__)
+    logger.info("%s is tried again: %s", sender.name, type(reason.exc).__name__)
 
 
 @app.on_after_finalize.connect
