@@ -49,7 +49,7 @@ def _flags(function: Any) -> int:
     while type(function).__name__ == "partial":
         function = function.func
     if not hasattr(function, "__code__"):
-        function = getattr(type(function), "__call__", None)
+        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is wanted, not whether it is callable)
     flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
     return flags
 

@@ -72,12 +72,12 @@ def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, 
     types: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     for kind in types:
         module, colon, attribute = kind.partition(":") if isinstance(kind, str) else ("", "", "")
-        if not (colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise ConfigurationError(
-                    f"{name}={value!r} is not right: give exception types, or names of them where the library is not "
-                    'to be imported for it, (ConnectionError, "redis:RedisError").'
-                )
+        named = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+        if not named and not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise ConfigurationError(
+                f"{name}={value!r} is not right: give exception types, or names of them where the library is not "
+                'to be imported for it, (ConnectionError, "redis:RedisError").'
+            )
     return types
 
 
