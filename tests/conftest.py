@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from lazyguard import events
+from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
 HARD_LIMIT = 60.0
@@ -88,7 +90,9 @@ def in_child():
         if pid == 0:
             status = 99
             try:
-                faulthandler.dump_traceback_later(20.0, exit=True)
+                # not dump_traceback_later: it would wait for its thread, which only the parent has
+                faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
+                signal.alarm(20)
                 work()
                 status = 0
             except BaseException:
@@ -121,3 +125,116 @@ def eventually():
             time.sleep(0.001)
 
     return wait
+
+
+@pytest.fixture
+def clock():
+    """Return a clock that stands still until the test moves it, and is the clock of all cells meanwhile."""
+    with FakeClock() as fake:
+        yield fake
+
+
+class Story:
+    """The events about one name, in order, and a wait for the next of them."""
+
+    def __init__(self) -> None:
+        self._heard = threading.Condition()
+        self.events: list[events.Event] = []
+
+    def hear(self, event: events.Event) -> None:
+        with self._heard:
+            self.events.append(event)
+            self._heard.notify_all()
+
+    def kinds(self, name: str = "db") -> list[str]:
+        return [event.kind for event in self.events if event.name == name]
+
+    def until(self, *kinds: str, name: str = "db", limit: float = 30.0) -> None:
+        """Wait until the events of that name are these kinds, so far, and no others."""
+        with self._heard:
+            assert self._heard.wait_for(lambda: len(self.kinds(name)) >= len(kinds), limit), self.events
+        assert self.kinds(name) == list(kinds)
+
+
+@pytest.fixture
+def story():
+    """Return what is told about the cells of the test."""
+    heard = Story()
+    undo = events.subscribe(heard.hear)
+    yield heard
+    undo()
+
+
+class Thing:
+    """What factories make in tests; `fate` is what its methods raise."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fate: BaseException | None = None
+        self.closed = 0
+
+    def work(self, answer: object = "done") -> object:
+        if self.fate is not None:
+            raise self.fate
+        return answer
+
+    async def awork(self) -> str:
+        if self.fate is not None:
+            raise self.fate
+        return "done"
+
+    @property
+    def state(self) -> object:
+        return self.work("fine")
+
+    def __len__(self) -> int:
+        self.work()
+        return 3
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Plant:
+    """A factory whose attempts end as the test says: a thing, an error, or a hang until `let_go`."""
+
+    def __init__(self) -> None:
+        self.fate: BaseException | None = None
+        self.hanging = False
+        self.things: list[Thing] = []
+        self.runs = 0
+        self.threads: list[str] = []
+        self._changed = threading.Condition()
+        self._gate = threading.Event()
+
+    def make(self) -> Thing:
+        gate, hanging, fate = self._gate, self.hanging, self.fate
+        with self._changed:
+            self.runs += 1
+            self.threads.append(threading.current_thread().name)
+            self._changed.notify_all()
+        if hanging:
+            assert gate.wait(60)
+        if fate is not None:
+            raise fate
+        self.things.append(Thing(f"thing {len(self.things) + 1}"))
+        return self.things[-1]
+
+    def let_go(self) -> None:
+        """End all attempts that hang."""
+        self.hanging = False
+        gate, self._gate = self._gate, threading.Event()
+        gate.set()
+
+    def until(self, runs: int, limit: float = 30.0) -> None:
+        """Wait until so many attempts have begun."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.runs >= runs, limit), self.runs
+
+
+@pytest.fixture
+def plant():
+    """Return a factory that does what the test says; nothing of it hangs after the test."""
+    made = Plant()
+    yield made
+    made.let_go()
