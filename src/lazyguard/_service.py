@@ -218,9 +218,11 @@ class Service(Generic[P, T]):
 
     async def aget(self) -> T:
         """Return the live reference when it can be used: build the object first, without blocking the event loop."""
-        from lazyguard._core import adrive
+        from lazyguard._core import adrive, ring
 
         await adrive.aresolved(self._cell)
+        if self._cell.plan.awaited:
+            self._cell.home = ring.current_loop()  # where a recovery can try again: the one before may be closed
         return self()  # type: ignore[call-arg]  # parameters all have defaults
 
     def require_real(self, *, timeout: float | None = None) -> T:

@@ -161,7 +161,7 @@ def test_arguments():
     get = lazyguard.service(name="db")(lambda tenant="x": tenant)
     assert get() == "x"
     for call in (lambda: get("y"), lambda: get(tenant="y")):
-        with pytest.raises(errors.UsageError, match="was called with arguments.*make one service for each"):
+        with pytest.raises(errors.UsageError, match=r"was called with arguments.*make one service for each"):
             call()
 
 
@@ -573,7 +573,7 @@ def test_async_recovery(plant, clock, story, limited):
 
 
 def test_async_recovery_of_a_loop_that_has_gone(plant, clock, story, eventually, limited):
-    """Its service stays degraded, without a try and without an attempt left open."""
+    """Its service stays degraded, without a try and without an attempt left open, and comes back on the next loop."""
 
     @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
     async def get() -> object:
@@ -588,6 +588,16 @@ def test_async_recovery_of_a_loop_that_has_gone(plant, clock, story, eventually,
     eventually(lambda: get.health().running == 0)
     assert lazyguard.is_fallback(get)
     assert plant.runs == 1
+    plant.fate = None
+
+    async def use() -> None:
+        assert lazyguard.is_fallback(await get.aget())
+        clock.advance(1.0)
+        while "recovered" not in story.kinds():
+            await asyncio.sleep(0)
+
+    asyncio.run(use())
+    assert plant.runs == 2
 
 
 # forks
@@ -670,8 +680,8 @@ import sys
 before = set(sys.modules)
 import lazyguard
 
-@lazyguard.service(timeout=2.0, retry=lazyguard.Retry(attempts=3), breaker=lazyguard.Breaker(), probe=len, close=len,
-                   recovery=lazyguard.Recovery(initial=1), failures=(ConnectionError, "redis:RedisError"), critical=True)
+@lazyguard.service(timeout=2.0, retry=lazyguard.Retry(attempts=3), breaker=lazyguard.Breaker(), probe=len,
+                   close=len, recovery=lazyguard.Recovery(initial=1), failures=(ConnectionError, "redis:RedisError"), critical=True)
 def get() -> str:
     return "made"
 
