@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,9 @@ def run(
         redis_url: a Redis to use in place of the silent one.
         env: the children's environment, beside the program's own settings; this process's when None.
         progress: called with each result.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; every child has ended.
     """
     waiting = list(checks() if chosen is None else chosen)
     jobs = jobs or os.cpu_count() or 1
@@ -142,6 +146,7 @@ def run(
     results: list[Result] = []
     running: list[_Child] = []
     with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(_held_interrupts())
         data = stack.enter_context(tempfile.TemporaryDirectory(prefix="mediahost-"))
         urls = {
             "silent": redis_url or stack.enter_context(silent_redis()),
@@ -149,6 +154,8 @@ def run(
         }
         stack.callback(lambda: [child.end() for child in running])
         while waiting or running:
+            if interrupts:
+                raise KeyboardInterrupt
             while waiting and len(running) < jobs:
                 check = waiting.pop(0)
                 settings = {"MEDIAHOST_REDIS_URL": urls[check.redis], "MEDIAHOST_DATA_DIR": data}
@@ -199,6 +206,22 @@ class _Child:
 
 
 @contextlib.contextmanager
+def _held_interrupts() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM go into a list: an exception within Popen would lose the child that it has just started."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, frame: came.append(number)) for number in numbers]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def _refusing() -> Iterator[str]:
     """An address that refuses connections: the port is taken, and nobody listens."""
     with socket.socket() as taken:
@@ -210,7 +233,6 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) not in (1, 2) or not (HERE / arguments[0] / "core").is_dir():
         print("usage: python checks.py before|after [REDIS_URL]", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = run(arguments[0], redis_url=arguments[1] if len(arguments) == 2 else None)
     for result in results:
         why = "" if result.outcome == "passes" else f"  {result.why}"

@@ -6,6 +6,7 @@ Everything is its own process, under a limit, and ends with the module.
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -116,6 +117,21 @@ def test_the_dashboard_lives_without_redis(make_redis, make_program):
     redis.start()
     program.wait(lambda: program.json("/health")["status"] == "ready")
     assert web.poll() is None
+
+
+def test_the_dashboard_lives_with_a_silent_redis(checks, make_program):
+    """A Redis that accepts and never answers holds up the first request only as long as the services' time-outs."""
+    with checks.silent_redis() as url:
+        program = make_program(url)
+        program.start_web()
+        first = time.monotonic()
+        assert program.json("/api/status")["status"] == "degraded"
+        second = time.monotonic()
+        assert program.json("/health")["status"] == "degraded"
+        third = time.monotonic()
+        program.end()
+    assert second - first < 4 * 2.0 + 5.0
+    assert third - second < 1.5, "what is degraded is not waited for again"
 
 
 def test_a_service_degrades_when_redis_dies_and_recovers(make_redis, make_program):
