@@ -141,11 +141,17 @@ class _Audit:
         self.known: dict[str, ModuleReport] = {}
         self.interpreter_seconds = 0.0
         self._busy: dict[str, float] = {}
+        self._sampled = True
 
     def run(self) -> Report:
         try:
             self._children([""], 1, self._started)
             self._children(self.plan.modules, self.settings.children_at_a_time, self._first)
+            # A sample is taken without the GIL, of frames that move: CPython 3.11 and 3.12 may crash over it. What
+            # crashes, crashes without samples, too; and a time that is to be kept is better taken without.
+            self._sampled = False
+            crashed = [name for name, seen in self.known.items() if seen.verdict == "crashes"]
+            self._children(crashed, self.settings.children_at_a_time, self._first)
             for _ in range(1, self.settings.repeat):
                 again = [name for name, seen in self.known.items() if seen.verdict in ("ok", "slow")]
                 self._children(again, self.settings.children_at_a_time, self._again)
@@ -163,6 +169,8 @@ class _Audit:
     def _first(self, trace: Trace) -> None:
         seen = self.known[trace.module] = self._explain(trace)
         self._busy[trace.module] = trace.cpu_seconds
+        if self._sampled and seen.verdict == "crashes":
+            return  # it is to run again
         if self.progress is not None:
             self.progress(len(self.known), len(self.plan.modules), seen)
 
@@ -172,6 +180,8 @@ class _Audit:
         kept, other = (after, before) if after.seconds < before.seconds else (before, after)
         if other.verdict not in ("ok", "slow", "hangs") and kept.verdict in ("ok", "slow"):
             kept, other = other, kept
+        if kept.verdict == other.verdict == "slow" and kept.blame is not None and kept.blame.line is None:
+            kept = replace(kept, blame=other.blame)  # the one that was sampled
         more = tuple(finding for finding in other.findings if finding not in kept.findings)
         self.known[trace.module] = replace(kept, findings=kept.findings + more)
 
@@ -237,7 +247,7 @@ class _Audit:
             command=(settings.python,),
             path=self.plan.path,
             timeout=float(settings.timeout),
-            period=settings.period,
+            period=settings.period if self._sampled else float(settings.timeout),
             roots=self.plan.scope(module).roots,
             env=settings.environment,
         )
