@@ -25,7 +25,8 @@ from lazyguard.audit.progress import shown
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[2] / "build" / "demo"
-TIMEOUT = 5.0
+# What hangs is reached after two seconds of other waiting; a busy machine needs time to get there.
+TIMEOUT = 8.0
 
 # Seconds above the interpreter's own start; core.models is measured against SQLAlchemy's own import.
 GOALS = dict.fromkeys(checks.TARGETS, 0.010) | {"core": 0.005, "core.models": None}
@@ -40,12 +41,12 @@ def main() -> int:
         env = {**os.environ, "MEDIAHOST_REDIS_URL": url, "MEDIAHOST_DATA_DIR": data}
         env["MEDIAHOST_DATABASE_URL"] = f"sqlite:///{data}/mediahost.db"
         say("before: nine modules against a Redis that accepts connections and never answers")
-        before = measure("before", checks.TARGETS, env)
+        # Children that hang need no processor: more of them at a time.
+        before = measure("before", checks.TARGETS, env, jobs=4)
         say("after: the same, with lazyguard; the fastest of five imports, one at a time")
         after = measure("after", [*checks.TARGETS, SQLALCHEMY], env, jobs=1, repeat=5)
         say("the 23 import checks on both")
-        # Children that hang need no processor: more of them at a time.
-        passed = [count(checks.run(side, jobs=jobs, timeout=TIMEOUT)) for side, jobs in (("before", 8), ("after", 2))]
+        passed = [count(checks.run(side, jobs=jobs)) for side, jobs in (("before", 8), ("after", 2))]
     print_table(before, after)
     for side, figures in zip(("before", "after"), passed, strict=True):
         print(f"import checks {side}: {figures}")
