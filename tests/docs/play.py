@@ -94,15 +94,15 @@ class Page:
                 ["sh", "-c", command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE,
                 text=True,
                 timeout=LONGEST,
             )
             place = f"{self.file}:{block.line}: $ {command}"
             if done.returncode and not wanted:
-                raise SystemExit(f"{place}\nends with {done.returncode}:\n{done.stdout}")
+                raise SystemExit(f"{place}\nends with {done.returncode}:\n{done.stdout}{done.stderr}")
             if wanted and not doctest.OutputChecker().check_output(figures(wanted), figures(done.stdout), FLAGS):
-                raise SystemExit(f"{place}\nprints, with status {done.returncode}:\n{done.stdout}\nnot:\n{wanted}")
+                raise SystemExit(f"{place}\nprints, with status {done.returncode}:\n{done.stdout}{done.stderr}\nnot:\n{wanted}")
 
 
 def commands(block: Block) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ def run(tmp_path):
         (commands / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
         (commands / name).chmod(0o755)
     # NO_COLOR and COLUMNS: as on a page
-    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "PYTHONWARNINGS": "error"}
     env["PATH"] = f"{commands}{os.pathsep}{env['PATH']}"
     env["PYTHONPATH"] = str(PACKAGE.parent)
     env.pop("LAZYGUARD_FALLBACK", None)
