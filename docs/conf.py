@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import lazyguard
+from lazyguard import _typing
+
+# lazyguard does not load typing, and has None in the place of its type variables.
+_typing.T, _typing.P = TypeVar("T"), ParamSpec("P")  # type: ignore[misc, assignment]
 
 project = "lazyguard"
 author = "The lazyguard authors"

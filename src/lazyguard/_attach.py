@@ -29,27 +29,33 @@ def attach(
     """Declare what a package re-exports; each name is imported at its first use, then an ordinary global.
 
     Args:
-        package_name: The package's `__name__`. submodules: Submodules that are attributes of the package.
-        submod_attrs: Submodule (relative to the package, without a leading dot) -> names in it. `"app as
-        celery_app"`
+        package_name: The package's `__name__`.
+        submodules: Submodules that are attributes of the package.
+        submod_attrs: Submodule (relative to the package, without a leading dot) -> names in it; `"app as celery_app"`
             renames.
         absolute_attrs: The same for any other module, by its absolute name: `{"celery": ["shared_task"]}`.
 
-    Returns `(__getattr__, __dir__, __all__)` for the package. A declared name wins over a submodule of the
-    same name (one declared as both is the submodule, as in lazy_loader). With `EAGER_IMPORT=1`, or the
-    package or a parent of it in `LAZYGUARD_EAGER=core,other`, all is imported at once.
+    Returns:
+        `(__getattr__, __dir__, __all__)` for the package.
 
-    Errors at first use say where the name was declared and have the original as their cause: what is missing
-    raises MissingModuleError or ResolutionImportError, both ImportErrors; everything else that an import
-    raised, an AttributeError too, comes as a ResolutionError. So `hasattr` is False for names that nobody
-    declared only. The next use tries again. ConfigurationError for arguments that cannot be right. Holds no
-    lock; a fork changes nothing.
+    Raises:
+        ConfigurationError: The arguments cannot be right.
 
-    >>> __getattr__, __dir__, __all__ = attach("json", ["tool"], {"decoder": ["JSONDecoder as Decoder"]})
-    >>> __all__
-    ['Decoder', 'tool']
-    >>> __getattr__("Decoder")
-    <class 'json.decoder.JSONDecoder'>
+    A declared name wins over a submodule of the same name (one declared as both is the submodule, as in lazy_loader).
+    With `EAGER_IMPORT=1`, or the package or a parent of it in `LAZYGUARD_EAGER=core,other`, all is imported at once.
+
+    Errors at first use say where the name was declared and have the original as their cause: what is missing raises
+    MissingModuleError or ResolutionImportError, both ImportErrors; everything else that an import raised, an
+    AttributeError too, comes as a ResolutionError. So `hasattr` is False for names that nobody declared only. The next
+    use tries again. Holds no lock; a fork changes nothing.
+
+    Example:
+        >>> import lazyguard
+        >>> __getattr__, __dir__, __all__ = lazyguard.attach("json", ["tool"], {"decoder": ["JSONDecoder as Decoder"]})
+        >>> __all__
+        ['Decoder', 'tool']
+        >>> __getattr__("Decoder")
+        <class 'json.decoder.JSONDecoder'>
     """
     place = _place.of_frame(_place.caller())
     return _attach(package_name, place, submodules or (), submod_attrs or {}, absolute_attrs or {})
@@ -66,11 +72,17 @@ def attach_stub(package_name: str, filename: str) -> Attached:
     count, and absolute ones where the stub re-exports them (`from celery import Celery as Celery`, or a name
     in its `__all__`).
 
-    Returns and raises what `attach` does; ConfigurationError for a stub that is missing or cannot be read.
+    Returns:
+        What `attach` does.
 
-    >>> attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
+    Raises:
+        ConfigurationError: The stub is missing or cannot be read.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
     """
     from lazyguard import _stub
 

@@ -27,7 +27,7 @@ FENCE = re.compile(r"^```(?P<kind>\S*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE 
 MARKER = re.compile(r"<!-- (?P<what>file|not run): (?P<value>.+?) -->\n\Z")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Two runs never take the same time: figures with a point are compared as figures.
-FIGURE = re.compile(r"\d+\.\d+")
+FIGURE = re.compile(r"\d+(\.\d+)+")
 LONGEST = 60.0
 
 

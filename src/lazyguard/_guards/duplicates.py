@@ -31,24 +31,29 @@ _OWN_FILES = os.path.dirname(os.path.dirname(__file__)) + os.sep
 def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callable[[], None]:
     """Keep the files of a package from being executed a second time under a second name.
 
-    That happens when a directory of the package is on `sys.path`, as it is for a script in it: `import
-    models` there and `import core.models` elsewhere make two modules, two classes of each name, two
-    registrations.
+    That happens when a directory of the package is on `sys.path`, as it is for a script in it: `import models` there
+    and `import core.models` elsewhere make two modules, two classes of each name, two registrations.
 
     Args:
-        package: The package's name; it need not be imported yet. duplicates: What the second name does.
-        "alias": it means the module under its canonical name, the very same
-            object, imported now if need be. "warn": DuplicateImportWarning at the importing line, then
-            Python's way. "raise": DuplicateImportError.
+        package: The package's name; it need not be imported yet.
+        duplicates: What the second name does. "alias": it means the module under its canonical name, the very same
+            object, imported now if need be. "warn": DuplicateImportWarning at the importing line, then Python's way.
+            "raise": DuplicateImportError.
 
-    Returns a callable that takes the guard away (what it has aliased stays). Installing again with the same
-    mode changes nothing, with another it replaces the mode. A module that ran under a foreign name before the
-    guard came counts: its canonical name is then the second one. Left alone are `__main__`, which Python runs
-    apart on purpose, and directories without `__init__.py`. Raises ConfigurationError for another mode, or
-    what is no package.
+    Returns:
+        A function that takes the guard away; what it has aliased stays.
 
-    >>> undo = install_import_guard("json", duplicates="raise")
-    >>> undo()
+    Raises:
+        ConfigurationError: Another mode, or what is no package.
+
+    Installing again with the same mode changes nothing, with another it replaces the mode. A module that ran under a
+    foreign name before the guard came counts: its canonical name is then the second one. Left alone are `__main__`,
+    which Python runs apart on purpose, and directories without `__init__.py`.
+
+    Example:
+        >>> import lazyguard
+        >>> undo = lazyguard.install_import_guard("json", duplicates="raise")
+        >>> undo()
     """
     if duplicates not in _MODES:
         text = f"duplicates={duplicates!r} is none of 'alias', 'warn', 'raise': choose one"

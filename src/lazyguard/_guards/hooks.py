@@ -33,13 +33,16 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
     the next try. Hooks run in the importing thread, in the order of declaration, once. A forked child keeps
     those that wait. A namespace package executes nothing, and so runs no hook.
 
-    Raises ConfigurationError for what cannot be a module's name.
+    Raises:
+        ConfigurationError: `name` cannot be a module's name.
 
-    >>> @when_imported("colorsys")
-    ... def tell(module):
-    ...     print("there is", module.__name__)
-    >>> import colorsys
-    there is colorsys
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.when_imported("colorsys")
+        ... def tell(module):
+        ...     print("there is", module.__name__)
+        >>> import colorsys
+        there is colorsys
     """
     if not is_module_name(name):
         raise errors.ConfigurationError(f"when_imported: {name!r} is no module's name; give an absolute one")

@@ -49,19 +49,23 @@ def once(  # noqa: F811
         key: What is to happen once. Without it that is the function at this line of this file: the same one although
             the module runs again, reloaded or under a second name (`models` and `core.models`, `__main__`).
 
+    Raises:
+        ConfigurationError: An async function or a generator; or what is no Python function and has no key.
+
     A caller that comes during the first run waits for its end. What the function raises passes untouched, and the next
     caller, also one that has waited, runs it again. Called from inside itself, or in a ring with other threads, it
     raises CircularResolutionError. In the child of a fork what had run in the parent has run; a run that another
-    thread was at begins anew. Raises ConfigurationError for async functions and generators, and for what is no Python
-    function unless it has a key.
+    thread was at begins anew.
 
-    >>> @once
-    ... def register():
-    ...     print("registered")
-    ...     return 42
-    >>> register(), register()
-    registered
-    (42, 42)
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.once
+        ... def register():
+        ...     print("registered")
+        ...     return 42
+        >>> register(), register()
+        registered
+        (42, 42)
     """
     if function is None:
         if not isinstance(key, str) or not key:

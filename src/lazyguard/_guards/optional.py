@@ -35,13 +35,17 @@ def require(name: str, *, extra: str | None = None, package: str | None = None, 
         package: The distribution that brings it, where its name is not the module's.
         why: What it is needed for, for the text.
 
-    MissingModuleError is a ModuleNotFoundError. Whatever a module raises that is there passes as it is.
+    Raises:
+        MissingModuleError: It is not installed; a ModuleNotFoundError. Whatever a module raises that is there passes
+            as it is.
 
-    >>> require("json.decoder").__name__
-    'json.decoder'
-    >>> require("no_such_module", why="for the dashboard")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    lazyguard.errors.MissingModuleError: module 'no_such_module' is not installed, needed for the ...
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.require("json.decoder").__name__
+        'json.decoder'
+        >>> lazyguard.require("no_such_module", why="for the dashboard")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        lazyguard.errors.MissingModuleError: module 'no_such_module' is not installed, needed for the ...
     """
     return _Wanted(name, extra, package, why, _place.caller()).load()
 
@@ -51,13 +55,15 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
 
     Nothing is imported before the first use or truth test. Arguments and errors are those of `require`.
 
-    >>> sio = optional_import("no_such_module", extra="dashboard")
-    >>> bool(sio)
-    False
-    >>> bool(optional_import("json"))
-    True
-    >>> optional_import("json").dumps([1])
-    '[1]'
+    Example:
+        >>> import lazyguard
+        >>> sio = lazyguard.optional_import("no_such_module", extra="dashboard")
+        >>> bool(sio)
+        False
+        >>> bool(lazyguard.optional_import("json"))
+        True
+        >>> lazyguard.optional_import("json").dumps([1])
+        '[1]'
     """
     return OptionalModule(_Wanted(name, extra, package, why, _place.caller()))
 
