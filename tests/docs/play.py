@@ -81,7 +81,7 @@ class Page:
     def _python(self, block: Block) -> None:
         if ">>>" in block.text:
             example = doctest.DocTestParser().get_doctest(
-                block.text, vars(self.module), self.file.name, str(self.file), block.line - 1
+                block.text, {}, f"{self.file.name}:{block.line}", str(self.file), block.line - 1
             )
             check(example, vars(self.module))
             return
@@ -93,16 +93,16 @@ class Page:
             done = subprocess.run(
                 ["sh", "-c", command],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 text=True,
                 timeout=LONGEST,
             )
             place = f"{self.file}:{block.line}: $ {command}"
+            said = f"{place}\nends with {done.returncode}:\n{done.stdout}{done.stderr}"
             if done.returncode and not wanted:
-                raise SystemExit(f"{place}\nends with {done.returncode}:\n{done.stdout}{done.stderr}")
+                raise SystemExit(said)
             if wanted and not doctest.OutputChecker().check_output(figures(wanted), figures(done.stdout), FLAGS):
-                raise SystemExit(f"{place}\nprints, with status {done.returncode}:\n{done.stdout}{done.stderr}\nnot:\n{wanted}")
+                raise SystemExit(f"{said}\nin place of:\n{wanted}")
 
 
 def commands(block: Block) -> list[tuple[str, str]]:

@@ -69,9 +69,10 @@ def audit(
             are these signals taken; elsewhere they do what they always do.
 
     Example:
-        >>> report = audit(["core"], path="src", timeout=2.0)            # doctest: +SKIP
-        >>> [module.module for module in report.modules if module.verdict == "hangs"]   # doctest: +SKIP
-        ['core.tasks']
+        >>> from lazyguard.audit import audit
+        >>> report = audit(["json"], timeout=10.0)
+        >>> [module.module for module in report.modules if module.verdict == "hangs"]
+        []
     """
     settings = Settings(os.fspath(path), python, timeout, slow, jobs, repeat, walk, env)
     with _signals() as wakeup:
