@@ -7,7 +7,7 @@ to their thread.
 from __future__ import annotations
 
 from lazyguard import _place, _proxy
-from lazyguard._core import drive, registry
+from lazyguard._core import registry
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
 from lazyguard._typing import T, final
@@ -209,7 +209,7 @@ def resolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
-    target: T = drive.resolved(cell)
+    target: T = cell.resolve()
     return target
 
 
@@ -218,9 +218,7 @@ async def aresolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
-    from lazyguard._core import adrive
-
-    target: T = await adrive.aresolved(cell)
+    target: T = await cell.aresolve()
     return target
 
 

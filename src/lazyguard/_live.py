@@ -7,7 +7,6 @@ so that who may not be served one is told; a call keeps the target that it began
 from __future__ import annotations
 
 from lazyguard import _proxy
-from lazyguard._core import drive, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._lazy import find_cell
 from lazyguard._policies import options
@@ -63,8 +62,10 @@ def _permitted(proxy: Proxy) -> Any:
     cell = cell_of(proxy)
     now = cell.now
     if now.state == DEGRADED:
+        from lazyguard._core import resolve
+
         return resolve.permitted(cell, now)
-    return drive.resolved(cell)
+    return cell.resolve()
 
 
 def _degraded(stand_in: Any) -> type[Proxy]:

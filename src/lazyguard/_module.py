@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import _lazy, _place, _proxy
-from lazyguard._core import drive, registry
+from lazyguard._core import registry
 from lazyguard._core.cell import Cell
 from lazyguard._typing import T, final
 from lazyguard.errors import ConfigurationError, UsageError
@@ -145,7 +145,7 @@ class Attribute:
 
     def resolve(self) -> Any:
         """Build the object if need be, and make it an ordinary global."""
-        target = drive.resolved(self.cell)
+        target = self.cell.resolve()
         if self.module.__dict__.get(self.name, self.proxy) is self.proxy:
             self.module.__dict__[self.name] = target
         self.step_aside()

@@ -11,8 +11,6 @@ from __future__ import annotations
 import sys
 from _weakref import ref
 
-from lazyguard._core import drive
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,18 +77,18 @@ class Pending(Proxy):
             kind = declared_class(cell)
             if kind is not None:
                 return kind if name == "__class__" else getattr(kind, name)
-        target = drive.resolved(cell)
+        target = cell.resolve()
         return base_entries(target) if name == "__mro_entries__" else getattr(target, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(drive.resolved(cell_of(self)), name, value)
+        setattr(cell_of(self).resolve(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(drive.resolved(cell_of(self)), name)
+        delattr(cell_of(self).resolve(), name)
 
     def __dir__(self) -> list[str]:
         kind = declared_class(cell_of(self))
-        return dir(drive.resolved(cell_of(self)) if kind is None else kind)
+        return dir(cell_of(self).resolve() if kind is None else kind)
 
     def __repr__(self) -> str:
         cell = cell_of(self)
@@ -117,7 +115,7 @@ def _building(name: str) -> Callable[..., Any]:
     def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
         from lazyguard import _view
 
-        return _view.perform(name, self, drive.resolved(cell_of(self)), arguments, named)
+        return _view.perform(name, self, cell_of(self).resolve(), arguments, named)
 
     method.__name__ = name
     return method

@@ -10,7 +10,6 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import _place, _proxy
-from lazyguard._core import drive
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import READY, RESOLVING
 from lazyguard._typing import final
@@ -96,13 +95,13 @@ class Recorder:
         if now.state == RESOLVING and now.flight is not None and now.flight.thread == _thread.get_ident():
             return  # made inside the build, which comes to it
         if now.state == RESOLVING or now.state == READY:
-            target = drive.resolved(self.cell)
+            target = self.cell.resolve()
             if record not in self.results:
                 self.replay(record, target, self.results)
 
     def result(self, record: Record) -> Any:
         """Return what a recorded call returned, building the object if need be."""
-        target = drive.resolved(self.cell)
+        target = self.cell.resolve()
         if record not in self.results:
             self.replay(record, target, self.results)
         return self.results[record]
@@ -148,8 +147,9 @@ class Recording:
 
 def _is_decorated(argument: Any) -> bool:
     """Return whether a call with this argument decorates it. An exception type is no function: `errorhandler(X)`."""
-    kind = type(argument)  # not isinstance, which would build a lazy object
-    return callable(argument) and not (issubclass(kind, type) and issubclass(argument, BaseException))
+    if issubclass(type(argument), type):  # not isinstance, which would build a lazy object
+        return not issubclass(argument, BaseException)
+    return callable(argument)
 
 
 def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any]) -> Any:

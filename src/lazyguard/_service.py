@@ -7,7 +7,7 @@ use of that object resolves; it follows fallback and recovery by itself.
 from __future__ import annotations
 
 from lazyguard import _lazy, _place, _proxy
-from lazyguard._core import clock, drive, fork, registry
+from lazyguard._core import clock, fork, registry
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
 from lazyguard._live import Live
@@ -218,9 +218,9 @@ class Service(Generic[P, T]):
 
     async def aget(self) -> T:
         """Return the live reference when it can be used: build the object first, without blocking the event loop."""
-        from lazyguard._core import adrive, ring
+        from lazyguard._core import ring
 
-        await adrive.aresolved(self._cell)
+        await self._cell.aresolve()
         if self._cell.plan.awaited:
             self._cell.home = ring.current_loop()  # where a recovery can try again: the one before may be closed
         return self()  # type: ignore[call-arg]  # parameters all have defaults
@@ -237,7 +237,7 @@ class Service(Generic[P, T]):
             ResolutionTimeout: It was not built in time.
         """
         options.seconds("timeout", timeout, optional=True)
-        target: T = drive.resolved(self._cell, wait=timeout, real=True)
+        target: T = self._cell.resolve(wait=timeout, real=True)
         return target
 
     if TYPE_CHECKING:

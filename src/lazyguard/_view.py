@@ -15,7 +15,6 @@ import _operator
 from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
-from lazyguard._core import drive
 from lazyguard._proxy import REFLECTED, UNIVERSAL, Proxy, base_entries, cell_of, specials_of
 
 TYPE_CHECKING = False
@@ -236,7 +235,7 @@ _shared: dict[ref[type], type[Proxy]] = {}
 def target_of(proxy: Proxy) -> Any:
     """Return the target of a proxy, building it anew if it was reset meanwhile."""
     now = cell_of(proxy).now
-    return now.target if now.served else drive.resolved(cell_of(proxy))
+    return now.target if now.served else cell_of(proxy).resolve()
 
 
 def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:

@@ -251,6 +251,21 @@ class Cell:
         if self.plan.recovery is not None:
             self.plan.recovery.begin(self)
 
+    def resolve(self, *, wait: float | None = None, real: bool = False) -> Any:
+        """Return the target, building it if need be; see `resolve.resolving`.
+
+        The drivers are loaded here and not before: a program that only declares does without them.
+        """
+        from lazyguard._core import drive
+
+        return drive.resolved(self, wait=wait, real=real)
+
+    async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
+        """Return the target without blocking the event loop."""
+        from lazyguard._core import adrive
+
+        return await adrive.aresolved(self, wait=wait, real=real)
+
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What the factory had made is closed here and now."""
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))

@@ -10,6 +10,7 @@ import _thread
 
 from lazyguard import errors
 from lazyguard._core import clock, resolve, ring, scheduler
+from lazyguard._core import fork as fork  # whoever has flights must survive a fork
 from lazyguard._core.effect import Call, Join, Launch, Sleep
 from lazyguard._core.state import Outcome
 

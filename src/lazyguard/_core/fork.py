@@ -13,7 +13,7 @@ import sys
 from _weakref import ref
 
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, ring, scheduler
+from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
@@ -47,13 +47,17 @@ def _in_child() -> None:
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)
-    scheduler.renew()
     here = _thread.get_ident()
-    running = ring.running.get(here)
-    ring.waiting.clear()
-    ring.running.clear()
-    if running is not None:
-        ring.running[here] = running
+    # what is not loaded has nothing to forget, and a program that only declares has not loaded it
+    scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in ("scheduler", "ring"))
+    if scheduler is not None:
+        scheduler.renew()
+    if ring is not None:
+        running = ring.running.get(here)
+        ring.waiting.clear()
+        ring.running.clear()
+        if running is not None:
+            ring.running[here] = running
     for flight in list(cells.active):
         if flight.task is None and flight.thread == here:
             continue  # the thread that forked goes on with it
