@@ -6,6 +6,9 @@ Everything is its own process, under a limit, and ends with the module.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -93,6 +96,24 @@ def test_a_task_that_fails_is_tried_again(running):
     assert meeting(running, number)["text"] is None
     running.recording("late.vtt", *SPOKEN)
     running.wait(lambda: meeting(running, number)["text"] == TEXT)
+
+
+def test_the_script_that_imports_models_writes_its_index(running):
+    """core/rebuild_index.py imports the models by another name, in the same process as core, and works."""
+    number = record(running, running.recording("index.vtt", "Antidisestablishmentarianism was discussed."))
+    running.wait(lambda: meeting(running, number)["status"] == "transcribed")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "core/rebuild_index.py"],
+        cwd=running.path,
+        env={**running.env, "PYTHONPATH": os.pathsep.join([str(running.path), running.env["PYTHONPATH"]])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30.0,
+    )
+    assert done.returncode == 0, done.stderr
+    with open(done.stdout.strip(), encoding="utf-8") as file:
+        assert json.load(file)["antidisestablishmentarianism"] == [number]
 
 
 def test_the_dashboard_shows_real_figures(running):
