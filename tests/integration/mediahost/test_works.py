@@ -176,6 +176,20 @@ def test_a_service_degrades_when_redis_dies_and_recovers(make_redis, make_progra
     assert program.json(f"/admin/meetings/{number}/preview")["text"] == TEXT
 
 
+def test_the_closed_queue_swallows_nothing(make_redis, make_program):
+    """Without Redis the queue admits to being a stand-in, and raises at every use."""
+    lines = """
+import lazyguard
+from core.services import queue_service
+for use in (lambda: queue_service.put(1), lambda: queue_service.take(), lambda: queue_service.size()):
+    try:
+        print(use())
+    except Exception as error:
+        print(type(error).__name__, lazyguard.is_fallback(queue_service))
+"""
+    assert make_program(make_redis().url).run(lines).split("\n")[:3] == ["QueueUnavailable True"] * 3
+
+
 def test_a_task_that_met_a_fallback_is_retried(make_redis, make_program):
     """The broker lives, the services' Redis does not: the task is retried, not acknowledged."""
     broker, redis = make_redis(), make_redis()
