@@ -30,16 +30,14 @@ running: dict[int, list[Flight]] = {}
 
 def current_task() -> Any:
     """Return the asyncio task that runs on this thread; None outside one. Loads nothing."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or asyncio._get_running_loop() is None:
-        return None
-    return asyncio.current_task()
+    return None if current_loop() is None else sys.modules["asyncio"].current_task()
 
 
 def current_loop() -> Any:
     """Return the event loop that runs on this thread, or None. Loads nothing."""
-    asyncio = sys.modules.get("asyncio")
-    return None if asyncio is None else asyncio._get_running_loop()
+    # None also while another thread is importing asyncio, as the factory that this one waits for may do
+    running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if running_loop is None else running_loop()
 
 
 def enter(flight: Flight) -> None:
