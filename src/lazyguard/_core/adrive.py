@@ -137,7 +137,8 @@ async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
     try:
         outcome = await adrive(steps)
     except BaseException as interrupt:
-        asked = isinstance(interrupt, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt)
+        # outside its task somebody closes the coroutine, since its loop has gone
+        asked = isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt) or ring.current_task() is None
         outcome = Outcome(error=interrupt, interrupted=asked)
         raise
     finally:
