@@ -1,0 +1,159 @@
+"""Law 4: errors tell the truth, whatever a factory raises; fallbacks and timeouts at the level of a cell."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+import pytest
+
+from lazyguard import errors
+from lazyguard._core.adrive import aresolved
+from lazyguard._core.cell import Cell
+from lazyguard._core.drive import resolved
+from lazyguard._core.plan import Plan
+
+pytestmark = pytest.mark.usefixtures("limited")
+
+RAISED = [
+    AttributeError("x"),
+    StopIteration("x"),
+    StopAsyncIteration("x"),
+    TimeoutError("x"),
+    ImportError("x", name="missing", path="/nowhere"),
+    ModuleNotFoundError("x", name="missing"),
+    KeyError("x"),
+    RuntimeError("generator raised StopIteration"),
+    SystemExit(3),
+    RecursionError("x"),
+    MemoryError("x"),
+]
+
+
+@pytest.mark.parametrize("driver", ["own thread", "beside", "task", "async factory"])
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_what_a_factory_raises_is_the_untouched_cause(error, driver):
+    """The caller gets a ResolutionError, never the factory's own type for another reason; the cause is that object."""
+    calls: list[int] = []
+
+    def factory():
+        calls.append(1)
+        raise error
+
+    async def afactory():
+        factory()
+
+    if driver == "async factory" and isinstance(error, StopIteration):
+        pytest.skip("Python itself turns it into RuntimeError at the end of a coroutine")
+    plan = Plan(timeout=30.0 if driver == "beside" else None, awaited=driver == "async factory")
+    cell = Cell(afactory if plan.awaited else factory, name="mod:thing", place="mod.py:7", plan=plan)
+    arguments, context = error.args, error.__context__
+    for attempt in (1, 2):
+        with pytest.raises(errors.ResolutionError) as caught:
+            resolved(cell) if driver in ("own thread", "beside") else asyncio.run(aresolved(cell))
+        told = caught.value
+        assert told.__cause__ is error
+        assert (error.args, error.__context__) == (arguments, context)
+        assert "mod:thing" in str(told)
+        assert "mod.py:7" in str(told)
+        assert type(error).__name__ in str(told)
+        assert isinstance(told, ImportError) == isinstance(error, ImportError)
+        assert not isinstance(told, AttributeError | TimeoutError)
+        assert len(calls) == attempt, "a failure is not cached"
+        assert "factory" in "".join(traceback.format_exception(told))
+    if isinstance(error, ImportError):
+        assert (told.name, told.path) == (error.name, error.path)
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_a_factory_that_returns_none_is_told_once_per_use(timeout):
+    """None is no object: the error names the place and the likely mistake, and no retry is wasted on it."""
+
+    class Retry:
+        def after(self, _error):
+            raise AssertionError("no retry can mend it")
+
+    cell = Cell(lambda: None, name="c", place="mod.py:7", plan=Plan(timeout=timeout, retry=Retry()))
+    with pytest.raises(errors.ResolutionError, match=r"mod\.py:7.*returned None.*return"):
+        resolved(cell)
+    allowed = Cell(lambda: None, name="c", place="p", plan=Plan(allow_none=True, timeout=timeout))
+    assert resolved(allowed) is None
+    assert allowed.now.state == "ready"
+
+
+def test_a_cells_failure_inside_a_factory_is_chained_through():
+    """A cell whose factory uses a cell that fails: both are named, and the first cause is at the end of the chain."""
+    cause = ConnectionError("x")
+
+    def broken():
+        raise cause
+
+    inner = Cell(broken, name="inner", place="p:1")
+    outer = Cell(lambda: resolved(inner), name="outer", place="p:2")
+    with pytest.raises(errors.ResolutionError, match="outer") as caught:
+        resolved(outer)
+    assert caught.value.__cause__ is not None
+    assert "inner" in str(caught.value.__cause__)
+    assert caught.value.__cause__.__cause__ is cause
+
+
+@pytest.mark.parametrize("second", [ConnectionError("x"), errors.MissingModuleError("pip install x"), SystemExit(1)])
+def test_a_fallback_that_fails_is_told_as_unavailable(second):
+    """Where the fallback fails too, whatever it raises, ServiceUnavailable names both places."""
+
+    def broken():
+        raise ConnectionError
+
+    def also_broken():
+        raise second
+
+    cell = Cell(broken, name="c", place="p:1", plan=Plan(timeout=30.0))
+    cell.relief = Cell(also_broken, name="f", place="p:2")
+    with pytest.raises(errors.ServiceUnavailable, match=r"p:1.*p:2"):
+        resolved(cell)
+    assert cell.now.state == "failed"
+
+
+def test_a_fallback_is_not_served_for_a_generation_that_has_ended():
+    """A reset while the fallback is being built: the new generation tries the real object first."""
+    calls: list[int] = []
+
+    def factory():
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError
+        return "real"
+
+    cell = Cell(factory, name="c", place="p")
+    stand_ins: list[str] = []
+
+    def stand_in():
+        stand_ins.append("stand-in")
+        if len(stand_ins) == 1:
+            cell.reset()
+        return "stand-in"
+
+    cell.relief = Cell(stand_in, name="f", place="p")
+    assert resolved(cell) == "real"
+
+
+def test_an_attempt_that_lost_its_claim_is_not_retried():
+    """Retries end when another attempt has brought the object."""
+
+    class Retry:
+        def after(self, _error):
+            return self
+
+        def delay(self, _error):
+            cell.change(lambda now: now.ready("adopted", now.running[0], 0.0))
+            return 0.0
+
+    calls: list[int] = []
+
+    def factory():
+        calls.append(1)
+        raise ConnectionError
+
+    cell = Cell(factory, name="c", place="p", plan=Plan(retry=Retry()))
+    assert resolved(cell) == "adopted"
+    assert calls == [1]
