@@ -51,7 +51,7 @@ class Live:
         """Return the class for what the snapshot serves."""
         if snapshot.state == DEGRADED:
             return _degraded(snapshot.target)
-        if self._failures and not cell.overridden:
+        if self._failures and not snapshot.overrides:
             options.check_loaded("failures", self._failures)
             return Watch(cell, snapshot, self._failures, self._threshold).view()
         return _proxy.bound(cell, snapshot)

@@ -77,8 +77,9 @@ class Pending(Proxy):
             kind = declared_class(cell)
             if kind is not None:
                 return kind if name == "__class__" else getattr(kind, name)
-        target = cell.resolve()
-        return base_entries(target) if name == "__mro_entries__" else getattr(target, name)
+        if name == "__mro_entries__":
+            return base_entries(cell.resolve())
+        return getattr(shown(self), name)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(cell_of(self).resolve(), name, value)
@@ -93,6 +94,15 @@ class Pending(Proxy):
     def __repr__(self) -> str:
         cell = cell_of(self)
         return f"<lazy {cell.name}, {cell.now.state}, declared at {cell.place}>"
+
+
+def shown(proxy: Proxy) -> Any:
+    """Build the target; return what a first use goes to: the proxy, which shows it now, as at every further use.
+
+    Where another thread has not yet let the proxy show it, that is the target itself.
+    """
+    target = cell_of(proxy).resolve()
+    return target if issubclass(type(proxy), Pending) else proxy
 
 
 def base_entries(target: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
@@ -115,7 +125,7 @@ def _building(name: str) -> Callable[..., Any]:
     def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
         from lazyguard import _view
 
-        return _view.perform(name, self, cell_of(self).resolve(), arguments, named)
+        return _view.perform(name, self, shown(self), arguments, named)
 
     method.__name__ = name
     return method
