@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 
 from lazyguard import events
+from lazyguard._core import registry
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
@@ -234,7 +235,13 @@ class Plant:
 
 @pytest.fixture
 def plant():
-    """Return a factory that does what the test says; nothing of it hangs after the test."""
+    """Return a factory that does what the test says; nothing named db hangs or recovers after the test."""
     made = Plant()
     yield made
+    for cell, _ in registry.cells():
+        if cell.name == "db":
+            cell.reset()
     made.let_go()
+    for thread in threading.enumerate():
+        if thread.name == "lazyguard db":
+            thread.join(30)

@@ -680,8 +680,8 @@ import sys
 before = set(sys.modules)
 import lazyguard
 
-@lazyguard.service(timeout=2.0, retry=lazyguard.Retry(attempts=3), breaker=lazyguard.Breaker(), probe=len,
-                   close=len, recovery=lazyguard.Recovery(initial=1), failures=(ConnectionError, "redis:RedisError"), critical=True)
+@lazyguard.service(timeout=2.0, retry=lazyguard.Retry(attempts=3), breaker=lazyguard.Breaker(), probe=len, close=len,
+                   critical=True, recovery=lazyguard.Recovery(), failures=(ConnectionError, "redis:RedisError"))
 def get() -> str:
     return "made"
 
@@ -735,6 +735,7 @@ def test_the_first_attempt_is_bare():
 
 def test_a_service_that_is_dropped(plant):
     """Nothing keeps a service, its object or its place in health when nobody holds it any more."""
+    gc.collect()
     before = len(lazyguard.health().checks)
     get = lazyguard.service(name="db", failures=OSError)(plant.make)
     get().work()

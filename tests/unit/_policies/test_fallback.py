@@ -1,0 +1,275 @@
+"""What fallbacks promise: declaring them, the cause, who may be served one and for how long."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+
+import pytest
+
+import lazyguard
+from lazyguard import errors
+
+
+class StandIn:
+    """A stand-in with less than the real object has."""
+
+    def __init__(self, cause: object = None) -> None:
+        self.cause = cause
+
+    def state_of(self) -> str:
+        return "offline"
+
+    @classmethod
+    def made(cls) -> StandIn:
+        return cls()
+
+
+@pytest.fixture
+def get(plant):
+    """Return a service whose factory fails, without a recovery."""
+    plant.fate = OSError("secret")
+    return lazyguard.service(name="db", recovery=None)(plant.make)
+
+
+def test_with_the_cause(get, plant):
+    """A function with a parameter is given the exception itself."""
+    get.fallback(lambda cause: StandIn(cause))
+    assert get().cause is plant.fate
+
+
+@pytest.mark.parametrize("stand_in", [lambda: StandIn(), StandIn.made, lambda *, cause=None: StandIn(cause)])
+def test_without_the_cause(get, stand_in):
+    """A function without one, a bound method among them, is called with nothing."""
+    get.fallback(stand_in)
+    assert get().cause is None
+
+
+def test_it_is_a_decorator(get):
+    """With and without options; the decorated name stays the function."""
+
+    @get.fallback(max_degraded=3.0)
+    def offline() -> StandIn:
+        return StandIn()
+
+    assert type(offline()) is StandIn
+    assert get().state_of() == "offline"
+
+
+def test_it_is_called_once_a_degradation(get, plant):
+    """Not for each use; anew after the real object was there."""
+    made: list[object] = []
+    get.fallback(lambda: made.append(StandIn()) or made[-1])
+    for _ in range(3):
+        assert get().state_of() == "offline"
+    assert len(made) == 1
+    plant.fate = None
+    assert get.require_real().work() == "done"
+    get.reset()
+    plant.fate = OSError()
+    assert get().state_of() == "offline"
+    assert len(made) == 2
+
+
+async def _coroutine() -> StandIn: ...
+
+
+def _generator():
+    yield StandIn()
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "what"),
+    [
+        (3, "must be a function, not a int"),
+        (dict, "must be a function, not a type"),
+        (StandIn, "must be a function, not a type"),
+        (lambda cause, other: 1, "needs cause, other"),
+        (lambda *, cause: 1, "needs cause"),
+        (_generator, "is a generator"),
+        (_coroutine, "is an `async def`, but its service is not"),
+    ],
+)
+def test_bad_fallbacks(get, stand_in, what):
+    """What could not be called in need is refused at the declaration, and another one may take its place."""
+    with pytest.raises(errors.ConfigurationError, match=what):
+        get.fallback(stand_in)
+    get.fallback(StandIn.made)
+
+
+def test_a_second_one(get):
+    """It is refused, and the message has the place of the first one."""
+
+    def first() -> StandIn:
+        return StandIn()
+
+    get.fallback(first)
+    with pytest.raises(errors.ConfigurationError, match=f"has a fallback already.*{first.__code__.co_firstlineno}"):
+        get.fallback(first)
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "3", float("nan")])
+def test_a_bad_max_degraded(get, value):
+    """It is a number of seconds."""
+    with pytest.raises(errors.ConfigurationError, match="max_degraded="):
+        get.fallback(max_degraded=value)
+
+
+def test_a_fallback_that_fails(get, plant):
+    """The caller is told that both failed, with both places, and nothing that they said."""
+
+    @get.fallback
+    def _() -> StandIn:
+        raise KeyError("password")
+
+    with pytest.raises(errors.ServiceUnavailable) as caught:
+        get().work()
+    assert "failed with OSError" in str(caught.value)
+    assert "failed too" in str(caught.value)
+    assert not {"secret", "password"} & set(str(caught.value).replace("'", " ").split())
+    assert isinstance(caught.value.__cause__.__cause__, KeyError)
+    assert get.health().state == "failed"
+
+
+def test_what_it_does_not_implement(get):
+    """It raises ServiceUnavailable, for `hasattr` too: the real object may well have it."""
+    get.fallback(StandIn.made)
+    for use in (lambda: get().work(), lambda: hasattr(get(), "work")):
+        with pytest.raises(errors.ServiceUnavailable, match="does not implement 'work'"):
+            use()
+
+
+def test_after_a_timeout(plant, story, limited):
+    """A factory that hangs is stood in for; the late result is adopted and reaches the live reference."""
+    plant.hanging = True
+    get = lazyguard.service(name="db", timeout=0.01)(plant.make)
+    get.fallback(lambda cause: StandIn(cause))
+    svc = get()
+    assert svc.state_of() == "offline"
+    assert type(svc.cause) is errors.ResolutionTimeout
+    plant.let_go()
+    story.until("timeout", "degraded", "recovered")
+    assert svc.work() == "done"
+
+
+# who may be served one
+
+
+def test_deny_and_allow(get):
+    """The innermost block counts, and ends with its block."""
+    get.fallback(StandIn.made)
+    svc = get()
+    with lazyguard.fallbacks("deny"):
+        with pytest.raises(errors.ServiceUnavailable, match=r'fallbacks\("deny"\) forbids'):
+            svc.state_of()
+        assert get.health().state == "failed"
+        with lazyguard.fallbacks("allow"):
+            assert svc.state_of() == "offline"
+        with pytest.raises(errors.ServiceUnavailable) as caught:
+            svc.state_of()
+        assert type(caught.value.__cause__) is OSError
+    assert svc.state_of() == "offline"
+
+
+def test_deny_lets_the_real_one_pass(get, plant):
+    """It is about fallbacks only."""
+    plant.fate = None
+    get.fallback(StandIn.made)
+    with lazyguard.fallbacks("deny"):
+        assert get().work() == "done"
+
+
+def test_one_block_on_many_threads(get, race):
+    """A block kept in a variable may be used by many threads at once, and nested."""
+    get.fallback(StandIn.made)
+    svc = get()
+    denied = lazyguard.fallbacks("deny")
+    met = threading.Barrier(4)
+
+    def use() -> str:
+        with denied:
+            met.wait(30)
+            with denied, pytest.raises(errors.ServiceUnavailable):
+                svc.state_of()
+            met.wait(30)
+        return svc.state_of()
+
+    assert race(use, use, use, use) == ["offline"] * 4
+
+
+@pytest.mark.parametrize("permission", [None, "denied", "DENY", True])
+def test_a_bad_permission(permission):
+    """It is one of two words."""
+    with pytest.raises(errors.ConfigurationError, match='give "allow" or "deny"'):
+        lazyguard.fallbacks(permission)
+
+
+def test_the_environment(get, monkeypatch):
+    """LAZYGUARD_FALLBACK=deny forbids all, at every use, whatever a block says."""
+    get.fallback(StandIn.made)
+    assert get().state_of() == "offline"
+    monkeypatch.setenv("LAZYGUARD_FALLBACK", "deny")
+    with lazyguard.fallbacks("allow"), pytest.raises(errors.ServiceUnavailable, match="LAZYGUARD_FALLBACK=deny"):
+        get().state_of()
+    monkeypatch.delenv("LAZYGUARD_FALLBACK")
+    assert get().state_of() == "offline"
+
+
+def test_inside_a_celery_task(get):
+    """A task is not served one, so that it is tried again and not acknowledged; a block may allow it."""
+    celery = pytest.importorskip("celery", reason="the extra `demo` has Celery")
+    app = celery.Celery(set_as_current=False)
+    app.conf.task_always_eager = True
+    get.fallback(StandIn.made)
+    assert get().state_of() == "offline"
+
+    @app.task
+    def task(allowed: bool) -> str:
+        if not allowed:
+            return get().state_of()
+        with lazyguard.fallbacks("allow"):
+            return get().state_of()
+
+    with pytest.raises(errors.ServiceUnavailable, match="inside a Celery task"):
+        task.delay(False).get()
+    assert task.delay(True).get() == "offline"
+    assert get().state_of() == "offline"
+
+
+def test_while_celery_is_being_imported(get, monkeypatch):
+    """A module that is not complete yet says nothing about tasks."""
+    monkeypatch.setitem(sys.modules, "celery._state", types.ModuleType("celery._state"))
+    get.fallback(StandIn.made)
+    assert get().state_of() == "offline"
+
+
+def test_max_degraded(get, plant, clock):
+    """After so many seconds it is no longer served; the real object is, once it is back."""
+    get.fallback(max_degraded=300)(StandIn.made)
+    svc = get()
+    assert svc.state_of() == "offline"
+    clock.advance(300.0)
+    assert svc.state_of() == "offline"
+    clock.advance(1.0)
+    with pytest.raises(errors.ServiceUnavailable, match="max_degraded=300") as caught:
+        svc.state_of()
+    assert caught.value.__cause__ is plant.fate
+    plant.fate = None
+    get.require_real()
+    assert svc.work() == "done"
+
+
+def test_is_fallback(get):
+    """It tells of references and of services, builds nothing, and knows that anything else is none."""
+    get.fallback(StandIn.made)
+    assert not lazyguard.is_fallback(get())
+    get().state_of()
+    assert lazyguard.is_fallback(get())
+    assert lazyguard.is_fallback(get)
+    with get.override(StandIn()):
+        assert not lazyguard.is_fallback(get)
+    assert not lazyguard.is_fallback(StandIn())
+    assert not lazyguard.is_fallback(lazyguard.lazy(list))
+    get.reset()
+    assert not lazyguard.is_fallback(get)
