@@ -178,8 +178,8 @@ class Cell:
     def unboard(self) -> None:
         """End what this thread has put up and nobody runs: it was interrupted between `board` and the launch."""
         here = _thread.get_ident()
-        for flight in self.now.running:
-            if flight.thread == here and not flight.aloft:
+        for flight in list(active):
+            if flight.cell is self and flight.thread == here and not flight.aloft:
                 self.settle(flight, Outcome(interrupted=True))
 
     def settle(self, flight: Flight, outcome: Outcome) -> None:
