@@ -9,6 +9,7 @@ nothing.
 from __future__ import annotations
 
 import sys
+from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
 TYPE_CHECKING = False
@@ -61,6 +62,13 @@ SPECIAL = frozenset(
 )
 # Those that every object answers, whatever its class says.
 UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
+# Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
+BUILT_IN: dict[type, str] = {
+    str: "__int__ __float__ __complex__ __fspath__",
+    bytes: "__int__ __float__ __fspath__",
+    bytearray: "__int__ __float__",
+    tuple: "__instancecheck__ __subclasscheck__",
+}
 REFLECTED = frozenset(name for name in SPECIAL if name.startswith("__r") and f"__{name[3:]}" in SPECIAL)
 
 
@@ -76,9 +84,11 @@ class Pending(Proxy):
         if name in _ABOUT_CLASS:
             kind = declared_class(cell)
             if kind is not None:
-                return kind if name == "__class__" else getattr(kind, name)
-        if name == "__mro_entries__":
-            return base_entries(cell.resolve())
+                said = kind if name == "__class__" else getattr(kind, name)
+                if said is kind or said is None or isinstance(said, str):  # else it is each instance's own
+                    return said
+        if name in ASKED_OF_ITSELF:
+            return answer(cell.resolve(), name)
         return getattr(shown(self), name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -105,12 +115,41 @@ def shown(proxy: Proxy) -> Any:
     return target if issubclass(type(proxy), Pending) else proxy
 
 
-def base_entries(target: Any) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
-    """Return the `__mro_entries__` of a proxy: as a base it stands for its class."""
-    if issubclass(type(target), type):
+# Python takes a class or a function as it is, but asks its proxy for these.
+ATOMIC = (type, type(lambda: None), type(len))
+ASKED_OF_ITSELF = frozenset(("__mro_entries__", "__deepcopy__"))
+
+
+def answer(target: Any, name: str) -> Any:
+    """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function."""
+    if name == "__mro_entries__" and issubclass(type(target), type):
         return lambda _bases: (target,)
-    entries: Callable[[tuple[Any, ...]], tuple[Any, ...]] = target.__mro_entries__
-    return entries
+    if name == "__deepcopy__" and issubclass(type(target), ATOMIC):
+        return lambda _memo: target
+    return getattr(target, name)
+
+
+class SequenceProxy(Proxy):
+    """Base of the classes that `match` takes for sequences."""
+
+    __slots__ = ()
+
+
+class MappingProxy(Proxy):
+    """Base of the classes that `match` takes for mappings."""
+
+    __slots__ = ()
+
+
+Sequence.register(SequenceProxy)  # pyright: ignore[reportAttributeAccessIssue]
+Mapping.register(MappingProxy)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def shape_of(kind: type) -> type[Proxy]:
+    """Return the base that a proxy of a `kind` needs for `match`."""
+    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray):
+        return SequenceProxy
+    return MappingProxy if issubclass(kind, Mapping) else Proxy
 
 
 # The name of a class that holds one target.
@@ -146,6 +185,18 @@ def specials_of(kind: type) -> dict[str, Any]:
     return found
 
 
+def answers_of(kind: type) -> tuple[set[str], set[str]]:
+    """Return the special methods that a proxy of a `kind` has, and those that the class says it has not (None)."""
+    found = specials_of(kind)
+    refused = {name for name, value in found.items() if value is None}
+    # __pow__: pow() with three arguments fails on a class that has __rpow__ alone
+    answered = {"__copy__", "__deepcopy__", "__pow__", *found, *UNIVERSAL, *REFLECTED}
+    for base, names in BUILT_IN.items():
+        if issubclass(kind, base):
+            answered.update(names.split())
+    return answered - refused, refused
+
+
 def pending_class(kind: type | None) -> type[Proxy]:
     """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
     if kind is None:
@@ -153,9 +204,11 @@ def pending_class(kind: type | None) -> type[Proxy]:
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
-        names = {name for name, value in specials_of(kind).items() if value is not None} | UNIVERSAL | REFLECTED
-        names |= {"__copy__", "__deepcopy__"}
-        known = type("PendingObject", (Pending,), {"__slots__": (), **{name: _BUILDING[name] for name in names}})
+        answered, refused = answers_of(kind)
+        namespace = {name: _BUILDING[name] for name in answered} | dict.fromkeys(refused)
+        shape = shape_of(kind)
+        bases = (Pending,) if shape is Proxy else (Pending, shape)
+        known = type("PendingObject", bases, {"__slots__": (), **namespace})
         known = _pending_for.setdefault(key, known)
     return known
 
@@ -181,7 +234,10 @@ def declared_class(cell: Cell) -> type | None:
         said = namespace.get(head)
         for name in rest:
             said = vars(said).get(name) if type(said) is type(sys) else None
-    return said if not issubclass(type(said), (str, Proxy)) and isinstance(said, type) else None
+    # first by type(): isinstance would build a lazy object; and of a class that is to come its metaclass tells nothing
+    if issubclass(type(said), Proxy) or not isinstance(said, type) or issubclass(said, type):
+        return None
+    return said
 
 
 class ProxyMirror:

@@ -12,10 +12,19 @@ services. `forwarding`: one class for all targets of a type, which asks the prox
 from __future__ import annotations
 
 import _operator
-from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
-from lazyguard._proxy import REFLECTED, UNIVERSAL, Proxy, base_entries, cell_of, specials_of
+from lazyguard._proxy import (
+    ASKED_OF_ITSELF,
+    ATOMIC,
+    REFLECTED,
+    Proxy,
+    answer,
+    answers_of,
+    cell_of,
+    shape_of,
+    specials_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,22 +36,6 @@ if TYPE_CHECKING:
 
 # types.MethodType, without importing types
 MethodType: Any = type((lambda self: None).__get__(0))
-
-
-class SequenceProxy(Proxy):
-    """Base of views that `match` takes for sequences."""
-
-    __slots__ = ()
-
-
-class MappingProxy(Proxy):
-    """Base of views that `match` takes for mappings."""
-
-    __slots__ = ()
-
-
-Sequence.register(SequenceProxy)  # pyright: ignore[reportAttributeAccessIssue]
-Mapping.register(MappingProxy)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -63,6 +56,12 @@ def _deeply_copied(target: Any, memo: dict[int, Any] | None = None) -> Any:
     import copy
 
     return copy.deepcopy(target, memo)
+
+
+def _path(target: Any) -> Any:
+    import os
+
+    return os.fspath(target)
 
 
 def _called(target: Any, /, *arguments: Any, **named: Any) -> Any:
@@ -94,6 +93,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "__hash__": hash,
     "__format__": format,
     "__call__": _called,
+    "__bytes__": bytes,
+    "__fspath__": _path,
+    "__instancecheck__": lambda target, instance: isinstance(instance, target),
+    "__subclasscheck__": lambda target, kind: issubclass(kind, target),
     "__copy__": _copied,
     "__deepcopy__": _deeply_copied,
 }
@@ -136,20 +139,12 @@ def perform(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], name
 
 def _names(target: Any) -> tuple[set[str], set[str]]:
     """Return the special methods that the target's class answers, and those that it says it does not."""
-    found = specials_of(type(target))
-    refused = {name for name, value in found.items() if value is None}
-    names = set(found) - refused | (UNIVERSAL - refused) | REFLECTED | {"__copy__", "__deepcopy__"}
+    names, refused = answers_of(type(target))
     if issubclass(type(target), type) and hasattr(target, "__class_getitem__"):
         names.add("__getitem__")
+        if "__iter__" not in names:
+            refused.add("__iter__")  # else whatever can be subscripted could be iterated, without end
     return names, refused
-
-
-def _base(target: Any) -> type[Proxy]:
-    # by type(), never isinstance: a target that is itself a proxy would be asked what it stands for just now
-    kind = type(target)
-    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray):
-        return SequenceProxy
-    return MappingProxy if issubclass(kind, Mapping) else Proxy
 
 
 def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
@@ -173,12 +168,13 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             namespace[name] = _special_of(target, name)
     if "__call__" in names:
         namespace["__call__"] = staticmethod(target)
-    if issubclass(type(target), type):
-        entries = base_entries(target)
-        # only a Python function can answer one name otherwise than the class itself
-        namespace["__getattribute__"] = lambda _, name: entries if name == "__mro_entries__" else getattr(target, name)
+    if issubclass(type(target), ATOMIC):
+        # only a Python function can answer one name otherwise than the target itself
+        namespace["__getattribute__"] = lambda _, name: (
+            getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name)
+        )
     namespace.update(dict.fromkeys(refused))
-    return type("ResolvedObject", (_base(target),), namespace)
+    return type("ResolvedObject", (shape_of(type(target)),), namespace)
 
 
 def _special_of(target: Any, name: str) -> Any:
@@ -226,7 +222,7 @@ def forwarding(
         **{method_name: forward(method_name) for method_name in names},
         **dict.fromkeys(refused),
     }
-    return type("ForwardingView", (_base(target),), namespace)
+    return type("ForwardingView", (shape_of(type(target)),), namespace)
 
 
 _shared: dict[ref[type], type[Proxy]] = {}
@@ -241,7 +237,7 @@ def target_of(proxy: Proxy) -> Any:
 def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     """Return the class for all targets of this target's type."""
     target = snapshot.target
-    if issubclass(type(target), type):
+    if issubclass(type(target), ATOMIC):
         return bound(cell, snapshot)  # what a class answers is its own matter, not its metaclass's
     key = ref(type(target), _shared.pop)
     known = _shared.get(key)
