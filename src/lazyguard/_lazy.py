@@ -89,6 +89,7 @@ def lazy(
         return make(decorated, frame, name=name, on_fork=on_fork, record=record)
 
     check_on_fork(on_fork)
+    check_record(record)
     return decorate
 
 
@@ -99,6 +100,9 @@ def make(
     place = _place.of_callable(factory, _place.of_frame(frame))
     check_factory(factory, place)
     check_on_fork(on_fork)
+    check_record(record)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r} ({place}) is not right: give a text.")
     cell = Cell(factory, name=name or _place.name_of(factory), place=place)
     if on_fork != "keep":
         from lazyguard._core import fork
@@ -123,23 +127,33 @@ def check_factory(factory: object, place: str) -> None:
     """Raise UsageError where `factory` is not a plain callable without required parameters."""
     if not callable(factory):
         raise UsageError(
-            f"lazy() takes the function that makes the object, not a {type(factory).__name__} ({place}): write "
+            f"a lazy object is made by a function, not by one of type {type(factory).__name__} ({place}): write "
             "lazy(make_it), or lazy(lambda: ...)."
         )
     code = getattr(factory, "__code__", None)
-    if code is None:
-        return
-    if code.co_flags & 0x80:  # inspect.CO_COROUTINE
+    if is_async(factory):
         raise UsageError(
             f"{_place.name_of(factory)} ({place}) is an `async def`, and a lazy object is built by whoever uses it "
             "first, who may not be able to await. Use @lazyguard.service, whose aget() can be awaited."
         )
-    required = required_parameters(factory)
+    required = required_parameters(factory) if code is not None else ()
     if required:
         raise UsageError(
             f"{_place.name_of(factory)} ({place}) needs {', '.join(required)}, but is called without arguments: give "
             "them defaults, or wrap it in a function that knows them."
         )
+
+
+def is_async(factory: Any) -> bool:
+    """Return whether a factory is an `async def`, or a partial or an object that calls one."""
+    while not hasattr(factory, "__code__"):
+        inner = getattr(factory, "func", None) if hasattr(factory, "keywords") else None  # a functools.partial
+        if inner is None and not isinstance(factory, type):
+            inner = getattr(type(factory).__call__, "__code__", None) and type(factory).__call__
+        if inner is None:
+            return False
+        factory = inner
+    return bool(factory.__code__.co_flags & 0x80)  # inspect.CO_COROUTINE
 
 
 def required_parameters(function: Any) -> tuple[str, ...]:
@@ -158,6 +172,15 @@ def positional_parameters(function: Any) -> tuple[str, ...]:
     skip = 1 if getattr(function, "__self__", None) is not None else 0
     names: tuple[str, ...] = function.__code__.co_varnames[skip : function.__code__.co_argcount]
     return names
+
+
+def check_record(record: object) -> None:
+    """Raise ConfigurationError where `record` is not a sequence of attribute names."""
+    names: Any = record
+    if not isinstance(record, tuple | list | set | frozenset) or not all(
+        isinstance(name, str) and name.isidentifier() for name in names
+    ):
+        raise ConfigurationError(f'record={record!r} is not right: give a tuple of attribute names, ("task",).')
 
 
 def check_on_fork(on_fork: object) -> None:

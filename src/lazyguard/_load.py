@@ -13,7 +13,7 @@ import sys
 from lazyguard import _place, _proxy
 from lazyguard._core.cell import Cell
 from lazyguard._typing import final
-from lazyguard.errors import MissingModuleError, UsageError
+from lazyguard.errors import MissingModuleError, ResolutionImportError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +48,29 @@ def load(name: str, /) -> Any:
     return _make(name, _place.caller())
 
 
-def _make(name: str, frame: FrameType, *, top: bool = False) -> Any:
-    module, _, attribute = name.partition(":")
+def _missing(module: str) -> str:
+    """Say how to mend that `module` cannot be found."""
+    above = module.rpartition(".")[0]
+    if above in sys.modules:
+        return f"{above} has no module {module!r}: correct the name"
+    from lazyguard import _install
+
+    return f"module {module!r} is not installed; to install it: {_install.command(module)}"
+
+
+def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> Any:
+    """Return the proxy of what `name` says.
+
+    Args:
+        name: As `load` takes it.
+        frame: Where it is declared.
+        beside: The modules that `import a.b` statements have named below the same `a`: the proxy is then of the topmost
+            package, and all of them are imported with it.
+    """
     place = _place.of_frame(frame)
+    if not isinstance(name, str):
+        raise UsageError(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
+    module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute or "_")):
         raise UsageError(
             f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".'
@@ -58,25 +78,31 @@ def _make(name: str, frame: FrameType, *, top: bool = False) -> Any:
 
     def import_it() -> Any:
         try:
-            found = __import__(module)  # the topmost package
-            if not top:
-                found = sys.modules[module]
+            if attribute:
+                found = __import__(module, None, None, (attribute,))  # which may be a submodule
+            else:
+                for each in (module,) if beside is None else tuple(beside):
+                    found = __import__(each)  # the topmost package
+                if beside is None:
+                    found = sys.modules[module]
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if missing != module and not module.startswith(f"{missing}."):
                 raise  # something that the module itself needs
-            raise MissingModuleError(
-                f"{name}, declared at {place}, is needed now, but {missing!r} is not installed: "
-                f"pip install {missing.partition('.')[0]}",
-                name=missing,
-            ) from error
+            raise MissingModuleError(f"{name}, declared at {place}: {_missing(missing)}", name=missing) from error
         if not attribute:
             return found
         try:
             return getattr(found, attribute)
         except AttributeError as error:
-            raise ImportError(f"cannot import name {attribute!r} from {module!r}", name=module) from error
+            told = ResolutionImportError(
+                f"{name}, declared at {place}: module {module!r} has no attribute {attribute!r}: correct the name."
+            )
+            told.name, told.path = module, getattr(found, "__file__", None)
+            raise told from error
 
+    if beside is not None:
+        import_it.beside = beside  # type: ignore[attr-defined]
     cell = Cell(import_it, name=name, place=place)
     return _proxy.make(cell, _proxy.bound if frame.f_locals is frame.f_globals else _proxy.shared)
 
@@ -108,25 +134,30 @@ def imports() -> LazyImports:
 class LazyImports:
     """What `imports` returns: puts its own `__import__` in place for one block of one thread."""
 
-    __slots__ = ("_before", "_frame", "_open", "_thread")
+    __slots__ = ("_before", "_closed", "_frame", "_named_ones", "_thread")
 
     def __init__(self, frame: FrameType) -> None:
         self._frame = frame
         self._thread = _thread.get_ident()
         self._before: Any = None
-        self._open: list[Proxy] = []
+        self._closed = False
+        self._named_ones: list[Proxy] = []
 
     def __enter__(self) -> None:
+        self._closed = False
         self._before = builtins.__import__
         builtins.__import__ = self._import
 
     def __exit__(self, *_: object) -> None:
-        builtins.__import__ = self._before
-        for proxy in self._open:
+        self._closed = True
+        # Blocks of other threads may have begun since: the last one to end takes out all that have ended.
+        while type(block := getattr(builtins.__import__, "__self__", None)) is LazyImports and block._closed:
+            builtins.__import__ = block._before
+        for proxy in self._named_ones:
             kind = type(proxy)
             if kind.__name__ == _NAMED:
                 _proxy.set_class(proxy, kind.__mro__[1])
-        self._open.clear()
+        self._named_ones.clear()
 
     def _import(
         self,
@@ -136,40 +167,63 @@ class LazyImports:
         fromlist: Any = (),
         level: int = 0,
     ) -> Any:
-        if globals is not self._frame.f_globals or _thread.get_ident() != self._thread or name == "__future__":
+        ours = globals is self._frame.f_globals and _thread.get_ident() == self._thread and not self._closed
+        if not ours or name == "__future__":
             return self._before(name, globals, locals, fromlist, level)
-        absolute = name
-        if level:
-            package: str = globals.get("__package__") or ""
-            parts = package.split(".")
-            if level > len(parts) or not package:
-                raise ImportError("attempted relative import beyond top-level package")
-            above = ".".join(parts[: len(parts) - level + 1])
-            absolute = f"{above}.{name}" if name else above
+        absolute = _absolute(name, globals, level) if level else name
         if fromlist and "*" in fromlist:
             raise UsageError(
                 f"from {absolute} import * ({_place.of_frame(self._frame)}) cannot be lazy: name what you use."
             )
         if fromlist:
             return _From(absolute, self._frame)
-        return self._named(absolute, absolute.partition(".")[0], top=True)
+        return self._topmost(absolute)
 
-    def _named(self, whole: str, here: str, *, top: bool) -> Any:
-        """Return the proxy of `import whole`, or of `import whole as x` when the interpreter walks down to it."""
-        proxy = _make(whole, self._frame, top=top)
-        if here == whole:
-            return proxy
+    def _topmost(self, whole: str) -> Any:
+        """Return the proxy that `import a.b` binds to `a`, and from which `import a.b as x` walks down."""
+        root, _, below = whole.partition(".")
+        bound = self._frame.f_locals.get(root)
+        beside = _beside(bound)
+        beside.append(whole)
+        proxy = _make(whole, self._frame, beside=beside)
+        return self._walked(proxy, whole, root, beside) if below else proxy
+
+    def _walked(self, proxy: Any, whole: str, here: str, beside: list[str]) -> Any:
+        """Let the interpreter take the names below `here` from the proxy, as long as the block lasts."""
 
         def walk(_: Proxy, name: str) -> Any:
             below = f"{here}.{name}"
-            if whole == below or whole.startswith(f"{below}."):
-                return self._named(whole, below, top=False)
-            return _proxy.Pending.__getattribute__(proxy, name)
+            if whole != below and not whole.startswith(f"{below}."):
+                return _proxy.Pending.__getattribute__(proxy, name)
+            if whole in beside:
+                beside.remove(whole)  # it has a name of its own, so the topmost package is not asked for it
+            found = _make(whole, self._frame)
+            return found if whole == below else self._walked(found, whole, below, beside)
 
         kind: Any = type(_NAMED, (type(proxy),), {"__slots__": (), "__getattribute__": walk})
         _proxy.set_class(proxy, kind)
-        self._open.append(proxy)
+        self._named_ones.append(proxy)
         return proxy
+
+
+def _beside(bound: object) -> list[str]:
+    """Return the modules that a name bound by an earlier `import a.b` stands for; the list is shared from then on."""
+    if not issubclass(type(bound), _proxy.Proxy):
+        return []
+    found: list[str] = getattr(_proxy.cell_of(bound).factory, "beside", [])
+    return found
+
+
+def _absolute(name: str, globals: Any, level: int) -> str:
+    """Return the absolute name of a relative import."""
+    package = globals.get("__package__")
+    if package is None:  # since 3.15 only the spec knows it
+        package = getattr(globals.get("__spec__"), "parent", "")
+    parts = package.split(".")
+    if level > len(parts) or not package:
+        raise ImportError("attempted relative import beyond top-level package")
+    above = ".".join(parts[: len(parts) - level + 1])
+    return f"{above}.{name}" if name else above
 
 
 # The name of a class that only lives until its `with` block ends.

@@ -64,7 +64,7 @@ SPECIAL = frozenset(
 UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
 # Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
 BUILT_IN: dict[type, str] = {
-    str: "__int__ __float__ __complex__ __fspath__",
+    str: "__int__ __float__ __complex__ __bytes__ __fspath__",
     bytes: "__int__ __float__ __fspath__",
     bytearray: "__int__ __float__",
     tuple: "__instancecheck__ __subclasscheck__",

@@ -13,7 +13,7 @@ from lazyguard import _place, _proxy
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import READY, RESOLVING
 from lazyguard._typing import final
-from lazyguard.errors import ConfigurationError, ResolutionError
+from lazyguard.errors import ResolutionError
 from lazyguard.events import describe
 
 TYPE_CHECKING = False
@@ -170,10 +170,6 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
 
 def make(cell: Cell, record: Sequence[str], flavour: Flavour) -> Any:
     """Return the proxy of a lazy object whose decorators are recorded."""
-    if isinstance(record, str) or not all(str(name).isidentifier() for name in record):
-        raise ConfigurationError(
-            f'record={record!r} of {cell.name} ({cell.place}) is not right: give a tuple of attribute names, ("task",).'
-        )
     recorder = Recorder(cell)
     recorded = frozenset(record)
 

@@ -80,6 +80,9 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     Listeners run on the thread that made the transition, after it, with no lock held. What one raises is written to
     the log and stops there. The listeners of a process are inherited by its forks.
 
+    Raises:
+        UsageError: `listener` cannot be called.
+
     Example:
         >>> import lazyguard
         >>> seen = []
@@ -92,6 +95,10 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
         [('ready', 'numbers')]
     """
     global _listeners
+    if not callable(listener):
+        from lazyguard.errors import UsageError
+
+        raise UsageError(f"subscribe() takes a function of an event, not one of type {type(listener).__name__}.")
     entry = (listener,)  # an entry of its own, so that one function can be subscribed twice and undone once
     _listeners = (*_listeners, entry)
 

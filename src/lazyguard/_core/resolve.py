@@ -183,11 +183,13 @@ def _timed_out(cell: Cell, limit: float | None) -> ResolutionTimeout:
 
 def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
-    if isinstance(error, CircularResolutionError | MissingModuleError | _ReturnedNone):
-        told = type(error)(*error.args)
-        if isinstance(error, MissingModuleError) and isinstance(told, MissingModuleError):
+    of_itself = isinstance(error, ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
+    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | _ReturnedNone):
+        told: Any = type(error)(*error.args)
+        if isinstance(error, ImportError):
             told.name, told.path = error.name, error.path
-        return told
+        said: ResolutionError | MissingModuleError = told
+        return said
     if isinstance(error, SystemExit):
         mend = "A factory must not end the process: raise an error that says what is wrong."
     else:
