@@ -245,3 +245,4 @@ def plant():
     for thread in threading.enumerate():
         if thread.name == "lazyguard db":
             thread.join(30)
+            assert not thread.is_alive()

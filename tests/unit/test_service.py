@@ -230,7 +230,7 @@ def test_a_timeout_and_its_late_result(plant, story, limited):
     assert plant.runs == 1
 
 
-def test_the_timeout_is_the_whole_wait(plant, clock, story, limited, race):
+def test_the_timeout_is_the_whole_wait(plant, clock, story, limited, race, eventually):
     """Retries and their waits do not make it longer."""
     plant.fate = OSError()
     retry = lazyguard.Retry(attempts=50, initial=100.0, maximum=100.0)
@@ -249,6 +249,7 @@ def test_the_timeout_is_the_whole_wait(plant, clock, story, limited, race):
     assert clock.now() - begun < 1000.0
     get.reset()
     clock.advance(1000.0)
+    eventually(lambda: get.health().running == 0)
 
 
 def test_retries_in_a_service(plant, clock, limited):
