@@ -1,0 +1,306 @@
+"""What `Recovery` promises: when it tries, what must succeed, and what it leaves behind."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+
+import pytest
+
+import lazyguard
+from lazyguard._core import scheduler
+from lazyguard._policies import recovery as module
+
+
+@pytest.fixture
+def pace(monkeypatch):
+    """Return the bounds of every wait that was asked for; the longest one is taken."""
+    bounds: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        bounds.append((low, high))
+        return high
+
+    monkeypatch.setattr("random.uniform", uniform)
+    return bounds
+
+
+@pytest.fixture
+def get(plant, clock, pace):
+    """Return a function that declares a degraded service: its factory fails, a stand-in serves."""
+
+    def declare(recovery: lazyguard.Recovery, **more):
+        plant.fate = OSError()
+        service = lazyguard.service(name="db", recovery=recovery, close=lambda thing: thing.close(), **more)(plant.make)
+        service.fallback(lambda: plant)
+        assert service().runs
+        return service
+
+    return declare
+
+
+@pytest.fixture
+def settled(clock):
+    """Return a function that moves the time and waits until what was due has been looked at."""
+
+    def move(seconds: float) -> None:
+        clock.advance(seconds)
+        looked = threading.Event()
+        scheduler.at(clock.now(), looked.set)
+        assert looked.wait(30)
+
+    return move
+
+
+def landed(get, eventually) -> None:
+    eventually(lambda: get.health().running == 0)
+
+
+def test_jittered_exponential_waits(get, plant, pace, settled, eventually, limited):
+    """Between half and the whole of initial, doubled after each failure, up to maximum."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=6.0))
+    for number, bound in enumerate([1.0, 2.0, 4.0, 6.0, 6.0], start=1):
+        eventually(lambda number=number: len(pace) == number)
+        assert pace[-1] == (bound / 2, bound)
+        settled(bound * 0.99)
+        assert plant.runs == number
+        settled(bound * 0.02)
+        plant.until(number + 1)
+        landed(db, eventually)
+
+
+def test_it_needs_no_traffic(get, plant, clock, story, limited):
+    """The live reference is the real object again although nobody asked; the fallback is told of first, once."""
+    db = get(lazyguard.Recovery(initial=1.0))
+    svc = db()
+    plant.fate = None
+    clock.advance(1.0)
+    story.until("failed", "degraded", "recovered")
+    assert svc.name == "thing 1"
+    assert db.health().generation == 1
+    clock.advance(1000.0)
+    assert plant.runs == 2
+
+
+def test_a_tries_failure_is_no_event(get, plant, pace, settled, story, eventually, limited):
+    """Degraded it stays, since when it began, with the latest cause; nobody is told of each try."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=1.0))
+    since = db.health().since
+    plant.fate = KeyError("secret")
+    for number in range(2, 6):
+        eventually(lambda number=number: len(pace) == number - 1)
+        settled(1.0)
+        plant.until(number)
+        landed(db, eventually)
+    assert story.kinds() == ["failed", "degraded"]
+    assert db.health().since == pytest.approx(since, abs=1e-3)
+    assert db.health().cause.startswith("KeyError at ")
+    assert db.health().status == "warn"
+
+
+def test_a_threshold_without_a_probe(get, plant, settled, story, pace, eventually, limited):
+    """Each good try builds anew; the last one's object is served and those before are closed, once."""
+    get(lazyguard.Recovery(initial=1.0, success_threshold=3))
+    plant.fate = None
+    for number in range(1, 4):
+        eventually(lambda number=number: len(pace) == number)
+        assert pace[-1] == (0.5, 1.0)  # successes do not make the waits longer
+        assert story.kinds() == ["failed", "degraded"]
+        settled(1.0)
+        plant.until(number + 1)
+    story.until("failed", "degraded", "recovered")
+    assert [thing.closed for thing in plant.things] == [1, 1, 0]
+
+
+def test_a_threshold_with_a_probe(get, plant, settled, story, pace, eventually, limited):
+    """The first good try builds, the others probe what it built; that is served."""
+    probed: list[object] = []
+    db = get(lazyguard.Recovery(initial=1.0, success_threshold=3), probe=probed.append)
+    plant.fate = None
+    for number in range(1, 4):
+        eventually(lambda number=number: len(pace) == number)
+        settled(1.0)
+        eventually(lambda number=number: len(probed) == number)
+    story.until("failed", "degraded", "recovered")
+    assert db().name == "thing 1"
+    assert probed == plant.things * 3
+    assert plant.things[0].closed == 0
+
+
+def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited):
+    """One failure begins the row anew and closes the candidate, once."""
+    fates = [None, OSError(), None, None]
+    probed: list[object] = []
+
+    def probe(thing: object) -> None:
+        probed.append(thing)
+        fate = fates[len(probed) - 1]
+        if fate is not None:
+            raise fate
+
+    get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=probe)
+    plant.fate = None
+    for number in range(1, 5):
+        eventually(lambda number=number: len(pace) == number)
+        settled(1.0)
+        eventually(lambda number=number: len(probed) == number)
+    story.until("failed", "degraded", "recovered")
+    assert probed == [plant.things[0]] * 2 + [plant.things[1]] * 2
+    assert [thing.closed for thing in plant.things] == [1, 0]
+
+
+def test_a_reset_ends_it(get, plant, settled, story, pace, eventually, limited):
+    """What was built for the generation before is closed and never served, though it had a good probe."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=lambda thing: None)
+    plant.fate = None
+    eventually(lambda: len(pace) == 1)
+    settled(1.0)
+    eventually(lambda: len(pace) == 2)  # one success, its object is the candidate
+    db.reset()
+    plant.fate = OSError()
+    assert db().runs
+    assert lazyguard.is_fallback(db)
+    plant.fate = None
+    eventually(lambda: len(pace) == 3)
+    settled(1.0)
+    eventually(lambda: len(pace) == 4)
+    assert lazyguard.is_fallback(db)
+    assert plant.things[0].closed == 1
+    settled(1.0)
+    story.until("failed", "degraded", "reset", "failed", "degraded", "recovered")
+    assert db().name == "thing 2"
+    assert [thing.closed for thing in plant.things] == [1, 0]
+
+
+def test_a_reset_without_further_use(get, plant, settled, pace, eventually, limited):
+    """It is not tried again, and the candidate is closed."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=lambda thing: None)
+    plant.fate = None
+    eventually(lambda: len(pace) == 1)
+    settled(1.0)
+    eventually(lambda: len(pace) == 2)
+    db.reset()
+    settled(100.0)
+    eventually(lambda: plant.things[0].closed == 1)
+    settled(100.0)
+    assert db.health().state == "pending"
+    assert plant.runs == 2
+
+
+def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited):
+    """It is replaced once after abandon_after, then told to be stuck; as soon as one ends well it is served."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=10.0), timeout=5.0, abandon_after=50.0)
+    plant.fate, plant.hanging = None, True
+    eventually(lambda: len(pace) == 1)
+    settled(1.0)
+    plant.until(2)
+    settled(49.0)
+    assert plant.runs == 2
+    settled(1.0)
+    plant.until(3)
+    story.until("failed", "degraded", "abandoned")
+    assert db.health().running == 2
+    settled(50.0)
+    story.until("failed", "degraded", "abandoned", "stuck")
+    for _ in range(20):
+        settled(10.0)
+    assert plant.runs == 3
+    assert set(story.kinds()[3:]) == {"stuck"}
+    assert db.health().running == 2
+    plant.let_go()
+    eventually(lambda: "recovered" in story.kinds())
+    eventually(lambda: "late" in story.kinds())
+    assert db().work() == "done"
+    assert sorted(thing.closed for thing in plant.things) == [0, 1]
+
+
+def test_a_try_that_hangs_without_abandon_after(get, plant, settled, story, pace, eventually, limited):
+    """Nothing may replace it; after the longest wait it is told to be stuck."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=10.0))
+    plant.fate, plant.hanging = None, True
+    eventually(lambda: len(pace) == 1)
+    settled(1.0)
+    plant.until(2)
+    settled(10.0)
+    story.until("failed", "degraded", "stuck")
+    plant.let_go()
+    eventually(lambda: "recovered" in story.kinds())
+    assert db().name == "thing 1"
+    assert plant.runs == 2
+
+
+def test_without_a_fallback(plant, clock, story, limited):
+    """A failed service comes back too, and waits for no caller."""
+    plant.fate = OSError()
+    get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))(plant.make)
+    with pytest.raises(lazyguard.ResolutionError):
+        get().name
+    assert get.health().state == "failed"
+    plant.fate = None
+    clock.advance(1.0)
+    story.until("failed", "recovered")
+    assert plant.runs == 2
+
+
+def test_none_means_never(plant, clock, limited, settled):
+    """recovery=None leaves a degraded service as it is until somebody resets it or requires the real object."""
+    plant.fate = OSError()
+    get = lazyguard.service(name="db", recovery=None)(plant.make)
+    get.fallback(lambda: plant)
+    assert get().runs == 1
+    plant.fate = None
+    settled(10_000.0)
+    assert lazyguard.is_fallback(get)
+    assert plant.runs == 1
+
+
+def test_its_context_is_empty(plant, clock, story, limited):
+    """A try sees none of the variables of the caller whose use failed; the first attempt sees them."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+    seen: list[str] = []
+
+    def make() -> object:
+        seen.append(variable.get())
+        return plant.make()
+
+    plant.fate = OSError()
+    get = lazyguard.service(name="db", timeout=30.0, recovery=lazyguard.Recovery(initial=1.0))(make)
+    get.fallback(lambda: plant)
+    token = variable.set("a request")
+    assert get().runs == 1
+    plant.fate = None
+    clock.advance(1.0)
+    story.until("failed", "degraded", "recovered")
+    variable.reset(token)
+    assert seen == ["a request", "none"]
+
+
+def test_one_scheduler_thread(plant, clock, eventually, limited):
+    """However many services are degraded; it ends when none is."""
+    plant.fate = OSError()
+    services = [lazyguard.service(name="db", recovery=lazyguard.Recovery())(plant.make) for _ in range(50)]
+    for get in services:
+        get.fallback(lambda: plant)
+        assert get().runs
+
+    def running() -> int:
+        return sum(thread.name == "lazyguard scheduler" for thread in threading.enumerate())
+
+    assert running() == 1
+    plant.fate = None
+    clock.advance(1.0)
+    eventually(lambda: not any(lazyguard.is_fallback(get) for get in services))
+    clock.advance(100_000.0)
+    eventually(lambda: running() == 0)
+
+
+def test_it_is_begun_once(get, plant, pace, eventually, limited):
+    """Asking for it again while it is under way changes nothing."""
+    db = get(lazyguard.Recovery(initial=1.0))
+    cell = db.__lazyguard_cell__()
+    course = cell.notes
+    assert type(course) is module.Convalescence
+    for _ in range(5):
+        cell.recover()
+    assert cell.notes is course
+    assert len(pace) == 1
