@@ -63,27 +63,26 @@ class Scheduler:
                     raise  # else the interpreter is leaving: nothing is due any more
 
     def _run(self) -> None:
-        from heapq import heappop, heappush
-
-        due: list[tuple[float, int, Job]] = []
+        due: list[tuple[float, int, Job]] = []  # the next one last; no heapq: another thread may fork amid an import
         while True:
             try:
                 while self._inbox:
-                    heappush(due, self._inbox.pop())
+                    due.append(self._inbox.pop())
             except IndexError:
                 pass  # another runner had it, whose start was interrupted
+            due.sort(reverse=True)
             if not due:
                 self._owner.clear()
                 if self._inbox:
                     self.poke()
                 return
             self._wake.acquire(False)  # before looking at the clock, so that no poke after the look is lost
-            left = due[0][0] - clock.now()
+            left = due[-1][0] - clock.now()
             if left > 0:
                 if not self._inbox:
                     self._wake.acquire(True, min(clock.current.real(left), _LONGEST_WAIT))
                 continue
-            job = heappop(due)[2]
+            job = due.pop()[2]
             try:
                 job()
             except BaseException as error:
