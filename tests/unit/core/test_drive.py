@@ -241,6 +241,7 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer signals")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may come in a finaliser
 def test_an_interruption_at_any_moment_leaves_the_cell_usable(monkeypatch):
     """A signal handler that raises between any two instructions leaves no flight behind that nobody ends.
 
@@ -332,6 +333,31 @@ def test_a_signal_handler_that_changes_the_cell_is_not_overwritten():
         signal.signal(signal.SIGALRM, before)
     assert resets
     assert cell.now.generation == asked + resets
+
+
+def test_the_mirror_shows_the_last_of_two_nested_transitions():
+    """A handler that comes as the mirror is about to show one transition makes another: that is what stays shown."""
+
+    class Mirror:
+        shown: object = None
+        nested = False
+
+        def prepare(self, _cell, snapshot):
+            return (snapshot.target,)
+
+        def publish(self, view):
+            if not self.nested:
+                self.nested = True
+                cell.override("the handler's")
+            before, self.shown = self.shown, view[0]
+            return (before,)
+
+        def drop(self, view) -> None:
+            pass
+
+    cell = Cell(lambda: "the outer one's", name="c", place="p")
+    mirror = cell.mirror = Mirror()
+    assert resolved(cell) == "the handler's" == mirror.shown
 
 
 def test_a_handler_that_uses_the_cell_which_its_thread_builds_is_told():
