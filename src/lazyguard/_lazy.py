@@ -232,7 +232,7 @@ def resolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
-    target: T = cell.resolve()
+    target: T = cell.resolve(real=True)
     return target
 
 
@@ -241,7 +241,7 @@ async def aresolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
-    target: T = await cell.aresolve()
+    target: T = await cell.aresolve(real=True)
     return target
 
 

@@ -95,10 +95,7 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
         [('ready', 'numbers')]
     """
     global _listeners
-    if not callable(listener):
-        from lazyguard.errors import UsageError
-
-        raise UsageError(f"subscribe() takes a function of an event, not one of type {type(listener).__name__}.")
+    check_listener(listener)
     entry = (listener,)  # an entry of its own, so that one function can be subscribed twice and undone once
     _listeners = (*_listeners, entry)
 
@@ -107,6 +104,14 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
         _listeners = tuple(known for known in _listeners if known is not entry)
 
     return undo
+
+
+def check_listener(listener: object) -> None:
+    """Raise UsageError for what is no function."""
+    if not callable(listener):
+        from lazyguard.errors import UsageError
+
+        raise UsageError(f"subscribe() takes a function of an event, not one of type {type(listener).__name__}.")
 
 
 def emit(event: Event) -> None:

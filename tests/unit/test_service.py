@@ -746,3 +746,17 @@ def test_a_service_that_is_dropped(plant):
         del get
         gc.collect()
     assert len(lazyguard.health().checks) == before
+
+
+def test_resolve_gives_the_real_object_or_fails(plant):
+    """`resolve` of a degraded service never returns its stand-in."""
+    plant.fate = OSError()
+    get = lazyguard.service(name="db", recovery=None)(plant.make)
+    get.fallback(lambda: plant)
+    assert get().runs
+    assert lazyguard.is_fallback(get)
+    with pytest.raises(lazyguard.ResolutionError):
+        lazyguard.resolve(get())
+    plant.fate = None
+    assert lazyguard.resolve(get) is lazyguard.resolve(get())
+    assert not lazyguard.is_fallback(get)

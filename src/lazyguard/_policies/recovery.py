@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from lazyguard._core.flight import Flight
 
 
+# Seconds between two reminders that a service is still degraded.
+_REMIND_EVERY = 300.0
+
+
 @final
 class Recovery(options.Options):
     """Try again in the background while a service is degraded or failed.
@@ -70,7 +74,7 @@ class Recovery(options.Options):
 class Convalescence:
     """The recovery of one generation of a cell, from its failure to its real object."""
 
-    __slots__ = ("_candidate", "_cell", "_failures", "_policy", "_successes", "_turn", "generation")
+    __slots__ = ("_candidate", "_cell", "_failures", "_policy", "_reminded", "_successes", "_turn", "generation")
 
     def __init__(self, policy: Recovery, cell: Cell) -> None:
         self.generation = cell.now.generation
@@ -78,6 +82,7 @@ class Convalescence:
         self._cell = cell
         self._failures = 0
         self._successes = 0
+        self._reminded = clock.now()
         self._candidate: Any = None
         self._turn: object = None
 
@@ -195,4 +200,12 @@ class Convalescence:
         if self._over():
             self._end()
         else:
+            self._remind()
             self.wait()
+
+    def _remind(self) -> None:
+        """Say now and then that it goes on: whoever looks at today's log does not see yesterday's line."""
+        moment, now = clock.now(), self._cell.now
+        if moment - self._reminded >= _REMIND_EVERY:
+            self._reminded = moment
+            self._cell.tell("reminder", now, now, moment - now.since)

@@ -304,3 +304,14 @@ def test_it_is_begun_once(get, plant, pace, eventually, limited):
         cell.recover()
     assert cell.notes is course
     assert len(pace) == 1
+
+
+def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, limited):
+    """While it stays degraded an event says so every five minutes or so, and never at each try."""
+    service = get(lazyguard.Recovery(initial=60, maximum=60))
+    for _ in range(11):
+        tries = plant.runs
+        settled(60)
+        eventually(lambda before=tries: plant.runs > before)
+        landed(service, eventually)
+    eventually(lambda: [event.kind for event in told].count("reminder") == 2)
