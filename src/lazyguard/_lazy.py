@@ -200,10 +200,14 @@ def find_cell(obj: object) -> Cell | None:
     return cell
 
 
+# The lazy attribute of a module that a cell belongs to: what is done through its proxy is done to the module as well.
+attributes: dict[Cell, Addressed] = {}
+
+
 def _addressed(obj: object) -> Cell | Addressed:
     cell = find_cell(obj)
     if cell is not None:
-        return cell
+        return attributes.get(cell, cell)
     if isinstance(obj, str):
         from lazyguard import _module
 

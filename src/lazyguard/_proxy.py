@@ -42,7 +42,7 @@ set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"]._
 # By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
 # object says that it lacks them.
 INTROSPECTION = frozenset(
-    "__wrapped__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
+    "__wrapped__ __func__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
     "__unittest_skip__ __unittest_skip_why__ __unittest_expecting_failure__ __sphinx_mock__ __pytest_wrapped__ "
     "_pytestfixturefunction _fixture_function_marker pytestmark _is_coroutine _is_coroutine_mark _is_coroutine_marker "
     "_partialmethod _mock_self _mock_methods _spec_class __celery_no_autodetect__".split()

@@ -272,7 +272,7 @@ class TestBadInput:
     @pytest.mark.parametrize("obj", [object(), 5, Thing, "json", "json:loads", "no_such:thing", ":", "a:", None])
     def test_plain_objects(self, use, obj):
         """What has no cell is refused, with what is taken instead; also a text that names no lazy attribute."""
-        with pytest.raises(UsageError, match='lazy (object|attribute)'):
+        with pytest.raises(UsageError, match="lazy (object|attribute)"):
             use(obj)
 
     def test_resolve_takes_anything(self):
