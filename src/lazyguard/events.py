@@ -131,8 +131,13 @@ def _report(listener: object, event: Event, error: BaseException) -> None:
 
 
 def log(event: Event) -> None:
-    """The default listener: one line a transition in the log `lazyguard`."""
+    """The default listener: one line a transition in the log `lazyguard`.
+
+    What fails again and again, tried by its users or in the background, is told once, and then now and then.
+    """
     level = _LEVELS.get(event.kind, 10)
+    if _is_repeated(event):
+        level = 10
     if level < 30 and "logging" not in sys.modules:
         return  # nobody can have asked for so fine a line, and logging takes milliseconds to load
     import logging
@@ -144,6 +149,26 @@ def log(event: Event) -> None:
     logger.log(level, "%s is %s (%s%s) declared at %s", event.name, event.after, event.kind, because, event.place)
 
 
+def _is_repeated(event: Event) -> bool:
+    key = event.name, event.place
+    if event.kind != "failed":
+        if event.after in ("ready", "pending"):
+            _failing.pop(key, None)
+        return False
+    import time
+
+    now = time.monotonic()
+    if now - _failing.get(key, -_REMIND) < _REMIND:
+        return True
+    if len(_failing) >= _MOST:
+        _failing.clear()
+    _failing[key] = now
+    return False
+
+
+# What has failed and was not served since -> when that was told.
+_failing: dict[tuple[str, str], float] = {}
+_REMIND, _MOST = 300.0, 1000
 _LEVELS = {
     "degraded": 30,
     "failed": 30,
