@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import builtins
 import sys
 from _collections_abc import Mapping, Sequence
 from _weakref import ref
@@ -42,7 +43,7 @@ set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"]._
 # By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
 # object says that it lacks them.
 INTROSPECTION = frozenset(
-    "__wrapped__ __func__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
+    "__wrapped__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
     "__unittest_skip__ __unittest_skip_why__ __unittest_expecting_failure__ __sphinx_mock__ __pytest_wrapped__ "
     "_pytestfixturefunction _fixture_function_marker pytestmark _is_coroutine _is_coroutine_mark _is_coroutine_marker "
     "_partialmethod _mock_self _mock_methods _spec_class __celery_no_autodetect__".split()
@@ -81,11 +82,11 @@ class Pending(Proxy):
         cell = cell_of(self)
         if name in INTROSPECTION:
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
-        if name in _ABOUT_CLASS:
+        if name[:2] == "__" == name[-2:]:
             kind = declared_class(cell)
             if kind is not None:
-                said = kind if name == "__class__" else getattr(kind, name)
-                if said is kind or said is None or isinstance(said, str):  # else it is each instance's own
+                said = class_answer(kind, name)
+                if said is not _UNKNOWN:
                     return said
         if name in ASKED_OF_ITSELF:
             return answer(cell.resolve(), name)
@@ -113,6 +114,25 @@ def shown(proxy: Proxy) -> Any:
     """
     target = cell_of(proxy).resolve()
     return target if issubclass(type(proxy), Pending) else proxy
+
+
+_UNKNOWN = object()
+
+
+def class_answer(kind: type, name: str) -> Any:
+    """Return what a pending `kind` has by a name with underscores around it; _UNKNOWN where only the target can tell.
+
+    Raises:
+        AttributeError: Its class has nothing by that name.
+    """
+    if name == "__class__":
+        return kind
+    if name in _ABOUT_CLASS:
+        said = getattr(kind, name)
+        return said if said is None or isinstance(said, str) else _UNKNOWN  # else it is each instance's own
+    if any(name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__):
+        return _UNKNOWN
+    raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 
 
 # Python takes a class or a function as it is, but asks its proxy for these.
@@ -155,7 +175,7 @@ def shape_of(kind: type) -> type[Proxy]:
 # The name of a class that holds one target.
 _BOUND = "ResolvedObject"
 _ALWAYS_BOUND = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
-_ABOUT_CLASS = frozenset(("__class__", "__doc__", "__module__"))
+_ABOUT_CLASS = frozenset(("__doc__", "__module__"))
 
 
 def _building(name: str) -> Callable[..., Any]:
@@ -230,14 +250,17 @@ def declared_class(cell: Cell) -> type | None:
     except Exception:
         return None  # it names what only a checker sees
     if isinstance(said, str):
-        head, *rest = said.split(".")
-        said = namespace.get(head)
+        head, *rest = said.partition("[")[0].strip().split(".")
+        said = namespace[head] if head in namespace else vars(builtins).get(head)
         for name in rest:
             said = vars(said).get(name) if type(said) is type(sys) else None
-    # first by type(): isinstance would build a lazy object; and of a class that is to come its metaclass tells nothing
-    if issubclass(type(said), Proxy) or not isinstance(said, type) or issubclass(said, type):
+    elif not issubclass(type(said), Proxy) and not isinstance(said, type):
+        said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
+    if issubclass(type(said), Proxy) or not isinstance(said, type):
         return None
-    return said
+    # Any, a protocol or a metaclass does not tell what the object will answer
+    vague = said is object or issubclass(said, type) or getattr(said, "_is_protocol", False)
+    return None if vague or said.__module__ in ("typing", "typing_extensions") else said
 
 
 class ProxyMirror:
@@ -257,7 +280,7 @@ class ProxyMirror:
             return None
         if snapshot.served:
             return proxy, self._flavour(cell, snapshot)
-        return None if type(proxy) is self._pending else (proxy, self._pending)
+        return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
 
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
         """Give the proxy its class; return the one before."""

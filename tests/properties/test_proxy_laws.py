@@ -504,8 +504,8 @@ class TestOperations:
         target = again(value)
         compare("hash", hash, (target, proxy_of(target, flavour, state)))
         compare("equal", lambda one: one == target, (target, proxy_of(target, flavour, state)))
-        if outcome(lambda: bool(target == target)) is not True:  # noqa: PLR0124
-            return  # a dict finds what is not equal to itself by identity alone, which a proxy cannot have
+        if isinstance(value, OddEq | RaisingEq):
+            return  # a dict finds what it holds by identity, which no proxy has, before it asks for equality
         compare("found", lambda one: {target: 1}[one], (target, proxy_of(target, flavour, state)))
         compare("finds", lambda one: {one: 1}[target], (target, proxy_of(target, flavour, state)))
 

@@ -1,0 +1,35 @@
+"""Places of declaration."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+from lazyguard import _place
+
+
+def test_caller():
+    """`caller` is the frame of whoever called the function that asks."""
+
+    def asking():
+        return _place.caller()
+
+    line = inspect.currentframe().f_lineno + 1
+    frame = asking()
+    assert frame is inspect.currentframe()
+    assert _place.of_frame(frame).rpartition(":")[0] == __file__
+    assert line
+
+
+def test_of_callable():
+    """A function is placed by its first line, anything without code by what is given instead."""
+    line = test_of_callable.__code__.co_firstlineno
+    assert _place.of_callable(test_of_callable, "x:1") == f"{__file__}:{line}"
+    assert _place.of_callable(list, "x:1") == "x:1"
+
+
+def test_name_of():
+    """Functions and classes have names; other callables go by their type."""
+    assert _place.name_of(test_name_of) == f"{__name__}:test_name_of"
+    assert _place.name_of(dict) == "builtins:dict"
+    assert _place.name_of(functools.partial(dict)) == "functools:partial"
