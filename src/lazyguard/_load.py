@@ -77,6 +77,7 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
         )
 
     def import_it() -> Any:
+        found: Any = None
         try:
             if attribute:
                 found = __import__(module, None, None, (attribute,))  # which may be a submodule

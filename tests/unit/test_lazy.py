@@ -230,7 +230,7 @@ class TestBadInput:
             lazy(self._awaited)
 
     def test_parameters(self):
-        """A factory that needs arguments is refused, and told which; so is a method above which the decorator stands."""
+        """A factory that needs arguments is refused, and told which; so is a method that is decorated."""
         with pytest.raises(UsageError, match="needs one, two, but is called without arguments"):
             lazy(Thing().needs)
         with pytest.raises(UsageError, match="needs self"):

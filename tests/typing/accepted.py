@@ -1,0 +1,141 @@
+"""What type checkers must accept, and the types that they must see. Checked, never run."""
+
+# pyright: strict, reportUnusedFunction=false, reportUnusedExpression=false, reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import assert_type
+
+import lazyguard
+
+
+class Client:
+    def ping(self) -> None: ...
+
+    def get(self, key: str) -> bytes:
+        return b""
+
+
+def make_client() -> Client:
+    return Client()
+
+
+# lazy objects are typed as what the factory returns
+client = lazyguard.lazy(make_client)
+assert_type(client, Client)
+
+
+@lazyguard.lazy
+def plain() -> Client:
+    return Client()
+
+
+@lazyguard.lazy(name="client", on_fork="reset", record=("task",))
+def with_options() -> Client:
+    return Client()
+
+
+assert_type(plain, Client)
+assert_type(with_options, Client)
+assert_type(lazyguard.resolve(client), Client)
+assert_type(client.get("key"), bytes)
+assert_type(lazyguard.is_resolved(client), bool)
+
+
+@lazyguard.lazy(on_fork=Client.ping)
+def forked() -> Client:
+    return Client()
+
+
+@lazyguard.module_attribute
+def attribute() -> Client:
+    return Client()
+
+
+@lazyguard.module_attribute("renamed")
+def _make_renamed() -> Client:
+    return Client()
+
+
+assert_type(attribute, Client)
+assert_type(_make_renamed, Client)
+
+
+# guards keep the signature
+@lazyguard.once
+def register(name: str, *, twice: bool = False) -> int:
+    return 1
+
+
+@lazyguard.once(key="registration")
+def register_by_key() -> str:
+    return ""
+
+
+assert_type(register("models", twice=True), int)
+assert_type(register_by_key(), str)
+
+
+@lazyguard.when_imported("celery")
+def hook(module: Any) -> None: ...
+
+
+# services are called for the live reference, which is typed as the object
+@lazyguard.service(
+    timeout=2.0,
+    retry=lazyguard.Retry(attempts=3, on=(ConnectionError,)),
+    breaker=lazyguard.Breaker(failure_threshold=5),
+    recovery=lazyguard.Recovery(initial=1, maximum=60, success_threshold=2),
+    failures=(ConnectionError, "redis:RedisError"),
+    probe=Client.ping,
+    close=Client.ping,
+    critical=True,
+    on_fork="reset",
+)
+def get_client() -> Client:
+    return Client()
+
+
+@get_client.fallback(max_degraded=300)
+def _offline(cause: Exception) -> Client:
+    return Client()
+
+
+@lazyguard.service()
+async def get_async_client() -> Client:
+    return Client()
+
+
+@get_async_client.fallback
+def _without_cause() -> Client:
+    return Client()
+
+
+assert_type(get_client(), Client)
+assert_type(get_async_client(), Client)
+assert_type(get_client.require_real(timeout=1), Client)
+assert_type(get_client.health().state == "ready", bool)
+assert_type(lazyguard.is_fallback(get_client()), bool)
+with get_client.override(Client()), lazyguard.fallbacks("deny"), lazyguard.override(client, Client()):
+    pass
+
+
+async def awaiting() -> None:
+    assert_type(await get_async_client.aget(), Client)
+    assert_type(await get_client.aget(), Client)
+    assert_type(await lazyguard.aresolve(client), Client)
+
+
+undo: Callable[[], None] = lazyguard.subscribe(lambda event: event.name)
+assert_type(lazyguard.health().to_dict(), dict[str, Any])
+
+# import statements in imports() keep their real types
+with lazyguard.imports():
+    import decimal
+    from json import dumps
+
+assert_type(decimal.Decimal("1"), decimal.Decimal)
+assert_type(dumps({}), str)

@@ -1,0 +1,55 @@
+"""What type checkers must reject. Checked, never run: an ignore that is not needed is an error, on both."""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+import lazyguard
+
+
+class Client:
+    def get(self, key: str) -> bytes:
+        return b""
+
+
+class Other: ...
+
+
+@lazyguard.lazy
+def client() -> Client:
+    return Client()
+
+
+client.put("key")  # type: ignore[attr-defined]
+lazyguard.lazy(42)  # type: ignore[call-overload]
+lazyguard.lazy(Client, on_fork="sometimes")  # type: ignore[call-overload]
+
+
+@lazyguard.lazy  # type: ignore[arg-type]
+def needs_arguments(url: str) -> Client:
+    return Client()
+
+
+@lazyguard.service(timeout=2.0)
+def get_client() -> Client:
+    return Client()
+
+
+@get_client.fallback  # type: ignore[arg-type]
+def _of_another_type() -> Other:
+    return Other()
+
+
+@get_client.fallback(max_degraded=300)  # type: ignore[arg-type]
+def _of_another_type_with_cause(cause: Exception) -> Other:
+    return Other()
+
+
+get_client().put("key")  # type: ignore[attr-defined]
+get_client.override(Other())  # type: ignore[arg-type]
+lazyguard.service(timeout="2")  # type: ignore[arg-type]
+lazyguard.service(retry=3)  # type: ignore[arg-type]
+lazyguard.Retry(3)  # type: ignore[call-arg]
+lazyguard.Recovery(success_threshold="two")  # type: ignore[arg-type]
+lazyguard.fallbacks("perhaps")  # type: ignore[arg-type]
+lazyguard.install_import_guard("core", duplicates="ignore")  # type: ignore[arg-type]
