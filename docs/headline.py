@@ -30,6 +30,11 @@ def table(before: dict[str, Any], after: dict[str, Any]) -> str:
     alone = new.get("sqlalchemy.orm")
     if alone is not None:
         note += f" `core.models` needs SQLAlchemy, whose own import takes {alone['seconds']:.3f} s."
+    alone = new.get("dataclasses")
+    if alone is not None:
+        note += (
+            f" `core.config` is a frozen dataclass; the import of `dataclasses` alone takes {alone['seconds']:.3f} s."
+        )
     return "\n".join(rows) + f"\n\n{note}\n"
 
 
