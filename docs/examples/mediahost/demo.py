@@ -95,9 +95,7 @@ def print_table(before: Report, after: Report) -> None:
         met = found is not None and found.verdict == "ok" and found.seconds <= goal
         print_row([*cells, f"{goal:.3f}", "yes" if met else "no"], widths)
     print("\nSeconds above the interpreter's own start, parents' time included in the total. The goal for core.models")
-    print(
-        f"is the import of {SQLALCHEMY} alone, measured beside it. core.config is a frozen dataclass, and stays one: the"
-    )
+    print(f"is the import of {SQLALCHEMY} alone, measured beside it. core.config stays a frozen dataclass: the")
     standard = rows[DATACLASSES].after
     print(
         f"import of {DATACLASSES} alone, measured beside it, takes {standard.seconds if standard else 0.0:.3f} s here."
