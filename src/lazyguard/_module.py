@@ -133,6 +133,10 @@ class Attribute:
             kind = type(kind.__name__, (kind,), {"__lazyguard_plain__": kind, "__module__": kind.__module__})
             self.module.__class__ = kind
         setattr(kind, self.name, self)
+        # 3.15 reads an attribute that it has read here before from the namespace, and asks no descriptor, until the
+        # namespace has been given a name or lost one.
+        self.module.__dict__[_NO_NAME] = None
+        del self.module.__dict__[_NO_NAME]
 
     def step_aside(self) -> None:
         """Leave the attribute to the namespace, and the module to its own class when nothing is left."""
@@ -175,6 +179,7 @@ class Attribute:
         return undo
 
 
+_NO_NAME = "__lazyguard_no_name__"
 _declared: dict[tuple[str, str], Attribute] = {}
 
 

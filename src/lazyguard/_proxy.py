@@ -68,6 +68,7 @@ BUILT_IN: dict[type, str] = {
     str: "__int__ __float__ __complex__ __bytes__ __fspath__",
     bytes: "__int__ __float__ __fspath__",
     bytearray: "__int__ __float__",
+    complex: "__complex__",  # of its own since 3.11
     tuple: "__instancecheck__ __subclasscheck__",
 }
 REFLECTED = frozenset(name for name in SPECIAL if name.startswith("__r") and f"__{name[3:]}" in SPECIAL)
@@ -130,7 +131,8 @@ def class_answer(kind: type, name: str) -> Any:
     if name in _ABOUT_CLASS:
         said = getattr(kind, name)
         return said if said is None or isinstance(said, str) else _UNKNOWN  # else it is each instance's own
-    if any(name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__):
+    own_look_up = kind.__getattribute__ is not object.__getattribute__
+    if own_look_up or any(name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__):
         return _UNKNOWN
     raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 

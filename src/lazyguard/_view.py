@@ -142,8 +142,11 @@ def _names(target: Any) -> tuple[set[str], set[str]]:
     names, refused = answers_of(type(target))
     if issubclass(type(target), type) and hasattr(target, "__class_getitem__"):
         names.add("__getitem__")
-        if "__iter__" not in names:
-            refused.add("__iter__")  # else whatever can be subscripted could be iterated, without end
+    if "__getitem__" in names and "__iter__" not in names | refused:
+        try:
+            iter(target)
+        except TypeError:
+            refused.add("__iter__")  # else whatever can be subscripted could be iterated, a class without end
     return names, refused
 
 

@@ -163,7 +163,7 @@ class TestFailures:
 
     def test_system_exit(self):
         """A factory that ends the process is told not to, with an ordinary error."""
-        with pytest.raises(ResolutionError, match="SystemExit.*must not end the process"):
+        with pytest.raises(ResolutionError, match=r"SystemExit.*must not end the process"):
             str(lazy(lambda: sys.exit(3)))
 
     def test_keyboard_interrupt(self):
@@ -224,13 +224,13 @@ class TestBadInput:
                 return Thing()
 
         for factory in (make, functools.partial(make), functools.partial(functools.partial(make)), Maker()):
-            with pytest.raises(UsageError, match="async def.*lazyguard.service"):
+            with pytest.raises(UsageError, match=r"async def.*lazyguard\.service"):
                 lazy(factory)
         with pytest.raises(UsageError, match="async def"):
             lazy(self._awaited)
 
     def test_parameters(self):
-        """A factory that needs arguments is refused, and told which; so is a method that is decorated."""
+        """A factory that needs arguments is refused, and told which; so is a method."""
         with pytest.raises(UsageError, match="needs one, two, but is called without arguments"):
             lazy(Thing().needs)
         with pytest.raises(UsageError, match="needs self"):
@@ -272,7 +272,7 @@ class TestBadInput:
     @pytest.mark.parametrize("obj", [object(), 5, Thing, "json", "json:loads", "no_such:thing", ":", "a:", None])
     def test_plain_objects(self, use, obj):
         """What has no cell is refused, with what is taken instead; also a text that names no lazy attribute."""
-        with pytest.raises(UsageError, match="lazy (object|attribute)"):
+        with pytest.raises(UsageError, match=r"lazy (object|attribute)"):
             use(obj)
 
     def test_resolve_takes_anything(self):
@@ -364,12 +364,16 @@ class TestOverride:
     def test_nested_and_raising(self):
         """Blocks nest; an exception passes, and the object is what it was."""
         thing, _ = counted()
-        with pytest.raises(KeyError):
+
+        def raising():
             with override(thing, 1):
                 with override(thing, 2):
                     assert thing == 2
                 assert thing == 1
                 raise KeyError
+
+        with pytest.raises(KeyError):
+            raising()
         assert not is_resolved(thing)
 
     def test_nothing_before_the_block(self):

@@ -91,7 +91,7 @@ class TestLoad:
     @pytest.mark.parametrize("name", ["pkg.nothing", "pkg.one.nothing"])
     def test_missing_submodule(self, modules, name):
         """Where the package is there and the module in it is not, nothing is to be installed."""
-        with pytest.raises(MissingModuleError, match="has no module.*correct the name") as caught:
+        with pytest.raises(MissingModuleError, match=r"has no module.*correct the name") as caught:
             load(name).anything
         assert "pip" not in str(caught.value)
 
