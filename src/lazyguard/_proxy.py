@@ -131,7 +131,8 @@ def class_answer(kind: type, name: str) -> Any:
     if name in _ABOUT_CLASS:
         said = getattr(kind, name)
         return said if said is None or isinstance(said, str) else _UNKNOWN  # else it is each instance's own
-    own_look_up = kind.__getattribute__ is not object.__getattribute__
+    plain: Any = object.__getattribute__
+    own_look_up = kind.__getattribute__ is not plain
     if own_look_up or any(name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__):
         return _UNKNOWN
     raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")

@@ -244,7 +244,7 @@ def test_while_celery_is_being_imported(get, monkeypatch):
     assert get().state_of() == "offline"
 
 
-def test_max_degraded(get, plant, clock):
+def test_max_degraded(get, plant, clock, eventually):
     """After so many seconds it is no longer served; the real object is, once it is back."""
     get.fallback(max_degraded=300)(StandIn.made)
     svc = get()
@@ -255,6 +255,7 @@ def test_max_degraded(get, plant, clock):
     with pytest.raises(errors.ServiceUnavailable, match="max_degraded=300") as caught:
         svc.state_of()
     assert caught.value.__cause__ is plant.fate
+    eventually(lambda: get.health().running == 0)  # a try of the recovery fails as well
     plant.fate = None
     get.require_real()
     assert svc.work() == "done"
