@@ -109,7 +109,7 @@ def make(
 
         cell.plan = Plan(on_fork=on_fork)
         fork.watch(cell)
-    module_level = frame.f_locals is frame.f_globals
+    module_level = _place.at_module_level(frame)
     if module_level:
         registry.register(cell, "lazy object")
     flavour = _proxy.bound if module_level else _proxy.shared

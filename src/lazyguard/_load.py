@@ -79,13 +79,11 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
     def import_it() -> Any:
         found: Any = None
         try:
-            if attribute:
-                found = __import__(module, None, None, (attribute,))  # which may be a submodule
-            else:
-                for each in (module,) if beside is None else tuple(beside):
-                    found = __import__(each)  # the topmost package
-                if beside is None:
-                    found = sys.modules[module]
+            found = __import__(module, None, None, (attribute,) if attribute else ())  # which may be a submodule
+            if not attribute and beside is None:
+                return sys.modules[module]
+            for each in beside or ():
+                __import__(each)
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if missing != module and not module.startswith(f"{missing}."):
@@ -105,7 +103,7 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
     if beside is not None:
         import_it.beside = beside  # type: ignore[attr-defined]
     cell = Cell(import_it, name=name, place=place)
-    return _proxy.make(cell, _proxy.bound if frame.f_locals is frame.f_globals else _proxy.shared)
+    return _proxy.make(cell, _proxy.bound if _place.at_module_level(frame) else _proxy.shared)
 
 
 def imports() -> LazyImports:

@@ -84,7 +84,7 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
             f"{name!r} ({place}) is not the name of an attribute: module_attribute('name') takes one."
         )
     module = sys.modules.get(frame.f_globals.get("__name__", ""))
-    if frame.f_locals is not frame.f_globals or module is None or module.__dict__ is not frame.f_globals:
+    if not _place.at_module_level(frame) or module is None or module.__dict__ is not frame.f_globals:
         raise UsageError(
             f"module_attribute ({place}) belongs at module level: inside a function or a class use lazy()."
         )

@@ -14,6 +14,13 @@ def caller(depth: int = 1) -> FrameType:
     return sys._getframe(depth + 1)
 
 
+def at_module_level(frame: FrameType) -> bool:
+    """Return whether the frame executes a module's own statements."""
+    if frame.f_code.co_flags & 0x1:  # inspect.CO_OPTIMIZED: a function's, whose f_locals would be a copy that stays
+        return False
+    return frame.f_locals is frame.f_globals
+
+
 def of_frame(frame: FrameType) -> str:
     """Return `file:line` of what the frame is executing."""
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

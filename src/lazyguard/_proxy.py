@@ -249,7 +249,7 @@ def declared_class(cell: Cell) -> type | None:
         if any(type(namespace.get(name)).__name__ == "lazy_import" for name in names):
             return None  # to read the annotation would import what it names
     try:
-        said = function.__annotations__.get("return")
+        said: Any = function.__annotations__.get("return")
     except Exception:
         return None  # it names what only a checker sees
     if isinstance(said, str):
@@ -257,9 +257,9 @@ def declared_class(cell: Cell) -> type | None:
         said = namespace[head] if head in namespace else vars(builtins).get(head)
         for name in rest:
             said = vars(said).get(name) if type(said) is type(sys) else None
-    elif not issubclass(type(said), Proxy) and not isinstance(said, type):
+    elif not issubclass(type(said), (type, Proxy)):
         said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
-    if issubclass(type(said), Proxy) or not isinstance(said, type):
+    if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
         return None
     # Any, a protocol or a metaclass does not tell what the object will answer
     vague = said is object or issubclass(said, type) or getattr(said, "_is_protocol", False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 
-from lazyguard import _place
+from lazyguard import _place, lazy
 
 
 def test_caller():
@@ -33,3 +34,32 @@ def test_name_of():
     assert _place.name_of(test_name_of) == f"{__name__}:test_name_of"
     assert _place.name_of(dict) == "builtins:dict"
     assert _place.name_of(functools.partial(dict)) == "functools:partial"
+
+
+def test_at_module_level():
+    """A module's statements are at module level, a function's and a class's are not."""
+    namespace = {"place": _place, "seen": {}, "__name__": "declaring"}
+    source = """
+def ask(name):
+    seen[name] = place.at_module_level(place.caller())
+ask("module")
+class A:
+    ask("class")
+def function():
+    ask("function")
+function()
+"""
+    exec(source, namespace)
+    assert namespace["seen"] == {"module": True, "class": False, "function": False}
+
+
+def test_locals_are_not_kept():
+    """To declare something in a function keeps none of the function's other objects alive."""
+
+    class Kept: ...
+
+    kept = Kept()
+    gone = weakref.ref(kept)
+    lazy(Kept)
+    del kept
+    assert gone() is None
