@@ -77,7 +77,6 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
         )
 
     def import_it() -> Any:
-        found: Any = None
         try:
             found = __import__(module, None, None, (attribute,) if attribute else ())  # which may be a submodule
             if not attribute and beside is None:

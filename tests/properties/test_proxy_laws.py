@@ -11,8 +11,8 @@ it, a test there fails and the exemption goes.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
-import functools
 import json
 import math
 import operator
@@ -187,6 +187,13 @@ class Number(Comparable):
 
     def __bytes__(self) -> bytes:
         return b"bytes"
+
+
+@dataclasses.dataclass
+class Point:
+    """A dataclass."""
+
+    x: int = 1
 
 
 class Meta(type):
@@ -387,8 +394,8 @@ def exempt(state: str, name: str, one: Any) -> bool:
         return again(one) is one  # would be shared with the next operation
     if name == "with" and (state == "pending" or (state == "annotated" and isinstance(one, type))):
         return sys.version_info < (3, 11)  # a missing __enter__ was an AttributeError
-    if state == "annotated" and isinstance(one, types.GenericAlias):
-        return True  # on 3.10 it can be subscripted and not iterated, which its class does not tell
+    if state == "annotated" and isinstance(one, types.GenericAlias | re.Match):
+        return True  # can be subscripted and not iterated (the former on 3.10), which their classes do not tell
     if name == "as index":
         return isinstance(one, slice)
     # float(text) has to be right, so it answers __float__, by which these go
@@ -402,7 +409,9 @@ def exempt_operand(name: str, one: Any, other: Any) -> bool:
     if name == "contains":
         return isinstance(one, TEXTS) or (isinstance(one, set | frozenset) and isinstance(other, set))
     if name == "getitem":
-        return isinstance(other, slice) or isinstance(one, type)  # list[p] holds p itself
+        return isinstance(other, slice) or isinstance(one, type | re.Match)  # list[p] holds p itself
+    if name == "imul" and isinstance(other, str | bytes | bytearray | list | tuple):
+        return True  # `3 * many` repeats, and `number *= many` is refused where number's class is written in Python
     # the reflected operator is asked first, so the name is bound to a new object and the old one is left as it is
     return name in IN_PLACE and isinstance(one, list | set | bytearray | dict)
 
@@ -486,12 +495,17 @@ def compare(name: str, operation: Any, *operands: tuple[Any, Any]) -> None:
     assert same(expected, found), f"{name}: {expected!r} expected, {found!r} found"
 
 
+# The same examples each time: this compares tables of operations, and a run that finds a new corner of CPython by
+# chance says nothing about the change that it runs for. To look for such corners, take `derandomize` out.
+LAW = settings(deadline=None, derandomize=True, database=None)
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("state", STATES)
 class TestOperations:
     """The operations on one object and on two."""
 
-    @settings(max_examples=25, deadline=None)
+    @settings(LAW, max_examples=25)
     @given(value=values)
     def test_one_operand(self, flavour, state, value):
         """What takes one object gives on a proxy what it gives on the target."""
@@ -499,7 +513,7 @@ class TestOperations:
             if not exempt(state, name, value):
                 compare(name, operation, (again(value), proxy_of(again(value), flavour, state)))
 
-    @settings(max_examples=30, deadline=None)
+    @settings(LAW, max_examples=30)
     @given(one=values, other=values)
     def test_two_operands(self, flavour, state, one, other):
         """What takes two objects gives the same where the first, the second or both are proxies."""
@@ -516,7 +530,7 @@ class TestOperations:
                 ]
                 compare(f"{name} {first, second} of {one!r}, {other!r}", operation, *pairs)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(LAW, max_examples=25)
     @given(value=values)
     def test_hash_and_equality(self, flavour, state, value):
         """A proxy has the hash of its target, or none, finds it in sets and dicts, and equals what it equals."""
@@ -528,7 +542,7 @@ class TestOperations:
         compare("found", lambda one: {target: 1}[one], (target, proxy_of(target, flavour, state)))
         compare("finds", lambda one: {one: 1}[target], (target, proxy_of(target, flavour, state)))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(LAW, max_examples=25)
     @given(value=values)
     def test_changes_reach_the_target(self, flavour, state, value):
         """What is done to a proxy is done to its target and to nothing else."""
@@ -564,7 +578,7 @@ class TestNotAllowed:
             lambda: "abc".startswith(lazily("a")),
             lambda: "%s %s" % lazily((1, 2)),  # noqa: UP031
             lambda: [1, 2, 3][lazily(slice(1))],
-            lambda: functools.partial(lazily(5)),
+            lambda: dataclasses.asdict(lazily(Point())),
             lambda: int("3", lazily("x")),
         ],
     )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from typing_extensions import assert_type
@@ -139,3 +139,47 @@ with lazyguard.imports():
 
 assert_type(decimal.Decimal("1"), decimal.Decimal)
 assert_type(dumps({}), str)
+
+
+# a factory may be a class, a lambda, or have defaults
+@lazyguard.lazy
+def defaulted(size: int = 3) -> list[int]:
+    return [size]
+
+
+assert_type(defaulted, list[int])
+assert_type(lazyguard.lazy(Client), Client)
+assert_type(lazyguard.lazy(lambda: 5), int)
+assert_type(lazyguard.resolve("as it is"), str)
+assert_type(lazyguard.is_resolved("core:app"), bool)
+assert_type(lazyguard.load("numpy"), Any)
+lazyguard.reset("core:app")
+with lazyguard.override("core:app", None):
+    pass
+
+
+class FakeClient(Client):
+    """A fallback may be more than the service promises, and a fake as well."""
+
+
+@lazyguard.service(recovery=None)
+def get_other(size: int = 1) -> Client:
+    return Client()
+
+
+@get_other.fallback
+def _fake() -> FakeClient:
+    return FakeClient()
+
+
+# only a coroutine is a promise of the object; a generator is the object
+@lazyguard.service()
+def get_generator() -> Generator[int, None, None]:
+    yield 1
+
+
+assert_type(get_other(size=2), Client)
+assert_type(get_generator(), Generator[int, None, None])
+with get_other.override(FakeClient()):
+    pass
+named_in_an_annotation: lazyguard.Service[[], Client] = get_client

@@ -53,3 +53,42 @@ lazyguard.Retry(3)  # type: ignore[call-arg]
 lazyguard.Recovery(success_threshold="two")  # type: ignore[arg-type]
 lazyguard.fallbacks("perhaps")  # type: ignore[arg-type]
 lazyguard.install_import_guard("core", duplicates="ignore")  # type: ignore[arg-type]
+
+number: int = client  # type: ignore[assignment]
+client()  # type: ignore[operator]
+lazyguard.lazy(Client, "client")  # type: ignore[call-overload]
+lazyguard.lazy(Client, name=5)  # type: ignore[call-overload]
+lazyguard.lazy(Client, timeout=5)  # type: ignore[call-overload]
+lazyguard.lazy(record=5)  # type: ignore[call-overload]
+lazyguard.module_attribute(5)  # type: ignore[call-overload]
+lazyguard.load(5)  # type: ignore[arg-type]
+
+
+@lazyguard.lazy
+async def awaited() -> Client:
+    return Client()
+
+
+awaited.get("key")  # type: ignore[attr-defined]
+
+
+class Holder:
+    @lazyguard.lazy  # type: ignore[arg-type]
+    def client(self) -> Client:
+        return Client()
+
+
+@get_client.fallback  # type: ignore[arg-type]
+def _of_another_cause(cause: int) -> Client:
+    return Client()
+
+
+text: str = get_client()  # type: ignore[assignment]
+get_client(5)  # type: ignore[call-arg]
+get_client.fallback(max_degraded="5")  # type: ignore[call-overload]
+lazyguard.service(failures=(5,))  # type: ignore[arg-type]
+lazyguard.service(on_fork="maybe")  # type: ignore[arg-type]
+lazyguard.service(fallback=Client)  # type: ignore[call-arg]
+lazyguard.Retry(attempts="3")  # type: ignore[arg-type]
+lazyguard.Breaker(failure_threshold=None)  # type: ignore[arg-type]
+lazyguard.subscribe(5)  # type: ignore[arg-type]

@@ -112,7 +112,7 @@ class TestLooking:
         for use in (iter, next, abs, int, lambda one: one(), lambda one: one[0], lambda one: 1 in one):
             with pytest.raises(TypeError):
                 use(host.client)
-        with pytest.raises(TypeError):
+        with pytest.raises((TypeError, AttributeError)):  # 3.10 raised the latter
             with host.client:
                 pass
         with pytest.raises(TypeError):
