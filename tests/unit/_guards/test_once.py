@@ -275,3 +275,17 @@ def test_bad_keys(key):
     """A key is a text; `once()` without anything has none."""
     with pytest.raises(errors.ConfigurationError, match="a key is a text"):
         once(key=key)
+
+
+def test_interrupted_before_it_runs(monkeypatch):
+    """A signal between saying that it runs and running it leaves nothing that a later caller would wait for."""
+    guarded = once(lambda: "done")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.drive, "fly", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            guarded()
+    assert guarded() == "done"

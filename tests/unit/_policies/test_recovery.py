@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
 
@@ -315,3 +316,53 @@ def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, li
         eventually(lambda before=waits: len(pace) > before)  # it has landed, and the next try has its time
     landed(service, eventually)
     eventually(lambda: [event.kind for event in told].count("reminder") == 2)
+
+
+def test_a_new_generation_that_hangs(get, plant, settled, pace, eventually, limited):
+    """While the use after a reset hangs, what was built before it is not taken for the new object."""
+    db = get(
+        lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=lambda thing: None, abandon_after=50.0
+    )
+    plant.fate = None
+    eventually(lambda: len(pace) == 1)
+    settled(1.0)
+    eventually(lambda: len(pace) == 2)  # one success, its object is the candidate
+    db.reset()
+    plant.hanging = True
+    user = threading.Thread(target=lambda: db().name, daemon=True)
+    user.start()
+    plant.until(3)
+    for _ in range(60):
+        settled(1.0)
+    eventually(lambda: plant.things[0].closed == 1)
+    assert db.health().state == "resolving"
+    plant.let_go()
+    user.join(30)
+    assert db().name == "thing 2"
+
+
+def test_a_loop_that_stands_still(plant, clock, settled, eventually, limited):
+    """An async service is tried again only while its loop runs, and no attempt waits for that."""
+    loop = asyncio.new_event_loop()
+
+    @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
+    async def db() -> object:
+        return plant.make()
+
+    db.fallback(lambda: plant)
+    plant.fate = OSError()
+    loop.run_until_complete(db.aget())
+    plant.fate = None
+    for _ in range(5):
+        settled(1.0)
+        eventually(lambda: db.health().running == 0)
+    assert plant.runs == 1
+
+    async def stay() -> None:
+        while lazyguard.is_fallback(db):
+            clock.advance(1.0)
+            await asyncio.sleep(0)
+
+    loop.run_until_complete(stay())
+    assert plant.runs == 2
+    loop.close()
