@@ -309,12 +309,11 @@ def test_it_is_begun_once(get, plant, pace, eventually, limited):
 
 def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, limited):
     """While it stays degraded an event says so every five minutes or so, and never at each try."""
-    service = get(lazyguard.Recovery(initial=60, maximum=60))
-    for _ in range(11):
-        waits = len(pace)
+    get(lazyguard.Recovery(initial=60, maximum=60))
+    for number in range(1, 12):
+        eventually(lambda number=number: len(pace) == number)
         settled(60)
-        eventually(lambda before=waits: len(pace) > before)  # it has landed, and the next try has its time
-    landed(service, eventually)
+        plant.until(number + 1)
     eventually(lambda: [event.kind for event in told].count("reminder") == 2)
 
 
