@@ -16,6 +16,7 @@ __all__ = [
     "ResolutionError",
     "ResolutionImportError",
     "ResolutionTimeout",
+    "ReturnedNone",
     "ServiceUnavailable",
     "UsageError",
 ]
@@ -39,6 +40,10 @@ class ResolutionError(LazyguardError, RuntimeError):
 
 class ResolutionImportError(ResolutionError, ImportError):
     """A factory failed because a module is missing or broken; stays an ImportError."""
+
+
+class ReturnedNone(ResolutionError):
+    """A factory returned None in place of the object that it makes."""
 
 
 class ResolutionTimeout(ResolutionError, TimeoutError):

@@ -93,7 +93,7 @@ class Cell:
     def swap(self, old: Snapshot, new: Snapshot) -> bool:
         """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was."""
         mirror = self.mirror
-        if new.target is old.target and new.served == old.served:
+        if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
         dropped = None

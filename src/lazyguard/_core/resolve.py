@@ -15,6 +15,7 @@ from lazyguard.errors import (
     ResolutionError,
     ResolutionImportError,
     ResolutionTimeout,
+    ReturnedNone,
     ServiceUnavailable,
 )
 from lazyguard.events import describe
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from lazyguard._core.effect import Steps
     from lazyguard._core.flight import Flight
     from lazyguard._core.state import Snapshot
-
-
-class _ReturnedNone(ResolutionError):
-    """What stands for the result of a factory that returned None."""
 
 
 def flying(cell: Cell, flight: Flight) -> Steps[Outcome]:
@@ -59,7 +56,7 @@ def attempting(cell: Cell) -> Steps[Outcome]:
         return outcome
     if outcome.value is None and not plan.allow_none:
         return Outcome(
-            error=_ReturnedNone(
+            error=ReturnedNone(
                 f"{cell.name}, declared at {cell.place}, returned None. A factory returns the object that it makes: "
                 "is a `return` missing?"
             ),
@@ -184,7 +181,7 @@ def _timed_out(cell: Cell, limit: float | None) -> ResolutionTimeout:
 def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     of_itself = isinstance(error, ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
-    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | _ReturnedNone):
+    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | ReturnedNone):
         told: Any = type(error)(*error.args)
         if isinstance(error, ImportError):
             told.name, told.path = error.name, error.path

@@ -109,6 +109,12 @@ class Snapshot:
         """Whether there is a target to use."""
         return self.state == READY or self.state == DEGRADED
 
+    def shows(self, other: Snapshot) -> bool:
+        """Whether the world sees the same as with `other`: nothing, or the same target in the same role."""
+        if not self.served and not other.served:
+            return True
+        return (self.state, self.generation) == (other.state, other.generation) and self.target is other.target
+
     @property
     def running(self) -> tuple[Flight, ...]:
         """All flights that have not ended, oldest first."""
