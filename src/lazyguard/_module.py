@@ -167,13 +167,17 @@ class Attribute:
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called."""
         before = self.module.__dict__.get(self.name, self.proxy)
+        assigned = before is not self.proxy and before is not self.cell.now.target
         restore = self.cell.override(value)
         self.module.__dict__[self.name] = value
 
         def undo() -> None:
             restore()
-            self.module.__dict__[self.name] = before
-            if before is self.proxy:
+            now = self.cell.now
+            if assigned or now.served:
+                self.module.__dict__[self.name] = before if assigned else now.target
+            else:
+                self.module.__dict__[self.name] = self.proxy
                 self.stand_in()
 
         return undo

@@ -291,6 +291,35 @@ class TestAddress:
         assert core.inside.task("x")[0] is app
         assert len(core.made) == 1
 
+    def test_reset_inside_an_override(self, core):
+        """A reset concerns what is beneath the override; at the block's end the object is built anew."""
+        before = core.app
+        with override("core:app", "fake"):
+            reset("core:app")
+            assert core.app == "fake"
+        assert not is_resolved("core:app")
+        assert type(core.app) is core.App
+        assert core.app is not before
+
+    def test_overrides_that_overlap(self, core):
+        """Overrides that end in another order leave what is still in force, and then what there was."""
+        first, second = override("core:app", 1), override("core:app", 2)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__()
+        assert core.app == 2
+        second.__exit__()
+        assert not is_resolved("core:app")
+        assert core.app is core.made[0]
+
+    def test_override_of_an_assigned_one(self, core):
+        """What somebody had assigned is there again."""
+        core.app = "assigned"
+        with override("core:app", "fake"):
+            assert core.app == "fake"
+        assert core.app == "assigned"
+        assert core.made == []
+
     def test_through_the_proxy(self, core):
         """Who has the proxy can reset and override through it as well."""
         before = core.app
