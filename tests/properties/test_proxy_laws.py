@@ -247,6 +247,8 @@ values = st.one_of(
     st.sampled_from(
         [
             OfMeta,
+            Busy,
+            Number,
             int,
             list,
             dict,

@@ -108,6 +108,17 @@ class TestProtocols:
             assert stack.enter_context(thing) is entered
         assert entered.log == ["enter", KeyError, "enter", None]
 
+    def test_instance_attributes_are_no_special_methods(self, declared):
+        """As in the interpreter, special methods are the class's, whatever the instance holds by their names."""
+        target = Resource()
+        target.__enter__ = target.__round__ = lambda *_: "the instance's"
+        thing = declared(lambda: target)
+        with thing as entered:
+            pass
+        assert entered is target
+        with pytest.raises(TypeError):
+            round(thing)
+
     def test_async(self, declared):
         """`await`, `async for`, `async with`, AsyncExitStack."""
         thing = declared(Resource)
@@ -208,6 +219,17 @@ class TestProtocols:
             pass
 
         assert Sub.__mro__[1] is Point
+
+    def test_special_methods_of_instances_are_not_the_classs(self, declared):
+        """A class whose instances can be entered or rounded cannot be entered or rounded itself."""
+
+        class Rounding(Resource):
+            def __round__(self, digits=0):
+                return 0
+
+        for use in (round, contextlib.ExitStack().enter_context):
+            with pytest.raises((TypeError, AttributeError)):
+                use(declared(lambda: Rounding))
 
     def test_exceptions(self, declared):
         """An exception behind a proxy has its attributes; raised it has to be resolved."""
