@@ -19,7 +19,7 @@ from lazyguard.errors import ConfigurationError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, Protocol, TypeAlias, overload
+    from typing import Any, NoReturn, Protocol, TypeAlias, overload
 
     from lazyguard._check import Check
     from lazyguard._core.plan import OnFork
@@ -55,7 +55,7 @@ def _flags(function: Any) -> int:
 
 
 def service(
-    *,
+    *misplaced: NoReturn,
     name: str = "",
     timeout: float | None = None,
     retry: Retry | None = None,
@@ -93,7 +93,7 @@ def service(
 
     Raises:
         ConfigurationError: An option is out of range, or two do not go together.
-        UsageError: The factory needs arguments.
+        UsageError: The factory needs arguments, or there are no parentheses.
 
     Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
 
@@ -110,6 +110,11 @@ def service(
         (False, 'A STAND-IN', True)
         >>> get_greeter.reset()
     """
+    if misplaced:
+        raise UsageError(
+            f"service ({_place.of_callable(misplaced[0], _place.of_frame(_place.caller()))}) takes options only: write "
+            "@lazyguard.service() above the factory, with parentheses."
+        )
     if not isinstance(name, str):
         raise ConfigurationError(f"name={name!r} is not right: give a text.")
     if not isinstance(critical, bool):

@@ -47,6 +47,7 @@ def _of_another_type_with_cause(cause: Exception) -> Other:
 
 get_client().put("key")  # type: ignore[attr-defined]
 get_client.override(Other())  # type: ignore[arg-type]
+lazyguard.service(Client)  # type: ignore[arg-type]
 lazyguard.service(timeout="2")  # type: ignore[arg-type]
 lazyguard.service(retry=3)  # type: ignore[arg-type]
 lazyguard.Retry(3)  # type: ignore[call-arg]

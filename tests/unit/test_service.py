@@ -760,3 +760,12 @@ def test_resolve_gives_the_real_object_or_fails(plant):
     plant.fate = None
     assert lazyguard.resolve(get) is lazyguard.resolve(get())
     assert not lazyguard.is_fallback(get)
+
+
+def test_without_parentheses():
+    """`@service` alone says how it is to be written, and where."""
+    with pytest.raises(lazyguard.UsageError, match=r"test_service\.py:\d+.*@lazyguard\.service\(\)"):
+
+        @lazyguard.service
+        def get() -> list[int]:
+            return []
