@@ -131,7 +131,7 @@ def check_factory(factory: object, place: str) -> None:
             "lazy(make_it), or lazy(lambda: ...)."
         )
     code = getattr(factory, "__code__", None)
-    if is_async(factory):
+    if flags_of(factory) & COROUTINE:
         raise UsageError(
             f"{_place.name_of(factory)} ({place}) is an `async def`, and a lazy object is built by whoever uses it "
             "first, who may not be able to await. Use @lazyguard.service, whose aget() can be awaited."
@@ -144,16 +144,19 @@ def check_factory(factory: object, place: str) -> None:
         )
 
 
-def is_async(factory: Any) -> bool:
-    """Return whether a factory is an `async def`, or a partial or an object that calls one."""
-    while not hasattr(factory, "__code__"):
-        inner = getattr(factory, "func", None) if hasattr(factory, "keywords") else None  # a functools.partial
-        if inner is None and not isinstance(factory, type):
-            inner = getattr(type(factory).__call__, "__code__", None) and type(factory).__call__
-        if inner is None:
-            return False
-        factory = inner
-    return bool(factory.__code__.co_flags & 0x80)  # inspect.CO_COROUTINE
+# co_flags of a function, as inspect names them
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+
+
+def flags_of(function: Any) -> int:
+    """Return the `co_flags` of what is run when `function` is called; 0 where no Python function can be seen."""
+    # by its class: an object that answers every name (a mock) would be unwrapped for ever
+    while any(f"{base.__module__}.{base.__name__}" == "functools.partial" for base in type(function).__mro__):
+        function = function.func
+    if not hasattr(function, "__code__"):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is wanted, not whether it is callable)
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return flags
 
 
 def required_parameters(function: Any) -> tuple[str, ...]:

@@ -40,18 +40,6 @@ if TYPE_CHECKING:
 
 
 _RECOVERY = Recovery()
-# co_flags of a function, as inspect names them
-_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
-
-
-def _flags(function: Any) -> int:
-    """Return the `co_flags` of what is run when `function` is called; 0 where no Python function can be seen."""
-    while type(function).__name__ == "partial":
-        function = function.func
-    if not hasattr(function, "__code__"):
-        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is wanted, not whether it is callable)
-    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    return flags
 
 
 def service(
@@ -180,16 +168,16 @@ class Service(Generic[P, T]):
                 f"{name} ({place}) needs {', '.join(_lazy.required_parameters(factory))}, but a service's factory is "
                 "called without arguments: give them defaults, or make one service for each."
             )
-        flags = _flags(factory)
-        if flags & (_GENERATOR | _ASYNC_GENERATOR):
+        flags = _lazy.flags_of(factory)
+        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
             raise UsageError(
                 f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
                 "`return`, and close= for what is to be done when the object is no longer needed."
             )
-        if flags & _COROUTINE:
+        if flags & _lazy.COROUTINE:
             plan = plan.changed(awaited=True)
         for label, function in (("probe", plan.probe), ("close", plan.close)):
-            if _flags(function) & _COROUTINE and not (label == "probe" and plan.awaited):
+            if _lazy.flags_of(function) & _lazy.COROUTINE and not (label == "probe" and plan.awaited):
                 raise ConfigurationError(
                     f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: "
                     f"{'make its factory one too, or give' if label == 'probe' else 'give'} a plain function."
@@ -288,17 +276,17 @@ class Service(Generic[P, T]):
                 "wrap it in one that returns the stand-in."
             )
         required = _lazy.required_parameters(stand_in)
-        flags = _flags(stand_in)
+        flags = _lazy.flags_of(stand_in)
         if len(required) > 1 or (required and required[0] not in _lazy.positional_parameters(stand_in)):
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 "arguments, or with the cause alone: give the others defaults."
             )
-        if flags & (_GENERATOR | _ASYNC_GENERATOR):
+        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is a generator: use `return` for the stand-in."
             )
-        awaited = bool(flags & _COROUTINE)
+        awaited = bool(flags & _lazy.COROUTINE)
         if awaited and not cell.plan.awaited:
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import weakref
+from unittest.mock import Mock
 
 import pytest
 
@@ -439,3 +440,8 @@ class TestAresolve:
             return await building
 
         assert asyncio.run(main()).value == 1
+
+
+def test_a_factory_that_answers_every_name(limited):
+    """A mock as factory is declared like any other callable: nobody unwraps it for ever."""
+    assert "pending" in repr(lazy(Mock(return_value=1), name="made by a mock"))

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lazyguard._core.effect import Effect, R, Steps
     from lazyguard._core.flight import Flight
 
-_FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
 # A loop keeps only weak references to its tasks.
 _flying: set[asyncio.Task[None]] = set()
 
@@ -164,7 +163,7 @@ async def _join(flight: Flight, until: float | None) -> bool:
 
     ring.waiting[task] = flight
     flight.on_done(told)
-    look = _FIRST_LOOK
+    look = ring.FIRST_LOOK
     try:
         while True:
             if ring.ended(flight):
@@ -176,7 +175,7 @@ async def _join(flight: Flight, until: float | None) -> bool:
             pause = look if left is None else min(look, clock.current.real(left))
             if (await asyncio.wait({landed}, timeout=pause))[0]:
                 return True
-            look = min(look * 2, _LAST_LOOK)
+            look = min(look * 2, ring.LAST_LOOK)
     finally:
         flight.forget(told)
         ring.waiting.pop(task, None)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from lazyguard._core.effect import Effect, R, Steps
     from lazyguard._core.flight import Flight
 
-# The first look for a ring through the interpreter's import locks, and how long until the last of ever rarer ones.
-_FIRST_LOOK, _LAST_LOOK = 0.02, 0.5
-
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
@@ -139,7 +136,7 @@ def _join(flight: Flight, until: float | None) -> bool:
     landed.acquire()
     told = landed.release
     flight.on_done(told)
-    look = _FIRST_LOOK
+    look = ring.FIRST_LOOK
     try:
         while True:
             if ring.ended(flight):
@@ -150,9 +147,9 @@ def _join(flight: Flight, until: float | None) -> bool:
                 return flight.outcome is not None
             if landed.acquire(True, look if left is None else min(look, clock.current.real(left))):
                 return True
-            if look == _FIRST_LOOK and ring.current_loop() is not None:
+            if look == ring.FIRST_LOOK and ring.current_loop() is not None:
                 flight.cell.tell("blocked-loop", flight.cell.now, flight.cell.now)
-            look = min(look * 2, _LAST_LOOK)
+            look = min(look * 2, ring.LAST_LOOK)
     finally:
         flight.forget(told)
         if before is None:

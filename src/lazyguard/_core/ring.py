@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from lazyguard._core.flight import Flight
 
+# Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
+FIRST_LOOK, LAST_LOOK = 0.02, 0.5
 # Thread id or task -> the flight that it waits for. Entries are written by their own thread only.
 waiting: dict[Any, Flight] = {}
 # Thread id -> the flights that it runs itself, outermost first.
