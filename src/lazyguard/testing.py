@@ -1,4 +1,4 @@
-"""What tests of a host application need: time that they move themselves.
+"""What tests of a host application need: time that they move themselves, and no waits where they do not ask for any.
 
 Invariant: what a test puts in place is gone when its `with` block ends.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import _thread
 
-from lazyguard._core import clock, scheduler
+from lazyguard._core import clock, mode, scheduler
+from lazyguard._policies import options
+from lazyguard._typing import final
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FakeClock"]
+__all__ = ["FakeClock", "set_testing"]
 
 # How long a waiter sleeps, in real seconds, before it looks at the fake time again.
 _LOOK = 0.002
@@ -79,3 +81,58 @@ class FakeClock(clock.Clock):
     ) -> None:
         clock.install(self._before.pop())
         scheduler.poke()
+
+
+def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
+    """Say whether this process is there to test, from now on or for a `with` block.
+
+    While it is, there is one attempt (or so many as `attempts` says) and no wait before a retry, and objects of
+    `unittest.mock` may be fallbacks. Under pytest the latter holds anyway, unless `set_testing(False)` says otherwise.
+
+    Args:
+        testing: Whether it is.
+        attempts: How many attempts a `Retry` makes meanwhile, where it was declared with more.
+
+    Returns:
+        A context manager that brings back what was said before when its block ends. Who needs none ignores it.
+
+    Raises:
+        ConfigurationError: `testing` is no bool, or `attempts` no whole number of at least one.
+
+    It holds for the whole process, all threads and loops, and for what is forked from it.
+
+    Example:
+        >>> import lazyguard, lazyguard.testing
+        >>> tries = []
+        >>> @lazyguard.service(retry=lazyguard.Retry(attempts=5, initial=10), recovery=None)
+        ... def get_database() -> list[int]:
+        ...     tries.append(1)
+        ...     raise ConnectionError
+        >>> with lazyguard.testing.set_testing(True):
+        ...     len(get_database())
+        Traceback (most recent call last):
+        ...
+        lazyguard.errors.ResolutionError: ...get_database, declared at ..., could not be built...
+        >>> len(tries)
+        1
+    """
+    if not isinstance(testing, bool):
+        raise ConfigurationError(f"set_testing({testing!r}) is not right: give True or False.")
+    options.whole("attempts", attempts)
+    before, mode.said = mode.said, attempts if testing else 0
+    return Testing(before)
+
+
+@final
+class Testing:
+    """What `set_testing` returns: it has been said; leaving the block brings back what was said before."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, before: int | None) -> None:
+        self._before = before
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        mode.said = self._before

@@ -1,12 +1,13 @@
-"""The clock that tests move themselves."""
+"""What a host's tests use: the clock that they move themselves, and the word that they are tests."""
 
 from __future__ import annotations
 
 import pytest
 
-from lazyguard._core import clock
+import lazyguard
+from lazyguard._core import clock, mode
 from lazyguard.errors import ConfigurationError
-from lazyguard.testing import FakeClock
+from lazyguard.testing import FakeClock, set_testing
 
 
 def test_time_stands_still_and_moves_by_what_it_is_told():
@@ -36,3 +37,50 @@ def test_what_waits_looks_again_soon():
     """However far away the fake time is, a waiter looks again within 2 ms of real time."""
     assert FakeClock().real(3600.0) <= 0.002
     assert FakeClock().real(0.001) <= 0.001
+
+
+def test_what_was_said_last_counts_and_a_block_takes_it_back():
+    """set_testing holds at once, also without a block; the end of a block brings back what was said before."""
+    assert mode.said is None
+    with set_testing(True):
+        assert mode.is_testing()
+        with set_testing(False):
+            assert not mode.is_testing()
+            set_testing(True)
+            assert mode.is_testing()
+        assert mode.is_testing()
+    assert mode.said is None
+
+
+def test_pytest_is_testing_and_cuts_no_retries(monkeypatch):
+    """Where nobody said anything, pytest is reason enough to allow mocks, but not to leave out attempts."""
+    assert mode.is_testing()
+    assert mode.attempts() is None
+    for name in ("PYTEST_CURRENT_TEST", "PYTEST_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    assert not mode.is_testing()
+
+
+@pytest.mark.parametrize(("attempts", "tried"), [(1, 1), (2, 2), (9, 3)])
+def test_attempts_are_cut_and_nobody_waits(clock, attempts, tried):
+    """While testing there are so many attempts as it says, never more than declared, and no wait between them."""
+    tries = []
+
+    def factory():
+        tries.append(1)
+        raise ConnectionError
+
+    get = lazyguard.service(name="db", retry=lazyguard.Retry(attempts=3, initial=60.0), recovery=None)(factory)
+    with set_testing(True, attempts=attempts), pytest.raises(lazyguard.ResolutionError):
+        len(get())  # the clock stands still: a wait would never end
+    assert len(tries) == tried
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"testing": 1}, {"testing": True, "attempts": 0}, {"testing": True, "attempts": 1.5}]
+)
+def test_what_set_testing_refuses(wrong):
+    """A wrong value is refused where it is written, and changes nothing."""
+    with pytest.raises(ConfigurationError):
+        set_testing(**wrong)
+    assert mode.said is None

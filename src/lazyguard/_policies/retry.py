@@ -5,6 +5,7 @@ Invariant: the first attempt is bare; tenacity is loaded and entered after the f
 
 from __future__ import annotations
 
+from lazyguard._core import mode
 from lazyguard._policies import options
 from lazyguard._typing import final
 
@@ -84,6 +85,9 @@ class Retries:
 
         if not isinstance(error, Exception):
             return None
+        most = mode.attempts()
+        if most is not None and self._state.attempt_number >= most:
+            return None
         self._state.set_exception((type(error), error, error.__traceback__))
         try:
             decided: Any = self._retrying.iter(self._state)
@@ -96,4 +100,4 @@ class Retries:
         if not isinstance(decided, tenacity.DoSleep):
             return None
         self._state.prepare_for_next_attempt()
-        return float(decided)
+        return float(decided) if most is None else 0.0
