@@ -34,7 +34,7 @@ class FakeClock(clock.Clock):
         >>> with FakeClock() as clock:
         ...     before = clock.now()
         ...     clock.advance(60.0)
-        ...     clock.now() - before
+        ...     round(clock.now() - before, 6)
         60.0
     """
 
