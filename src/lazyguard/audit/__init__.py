@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lazyguard.audit.comparison import Comparison, Row, compare
 from lazyguard.audit.render import table
-from lazyguard.audit.report import Blame, Cause, Failure, Finding, ModuleReport, Place, Report
+from lazyguard.audit.report import Blame, Cause, Failure, Finding, Imported, ModuleReport, Place, Report
 from lazyguard.audit.run import AuditInterrupted, audit
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "AuditInterrupted",
     "Report",
     "ModuleReport",
+    "Imported",
     "Blame",
     "Cause",
     "Failure",

@@ -43,6 +43,7 @@ def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float) -> Modul
         findings=findings(tree, scope),
         detail=detail,
         output=trace.output[-OUTPUT_SHOWN:] or None if verdict != "ok" else None,
+        imports=tree.executed(scope, trace.started or 0.0),
     )
 
 

@@ -10,10 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lazyguard.audit.report import Imported
 from lazyguard.audit.scope import Frame, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+SHORTEST = 0.001
+"""Seconds below which the execution of a foreign module is not worth a line in a report."""
 
 
 @dataclass(eq=False)
@@ -86,6 +91,31 @@ class ImportTree:
     def importing(self) -> list[Span]:
         """Returns the spans of the importing thread: what other threads import meanwhile is nobody's cost."""
         return [span for span in self.spans if span.thread == self.main]
+
+    def executed(self, scope: Scope, began: float) -> tuple[Imported, ...]:
+        """Returns what a report tells of the tree; `began` is when the import did, by the child's clock."""
+        kept: dict[Span, int] = {}
+        found: list[Imported] = []
+        for span in self.importing():
+            if not span.first_party and span.seconds(self.now) < SHORTEST:
+                continue  # and so is all below it, unless that is first-party: then its nearest ancestor is its parent
+            parent = next((kept[each] for each in reversed(span.lineage()[:-1]) if each in kept), None)
+            by = span.site or span.importer
+            kept[span] = len(found)
+            found.append(
+                Imported(
+                    span.name,
+                    parent,
+                    max(0.0, span.began - began),
+                    span.seconds(self.now),
+                    span.own_seconds(self.now),
+                    span.first_party,
+                    None if span.file is None else scope.name(span.file),
+                    None if by is None else scope.place(by.file, by.line),
+                    span.failed,
+                )
+            )
+        return tuple(found)
 
     def own_seconds(self, name: str) -> float:
         """Returns the time in the body of a module alone."""

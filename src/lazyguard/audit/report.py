@@ -70,6 +70,28 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """One module that was executed on the way, in the order in which execution began.
+
+    Attributes:
+        parent: the place, in the same list, of the module that was being executed when this one began; None: none was.
+        start: seconds since the import of the audited module began.
+        seconds: with all that was executed below it.
+        by: the line that asked for it; the nearest first-party one where that is known.
+    """
+
+    module: str
+    parent: int | None
+    start: float
+    seconds: float
+    own_seconds: float
+    first_party: bool
+    file: str | None = None
+    by: Place | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class ModuleReport:
     """One module, imported alone in a fresh interpreter.
 
@@ -80,6 +102,7 @@ class ModuleReport:
             included. What is left of `seconds` went into other modules of the audited packages and into finding files.
         detail: a sentence beside the verdict: which thread, which processes, which signal.
         output: the end of what the module wrote to stderr, where the verdict is not ok.
+        imports: what was executed on the way; of foreign modules those alone that took a millisecond or more.
     """
 
     module: str
@@ -92,6 +115,7 @@ class ModuleReport:
     findings: tuple[Finding, ...] = ()
     detail: str | None = None
     output: str | None = None
+    imports: tuple[Imported, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lazyguard.audit.report import SCHEMA, VERDICTS, Blame, Failure, Finding, ModuleReport, Place, Report
+from lazyguard.audit.report import SCHEMA, VERDICTS, Blame, Failure, Finding, Imported, ModuleReport, Place, Report
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -76,6 +76,12 @@ def _number(value: object, where: str) -> float:
     return float(value)
 
 
+def _boolean(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(where, "true or false", value)
+    return value
+
+
 def _mapping(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
@@ -127,6 +133,24 @@ def _module(value: object, where: str) -> ModuleReport:
         findings=tuple(_finding(each, where + ".findings") for each in _list(data.get("findings", []), where)),
         detail=None if data.get("detail") is None else _get(data, "detail", where, _string),
         output=None if data.get("output") is None else _get(data, "output", where, _string),
+        imports=tuple(
+            _imported(each, f"{where}.imports[{at}]") for at, each in enumerate(_list(data.get("imports", []), where))
+        ),
+    )
+
+
+def _imported(value: object, where: str) -> Imported:
+    data = _mapping(value, where)
+    return Imported(
+        module=_get(data, "module", where, _string),
+        parent=_line(data.get("parent"), where + ".parent"),
+        start=_get(data, "start", where, _number),
+        seconds=_get(data, "seconds", where, _number),
+        own_seconds=_get(data, "own_seconds", where, _number),
+        first_party=_get(data, "first_party", where, _boolean),
+        file=None if data.get("file") is None else _get(data, "file", where, _string),
+        by=_place(data.get("by"), where + ".by"),
+        failed=_get(data, "failed", where, _boolean, False),
     )
 
 

@@ -50,3 +50,32 @@ def test_what_did_not_end_is_open_until_now() -> None:
 def test_an_end_without_its_begin_is_ignored() -> None:
     """A lost line costs no exception."""
     assert grow("core", [end(1.0, "core")], SCOPE, main=1, now=2.0).spans == []
+
+
+def test_what_was_executed_is_told_with_its_parents() -> None:
+    """Places in the list stand for parents, times begin with the import; what other threads imported is left out."""
+    tree = grow("core.views", EVENTS, SCOPE, main=1, now=10.0)
+    told = tree.executed(SCOPE, 0.0)
+    assert [(each.module, each.parent, each.start, each.seconds) for each in told] == [
+        ("core", None, 0.0, 7.0),
+        ("redis", 0, 1.0, 5.0),
+        ("socket", 1, 2.0, 3.0),
+        ("core.views", None, 8.0, 2.0),
+    ]
+    assert told[0].first_party
+    assert not told[1].first_party
+    assert (told[3].file, str(told[3].by)) == ("core/views.py", "core/x.py:7")
+
+
+def test_a_short_import_of_a_foreign_module_is_not_told() -> None:
+    """What takes less than a millisecond is left out, and a first-party module below it has the next one above."""
+    events = [
+        begin(0.0, "core", "/app/core/__init__.py"),
+        begin(1.0, "plugins", "/site/plugins.py"),
+        begin(1.0001, "core.late", "/app/core/late.py"),
+        end(1.0002, "core.late"),
+        end(1.0003, "plugins"),
+        end(2.0, "core"),
+    ]
+    told = grow("core", events, SCOPE, main=1, now=2.0).executed(SCOPE, 0.0)
+    assert [(each.module, each.parent) for each in told] == [("core", None), ("core.late", 0)]

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from lazyguard.audit import Blame, Failure, Finding, ModuleReport, Place, Report, compare
+from lazyguard.audit import Blame, Failure, Finding, Imported, ModuleReport, Place, Report, compare
 from lazyguard.errors import ConfigurationError
 
 BLAME = Blame("core/tasks.py", 12, Place("redis/connection.py", 64), ("core", "core.tasks"))
 HANGS = ModuleReport("core", "hangs", 5.0, 0.0, 0.1, BLAME)
 FAILS = ModuleReport("core.bad", "fails", 0.1, 0.1, error=Failure("ValueError", "no"))
 FOUND = Finding("double-import", "core/a.py", 3, "twice", ("core", "core.a"), Place("core/b.py", None))
-OK = ModuleReport("core.ok", "ok", 0.001, 0.001, findings=(FOUND,))
+CORE = Imported("core", None, 0.0, 0.001, 0.0005, True, "core/__init__.py")
+BELOW = Imported("core.ok", 0, 0.0002, 0.0005, 0.0005, True, None, Place("core/__init__.py", 3), failed=True)
+OK = ModuleReport("core.ok", "ok", 0.001, 0.001, findings=(FOUND,), imports=(CORE, BELOW))
 REPORT = Report("3.11.7", 5.0, 1, (HANGS, FAILS, OK), pending=("core.last",))
 
 
