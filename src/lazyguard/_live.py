@@ -1,7 +1,7 @@
-"""Live references: how a service's proxy shows a real object, one whose calls are watched, and a fallback.
+"""Live references: how a service's proxy shows a real object, and one whose calls are watched.
 
-Invariants: a ready service without `failures=` costs what a resolved proxy costs; a fallback is asked for at every use,
-so that who may not be served one is told; a call keeps the target that it began with.
+Invariants: a ready service without `failures=` costs what a resolved proxy costs; a call keeps the target that it began
+with.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from lazyguard import _proxy
 from lazyguard._core.state import DEGRADED
 from lazyguard._lazy import find_cell
 from lazyguard._policies import options
-from lazyguard._proxy import Proxy, cell_of
 from lazyguard._typing import final
-from lazyguard.errors import ServiceUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
+    from lazyguard._proxy import Proxy
 
 
 def is_fallback(obj: object) -> bool:
@@ -50,42 +49,13 @@ class Live:
     def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         """Return the class for what the snapshot serves."""
         if snapshot.state == DEGRADED:
-            return _degraded(snapshot.target)
+            from lazyguard import _degraded
+
+            return _degraded.view(snapshot.target)
         if self._failures and not snapshot.overrides:
             options.check_loaded("failures", self._failures)
             return Watch(cell, snapshot, self._failures, self._threshold).view()
         return _proxy.bound(cell, snapshot)
-
-
-def _permitted(proxy: Proxy) -> Any:
-    """Return what a service serves to this caller."""
-    cell = cell_of(proxy)
-    now = cell.now
-    if now.state == DEGRADED:
-        from lazyguard._core import resolve
-
-        return resolve.permitted(cell, now)
-    return cell.resolve()
-
-
-def _degraded(stand_in: Any) -> type[Proxy]:
-    from lazyguard import _view
-
-    def attribute(self: Proxy, name: str) -> Any:
-        if name.startswith("__"):
-            return getattr(stand_in, name)  # looking: isinstance, help, pickling
-        target = _permitted(self)
-        try:
-            return getattr(target, name)
-        except AttributeError as error:
-            cell = cell_of(self)
-            if cell.now.state != DEGRADED:
-                raise
-            raise ServiceUnavailable(
-                f"{cell.name}, declared at {cell.place}, is degraded, and its fallback does not implement {name!r}."
-            ) from error
-
-    return _view.forwarding(stand_in, _permitted, attribute)
 
 
 @final

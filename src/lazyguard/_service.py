@@ -240,71 +240,43 @@ class Service(Generic[P, T]):
         @overload
         def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
         @overload
-        def fallback(self, /, *, max_degraded: float | None = ...) -> FallbackDeclaration[T]: ...
+        def fallback(
+            self, /, *, timeout: float | None = ..., max_degraded: float | None = ...
+        ) -> FallbackDeclaration[T]: ...
 
-    def fallback(self, stand_in: Any = None, /, *, max_degraded: float | None = None) -> Any:
+    def fallback(
+        self, stand_in: Any = None, /, *, timeout: float | None = None, max_degraded: float | None = None
+    ) -> Any:
         """Declare what is served when the real object cannot be built in time; used as a decorator.
 
-        The function returns the stand-in and may take the cause, an exception. It is called once each time the service
-        degrades.
+        The function returns the stand-in and may take the cause, an exception: as its one parameter, or as one called
+        `cause`. It is called once each time the service degrades. Where there are several, they are tried in the order
+        of their declaration: a replica, a cache, a stand-in. The recovery goes back to the real object, whichever is
+        served.
 
         Args:
             stand_in: The function.
+            timeout: Seconds that are kept for it out of the service's timeout, which is the whole wait of a caller: a
+                tenth of that if left out. In a service without a timeout: the seconds to wait for it.
             max_degraded: Seconds after which the stand-in is no longer served; ServiceUnavailable is raised instead.
 
         Raises:
-            ConfigurationError: The service has a fallback already, or `max_degraded` is out of range.
+            ConfigurationError: It is no function that could be called in need, the service has it already, an option
+                is out of range, or the fallbacks leave the real object less than a tenth of the timeout.
+
+        It is built by whoever builds the real object: a daemon thread where there is a timeout, of which one that hangs
+        holds one, however many wait for it; else the caller's own thread.
         """
+
+        def declare(function: Any) -> Any:
+            from lazyguard import _stand_in
+
+            _stand_in.StandIn(self._cell, function, timeout=timeout, max_degraded=max_degraded).join(self._cell)
+            return function
+
+        options.seconds("timeout", timeout, optional=True)
         options.seconds("max_degraded", max_degraded, optional=True)
-        if stand_in is None:
-            return lambda decorated: self._fall_back(decorated, max_degraded)
-        return self._fall_back(stand_in, max_degraded)
-
-    def _fall_back(self, stand_in: Callable[..., T], max_degraded: float | None) -> Callable[..., T]:
-        from lazyguard._policies import fallback
-
-        cell = self._cell
-        place = _place.of_callable(stand_in, cell.place)
-        if cell.relief is not None:
-            raise ConfigurationError(
-                f"{cell.name} ({cell.place}) has a fallback already, declared at {cell.relief.place}: this one "
-                f"({place}) is one too many."
-            )
-        if not hasattr(stand_in, "__code__"):
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({cell.place}) must be a function, not a {type(stand_in).__name__}: "
-                "wrap it in one that returns the stand-in."
-            )
-        required = _lazy.required_parameters(stand_in)
-        flags = _lazy.flags_of(stand_in)
-        if len(required) > 1 or (required and required[0] not in _lazy.positional_parameters(stand_in)):
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
-                "arguments, or with the cause alone: give the others defaults."
-            )
-        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the stand-in."
-            )
-        awaited = bool(flags & _lazy.COROUTINE)
-        if awaited and not cell.plan.awaited:
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
-            )
-        takes_cause = bool(_lazy.positional_parameters(stand_in))
-
-        def build() -> Any:
-            return stand_in(cell.trouble) if takes_cause else stand_in()
-
-        build.__wrapped__ = stand_in  # type: ignore[attr-defined]
-        cell.relief = Cell(
-            build,
-            name=f"the fallback of {cell.name}",
-            place=place,
-            plan=Plan(timeout=cell.plan.timeout, awaited=awaited),
-        )
-        cell.plan = cell.plan.changed(refuses=fallback.Refusal(max_degraded))
-        return stand_in
+        return declare if stand_in is None else declare(stand_in)
 
     def health(self) -> Check:
         """Return the service's state, since when and why. Builds nothing."""

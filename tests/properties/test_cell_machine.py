@@ -67,7 +67,7 @@ class OneCell(RuleBasedStateMachine):
             plan=Plan(timeout=9.0, abandon_after=PATIENCE, close=self.close, grace=GRACE),
         )
         if self.with_fallback:
-            self.cell.relief = Cell(Thing, name="fallback", place="here:2", plan=Plan(close=self.close))
+            self.cell.reliefs = (Cell(Thing, name="fallback", place="here:2", plan=Plan(close=self.close)),)
         self.unsubscribe = events.subscribe(self.listen)
         # the model
         self.state = "pending"

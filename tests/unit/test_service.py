@@ -660,7 +660,7 @@ def test_a_fork_of_what_is_degraded(plant, story, in_child, limited):
     recovery = lazyguard.Recovery(initial=0.001, maximum=0.001)
     get = lazyguard.service(name="db", on_fork="keep", recovery=recovery)(plant.make)
     get.fallback(lambda: plant)
-    assert get().runs == 1
+    assert get().runs >= 1  # the recovery may have tried by now
 
     def work() -> None:
         assert lazyguard.is_fallback(get)

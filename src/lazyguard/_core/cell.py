@@ -53,7 +53,7 @@ class Cell:
     """A factory and what has become of it.
 
     Attributes:
-        relief: The cell of the fallback; None where there is none.
+        reliefs: The cells of the fallbacks, in the order in which they are tried.
         trouble: What the fallback is told: why the real object is not served.
         notes: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
@@ -69,7 +69,7 @@ class Cell:
         "now",
         "place",
         "plan",
-        "relief",
+        "reliefs",
         "trouble",
     )
 
@@ -80,7 +80,7 @@ class Cell:
         self.plan = plan
         self.now = Snapshot()
         self.mirror: Mirror | None = None
-        self.relief: Cell | None = None
+        self.reliefs: tuple[Cell, ...] = ()
         self.trouble: BaseException | None = None
         self.notes: Any = None
         self.home: Any = None
@@ -208,8 +208,7 @@ class Cell:
             self.tell("late", now, new, seconds)
             self.dispose(outcome.value)
         elif outcome.ok:
-            if self.relief is not None:
-                self.relief.reset()
+            self._reset_reliefs()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or flight.recovery else "ready",
                 now,
@@ -269,13 +268,16 @@ class Cell:
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What the factory had made is closed here and now."""
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
-        if self.relief is not None:
-            self.relief.reset()
+        self._reset_reliefs()
         dropped = now.held or now  # an override stays: what it covers begins anew
         if dropped.state != PENDING:
             self.tell("reset", now, new)
         if dropped.state == READY:
             self.dispose(dropped.target)
+
+    def _reset_reliefs(self) -> None:
+        for relief in self.reliefs:
+            relief.reset()
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""

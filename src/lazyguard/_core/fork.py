@@ -80,8 +80,8 @@ def _tend(cell: Cell) -> None:
         _inherited.append(now.held or now)
         cell.notes = None
         cell.change(lambda present: present.fresh(clock.now()))
-        if cell.relief is not None:
-            _tend(cell.relief)
+        for relief in cell.reliefs:
+            _tend(relief)
     elif now.state in (DEGRADED, FAILED):
         cell.notes = None
 

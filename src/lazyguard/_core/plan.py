@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 @final
 class Plan:
-    """The policies of a cell; the attributes are those of `lazyguard.service`, the defaults those of `lazy`."""
+    """The policies of a cell; the attributes are those of `lazyguard.service`, the defaults those of `lazy`.
+
+    The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
+    """
 
     __slots__ = (
         "abandon_after",
@@ -47,11 +50,13 @@ class Plan:
         "awaited",
         "close",
         "grace",
+        "max_degraded",
         "on_fork",
         "probe",
         "recovery",
         "refuses",
         "retry",
+        "share",
         "timeout",
     )
 
@@ -69,6 +74,8 @@ class Plan:
         refuses: Callable[[Cell, Snapshot], str | None] | None = None,
         awaited: bool = False,
         allow_none: bool = False,
+        share: float = 0.1,
+        max_degraded: float | None = None,
     ) -> None:
         self.timeout = timeout
         self.abandon_after = abandon_after
@@ -81,6 +88,8 @@ class Plan:
         self.refuses = refuses
         self.awaited = awaited
         self.allow_none = allow_none
+        self.share = share
+        self.max_degraded = max_degraded
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""

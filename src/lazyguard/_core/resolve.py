@@ -92,6 +92,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
     """
     limit = cell.plan.timeout if wait is None else wait
     until = None if limit is None else clock.now() + limit
+    kept = 0.0 if real or limit is None else limit * _shares(cell.reliefs)
+    patience = None if until is None else until - kept
     while True:
         now = cell.now
         if now.state == READY:
@@ -101,8 +103,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
             continue
         if not real and now.state == DEGRADED:
             return permitted(cell, now)
-        if not real and now.state == FAILED and cell.relief is not None and now.cause is not None:
-            yield from relieving(cell, now, now.cause)
+        if not real and now.state == FAILED and cell.reliefs and now.cause is not None:
+            yield from relieving(cell, now, now.cause, limit, until)
             continue
         try:
             flight, new = cell.board(now)
@@ -113,18 +115,18 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         except BaseException:
             cell.unboard()
             raise
-        ended = yield Join(flight, until)
+        ended = yield Join(flight, patience)
         now = cell.now
         if now.state == READY or (now.served and not real):
             continue
         outcome = flight.outcome
         if outcome is None or not ended:
             cell.tell("timeout", now, now, clock.now() - flight.started)
-            if real or cell.relief is None:
+            if real or not cell.reliefs:
                 raise _timed_out(cell, limit)
-            yield from relieving(cell, now, _timed_out(cell, limit))
+            yield from relieving(cell, now, _timed_out(cell, limit, kept), limit, until)
         elif outcome.error is not None and not outcome.interrupted and flight.generation == now.generation:  # noqa: SIM102
-            if real or cell.relief is None:  # else the next round serves the fallback
+            if real or not cell.reliefs:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from outcome.error
 
 
@@ -135,24 +137,42 @@ def _at_home(now: Snapshot) -> bool:
     return here is now.home or (here is None and not now.home.is_closed())
 
 
-def relieving(cell: Cell, now: Snapshot, cause: BaseException) -> Steps[None]:
-    """Build the fallback, in a cell of its own, and let the cell serve it."""
-    relief = cell.relief
-    assert relief is not None
+def _shares(reliefs: tuple[Cell, ...]) -> float:
+    """Return which part of a caller's wait is kept for these fallbacks; a tenth is left to the real object."""
+    return min(0.9, sum(relief.plan.share for relief in reliefs))
+
+
+def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | None, until: float | None) -> Steps[None]:
+    """Build the first fallback that can be built, each in a cell of its own, and let the cell serve it.
+
+    What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
+    """
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause
     cell.trouble = cause
-    try:
-        stand_in = yield from resolving(relief)
-    except CircularResolutionError:
-        raise
-    except (ResolutionError, MissingModuleError) as error:
-        raise _unavailable(
-            cell,
-            f"it failed with {describe(cause)}, and its fallback, declared at {relief.place}, failed too",
-        ) from error
-    cell.degrade(stand_in, cause, now.generation)
+    failed = []
+    last: Exception | None = None
+    for index, relief in enumerate(cell.reliefs):
+        wait = relief.plan.timeout
+        if limit is not None and until is not None:
+            left = until - clock.now() - limit * _shares(cell.reliefs[index + 1 :])
+            left = max(left, limit * relief.plan.share)
+            wait = left if wait is None else min(wait, left)
+        try:
+            stand_in = yield from resolving(relief, wait=wait)
+        except CircularResolutionError:
+            raise
+        except (ResolutionError, MissingModuleError) as error:
+            last = error
+            why = "took too long" if isinstance(error, ResolutionTimeout) else "failed too"
+            failed.append(f"its fallback, declared at {relief.place}, {why}")
+        else:
+            cell.degrade(stand_in, cause, now.generation)
+            return
+        if cell.now.served:
+            return
+    raise _unavailable(cell, ", and ".join((f"it failed with {describe(cause)}", *failed))) from last
 
 
 def permitted(cell: Cell, now: Snapshot) -> Any:
@@ -171,10 +191,12 @@ def _unavailable(cell: Cell, why: str) -> ServiceUnavailable:
     return ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
 
 
-def _timed_out(cell: Cell, limit: float | None) -> ResolutionTimeout:
+def _timed_out(cell: Cell, limit: float | None, kept: float = 0.0) -> ResolutionTimeout:
+    within = f"{limit} s" if limit is None or not kept else f"{limit - kept:g} s ({kept:g} s are kept for a fallback)"
+    mend = "." if kept else ", or a fallback."
     return ResolutionTimeout(
-        f"{cell.name}, declared at {cell.place}, was not built within {limit} s. The attempt goes on and is adopted "
-        "if it ends well; give it a longer timeout=, or a fallback."
+        f"{cell.name}, declared at {cell.place}, was not built within {within}. The attempt goes on and is adopted "
+        f"if it ends well; give it a longer timeout={mend}"
     )
 
 

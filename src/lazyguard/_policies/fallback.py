@@ -10,6 +10,7 @@ import sys
 from contextvars import ContextVar
 
 from lazyguard._core import clock
+from lazyguard._core.state import DEGRADED, READY
 from lazyguard._typing import final
 from lazyguard.errors import ConfigurationError
 
@@ -66,29 +67,40 @@ class Fallbacks:
         _permissions.set(_permissions.get()[:-1])
 
 
-@final
-class Refusal:
-    """Why a cell's fallback may not be served to this caller, if it may not."""
+def serving(cell: Cell, now: Snapshot) -> Cell | None:
+    """Return the cell of the fallback that a degraded cell serves."""
+    if now.state == DEGRADED:
+        for relief in cell.reliefs:
+            made = relief.now
+            if made.state == READY and made.target is now.target:
+                return relief
+    return None
 
-    __slots__ = ("_max_degraded",)
 
-    def __init__(self, max_degraded: float | None) -> None:
-        self._max_degraded = max_degraded
+def refusal(cell: Cell, now: Snapshot) -> str | None:
+    """Return why a cell's fallback may not be served to this caller; None where it may be."""
+    reason = refusal_to_all(cell, now)
+    if reason is not None:
+        return reason
+    permissions = _permissions.get()
+    if permissions and permissions[-1] == "deny":
+        return 'fallbacks("deny") forbids its fallback here'
+    if not permissions and _in_celery_task():
+        return 'inside a Celery task its fallback is not served, unless fallbacks("allow") says so'
+    return None
 
-    def __call__(self, _cell: Cell, now: Snapshot) -> str | None:
-        """Return the reason, or None where it may be served."""
-        if os.environ.get("LAZYGUARD_FALLBACK") == "deny":
-            return "LAZYGUARD_FALLBACK=deny forbids its fallback"
-        permissions = _permissions.get()
-        if permissions and permissions[-1] == "deny":
-            return 'fallbacks("deny") forbids its fallback here'
-        if not permissions and _in_celery_task():
-            return 'inside a Celery task its fallback is not served, unless fallbacks("allow") says so'
-        if self._max_degraded is not None and now.state == "degraded":
-            degraded = clock.now() - now.since
-            if degraded > self._max_degraded:
-                return f"its fallback was served for {degraded:.0f} s, and max_degraded={self._max_degraded:g}"
-        return None
+
+def refusal_to_all(cell: Cell, now: Snapshot) -> str | None:
+    """Return why a cell's fallback may not be served to anybody in this process."""
+    if os.environ.get("LAZYGUARD_FALLBACK") == "deny":
+        return "LAZYGUARD_FALLBACK=deny forbids its fallback"
+    served = serving(cell, now)
+    limit = None if served is None else served.plan.max_degraded
+    if limit is not None:
+        degraded = clock.now() - now.since
+        if degraded > limit:
+            return f"its fallback was served for {degraded:.0f} s, and max_degraded={limit:g}"
+    return None
 
 
 def _in_celery_task() -> bool:

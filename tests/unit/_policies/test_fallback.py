@@ -39,9 +39,19 @@ def test_with_the_cause(get, plant):
     assert get().cause is plant.fate
 
 
-@pytest.mark.parametrize("stand_in", [lambda: StandIn(), StandIn.made, lambda *, cause=None: StandIn(cause)])
+@pytest.mark.parametrize("stand_in", [lambda cause: StandIn(cause), lambda cause=None, url="x": StandIn(cause)])
+def test_what_takes_the_cause(get, plant, stand_in):
+    """A parameter without a default takes it, whatever its name, and one that is called cause."""
+    get.fallback(stand_in)
+    assert get().cause is plant.fate
+
+
+@pytest.mark.parametrize(
+    "stand_in",
+    [lambda: StandIn(), StandIn.made, lambda *, cause=None: StandIn(cause), lambda kept=None: StandIn(kept)],
+)
 def test_without_the_cause(get, stand_in):
-    """A function without one, a bound method among them, is called with nothing."""
+    """A function without one, a bound method among them, is called with nothing, and so keeps its defaults."""
     get.fallback(stand_in)
     assert get().cause is None
 
@@ -98,22 +108,12 @@ def test_bad_fallbacks(get, stand_in, what):
     get.fallback(StandIn.made)
 
 
-def test_a_second_one(get):
-    """It is refused, and the message has the place of the first one."""
-
-    def first() -> StandIn:
-        return StandIn()
-
-    get.fallback(first)
-    with pytest.raises(errors.ConfigurationError, match=f"has a fallback already.*{first.__code__.co_firstlineno}"):
-        get.fallback(first)
-
-
 @pytest.mark.parametrize("value", [0, -1, True, "3", float("nan")])
-def test_a_bad_max_degraded(get, value):
-    """It is a number of seconds."""
-    with pytest.raises(errors.ConfigurationError, match="max_degraded="):
-        get.fallback(max_degraded=value)
+@pytest.mark.parametrize("option", ["max_degraded", "timeout"])
+def test_bad_options(get, option, value):
+    """Both are numbers of seconds, checked before there is a function."""
+    with pytest.raises(errors.ConfigurationError, match=f"{option}="):
+        get.fallback(**{option: value})
 
 
 def test_a_fallback_that_fails(get, plant):

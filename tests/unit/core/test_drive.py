@@ -124,7 +124,7 @@ def test_no_lock_is_held_while_user_code_runs(timeout):
     try:
         plan = Plan(timeout=timeout, probe=lambda _: look("probe"), close=lambda _: look("close"))
         cell = Cell(factory, name="c", place="p", plan=plan)
-        cell.relief = Cell(lambda: look("fallback") or "stand-in", name="f", place="p")
+        cell.reliefs = (Cell(lambda: look("fallback") or "stand-in", name="f", place="p"),)
         resolved(cell)
         cell.reset()
         fails = True

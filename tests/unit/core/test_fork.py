@@ -153,12 +153,12 @@ def test_a_degraded_cell_answers_in_the_child(make, in_child, on_fork):
         return "real"
 
     cell = make(factory, timeout=30.0, on_fork=on_fork)
-    cell.relief = Cell(object, name="fallback", place="here:2")
+    cell.reliefs = (Cell(object, name="fallback", place="here:2"),)
     stand_in = resolved(cell)
 
     def child() -> None:
         if on_fork == "reset":
-            assert cell.relief is not None
+            assert cell.reliefs
             assert cell.now.state == "pending"
             assert resolved(cell) == "real"
         else:

@@ -108,7 +108,7 @@ def test_a_fallback_that_fails_is_told_as_unavailable(second):
         raise second
 
     cell = Cell(broken, name="c", place="p:1", plan=Plan(timeout=30.0))
-    cell.relief = Cell(also_broken, name="f", place="p:2")
+    cell.reliefs = (Cell(also_broken, name="f", place="p:2"),)
     with pytest.raises(errors.ServiceUnavailable, match=r"p:1.*p:2"):
         resolved(cell)
     assert cell.now.state == "failed"
@@ -133,7 +133,7 @@ def test_a_fallback_is_not_served_for_a_generation_that_has_ended():
             cell.reset()
         return "stand-in"
 
-    cell.relief = Cell(stand_in, name="f", place="p")
+    cell.reliefs = (Cell(stand_in, name="f", place="p"),)
     assert resolved(cell) == "real"
 
 

@@ -1,0 +1,105 @@
+"""Declaring a fallback: what a function must be to make a service's stand-in, and how a cell comes by it.
+
+Invariant: what could not be called in need is refused where it is declared.
+"""
+
+from __future__ import annotations
+
+from lazyguard import _lazy, _place
+from lazyguard._core.cell import Cell
+from lazyguard._core.plan import Plan
+from lazyguard._policies import options
+from lazyguard._typing import final
+from lazyguard.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# What is kept of a caller's wait for a fallback that names no timeout of its own, and for all of them at the most.
+_SHARE, _MOST = 0.1, 0.9
+
+
+@final
+class StandIn:
+    """One declared fallback, shared by all cells that have it."""
+
+    __slots__ = ("awaited", "function", "max_degraded", "place", "share", "takes_cause", "timeout")
+
+    def __init__(
+        self, cell: Cell, function: Callable[..., Any], *, timeout: float | None, max_degraded: float | None
+    ) -> None:
+        options.seconds("timeout", timeout, optional=True)
+        options.seconds("max_degraded", max_degraded, optional=True)
+        self.function = function
+        self.place = place = _place.of_callable(function, cell.place)
+        if not hasattr(function, "__code__"):
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({cell.place}) must be a function, not a {type(function).__name__}: "
+                "wrap it in one that returns the stand-in."
+            )
+        required = _lazy.required_parameters(function)
+        flags = _lazy.flags_of(function)
+        if len(required) > 1 or (required and required[0] not in _lazy.positional_parameters(function)):
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
+                "arguments, or with the cause alone: give the others defaults."
+            )
+        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the stand-in."
+            )
+        self.awaited = bool(flags & _lazy.COROUTINE)
+        if self.awaited and not cell.plan.awaited:
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
+            )
+        # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
+        self.takes_cause = bool(required) or _lazy.positional_parameters(function)[:1] == ("cause",)
+        self.timeout = timeout
+        self.max_degraded = max_degraded
+        whole = cell.plan.timeout
+        self.share = _SHARE if timeout is None or whole is None else timeout / whole
+
+    def join(self, cell: Cell) -> None:
+        """Make this the last of a cell's fallbacks.
+
+        Raises:
+            ConfigurationError: It is one of them already, or they leave the real object no time.
+        """
+        for relief in cell.reliefs:
+            if getattr(relief.factory, "__wrapped__", None) is self.function:
+                raise ConfigurationError(
+                    f"{cell.name} ({cell.place}) has this fallback already ({self.place}): a second try of the same "
+                    "one would fail as the first did."
+                )
+        whole = cell.plan.timeout
+        shares = self.share + sum(relief.plan.share for relief in cell.reliefs)
+        if whole is not None and shares > _MOST + 1e-9:
+            raise ConfigurationError(
+                f"the fallbacks of {cell.name} ({cell.place}) take {shares * whole:g} s of its timeout={whole:g} with "
+                f"this one ({self.place}), and at least {(1 - _MOST) * whole:g} s are left to the real object: give "
+                "them less, or the service more."
+            )
+        from lazyguard._policies import fallback
+
+        function = self.function
+
+        def build() -> Any:
+            return function(cell.trouble) if self.takes_cause else function()
+
+        build.__wrapped__ = function  # type: ignore[attr-defined]
+        relief = Cell(
+            build,
+            name=f"the fallback of {cell.name}",
+            place=self.place,
+            plan=Plan(
+                timeout=whole if self.timeout is None else self.timeout,
+                awaited=self.awaited,
+                share=self.share,
+                max_degraded=self.max_degraded,
+            ),
+        )
+        cell.plan = cell.plan.changed(refuses=fallback.refusal)
+        cell.reliefs = (*cell.reliefs, relief)
