@@ -12,6 +12,7 @@ import os
 import sys
 
 from lazyguard import errors
+from lazyguard._core import trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class LazyAttributes:
 
     def resolve(self, name: str) -> Any:
         """Import what `name` stands for, write it into the package, and return it."""
-        value = self._load(name)
+        value = trace.traced(f"{self.package}:{name}", self.place, lambda: self._load(name))
         if self._is_shadow(name, self.namespace.get(name, _PENDING)):
             self.namespace[name] = value
         # Another thread's value, or an override that came meanwhile, stays.

@@ -26,6 +26,16 @@ def of_frame(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def of_user(frame: FrameType | None) -> str:
+    """Return `file:line` of the innermost frame that is neither lazyguard's nor the import system's."""
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if not isinstance(module, str) or module.partition(".")[0] not in ("lazyguard", "importlib"):
+            return of_frame(frame)
+        frame = frame.f_back
+    return "nobody's line"
+
+
 def of_callable(function: object, otherwise: str) -> str:
     """Return `file:line` of a Python function's first line; `otherwise` for what has no code."""
     code = getattr(function, "__code__", None)

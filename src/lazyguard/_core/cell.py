@@ -10,7 +10,7 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._core import clock
+from lazyguard._core import clock, trace
 from lazyguard._core.flight import Flight
 from lazyguard._core.plan import PLAIN
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
@@ -171,6 +171,7 @@ class Cell:
         if not self.swap(now, new):
             active.discard(flight)
             return None, False
+        trace.took_off(flight)
         if now.running:
             self.tell("abandoned", now, new, moment - now.running[-1].started)
         return flight, True
@@ -204,6 +205,7 @@ class Cell:
         active.discard(flight)
         flight.end(outcome)
         seconds = moment - flight.started
+        trace.landed(flight, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.tell("late", now, new, seconds)
             self.dispose(outcome.value)

@@ -28,12 +28,25 @@ class Flight:
         started: When it began, by the clock.
         thread: The thread that runs it, or is about to; None while another one is being started for it.
         aloft: Whether somebody runs it, who will end it.
+        asked_by: The line of the program that asked for it; "" unless LAZYGUARD_TRACE is set.
         task: The asyncio task that runs it; None for one that a thread runs.
         home: The event loop that its target will belong to; None unless the factory is async.
         recovery: Whether it runs in the background, to bring a real object back.
     """
 
-    __slots__ = ("_done", "aloft", "cell", "generation", "home", "outcome", "recovery", "started", "task", "thread")
+    __slots__ = (
+        "_done",
+        "aloft",
+        "asked_by",
+        "cell",
+        "generation",
+        "home",
+        "outcome",
+        "recovery",
+        "started",
+        "task",
+        "thread",
+    )
 
     def __init__(self, cell: Cell, generation: int, started: float, *, recovery: bool = False) -> None:
         self.cell = cell
@@ -42,6 +55,7 @@ class Flight:
         self.recovery = recovery
         self.thread: int | None = _thread.get_ident()
         self.aloft = False
+        self.asked_by = ""
         self.task: Any = None
         self.home: Any = None
         self.outcome: Outcome | None = None

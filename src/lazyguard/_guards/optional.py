@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import _place, errors
+from lazyguard._core import trace
 from lazyguard._guards import is_module_name
 
 TYPE_CHECKING = False
@@ -141,6 +142,6 @@ def _module(stand_in: OptionalModule) -> _Module:
     state: tuple[_Wanted, _Module | None] = vars(stand_in)["_lazyguard"]
     wanted, module = state
     if module is None:
-        module = wanted.load()
+        module = trace.traced(wanted.name, wanted.place, wanted.load)
         vars(stand_in)["_lazyguard"] = (wanted, module)
     return module

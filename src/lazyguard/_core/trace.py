@@ -1,0 +1,66 @@
+"""`LAZYGUARD_TRACE=1`: one line on stderr for each object that was built and each import that was made, and by whom.
+
+Invariants: a line has names, places, seconds and exception types, and nothing else; where the variable is not set, an
+object that is there costs nothing for it, and a build one look at the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lazyguard import _place
+from lazyguard._core import clock
+from lazyguard.events import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lazyguard._core.flight import Flight
+    from lazyguard._core.state import Outcome
+    from lazyguard._typing import T
+
+
+def wanted() -> bool:
+    """Return whether the environment asks for it."""
+    return os.environ.get("LAZYGUARD_TRACE", "") not in ("", "0")
+
+
+def took_off(flight: Flight) -> None:
+    """Keep who asked for a flight: it may be another thread that runs it."""
+    if wanted():
+        flight.asked_by = "the recovery" if flight.recovery else _place.of_user(_place.caller())
+
+
+def landed(flight: Flight, outcome: Outcome, seconds: float, *, counts: bool) -> None:
+    """Tell of a flight that has ended, once."""
+    asked_by, flight.asked_by = flight.asked_by, ""
+    if asked_by:
+        if outcome.ok:
+            end = "ok" if counts else "ok, but too late to count"
+        else:
+            end = describe(outcome.error) or "no result"
+        _tell(flight.cell.name, flight.cell.place, asked_by, seconds, end)
+
+
+def traced(what: str, place: str, work: Callable[[], T]) -> T:
+    """Do an import that has no cell, and tell of it."""
+    if not wanted():
+        return work()
+    asked_by, begun, end = _place.of_user(_place.caller()), clock.now(), "ok"
+    try:
+        return work()
+    except BaseException as error:
+        end = describe(error)
+        raise
+    finally:
+        _tell(what, place, asked_by, clock.now() - begun, end)
+
+
+def _tell(what: str, place: str, asked_by: str, seconds: float, end: str) -> None:
+    line = f"lazyguard: {what}, declared at {place}, asked for by {asked_by}: {seconds:.3f} s, {end}\n"
+    try:
+        sys.stderr.write(line)
+    except Exception:
+        pass  # None, closed, or in use by what a signal handler has interrupted: no reason for the build to fail
