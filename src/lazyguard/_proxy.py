@@ -8,10 +8,10 @@ nothing.
 
 from __future__ import annotations
 
-import builtins
-import sys
 from _collections_abc import Mapping, Sequence
 from _weakref import ref
+
+from lazyguard._annotation import INTROSPECTION, UNKNOWN, class_answer, declared_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,15 +39,6 @@ cell_of: Callable[[Any], Cell] = _CELL.__get__
 set_cell: Callable[[Proxy, Cell], None] = _CELL.__set__
 # object's own: the classes below answer for `__class__` themselves
 set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"].__set__
-
-# By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
-# object says that it lacks them.
-INTROSPECTION = frozenset(
-    "__wrapped__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
-    "__unittest_skip__ __unittest_skip_why__ __unittest_expecting_failure__ __sphinx_mock__ __pytest_wrapped__ "
-    "_pytestfixturefunction _fixture_function_marker pytestmark _is_coroutine _is_coroutine_mark _is_coroutine_marker "
-    "_partialmethod _mock_self _mock_methods _spec_class __celery_no_autodetect__".split()
-)
 
 # All special methods by which an interpreter may use an object without looking for an attribute.
 SPECIAL = frozenset(
@@ -87,7 +78,7 @@ class Pending(Proxy):
             kind = declared_class(cell)
             if kind is not None:
                 said = class_answer(kind, name)
-                if said is not _UNKNOWN:
+                if said is not UNKNOWN:
                     return said
         if name in ASKED_OF_ITSELF:
             return answer(cell.resolve(), name)
@@ -115,27 +106,6 @@ def shown(proxy: Proxy) -> Any:
     """
     target = cell_of(proxy).resolve()
     return target if issubclass(type(proxy), Pending) else proxy
-
-
-_UNKNOWN = object()
-
-
-def class_answer(kind: type, name: str) -> Any:
-    """Return what a pending `kind` has by a name with underscores around it; _UNKNOWN where only the target can tell.
-
-    Raises:
-        AttributeError: Its class has nothing by that name.
-    """
-    if name == "__class__":
-        return kind
-    if name in _ABOUT_CLASS:
-        said = getattr(kind, name)
-        return said if said is None or isinstance(said, str) else _UNKNOWN  # else it is each instance's own
-    plain: Any = object.__getattribute__
-    own_look_up = kind.__getattribute__ is not plain
-    if own_look_up or any(name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__):
-        return _UNKNOWN
-    raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 
 
 # Python takes a class or a function as it is, but asks its proxy for these.
@@ -178,7 +148,6 @@ def shape_of(kind: type) -> type[Proxy]:
 # The name of a class that holds one target.
 _BOUND = "ResolvedObject"
 _ALWAYS_BOUND = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
-_ABOUT_CLASS = frozenset(("__doc__", "__module__"))
 
 
 def _building(name: str) -> Callable[..., Any]:
@@ -234,36 +203,6 @@ def pending_class(kind: type | None) -> type[Proxy]:
         known = type("PendingObject", bases, {"__slots__": (), **namespace})
         known = _pending_for.setdefault(key, known)
     return known
-
-
-def declared_class(cell: Cell) -> type | None:
-    """Return the class that the factory's return annotation names, if it is loaded already. Evaluates no string."""
-    function = getattr(cell.factory, "__wrapped__", cell.factory)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return None
-    namespace: dict[str, Any] = getattr(function, "__globals__", {})
-    if sys.version_info >= (3, 14):
-        annotate: Any = getattr(function, "__annotate__", None)
-        names = getattr(getattr(annotate, "__code__", None), "co_names", ())
-        if any(type(namespace.get(name)).__name__ == "lazy_import" for name in names):
-            return None  # to read the annotation would import what it names
-    try:
-        said: Any = function.__annotations__.get("return")
-    except Exception:
-        return None  # it names what only a checker sees
-    if isinstance(said, str):
-        head, *rest = said.partition("[")[0].strip().split(".")
-        said = namespace[head] if head in namespace else vars(builtins).get(head)
-        for name in rest:
-            said = vars(said).get(name) if type(said) is type(sys) else None
-    elif not issubclass(type(said), (type, Proxy)):
-        said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
-    if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
-        return None
-    # Any, a protocol or a metaclass does not tell what the object will answer
-    vague = said is object or issubclass(said, type) or getattr(said, "_is_protocol", False)
-    return None if vague or said.__module__ in ("typing", "typing_extensions") else said
 
 
 class ProxyMirror:
