@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from lazyguard import _place, errors
+from lazyguard import _eager, _place, errors
 from lazyguard._attributes import REGISTRY, LazyAttributes
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def attach(
         ConfigurationError: The arguments cannot be right.
 
     A declared name wins over a submodule of the same name (one declared as both is the submodule, as in lazy_loader).
-    With `EAGER_IMPORT=1`, or the package or a parent of it in `LAZYGUARD_EAGER=core,other`, all is imported at once.
+    With `EAGER_IMPORT=1`, or the package or one above it in `LAZYGUARD_EAGER=core,other`, all is imported at once.
 
     Errors at first use say where the name was declared and have the original as their cause: what is missing raises
     MissingModuleError or ResolutionImportError, both ImportErrors; everything else that an import raised, an
@@ -120,7 +120,8 @@ def _attach(
         return sorted({*attributes.namespace, *origins} - {REGISTRY})
 
     attributes.resolver = lookup
-    if _is_eager(package):
+    # EAGER_IMPORT as lazy_loader 0.6 reads it
+    if os.environ.get("EAGER_IMPORT", "") not in ("", "0") or _eager.named(package):
         # Circular imports find the names as they do when all is lazy.
         attributes.namespace.setdefault("__getattr__", lookup)
         for name in origins:
@@ -140,10 +141,3 @@ def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple
                 f"{place}: {source}: {entry!r} is no name; write 'name' or 'name as other_name'"
             )
         yield attribute.strip(), name
-
-
-def _is_eager(package: str) -> bool:
-    if os.environ.get("EAGER_IMPORT", "") not in ("", "0"):
-        return True
-    wanted = os.environ.get("LAZYGUARD_EAGER", "").split(",")
-    return any(f"{package}.".startswith(f"{name.strip()}.") for name in wanted if name.strip())

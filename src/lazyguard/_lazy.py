@@ -6,7 +6,7 @@ to their thread.
 
 from __future__ import annotations
 
-from lazyguard import _place, _proxy
+from lazyguard import _eager, _place, _proxy
 from lazyguard._core import registry
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
@@ -120,6 +120,7 @@ def make(
         lazy_object = _record.make(cell, record, flavour)
     else:
         lazy_object = _proxy.make(cell, flavour)
+    _eager.declared(frame, cell.resolve)
     return lazy_object
 
 

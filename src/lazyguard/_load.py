@@ -10,7 +10,7 @@ import _thread
 import builtins
 import sys
 
-from lazyguard import _place, _proxy
+from lazyguard import _eager, _place, _proxy
 from lazyguard._core.cell import Cell
 from lazyguard._typing import final
 from lazyguard.errors import MissingModuleError, ResolutionImportError, UsageError
@@ -102,6 +102,7 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
     if beside is not None:
         import_it.beside = beside  # type: ignore[attr-defined]
     cell = Cell(import_it, name=name, place=place)
+    _eager.declared(frame, cell.resolve)
     return _proxy.make(cell, _proxy.bound if _place.at_module_level(frame) else _proxy.shared)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard import _lazy, _place, _proxy
+from lazyguard import _eager, _lazy, _place, _proxy
 from lazyguard._core import registry
 from lazyguard._core.cell import Cell
 from lazyguard._typing import T, final
@@ -96,6 +96,7 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
         _lazy.attributes.pop(before.cell, None)
     _declared[module.__name__, name] = _lazy.attributes[cell] = attribute
     attribute.stand_in()
+    _eager.declared(frame, attribute.resolve)
     return attribute.proxy
 
 

@@ -6,7 +6,7 @@ use of that object resolves; it follows fallback and recovery by itself.
 
 from __future__ import annotations
 
-from lazyguard import _lazy, _place, _proxy
+from lazyguard import _eager, _lazy, _place, _proxy
 from lazyguard._core import clock, fork, registry
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
@@ -143,7 +143,10 @@ def service(
 
     def declare(factory: Callable[..., Any], /) -> Any:
         place = _place.of_callable(factory, _place.of_frame(frame))
-        return Service(factory, name or _place.name_of(factory), place, plan, live, critical)
+        made: Service[Any, Any] = Service(factory, name or _place.name_of(factory), place, plan, live, critical)
+        if not made._cell.plan.awaited:
+            _eager.declared(frame, made._cell.resolve)
+        return made
 
     return declare
 

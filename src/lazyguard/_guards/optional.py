@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard import _place, errors
+from lazyguard import _eager, _place, errors
 from lazyguard._core import trace
 from lazyguard._guards import is_module_name
 
@@ -66,7 +66,10 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
         >>> lazyguard.optional_import("json").dumps([1])
         '[1]'
     """
-    return OptionalModule(_Wanted(name, extra, package, why, _place.caller()))
+    frame = _place.caller()
+    stand_in = OptionalModule(_Wanted(name, extra, package, why, frame))
+    _eager.declared(frame, stand_in.__bool__)
+    return stand_in
 
 
 class _Wanted:
