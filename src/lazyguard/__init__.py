@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lazyguard._guards.once import once
     from lazyguard._guards.optional import optional_import, require
     from lazyguard._health import Health, health
+    from lazyguard._imports import ImportTracker, track_imports
     from lazyguard._lazy import aresolve, is_resolved, lazy, override, reset, resolve
     from lazyguard._live import is_fallback
     from lazyguard._load import imports, load
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         DuplicateImportError,
         DuplicateImportWarning,
+        ImportBudgetWarning,
         LazyguardError,
         MissingModuleError,
         ResolutionError,
@@ -68,10 +70,13 @@ __all__ = [
     "Check",
     "Health",
     "health",
+    "ImportTracker",
+    "track_imports",
     "CircularResolutionError",
     "ConfigurationError",
     "DuplicateImportError",
     "DuplicateImportWarning",
+    "ImportBudgetWarning",
     "LazyguardError",
     "MissingModuleError",
     "ResolutionError",
@@ -100,9 +105,11 @@ _HOMES = {
     "_live": "is_fallback",
     "_check": "Check",
     "_health": "Health health",
+    "_imports": "ImportTracker track_imports",
     "errors": (
-        "CircularResolutionError ConfigurationError DuplicateImportError DuplicateImportWarning LazyguardError "
-        "MissingModuleError ResolutionError ResolutionImportError ResolutionTimeout ServiceUnavailable UsageError"
+        "CircularResolutionError ConfigurationError DuplicateImportError DuplicateImportWarning ImportBudgetWarning "
+        "LazyguardError MissingModuleError ResolutionError ResolutionImportError ResolutionTimeout ServiceUnavailable "
+        "UsageError"
     ),
     "events": "Event subscribe",
 }

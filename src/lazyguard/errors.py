@@ -11,6 +11,7 @@ __all__ = [
     "ConfigurationError",
     "DuplicateImportError",
     "DuplicateImportWarning",
+    "ImportBudgetWarning",
     "LazyguardError",
     "MissingModuleError",
     "ResolutionError",
@@ -71,3 +72,7 @@ class DuplicateImportWarning(UserWarning):
 
     It is no ImportWarning, since Python ignores those by default.
     """
+
+
+class ImportBudgetWarning(UserWarning):
+    """An import took longer than its budget."""

@@ -24,9 +24,9 @@ class Event:
 
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
-            "stuck", "reminder", "blocked-loop" or "close-failed".
-        name: The cell's name, `module:qualname`.
-        place: Where it was declared, `file:line`.
+            "stuck", "reminder", "blocked-loop" or "close-failed"; of a tracked import "imported" or "over-budget".
+        name: The cell's name, `module:qualname`; of an import the module's.
+        place: Where it was declared, `file:line`; of an import the line that asked for it.
         before: The state it came from.
         after: The state it is in now.
         generation: The generation that counts from now on.
@@ -127,7 +127,8 @@ def _report(listener: object, event: Event, error: BaseException) -> None:
     import logging
 
     told = _place.name_of(listener)  # its repr may hold arguments
-    logging.getLogger("lazyguard").error("listener %s raised %s on %r", told, describe(error), event)
+    if hasattr(logging, "getLogger"):  # else this is told in the midst of its own import
+        logging.getLogger("lazyguard").error("listener %s raised %s on %r", told, describe(error), event)
 
 
 def log(event: Event) -> None:
@@ -136,6 +137,8 @@ def log(event: Event) -> None:
     What fails again and again, tried by its users or in the background, is told once, and then now and then.
     """
     level = _LEVELS.get(event.kind, 10)
+    if event.kind in _OF_IMPORTS:
+        return  # there are hundreds, and while logging itself is being imported there is no log
     if _is_repeated(event):
         level = 10
     if level < 30 and "logging" not in sys.modules:
@@ -179,4 +182,5 @@ _LEVELS = {
     "close-failed": 30,
     "recovered": 20,
 }
+_OF_IMPORTS = frozenset(("imported", "over-budget"))
 _listeners: tuple[tuple[Callable[[Event], object]], ...] = ((log,),)

@@ -1,0 +1,258 @@
+"""`track_imports`: how long each import of the running program takes, and which line asked for it.
+
+Invariants: it wraps what executes a module's body, never `__import__`, so that an import of what is there already
+costs nothing more; an import is told after it has ended, on its own thread, and its outcome is never changed (but where
+a host turns the warning of a budget into an error). Nothing is locked: each thread has a stack of its own.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from time import perf_counter
+
+from lazyguard import _place, events
+from lazyguard._typing import final
+from lazyguard.errors import ConfigurationError, ImportBudgetWarning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+    from typing import Any
+
+_IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport")
+
+
+def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] | None = None) -> ImportTracker:
+    """Keep the time and the importer of every module that is imported from now on.
+
+    Args:
+        budget: Seconds that any one import may take, with all that it imports; None: no limit.
+        budgets: The same for single modules, by their absolute names; these go before `budget`.
+
+    Returns:
+        What keeps the imports, until its `stop`; also a context manager.
+
+    Raises:
+        ConfigurationError: A budget is not a number of seconds above zero.
+
+    What takes longer than its budget is told once it has ended, by an ImportBudgetWarning at the line that asked for
+    it. Each import is an event too, of kind "imported" or "over-budget", with the module as its `name`, the line that
+    asked as its `place`, and its `seconds`. Cheap enough to leave on: it costs some microseconds a module that is
+    executed, and nothing for one that is there already. Imports of all threads are kept; a forked child goes on with
+    its own copy. Modules that are built in are not seen, nor what a loader of somebody's own executes.
+
+    Example:
+        >>> import sys, lazyguard
+        >>> _ = sys.modules.pop("colorsys", None)
+        >>> with lazyguard.track_imports(budget=60.0) as imports:
+        ...     import colorsys
+        >>> imports.modules[0].module, imports.modules[0].failed
+        ('colorsys', False)
+    """
+    limits = {} if budgets is None else dict(budgets)
+    given: dict[str, object] = {"budget": budget, **{f"budgets[{name!r}]": limits[name] for name in limits}}
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            raise ConfigurationError(f"{name}={value!r} is out of range: give more than zero seconds.")
+    tracker = ImportTracker(budget, limits)
+    global _trackers
+    _install()
+    _trackers = (*_trackers, tracker)
+    return tracker
+
+
+@final
+class TrackedImport:
+    """One execution of a module's body.
+
+    Attributes:
+        module: Its absolute name.
+        file: Where it came from; None where its loader does not say.
+        by: The line that asked for it, `file:line`; None where only the import system is known.
+        parent: The execution that it took place in, on the same thread.
+        start: Seconds since tracking began.
+        seconds: How long it took, with all that it imported; None while it is under way.
+        inner: Seconds of what it imported.
+        failed: Whether it raised.
+    """
+
+    __slots__ = ("by", "failed", "file", "inner", "module", "parent", "seconds", "start")
+
+    def __init__(
+        self, module: str, file: str | None, by: str | None, parent: TrackedImport | None, start: float
+    ) -> None:
+        self.module = module
+        self.file = file
+        self.by = by
+        self.parent = parent
+        self.start = start
+        self.seconds: float | None = None
+        self.inner = 0.0
+        self.failed = False
+
+    @property
+    def own_seconds(self) -> float:
+        """How long its own body took, without what it imported."""
+        return max(0.0, (self.seconds or 0.0) - self.inner)
+
+    def __repr__(self) -> str:
+        took = "under way" if self.seconds is None else f"{self.seconds:.4f} s"
+        return f"<TrackedImport {self.module} {took}>"
+
+
+@final
+class ImportTracker:
+    """What `track_imports` returns.
+
+    Attributes:
+        modules: Every execution so far, in the order in which they began.
+    """
+
+    __slots__ = ("_budget", "_budgets", "_inside", "_start", "modules")
+
+    def __init__(self, budget: float | None, budgets: dict[str, float]) -> None:
+        self._budget = budget
+        self._budgets = budgets
+        self._inside: dict[int, list[TrackedImport]] = {}
+        self._start = perf_counter()
+        self.modules: list[TrackedImport] = []
+
+    def stop(self) -> None:
+        """Track no further imports; what is known stays."""
+        global _trackers
+        _trackers = tuple(tracker for tracker in _trackers if tracker is not self)
+
+    def slowest(self, count: int = 10) -> list[TrackedImport]:
+        """Return the imports whose own bodies took longest, the longest first."""
+        return sorted(self.modules, key=lambda one: one.own_seconds, reverse=True)[:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known in the form of an audit's report, for `--compare` and the HTML report.
+
+        Each outermost import is a module of the report, with all that it imported.
+        """
+        from lazyguard import _imports_report
+
+        return _imports_report.report(self.modules, self.budget_of)
+
+    def write(self, file: str | os.PathLike[str]) -> None:
+        """Write what `to_dict` returns as JSON."""
+        import json
+
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump(self.to_dict(), stream, indent=2)
+            stream.write("\n")
+
+    def budget_of(self, module: str) -> float | None:
+        """Return the seconds that the import of a module may take; None: as long as it likes."""
+        return self._budgets.get(module, self._budget)
+
+    def _begin(self, module: str, file: str | None, by: str | None) -> None:
+        stack = self._inside.setdefault(_thread.get_ident(), [])
+        one = TrackedImport(module, file, by, stack[-1] if stack else None, perf_counter() - self._start)
+        self.modules.append(one)
+        stack.append(one)
+
+    def _end(self, module: str, failed: bool) -> TrackedImport | None:
+        thread = _thread.get_ident()
+        stack = self._inside.get(thread)
+        if not stack or stack[-1].module != module:
+            return None  # it began before the tracking did
+        one = stack.pop()
+        if not stack:
+            self._inside.pop(thread, None)
+        one.seconds = perf_counter() - self._start - one.start
+        one.failed = failed
+        if one.parent is not None:
+            one.parent.inner += one.seconds
+        return one
+
+    def _is_over(self, one: TrackedImport) -> bool:
+        limit = self.budget_of(one.module)
+        return limit is not None and (one.seconds or 0.0) > limit
+
+    def __enter__(self) -> ImportTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<ImportTracker {len(self.modules)} imports>"
+
+
+_trackers: tuple[ImportTracker, ...] = ()
+_installed = False
+
+
+def _install() -> None:
+    """Wrap the methods that execute modules, once and for good: another wrapper may come to stand around ours."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    external: Any = sys.modules["_frozen_importlib_external"]
+    for loader, method in (
+        (external._LoaderBasics, "exec_module"),
+        (external.ExtensionFileLoader, "create_module"),
+        (external.ExtensionFileLoader, "exec_module"),
+    ):
+        setattr(loader, method, _tracking(getattr(loader, method)))
+
+
+def _tracking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def run(loader: Any, subject: Any, /) -> Any:
+        trackers = _trackers
+        if not trackers:
+            return original(loader, subject)
+        spec = getattr(subject, "__spec__", None) or subject
+        name = getattr(spec, "name", None) or subject.__name__
+        by = _asker(sys._getframe(1))
+        for tracker in trackers:
+            tracker._begin(name, getattr(spec, "origin", None), by)
+        failed = True
+        try:
+            result = original(loader, subject)
+            failed = False
+        finally:
+            done = [(tracker, tracker._end(name, failed)) for tracker in trackers]
+        for tracker, one in done:
+            if one is not None:
+                _tell(tracker, one)
+        return result
+
+    # Warnings and tracebacks skip frames of the import system: ours is one of them.
+    run.__code__ = run.__code__.replace(co_filename=f"{_IMPORT_SYSTEM[0]}._bootstrap_external>")
+    return run
+
+
+def _asker(frame: FrameType | None) -> str | None:
+    """Return the line that asked for an import: the nearest frame outside the import system."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_IMPORT_SYSTEM) and not file.endswith("importlib/__init__.py"):
+            return _place.of_frame(frame)
+        frame = frame.f_back
+    return None
+
+
+def _tell(tracker: ImportTracker, one: TrackedImport) -> None:
+    seconds, over = one.seconds or 0.0, tracker._is_over(one)
+    if tracker is _trackers[0] or over:
+        kind = "over-budget" if over else "imported"
+        place = one.by or ""
+        events.emit(
+            events.Event(
+                kind, name=one.module, place=place, before="pending", after="ready", generation=0, seconds=seconds
+            )
+        )
+    if over:
+        import warnings
+
+        limit = tracker.budget_of(one.module)
+        text = f"the import of {one.module} took {seconds:.3f} s, and its budget is {limit:g} s"
+        file, _, line = (one.by or f"{one.file}:1").rpartition(":")
+        warnings.warn_explicit(text, ImportBudgetWarning, file, int(line))
