@@ -47,10 +47,17 @@ def class_answer(kind: type, name: str) -> Any:
 
 
 def declared_class(cell: Cell) -> type | None:
-    """Return the class that the factory's return annotation names, if it is loaded already. Evaluates no string."""
+    """Return the class that the factory's return annotation names, if it tells what the object will answer."""
+    said = annotated_class(cell.factory)
+    # a protocol or a metaclass does not
+    return None if said is None or issubclass(said, type) or getattr(said, "_is_protocol", False) else said
+
+
+def annotated_class(function: Any) -> type | None:
+    """Return the class that a function's return annotation names, if it is loaded already. Evaluates no string."""
     from lazyguard._proxy import Proxy
 
-    function = getattr(cell.factory, "__wrapped__", cell.factory)
+    function = getattr(function, "__wrapped__", function)
     code = getattr(function, "__code__", None)
     if code is None:
         return None
@@ -73,6 +80,4 @@ def declared_class(cell: Cell) -> type | None:
         said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
     if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
         return None
-    # Any, a protocol or a metaclass does not tell what the object will answer
-    vague = said is object or issubclass(said, type) or getattr(said, "_is_protocol", False)
-    return None if vague or said.__module__ in ("typing", "typing_extensions") else said
+    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said

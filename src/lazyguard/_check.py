@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from lazyguard._core.cell import Cell
-    from lazyguard._core.state import State
+    from lazyguard._core.state import Snapshot, State
 
     Status = Literal["pass", "warn", "fail"]
 
@@ -26,17 +26,34 @@ class Check:
     Attributes:
         name: Its name, `module:qualname`.
         kind: "service", "critical service" or "lazy object".
-        status: "fail" for a critical service that has failed or has not come in time, and until it is there again;
-            "warn" for another one, and for what is degraded; else "pass".
+        status: "fail" for a critical service that has failed or has not come in time, and until it is there again,
+            also where its fallback may not be served any more (`max_degraded`, LAZYGUARD_FALLBACK=deny); "warn" for
+            another one, and for what is degraded; else "pass".
         state: "pending", "resolving", "ready", "degraded" or "failed".
         since: When it came into that state, in seconds since the epoch; None where it always was.
         cause: Why the status is not "pass": an exception's type and place, or that it is overdue; else "".
         generation: How often it was reset, overridden or recovered.
         running: How many attempts have not ended.
         place: Where it is declared, `file:line`.
+        fallbacks: Of what is degraded or has failed: its fallbacks in their order, each with the "place" of its
+            declaration, its "state" ("served", "failed", "hangs", "unused") and the "cause" of that.
+        answered: How often its fallbacks have answered since the program began, by the name of what was asked of them.
+            Up to 32 names, all others as "(others)". Counted without a lock: one may be lost now and then.
     """
 
-    __slots__ = ("cause", "generation", "kind", "name", "place", "running", "since", "state", "status")
+    __slots__ = (
+        "answered",
+        "cause",
+        "fallbacks",
+        "generation",
+        "kind",
+        "name",
+        "place",
+        "running",
+        "since",
+        "state",
+        "status",
+    )
 
     def __init__(
         self,
@@ -50,6 +67,8 @@ class Check:
         generation: int,
         running: int,
         place: str,
+        fallbacks: tuple[dict[str, str], ...] = (),
+        answered: dict[str, int] | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -60,6 +79,8 @@ class Check:
         self.generation = generation
         self.running = running
         self.place = place
+        self.fallbacks = fallbacks
+        self.answered = answered or {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as health+json has it."""
@@ -70,6 +91,10 @@ class Check:
             told["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
         if self.cause:
             told["output"] = self.cause
+        if self.fallbacks:
+            told["fallbacks"] = [dict(one) for one in self.fallbacks]
+        if self.answered:
+            told["answeredByFallback"] = dict(self.answered)
         return told
 
     def __repr__(self) -> str:
@@ -85,7 +110,9 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         cause = f"not built within {limit:g} s"
     status: Status = "pass"
     if cause:  # also while a failed one is being built again
-        status = "fail" if seen.state != DEGRADED and kind == "critical service" else "warn"
+        over = _refused_to_all(cell, seen) if seen.state == DEGRADED else ""
+        status = "fail" if (seen.state != DEGRADED or over) and kind == "critical service" else "warn"
+        cause = f"{cause}; {over}" if over else cause
     return Check(
         name=cell.name,
         kind=kind,
@@ -96,4 +123,34 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         generation=seen.generation,
         running=len(seen.running),
         place=cell.place,
+        fallbacks=_fallbacks(cell, seen, now) if cause else (),
+        answered=dict(cell.answered),
     )
+
+
+def _refused_to_all(cell: Cell, seen: Snapshot) -> str:
+    if not cell.reliefs:
+        return ""
+    from lazyguard._policies import fallback
+
+    return fallback.refusal_to_all(cell, seen) or ""
+
+
+def _fallbacks(cell: Cell, seen: Snapshot, now: float) -> tuple[dict[str, str], ...]:
+    """Return what is served, and why those before it are not."""
+    if not cell.reliefs:
+        return ()
+    from lazyguard._policies import fallback
+
+    served = fallback.serving(cell, seen)
+    told = []
+    for relief in cell.reliefs:
+        state, cause = "unused", describe(relief.now.cause)
+        if relief is served:
+            state = "served"
+        elif cause:
+            state = "failed"
+        elif relief.now.state == RESOLVING:
+            state, cause = "hangs", f"not made within {now - relief.now.since:.3g} s"
+        told.append({"place": relief.place, "state": state, "cause": cause})
+    return tuple(told)

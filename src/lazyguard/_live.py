@@ -51,7 +51,7 @@ class Live:
         if snapshot.state == DEGRADED:
             from lazyguard import _degraded
 
-            return _degraded.view(snapshot.target)
+            return _degraded.view(cell, snapshot)
         if self._failures and not snapshot.overrides:
             options.check_loaded("failures", self._failures)
             return Watch(cell, snapshot, self._failures, self._threshold).view()

@@ -6,7 +6,8 @@ Invariant: what could not be called in need is refused where it is declared.
 from __future__ import annotations
 
 from lazyguard import _lazy, _place
-from lazyguard._core.cell import Cell
+from lazyguard._core import mode
+from lazyguard._core.cell import NOTHING, Cell
 from lazyguard._core.plan import Plan
 from lazyguard._policies import options
 from lazyguard._typing import final
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+# Where the classes of mocks come from: of the standard library, and of its backport.
+_MOCKS = ("unittest.mock", "mock.mock")
 # What is kept of a caller's wait for a fallback that names no timeout of its own, and for all of them at the most.
 _SHARE, _MOST = 0.1, 0.9
 
@@ -62,6 +65,15 @@ class StandIn:
         whole = cell.plan.timeout
         self.share = _SHARE if timeout is None or whole is None else timeout / whole
 
+    def check(self, cell: Cell, made: object) -> None:
+        """Raise ConfigurationError where what the function made may not stand in."""
+        if is_mock(made) and not mode.is_testing():
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({self.place}) returned an object of unittest.mock "
+                f"({type(made).__name__}), which answers whatever it is asked, and this is no test: return an object "
+                "that knows what it cannot do. Tests say so with lazyguard.testing.set_testing(True)."
+            )
+
     def join(self, cell: Cell) -> None:
         """Make this the last of a cell's fallbacks.
 
@@ -97,9 +109,22 @@ class StandIn:
             plan=Plan(
                 timeout=whole if self.timeout is None else self.timeout,
                 awaited=self.awaited,
+                probe=lambda made: self.check(cell, made),
                 share=self.share,
                 max_degraded=self.max_degraded,
             ),
         )
         cell.plan = cell.plan.changed(refuses=fallback.refusal)
         cell.reliefs = (*cell.reliefs, relief)
+        if cell.answered is NOTHING:
+            cell.answered = {}
+
+
+def is_mock(thing: object) -> bool:
+    """Return whether this is an object of `unittest.mock`, a function that `create_autospec` made among them.
+
+    By its type, since a mock says of itself that it is something else. `unittest.mock` is not loaded for it.
+    """
+    if any(base.__module__ in _MOCKS for base in type(thing).__mro__):
+        return True
+    return hasattr(type(thing), "__code__") and is_mock(vars(thing).get("mock"))

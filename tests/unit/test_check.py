@@ -65,6 +65,74 @@ def test_degraded(plant, critical):
     assert get.health().status == "warn"
 
 
+@pytest.mark.parametrize(("critical", "status"), [(False, "warn"), (True, "fail")])
+def test_beyond_max_degraded(plant, clock, critical, status):
+    """A critical service whose fallback is not served any more fails the whole, and says so."""
+    plant.fate = ConnectionError(SECRET)
+    get = lazyguard.service(name="db", recovery=None, critical=critical)(plant.make)
+    get.fallback(max_degraded=300)(lambda: plant)
+    get().runs
+    clock.advance(299.0)
+    assert get.health().status == "warn"
+    clock.advance(2.0)
+    check = get.health()
+    assert (check.state, check.status) == ("degraded", status)
+    assert check.cause.startswith("ConnectionError at ")
+    assert check.cause.endswith("; its fallback was served for 301 s, and max_degraded=300")
+    plant.fate = None
+    get.require_real()
+    assert get.health().status == "pass"
+
+
+def test_where_fallbacks_are_forbidden(plant, monkeypatch):
+    """A critical service that may serve its fallback to nobody in this process fails; a denial here changes nothing."""
+    plant.fate = ConnectionError(SECRET)
+    get = lazyguard.service(name="db", recovery=None, critical=True)(plant.make)
+    get.fallback(lambda: plant)
+    get().runs
+    with lazyguard.fallbacks("deny"):
+        assert get.health().status == "warn"
+    monkeypatch.setenv("LAZYGUARD_FALLBACK", "deny")
+    assert get.health().status == "fail"
+
+
+def test_which_fallback_is_served(plant, clock, race, limited):
+    """Each fallback is told with its place: served, failed or hanging and why, or not needed."""
+    plant.fate = ConnectionError(SECRET)
+    gate = threading.Event()
+    begun = threading.Event()
+    get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
+    assert get.health().fallbacks == ()
+
+    @get.fallback
+    def failing() -> object:
+        raise KeyError(SECRET)
+
+    @get.fallback(timeout=2.0)
+    def hanging() -> object:
+        begun.set()
+        return gate.wait(60)
+
+    @get.fallback
+    def served() -> object:
+        return plant
+
+    get.fallback(lambda: object())
+    try:
+        assert race(lambda: get().runs, lambda: (begun.wait(30), clock.advance(2.0)))[0] == 1
+        told = get.health().to_dict()["fallbacks"]
+        assert [one["state"] for one in told] == ["failed", "hangs", "served", "unused"]
+        assert told[0]["cause"].startswith("KeyError at ")
+        assert told[1]["cause"] == "not made within 2 s"
+        assert told[2]["place"] == f"{__file__}:{served.__code__.co_firstlineno}"
+        assert SECRET not in json.dumps(told)
+    finally:
+        gate.set()
+    get.reset()
+    assert get.health().fallbacks == ()
+    assert "fallbacks" not in get.health().to_dict()
+
+
 def test_failed_and_tried_again(plant, limited):
     """While a caller builds it again it is still what it was: a failed service does not pass for that."""
     plant.fate = OSError()

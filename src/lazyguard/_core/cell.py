@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 # Reentrant, since a signal handler or a finaliser may run between two statements of its holder. The comparison in
 # `swap` then fails for the outer one, which looks again.
 lock = _thread.RLock()
+# What no fallback has answered: one dict for all cells that have none, which stays empty.
+NOTHING: dict[str, int] = {}
 # Flights that have not ended; what a fork must forget.
 active: set[Flight] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
@@ -55,12 +57,14 @@ class Cell:
     Attributes:
         reliefs: The cells of the fallbacks, in the order in which they are tried.
         trouble: What the fallback is told: why the real object is not served.
+        answered: How often a fallback has answered, by the name of what was asked of it.
         notes: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
     """
 
     __slots__ = (
         "__weakref__",
+        "answered",
         "factory",
         "home",
         "mirror",
@@ -82,6 +86,7 @@ class Cell:
         self.mirror: Mirror | None = None
         self.reliefs: tuple[Cell, ...] = ()
         self.trouble: BaseException | None = None
+        self.answered: dict[str, int] = NOTHING
         self.notes: Any = None
         self.home: Any = None
 

@@ -76,6 +76,8 @@ def _forget(flight: Flight) -> None:
 
 def _tend(cell: Cell) -> None:
     now = cell.now
+    if cell.answered:
+        cell.answered = {}
     if cell.plan.on_fork == "reset":
         _inherited.append(now.held or now)
         cell.notes = None
