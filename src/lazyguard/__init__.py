@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lazyguard._policies.retry import Retry
     from lazyguard._service import Service, service
     from lazyguard.errors import (
+        CircuitOpen,
         CircularResolutionError,
         ConfigurationError,
         DuplicateImportError,
@@ -72,6 +73,7 @@ __all__ = [
     "health",
     "ImportTracker",
     "track_imports",
+    "CircuitOpen",
     "CircularResolutionError",
     "ConfigurationError",
     "DuplicateImportError",
@@ -107,9 +109,9 @@ _HOMES = {
     "_health": "Health health",
     "_imports": "ImportTracker track_imports",
     "errors": (
-        "CircularResolutionError ConfigurationError DuplicateImportError DuplicateImportWarning ImportBudgetWarning "
-        "LazyguardError MissingModuleError ResolutionError ResolutionImportError ResolutionTimeout ServiceUnavailable "
-        "UsageError"
+        "CircuitOpen CircularResolutionError ConfigurationError DuplicateImportError DuplicateImportWarning "
+        "ImportBudgetWarning LazyguardError MissingModuleError ResolutionError ResolutionImportError ResolutionTimeout "
+        "ServiceUnavailable UsageError"
     ),
     "events": "Event subscribe",
 }

@@ -139,7 +139,7 @@ def service(
         grace=grace,
         on_fork=on_fork,
     )
-    live = Live(failing, 3 if breaker is None else breaker.failure_threshold)
+    live = Live(failing, (breaker and breaker.failure_threshold) or 3)
 
     def declare(factory: Callable[..., Any], /) -> Any:
         place = _place.of_callable(factory, _place.of_frame(frame))

@@ -7,6 +7,7 @@ was; where Python has a type for the trouble (ImportError, TimeoutError, ValueEr
 from __future__ import annotations
 
 __all__ = [
+    "CircuitOpen",
     "CircularResolutionError",
     "ConfigurationError",
     "DuplicateImportError",
@@ -57,6 +58,16 @@ class CircularResolutionError(ResolutionError):
 
 class ServiceUnavailable(ResolutionError):
     """A service has neither its real object nor a fallback that may be served here."""
+
+
+class CircuitOpen(LazyguardError, RuntimeError):
+    """A call that was not made, since its breaker is open; the failure that opened it is the `__cause__`.
+
+    Attributes:
+        retry_after: Seconds until a call may get through again, at the most as far as is known.
+    """
+
+    retry_after: float = 0.0
 
 
 class MissingModuleError(LazyguardError, ModuleNotFoundError):

@@ -24,12 +24,13 @@ class Event:
 
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
-            "stuck", "reminder", "blocked-loop" or "close-failed"; of a tracked import "imported" or "over-budget".
+            "stuck", "reminder", "blocked-loop" or "close-failed"; of a breaker "opened", "half-open" or "closed"; of a
+            tracked import "imported" or "over-budget".
         name: The cell's name, `module:qualname`; of an import the module's.
         place: Where it was declared, `file:line`; of an import the line that asked for it.
         before: The state it came from.
         after: The state it is in now.
-        generation: The generation that counts from now on.
+        generation: The generation that counts from now on; of a breaker, how often it opened since it was last closed.
         cause: The type of the exception behind it and where that was raised; "" where there is none.
         seconds: How long what ended has taken; 0.0 where nothing ended.
     """
@@ -154,8 +155,8 @@ def log(event: Event) -> None:
 
 def _is_repeated(event: Event) -> bool:
     key = event.name, event.place
-    if event.kind != "failed":
-        if event.after in ("ready", "pending"):
+    if event.kind not in ("failed", "opened"):
+        if event.after in ("ready", "pending", "closed"):
             _failing.pop(key, None)
         return False
     import time
@@ -175,12 +176,14 @@ _REMIND, _MOST = 300.0, 1000
 _LEVELS = {
     "degraded": 30,
     "failed": 30,
+    "opened": 30,
     "stuck": 30,
     "reminder": 30,
     "abandoned": 30,
     "blocked-loop": 30,
     "close-failed": 30,
     "recovered": 20,
+    "closed": 20,
 }
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
 _listeners: tuple[tuple[Callable[[Event], object]], ...] = ((log,),)

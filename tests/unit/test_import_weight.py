@@ -139,7 +139,7 @@ def test_declaring_loads_nothing_dear_in_a_virtual_environment():
 def test_declaring_loads_little():
     """Beside lazyguard's own modules, declaring needs two that cost nothing."""
     others = {name for name in run(DECLARE) - run(BARE) if not name.startswith("lazyguard")}
-    assert others <= {"__future__", "contextvars", "_contextvars", "itertools"}
+    assert others <= {"__future__", "contextvars", "_contextvars", "itertools", "_collections"}
 
 
 @pytest.mark.parametrize("name", DEAR)

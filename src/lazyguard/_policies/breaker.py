@@ -1,36 +1,157 @@
-"""Breaker: take a service out of use when calls on it keep failing.
+"""Breaker: when calls that keep failing are no longer made, and for how long. The options; `circuit` has the state.
 
-Invariant: the count is a statistic of one generation, kept without a lock; a stale failure never counts.
+Invariants: it holds no state; one may be given to many functions and services, each of which has a circuit of its own.
 """
 
 from __future__ import annotations
 
 from lazyguard._policies import options
 from lazyguard._typing import final
+from lazyguard.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
 
 @final
 class Breaker(options.Options):
-    """Open after so many failures in a row.
+    """Stop calling what keeps failing, and let one call a while later find out whether it is well again.
 
-    A call on a service that raises one of its `failures` counts; one that ends well begins the count anew. When the
-    breaker opens, the fallback takes over and the recovery builds the real object again.
+    It opens after so many failures in a row, or, where `failure_rate` is given, when that share of the calls in a
+    window has failed: the last `window_calls`, or those that ended within `window_seconds`. While it is open nobody
+    gets through and `CircuitOpen` is raised at once. After `open_time` it is half-open: one caller, the probe, gets
+    through. If its call ends well the breaker closes, if it fails the breaker opens for twice as long, up to
+    `max_open_time`. Each of these times is jittered to between its half and its whole, so that many processes do not
+    probe together.
+
+    A probe that is cancelled gives its place back at once, one that is never heard of again loses it after `lease`. The
+    outcome of a call counts only in the state in which it began: what ends after a transition is out of date.
+
+    A call fails when it raises one of `on`; what is in `ignore`, and what is no Exception (KeyboardInterrupt,
+    SystemExit, CancelledError), does not count at all; neither does another breaker's `CircuitOpen`. Any other
+    exception counts as a success: whoever answers "not found" is there.
 
     Args:
-        failure_threshold: How many calls in a row must fail.
+        failure_threshold: How many calls in a row must fail; 3 where neither this nor `failure_rate` is given.
+        failure_rate: The share of calls that must fail, above 0 and at most 1. It needs one of the two windows.
+        window_calls: How many of the last calls are looked at.
+        window_seconds: How long a call is looked at after its end, in tenths: a call counts for between nine tenths of
+            it and the whole.
+        minimum_calls: How many calls the window must hold before the rate means anything; 10 if left out, or as many as
+            `window_calls` where those are fewer.
+        open_time: The first open time, in seconds.
+        max_open_time: The longest open time, in seconds.
+        lease: Seconds after which a probe that has not ended loses its place to the next caller.
+        on: The exception types that count as failures. Those of a library that is not to be imported for it are given
+            by name: "redis:RedisError".
+        ignore: The exception types that count as nothing, given alike.
 
     Raises:
-        ConfigurationError: The threshold is not a whole number of at least one.
+        ConfigurationError: A value is out of range, or two do not go together.
+
+    The pattern is Nygard's (Release It!, 2nd edition, 2018, chapter 5).
 
     Example:
         >>> import lazyguard
-        >>> lazyguard.Breaker(failure_threshold=5)
-        Breaker(failure_threshold=5)
+        >>> lazyguard.Breaker(failure_threshold=5).failure_threshold
+        5
+        >>> half = lazyguard.Breaker(failure_rate=0.5, window_seconds=30.0, on=(ConnectionError,))
+        >>> half.failure_rate, half.minimum_calls
+        (0.5, 10)
     """
 
-    __slots__ = ("failure_threshold",)
-    failure_threshold: int
+    __slots__ = (  # noqa: RUF023  in the order in which they are written
+        "failure_threshold",
+        "failure_rate",
+        "window_calls",
+        "window_seconds",
+        "minimum_calls",
+        "open_time",
+        "max_open_time",
+        "lease",
+        "on",
+        "ignore",
+    )
+    failure_threshold: int | None
+    failure_rate: float | None
+    window_calls: int | None
+    window_seconds: float | None
+    minimum_calls: int | None
+    open_time: float
+    max_open_time: float
+    lease: float
+    on: tuple[type[BaseException] | str, ...]
+    ignore: tuple[type[BaseException] | str, ...]
 
-    def __init__(self, *, failure_threshold: int = 3) -> None:
-        options.whole("failure_threshold", failure_threshold)
-        self._set(failure_threshold=failure_threshold)
+    def __init__(
+        self,
+        *,
+        failure_threshold: int | None = None,
+        failure_rate: float | None = None,
+        window_calls: int | None = None,
+        window_seconds: float | None = None,
+        minimum_calls: int | None = None,
+        open_time: float = 10.0,
+        max_open_time: float = 120.0,
+        lease: float = 30.0,
+        on: Failures = (Exception,),
+        ignore: Failures = (),
+    ) -> None:
+        if failure_rate is None:
+            _unless(
+                "failure_rate", window_calls=window_calls, window_seconds=window_seconds, minimum_calls=minimum_calls
+            )
+            failure_threshold = 3 if failure_threshold is None else failure_threshold
+            options.whole("failure_threshold", failure_threshold)
+        else:
+            minimum_calls = _check_rate(failure_threshold, failure_rate, window_calls, window_seconds, minimum_calls)
+        options.seconds("open_time", open_time)
+        options.seconds("max_open_time", max_open_time)
+        options.seconds("lease", lease)
+        if max_open_time < open_time:
+            raise ConfigurationError(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
+        self._set(
+            failure_threshold=failure_threshold,
+            failure_rate=failure_rate,
+            window_calls=window_calls,
+            window_seconds=window_seconds,
+            minimum_calls=minimum_calls,
+            open_time=open_time,
+            max_open_time=max_open_time,
+            lease=lease,
+            on=options.failure_types("on", on),
+            ignore=options.failure_types("ignore", ignore),
+        )
+
+
+def _unless(needed: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigurationError(f"{name}={value!r} says nothing without {needed}=: give both.")
+
+
+def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: Any) -> int:
+    """Check the options of a failure rate; return how many calls the window must hold."""
+    if threshold is not None:
+        raise ConfigurationError(
+            "failure_threshold= counts failures in a row, failure_rate= a share: give one of them."
+        )
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 1:
+        raise ConfigurationError(f"failure_rate={rate!r} is out of range: give a share above 0 and at most 1.")
+    if (calls is None) == (seconds is None):
+        raise ConfigurationError(
+            "failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=."
+        )
+    if calls is not None:
+        options.whole("window_calls", calls)
+    options.seconds("window_seconds", seconds, optional=True)
+    if minimum is None:
+        return 10 if calls is None else min(10, calls)
+    options.whole("minimum_calls", minimum)
+    if calls is not None and minimum > calls:
+        raise ConfigurationError(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
+    checked: int = minimum
+    return checked

@@ -36,8 +36,15 @@ class Options:
         return hash((type(self), self._values()))
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        values = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self.__slots__)
         return f"{type(self).__name__}({values})"
+
+
+def _shown(value: object) -> str:
+    """Return how a value is written: an exception type by its name."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))}{',' * (len(value) == 1)})"
+    return value.__qualname__ if isinstance(value, type) else repr(value)
 
 
 def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False) -> None:

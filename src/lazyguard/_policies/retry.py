@@ -34,7 +34,7 @@ class Retry(options.Options):
     Example:
         >>> import lazyguard
         >>> lazyguard.Retry(attempts=3, on=(ConnectionError,))
-        Retry(attempts=3, initial=0.1, maximum=5.0, on=(<class 'ConnectionError'>,))
+        Retry(attempts=3, initial=0.1, maximum=5.0, on=(ConnectionError,))
     """
 
     __slots__ = ("attempts", "initial", "maximum", "on")

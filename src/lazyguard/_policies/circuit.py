@@ -1,0 +1,315 @@
+"""The running state of one breaker: closed, open or half-open, as phases that follow each other.
+
+Invariants: a phase is replaced in `_follow` alone, which compares and sets under one lock, held for two statements and
+never while user code runs, so that at half-open one caller at most is let through; an outcome counts in the phase in
+which its call began, and is lost on any other; a call that ends well takes no lock.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from _weakref import ref
+
+from lazyguard import events
+from lazyguard._core import clock
+from lazyguard._policies import options
+from lazyguard._typing import final
+from lazyguard.errors import CircuitOpen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+    from typing import Literal, TypeAlias
+
+    from lazyguard._policies.breaker import Breaker
+
+    State = Literal["closed", "open", "half-open"]
+    Count: TypeAlias = "Callable[[bool], object]"
+    Failures = tuple[type[BaseException] | str, ...]
+else:
+    from _collections import deque  # without what collections loads
+
+# For all circuits. Reentrant, since a signal handler or a finaliser may run on its holder's thread.
+_lock = _thread.RLock()
+_known: set[ref[Circuit]] = set()
+
+
+@final
+class Phase:
+    """The time from one transition to the next. Whoever is let in holds on to it and tells it how the call ended.
+
+    Attributes:
+        state: "closed", "open" or "half-open".
+        since: When it began, by the clock.
+        count: Told True for a call that ended well; None in a phase that counts nothing. What a caller in haste uses.
+        until: When somebody is let in at the earliest, unless it is closed.
+        rounds: How often it has opened since it was last closed.
+        cause: The failure that opened it.
+    """
+
+    __slots__ = ("_circuit", "_window", "cause", "count", "rounds", "since", "state", "until")
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        state: State,
+        since: float,
+        *,
+        until: float = 0.0,
+        rounds: int = 0,
+        cause: BaseException | None = None,
+    ) -> None:
+        self._circuit = circuit
+        self.state: State = state
+        self.since = since
+        self.until = until
+        self.rounds = rounds
+        self.cause = cause
+        self._window: Calls | Seconds | None = None
+        self.count: Count | None = None
+        if state == "closed":
+            self._window = window_of(circuit.breaker)
+            self.count = self._window.count
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """Say how the call ended: well, or with `error`. A call of which nothing follows gives its place back."""
+        failed = False if error is None else self._circuit.counts(error)
+        if failed is None:
+            self.released()
+        elif self._window is None:
+            self._probed(error if failed else None)
+        else:
+            self._window.count(not failed)
+            if failed and self._window.tripped():
+                self._circuit.follow(self, self._opened(error))
+
+    def released(self) -> None:
+        """Give back the place of a probe, whose call says nothing: it was cancelled, or was never made."""
+        if self.state == "half-open":
+            moment = clock.now()
+            vacant = Phase(self._circuit, "half-open", self.since, until=moment, rounds=self.rounds, cause=self.cause)
+            self._circuit.follow(self, vacant)
+
+    def _probed(self, error: BaseException | None) -> None:
+        if self.state == "half-open":
+            closed = Phase(self._circuit, "closed", clock.now())
+            self._circuit.follow(self, closed if error is None else self._opened(error))
+
+    def _opened(self, cause: BaseException | None) -> Phase:
+        from random import uniform
+
+        breaker, moment = self._circuit.breaker, clock.now()
+        longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(self.rounds, 60))
+        return Phase(
+            self._circuit,
+            "open",
+            moment,
+            until=moment + uniform(longest / 2, longest),
+            rounds=self.rounds + 1,
+            cause=cause,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Phase {self.state} of {self._circuit.name}>"
+
+
+@final
+class Circuit:
+    """One breaker at work.
+
+    Args:
+        breaker: Its options.
+        name: What errors and events call it.
+        place: Where it was declared.
+        on: What counts as a failure, in place of the breaker's own `on`.
+        changed: Called after each transition with the phase before and the one after, outside the lock; `announce` if
+            left out.
+
+    Attributes:
+        now: The present phase.
+
+    Threads and tasks share it. In the child of a fork it begins anew, closed.
+    """
+
+    __slots__ = ("__weakref__", "_changed", "_on", "breaker", "name", "now", "place")
+
+    def __init__(
+        self,
+        breaker: Breaker,
+        *,
+        name: str,
+        place: str,
+        on: Failures | None = None,
+        changed: Callable[[Phase, Phase], object] | None = None,
+    ) -> None:
+        self.breaker = breaker
+        self.name = name
+        self.place = place
+        self._on = breaker.on if on is None else on
+        self._changed = changed
+        self.now = Phase(self, "closed", clock.now())
+        _known.add(ref(self, _known.discard))
+
+    def admit(self) -> Phase:
+        """Let a call in: return the phase to which its end is to be told.
+
+        Raises:
+            CircuitOpen: The breaker is open, or another caller is the probe.
+        """
+        while True:
+            phase = self.now
+            if phase.count is not None:
+                return phase
+            moment = clock.now()
+            if moment < phase.until:
+                raise self._refusal(phase, moment) from phase.cause
+            probe = Phase(
+                self,
+                "half-open",
+                moment,
+                until=moment + self.breaker.lease,
+                rounds=phase.rounds,
+                cause=phase.cause,
+            )
+            if self.follow(phase, probe):
+                return probe
+
+    def counts(self, error: BaseException) -> bool | None:
+        """Return whether a call that raised `error` has failed; None where that says nothing."""
+        if not isinstance(error, Exception) or isinstance(error, CircuitOpen):
+            return None
+        if isinstance(error, options.loaded(self.breaker.ignore)):
+            return None
+        return isinstance(error, options.loaded(self._on))
+
+    def follow(self, old: Phase, new: Phase) -> bool:
+        """Let `new` follow `old`, if `old` is still the present phase; return whether it was."""
+        with _lock:
+            # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
+            if self.now is old:
+                self.now = new
+            else:
+                return False
+        if old.state != new.state:
+            (self._changed or self.announce)(old, new)
+        return True
+
+    def reset(self) -> None:
+        """Begin anew, closed and with nothing counted."""
+        while not self.follow(self.now, Phase(self, "closed", clock.now())):
+            pass
+
+    def announce(self, old: Phase, new: Phase) -> None:
+        """Emit the event of a transition: "opened", "half-open" or "closed"."""
+        events.emit(
+            events.Event(
+                "opened" if new.state == "open" else new.state,
+                name=self.name,
+                place=self.place,
+                before=old.state,
+                after=new.state,
+                generation=new.rounds,
+                cause=events.describe(new.cause),
+                seconds=max(0.0, new.since - old.since),
+            )
+        )
+
+    def _refusal(self, phase: Phase, moment: float) -> CircuitOpen:
+        left = phase.until - moment
+        when = (
+            f"It is tried again in {left:.3g} s."
+            if phase.state == "open"
+            else "One call is finding out whether it is well again."
+        )
+        error = CircuitOpen(
+            f"{self.name}, declared at {self.place}, is not called, since its breaker is {phase.state}: it failed "
+            f"with {events.describe(phase.cause)}. {when} Give it a fallback, or wait for retry_after seconds."
+        )
+        error.retry_after = left
+        return error
+
+    def __repr__(self) -> str:
+        return f"<Circuit {self.now.state} of {self.name}>"
+
+
+@final
+class Calls:
+    """The outcomes of the last calls. That so many in a row failed is that all of as many have.
+
+    `count` is a deque's append, which is atomic with and without a GIL: no outcome is lost.
+    """
+
+    __slots__ = ("_least", "_outcomes", "_rate", "count")
+
+    def __init__(self, calls: int, rate: float, least: int) -> None:
+        self._outcomes: deque[bool] = deque(maxlen=calls)
+        self._rate = rate
+        self._least = least
+        self.count: Count = self._outcomes.append
+
+    def tripped(self) -> bool:
+        """Return whether too many have failed."""
+        failed, made = self._outcomes.count(False), len(self._outcomes)
+        return made >= self._least and failed / made >= self._rate
+
+
+@final
+class Seconds:
+    """The outcomes of the last seconds, by tenths of the window.
+
+    The counts are kept without a lock and are statistics: of two calls that end at the same moment one may be lost.
+    """
+
+    __slots__ = ("_least", "_rate", "_tenths", "_width")
+
+    def __init__(self, seconds: float, rate: float, least: int) -> None:
+        self._width = seconds / 10
+        self._rate = rate
+        self._least = least
+        self._tenths: dict[int, list[int]] = {}  # number of the tenth -> how many failed, how many ended well
+
+    def count(self, well: bool) -> None:
+        """Note how a call ended."""
+        tenth = int(clock.now() / self._width)
+        counts = self._tenths.get(tenth)
+        if counts is None:
+            for old in list(self._tenths):
+                if old <= tenth - 10:
+                    self._tenths.pop(old, None)
+            counts = self._tenths.setdefault(tenth, [0, 0])
+        counts[well] += 1
+
+    def tripped(self) -> bool:
+        """Return whether too many have failed."""
+        oldest = int(clock.now() / self._width) - 10
+        counts = [counts for tenth, counts in list(self._tenths.items()) if tenth > oldest]
+        failed, well = sum(count[False] for count in counts), sum(count[True] for count in counts)
+        return failed + well >= self._least and failed / (failed + well) >= self._rate
+
+
+def window_of(breaker: Breaker) -> Calls | Seconds:
+    """Return an empty window for what the breaker looks at."""
+    if breaker.failure_rate is None:
+        assert breaker.failure_threshold is not None
+        return Calls(breaker.failure_threshold, 1.0, breaker.failure_threshold)
+    assert breaker.minimum_calls is not None
+    if breaker.window_calls is not None:
+        return Calls(breaker.window_calls, breaker.failure_rate, breaker.minimum_calls)
+    assert breaker.window_seconds is not None
+    return Seconds(breaker.window_seconds, breaker.failure_rate, breaker.minimum_calls)
+
+
+def _in_child() -> None:
+    """Begin anew in the child of a fork: it has none of the parent's calls, and its probe runs elsewhere."""
+    global _lock
+    _lock = _thread.RLock()
+    for known in list(_known):
+        circuit = known()
+        if circuit is not None:
+            circuit.now = Phase(circuit, "closed", clock.now())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,190 @@
+"""The running state of a breaker, held to a model of itself on a clock that the test moves."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import lazyguard
+from lazyguard._policies.circuit import Circuit, Phase
+from lazyguard.testing import FakeClock
+
+# What a call raises -> what that means: True well, False failed, None nothing.
+ENDS: dict[str, tuple[BaseException | None, bool | None]] = {
+    "well": (None, True),
+    "another error": (KeyError(), True),
+    "failure": (ConnectionError(), False),
+    "ignored": (ConnectionResetError(), None),
+    "interrupt": (KeyboardInterrupt(), None),
+    "another breaker": (lazyguard.CircuitOpen(), None),
+}
+OPEN, LONGEST, LEASE = 8.0, 20.0, 4.0
+BREAKERS = st.one_of(
+    st.integers(1, 4).map(lambda many: {"failure_threshold": many}),
+    st.fixed_dictionaries(
+        {
+            "failure_rate": st.sampled_from([0.3, 0.5, 1.0]),
+            "window_calls": st.just(5),
+            "minimum_calls": st.integers(1, 5),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "failure_rate": st.sampled_from([0.3, 0.5, 1.0]),
+            "window_seconds": st.just(10.0),
+            "minimum_calls": st.integers(1, 4),
+        }
+    ),
+)
+
+
+class Call:
+    """A call under way: the phase that let it in, and the model's name for that phase."""
+
+    def __init__(self, phase: Phase, epoch: object) -> None:
+        self.phase = phase
+        self.epoch = epoch
+
+
+class CircuitMachine(RuleBasedStateMachine):
+    """Calls that begin and end in any order, beside a model that knows nothing of phases but a token for each."""
+
+    @initialize(options=BREAKERS)
+    def declare(self, options: dict[str, object]) -> None:
+        self.clock = FakeClock()
+        self.clock.__enter__()
+        self.kinds: list[str] = []
+        self.undo = lazyguard.subscribe(lambda event: self.kinds.append(event.kind))
+        self.options = options
+        self.circuit = Circuit(
+            lazyguard.Breaker(
+                **options,  # type: ignore[arg-type]
+                open_time=OPEN,
+                max_open_time=LONGEST,
+                lease=LEASE,
+                on=(OSError,),
+                ignore=(ConnectionResetError,),
+            ),
+            name="db",
+            place="app.py:3",
+        )
+        self.calls: list[Call] = []
+        self.state, self.epoch, self.rounds = "closed", object(), 0
+        self.outcomes: list[tuple[float, bool]] = []
+        self.least = self.most = self.lease = 0.0  # when somebody is let in: not before, surely after
+        self.wanted: list[str] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "undo"):
+            self.undo()
+            self.clock.__exit__(None, None, None)
+
+    # the model
+
+    def become(self, state: str) -> None:
+        if state != self.state:
+            self.wanted.append("opened" if state == "open" else state)
+        self.state, self.epoch = state, object()
+        now = self.clock.now()
+        if state == "closed":
+            self.outcomes, self.rounds = [], 0
+        elif state == "open":
+            longest = min(LONGEST, OPEN * 2**self.rounds)
+            self.rounds += 1
+            self.least, self.most = now + longest / 2, now + longest
+        else:
+            self.least = self.most = now + LEASE
+
+    def tripped(self) -> bool:
+        if "failure_threshold" in self.options:
+            many = self.options["failure_threshold"]
+            last = [well for _, well in self.outcomes[-many:]]
+            return len(last) == many and not any(last)
+        looked_at = [well for _, well in self.outcomes]
+        if "window_calls" in self.options:
+            looked_at = looked_at[-self.options["window_calls"] :]
+        else:
+            tenth = int(self.clock.now())
+            looked_at = [well for at, well in self.outcomes if int(at) > tenth - 10]
+        failed = looked_at.count(False)
+        return (
+            len(looked_at) >= self.options["minimum_calls"] and failed / len(looked_at) >= self.options["failure_rate"]
+        )
+
+    # what happens
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 3.0, 4.0, 8.0, 20.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule()
+    def a_call_begins(self) -> None:
+        now = self.clock.now()
+        refused = None
+        try:
+            phase = self.circuit.admit()
+        except lazyguard.CircuitOpen as error:
+            refused = error
+        if refused is not None:
+            assert self.state != "closed"
+            assert now < self.most
+            assert 0 < refused.retry_after <= self.most - now
+            return
+        if self.state != "closed":
+            assert now >= self.least
+            self.become("half-open")
+        self.calls.append(Call(phase, self.epoch))
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 50), end=st.sampled_from(sorted(ENDS)))
+    def a_call_ends(self, which: int, end: str) -> None:
+        call = self.calls.pop(which % len(self.calls))
+        error, meaning = ENDS[end]
+        call.phase.ended(error)
+        if call.epoch is not self.epoch:
+            return  # out of date
+        if self.state == "closed" and meaning is not None:
+            self.outcomes.append((self.clock.now(), meaning))
+            if not meaning and self.tripped():
+                self.become("open")
+        elif self.state == "half-open":
+            if meaning is None:
+                self.epoch = object()
+                self.least = self.most = self.clock.now()
+            else:
+                self.become("closed" if meaning else "open")
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 50))
+    def a_call_is_lost(self, which: int) -> None:
+        self.calls.pop(which % len(self.calls))
+
+    @rule()
+    def it_is_reset(self) -> None:
+        self.circuit.reset()
+        self.become("closed")
+
+    # what always holds
+
+    @invariant()
+    def it_shows_what_the_model_shows(self) -> None:
+        if hasattr(self, "undo"):
+            assert self.circuit.now.state == self.state
+            assert self.circuit.now.rounds == self.rounds
+            assert self.kinds == self.wanted
+
+    @invariant()
+    def one_probe_at_the_most(self) -> None:
+        if hasattr(self, "undo") and self.state == "half-open":
+            assert sum(call.epoch is self.epoch for call in self.calls) <= 1
+
+
+CircuitMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+class TestCircuit(CircuitMachine.TestCase):
+    """Windows, opening, probes, leases and stale outcomes, in any order."""
+
+    pytestmark = [pytest.mark.usefixtures("limited")]
