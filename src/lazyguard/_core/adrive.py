@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+from _weakref import ref
 from contextvars import copy_context
 
 from lazyguard._core import clock, drive, resolve, ring
@@ -133,6 +134,8 @@ def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
 
 async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
     outcome = Outcome(interrupted=True)
+    flight.begun_in = ring.within.get()
+    ring.within.set(ref(flight))
     try:
         outcome = await adrive(steps)
     except BaseException as interrupt:
@@ -161,7 +164,10 @@ async def _join(flight: Flight, until: float | None) -> bool:
         except RuntimeError:
             pass  # the loop is closed: nobody waits there any more
 
+    inside = ring.within.get()
     ring.waiting[task] = flight
+    if inside is not None:
+        ring.children[task] = inside
     flight.on_done(told)
     look = ring.FIRST_LOOK
     try:
@@ -179,3 +185,4 @@ async def _join(flight: Flight, until: float | None) -> bool:
     finally:
         flight.forget(told)
         ring.waiting.pop(task, None)
+        ring.children.pop(task, None)

@@ -7,6 +7,7 @@ factory does can hold the caller or the process; a wait can be interrupted by a 
 from __future__ import annotations
 
 import _thread
+from _weakref import ref
 
 from lazyguard import errors
 from lazyguard._core import clock, resolve, ring, scheduler
@@ -113,8 +114,13 @@ def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
     is interrupted by nobody: there it is the factory's failure.
     """
     outcome = Outcome(interrupted=True)
+    thread, below = _thread.get_ident(), None
+    flight.begun_in = ring.within.get()
+    inside = ring.within.set(ref(flight))
     try:
         ring.enter(flight)
+        # A signal handler, or a finaliser, on top of a wait: this thread does not wait while it builds.
+        below = ring.waiting.pop(thread, None)
         outcome = drive(steps)
     except BaseException as interrupt:
         outcome = Outcome(error=interrupt, interrupted=not beside)
@@ -124,6 +130,9 @@ def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
             flight.cell.settle(flight, outcome)
         finally:
             ring.leave(flight)
+            ring.within.reset(inside)
+            if below is not None:
+                ring.waiting[thread] = below
 
 
 def _join(flight: Flight, until: float | None) -> bool:

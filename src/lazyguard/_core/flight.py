@@ -12,6 +12,7 @@ from lazyguard._typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _weakref import ref
     from collections.abc import Callable
     from typing import Any
 
@@ -29,15 +30,18 @@ class Flight:
         thread: The thread that runs it, or is about to; None while another one is being started for it.
         aloft: Whether somebody runs it, who will end it.
         asked_by: The line of the program that asked for it; "" unless LAZYGUARD_TRACE is set.
+        begun_in: The flight whose factory asked for it, if any.
         task: The asyncio task that runs it; None for one that a thread runs.
         home: The event loop that its target will belong to; None unless the factory is async.
         recovery: Whether it runs in the background, to bring a real object back.
     """
 
     __slots__ = (
+        "__weakref__",
         "_done",
         "aloft",
         "asked_by",
+        "begun_in",
         "cell",
         "generation",
         "home",
@@ -56,6 +60,7 @@ class Flight:
         self.thread: int | None = _thread.get_ident()
         self.aloft = False
         self.asked_by = ""
+        self.begun_in: ref[Flight] | None = None
         self.task: Any = None
         self.home: Any = None
         self.outcome: Outcome | None = None

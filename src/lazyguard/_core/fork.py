@@ -55,6 +55,7 @@ def _in_child() -> None:
     if ring is not None:
         running = ring.running.get(here)
         ring.waiting.clear()
+        ring.children.clear()
         ring.running.clear()
         if running is not None:
             ring.running[here] = running

@@ -2,7 +2,8 @@
 
 Invariants: whoever is about to wait says so first and looks second, so of those who close a ring at least one sees it;
 nothing here blocks or runs user code. The ways to be blocked that are followed: a flight that another thread or task
-runs, an event loop whose thread is blocked, and a module lock of the interpreter (read, never touched).
+runs, a task that the flight's own one awaits (alone, gathered, in a group), an event loop whose thread is blocked, and
+a module lock of the interpreter (read, never touched).
 
 The method is the search for a cycle in a wait-for graph (Coffman, Elphick, Shoshani: System Deadlocks, 1971), done as
 `importlib` does it for its own locks.
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import _thread
 import sys
+from _contextvars import ContextVar
 
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircularResolutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _weakref import ref
     from typing import Any
 
     from lazyguard._core.flight import Flight
@@ -28,6 +31,10 @@ FIRST_LOOK, LAST_LOOK = 0.02, 0.5
 waiting: dict[Any, Flight] = {}
 # Thread id -> the flights that it runs itself, outermost first.
 running: dict[int, list[Flight]] = {}
+# A task that waits -> the flight in whose factory it was started, where the flight's own task is another one.
+children: dict[Any, ref[Flight]] = {}
+# The flight in whose factory the running code was started; weak, since what a factory starts may live long.
+within: ContextVar[ref[Flight] | None] = ContextVar("lazyguard flight", default=None)
 
 
 def current_task() -> Any:
@@ -84,15 +91,93 @@ def _module_lock_of(thread: int) -> Any:
     return lock
 
 
-def _runner(flight: Flight) -> Any:
-    return flight.task if flight.task is not None else flight.thread
-
-
-def _links(flight: Flight) -> list[str]:
-    """Describe a flight and whatever its thread is building inside it."""
+def _inside(flight: Flight) -> list[Flight]:
+    """Return a flight and whatever its thread is building inside it."""
     stack = [] if flight.task is not None or flight.thread is None else running.get(flight.thread, [])[:]
-    inside = stack[stack.index(flight) :] if flight in stack else [flight]
-    return [f"{one.cell.name} ({one.cell.place})" for one in inside]
+    return stack[stack.index(flight) :] if flight in stack else [flight]
+
+
+def _down_to_here(flight: Flight) -> list[Flight]:
+    """Return a flight and those inside it, each begun by the one before, the last one by what runs here."""
+    inside: list[Flight] = []
+    begun_in = within.get()
+    while begun_in is not None and (one := begun_in()) is not None:
+        inside.append(one)
+        if one is flight:
+            return inside[::-1]
+        begun_in = one.begun_in
+    return _inside(flight)
+
+
+def _told(flights: list[Flight]) -> list[str]:
+    return [f"{one.cell.name} ({one.cell.place})" for one in flights]
+
+
+def _wakes(task: Any, runner: Any) -> bool:
+    """Return whether the end of a task lets `runner` go on: a task, or a thread that runs an event loop.
+
+    A future knows whom it wakes, but only as a callback: that of another task, of gather, wait, shield or wait_for
+    (in whose closure, or arguments, is the future that they wait for), or a method of a task group.
+    """
+    seen: set[int] = set()
+    todo: list[Any] = [task]
+    while todo and len(seen) < _FAR:
+        one = todo.pop()
+        if one is runner or (getattr(one, "__name__", "") == _LOOP_ENDS and not hasattr(runner, "get_coro")):
+            return True
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if hasattr(one, "_callbacks"):
+            todo += [callback for callback, _ in one._callbacks or ()]
+        elif getattr(one, "__closure__", None):
+            todo += [known for cell in one.__closure__ if _leads_on(known := _content(cell))]
+        elif hasattr(one, "__self__"):
+            todo.append(one.__self__)
+        elif hasattr(one, "func") and hasattr(one, "args"):
+            todo += [one.func, *one.args]
+        else:
+            todo += [value for value in getattr(one, "__dict__", {}).values() if hasattr(value, "_callbacks")]
+    return False
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _leads_on(value: Any) -> bool:
+    return hasattr(value, "_callbacks") or hasattr(value, "__dict__")
+
+
+# How many steps from a task to whom it wakes are followed; what run_until_complete calls when its task has ended.
+_FAR, _LOOP_ENDS = 500, "_run_until_complete_cb"
+
+
+def _imports(thread: int | None, here: int) -> tuple[list[str], Flight | None] | None:
+    """Follow the import locks for which a thread waits.
+
+    Returns:
+        The links, and the flight for which the last owner waits: None where that is the thread `here`. None if there is
+        no lock, or its last owner goes on.
+    """
+    links: list[str] = []
+    owners = {thread}
+    while thread is not None:
+        lock = _module_lock_of(thread)
+        if lock is None or lock.owner is None or (lock.owner in owners and lock.owner != here):
+            return None
+        thread = lock.owner
+        owners.add(thread)
+        links.append(f"the import of {lock.name!r}")
+        if thread == here:
+            return links, None
+        flight = waiting.get(thread)
+        if flight is not None:
+            return links, flight
+    return None
 
 
 def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
@@ -102,37 +187,34 @@ def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
         flight: What this thread or task is about to wait for.
         blocks_thread: Whether the wait blocks the whole thread (True) or only the running task (False).
     """
-    thread = _thread.get_ident()
+    here = _thread.get_ident()
     task = current_task()
-    links: list[str] = []
-    seen: set[Any] = set()
-    following = flight
-    while following.outcome is None:
-        runner = _runner(following)
-        if runner is None or runner in seen:
-            return None
-        seen.add(runner)
-        links += _links(following)
-        if runner in (thread, task):
-            return links  # what this thread runs lies below us on its stack
-        if following.task is not None and following.thread == thread and blocks_thread:
-            return links  # its task can only go on when this thread returns to its loop
-        blocked = waiting.get(runner)
-        if blocked is None and following.task is not None and following.thread is not None:
-            blocked = waiting.get(following.thread)  # the thread of its loop is blocked
-        if blocked is None:
-            owner: Any = following.thread
-            while blocked is None:
-                lock = _module_lock_of(owner)
-                if lock is None or lock.owner is None or (lock.owner in seen and lock.owner != thread):
-                    return None
-                owner = lock.owner
-                links.append(f"the import of {lock.name!r}")
-                if owner == thread:
+    seen: set[Flight] = set()
+    todo: list[tuple[list[str], Flight]] = [([], flight)]
+    while todo:
+        links, following = todo.pop()
+        thread, runner = following.thread, following.thread if following.task is None else following.task
+        if following.outcome is not None or following in seen or runner is None:
+            continue
+        seen.add(following)
+        # what this thread runs lies below us on its stack; a task of its loop can only go on when it returns there
+        if runner in (here, task) or (following.task is not None and thread == here and blocks_thread):
+            return links + _told(_down_to_here(following))
+        inside = _inside(following)
+        links = links + _told(inside)
+        for child, begun_in in list(children.items()):
+            needed = waiting.get(child)
+            if needed is not None and begun_in() in inside and _wakes(child, runner):
+                if child is task:
                     return links
-                seen.add(owner)
-                blocked = waiting.get(owner)
-        following = blocked
+                todo.append((links, needed))
+        locked = None if runner in waiting or thread in waiting else _imports(thread, here)
+        if locked is not None:
+            more, owner_waits = locked
+            if owner_waits is None:
+                return links + more
+            todo.append((links + more, owner_waits))
+        todo += [(links, waiting[one]) for one in {runner, thread} if one in waiting]
     return None
 
 
