@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._attach import attach, attach_stub
     from lazyguard._check import Check
+    from lazyguard._core.deadline import deadline, remaining
     from lazyguard._guards.duplicates import install_import_guard
     from lazyguard._guards.hooks import when_imported
     from lazyguard._guards.once import once
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         CircuitOpen,
         CircularResolutionError,
         ConfigurationError,
+        DeadlineExceeded,
         DuplicateImportError,
         DuplicateImportWarning,
         ImportBudgetWarning,
@@ -66,6 +68,8 @@ __all__ = [
     "Retry",
     "Breaker",
     "Recovery",
+    "deadline",
+    "remaining",
     "fallbacks",
     "is_fallback",
     "Check",
@@ -76,6 +80,7 @@ __all__ = [
     "CircuitOpen",
     "CircularResolutionError",
     "ConfigurationError",
+    "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
     "ImportBudgetWarning",
@@ -104,14 +109,15 @@ _HOMES = {
     "_policies.breaker": "Breaker",
     "_policies.recovery": "Recovery",
     "_policies.fallback": "fallbacks",
+    "_core.deadline": "deadline remaining",
     "_live": "is_fallback",
     "_check": "Check",
     "_health": "Health health",
     "_imports": "ImportTracker track_imports",
     "errors": (
-        "CircuitOpen CircularResolutionError ConfigurationError DuplicateImportError DuplicateImportWarning "
-        "ImportBudgetWarning LazyguardError MissingModuleError ResolutionError ResolutionImportError ResolutionTimeout "
-        "ServiceUnavailable UsageError"
+        "CircuitOpen CircularResolutionError ConfigurationError DeadlineExceeded DuplicateImportError "
+        "DuplicateImportWarning ImportBudgetWarning LazyguardError MissingModuleError ResolutionError "
+        "ResolutionImportError ResolutionTimeout ServiceUnavailable UsageError"
     ),
     "events": "Event subscribe",
 }

@@ -10,11 +10,13 @@ __all__ = [
     "CircuitOpen",
     "CircularResolutionError",
     "ConfigurationError",
+    "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
     "ImportBudgetWarning",
     "LazyguardError",
     "MissingModuleError",
+    "ResolutionDeadlineExceeded",
     "ResolutionError",
     "ResolutionImportError",
     "ResolutionTimeout",
@@ -50,6 +52,14 @@ class ReturnedNone(ResolutionError):
 
 class ResolutionTimeout(ResolutionError, TimeoutError):
     """The caller's wait ended before the factory did; the attempt goes on and is adopted if it ends well."""
+
+
+class DeadlineExceeded(LazyguardError, TimeoutError):
+    """The time of a `deadline` block, or of a guarded function's `timeout`, is over."""
+
+
+class ResolutionDeadlineExceeded(ResolutionTimeout, DeadlineExceeded):
+    """The caller's own deadline passed before the factory was done; the attempt goes on and may be adopted."""
 
 
 class CircularResolutionError(ResolutionError):

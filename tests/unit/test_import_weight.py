@@ -92,6 +92,7 @@ async def other_offline() -> Thing: return Thing()
 
 live = get_service()
 with lazyguard.fallbacks("deny"): ...
+with lazyguard.deadline(2.0): lazyguard.remaining()
 undo = lazyguard.subscribe(do)
 undo()
 

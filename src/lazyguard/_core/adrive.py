@@ -11,7 +11,7 @@ import asyncio
 from _weakref import ref
 from contextvars import copy_context
 
-from lazyguard._core import clock, drive, resolve, ring
+from lazyguard._core import clock, deadline, drive, resolve, ring
 from lazyguard._core.effect import Call, Join, Launch
 from lazyguard._core.state import Outcome
 
@@ -133,6 +133,7 @@ def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
 
 
 async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
+    deadline.forget()  # in this task's own context
     outcome = Outcome(interrupted=True)
     flight.begun_in = ring.within.get()
     ring.within.set(ref(flight))

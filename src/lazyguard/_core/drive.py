@@ -10,7 +10,7 @@ import _thread
 from _weakref import ref
 
 from lazyguard import errors
-from lazyguard._core import clock, resolve, ring, scheduler
+from lazyguard._core import clock, deadline, resolve, ring, scheduler
 from lazyguard._core import fork as fork  # whoever has flights must survive a fork
 from lazyguard._core.effect import Call, Join, Launch, Sleep
 from lazyguard._core.state import Outcome
@@ -80,7 +80,9 @@ def _launch(flight: Flight) -> None:
             "(aget, aresolve) in a task of its event loop first."
         )
     if plan.timeout is None:
-        fly(flight, resolve.flying(flight.cell, flight))
+        given = deadline.current()
+        with deadline.Unlimited():
+            fly(flight, resolve.flying(flight.cell, flight, None if given is None else given.ends))
         return
     from contextvars import copy_context
 
@@ -96,9 +98,13 @@ def launch_beside(flight: Flight, steps: Steps[Outcome], run: Callable[[Callable
         except BaseException:
             pass  # told as the flight's outcome; there is nobody above this frame to interrupt
 
+    def begin() -> None:
+        deadline.forget()
+        work()
+
     flight.thread = None
     try:
-        scheduler.daemon(lambda: run(work), flight.cell.name)
+        scheduler.daemon(lambda: run(begin), flight.cell.name)
     except RuntimeError as error:
         flight.cell.settle(flight, Outcome(error=error))
     except BaseException:

@@ -6,12 +6,14 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, ring
+from lazyguard._core import clock, deadline, ring
 from lazyguard._core.effect import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
     CircularResolutionError,
+    DeadlineExceeded,
     MissingModuleError,
+    ResolutionDeadlineExceeded,
     ResolutionError,
     ResolutionImportError,
     ResolutionTimeout,
@@ -25,13 +27,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.deadline import Deadline
     from lazyguard._core.effect import Steps
     from lazyguard._core.flight import Flight
     from lazyguard._core.state import Snapshot
 
 
-def flying(cell: Cell, flight: Flight) -> Steps[Outcome]:
-    """One flight: attempts until one succeeds, the retry gives up, or the generation ends."""
+def flying(cell: Cell, flight: Flight, until: float | None = None) -> Steps[Outcome]:
+    """One flight: attempts until one succeeds, the retry gives up, or the generation ends.
+
+    Where the caller's own thread runs it, no retry begins that would pass `until`, its deadline.
+    """
     plan = cell.plan
     retries = None
     while True:
@@ -41,7 +47,7 @@ def flying(cell: Cell, flight: Flight) -> Steps[Outcome]:
         if retries is None:
             retries = plan.retry.after(outcome.error)
         delay = retries.delay(outcome.error)
-        if delay is None:
+        if delay is None or (until is not None and clock.now() + delay >= until):
             return outcome
         yield Sleep(delay)
         if not cell.now.counts(flight):
@@ -88,12 +94,19 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
     Raises:
         ResolutionError: The factory failed, and no fallback may be served.
         ResolutionTimeout: The wait ended first.
+        ResolutionDeadlineExceeded: The caller's deadline passed first. That is its own affair: no fallback is served
+            for it, since that would be served to all.
         ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
     """
     limit = cell.plan.timeout if wait is None else wait
     until = None if limit is None else clock.now() + limit
     kept = 0.0 if real or limit is None else limit * _shares(cell.reliefs)
     patience = None if until is None else until - kept
+    given = deadline.current()
+    if given is not None and (patience is None or given.ends < patience):
+        patience = given.ends
+    else:
+        given = None
     while True:
         now = cell.now
         if now.state == READY:
@@ -106,6 +119,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         if not real and now.state == FAILED and cell.reliefs and now.cause is not None:
             yield from relieving(cell, now, now.cause, limit, until)
             continue
+        if given is not None and clock.now() >= given.ends:
+            raise _too_late(cell, given)
         try:
             flight, new = cell.board(now)
             if flight is None:
@@ -122,6 +137,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         outcome = flight.outcome
         if outcome is None or not ended:
             cell.tell("timeout", now, now, clock.now() - flight.started)
+            if given is not None:
+                raise _too_late(cell, given)
             if real or not cell.reliefs:
                 raise _timed_out(cell, limit)
             yield from relieving(cell, now, _timed_out(cell, limit, kept), limit, until)
@@ -161,7 +178,7 @@ def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | No
             wait = left if wait is None else min(wait, left)
         try:
             stand_in = yield from resolving(relief, wait=wait)
-        except CircularResolutionError:
+        except (CircularResolutionError, DeadlineExceeded):
             raise
         except (ResolutionError, MissingModuleError) as error:
             last = error
@@ -197,6 +214,13 @@ def _timed_out(cell: Cell, limit: float | None, kept: float = 0.0) -> Resolution
     return ResolutionTimeout(
         f"{cell.name}, declared at {cell.place}, was not built within {within}. The attempt goes on and is adopted "
         f"if it ends well; give it a longer timeout={mend}"
+    )
+
+
+def _too_late(cell: Cell, given: Deadline) -> ResolutionDeadlineExceeded:
+    return ResolutionDeadlineExceeded(
+        f"{cell.name}, declared at {cell.place}, was not built in time: {given.exceeded()} The attempt goes on and is "
+        "adopted if it ends well."
     )
 
 

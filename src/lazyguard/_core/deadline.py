@@ -1,0 +1,151 @@
+"""Deadlines: until when what is done in a context has to be done, and how much of that is left.
+
+Invariants: in a nested block the earlier deadline counts, so that what is left only ever shrinks; an attempt to build
+a cell's target has none, since others wait for it too; what is left is never handed out as zero, which is "do not
+wait" to a socket and "wait for ever" to some clients.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from lazyguard import _place
+from lazyguard._core import clock
+from lazyguard._typing import final
+from lazyguard.errors import ConfigurationError, DeadlineExceeded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+
+@final
+class Deadline:
+    """What `deadline` returns: a point in time, which holds in its `with` blocks.
+
+    It never changes, so it may be entered several times, and in other threads and tasks, which then share it.
+
+    Attributes:
+        ends: When it passes, by the clock.
+    """
+
+    __slots__ = ("_code", "_line", "_seconds", "ends")
+
+    def __init__(self, seconds: float, code: CodeType, line: int) -> None:
+        self.ends = clock.now() + seconds
+        self._seconds = seconds
+        self._code = code
+        self._line = line
+
+    def __enter__(self) -> Deadline:
+        _blocks.set((self, _blocks.get()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        block = _blocks.get()
+        if block is not None:
+            _blocks.set(block[1])
+
+    def exceeded(self) -> DeadlineExceeded:
+        """Return the error that says that it has passed."""
+        return DeadlineExceeded(
+            f"the deadline of {self._seconds:g} s, set at {self._code.co_filename}:{self._line}, has passed. What is "
+            "done in that block takes longer: give it more time, or do less in it."
+        )
+
+    def __repr__(self) -> str:
+        return f"<deadline of {self._seconds:g} s>"
+
+
+if TYPE_CHECKING:
+    Block = tuple[Deadline | None, "Block | None"]
+# The blocks that this context is in: the innermost, and those around it. One of None ends the reach of those.
+_blocks: ContextVar[Block | None] = ContextVar("lazyguard.deadline", default=None)
+
+
+def deadline(seconds: float) -> Deadline:
+    """Give what is done in a `with` block so many seconds in all.
+
+    In the block `remaining()` tells what is left, to be handed to whatever takes a timeout: a socket, a database or an
+    HTTP client. Waits for services and lazy objects end with it, and `guarded` functions begin no retry that would pass
+    it. Nothing is interrupted by force: code that never asks goes on.
+
+    Args:
+        seconds: How long, from now on, above zero. A deadline inside another one can only be earlier.
+
+    Returns:
+        A `Deadline`, to be entered. Its time runs from this call, not from the `with`.
+
+    Raises:
+        ConfigurationError: It is no number of seconds above zero.
+
+    It holds for this context: tasks that are created in the block have it, threads of `asyncio.to_thread` too. Another
+    thread enters the same object, `with budget:`, and shares what is left. What builds a service's object has no
+    deadline of its callers, since the others go on waiting for it.
+
+    Example:
+        >>> import lazyguard
+        >>> with lazyguard.deadline(1.5) as budget, lazyguard.deadline(60):
+        ...     0 < lazyguard.remaining() <= 1.5
+        True
+        >>> lazyguard.remaining() is None
+        True
+    """
+    given: object = seconds
+    if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < float("inf"):
+        raise ConfigurationError(f"deadline({seconds!r}) is out of range: give more than zero seconds.")
+    frame = _place.caller()
+    return Deadline(seconds, frame.f_code, frame.f_lineno)
+
+
+def remaining() -> float | None:
+    """Return the seconds that are left of this context's deadline, always more than zero; None where there is none.
+
+    Raises:
+        DeadlineExceeded: Nothing is left. So a zero never gets into a client, where it would mean something else.
+
+    Example:
+        >>> import lazyguard, socket
+        >>> with lazyguard.deadline(2.0), socket.socket() as connection:
+        ...     connection.settimeout(lazyguard.remaining())
+        ...     connection.gettimeout() <= 2.0
+        True
+    """
+    nearest = current()
+    if nearest is None:
+        return None
+    left = nearest.ends - clock.now()
+    if left <= 0:
+        raise nearest.exceeded()
+    return left
+
+
+def current() -> Deadline | None:
+    """Return the deadline that counts in this context: the earliest."""
+    nearest: Deadline | None = None
+    block = _blocks.get()
+    while block is not None and block[0] is not None:
+        if nearest is None or block[0].ends < nearest.ends:
+            nearest = block[0]
+        block = block[1]
+    return nearest
+
+
+def forget() -> None:
+    """Let this context have no deadline: it is one of an attempt's own."""
+    _blocks.set(None)
+
+
+@final
+class Unlimited:
+    """A block without a deadline, for an attempt that runs in its caller's context."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        _blocks.set((None, _blocks.get()))
+
+    def __exit__(self, *_: object) -> None:
+        block = _blocks.get()
+        if block is not None:
+            _blocks.set(block[1])
