@@ -1,9 +1,12 @@
-"""How to get a missing module: the pip command for an error's text.
+"""How to get a missing module: the pip command for an error's text; and whether what is installed is what is required.
 
-Invariant: called only while an error is being built, so that metadata is read by those who need it.
+Invariant: called only while an error is being built, or for a requirement at its module's first use, so that metadata
+is read by those who need it.
 """
 
 from __future__ import annotations
+
+from lazyguard import errors
 
 
 def command(module: str, *, extra: str | None = None, package: str | None = None, host: str = "") -> str:
@@ -26,7 +29,43 @@ def command(module: str, *, extra: str | None = None, package: str | None = None
     distribution = _with_extra(host.partition(".")[0], extra) if extra else None
     if distribution is not None:
         return f"pip install '{distribution}[{extra}]'"
-    return f"pip install {package or module.partition('.')[0]}"
+    wanted = package or module.partition(".")[0]
+    return f"pip install '{wanted}'" if set(wanted) & set("<>=!~ [;") else f"pip install {wanted}"
+
+
+def unsatisfied(requirement: str, what: str) -> str:
+    """Return why the installed distribution is not what `requirement` (PEP 508) asks for, and how to mend it; or "".
+
+    Args:
+        requirement: Such as "numpy>=1.24".
+        what: Who asks, and where it is declared, for errors.
+
+    Raises:
+        ConfigurationError: The requirement cannot be read, or names no distribution that is installed.
+        MissingModuleError: The package `packaging`, which reads it, is not installed.
+    """
+    from importlib import metadata
+
+    try:
+        from packaging.requirements import InvalidRequirement, Requirement
+    except ModuleNotFoundError as error:
+        text = f"{what}: require= is read with the package packaging, which is not installed: pip install packaging"
+        raise errors.MissingModuleError(text, name=error.name) from error
+    try:
+        wanted = Requirement(requirement)
+        version = metadata.version(wanted.name)
+    except InvalidRequirement as error:
+        raise errors.ConfigurationError(
+            f"{what}: require={requirement!r} is no requirement (PEP 508): write it as 'numpy>=1.24'"
+        ) from error
+    except metadata.PackageNotFoundError as error:
+        raise errors.ConfigurationError(
+            f"{what}: require={requirement!r} names no distribution that is installed, though the module is there: "
+            "write the distribution's name, not the module's"
+        ) from error
+    if wanted.specifier.contains(version, prereleases=True):
+        return ""
+    return f"{wanted.name} {version} is installed, and {requirement!r} is required: {command('', package=requirement)}"
 
 
 def _with_extra(top_level: str, extra: str) -> str | None:

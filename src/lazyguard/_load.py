@@ -23,17 +23,28 @@ if TYPE_CHECKING:
     from lazyguard._proxy import Proxy
 
 
-def load(name: str, /) -> Any:
+def load(
+    fullname: str, *, require: str | None = None, error_on_import: bool = False, suppress_warning: bool = False
+) -> Any:
     """Return a proxy of a module, or of "package.module:Name", which is imported at its first use.
 
+    The arguments are lazy_loader's, so that a package can switch over.
+
     Args:
-        name: The absolute name of a module, or that and the name of something in it.
+        fullname: The absolute name of a module, or that and the name of something in it.
+        require: What the installed distribution must satisfy ("numpy>=1.24", PEP 508); read at first use, with the
+            package `packaging`.
+        error_on_import: Look now whether the module is there and satisfies `require`; still import it at first use
+            (the packages above a dotted name are imported for that).
+        suppress_warning: Accepted, without effect: there is nothing to warn of, since a submodule's proxy imports
+            nothing above it either.
 
     Raises:
         UsageError: The name is relative or empty.
+        MissingModuleError: With `error_on_import`, and the module is not there, or not as required.
 
-    The first use raises MissingModuleError, an ImportError, where the module is not installed, and an ImportError from
-    what went wrong where it is broken; the next use tries again.
+    The first use raises MissingModuleError, an ImportError, where the module is not installed or not in the version
+    that is required, and an ImportError from what went wrong where it is broken; the next use tries again.
 
     Example:
         >>> import lazyguard
@@ -45,20 +56,47 @@ def load(name: str, /) -> Any:
         >>> lazyguard.load("decimal:Decimal")("1.10")
         Decimal('1.10')
     """
-    return _make(name, _place.caller())
+    frame = _place.caller()
+    proxy = _make(fullname, frame, require=require)
+    if error_on_import:
+        _check(fullname, _place.of_frame(frame), require)
+    return proxy
 
 
-def _missing(module: str) -> str:
+def _check(name: str, place: str, require: str | None) -> None:
+    """Raise MissingModuleError where a module is not there, or not as required; import only what is above it."""
+    from importlib.util import find_spec
+
+    module = name.partition(":")[0]
+    missing: str | None = module
+    try:
+        if sys.modules.get(module) is not None or find_spec(module) is not None:
+            missing = None
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        if not module.startswith(f"{missing}."):
+            raise
+    if missing is not None:
+        raise MissingModuleError(f"{name}, declared at {place}: {_missing(missing, require)}", name=missing)
+    if require is not None:
+        from lazyguard import _install
+
+        wrong = _install.unsatisfied(require, f"{name}, declared at {place}")
+        if wrong:
+            raise MissingModuleError(f"{name}, declared at {place}: {wrong}", name=module)
+
+
+def _missing(module: str, require: str | None = None) -> str:
     """Say how to mend that `module` cannot be found."""
     above = module.rpartition(".")[0]
     if above in sys.modules:
         return f"{above} has no module {module!r}: correct the name"
     from lazyguard import _install
 
-    return f"module {module!r} is not installed; to install it: {_install.command(module)}"
+    return f"module {module!r} is not installed; to install it: {_install.command(module, package=require)}"
 
 
-def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> Any:
+def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, require: str | None = None) -> Any:
     """Return the proxy of what `name` says.
 
     Args:
@@ -66,6 +104,7 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
         frame: Where it is declared.
         beside: The modules that `import a.b` statements have named below the same `a`: the proxy is then of the topmost
             package, and all of them are imported with it.
+        require: As `load` takes it.
     """
     place = _place.of_frame(frame)
     if not isinstance(name, str):
@@ -77,6 +116,8 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None) -> An
         )
 
     def import_it() -> Any:
+        if require is not None:
+            _check(name, place, require)
         try:
             found = __import__(module, None, None, (attribute,) if attribute else ())  # which may be a submodule
             if not attribute and beside is None:

@@ -322,3 +322,67 @@ class TestImports:
             assert "colorsys" in calls
         finally:
             builtins.__import__ = before
+
+
+def test_the_arguments_of_lazy_loader(program):
+    """A package that switches over may go on giving them: nothing is imported, and nothing is warned of."""
+    program({"mylib/__init__.py": "", "mylib/sub.py": "x = 1"})
+    found = lazyguard.load(fullname="mylib.sub", error_on_import=False, suppress_warning=False, require=None)
+    assert "mylib" not in sys.modules
+    assert found.x == 1
+
+
+@pytest.mark.parametrize("name", ["no_such_lib", "no_such_lib.sub", "no_such_lib:Name"])
+def test_error_on_import(name):
+    """A missing module is told at the declaration, with its line and the command."""
+    with pytest.raises(lazyguard.MissingModuleError, match=f"{__file__}.*pip install no_such_lib") as caught:
+        lazyguard.load(name, error_on_import=True)
+    assert caught.value.name == "no_such_lib"
+
+
+def test_error_on_import_of_a_submodule(program):
+    """What is above a dotted name is imported to look for it; a wrong name is told as one."""
+    program({"mylib/__init__.py": "", "mylib/sub.py": "x = 1"})
+    assert not lazyguard.is_resolved(lazyguard.load("mylib.sub", error_on_import=True))
+    assert "mylib.sub" not in sys.modules
+    with pytest.raises(lazyguard.MissingModuleError, match=r"mylib has no module 'mylib\.other': correct the name"):
+        lazyguard.load("mylib.other", error_on_import=True)
+
+
+def test_require():
+    """The installed version must be one that is required, at the first use."""
+    pytest.importorskip("packaging")
+    assert lazyguard.load("pytest", require="pytest>=1").main
+    old = lazyguard.load("pytest", require="pytest>=999")
+    with pytest.raises(
+        lazyguard.MissingModuleError,
+        match=r"pytest \d\S* is installed, and 'pytest>=999' is required: pip install 'pytest>=999'",
+    ):
+        old.main
+    assert not lazyguard.is_resolved(old)
+    with pytest.raises(ModuleNotFoundError, match=f"{__file__}.*'pytest>=999' is required"):
+        lazyguard.load("pytest", require="pytest>=999", error_on_import=True)
+
+
+def test_require_of_a_module_that_is_missing():
+    """The command asks for the version that is required."""
+    with pytest.raises(lazyguard.MissingModuleError, match="pip install 'no_such_lib>=2'"):
+        lazyguard.load("no_such_lib", require="no_such_lib>=2").x
+
+
+@pytest.mark.parametrize(
+    ("requirement", "what"), [("no_such_lib>=2", "write the distribution's name"), ("pytest >=", "is no requirement")]
+)
+def test_requirements_that_cannot_be_right(requirement, what):
+    """They are told with a way to mend them."""
+    pytest.importorskip("packaging")
+    with pytest.raises(lazyguard.ConfigurationError, match=what):
+        lazyguard.load("pytest", require=requirement, error_on_import=True)
+
+
+def test_require_without_packaging(monkeypatch):
+    """What reads requirements is named where it is missing."""
+    monkeypatch.setitem(sys.modules, "packaging", None)
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
+    with pytest.raises(lazyguard.MissingModuleError, match="pip install packaging"):
+        lazyguard.load("pytest", require="pytest>=1", error_on_import=True)
