@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 
-from lazyguard import _eager, _place, errors
+from lazyguard import _eager, _native, _place, errors
 from lazyguard._attributes import REGISTRY, LazyAttributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import FrameType
     from typing import Any
 
     Attached = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
@@ -49,6 +50,10 @@ def attach(
     AttributeError too, comes as a ResolutionError. So `hasattr` is False for names that nobody declared only. The next
     use tries again. Holds no lock; a fork changes nothing.
 
+    From Python 3.15 on the names are native lazy imports (PEP 810), so that functions of the package can use them as
+    globals too; what the filter of `sys.set_lazy_imports_filter` refuses is imported at once, and a name of a module
+    that is imported already is there at once. Elsewhere the package's `__getattr__` finds them (PEP 562).
+
     Example:
         >>> import lazyguard
         >>> __getattr__, __dir__, __all__ = lazyguard.attach("json", ["tool"], {"decoder": ["JSONDecoder as Decoder"]})
@@ -57,8 +62,7 @@ def attach(
         >>> __getattr__("Decoder")
         <class 'json.decoder.JSONDecoder'>
     """
-    place = _place.of_frame(_place.caller())
-    return _attach(package_name, place, submodules or (), submod_attrs or {}, absolute_attrs or {})
+    return _attach(package_name, _place.caller(), submodules or (), submod_attrs or {}, absolute_attrs or {})
 
 
 def attach_stub(package_name: str, filename: str) -> Attached:
@@ -73,7 +77,7 @@ def attach_stub(package_name: str, filename: str) -> Attached:
     in its `__all__`).
 
     Returns:
-        What `attach` does.
+        What `attach` does. An error at first use names the line of the stub.
 
     Raises:
         ConfigurationError: The stub is missing or cannot be read.
@@ -86,18 +90,20 @@ def attach_stub(package_name: str, filename: str) -> Attached:
     """
     from lazyguard import _stub
 
-    place = _place.of_frame(_place.caller())
+    frame = _place.caller()
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
-    return _attach(package_name, place, *_stub.read(package_name, stub, place))
+    return _attach(package_name, frame, *_stub.read(package_name, stub, _place.of_frame(frame)))
 
 
 def _attach(
     package: str,
-    place: str,
+    frame: FrameType,
     submodules: Iterable[str],
     relative: Mapping[str, Iterable[str]],
     absolute: Mapping[str, Iterable[str]],
+    places: Mapping[str, str] | None = None,
 ) -> Attached:
+    place = _place.of_frame(frame)
     origins: dict[str, tuple[str, str | None]] = {}
     for source, names in [
         *((f"{package}.{key}", names) for key, names in relative.items()),
@@ -107,7 +113,7 @@ def _attach(
             origins[name] = (source, attribute)
     for attribute, name in _renames(f"{package}, submodules", submodules, place):
         origins[name] = (f"{package}.{attribute}", None)
-    attributes = LazyAttributes(package, origins, place)
+    attributes = LazyAttributes(package, origins, place, places or {})
 
     def lookup(name: str) -> Any:
         if name in origins:
@@ -121,11 +127,16 @@ def _attach(
 
     attributes.resolver = lookup
     # EAGER_IMPORT as lazy_loader 0.6 reads it
-    if os.environ.get("EAGER_IMPORT", "") not in ("", "0") or _eager.named(package):
-        # Circular imports find the names as they do when all is lazy.
+    eager = os.environ.get("EAGER_IMPORT", "") not in ("", "0") or _eager.named(package)
+    # Only where the package itself declares: for another one this must not touch its namespace.
+    native = _native.SUPPORTED and not eager and frame.f_globals is attributes.namespace
+    if eager or native:
+        # What is imported now may be circular: it finds the names as it does when all is lazy.
         attributes.namespace.setdefault("__getattr__", lookup)
-        for name in origins:
-            attributes.resolve(name)
+    if native:
+        attributes.make_native()
+    for name in origins if eager else ():
+        attributes.resolve(name)
     return lookup, listing, sorted(origins)
 
 
@@ -134,6 +145,9 @@ def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple
     if isinstance(names, str):
         raise errors.ConfigurationError(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
     for entry in names:
+        if isinstance(entry, str) and entry.isidentifier():
+            yield entry, entry
+            continue
         attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
         name = name.strip() if renamed else attribute
         if not all(part.isidentifier() for part in (attribute.strip(), name)):

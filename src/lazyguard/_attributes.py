@@ -1,8 +1,8 @@
-"""Lazy attributes of a package (PEP 562): where each comes from, and the address `package:attribute`.
+"""Lazy attributes of a package (PEP 562; from 3.15 on PEP 810): where each comes from, and which are resolved.
 
-Invariants: the package's own dict is the state: a declared name is resolved when it is in there. No lock: the
+Invariants: the package's own dict is the state: a declared name is resolved when its value is in there. No lock: the
 import system serialises imports, and writing the same value twice is harmless; so a fork is harmless too. Our
-`__getattr__` leaves the dict once nothing is left to resolve, since its mere presence costs 2.6-3.3x on every
+`__getattr__` leaves the dict once it has nothing left to resolve, since its mere presence costs 2.6-3.3x on every
 attribute.
 """
 
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import sys
+from _weakref import ref
 
-from lazyguard import errors
+from lazyguard import _native, errors
 from lazyguard._core import trace
+from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
     from types import ModuleType as _Module
     from typing import Any
@@ -29,24 +31,49 @@ REGISTRY = "__lazy_attributes__"
 # Without a GIL another thread may stand between its look into the dict and its look for `__getattr__`.
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _PENDING = object()
+_NOTHING = object()
 
 
 class LazyAttributes:
     """The attributes that one `attach` declared for one package."""
 
-    __slots__ = ("contested", "module", "namespace", "origins", "package", "place", "resolver", "written")
+    __slots__ = (
+        "__weakref__",
+        "contested",
+        "failures",
+        "imports",
+        "module",
+        "namespace",
+        "origins",
+        "package",
+        "place",
+        "places",
+        "resolver",
+        "unsettled",
+        "written",
+    )
 
-    def __init__(self, package: str, origins: dict[str, tuple[str, str | None]], place: str) -> None:
-        """Take the `origins`: name -> (absolute module, attribute in it, or None for the module itself)."""
+    def __init__(
+        self, package: str, origins: dict[str, tuple[str, str | None]], place: str, places: Mapping[str, str]
+    ) -> None:
+        """Take the `origins`: name -> (absolute module, attribute in it, or None for the module itself).
+
+        `places` has the places of those names that are not declared at `place`.
+        """
         self.package = package
         self.origins = origins
         self.place = place
+        self.places = places
         self.module: ModuleType | None = sys.modules.get(package)
         self.namespace: dict[str, Any] = {} if self.module is None else vars(self.module)
         self.written: dict[str, Any] = {}
         self.resolver: Callable[[str], Any] | None = None
         self.contested: set[str] = set()
+        self.failures: dict[str, str] = {}
+        self.unsettled = list(origins)
+        self.imports: _native.Imports | None = None
         self._claim()
+        _register(self)
 
     def _claim(self) -> None:
         """Enter the names into the package, and keep them from its submodules of the same names."""
@@ -56,7 +83,7 @@ class LazyAttributes:
             before = registry.get(name)
             found = self.namespace.get(name, _PENDING)
             # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
-            if before is not None and name in before.written and before.written[name] is found:
+            if before is not None and (before.written.get(name, _NOTHING) is found or _native.is_native(found)):
                 before.reset(name)
             elif self._is_shadow(name, found):
                 del self.namespace[name]
@@ -78,35 +105,97 @@ class LazyAttributes:
 
     def resolve(self, name: str) -> Any:
         """Import what `name` stands for, write it into the package, and return it."""
-        value = trace.traced(f"{self.package}:{name}", self.place, lambda: self._load(name))
-        if self._is_shadow(name, self.namespace.get(name, _PENDING)):
+        value = self._traced(name)
+        found = self.namespace.get(name, _PENDING)
+        if self._is_shadow(name, found) or _native.is_native(found):
             self.namespace[name] = value
         # Another thread's value, or an override that came meanwhile, stays.
         value = self.written[name] = self.namespace.setdefault(name, value)
         self.settle()
         return value
 
+    def make_native(self) -> None:
+        """Put native lazy imports in the places of the names (Python 3.15), which the interpreter resolves itself.
+
+        Where a module has a `__getattr__`, the interpreter asks that first. Ours costs nothing there: on 3.15 it makes
+        the module's other attributes no slower. So it stays until all is resolved, as on older versions, and a name
+        that its half-imported module has already is found, where the interpreter by itself would see a cycle.
+        """
+        names: dict[tuple[str, str], list[str]] = {}
+        statements: dict[str, list[str]] = {}
+        for name in self.origins:
+            module, attribute = self._statement(name)
+            if (module, attribute) not in names:
+                statements.setdefault(module, []).append(attribute)
+            names.setdefault((module, attribute), []).append(name)
+
+        def find(module: str, attribute: str) -> Any:
+            same = names[module, attribute]
+            value = self._traced(same[0])
+            for name in same:
+                self.written[name] = value
+            self.settle()
+            return value
+
+        self.imports = _native.Imports(self.package, find)
+        for module, attributes in statements.items():
+            place = self.place_of(names[module, attributes[0]][0])
+            for attribute, value in zip(attributes, self.imports.make(module, attributes, place), strict=True):
+                for name in names[module, attribute]:
+                    self._bind(name, value, like=names[module, attribute][0])
+
+    def _statement(self, name: str) -> tuple[str, str]:
+        """Return the module and the attribute of a `from module import attribute` that gives `name`."""
+        source, attribute = self.origins[name]
+        if attribute is not None:
+            return source, attribute
+        above, _, submodule = source.rpartition(".")
+        return above, submodule
+
+    def _bind(self, name: str, value: object, *, like: str) -> None:
+        # What the package has of its own goes before what it declares, as with `__getattr__`. Where the same words
+        # import a submodule and something else, the second is left to `__getattr__`.
+        if name in self.namespace or self.origins[name] != self.origins[like]:
+            return
+        if not _native.is_native(value):  # imported before, or now where `sys.set_lazy_imports_filter` wants it so
+            if self.origins[name][1] is None and value is not sys.modules.get(self.origins[name][0]):
+                return  # it is what the package has of that name in the place of the submodule
+            self.written[name] = value
+        self.namespace[name] = value
+
+    def place_of(self, name: str) -> str:
+        """Return where the name is declared."""
+        return self.places.get(name, self.place)
+
+    def _traced(self, name: str) -> Any:
+        return trace.traced(f"{self.package}:{name}", self.place_of(name), lambda: self._load(name))
+
     def _load(self, name: str) -> Any:
         source, attribute = self.origins[name]
         module: ModuleType | None = None
+        value: Any
         try:
             if attribute is None:
                 __import__(source)
-                return sys.modules[source]
-            module = __import__(source, None, None, (attribute,))
-            return getattr(module, attribute)
-        except errors.LazyguardError:
-            raise
+                value = sys.modules[source]
+            else:
+                module = __import__(source, None, None, (attribute,))
+                value = getattr(module, attribute)
         except Exception as error:
+            self.failures[name] = describe(error)
+            if isinstance(error, errors.LazyguardError):
+                raise
             raise self._explain(name, module, error) from error
+        self.failures.pop(name, None)
+        return value
 
     def _explain(self, name: str, module: ModuleType | None, error: Exception) -> errors.LazyguardError:
         """Say which declaration failed, and how to mend it; an ImportError stays one."""
         source, attribute = self.origins[name]
-        what = f"{self.package}.{name} (declared at {self.place})"
+        what = f"{self.package}.{name} (declared at {self.place_of(name)})"
         if module is not None and isinstance(error, AttributeError):
             if _is_initializing(module):
-                text = f"{what}: circular import: {source} is not finished, and has no {attribute!r} yet"
+                text = f"{what}: {_circular(source, attribute)}"
             else:
                 text = f"{what}: module {source} has no attribute {attribute!r}: correct one or the other"
             return _import_error(text, source, getattr(module, "__file__", None))
@@ -114,6 +203,8 @@ class LazyAttributes:
             return errors.MissingModuleError(f"{what}: {self._missing(source, error.name)}", name=error.name)
         text = f"{what}: importing {source} raised {type(error).__name__}"
         if isinstance(error, ImportError):
+            if type(error).__name__ == "ImportCycleError":  # a builtin since 3.15
+                text = f"{what}: {_circular(source, attribute)}"
             return _import_error(text, error.name, error.path)
         return errors.ResolutionError(text)
 
@@ -128,18 +219,41 @@ class LazyAttributes:
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""
-        ours = _MAY_REMOVE and self.namespace.get("__getattr__") is self.resolver
-        if ours and all(name in self.namespace for name in self.origins):
+        while self.unsettled and self.is_resolved(self.unsettled[-1]):
+            self.unsettled.pop()
+        # No other thread misses it where the names are native: they were there before it looked.
+        ours = self.namespace.get("__getattr__") is self.resolver
+        if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
             self.namespace.pop("__getattr__", None)
         if isinstance(self.module, _Package):
             self.module._release()
+
+    def is_resolved(self, name: str) -> bool:
+        """Return whether the value of `name` is there."""
+        found = self.namespace.get(name, _PENDING)
+        return found is not _PENDING and not _native.is_native(found)
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
         if self.resolver is not None:
             self.namespace.setdefault("__getattr__", self.resolver)
+        self.unsettled.append(name)
         self.namespace.pop(name, None)
         self.written.pop(name, None)
+        self.failures.pop(name, None)
+
+
+_known: dict[ref[LazyAttributes], None] = {}
+
+
+def _register(attributes: LazyAttributes) -> None:
+    _known[ref(attributes, _known.pop)] = None
+
+
+def declared() -> list[LazyAttributes]:
+    """Return what `attach` has declared for packages that are imported, in that order."""
+    found = [known() for known in list(_known)]
+    return [one for one in found if one is not None and sys.modules.get(one.package) is one.module is not None]
 
 
 class _Package(_Module):
@@ -169,6 +283,10 @@ def _import_error(text: str, name: str | None, path: str | None) -> errors.Resol
     return error
 
 
+def _circular(source: str, attribute: str | None) -> str:
+    return f"circular import: {source} is not finished, and has no {attribute!r} yet"
+
+
 def _is_initializing(module: ModuleType) -> bool:
     return getattr(getattr(module, "__spec__", None), "_initializing", False)
 
@@ -190,7 +308,7 @@ def is_lazy_attribute(module: ModuleType, name: str) -> bool:
 
 def is_resolved_attribute(module: ModuleType, name: str) -> bool:
     """Return whether the lazy attribute has its value; resolves nothing. UsageError for any other name."""
-    return name in _owner(module, name).namespace
+    return _owner(module, name).is_resolved(name)
 
 
 def reset_attribute(module: ModuleType, name: str) -> None:

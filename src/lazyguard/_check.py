@@ -5,7 +5,7 @@ Invariant: it carries names, places and exception types, never an exception's te
 
 from __future__ import annotations
 
-from lazyguard._core.state import DEGRADED, PENDING, RESOLVING
+from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._typing import final
 from lazyguard.events import describe
 
@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal
 
+    from lazyguard._attributes import LazyAttributes
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot, State
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 @final
 class Check:
-    """One service or lazy object.
+    """One service or lazy object, or all names that one `attach` has declared for a package.
 
     Attributes:
-        name: Its name, `module:qualname`.
-        kind: "service", "critical service" or "lazy object".
+        name: Its name, `module:qualname`; of a package's names the package.
+        kind: "service", "critical service", "lazy object", "lazy attribute", or "lazy attributes" of a package.
         status: "fail" for a critical service that has failed or has not come in time, and until it is there again,
             also where its fallback may not be served any more (`max_degraded`, LAZYGUARD_FALLBACK=deny); "warn" for
             another one, and for what is degraded; else "pass".
@@ -39,11 +40,15 @@ class Check:
             declaration, its "state" ("served", "failed", "hangs", "unused") and the "cause" of that.
         answered: How often its fallbacks have answered since the program began, by the name of what was asked of them.
             Up to 32 names, all others as "(others)". Counted without a lock: one may be lost now and then.
+        counts: Of a package's names how many are resolved, and how many there are; else None. All of them are "ready"
+            together, before that they are "pending". A name whose import failed at its last use makes the status
+            "warn", and is named in the cause.
     """
 
     __slots__ = (
         "answered",
         "cause",
+        "counts",
         "fallbacks",
         "generation",
         "kind",
@@ -69,6 +74,7 @@ class Check:
         place: str,
         fallbacks: tuple[dict[str, str], ...] = (),
         answered: dict[str, int] | None = None,
+        counts: tuple[int, int] | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -81,10 +87,14 @@ class Check:
         self.place = place
         self.fallbacks = fallbacks
         self.answered = answered or {}
+        self.counts = counts
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as health+json has it."""
         told: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
+        if self.counts is not None:
+            told["observedValue"], total = self.counts
+            told["observedUnit"] = f"of {total} names"
         if self.since is not None:
             import time
 
@@ -154,3 +164,21 @@ def _fallbacks(cell: Cell, seen: Snapshot, now: float) -> tuple[dict[str, str], 
             state, cause = "hangs", f"not made within {now - relief.now.since:.3g} s"
         told.append({"place": relief.place, "state": state, "cause": cause})
     return tuple(told)
+
+
+def check_attributes(attributes: LazyAttributes) -> Check:
+    """Return what there is to say about the names that one `attach` has declared."""
+    resolved, total = sum(map(attributes.is_resolved, attributes.origins)), len(attributes.origins)
+    cause = ", ".join(f"{name}: {why}" for name, why in sorted(attributes.failures.copy().items()))
+    return Check(
+        name=attributes.package,
+        kind="lazy attributes",
+        status="warn" if cause else "pass",
+        state=READY if resolved == total else PENDING,
+        since=None,
+        cause=cause,
+        generation=0,
+        running=0,
+        place=attributes.place,
+        counts=(resolved, total),
+    )

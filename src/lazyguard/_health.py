@@ -6,7 +6,8 @@ Invariant: it builds nothing, waits for nothing and takes no lock.
 
 from __future__ import annotations
 
-from lazyguard._check import check
+from lazyguard import _attributes
+from lazyguard._check import check, check_attributes
 from lazyguard._core import clock, registry
 from lazyguard._typing import final
 
@@ -23,7 +24,8 @@ class Health:
 
     Attributes:
         status: The worst status of all checks.
-        checks: Every service and every lazy object that a module declares, in the order of declaration.
+        checks: Every service and every lazy object that a module declares, in the order of declaration; then one check
+            for the names of each `attach`.
     """
 
     __slots__ = ("checks", "status")
@@ -45,7 +47,9 @@ class Health:
 
 
 def health() -> Health:
-    """Return the state of every service and of every lazy object that a module declares. Builds nothing.
+    """Return the state of every service, of every lazy object that a module declares, and of what packages attach.
+
+    It builds and imports nothing.
 
     Example:
         >>> import lazyguard
@@ -53,4 +57,5 @@ def health() -> Health:
         'pass'
     """
     now, date = clock.now(), clock.current.date()
-    return Health(tuple(check(cell, kind, now, date) for cell, kind in registry.cells()))
+    cells = [check(cell, kind, now, date) for cell, kind in registry.cells()]
+    return Health((*cells, *map(check_attributes, _attributes.declared())))

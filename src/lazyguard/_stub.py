@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     Names = dict[str, list[str]]
 
 
-def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names]:
-    """Return what the stub re-exports: submodules, names by submodule, names by absolute module."""
+def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, dict[str, str]]:
+    """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
     try:
         with open(stub, encoding="utf-8") as file:
             tree = ast.parse(file.read(), stub)
@@ -24,6 +24,7 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names]:
     submodules: list[str] = []
     relative: Names = {}
     absolute: Names = {}
+    places: dict[str, str] = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
             continue
@@ -33,6 +34,7 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names]:
                     f"{stub}:{node.lineno}: a star import does not say what to attach; write the names"
                 )
             entry = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+            places[alias.asname or alias.name] = f"{stub}:{alias.lineno}"
             if node.level == 1 and node.module is None:
                 submodules.append(entry)
             elif node.level == 1 and node.module is not None:
@@ -40,7 +42,7 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names]:
             # A stub imports from elsewhere for its annotations too: only what it re-exports (PEP 484) counts.
             elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
                 absolute.setdefault(_absolute(package, node), []).append(entry)
-    return submodules, relative, absolute
+    return submodules, relative, absolute, places
 
 
 def _exported(tree: ast.Module) -> set[str]:

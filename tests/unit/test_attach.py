@@ -280,7 +280,7 @@ def test_eager(program, monkeypatch, variable, value, eager):
     monkeypatch.setenv(variable, value)
     program(package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2"))
     core = importlib.import_module("core")
-    assert ("x" in vars(core), "y" in vars(core)) == (eager, eager)
+    assert all(_attributes.is_resolved_attribute(core, name) == eager for name in ("x", "y"))
     assert core.x + core.y == 3
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import pytest
 
 import lazyguard
+from lazyguard import _attributes
 from lazyguard._core import registry
 
 
@@ -12,6 +16,7 @@ from lazyguard._core import registry
 def known(monkeypatch):
     """What other tests declared is not seen here."""
     monkeypatch.setattr(registry, "_known", {})
+    monkeypatch.setattr(_attributes, "_known", {})
 
 
 def test_nothing():
@@ -60,3 +65,39 @@ def test_what_is_seen(plant):
         ("get", "service"),
     ]
     assert not plant.runs
+
+
+def test_what_packages_attach(program):
+    """One check a package: how many names are resolved; a failed one warns until it is there. Nothing is imported."""
+    root = program(
+        {
+            "attaching/__init__.py": "import lazyguard\n__getattr__, __dir__, __all__ = "
+            "lazyguard.attach(__name__, ['a'], {'b': ['broken']})\n",
+            "attaching/a.py": "",
+            "attaching/b.py": "raise ValueError('secret')",
+        }
+    )
+    attaching = importlib.import_module("attaching")
+
+    def check():
+        return next(check for check in lazyguard.health().checks if check.name == "attaching")
+
+    assert (check().state, check().counts, check().status) == ("pending", (0, 2), "pass")
+    assert not {"attaching.a", "attaching.b"} & set(sys.modules)
+    attaching.a
+    assert check().counts == (1, 2)
+    with pytest.raises(lazyguard.ResolutionError):
+        attaching.broken
+    assert check().cause == f"broken: ValueError at {root}/attaching/b.py:1"
+    assert lazyguard.health().to_dict()["checks"]["attaching"] == [
+        {
+            "componentType": "lazy attributes",
+            "status": "warn",
+            "observedValue": 1,
+            "observedUnit": "of 2 names",
+            "output": check().cause,
+        }
+    ]
+    program({"attaching/b.py": "broken = 'mended'"})
+    assert attaching.broken == "mended"
+    assert (check().state, check().counts, check().status) == ("ready", (2, 2), "pass")
