@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._attach import attach, attach_stub
     from lazyguard._check import Check
+    from lazyguard._conform import assert_conforms
     from lazyguard._core.deadline import deadline, remaining
     from lazyguard._guards.duplicates import install_import_guard
     from lazyguard._guards.hooks import when_imported
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lazyguard._lazy import aresolve, is_resolved, lazy, override, reset, resolve
     from lazyguard._live import is_fallback
     from lazyguard._load import imports, load
+    from lazyguard._mock import mock_service
     from lazyguard._module import module_attribute
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.fallback import fallbacks
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         CircuitOpen,
         CircularResolutionError,
         ConfigurationError,
+        ConformityError,
+        ConformityWarning,
         DeadlineExceeded,
         DuplicateImportError,
         DuplicateImportWarning,
@@ -72,6 +76,8 @@ __all__ = [
     "remaining",
     "fallbacks",
     "is_fallback",
+    "mock_service",
+    "assert_conforms",
     "Check",
     "Health",
     "health",
@@ -80,6 +86,8 @@ __all__ = [
     "CircuitOpen",
     "CircularResolutionError",
     "ConfigurationError",
+    "ConformityError",
+    "ConformityWarning",
     "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
@@ -111,11 +119,14 @@ _HOMES = {
     "_policies.fallback": "fallbacks",
     "_core.deadline": "deadline remaining",
     "_live": "is_fallback",
+    "_mock": "mock_service",
+    "_conform": "assert_conforms",
     "_check": "Check",
     "_health": "Health health",
     "_imports": "ImportTracker track_imports",
     "errors": (
-        "CircuitOpen CircularResolutionError ConfigurationError DeadlineExceeded DuplicateImportError "
+        "CircuitOpen CircularResolutionError ConfigurationError ConformityError ConformityWarning DeadlineExceeded "
+        "DuplicateImportError "
         "DuplicateImportWarning ImportBudgetWarning LazyguardError MissingModuleError ResolutionError "
         "ResolutionImportError ResolutionTimeout ServiceUnavailable UsageError"
     ),

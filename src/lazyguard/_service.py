@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.retry import Retry
 
-    StandIn: TypeAlias = "Callable[[], T] | Callable[[Exception], T]"
+    Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
+    AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
 
     class Declaration(Protocol):
         """What `service(...)` returns: the decorator of a factory."""
@@ -237,18 +238,28 @@ class Service(Generic[P, T]):
         return target
 
     if TYPE_CHECKING:
-
+        # As with the factory: Coroutine, not Awaitable.
+        @overload
+        def fallback(self, stand_in: Async[T], /) -> Async[T]: ...
+        @overload
+        def fallback(self, stand_in: AsyncOfCause[T], /) -> AsyncOfCause[T]: ...
         @overload
         def fallback(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
         @overload
         def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
         @overload
         def fallback(
-            self, /, *, timeout: float | None = ..., max_degraded: float | None = ...
+            self, /, *, timeout: float | None = ..., max_degraded: float | None = ..., partial: bool = ...
         ) -> FallbackDeclaration[T]: ...
 
     def fallback(
-        self, stand_in: Any = None, /, *, timeout: float | None = None, max_degraded: float | None = None
+        self,
+        stand_in: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
+        max_degraded: float | None = None,
+        partial: bool = False,
     ) -> Any:
         """Declare what is served when the real object cannot be built in time; used as a decorator.
 
@@ -262,10 +273,17 @@ class Service(Generic[P, T]):
             timeout: Seconds that are kept for it out of the service's timeout, which is the whole wait of a caller: a
                 tenth of that if left out. In a service without a timeout: the seconds to wait for it.
             max_degraded: Seconds after which the stand-in is no longer served; ServiceUnavailable is raised instead.
+            partial: Whether it is meant that the stand-in lacks methods, whose use raises ServiceUnavailable.
 
         Raises:
             ConfigurationError: It is no function that could be called in need, the service has it already, an option
-                is out of range, or the fallbacks leave the real object less than a tenth of the timeout.
+                is out of range, or the fallbacks leave the real object less than a tenth of the timeout. Or, where
+                the return annotations of factory and fallback name two classes: a method of the second one takes
+                other arguments, or is async where the first one's is not.
+        Warns:
+            ConformityWarning: The second class lacks what the first one has, or may have it otherwise.
+
+        Where the annotations do not tell, the stand-in is compared when it is made: what differs is an event.
 
         It is built by whoever builds the real object: a daemon thread where there is a timeout, of which one that hangs
         holds one, however many wait for it; else the caller's own thread.
@@ -274,11 +292,14 @@ class Service(Generic[P, T]):
         def declare(function: Any) -> Any:
             from lazyguard import _stand_in
 
-            _stand_in.StandIn(self._cell, function, timeout=timeout, max_degraded=max_degraded).join(self._cell)
+            _stand_in.StandIn(self._cell, function, timeout=timeout, max_degraded=max_degraded, partial=partial).join(
+                self._cell
+            )
             return function
 
         options.seconds("timeout", timeout, optional=True)
         options.seconds("max_degraded", max_degraded, optional=True)
+        options.flag("partial", partial)
         return declare if stand_in is None else declare(stand_in)
 
     def health(self) -> Check:
@@ -306,6 +327,10 @@ if TYPE_CHECKING:
     class FallbackDeclaration(Protocol[T]):
         """What `fallback(...)` returns: the decorator of a function that makes the stand-in."""
 
+        @overload
+        def __call__(self, stand_in: Async[T], /) -> Async[T]: ...
+        @overload
+        def __call__(self, stand_in: AsyncOfCause[T], /) -> AsyncOfCause[T]: ...
         @overload
         def __call__(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
         @overload

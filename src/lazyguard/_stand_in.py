@@ -5,18 +5,23 @@ Invariant: what could not be called in need is refused where it is declared.
 
 from __future__ import annotations
 
-from lazyguard import _lazy, _place
+from lazyguard import _lazy, _place, events
+from lazyguard._annotation import annotated_class
 from lazyguard._core import mode
 from lazyguard._core.cell import NOTHING, Cell
 from lazyguard._core.plan import Plan
+from lazyguard._core.state import READY, RESOLVING
 from lazyguard._policies import options
+from lazyguard._proxy import Proxy
 from lazyguard._typing import final
-from lazyguard.errors import ConfigurationError
+from lazyguard.errors import ConfigurationError, ConformityWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
+
+    from lazyguard._conform import Difference
 
 # Where the classes of mocks come from: of the standard library, and of its backport.
 _MOCKS = ("unittest.mock", "mock.mock")
@@ -28,13 +33,30 @@ _SHARE, _MOST = 0.1, 0.9
 class StandIn:
     """One declared fallback, shared by all cells that have it."""
 
-    __slots__ = ("awaited", "function", "max_degraded", "place", "share", "takes_cause", "timeout")
+    __slots__ = (
+        "_compared",
+        "awaited",
+        "function",
+        "max_degraded",
+        "partial",
+        "place",
+        "share",
+        "takes_cause",
+        "timeout",
+    )
 
     def __init__(
-        self, cell: Cell, function: Callable[..., Any], *, timeout: float | None, max_degraded: float | None
+        self,
+        cell: Cell,
+        function: Callable[..., Any],
+        *,
+        timeout: float | None = None,
+        max_degraded: float | None = None,
+        partial: bool = False,
     ) -> None:
         options.seconds("timeout", timeout, optional=True)
         options.seconds("max_degraded", max_degraded, optional=True)
+        options.flag("partial", partial)
         self.function = function
         self.place = place = _place.of_callable(function, cell.place)
         if not hasattr(function, "__code__"):
@@ -64,6 +86,9 @@ class StandIn:
         self.max_degraded = max_degraded
         whole = cell.plan.timeout
         self.share = _SHARE if timeout is None or whole is None else timeout / whole
+        self.partial = partial
+        self._compared: type | None = None
+        self._compare_declared(cell)
 
     def check(self, cell: Cell, made: object) -> None:
         """Raise ConfigurationError where what the function made may not stand in."""
@@ -71,8 +96,63 @@ class StandIn:
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({self.place}) returned an object of unittest.mock "
                 f"({type(made).__name__}), which answers whatever it is asked, and this is no test: return an object "
-                "that knows what it cannot do. Tests say so with lazyguard.testing.set_testing(True)."
+                "that knows what it cannot do, such as one of lazyguard.mock_service. Tests say so with "
+                "lazyguard.testing.set_testing(True)."
             )
+        kind = type(made)
+        if kind is not self._compared:
+            self._compared = kind
+            from lazyguard import _conform
+
+            found = self._differences(cell, kind, _conform.vars_of(made))
+            if found:
+                self._tell(cell, f"{kind.__qualname__}: {_conform.said(found)}")
+
+    def _compare_declared(self, cell: Cell) -> None:
+        """Compare the classes that the two annotations name: what is certain is an error, the rest a warning."""
+        real, kind = annotated_class(cell.factory), annotated_class(self.function)
+        if real is None or kind is None or kind in real.__mro__:
+            return  # not to be told before it is made
+        self._compared = kind
+        found = self._differences(cell, kind)
+        if not found:
+            return
+        from lazyguard import _conform
+
+        certain = [one for one in found if one.certain]
+        text = (
+            f"the fallback of {cell.name} ({self.place}), a {kind.__qualname__}, does not conform to "
+            f"{real.__qualname__}: {_conform.said(certain or found)}."
+        )
+        if certain:
+            raise ConfigurationError(f"{text} Calls that are right for the real object would fail.")
+        import warnings
+
+        filename, _, line = self.place.rpartition(":")
+        text += "" if self.partial else " Where less is meant, say so: fallback(partial=True)."
+        warnings.warn_explicit(text, ConformityWarning, filename, int(line))
+
+    def _differences(self, cell: Cell, kind: type, own: Collection[str] = ()) -> list[Difference]:
+        real = annotated_class(cell.factory)
+        if real is None or issubclass(kind, Proxy):
+            return []
+        from lazyguard import _conform
+
+        return [one for one in _conform.differences(kind, real, own) if not (self.partial and one.missing)]
+
+    def _tell(self, cell: Cell, text: str) -> None:
+        """Tell of a stand-in that was made: by now it is better than nothing, so it is no error."""
+        events.emit(
+            events.Event(
+                "differs",
+                name=f"the fallback of {cell.name}",
+                place=self.place,
+                before=RESOLVING,
+                after=READY,
+                generation=cell.now.generation,
+                cause=text,
+            )
+        )
 
     def join(self, cell: Cell) -> None:
         """Make this the last of a cell's fallbacks.

@@ -10,6 +10,8 @@ __all__ = [
     "CircuitOpen",
     "CircularResolutionError",
     "ConfigurationError",
+    "ConformityError",
+    "ConformityWarning",
     "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
@@ -78,6 +80,14 @@ class CircuitOpen(LazyguardError, RuntimeError):
     """
 
     retry_after: float = 0.0
+
+
+class ConformityError(LazyguardError, AssertionError):
+    """A stand-in lacks what the real object has, or has it otherwise; what `assert_conforms` raises."""
+
+
+class ConformityWarning(UserWarning):
+    """A fallback lacks what the real object has, or seems to have it otherwise."""
 
 
 class MissingModuleError(LazyguardError, ModuleNotFoundError):

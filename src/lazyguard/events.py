@@ -24,14 +24,15 @@ class Event:
 
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
-            "stuck", "reminder", "blocked-loop" or "close-failed"; of a breaker "opened", "half-open" or "closed"; of a
-            tracked import "imported" or "over-budget".
+            "stuck", "reminder", "differs", "blocked-loop" or "close-failed"; of a breaker "opened", "half-open" or
+            "closed"; of a tracked import "imported" or "over-budget".
         name: The cell's name, `module:qualname`; of an import the module's.
         place: Where it was declared, `file:line`; of an import the line that asked for it.
         before: The state it came from.
         after: The state it is in now.
         generation: The generation that counts from now on; of a breaker, how often it opened since it was last closed.
-        cause: The type of the exception behind it and where that was raised; "" where there is none.
+        cause: The type of the exception behind it and where that was raised; "" where there is none. Of "differs": in
+            what a fallback that was made differs from what the service's factory says that it returns.
         seconds: How long what ended has taken; 0.0 where nothing ended.
     """
 
@@ -179,6 +180,7 @@ _LEVELS = {
     "opened": 30,
     "stuck": 30,
     "reminder": 30,
+    "differs": 30,
     "abandoned": 30,
     "blocked-loop": 30,
     "close-failed": 30,

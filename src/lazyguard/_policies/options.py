@@ -58,6 +58,12 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
         raise ConfigurationError(f"{name}={value!r} is out of range: give {least} seconds{also}.")
 
 
+def flag(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}={value!r} is not right: give True or False.")
+
+
 def whole(name: str, value: object, *, least: int = 1) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -22,7 +22,7 @@ class Replica:
 def get(plant):
     """Return a service whose factory fails, with a time limit and without a recovery."""
     plant.fate = OSError("secret")
-    return lazyguard.service(name="db", timeout=30.0, recovery=None)(plant.make)
+    return lazyguard.service(name="db", timeout=30.0, recovery=None)(lambda: plant.make())
 
 
 def test_the_order_of_declaration(get):

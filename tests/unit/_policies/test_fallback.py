@@ -30,7 +30,7 @@ class StandIn:
 def get(plant):
     """Return a service whose factory fails, without a recovery."""
     plant.fate = OSError("secret")
-    return lazyguard.service(name="db", recovery=None)(plant.make)
+    return lazyguard.service(name="db", recovery=None)(lambda: plant.make())
 
 
 def test_with_the_cause(get, plant):
