@@ -32,7 +32,7 @@ class Check:
             another one, and for what is degraded; else "pass".
         state: "pending", "resolving", "ready", "degraded" or "failed".
         since: When it came into that state, in seconds since the epoch; None where it always was.
-        cause: Why the status is not "pass": an exception's type and place, or that it is overdue; else "".
+        cause: Why the status is not "pass": an exception's type and place, or that it is overdue or stuck; else "".
         generation: How often it was reset, overridden or recovered.
         running: How many attempts have not ended.
         place: Where it is declared, `file:line`.
@@ -43,6 +43,8 @@ class Check:
         counts: Of a package's names how many are resolved, and how many there are; else None. All of them are "ready"
             together, before that they are "pending". A name whose import failed at its last use makes the status
             "warn", and is named in the cause.
+        stacks: Where its attempts hang, each from the factory inwards, as `file:line function`; empty unless it is
+            stuck: as many attempts hang as may run, so that no other one begins until one of them ends.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Check:
         "place",
         "running",
         "since",
+        "stacks",
         "state",
         "status",
     )
@@ -75,6 +78,7 @@ class Check:
         fallbacks: tuple[dict[str, str], ...] = (),
         answered: dict[str, int] | None = None,
         counts: tuple[int, int] | None = None,
+        stacks: tuple[tuple[str, ...], ...] = (),
     ) -> None:
         self.name = name
         self.kind = kind
@@ -88,6 +92,7 @@ class Check:
         self.fallbacks = fallbacks
         self.answered = answered or {}
         self.counts = counts
+        self.stacks = stacks
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as health+json has it."""
@@ -105,6 +110,8 @@ class Check:
             told["fallbacks"] = [dict(one) for one in self.fallbacks]
         if self.answered:
             told["answeredByFallback"] = dict(self.answered)
+        if self.stacks:
+            told["stacks"] = [list(stack) for stack in self.stacks]
         return told
 
     def __repr__(self) -> str:
@@ -118,6 +125,13 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     limit = cell.plan.timeout
     if not cause and seen.state == RESOLVING and limit is not None and now - seen.since > limit:
         cause = f"not built within {limit:g} s"
+    stacks: tuple[tuple[str, ...], ...] = ()
+    if seen.state != READY and cell.stuck(seen, now):
+        from lazyguard import _stacks
+
+        stacks = tuple(_stacks.of_flight(flight) for flight in seen.running)
+        cause = f"{cause}, and " if cause else ""
+        cause += f"stuck: {len(stacks)} attempts hang, and no other one begins until one of them ends"
     status: Status = "pass"
     if cause:  # also while a failed one is being built again
         over = _refused_to_all(cell, seen) if seen.state == DEGRADED else ""
@@ -135,6 +149,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         place=cell.place,
         fallbacks=_fallbacks(cell, seen, now) if cause else (),
         answered=dict(cell.answered),
+        stacks=stacks,
     )
 
 

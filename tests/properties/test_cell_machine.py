@@ -117,7 +117,7 @@ class OneCell(RuleBasedStateMachine):
         """The model of `board`, and what comes of it."""
         if self.running:
             old = self.clock.now() - self.running[-1].started >= PATIENCE
-            if len(self.running) > 1 or not old:
+            if len(self.running) > 1 or not (old or self.running[-1].generation != self.generation):
                 return
             self.expected.append("abandoned")
         for flight in self.running:

@@ -42,7 +42,7 @@ class Attempt:
         self.go = threading.Event()
         self.generation = -1
         self.started = 0.0
-        self.course: Course | None = None
+        self.courses: list[Course] = []
 
 
 class Course:
@@ -143,10 +143,14 @@ class ServiceMachine(RuleBasedStateMachine):
     def board(self, course: Course | None = None) -> Attempt | None:
         """Return the flight that begins; None where there is no need or no place for one."""
         now = self.clock.now()
-        if self.running and (len(self.running) > 1 or now - self.running[-1].started < PATIENCE):
-            return None
+        if self.running:
+            newest = self.running[-1]
+            if len(self.running) > 1 or (now - newest.started < PATIENCE and newest.generation == self.generation):
+                return None
         flight = Attempt(self.fate)
-        flight.generation, flight.started, flight.course = self.generation, now, course
+        flight.generation, flight.started = self.generation, now
+        if course is not None:
+            flight.courses.append(course)
         self.running.append(flight)
         self.flight = flight
         self.launched += 1
@@ -167,13 +171,16 @@ class ServiceMachine(RuleBasedStateMachine):
             self.to_close.append(flight.thing)
         elif counts and self.state != "degraded" and self.flight is None:
             self.becomes("failed")
-        if flight.course is not None and flight.course is self.course:
-            if self.is_over(flight.course):
+        if self.course is not None and self.course in flight.courses:
+            if self.is_over(self.course):
                 self.course = None
             else:
-                self.wait(flight.course)
+                self.wait(self.course)
         if counts and not ok:
             self.begin()
+
+    def is_stuck(self) -> bool:
+        return len(self.running) > 1 and all(self.clock.now() - one.started >= PATIENCE for one in self.running)
 
     def is_over(self, course: Course) -> bool:
         return course.generation != self.generation or self.state not in ("degraded", "failed", "resolving")
@@ -195,6 +202,10 @@ class ServiceMachine(RuleBasedStateMachine):
             return
         flight = self.board(course)
         if flight is None:
+            if self.clock.now() - self.running[-1].started >= PATIENCE:  # stuck: whichever ends, it goes on
+                for running in self.running:
+                    if course not in running.courses:
+                        running.courses.append(course)
             self.wait(course)
             return
         course.due = self.clock.now() + PATIENCE
@@ -245,11 +256,13 @@ class ServiceMachine(RuleBasedStateMachine):
             self.begin()
             return use(), self.stand_in
         told = self.calls(use)
-        flight = self.board()
-        if flight is None or self.take_off(flight):
+        stuck, flight = self.is_stuck(), self.board()
+        if stuck:
+            failure: object = errors.ResolutionTimeout  # at once
+        elif flight is None or self.take_off(flight):
             self.until(lambda: self.caller.ident in waiting)
             self.passes(TIMEOUT)
-            failure: object = errors.ResolutionTimeout
+            failure = errors.ResolutionTimeout
         else:
             failure = errors.ResolutionError
         if self.state == "ready":
@@ -378,8 +391,10 @@ class ServiceMachine(RuleBasedStateMachine):
     def health_is_truthful(self) -> None:
         check = self.get.health()
         overdue = self.state == "resolving" and self.clock.now() - self.since > TIMEOUT
-        assert check.status == ("warn" if self.cause or overdue else "pass")
-        assert bool(check.cause) == (self.cause or overdue)
+        stuck = self.state != "ready" and self.is_stuck()
+        assert len(check.stacks) == (2 if stuck else 0)
+        assert check.status == ("warn" if self.cause or overdue or stuck else "pass")
+        assert bool(check.cause) == (self.cause or overdue or stuck)
         assert lazyguard.is_fallback(self.svc) == (self.state == "degraded")
         if self.state == "degraded":
             with lazyguard.fallbacks("deny"), pytest.raises(errors.ServiceUnavailable):

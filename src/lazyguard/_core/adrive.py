@@ -51,7 +51,7 @@ async def adrive(steps: Steps[R]) -> R:
 
 async def _perform(effect: Effect) -> Any:
     if isinstance(effect, Join):
-        return await _join(effect.flight, effect.until)
+        return await _join(effect)
     if isinstance(effect, Launch):
         return _launch(effect.flight)
     if isinstance(effect, Call):
@@ -148,8 +148,9 @@ async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
         flight.cell.settle(flight, outcome)
 
 
-async def _join(flight: Flight, until: float | None) -> bool:
-    if flight.outcome is not None:
+async def _join(effect: Join) -> bool:
+    flight, until = effect.flight, effect.until
+    if effect.news:
         return True
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -169,19 +170,21 @@ async def _join(flight: Flight, until: float | None) -> bool:
     ring.waiting[task] = flight
     if inside is not None:
         ring.children[task] = inside
-    flight.on_done(told)
+    flight.wait(told)
     look = ring.FIRST_LOOK
     try:
         while True:
-            if ring.ended(flight):
+            if ring.ended(flight) or effect.news:
                 return True
             ring.check(flight, blocks_thread=False)
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:
-                return flight.outcome is not None
+                return effect.news
             pause = look if left is None else min(look, clock.current.real(left))
             if (await asyncio.wait({landed}, timeout=pause))[0]:
-                return True
+                landed = loop.create_future()
+                flight.wait(told)
+                continue
             look = min(look * 2, ring.LAST_LOOK)
     finally:
         flight.forget(told)

@@ -117,6 +117,8 @@ class Cell:
             mirror.drop(dropped)  # outside the lock: the last reference to a target may run its finaliser
         if self.now is not new and mirror is not None:
             self.show(mirror)
+        for flight in new.running:
+            flight.nudge()  # who waits for one of these may not need to any more
         return True
 
     def show(self, mirror: Mirror) -> None:
@@ -155,31 +157,42 @@ class Cell:
             )
         )
 
-    def board(self, now: Snapshot, *, recovery: bool = False) -> tuple[Flight | None, bool]:
+    def board(self, now: Snapshot, *, recovery: bool = False) -> tuple[Flight | None, bool, Snapshot]:
         """Find the flight to wait for.
 
         Returns:
-            The flight, and whether it is new and has to be launched. (None, False) when the cell has changed since
-            `now` was read. A flight older than `abandon_after` is left to itself and one replacement starts beside
-            it; with two running there is no third.
+            The flight, whether it is new and has to be launched, and what the cell shows with it. No flight when the
+            cell has changed since `now` was read. One that is older than `abandon_after`, or whose generation has
+            ended, is left to itself and one replacement starts beside it; with two running there is no third.
         """
         moment = clock.now()
         if now.running:
+            from lazyguard._core import ring
+
+            if any(ring.ended(flight) for flight in now.running):
+                return None, False, now  # lost with its thread or its loop: it has given its place back
             newest = now.running[-1]
             patience = self.plan.abandon_after
             old = patience is not None and moment - newest.started >= patience
-            if len(now.running) > 1 or not old:
-                return newest, False
+            if len(now.running) > 1 or not (old or newest.generation != now.generation):
+                return newest, False, now
         flight = Flight(self, now.generation, moment, recovery=recovery)
         new = now.launched(flight, moment)
         active.add(flight)
         if not self.swap(now, new):
             active.discard(flight)
-            return None, False
+            return None, False, now
         trace.took_off(flight)
         if now.running:
             self.tell("abandoned", now, new, moment - now.running[-1].started)
-        return flight, True
+        return flight, True, new
+
+    def stuck(self, now: Snapshot, moment: float) -> bool:
+        """Return whether no attempt can begin because as many as may run hang."""
+        patience = self.plan.abandon_after
+        if patience is None or len(now.running) < 2:
+            return False
+        return all(moment - flight.started >= patience for flight in now.running)
 
     def unboard(self) -> None:
         """End what this thread has put up and nobody runs: it was interrupted between `board` and the launch."""

@@ -48,7 +48,7 @@ def drive(steps: Steps[R]) -> R:
 
 def _perform(effect: Effect) -> Any:
     if isinstance(effect, Join):
-        return _join(effect.flight, effect.until)
+        return _join(effect)
     if isinstance(effect, Launch):
         return _launch(effect.flight)
     if isinstance(effect, Call):
@@ -80,9 +80,11 @@ def _launch(flight: Flight) -> None:
             "(aget, aresolve) in a task of its event loop first."
         )
     if plan.timeout is None:
-        given = deadline.current()
+        given, begun = deadline.current(), clock.now()
         with deadline.Unlimited():
             fly(flight, resolve.flying(flight.cell, flight, None if given is None else given.ends))
+        if clock.now() - begun >= ring.FIRST_LOOK:
+            _tell_of_a_blocked_loop(flight)
         return
     from contextvars import copy_context
 
@@ -141,8 +143,14 @@ def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
                 ring.waiting[thread] = below
 
 
-def _join(flight: Flight, until: float | None) -> bool:
-    if flight.outcome is not None:
+def _tell_of_a_blocked_loop(flight: Flight) -> None:
+    if ring.current_loop() is not None:
+        flight.cell.tell("blocked-loop", flight.cell.now, flight.cell.now)
+
+
+def _join(effect: Join) -> bool:
+    flight, until = effect.flight, effect.until
+    if effect.news:
         return True
     thread = _thread.get_ident()
     before = ring.waiting.get(thread)
@@ -150,20 +158,21 @@ def _join(flight: Flight, until: float | None) -> bool:
     landed = _thread.allocate_lock()
     landed.acquire()
     told = landed.release
-    flight.on_done(told)
+    flight.wait(told)
     look = ring.FIRST_LOOK
     try:
         while True:
-            if ring.ended(flight):
+            if ring.ended(flight) or effect.news:
                 return True
             ring.check(flight, blocks_thread=True)
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:
-                return flight.outcome is not None
+                return effect.news
             if landed.acquire(True, look if left is None else min(look, clock.current.real(left))):
-                return True
-            if look == ring.FIRST_LOOK and ring.current_loop() is not None:
-                flight.cell.tell("blocked-loop", flight.cell.now, flight.cell.now)
+                flight.wait(told)
+                continue
+            if look == ring.FIRST_LOOK:
+                _tell_of_a_blocked_loop(flight)
             look = min(look * 2, ring.LAST_LOOK)
     finally:
         flight.forget(told)

@@ -5,6 +5,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
+from lazyguard._core.state import READY
 from lazyguard._typing import final
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias, TypeVar
 
     from lazyguard._core.flight import Flight
+    from lazyguard._core.state import Snapshot
 
     R = TypeVar("R")
     Effect: TypeAlias = "Call | Sleep | Launch | Join"
@@ -53,10 +55,29 @@ class Launch:
 
 @final
 class Join:
-    """Wait for a flight until a time by the clock (None: for ever); answered with whether it has ended."""
+    """Wait for a flight until a time by the clock (None: for ever); answered with whether there is news.
 
-    __slots__ = ("flight", "until")
+    News is that it has ended; or that there is something to serve (a fallback too, unless the `real` object is wanted);
+    or that since the cell was `seen` its generation has ended, or a place is free and the flight out of date. It is no
+    news that another flight has failed: who waits would try again, which is the retry's business.
+    """
 
-    def __init__(self, flight: Flight, until: float | None) -> None:
+    __slots__ = ("flight", "real", "seen", "until")
+
+    def __init__(self, flight: Flight, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
         self.flight = flight
         self.until = until
+        self.seen = seen
+        self.real = real
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to look at."""
+        if self.flight.outcome is not None:
+            return True
+        now = self.flight.cell.now
+        if self.flight not in now.running:
+            return False  # out of its cell but without an outcome: it is about to end, wait for how
+        if now.state == READY or (now.served and not self.real) or now.generation != self.seen.generation:
+            return True
+        return self.flight.generation != now.generation and len(now.running) < len(self.seen.running)

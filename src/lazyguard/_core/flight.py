@@ -39,6 +39,7 @@ class Flight:
     __slots__ = (
         "__weakref__",
         "_done",
+        "_waiting",
         "aloft",
         "asked_by",
         "begun_in",
@@ -65,17 +66,24 @@ class Flight:
         self.home: Any = None
         self.outcome: Outcome | None = None
         self._done: list[Callable[[], object]] = []
+        self._waiting: list[Callable[[], object]] = []
 
     def on_done(self, callback: Callable[[], object]) -> None:
         """Call back once when the flight has ended; at once if it has."""
         self._done.append(callback)
         if self.outcome is not None:
-            self._tell()
+            _call(self._done)
 
-    def forget(self, callback: Callable[[], object]) -> None:
-        """Take back a callback that is not needed any more."""
+    def wait(self, wake: Callable[[], object]) -> None:
+        """Wake once when the flight has ended, or when its cell has changed; at once if the flight has ended."""
+        self._waiting.append(wake)
+        if self.outcome is not None:
+            self.nudge()
+
+    def forget(self, wake: Callable[[], object]) -> None:
+        """Take back what is to be woken no more."""
         try:
-            self._done.remove(callback)
+            self._waiting.remove(wake)
         except ValueError:
             pass  # it is being called, or was
 
@@ -83,16 +91,22 @@ class Flight:
         """End the flight and tell all who wait; the first outcome stays."""
         if self.outcome is None:
             self.outcome = outcome
-        self._tell()
+        self.nudge()
+        _call(self._done)
 
-    def _tell(self) -> None:
-        # pop() hands each callback to one thread only, with or without a GIL
-        while self._done:
-            try:
-                callback = self._done.pop()
-            except IndexError:
-                return
-            callback()
+    def nudge(self) -> None:
+        """Let all who wait for the flight look again."""
+        _call(self._waiting)
 
     def __repr__(self) -> str:
         return f"<Flight of {self.cell.name} generation={self.generation}>"
+
+
+def _call(callbacks: list[Callable[[], object]]) -> None:
+    # pop() hands each callback to one thread only, with or without a GIL
+    while callbacks:
+        try:
+            callback = callbacks.pop()
+        except IndexError:
+            return
+        callback()

@@ -122,7 +122,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         if given is not None and clock.now() >= given.ends:
             raise _too_late(cell, given)
         try:
-            flight, new = cell.board(now)
+            flight, new, now = cell.board(now)
             if flight is None:
                 continue
             if new:
@@ -130,18 +130,25 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         except BaseException:
             cell.unboard()
             raise
-        ended = yield Join(flight, patience)
+        stuck = not new and wait is None and cell.stuck(now, clock.now())
+        news = not stuck and (yield Join(flight, patience, now, real=real))
         now = cell.now
+        while news and flight.outcome is None and flight not in now.running and not now.served:
+            news = yield Join(flight, patience, now, real=real)  # it is about to end: that is what to wait for
+            now = cell.now
         if now.state == READY or (now.served and not real):
             continue
         outcome = flight.outcome
-        if outcome is None or not ended:
+        if not news:
             cell.tell("timeout", now, now, clock.now() - flight.started)
-            if given is not None:
+            if given is not None and not stuck:
                 raise _too_late(cell, given)
+            late = _stuck(cell) if stuck else _timed_out(cell, limit, kept)
             if real or not cell.reliefs:
-                raise _timed_out(cell, limit)
-            yield from relieving(cell, now, _timed_out(cell, limit, kept), limit, until)
+                raise late
+            yield from relieving(cell, now, late, limit, until)
+        elif outcome is None:
+            continue  # a reset, or another flight's result: look again
         elif outcome.error is not None and not outcome.interrupted and flight.generation == now.generation:  # noqa: SIM102
             if real or not cell.reliefs:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from outcome.error
@@ -221,6 +228,13 @@ def _too_late(cell: Cell, given: Deadline) -> ResolutionDeadlineExceeded:
     return ResolutionDeadlineExceeded(
         f"{cell.name}, declared at {cell.place}, was not built in time: {given.exceeded()} The attempt goes on and is "
         "adopted if it ends well."
+    )
+
+
+def _stuck(cell: Cell) -> ResolutionTimeout:
+    return ResolutionTimeout(
+        f"{cell.name}, declared at {cell.place}, is stuck: two attempts hang, and no third one begins, so that there "
+        "is nothing to wait for. health() shows where they hang: give what they call there a time-out of its own."
     )
 
 

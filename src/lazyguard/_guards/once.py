@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lazyguard._core.effect import Steps
     from lazyguard._core.flight import Flight
-    from lazyguard._core.state import Outcome
+    from lazyguard._core.state import Outcome, Snapshot
     from lazyguard._typing import P, T
 else:
 
@@ -96,11 +96,11 @@ def _guard(function: Any, key: str | None) -> Any:
             if now.state == READY:
                 return now.target
             try:
-                flight, new = cell.board(now)
+                flight, new, now = cell.board(now)
                 if flight is None:
                     continue
                 if not new:
-                    drive.drive(_waiting(flight))
+                    drive.drive(_waiting(flight, now))
                     continue
                 drive.fly(flight, _running(lambda: function(*args, **kwargs)))
             except BaseException:
@@ -127,8 +127,8 @@ def _identity(function: Any) -> object:
     return f"{os.path.realpath(code.co_filename)}:{code.co_firstlineno}:{function.__qualname__}"
 
 
-def _waiting(flight: Flight) -> Steps[None]:
-    yield Join(flight, None)
+def _waiting(flight: Flight, seen: Snapshot) -> Steps[None]:
+    yield Join(flight, None, seen)
 
 
 def _running(function: Callable[[], object]) -> Steps[Outcome]:

@@ -74,7 +74,18 @@ class Recovery(options.Options):
 class Convalescence:
     """The recovery of one generation of a cell, from its failure to its real object."""
 
-    __slots__ = ("_candidate", "_cell", "_failures", "_policy", "_reminded", "_successes", "_turn", "generation")
+    __slots__ = (
+        "_candidate",
+        "_cell",
+        "_failures",
+        "_policy",
+        "_reminded",
+        "_stuck",
+        "_successes",
+        "_turn",
+        "_watched",
+        "generation",
+    )
 
     def __init__(self, policy: Recovery, cell: Cell) -> None:
         self.generation = cell.now.generation
@@ -84,6 +95,8 @@ class Convalescence:
         self._successes = 0
         self._reminded = clock.now()
         self._candidate: Any = None
+        self._stuck = False
+        self._watched: tuple[Flight, ...] = ()
         self._turn: object = None
 
     def wait(self) -> None:
@@ -129,22 +142,36 @@ class Convalescence:
         if self._over():
             self._end()
             return
-        flight, new = self._cell.board(now, recovery=True)
-        if flight is None or not new:
-            if flight is not None and clock.now() - flight.started >= self._patience():
-                self._cell.tell("stuck", now, now)
+        flight, new, now = self._cell.board(now, recovery=True)
+        if flight is None:
+            self._schedule(0.0)  # it changed this moment
+            return
+        if not new:
+            if clock.now() - flight.started >= self._patience():
+                if not self._stuck:
+                    self._stuck = True
+                    self._cell.tell("stuck", now, now)
+                self._remind()
+                for running in now.running:
+                    self._watch(running)
             self._failures += 1
             self.wait()
             return
         self._schedule(self._patience())  # unless it lands before
         self._launch(flight)
 
+    def _watch(self, flight: Flight) -> None:
+        """Go on when a flight has given its place back; also when it was launched by somebody else."""
+        if flight not in self._watched:
+            self._watched = (*(known for known in self._watched if known.outcome is None), flight)
+            flight.on_done(self._landed)
+
     def _launch(self, flight: Flight) -> None:
         from contextvars import Context
 
         from lazyguard._core import drive
 
-        flight.on_done(self._landed)
+        self._watch(flight)
         if not self._cell.plan.awaited:
             drive.launch_beside(flight, self._trying(), Context().run)
             return
@@ -201,6 +228,8 @@ class Convalescence:
             self._end()
         else:
             self._remind()
+            if self._stuck:  # there was no place for a try, however long the waits had grown: look soon
+                self._stuck, self._failures = False, 0
             self.wait()
 
     def _remind(self) -> None:

@@ -176,9 +176,9 @@ def waits(monkeypatch) -> list[tuple[str, float]]:
     seen: list[tuple[str, float]] = []
     join, begun = drive._join, clock.now()
 
-    def joining(flight, until):
-        seen.append((flight.cell.name, round(until - begun, 3)))
-        return join(flight, until)
+    def joining(effect):
+        seen.append((effect.flight.cell.name, round(effect.until - begun, 3)))
+        return join(effect)
 
     monkeypatch.setattr(drive, "_join", joining)
     return seen

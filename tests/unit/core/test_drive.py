@@ -386,7 +386,7 @@ def test_a_handler_that_uses_the_cell_which_its_thread_builds_is_told():
 def test_a_flight_whose_thread_has_left_it_is_ended_by_those_who_wait():
     """Where a second interruption kept a flight from being settled, the next caller ends it and builds."""
     cell = Cell(object, name="c", place="p")
-    flight, new = cell.board(cell.now)
+    flight, new, _ = cell.board(cell.now)
     assert flight is not None
     assert new
     ring.enter(flight)
