@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lazyguard._core.cell import Cell
+
 # What set_testing said: how many attempts there may be, 0 for "this is no test"; None where nobody said anything.
 said: int | None = None
+
+# Called with a cell that is about to be built; raises where none may be. None: all may.
+forbid: Callable[[Cell], None] | None = None
 
 
 def is_testing() -> bool:

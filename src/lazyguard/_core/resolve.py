@@ -6,7 +6,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadline, ring
+from lazyguard._core import clock, deadline, mode, ring
 from lazyguard._core.effect import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
@@ -121,6 +121,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
             continue
         if given is not None and clock.now() >= given.ends:
             raise _too_late(cell, given)
+        if mode.forbid is not None:
+            mode.forbid(cell)
         try:
             flight, new, now = cell.board(now)
             if flight is None:

@@ -1,0 +1,99 @@
+"""A time limit on what the main thread does, by the timer signal: it ends a blocking call and a loop alike.
+
+Invariants: the host's handler, and what is left of the host's own timer, are there again afterwards; a timer of the
+host's that falls due meanwhile rings for the host. Outside the main thread, and where there is no such signal,
+nothing can be ended, and `Alarm.armed` says so. What holds on to the GIL is beyond its reach.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    Ring = Callable[[FrameType | None], object]
+
+# A timer that is set to zero would never ring.
+_AT_ONCE = 1e-6
+
+
+@final
+class Alarm:
+    """Calls `ring` with the running frame, `seconds` after `__enter__` and again after as many, until `__exit__`.
+
+    What `ring` raises comes out of what the main thread is doing; if that swallows it, the next one comes.
+
+    Attributes:
+        armed: Whether it will ring.
+    """
+
+    __slots__ = ("_due", "_handler", "_host", "_ring", "_seconds", "armed")
+
+    def __init__(self, seconds: float, ring: Ring) -> None:
+        self._seconds = seconds
+        self._ring = ring
+        self._handler: Any = None
+        # When the host's timer is due, and what its interval is; (0.0, 0.0): there is none.
+        self._host = (0.0, 0.0)
+        self._due = 0.0
+        self.armed = False
+
+    def __enter__(self) -> Alarm:
+        import signal
+        import threading
+
+        if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+            return self
+        handler = signal.getsignal(signal.SIGALRM)
+        if handler is None:
+            return self  # it was set by C code, and could not be put back
+        left, interval = signal.setitimer(signal.ITIMER_REAL, 0.0)
+        now = monotonic()
+        self._host = (now + left if left else 0.0, interval)
+        self._handler = handler
+        self._due = now + self._seconds
+        signal.signal(signal.SIGALRM, self._rang)
+        self.armed = True
+        self._arm()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.armed:
+            return
+        import signal
+
+        self.armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, self._handler)
+        due, interval = self._host
+        if due:
+            signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()), interval)
+
+    def _arm(self) -> None:
+        import signal
+
+        due = min(self._due, self._host[0]) if self._host[0] else self._due
+        signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()))
+
+    def _rang(self, number: int, frame: FrameType | None) -> None:
+        if not self.armed:
+            return
+        now = monotonic()
+        due, interval = self._host
+        hosts = bool(due) and due <= now
+        ours = self._due <= now
+        if hosts:
+            self._host = (now + interval if interval else 0.0, interval)
+        if ours:
+            self._due = now + self._seconds
+        self._arm()
+        if hosts and callable(self._handler):
+            self._handler(number, frame)
+        if ours:
+            self._ring(frame)

@@ -1,0 +1,284 @@
+"""The pytest plugin: imports that hang end the collection of their module with the line, and budgets fail tests.
+
+Invariants: nothing is set up that was not asked for, in the ini file or by a marker; what is set up for a phase is gone
+after it. It imports nothing of the host, and lazyguard's heavier parts when they are needed.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lazyguard import _place
+from lazyguard._core import mode, registry
+from lazyguard._guards.alarm import Alarm
+from lazyguard.errors import LazyguardError, ResolutionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import FrameType
+
+    from lazyguard._core.cell import Cell
+
+    ImportBudget = Callable[..., None]
+
+TIMEOUT, SERVICES = "lazyguard_collect_timeout", "lazyguard_collect_services"
+MARKER = (
+    'import_budget(seconds, *, forbid=()): what a test itself imports takes no longer, and holds no module of "forbid"'
+)
+# Beyond the time limit, for what no signal reaches: seconds until the run is ended with the stacks of all threads.
+_GRACE = 5.0
+_STDERR = pytest.StashKey[int]()
+
+
+class CollectionTimeout(BaseException):
+    """The import of a test module took too long; no Exception, so that no `except Exception` in it goes on."""
+
+
+class ResolvedInCollection(ResolutionError):
+    """A service was to be built while tests were collected, and the ini file forbids it."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the ini file."""
+    parser.addini(TIMEOUT, "seconds that the import of one test module or conftest may take (default: no limit)")
+    parser.addini(SERVICES, '"forbid": services may not be built while tests are collected (default: allow)')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, and check the options before anything is collected."""
+    config.addinivalue_line("markers", MARKER)
+    _timeout(config)
+    if config.getini(SERVICES) not in ("", "allow", "forbid"):
+        raise pytest.UsageError(f'{SERVICES} = {config.getini(SERVICES)} is not known: give "allow" or "forbid"')
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what was opened."""
+    if _STDERR in config.stash:
+        os.close(config.stash[_STDERR])
+        del config.stash[_STDERR]
+
+
+def _timeout(config: pytest.Config) -> float | None:
+    said = config.getini(TIMEOUT)
+    if not said:
+        return None
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < 86400.0:
+        raise pytest.UsageError(f"{TIMEOUT} = {said} is not right: give seconds above zero, such as 10")
+    return seconds
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, None]:
+    """Hold the first conftest files to the time limit, too."""
+    limit = _timeout(early_config)
+    if limit is not None:
+        early_config.stash[_STDERR] = os.dup(2)  # before pytest captures it
+    with _Guard(early_config, "the conftest files"):
+        outcome = yield
+        if isinstance(outcome.excinfo and outcome.excinfo[1], CollectionTimeout):
+            outcome.force_exception(pytest.UsageError(str(outcome.excinfo[1])))
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, None]:
+    """Hold the import of each test module, package and directory of conftest files to the limits."""
+    # a session collects others within it, and a class or an instance imports nothing
+    if isinstance(collector, (pytest.Session, pytest.Class)):
+        yield
+        return
+    config = collector.config
+    forbidden = config.getini(SERVICES) == "forbid"
+    before = mode.forbid
+    if forbidden:
+        mode.forbid = _forbid
+    try:
+        with _Guard(config, collector.nodeid):
+            outcome = yield
+        report: pytest.CollectReport = outcome.get_result()
+        raised = getattr(getattr(report, "call", None), "excinfo", None)
+        if raised is not None and isinstance(raised.value, CollectionTimeout):
+            report.longrepr = str(raised.value)  # its traceback says less: where the signal came in
+    finally:
+        mode.forbid = before
+
+
+class _Guard:
+    """The time limit of one import: a signal ends it; where none gets through, the whole run ends."""
+
+    def __init__(self, config: pytest.Config, what: str) -> None:
+        self._seconds, self._what = _timeout(config), what
+        self._stderr = config.stash.get(_STDERR, 2)
+        self._alarm: Alarm | None = None
+
+    def __enter__(self) -> None:
+        if self._seconds is None:
+            return
+        self._alarm = Alarm(self._seconds, self._rang)
+        self._alarm.__enter__()
+        # what keeps the GIL hears no signal; where there is no alarm this is all there is
+        faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True, file=self._stderr)
+
+    def __exit__(self, *_: object) -> None:
+        if self._alarm is not None:
+            faulthandler.cancel_dump_traceback_later()
+            self._alarm.__exit__()
+
+    def _rang(self, frame: FrameType | None) -> None:
+        if not _is_importing(frame):
+            return  # pytest is at work on what came of it, and is not to be interrupted
+        raise CollectionTimeout(
+            f"{self._what}: its import did not end within {self._seconds:g} s: {_where(frame)}\n"
+            f"Defer what waits there, or raise {TIMEOUT}."
+        )
+
+
+def _called_by_pytest(frame: FrameType | None) -> Generator[FrameType]:
+    """Yield the frames from the innermost up to the hook that pytest has called."""
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("pluggy"):
+        yield frame
+        frame = frame.f_back
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether the body of a module that is not installed is being executed."""
+    return any(
+        each.f_code.co_name == "<module>" and not _is_installed(each.f_code.co_filename)
+        for each in _called_by_pytest(frame)
+    )
+
+
+def _where(frame: FrameType | None) -> str:
+    """Return the innermost line that is not installed, what runs below it, and the lines that led there."""
+    frames = list(_called_by_pytest(frame))
+    places = [_shown(each) for each in frames[::-1] if not _is_installed(each.f_code.co_filename)]
+    leaf = f", in {_shown(frames[0])}" if _shown(frames[0]) != places[-1] else ""
+    return f"it hangs at {places[-1]}{leaf}\n  reached by {' > '.join(places)}"
+
+
+def _shown(frame: FrameType) -> str:
+    return _place.of_frame(frame).removeprefix(os.getcwd() + os.sep)
+
+
+def _is_installed(file: str) -> bool:
+    library = [path for path in (sys.prefix, sys.base_prefix) if path]
+    within = any(part in file for part in ("/site-packages/", "/dist-packages/", "/lib/python"))
+    return file.startswith("<") or (within and any(file.startswith(path) for path in library)) or file == __file__
+
+
+def _forbid(cell: Cell) -> None:
+    if not any(known is cell and "service" in kind for known, kind in registry.cells()):
+        return
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
+        frame = frame.f_back
+    used = "" if frame is None else f" at {_place.of_frame(frame)}"
+    raise ResolvedInCollection(
+        f"{cell.name}, declared at {cell.place}, is used{used} while tests are collected, and {SERVICES} = forbid: use "
+        "it in a test or a fixture."
+    )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
+    """Fail a test whose own imports take longer than its `import_budget` marker allows."""
+    marker = item.get_closest_marker("import_budget")
+    if marker is None:
+        yield
+        return
+    seconds, forbidden = _budget(*marker.args, **marker.kwargs)
+    from lazyguard._imports import track_imports
+
+    with track_imports() as tracker:
+        outcome = yield
+    if outcome.excinfo is not None:
+        return
+    try:
+        found = [one for one in tracker.modules if one.module in forbidden]
+        if found:
+            pytest.fail(
+                f"it imports {found[0].module}, which its import_budget forbids, at {found[0].by}", pytrace=False
+            )
+        taken = sum(one.seconds or 0.0 for one in tracker.modules if one.parent is None)
+        if taken > seconds:
+            dear = "\n".join(f"  {one.own_seconds:.3f} s  {one.module}, by {one.by}" for one in tracker.slowest(5))
+            pytest.fail(
+                f"its imports took {taken:.3f} s, and its import_budget is {seconds:g} s. The dearest bodies:\n{dear}",
+                pytrace=False,
+            )
+    except BaseException as failed:
+        outcome.force_exception(failed)
+
+
+def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: Any) -> tuple[float, frozenset[str]]:
+    """Return what a marker says, checked."""
+    given = (*arguments, seconds) if arguments else (seconds,)
+    right = isinstance(given[0], (int, float)) and given[0] > 0 and len(arguments) < 2 and not unknown
+    if not right or isinstance(forbid, str) or not all(isinstance(name, str) for name in forbid):
+        raise pytest.UsageError(f"a marker is not right: write @pytest.mark.{MARKER.partition(':')[0]}")
+    return float(given[0]), frozenset(forbid)
+
+
+@pytest.fixture
+def reset_services() -> Generator[None]:
+    """Reset every service after the test, so that the next one builds its own."""
+    yield
+    for cell, kind in registry.cells():
+        if "service" in kind:
+            cell.reset()
+
+
+@pytest.fixture
+def no_degraded_services() -> Generator[None]:
+    """Fail a test that leaves a service degraded or failed which was not before: its fallback answered in its place."""
+    before = _ailing()
+    yield
+    left = {cell: state for cell, state in _ailing().items() if cell not in before}
+    if left:
+        told = "; ".join(f"{cell.name}, declared at {cell.place}, is {state}" for cell, state in left.items())
+        pytest.fail(f"the test leaves a service that is not itself: {told}. Override it, or reset it.", pytrace=False)
+
+
+def _ailing() -> dict[Cell, str]:
+    return {
+        cell: cell.now.state
+        for cell, kind in registry.cells()
+        if "service" in kind and cell.now.state in ("degraded", "failed")
+    }
+
+
+@pytest.fixture
+def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
+    """Return a function that imports a module in a fresh interpreter and fails the test where that takes too long.
+
+    `import_budget("core.tasks", seconds=0.05, path="src")`: the fastest of three; the interpreter's own start does not
+    count. What hangs, fails or is too slow is told with the line to blame.
+    """
+
+    def check(module: str, *, seconds: float, path: str | None = None, repeat: int = 3, timeout: float = 30.0) -> None:
+        from lazyguard.audit import audit, table
+
+        try:
+            report = audit(
+                [module],
+                path=str(request.config.rootpath) if path is None else str(request.config.rootpath / path),
+                slow=seconds,
+                timeout=max(timeout, seconds),
+                repeat=repeat,
+                walk=False,
+            )
+        except LazyguardError as error:
+            pytest.fail(f"import_budget: {error}", pytrace=False)
+        if report.found:
+            pytest.fail(f"{module} does not keep its import_budget of {seconds:g} s\n{table(report)}", pytrace=False)
+
+    return check

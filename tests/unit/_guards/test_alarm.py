@@ -1,0 +1,120 @@
+"""What the alarm promises."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from lazyguard._guards.alarm import Alarm
+
+pytestmark = pytest.mark.usefixtures("limited")
+
+
+class Rang(BaseException):
+    """What the tests' alarms raise."""
+
+
+def ring(_frame):
+    raise Rang
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """No timer and no handler of one test is there in the next."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("block", [lambda: threading.Event().wait(), lambda: [None for _ in iter(int, 1)]])
+def test_it_ends_a_wait_and_a_spin(block):
+    """What blocks in a system call ends, and so does a loop that never leaves the interpreter."""
+    with pytest.raises(Rang), Alarm(0.01, ring):
+        block()
+
+
+def test_it_tells_where():
+    """The frame that was running is given, for the line that hangs."""
+    seen = []
+
+    def note(frame):
+        seen.append(frame.f_code.co_name)
+        raise Rang
+
+    def hang():
+        while True:
+            pass
+
+    with pytest.raises(Rang), Alarm(0.01, note):
+        hang()
+    assert seen == ["hang"]
+
+
+def test_what_swallows_it_meets_the_next_one():
+    """A bare `except` is no way out."""
+    caught = 0
+    with pytest.raises(Rang), Alarm(0.01, ring):
+        try:
+            threading.Event().wait()
+        except BaseException:
+            caught += 1
+        threading.Event().wait()
+    assert caught == 1
+
+
+def test_afterwards_all_is_as_it_was():
+    """Handler, timer and interval of the host are back, less the time that has passed."""
+
+    def handler(number, frame): ...
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 500.0, 7.0)
+    with Alarm(400.0, ring) as alarm:
+        assert alarm.armed
+    assert signal.getsignal(signal.SIGALRM) is handler
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 400.0 < left <= 500.0
+    assert interval == 7.0
+
+
+def test_no_timer_before_is_no_timer_after():
+    """Where the host had none, none is left."""
+    with Alarm(400.0, ring):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_the_hosts_timer_rings_for_the_host_meanwhile():
+    """One that falls due first calls the host's handler, at its time, and ours still rings at its own."""
+    rang = threading.Event()
+    signal.signal(signal.SIGALRM, lambda number, frame: rang.set())
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    with Alarm(300.0, ring) as alarm:
+        while not rang.is_set():
+            time.sleep(0.001)
+        assert 200.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 300.0
+        assert alarm.armed
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_one_inside_another():
+    """The inner one rings first or not at all, and the outer one keeps its time."""
+    with pytest.raises(Rang, match="outer"), Alarm(0.05, lambda frame: (_ for _ in ()).throw(Rang("outer"))):
+        with pytest.raises(Rang, match="inner"), Alarm(0.01, lambda frame: (_ for _ in ()).throw(Rang("inner"))):
+            threading.Event().wait()
+        threading.Event().wait()
+
+
+def test_elsewhere_it_says_that_it_cannot(race):
+    """On another thread nothing is set and nothing rings."""
+
+    def elsewhere():
+        with Alarm(0.001, ring) as alarm:
+            return alarm.armed, signal.getitimer(signal.ITIMER_REAL)
+
+    assert race(elsewhere) == [(False, (0.0, 0.0))]
