@@ -24,6 +24,10 @@ INTROSPECTION = frozenset(
     "_partialmethod _mock_self _mock_methods _spec_class __celery_no_autodetect__".split()
 )
 
+# These find an attribute as every object does.
+_PLAIN_LOOK_UPS = frozenset(
+    kind.__getattribute__ for kind in (object, list, dict, tuple, set, frozenset, str, bytes, bytearray, int, float)
+)
 _ABOUT_CLASS = frozenset(("__doc__", "__module__"))
 UNKNOWN = object()
 
@@ -39,9 +43,10 @@ def class_answer(kind: type, name: str) -> Any:
     if name in _ABOUT_CLASS:
         said = getattr(kind, name)
         return said if said is None or isinstance(said, str) else UNKNOWN  # else it is each instance's own
-    plain: Any = object.__getattribute__
-    own_look_up = kind.__getattribute__ is not plain
-    if own_look_up or any(name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__):
+    look_up: Any = kind.__getattribute__
+    if look_up not in _PLAIN_LOOK_UPS or any(
+        name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__
+    ):
         return UNKNOWN
     raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 

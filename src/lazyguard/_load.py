@@ -144,7 +144,8 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, requi
         import_it.beside = beside  # type: ignore[attr-defined]
     cell = Cell(import_it, name=name, place=place)
     _eager.declared(frame, cell.resolve)
-    return _proxy.make(cell, _proxy.bound if _place.at_module_level(frame) else _proxy.shared)
+    flavour = _proxy.bound if _place.at_module_level(frame) else _proxy.shared
+    return _proxy.make(cell, flavour, pending=None if attribute else _proxy.PendingModule)
 
 
 def imports() -> LazyImports:
@@ -234,7 +235,7 @@ class LazyImports:
         def walk(_: Proxy, name: str) -> Any:
             below = f"{here}.{name}"
             if whole != below and not whole.startswith(f"{below}."):
-                return _proxy.Pending.__getattribute__(proxy, name)
+                return _proxy.PendingModule.__getattribute__(proxy, name)
             if whole in beside:
                 beside.remove(whole)  # it has a name of its own, so the topmost package is not asked for it
             found = _make(whole, self._frame)

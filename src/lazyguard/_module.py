@@ -12,6 +12,7 @@ import sys
 from lazyguard import _eager, _lazy, _place, _proxy
 from lazyguard._core import registry
 from lazyguard._core.cell import Cell
+from lazyguard._looking import lists
 from lazyguard._typing import T, final
 from lazyguard.errors import ConfigurationError, UsageError
 
@@ -117,7 +118,9 @@ class Attribute:
             return self
         # missing: the name is not bound yet, since the module is still being executed
         value = module.__dict__.get(self.name, self.proxy)
-        return self.resolve() if value is self.proxy else value
+        if value is not self.proxy or lists(sys._getframe().f_back):
+            return value
+        return self.resolve()
 
     def __set__(self, module: ModuleType, value: object) -> None:
         module.__dict__[self.name] = value

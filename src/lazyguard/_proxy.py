@@ -8,10 +8,12 @@ nothing.
 
 from __future__ import annotations
 
+import sys
 from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
 from lazyguard._annotation import INTROSPECTION, UNKNOWN, class_answer, declared_class
+from lazyguard._looking import asks_a_protocol, asks_for_a_function, look, skims, walks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +82,11 @@ class Pending(Proxy):
                 said = class_answer(kind, name)
                 if said is not UNKNOWN:
                     return said
+        else:
+            kind = declared_class(cell)
+        said = look(self, kind, name, sys._getframe().f_back)
+        if said is not UNKNOWN:
+            return said
         if name in ASKED_OF_ITSELF:
             return answer(cell.resolve(), name)
         return getattr(shown(self), name)
@@ -92,6 +99,8 @@ class Pending(Proxy):
 
     def __dir__(self) -> list[str]:
         kind = declared_class(cell_of(self))
+        if kind is None and walks(sys._getframe().f_back):
+            return []
         return dir(cell_of(self).resolve() if kind is None else kind)
 
     def __repr__(self) -> str:
@@ -150,6 +159,16 @@ _BOUND = "ResolvedObject"
 _ALWAYS_BOUND = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
 
 
+# What a tool that walks is told by these, while the target is not there.
+_TOLD: dict[str, Callable[[Proxy], Any]] = {
+    "__bool__": lambda proxy: True,  # logging: a mapping that is not empty
+    "__hash__": object.__hash__,  # pydoc keeps all values of a class in a dict
+    "__get__": lambda proxy: proxy,
+    "__eq__": lambda proxy: NotImplemented,  # it is what it is: inspect.signature compares, for Sphinx
+    "__ne__": lambda proxy: NotImplemented,
+}
+
+
 def _building(name: str) -> Callable[..., Any]:
     """Return the special method of a pending class: build, then let the target do it."""
 
@@ -159,7 +178,14 @@ def _building(name: str) -> Callable[..., Any]:
         return _view.perform(name, self, shown(self), arguments, named)
 
     method.__name__ = name
-    return method
+    told = _TOLD.get(name)
+    if told is None:
+        return method
+
+    def looked_at(self: Proxy, *arguments: Any) -> Any:
+        return told(self) if walks(sys._getframe().f_back) else method(self, *arguments)
+
+    return looked_at
 
 
 _BUILDING = {name: _building(name) for name in SPECIAL}
@@ -238,15 +264,46 @@ class ProxyMirror:
                 type.__delattr__(view, name)
 
 
-def make(cell: Cell, flavour: Flavour, getattribute: Callable[[Proxy, str], Any] | None = None) -> Any:
+def _pending_without(*names: str, **more: Any) -> type[Proxy]:
+    building = {name: method for name, method in _BUILDING.items() if name not in names}
+    return type("PendingObject", (Pending,), {"__slots__": (), **building, **more})
+
+
+def _module_attribute(self: Proxy, name: str) -> Any:
+    asker = sys._getframe().f_back
+    skimmed = skims(asker, awaited=False)
+    if name == "__class__" and (skimmed or not asks_a_protocol(asker)):
+        return type(sys)
+    if name == "__name__" and skimmed:
+        return cell_of(self).name
+    if name in _NOT_OF_MODULES or skimmed or asks_for_a_function(asker):
+        raise AttributeError(f"module {cell_of(self).name!r} has no attribute {name!r}", name=name, obj=self)
+    return Pending.__getattribute__(self, name)
+
+
+_NOT_OF_MODULES = frozenset(("__func__", "__code__"))
+# What stands for a module that is not imported yet. What is not a module's may be the module's own all the same: some
+# put an object in their place.
+PendingModule = _pending_without("__get__", "__await__", __getattribute__=_module_attribute)
+# What stands for what a recorded decorator will make.
+PendingResult = _pending_without("__await__")
+
+
+def make(
+    cell: Cell,
+    flavour: Flavour,
+    getattribute: Callable[[Proxy, str], Any] | None = None,
+    pending: type[Proxy] | None = None,
+) -> Any:
     """Return a pending proxy for a cell, and let the cell show itself through it.
 
     Args:
         cell: The cell.
         flavour: How its target is shown.
         getattribute: What answers for attributes while it is pending; `Pending.__getattribute__` if left out.
+        pending: Its class while it is pending; what the factory's annotation says if left out.
     """
-    pending = pending_class(declared_class(cell))
+    pending = pending or pending_class(declared_class(cell))
     if getattribute is not None:
         pending = type("PendingObject", (pending,), {"__slots__": (), "__getattribute__": getattribute})
     proxy: Proxy = object.__new__(pending)

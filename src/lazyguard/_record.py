@@ -8,10 +8,12 @@ on the new object, and what they had returned follows.
 from __future__ import annotations
 
 import _thread
+import sys
 
 from lazyguard import _place, _proxy
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import READY, RESOLVING
+from lazyguard._looking import skims
 from lazyguard._typing import final
 from lazyguard.errors import ResolutionError
 from lazyguard.events import describe
@@ -152,6 +154,9 @@ def _is_decorated(argument: Any) -> bool:
     return callable(argument)
 
 
+_COROUTINE = 0x80  # in co_flags
+
+
 def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any]) -> Any:
     """Return the lazy object for what the decorator makes of `function`; it tells the function's name and docs."""
     cell = Cell(lambda: recorder.result(record), name=_place.name_of(function), place=record.place)
@@ -162,10 +167,20 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
         if hasattr(function, name)
     }
 
-    def getattribute(self: Proxy, name: str) -> Any:
-        return about[name] if name in about else _proxy.Pending.__getattribute__(self, name)
+    # a proxy, in stacked decorators, would be built for the answer
+    code = None if issubclass(type(function), _proxy.Proxy) else getattr(function, "__code__", None)
+    awaited = bool(getattr(code, "co_flags", 0) & _COROUTINE)
 
-    return _proxy.make(cell, _proxy.bound, getattribute)
+    def getattribute(self: Proxy, name: str) -> Any:
+        if name in about:
+            return about[name]
+        if skims(sys._getframe().f_back, awaited=awaited):
+            if name == "__class__":
+                return type(self)
+            raise AttributeError(f"{cell.name} is pending, so it has no {name!r}", name=name, obj=self)
+        return _proxy.Pending.__getattribute__(self, name)
+
+    return _proxy.make(cell, _proxy.bound, getattribute, _proxy.PendingResult)
 
 
 def make(cell: Cell, record: Sequence[str], flavour: Flavour) -> Any:

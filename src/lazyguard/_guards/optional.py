@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 
 from lazyguard import _eager, _place, errors
+from lazyguard._annotation import INTROSPECTION
 from lazyguard._core import trace
 from lazyguard._guards import is_module_name
+from lazyguard._looking import walks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ class OptionalModule(_Module):
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if vars(self)["_lazyguard"][1] is None and name.startswith("__") and name not in _MODULE_DUNDERS:
+        if vars(self)["_lazyguard"][1] is None and _is_look(name, sys._getframe().f_back):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
         return getattr(_module(self), name)
 
@@ -138,6 +140,10 @@ class OptionalModule(_Module):
         wanted, module = vars(self)["_lazyguard"]
         state = "not imported yet" if module is None else "imported"
         return f"<optional module {wanted.name!r} ({state}, declared at {wanted.place})>"
+
+
+def _is_look(name: str, frame: FrameType | None) -> bool:
+    return name not in _MODULE_DUNDERS and (name.startswith("__") or name in INTROSPECTION or walks(frame))
 
 
 def _module(stand_in: OptionalModule) -> _Module:

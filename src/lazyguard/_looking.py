@@ -1,0 +1,149 @@
+"""Who asks: tools that walk over what a module holds, and are to leave what is pending pending.
+
+Invariant: it is the innermost caller that counts, those that only pass a question on left aside; whoever uses what such
+a tool has found is another caller, and builds.
+"""
+
+from __future__ import annotations
+
+from lazyguard._annotation import UNKNOWN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+# They ask for others.
+_PASS_ON = frozenset(("inspect", "abc", "dataclasses", "functools", "typing", "asyncio.coroutines", "importlib"))
+# Tools that collect, document or print: a pending object whose class nobody knows is to them an object without
+# attributes. Of some only these functions are meant.
+_WALKERS: dict[str, frozenset[str] | None] = {
+    "unittest.loader": None,
+    "doctest": None,
+    "pydoc": None,
+    "_pytest.python": None,
+    "_pytest.fixtures": None,
+    "_pytest.compat": None,
+    "_pytest.doctest": None,
+    "_pytest._code.code": None,
+    "_pytest._code.source": None,
+    "_pytest.unittest": None,
+    "_pytest.mark.structures": None,
+    "pprint": None,
+    "reprlib": None,
+    "traceback": None,
+    "logging": frozenset(("__init__", "getMessage")),  # of a record: is its one argument a mapping?
+}
+_WALKING_PACKAGES = ("rich", "sphinx", "IPython")
+_HELP = frozenset(("resolve", "describe", "render_doc"))  # of pydoc: help() of the object itself
+_SCANNERS = frozenset(("flask.cli", "celery.app.utils"))
+# They ask a module for its names one by one; what they want to know of each they can ask a proxy of it.
+_LISTERS = frozenset(("inspect", "pydoc", "unittest.mock", "_pytest.monkeypatch"))
+
+
+def walks(frame: FrameType | None) -> bool:
+    """Return whether the question that `frame` asks is that of a walking tool."""
+    frame = _asker(frame)
+    if frame is None:
+        return False
+    module = _module_of(frame)
+    if module in _WALKERS:
+        functions = _WALKERS[module]
+        function = frame.f_code.co_name
+        return function not in _HELP if functions is None else function in functions
+    return module.partition(".")[0] in _WALKING_PACKAGES
+
+
+def lists(frame: FrameType | None) -> bool:
+    """Return whether it is a tool that takes all attributes of a module, at `frame`."""
+    return frame is not None and (_module_of(frame) in _LISTERS or walks(frame))
+
+
+def asks_a_protocol(frame: FrameType | None) -> bool:
+    """Return whether an abstract class asks, which looks at the class that a proxy really has, too."""
+    return frame is not None and _module_of(frame) == "abc" and not _is(frame.f_back, "inspect", "isawaitable")
+
+
+def asks_for_a_function(frame: FrameType | None) -> bool:
+    """Return whether inspect wants to know whether a callable without a code is like a function."""
+    return _is(frame, "inspect", "_signature_is_functionlike")
+
+
+def _is(frame: FrameType | None, module: str, function: str) -> bool:
+    return frame is not None and _module_of(frame) == module and frame.f_code.co_name == function
+
+
+def skims(frame: FrameType | None, *, awaited: bool) -> bool:
+    """Return whether it is a tool that need not know what a recorded decorator will make.
+
+    Flask and Celery scan for an application, which that is not; `mock.patch` asks whether a function is to be awaited.
+    """
+    asker = _asker(frame)
+    if asker is None:
+        return False
+    module = _module_of(asker)
+    if module == "unittest.mock":
+        return not awaited and asker.f_code.co_name in ("_is_async_obj", "_is_async_func", "_is_instance_mock")
+    return module in _SCANNERS or walks(asker)
+
+
+def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> Any:
+    """Return what a tool that walks is told of a pending object; UNKNOWN where it is no such tool that asks.
+
+    Args:
+        proxy: The pending object.
+        kind: Its class, if that is known.
+        name: The attribute that is asked for.
+        frame: Where.
+
+    Raises:
+        AttributeError: The tool does without.
+    """
+    asker = _asker(frame)
+    if asker is not None and _module_of(asker) == "unittest.mock":
+        # a spec has to be right: what the class does not tell it is told by the object
+        as_it_is = name.startswith("__") or asker.f_code.co_name == "_mock_add_spec"  # is it a coroutine function?
+        return {} if kind is not None and name == "__dict__" else _member(proxy, kind, name, as_it_is=as_it_is)
+    if not walks(asker):
+        return UNKNOWN
+    if name == "__class__":
+        return type(proxy) if kind is None else kind
+    said = _member(proxy, kind, name)
+    if said is UNKNOWN:
+        raise AttributeError(f"it is pending, so it has no {name!r}", name=name, obj=proxy)
+    return said
+
+
+def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False) -> Any:
+    """Return what an instance of the class has by that name, if that is a method or a plain value of the class.
+
+    Args:
+        proxy: The instance.
+        kind: Its class; None: nobody knows.
+        name: The name.
+        as_it_is: Whether a descriptor will do as it stands in the class.
+    """
+    for base in () if kind is None else kind.__mro__:
+        if name in base.__dict__:
+            found = base.__dict__[name]
+            if type(found) is type(_member):
+                return found.__get__(proxy)
+            return UNKNOWN if hasattr(type(found), "__get__") and not as_it_is else found
+    return UNKNOWN
+
+
+def _asker(frame: FrameType | None) -> FrameType | None:
+    while frame is not None:
+        module = _module_of(frame)
+        if module not in _PASS_ON and module.partition(".")[0] != "lazyguard":
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _module_of(frame: FrameType) -> str:
+    module = frame.f_globals.get("__name__")
+    return module if type(module) is str else ""
+
+
+__all__ = ["asks_a_protocol", "asks_for_a_function", "lists", "look", "skims", "walks"]

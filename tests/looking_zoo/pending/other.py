@@ -1,0 +1,5 @@
+"""A module that looking must not import."""
+
+import pending
+
+pending.build(__name__)
