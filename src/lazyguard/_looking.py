@@ -135,7 +135,10 @@ def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False)
 def _asker(frame: FrameType | None) -> FrameType | None:
     while frame is not None:
         module = _module_of(frame)
-        if module not in _PASS_ON and module.partition(".")[0] != "lazyguard":
+        ours = (
+            module.partition(".")[0] == "lazyguard" and frame.f_code.co_filename[:1] != "<"
+        )  # an example of ours is not
+        if not ours and module not in _PASS_ON:
             return frame
         frame = frame.f_back
     return None
