@@ -197,3 +197,23 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         place=attributes.place,
         counts=(resolved, total),
     )
+
+
+def worst(checks: list[Check]) -> Check:
+    """Return what there is to say about several cells of one service: the check of the one that is worst off."""
+    if len(checks) == 1:
+        return checks[0]
+    found = min(checks, key=lambda one: (_BADNESS.index(one.status), -_PROGRESS.index(one.state), one.since or 0.0))
+    fields: dict[str, Any] = {name: getattr(found, name) for name in Check.__slots__}
+    fields["generation"] = sum(one.generation for one in checks)
+    fields["running"] = sum(one.running for one in checks)
+    answered: dict[str, int] = {}
+    for one in checks:
+        for name, times in one.answered.items():
+            answered[name] = answered.get(name, 0) + times
+    fields["answered"] = answered
+    return Check(**fields)
+
+
+_BADNESS = ("fail", "warn", "pass")
+_PROGRESS = ("pending", "ready", "resolving", "degraded", "failed")

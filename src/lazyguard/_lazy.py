@@ -178,6 +178,26 @@ def positional_parameters(function: Any) -> tuple[str, ...]:
     return names
 
 
+def has_parameters(function: Any) -> bool:
+    """Return whether a Python function takes any argument at all, a method's `self` left out."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    return bool(positional_parameters(function) or code.co_kwonlyargcount or code.co_flags & 0x0C)
+
+
+def all_parameters(function: Any) -> tuple[str, ...]:
+    """Return the names of all parameters that a Python function takes one value for, a method's `self` left out."""
+    code = function.__code__
+    keyword: tuple[str, ...] = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    return positional_parameters(function) + keyword
+
+
+def only_positional(function: Any) -> bool:
+    """Return whether a Python function can be given all that it takes by position, and takes no more than that."""
+    return not (function.__code__.co_kwonlyargcount or function.__code__.co_flags & 0x0C)  # *args, **kwargs
+
+
 def check_record(record: object) -> None:
     """Raise ConfigurationError where `record` is not a sequence of attribute names."""
     names: Any = record

@@ -1,7 +1,8 @@
 """Services: factories with a timeout, retries, a fallback and a recovery, reached through one live reference each.
 
 Invariants: declaring builds nothing; calling the service never blocks and gives the same object every time; the first
-use of that object resolves; it follows fallback and recovery by itself.
+use of that object resolves; it follows fallback and recovery by itself. A factory with parameters has one such object
+for each set of arguments.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from lazyguard.errors import ConfigurationError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, NoReturn, Protocol, TypeAlias, overload
+    from typing import Any, Concatenate, NoReturn, Protocol, TypeAlias, overload
 
     from lazyguard._check import Check
     from lazyguard._core.plan import OnFork
+    from lazyguard._keyed import Keys
     from lazyguard._lazy import Override
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.retry import Retry
+    from lazyguard._proxy import Proxy
+    from lazyguard._stand_in import StandIn
 
     Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
+    AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
 
     class Declaration(Protocol):
@@ -57,6 +62,7 @@ def service(
     on_fork: OnFork = "reset",
     abandon_after: float | None = None,
     grace: float = 5.0,
+    max_keys: int | None = None,
 ) -> Declaration:
     """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
 
@@ -76,13 +82,16 @@ def service(
         abandon_after: Seconds after which one replacement may start beside an attempt that hangs; ten times the
             timeout if left out.
         grace: Seconds until a target that was replaced is closed.
+        max_keys: How many objects are kept where the factory has parameters, one for each set of arguments; 128 if left
+            out. Of more, those that were not asked for for the longest time are let go of: they live on for those who
+            hold their live reference, and are closed after that.
 
     Returns:
         A decorator that makes a `Service` of the factory, sync or async.
 
     Raises:
         ConfigurationError: An option is out of range, or two do not go together.
-        UsageError: The factory needs arguments, or there are no parentheses.
+        UsageError: The factory is a method or a generator, or there are no parentheses.
 
     Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
 
@@ -111,6 +120,8 @@ def service(
     options.seconds("timeout", timeout, optional=True)
     options.seconds("abandon_after", abandon_after, optional=True)
     options.seconds("grace", grace, zero=True)
+    if max_keys is not None:
+        options.whole("max_keys", max_keys)
     _lazy.check_on_fork(on_fork)
     failing = options.failure_types("failures", failures)
     for label, given, kind in (
@@ -144,8 +155,10 @@ def service(
 
     def declare(factory: Callable[..., Any], /) -> Any:
         place = _place.of_callable(factory, _place.of_frame(frame))
-        made: Service[Any, Any] = Service(factory, name or _place.name_of(factory), place, plan, live, critical)
-        if not made._cell.plan.awaited:
+        made: Service[Any, Any] = Service(
+            factory, name or _place.name_of(factory), place, plan, live, critical, max_keys
+        )
+        if not made._cell.plan.awaited and made._keys is None:
             _eager.declared(frame, made._cell.resolve)
         return made
 
@@ -160,67 +173,140 @@ class Service(Generic[P, T]):
         critical: Whether the application is not ready while this service has failed.
     """
 
+    _cell: Cell  # without a target, where there are keys: what all of theirs are like
+    _live: Any
+    _keys: Keys | None
+
     def __init__(
-        self, factory: Callable[..., Any], name: str, place: str, plan: Plan, live: Live, critical: bool
+        self,
+        factory: Callable[..., Any],
+        name: str,
+        place: str,
+        plan: Plan,
+        flavour: Live,
+        critical: bool,
+        max_keys: int | None = None,
     ) -> None:
-        if not callable(factory):
-            raise UsageError(
-                f"service ({place}) takes the function that makes the object, not {type(factory).__name__}."
-            )
-        if hasattr(factory, "__code__") and _lazy.required_parameters(factory):
-            raise UsageError(
-                f"{name} ({place}) needs {', '.join(_lazy.required_parameters(factory))}, but a service's factory is "
-                "called without arguments: give them defaults, or make one service for each."
-            )
-        flags = _lazy.flags_of(factory)
-        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
-            raise UsageError(
-                f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
-                "`return`, and close= for what is to be done when the object is no longer needed."
-            )
-        if flags & _lazy.COROUTINE:
-            plan = plan.changed(awaited=True)
-        for label, function in (("probe", plan.probe), ("close", plan.close)):
-            if _lazy.flags_of(function) & _lazy.COROUTINE and not (label == "probe" and plan.awaited):
-                raise ConfigurationError(
-                    f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: "
-                    f"{'make its factory one too, or give' if label == 'probe' else 'give'} a plain function."
-                )
-        self._cell = Cell(factory, name=name, place=place, plan=plan)
-        self._live = _proxy.make(self._cell, live)
+        plan = _checked(factory, name, place, plan)
+        self._flavour = flavour
+        self._stand_ins: list[StandIn] = []
         self.critical = critical
         self.__wrapped__ = factory  # inspect.signature follows it
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
-        registry.register(self._cell, "critical service" if critical else "service")
-        fork.watch(self._cell)
+        self._cell = Cell(factory, name=name, place=place, plan=plan)
+        if _lazy.has_parameters(factory):
+            from lazyguard import _keyed
+
+            self._keys = _keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
+            self._live = None
+            return
+        if max_keys is not None:
+            raise ConfigurationError(
+                f"max_keys={max_keys!r} of {name} ({place}) says nothing, since its factory has no parameters: give it "
+                "some, or leave that out."
+            )
+        self._keys = None
+        self._live = _proxy.make(self._cell, flavour)
+        self._begin(self._cell)
+
+    def _begin(self, cell: Cell) -> None:
+        """Let `health` and forks know a cell."""
+        registry.register(cell, self._kind)
+        fork.watch(cell)
+
+    def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Service[[], T]:
+        """Return the service of one more key, whose object `build` makes."""
+        like = self._cell
+        cell = Cell(build, name=like.name, place=like.place, plan=like.plan)
+        for stand_in in self._stand_ins:
+            stand_in.join(cell, given)
+        return self._around(_proxy.make(cell, self._flavour))
+
+    def _around(self, live: Proxy) -> Service[[], T]:
+        """Return the service of one key, whose live reference there is."""
+        service: Service[[], T] = object.__new__(Service)
+        service._cell = _proxy.cell_of(live)
+        service._live = live
+        service._keys = None
+        service.critical = self.critical
+        return service
 
     def __lazyguard_cell__(self) -> Cell:
-        return self._cell
+        return self._one()._cell
+
+    def _one(self) -> Service[..., T]:
+        """Return the service of the one object that is meant where no key is named."""
+        if self._keys is None:
+            return self
+        required = _lazy.required_parameters(self.__wrapped__)
+        if required:
+            raise UsageError(
+                f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
+                "name it, of(...), or use the live reference that the service returns."
+            )
+        return self._keys.service((), {})
+
+    @property
+    def _kind(self) -> str:
+        return "critical service" if self.critical else "service"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference: at once, and the same object every time.
 
+        Where the factory has parameters there is one for each set of arguments. It is the same for arguments that mean
+        the same, by position, by name or left out, and equal ones are the same key, as in a dict.
+
         Raises:
-            UsageError: It was given arguments, and there is one object for all callers.
+            UsageError: The factory does not take these arguments, or one of them is not hashable.
         """
-        if args or kwargs:
-            raise UsageError(
-                f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and has one object for "
-                "all callers: call it without, or make one service for each."
-            )
-        live: T = self._live
+        live: T = self.of(*args, **kwargs)._live
         return live
 
-    async def aget(self) -> T:
-        """Return the live reference when it can be used: build the object first, without blocking the event loop."""
+    def of(self, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
+        """Return the service of one key, for its health, reset, override and require_real.
+
+        A service whose factory has no parameters returns itself.
+
+        Raises:
+            UsageError: The factory does not take these arguments, or one of them is not hashable.
+
+        Example:
+            >>> import lazyguard
+            >>> @lazyguard.service()
+            ... def get_numbers(first: int, last: int = 9) -> list[int]:
+            ...     return list(range(first, last + 1))
+            >>> len(get_numbers(7)), get_numbers(7) is get_numbers(last=9, first=7)
+            (3, True)
+            >>> get_numbers.of(7).health().state, get_numbers.of(3).health().state
+            ('ready', 'pending')
+        """
+        if self._keys is not None:
+            return self._keys.service(args, kwargs)
+        if args or kwargs:
+            raise UsageError(
+                f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and its factory has no "
+                "parameters: call it without, or give the factory some, for one object each."
+            )
+        this: Any = self
+        one: Service[[], T] = this
+        return one
+
+    async def aget(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the live reference when it can be used: build the object first, without blocking the event loop.
+
+        Raises:
+            UsageError: The factory does not take these arguments, or one of them is not hashable.
+        """
         from lazyguard._core import ring
 
-        await self._cell.aresolve()
-        if self._cell.plan.awaited:
-            self._cell.home = ring.current_loop()  # where a recovery can try again: the one before may be closed
-        return self()  # type: ignore[call-arg]  # parameters all have defaults
+        service = self.of(*args, **kwargs)
+        await service._cell.aresolve()
+        if service._cell.plan.awaited:
+            service._cell.home = ring.current_loop()  # where a recovery can try again: the one before may be closed
+        live: T = service._live
+        return live
 
     def require_real(self, *, timeout: float | None = None) -> T:
         """Return the real object itself, never a fallback.
@@ -232,9 +318,10 @@ class Service(Generic[P, T]):
         Raises:
             ResolutionError: It could not be built.
             ResolutionTimeout: It was not built in time.
+            UsageError: There is one object for each set of arguments: name it, `of(...)`. It holds for `override` too.
         """
         options.seconds("timeout", timeout, optional=True)
-        target: T = self._cell.resolve(wait=timeout, real=True)
+        target: T = self._one()._cell.resolve(wait=timeout, real=True)
         return target
 
     if TYPE_CHECKING:
@@ -242,15 +329,23 @@ class Service(Generic[P, T]):
         @overload
         def fallback(self, stand_in: Async[T], /) -> Async[T]: ...
         @overload
-        def fallback(self, stand_in: AsyncOfCause[T], /) -> AsyncOfCause[T]: ...
+        def fallback(self, stand_in: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        @overload
+        def fallback(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
+            self, stand_in: AsyncOfCause[T], /
+        ) -> AsyncOfCause[T]: ...
         @overload
         def fallback(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def fallback(
+            self, stand_in: Callable[Concatenate[Exception, P], T], /
+        ) -> Callable[Concatenate[Exception, P], T]: ...
         @overload
         def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
         @overload
         def fallback(
             self, /, *, timeout: float | None = ..., max_degraded: float | None = ..., partial: bool = ...
-        ) -> FallbackDeclaration[T]: ...
+        ) -> FallbackDeclaration[P, T]: ...
 
     def fallback(
         self,
@@ -266,7 +361,7 @@ class Service(Generic[P, T]):
         The function returns the stand-in and may take the cause, an exception: as its one parameter, or as one called
         `cause`. It is called once each time the service degrades. Where there are several, they are tried in the order
         of their declaration: a replica, a cache, a stand-in. The recovery goes back to the real object, whichever is
-        served.
+        served. Where the factory has parameters, it may take the cause and after that those parameters, by their names.
 
         Args:
             stand_in: The function.
@@ -292,9 +387,18 @@ class Service(Generic[P, T]):
         def declare(function: Any) -> Any:
             from lazyguard import _stand_in
 
-            _stand_in.StandIn(self._cell, function, timeout=timeout, max_degraded=max_degraded, partial=partial).join(
-                self._cell
+            if self._keys is None and not hasattr(self, "__wrapped__"):
+                raise UsageError(
+                    f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
+                )
+            parameters = () if self._keys is None else _lazy.all_parameters(self.__wrapped__)
+            stand_in = _stand_in.StandIn(
+                self._cell, function, timeout=timeout, max_degraded=max_degraded, partial=partial, parameters=parameters
             )
+            stand_in.join(self._cell)
+            self._stand_ins.append(stand_in)
+            for cell, given in () if self._keys is None else self._keys.living():
+                stand_in.join(cell, given)
             return function
 
         options.seconds("timeout", timeout, optional=True)
@@ -303,35 +407,79 @@ class Service(Generic[P, T]):
         return declare if stand_in is None else declare(stand_in)
 
     def health(self) -> Check:
-        """Return the service's state, since when and why. Builds nothing."""
+        """Return the service's state, since when and why. Builds nothing.
+
+        Where there is one object for each set of arguments, it is that of the one which is worst off, with the attempts
+        and the generations of all.
+        """
         from lazyguard import _check
 
-        return _check.check(
-            self._cell, "critical service" if self.critical else "service", clock.now(), clock.current.date()
-        )
+        now, date = clock.now(), clock.current.date()
+        return _check.worst([_check.check(cell, self._kind, now, date) for cell in self._cells()])
 
     def reset(self) -> None:
-        """Forget what was built and close it; the next use builds anew."""
-        self._cell.reset()
+        """Forget what was built, for all keys, and close it; the next use builds anew."""
+        for cell in self._cells():
+            cell.reset()
+
+    def _cells(self) -> list[Cell]:
+        if self._keys is None:
+            return [self._cell]
+        return [cell for cell, _ in self._keys.living()] or [self._cell]
 
     def override(self, value: T) -> Override:
         """Serve `value` in a `with` block, to all who hold the live reference."""
-        return _lazy.Override(self._cell, value)
+        return _lazy.Override(self._one()._cell, value)
 
     def __repr__(self) -> str:
-        return f"<service {self._cell.name}, {self._cell.now.state}, declared at {self._cell.place}>"
+        keys = "" if self._keys is None else f" with {len(self._keys.living())} keys"
+        return f"<service {self._cell.name}{keys}, {self.health().state}, declared at {self._cell.place}>"
+
+
+def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
+    """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
+    if not callable(factory):
+        raise UsageError(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
+    if hasattr(factory, "__code__") and _lazy.positional_parameters(factory)[:1] in (("self",), ("cls",)):
+        raise UsageError(
+            f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
+            "it outside of the class, with what tells one object from the other as its parameters."
+        )
+    flags = _lazy.flags_of(factory)
+    if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+        raise UsageError(
+            f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
+            "`return`, and close= for what is to be done when the object is no longer needed."
+        )
+    if flags & _lazy.COROUTINE:
+        plan = plan.changed(awaited=True)
+    for label, function in (("probe", plan.probe), ("close", plan.close)):
+        if _lazy.flags_of(function) & _lazy.COROUTINE and not (label == "probe" and plan.awaited):
+            raise ConfigurationError(
+                f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: "
+                f"{'make its factory one too, or give' if label == 'probe' else 'give'} a plain function."
+            )
+    return plan
 
 
 if TYPE_CHECKING:
 
-    class FallbackDeclaration(Protocol[T]):
+    class FallbackDeclaration(Protocol[P, T]):
         """What `fallback(...)` returns: the decorator of a function that makes the stand-in."""
 
         @overload
         def __call__(self, stand_in: Async[T], /) -> Async[T]: ...
         @overload
-        def __call__(self, stand_in: AsyncOfCause[T], /) -> AsyncOfCause[T]: ...
+        def __call__(self, stand_in: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        @overload
+        def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
+            self, stand_in: AsyncOfCause[T], /
+        ) -> AsyncOfCause[T]: ...
         @overload
         def __call__(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def __call__(
+            self, stand_in: Callable[Concatenate[Exception, P], T], /
+        ) -> Callable[Concatenate[Exception, P], T]: ...
         @overload
         def __call__(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...

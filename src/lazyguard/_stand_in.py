@@ -41,6 +41,7 @@ class StandIn:
         "partial",
         "place",
         "share",
+        "takes",
         "takes_cause",
         "timeout",
     )
@@ -53,6 +54,7 @@ class StandIn:
         timeout: float | None = None,
         max_degraded: float | None = None,
         partial: bool = False,
+        parameters: tuple[str, ...] = (),
     ) -> None:
         options.seconds("timeout", timeout, optional=True)
         options.seconds("max_degraded", max_degraded, optional=True)
@@ -66,10 +68,15 @@ class StandIn:
             )
         required = _lazy.required_parameters(function)
         flags = _lazy.flags_of(function)
-        if len(required) > 1 or (required and required[0] not in _lazy.positional_parameters(function)):
+        positional = _lazy.positional_parameters(function)
+        self.takes = tuple(name for name in _lazy.all_parameters(function)[1:] if name in parameters)
+        needs = [name for name in required if name not in self.takes]
+        of_key = positional[:1] and positional[0] in parameters and (required or self.takes)  # where the cause goes
+        if len(needs) > 1 or (needs and needs[0] not in positional[:1]) or of_key:
+            also = f" and after that {', '.join(parameters)}" if parameters else " alone"
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
-                "arguments, or with the cause alone: give the others defaults."
+                f"arguments, or with the cause{also}: give the others defaults."
             )
         if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
             raise ConfigurationError(
@@ -81,7 +88,7 @@ class StandIn:
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
             )
         # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
-        self.takes_cause = bool(required) or _lazy.positional_parameters(function)[:1] == ("cause",)
+        self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self.timeout = timeout
         self.max_degraded = max_degraded
         whole = cell.plan.timeout
@@ -154,8 +161,12 @@ class StandIn:
             )
         )
 
-    def join(self, cell: Cell) -> None:
+    def join(self, cell: Cell, given: dict[str, Any] | None = None) -> None:
         """Make this the last of a cell's fallbacks.
+
+        Args:
+            cell: The cell.
+            given: What the parameters of its factory are given, where it has any.
 
         Raises:
             ConfigurationError: It is one of them already, or they leave the real object no time.
@@ -177,9 +188,10 @@ class StandIn:
         from lazyguard._policies import fallback
 
         function = self.function
+        named = {} if given is None else {name: given[name] for name in self.takes}
 
         def build() -> Any:
-            return function(cell.trouble) if self.takes_cause else function()
+            return function(cell.trouble, **named) if self.takes_cause else function()
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
         relief = Cell(

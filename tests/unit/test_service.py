@@ -37,6 +37,7 @@ BAD_OPTIONS = [
     *[("on_fork", value) for value in (None, "forget", [])],
     *[("name", value) for value in (None, 3)],
     *[("critical", value) for value in ("no", None, 1)],
+    *[("max_keys", value) for value in (0, -1, True, "2", 1.5)],
 ]
 
 
@@ -80,15 +81,15 @@ class _AsyncCallable:
     ("factory", "what"),
     [
         (3, "takes the function that makes the object, not int"),
-        (lambda url: url, "needs url"),
-        (lambda a, b=1, *, c: a, "needs a, c"),
+        (lambda self: self, "is a method"),
+        (lambda cls, url: url, "is a method"),
         (_generator, "is a generator"),
         (_async_generator, "is a generator"),
         (functools.partial(_generator), "is a generator"),
     ],
 )
 def test_bad_factories(factory, what):
-    """What cannot be called without arguments, or makes nothing to keep, is refused at the declaration."""
+    """What cannot be called, would keep objects for ever, or makes nothing to keep, is refused at the declaration."""
     with pytest.raises(errors.UsageError, match=what):
         lazyguard.service()(factory)
 
@@ -157,11 +158,12 @@ def test_a_call_never_blocks(plant):
 
 
 def test_arguments():
-    """There is one object for all, so a caller that asks for its own is told, and not given another one's."""
-    get = lazyguard.service(name="db")(lambda tenant="x": tenant)
+    """Where there is one object for all, a caller that asks for its own is told, and not given another one's."""
+    get = lazyguard.service(name="db")(lambda: "x")
     assert get() == "x"
-    for call in (lambda: get("y"), lambda: get(tenant="y")):
-        with pytest.raises(errors.UsageError, match=r"was called with arguments.*make one service for each"):
+    assert get.of() is get
+    for call in (lambda: get("y"), lambda: get(tenant="y"), lambda: get.of("y"), lambda: asyncio.run(get.aget("y"))):
+        with pytest.raises(errors.UsageError, match=r"was called with arguments.*give the factory some"):
             call()
 
 
