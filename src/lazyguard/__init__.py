@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lazyguard._check import Check
     from lazyguard._conform import assert_conforms
     from lazyguard._core.deadline import deadline, remaining
+    from lazyguard._guarded import guarded
     from lazyguard._guards.duplicates import install_import_guard
     from lazyguard._guards.hooks import when_imported
     from lazyguard._guards.once import once
@@ -72,6 +73,7 @@ __all__ = [
     "Retry",
     "Breaker",
     "Recovery",
+    "guarded",
     "deadline",
     "remaining",
     "fallbacks",
@@ -117,6 +119,7 @@ _HOMES = {
     "_policies.breaker": "Breaker",
     "_policies.recovery": "Recovery",
     "_policies.fallback": "fallbacks",
+    "_guarded": "guarded",
     "_core.deadline": "deadline remaining",
     "_live": "is_fallback",
     "_mock": "mock_service",

@@ -11,13 +11,22 @@ from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from typing import Any, Literal, Protocol
 
     from lazyguard._attributes import LazyAttributes
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot, State
+    from lazyguard._policies.circuit import Circuit
 
     Status = Literal["pass", "warn", "fail"]
+    Shown = State | Literal["closed", "open", "half-open"]
+
+    class Guard(Protocol):
+        """What guards a function, as far as is looked at here."""
+
+        name: str
+        place: str
+        circuit: Circuit | None
 
 
 @final
@@ -26,14 +35,15 @@ class Check:
 
     Attributes:
         name: Its name, `module:qualname`; of a package's names the package.
-        kind: "service", "critical service", "lazy object", "lazy attribute", or "lazy attributes" of a package.
+        kind: "service", "critical service", "lazy object", "lazy attribute", "lazy attributes" of a package, or
+            "guarded", a function with a breaker.
         status: "fail" for a critical service that has failed or has not come in time, and until it is there again,
             also where its fallback may not be served any more (`max_degraded`, LAZYGUARD_FALLBACK=deny); "warn" for
             another one, and for what is degraded; else "pass".
-        state: "pending", "resolving", "ready", "degraded" or "failed".
+        state: "pending", "resolving", "ready", "degraded" or "failed"; of a breaker "closed", "open" or "half-open".
         since: When it came into that state, in seconds since the epoch; None where it always was.
         cause: Why the status is not "pass": an exception's type and place, or that it is overdue or stuck; else "".
-        generation: How often it was reset, overridden or recovered.
+        generation: How often it was reset, overridden or recovered; how often a breaker has opened since it was closed.
         running: How many attempts have not ended.
         place: Where it is declared, `file:line`.
         fallbacks: Of what is degraded or has failed: its fallbacks in their order, each with the "place" of its
@@ -69,7 +79,7 @@ class Check:
         name: str,
         kind: str,
         status: Status,
-        state: State,
+        state: Shown,
         since: float | None,
         cause: str,
         generation: int,
@@ -83,7 +93,7 @@ class Check:
         self.name = name
         self.kind = kind
         self.status = status
-        self.state = state
+        self.state: Shown = state
         self.since = since
         self.cause = cause
         self.generation = generation
@@ -150,6 +160,23 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         fallbacks=_fallbacks(cell, seen, now) if cause else (),
         answered=dict(cell.answered),
         stacks=stacks,
+    )
+
+
+def check_guard(guard: Guard, now: float, date: float) -> Check:
+    """Return what there is to say about a guarded function: the state of its breaker."""
+    phase = None if guard.circuit is None else guard.circuit.now
+    closed = phase is None or phase.state == "closed"
+    return Check(
+        name=guard.name,
+        kind="guarded",
+        status="pass" if closed else "warn",
+        state="closed" if phase is None else phase.state,
+        since=None if phase is None or closed else date - (now - phase.since),
+        cause="" if phase is None else describe(phase.cause),
+        generation=0 if phase is None else phase.rounds,
+        running=0,
+        place=guard.place,
     )
 
 

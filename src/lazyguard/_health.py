@@ -7,7 +7,7 @@ Invariant: it builds nothing, waits for nothing and takes no lock.
 from __future__ import annotations
 
 from lazyguard import _attributes
-from lazyguard._check import check, check_attributes
+from lazyguard._check import check, check_attributes, check_guard
 from lazyguard._core import clock, registry
 from lazyguard._typing import final
 
@@ -24,8 +24,8 @@ class Health:
 
     Attributes:
         status: The worst status of all checks.
-        checks: Every service and every lazy object that a module declares, in the order of declaration; then one check
-            for the names of each `attach`.
+        checks: Every service and every lazy object that a module declares, then the guarded functions that have a
+            breaker, each in the order of declaration; then one check for the names of each `attach`.
     """
 
     __slots__ = ("checks", "status")
@@ -47,7 +47,7 @@ class Health:
 
 
 def health() -> Health:
-    """Return the state of every service, of every lazy object that a module declares, and of what packages attach.
+    """Return the state of every service, lazy object of a module, guarded function with a breaker, and attached name.
 
     It builds and imports nothing.
 
@@ -58,4 +58,5 @@ def health() -> Health:
     """
     now, date = clock.now(), clock.current.date()
     cells = [check(cell, kind, now, date) for cell, kind in registry.cells()]
-    return Health((*cells, *map(check_attributes, _attributes.declared())))
+    guards = [check_guard(guard, now, date) for guard in registry.guards()]
+    return Health((*cells, *guards, *map(check_attributes, _attributes.declared())))

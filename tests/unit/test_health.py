@@ -17,6 +17,7 @@ def known(monkeypatch):
     """What other tests declared is not seen here."""
     monkeypatch.setattr(registry, "_known", {})
     monkeypatch.setattr(_attributes, "_known", {})
+    monkeypatch.setattr(registry, "_guards", {})
 
 
 def test_nothing():

@@ -92,6 +92,19 @@ async def other_offline() -> Thing: return Thing()
 
 live = get_service()
 with lazyguard.fallbacks("deny"): ...
+
+@lazyguard.guarded(
+    name="a call", timeout=2.0, retry=lazyguard.Retry(attempts=2),
+    breaker=lazyguard.Breaker(failure_rate=0.5, window_seconds=30.0),
+)
+def call(key: str) -> Thing: return Thing()
+
+@call.fallback
+def no_call(cause: Exception, key: str) -> Thing: return Thing()
+
+@lazyguard.guarded(breaker=lazyguard.Breaker())
+async def acall(key: str) -> Thing: return Thing()
+
 with lazyguard.deadline(2.0): lazyguard.remaining()
 undo = lazyguard.subscribe(do)
 undo()

@@ -12,7 +12,7 @@ from _weakref import ref
 from contextvars import copy_context
 
 from lazyguard._core import clock, deadline, drive, resolve, ring
-from lazyguard._core.effect import Call, Join, Launch
+from lazyguard._core.effect import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lazyguard._core.effect import Effect, R, Steps
     from lazyguard._core.flight import Flight
 
+_LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
 _flying: set[asyncio.Task[None]] = set()
 
@@ -56,6 +57,8 @@ async def _perform(effect: Effect) -> Any:
         return _launch(effect.flight)
     if isinstance(effect, Call):
         return await _call(effect)
+    if isinstance(effect, Within):
+        return await _within(effect)
     return await _sleep(effect.seconds)
 
 
@@ -80,6 +83,53 @@ async def _sleep(seconds: float) -> None:
     until = clock.now() + seconds
     while (left := until - clock.now()) > 0:
         await asyncio.sleep(clock.current.real(left))
+
+
+async def _within(effect: Within) -> Outcome:
+    """Perform steps until a deadline; tell our own cancellation from everybody else's as `asyncio.timeout` does."""
+    loop = asyncio.get_running_loop()
+    task: Any = asyncio.current_task()
+    before = task.cancelling() if hasattr(task, "cancelling") else 0
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal timer
+        left = effect.limit.ends - clock.now()
+        if left > 0:
+            timer = loop.call_later(clock.current.real(left), look)
+        elif timer is not None:  # else it had passed before the beginning, and the steps see that themselves
+            effect.expired = True
+            task.cancel(_LATE)
+
+    look()
+    assert effect.steps is not None
+    told = effect.limit.exceeded()
+    try:
+        with effect.limit:
+            outcome = await adrive(effect.steps)
+    except asyncio.CancelledError as error:
+        if not _taken_back(effect, task, before, error):
+            raise
+        told.__cause__ = error
+        return Outcome(error=told)
+    except BaseException:
+        _taken_back(effect, task, before, None)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+    _taken_back(effect, task, before, None)
+    return outcome
+
+
+def _taken_back(effect: Within, task: Any, before: int, error: BaseException | None) -> bool:
+    """Take back our cancellation, if there was one; return whether it was the only one."""
+    if not effect.expired:
+        return False
+    if hasattr(task, "uncancel"):
+        only: bool = task.uncancel() <= before
+        return only
+    return error is not None and error.args == (_LATE,)  # Python 3.10
 
 
 def _launch(flight: Flight) -> None:

@@ -15,8 +15,6 @@ from lazyguard._typing import final
 from lazyguard.errors import ConfigurationError, DeadlineExceeded
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import CodeType
 
 
 @final
@@ -29,13 +27,12 @@ class Deadline:
         ends: When it passes, by the clock.
     """
 
-    __slots__ = ("_code", "_line", "_seconds", "ends")
+    __slots__ = ("_said", "_seconds", "ends")
 
-    def __init__(self, seconds: float, code: CodeType, line: int) -> None:
+    def __init__(self, seconds: float, said: str) -> None:
         self.ends = clock.now() + seconds
         self._seconds = seconds
-        self._code = code
-        self._line = line
+        self._said = said
 
     def __enter__(self) -> Deadline:
         _blocks.set((self, _blocks.get()))
@@ -48,10 +45,7 @@ class Deadline:
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
-        return DeadlineExceeded(
-            f"the deadline of {self._seconds:g} s, set at {self._code.co_filename}:{self._line}, has passed. What is "
-            "done in that block takes longer: give it more time, or do less in it."
-        )
+        return DeadlineExceeded(self._said)
 
     def __repr__(self) -> str:
         return f"<deadline of {self._seconds:g} s>"
@@ -94,8 +88,12 @@ def deadline(seconds: float) -> Deadline:
     given: object = seconds
     if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < float("inf"):
         raise ConfigurationError(f"deadline({seconds!r}) is out of range: give more than zero seconds.")
-    frame = _place.caller()
-    return Deadline(seconds, frame.f_code, frame.f_lineno)
+    place = _place.of_frame(_place.caller())
+    return Deadline(
+        seconds,
+        f"the deadline of {seconds:g} s, set at {place}, has passed. What is done in that block takes longer: give it "
+        "more time, or do less in it.",
+    )
 
 
 def remaining() -> float | None:

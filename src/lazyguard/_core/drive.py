@@ -12,7 +12,7 @@ from _weakref import ref
 from lazyguard import errors
 from lazyguard._core import clock, deadline, resolve, ring, scheduler
 from lazyguard._core import fork as fork  # whoever has flights must survive a fork
-from lazyguard._core.effect import Call, Join, Launch, Sleep
+from lazyguard._core.effect import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
-    from lazyguard._core.effect import Effect, R, Steps
+    from lazyguard._core.effect import Effect, R, Sleep, Steps
     from lazyguard._core.flight import Flight
 
 
@@ -53,6 +53,10 @@ def _perform(effect: Effect) -> Any:
         return _launch(effect.flight)
     if isinstance(effect, Call):
         return call(effect)
+    if isinstance(effect, Within):
+        with effect.limit:
+            assert effect.steps is not None
+            return drive(effect.steps)
     return _sleep(effect)
 
 

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar
 
+    from lazyguard._core.deadline import Deadline
     from lazyguard._core.flight import Flight
-    from lazyguard._core.state import Snapshot
+    from lazyguard._core.state import Outcome, Snapshot
 
     R = TypeVar("R")
-    Effect: TypeAlias = "Call | Sleep | Launch | Join"
+    Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
     Steps: TypeAlias = Generator[Effect, Any, R]
 
 
@@ -81,3 +82,19 @@ class Join:
         if now.state == READY or (now.served and not self.real) or now.generation != self.seen.generation:
             return True
         return self.flight.generation != now.generation and len(now.running) < len(self.seen.running)
+
+
+@final
+class Within:
+    """Perform `steps` in the block of a deadline; answered with their Outcome.
+
+    A task is cancelled where it waits when the deadline passes, and `expired` says so while that goes on; on a thread
+    nothing is interrupted.
+    """
+
+    __slots__ = ("expired", "limit", "steps")
+
+    def __init__(self, limit: Deadline) -> None:
+        self.limit = limit
+        self.expired = False
+        self.steps: Steps[Outcome] | None = None

@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Protocol, TypeAlias
 
     from lazyguard._core.cell import Cell
-    from lazyguard._core.state import Snapshot
+    from lazyguard._core.effect import Steps
+    from lazyguard._core.state import Outcome, Snapshot
 
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
     class Retries(Protocol):
         """One flight's retries, entered after its first failure."""
 
-        def delay(self, error: BaseException) -> float | None:
-            """Return the seconds until the next attempt, or None to give up."""
+        def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
+            """Wait for the next attempt: None when it is due, else the outcome in which the flight ends."""
             ...
 
     class Retrying(Protocol):
         """The retry policy as the core sees it."""
 
-        def after(self, error: BaseException) -> Retries: ...
+        def begin(self, *, awaited: bool) -> Retries: ...
 
     class Recovering(Protocol):
         """The recovery policy as the core sees it."""

@@ -7,7 +7,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 from __future__ import annotations
 
 from lazyguard._core import clock, deadline, mode, ring
-from lazyguard._core.effect import Call, Join, Launch, Sleep
+from lazyguard._core.effect import Call, Join, Launch
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
     CircularResolutionError,
@@ -45,11 +45,10 @@ def flying(cell: Cell, flight: Flight, until: float | None = None) -> Steps[Outc
         if outcome.error is None or outcome.final or plan.retry is None:
             return outcome
         if retries is None:
-            retries = plan.retry.after(outcome.error)
-        delay = retries.delay(outcome.error)
-        if delay is None or (until is not None and clock.now() + delay >= until):
-            return outcome
-        yield Sleep(delay)
+            retries = plan.retry.begin(awaited=plan.awaited)
+        ended = yield from retries.again(outcome, until)
+        if ended is not None:
+            return ended
         if not cell.now.counts(flight):
             return outcome
 

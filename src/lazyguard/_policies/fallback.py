@@ -106,3 +106,11 @@ def refusal_to_all(cell: Cell, now: Snapshot) -> str | None:
 def _in_celery_task() -> bool:
     current = getattr(sys.modules.get("celery._state"), "get_current_task", None)  # None while it is being imported
     return current is not None and current() is not None
+
+
+def denied() -> bool:
+    """Return whether no stand-in may answer here, for what is no cell."""
+    permissions = _permissions.get()
+    if os.environ.get("LAZYGUARD_FALLBACK") == "deny" or (permissions and permissions[-1] == "deny"):
+        return True
+    return not permissions and _in_celery_task()

@@ -36,7 +36,9 @@ class Options:
         return hash((type(self), self._values()))
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in self.__slots__)
+        values = ", ".join(
+            f"{name}={_shown(getattr(self, name))}" for name in self.__slots__ if getattr(self, name) is not None
+        )
         return f"{type(self).__name__}({values})"
 
 

@@ -1,17 +1,28 @@
 """Retry: try again after a failure, with exponential waits and full jitter; the only importer of tenacity.
 
-Invariant: the first attempt is bare; tenacity is loaded and entered after the first failure only.
+Invariants: the first attempt is bare, tenacity is loaded and entered after the first failure only; what is no Exception
+and a `CircuitOpen` are never tried again, whatever the options say; what tenacity calls back runs as user code does.
 """
 
 from __future__ import annotations
 
-from lazyguard._core import mode
+from lazyguard._core import clock, mode
+from lazyguard._core.effect import Call, Sleep
+from lazyguard._core.state import Outcome
 from lazyguard._policies import options
 from lazyguard._typing import final
+from lazyguard.errors import CircuitOpen, ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from tenacity import BaseRetrying
+
+    from lazyguard._core.effect import Steps
+
+    Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
 
 @final
@@ -20,84 +31,199 @@ class Retry(options.Options):
 
     Waits grow exponentially with full jitter: before attempt n + 1 a random time between zero and
     `min(maximum, initial * 2 ** (n - 1))` (Brooker, "Exponential Backoff And Jitter", 2015). Only failures are tried
-    again, never a wait that has ended, and never what is no Exception: KeyboardInterrupt, SystemExit, CancelledError.
+    again, never a wait that has ended, never what is no Exception (KeyboardInterrupt, SystemExit, CancelledError), and
+    never a `CircuitOpen`, which asks to leave the other side alone. Where the wait would pass a caller's deadline, the
+    failure is raised at once.
 
     Args:
-        attempts: How often to try, the first attempt included.
-        initial: The longest first wait, in seconds.
-        maximum: The longest wait of all, in seconds.
-        on: The exception types after which to try again.
+        attempts: How often to try, the first attempt included; 3 if left out.
+        initial: The longest first wait, in seconds; 0.1 if left out.
+        maximum: The longest wait of all, in seconds; 5 if left out.
+        on: The exception types after which to try again, (Exception,) if left out. Those of a library that is not to be
+            imported for it are given by name: "redis:RedisError".
+        stop: A tenacity `stop` object, in place of `attempts`.
+        wait: A tenacity `wait` object, in place of `initial` and `maximum`.
+        retry: A tenacity `retry` object, in place of `on`. It is asked about failures, never about results.
+        retrying: A whole `tenacity.Retrying` object, or, for what is async, a `tenacity.AsyncRetrying`, in place of all
+            others. Its callbacks are called from the first failure on, and `stop_after_delay` counts from there. The
+            failure itself is raised in the end, as with `reraise=True`, unless it has a `retry_error_cls` of its own.
+            Its `sleep` is not used.
 
     Raises:
-        ConfigurationError: A value is out of range.
+        ConfigurationError: A value is out of range, or two do not go together.
 
     Example:
         >>> import lazyguard
         >>> lazyguard.Retry(attempts=3, on=(ConnectionError,))
         Retry(attempts=3, initial=0.1, maximum=5.0, on=(ConnectionError,))
+        >>> import tenacity
+        >>> lazyguard.Retry(stop=tenacity.stop_after_delay(10)).attempts is None
+        True
     """
 
-    __slots__ = ("attempts", "initial", "maximum", "on")
-    attempts: int
-    initial: float
-    maximum: float
-    on: tuple[type[BaseException], ...]
+    __slots__ = ("attempts", "initial", "maximum", "on", "retry", "retrying", "stop", "wait")
+    attempts: int | None
+    initial: float | None
+    maximum: float | None
+    on: tuple[type[BaseException] | str, ...] | None
+    stop: Callable[[Any], Any] | None
+    wait: Callable[[Any], Any] | None
+    retry: Callable[[Any], Any] | None
+    retrying: BaseRetrying | None
 
     def __init__(
         self,
         *,
-        attempts: int = 3,
-        initial: float = 0.1,
-        maximum: float = 5.0,
-        on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
+        attempts: int | None = None,
+        initial: float | None = None,
+        maximum: float | None = None,
+        on: Failures | None = None,
+        stop: Callable[[Any], Any] | None = None,
+        wait: Callable[[Any], Any] | None = None,
+        retry: Callable[[Any], Any] | None = None,
+        retrying: BaseRetrying | None = None,
     ) -> None:
-        options.whole("attempts", attempts)
-        options.seconds("initial", initial, zero=True)
-        options.seconds("maximum", maximum, zero=True)
-        self._set(attempts=attempts, initial=initial, maximum=maximum, on=options.exception_types("on", on))
+        if retrying is not None:
+            _alone("retrying", attempts=attempts, initial=initial, maximum=maximum, on=on)
+            _alone("retrying", stop=stop, wait=wait, retry=retry)
+            _check_retrying(retrying)
+            self._set(**{**dict.fromkeys(self.__slots__), "retrying": retrying})
+            return
+        for name, given in (("stop", stop), ("wait", wait), ("retry", retry)):
+            if given is not None and not callable(given):
+                raise ConfigurationError(f"{name}={given!r} is not right: give a tenacity {name} object.")
+        if stop is not None:
+            _alone("stop", attempts=attempts)
+        else:
+            attempts = 3 if attempts is None else attempts
+            options.whole("attempts", attempts)
+        if wait is not None:
+            _alone("wait", initial=initial, maximum=maximum)
+        else:
+            initial, maximum = 0.1 if initial is None else initial, 5.0 if maximum is None else maximum
+            options.seconds("initial", initial, zero=True)
+            options.seconds("maximum", maximum, zero=True)
+        if retry is not None:
+            _alone("retry", on=on)
+            _check_predicate("retry", retry)
+        self._set(
+            attempts=attempts,
+            initial=initial,
+            maximum=maximum,
+            on=None if retry is not None else options.failure_types("on", (Exception,) if on is None else on),
+            stop=stop,
+            wait=wait,
+            retry=retry,
+            retrying=None,
+        )
 
-    def after(self, error: BaseException) -> Retries:
-        """Return the retries of one flight, whose first attempt has failed with `error`."""
-        return Retries(self)
+    @property
+    def awaits(self) -> bool:
+        """Whether it is for what is async only."""
+        return _is_tenacitys(self.retrying, "AsyncRetrying")
+
+    def begin(self, *, awaited: bool) -> Retries:
+        """Return the retries of one flight or call, whose first attempt has failed; `awaited`: whether it is async."""
+        return Retries(self, awaited=awaited)
+
+
+def of(given: Any) -> Retry | None:
+    """Return what was given as a Retry, a whole Retrying object of tenacity among them; None for anything else."""
+    if isinstance(given, Retry):
+        return given
+    return Retry(retrying=given) if _is_tenacitys(given, "BaseRetrying") else None
+
+
+def _is_tenacitys(thing: object, name: str) -> bool:
+    """Return whether a thing is of a class of tenacity of that name; loads nothing."""
+    return any(kind.__name__ == name and kind.__module__.startswith("tenacity") for kind in type(thing).__mro__)
+
+
+def _alone(name: str, **others: object) -> None:
+    for other, given in others.items():
+        if given is not None:
+            raise ConfigurationError(f"{name}= stands in the place of {other}=: give one of them.")
+
+
+def _check_retrying(given: Any) -> None:
+    if not _is_tenacitys(given, "BaseRetrying"):
+        raise ConfigurationError(f"retrying={given!r} is not right: give a tenacity.Retrying or AsyncRetrying object.")
+    if given.retry_error_callback is not None:
+        raise ConfigurationError("retrying= has a retry_error_callback, which answers in the end: give a fallback.")
+    _check_predicate("retrying", given.retry)
+
+
+def _check_predicate(name: str, given: Any) -> None:
+    for one in (given, *getattr(given, "retries", ())):
+        if _is_tenacitys(one, "retry_if_result") or _is_tenacitys(one, "retry_if_not_result"):
+            raise ConfigurationError(f"{name}= looks at results, and only failures are tried again: raise an error.")
 
 
 @final
 class Retries:
-    """The retries of one flight: tenacity's own state machine, driven from outside."""
+    """The retries of one flight or call: tenacity's own state machine, driven from outside."""
 
-    __slots__ = ("_retrying", "_state")
+    __slots__ = ("_awaits", "_before", "_refused", "_retrying", "_state")
 
-    def __init__(self, retry: Retry) -> None:
+    def __init__(self, retry: Retry, *, awaited: bool) -> None:
         import tenacity
 
-        self._retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(retry.attempts),
-            wait=tenacity.wait_random_exponential(multiplier=retry.initial, max=retry.maximum),
-            retry=tenacity.retry_if_exception_type(retry.on),
-            reraise=False,
-        )
+        if retry.retrying is None:
+            self._retrying: Any = tenacity.Retrying(
+                stop=retry.stop or tenacity.stop_after_attempt(retry.attempts or 1),
+                wait=retry.wait
+                or tenacity.wait_random_exponential(multiplier=retry.initial or 0.0, max=retry.maximum or 0.0),
+                retry=retry.retry or tenacity.retry_if_exception(lambda error: _is_one_of(error, retry)),
+            )
+        else:
+            self._retrying = retry.retrying.copy()  # its state is one of a thread
+        self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
+        self._awaits = retry.awaits
+        self._refused = retry.awaits and not awaited
         self._retrying.begin()
         self._state = tenacity.RetryCallState(self._retrying, None, (), {})
 
-    def delay(self, error: BaseException) -> float | None:
-        """Return the seconds until the next attempt, or None to give up."""
+    def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
+        """Wait for the next attempt after one that failed.
+
+        Args:
+            outcome: How it failed.
+            until: When the next one must have begun, by the clock.
+
+        Returns:
+            None when the next attempt is due; else the outcome in which all this ends.
+        """
         import tenacity
 
-        if not isinstance(error, Exception):
-            return None
-        most = mode.attempts()
+        error = outcome.error
+        if (
+            not isinstance(error, Exception)
+            or isinstance(error, CircuitOpen)
+            or not getattr(self._retrying, "enabled", True)
+        ):
+            return outcome
+        if self._refused:
+            return Outcome(error=ConfigurationError("a tenacity.AsyncRetrying is for what is async: give a Retrying."))
+        most = mode.attempts()  # what lazyguard.testing.set_testing said
         if most is not None and self._state.attempt_number >= most:
-            return None
+            return outcome
         self._state.set_exception((type(error), error, error.__traceback__))
-        try:
-            decided: Any = self._retrying.iter(self._state)
-        except tenacity.RetryError:
-            return None
-        except BaseException as refused:
-            if refused is error:  # what is not to be retried comes back as it was
-                return None
-            raise
-        if not isinstance(decided, tenacity.DoSleep):
-            return None
+        decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
+        if decided.error is not None:
+            return outcome if type(decided.error) is tenacity.RetryError else decided
+        if not isinstance(decided.value, tenacity.DoSleep):
+            return outcome
+        delay = float(decided.value) if most is None else 0.0
+        if until is not None and clock.now() + delay >= until:
+            return outcome
         self._state.prepare_for_next_attempt()
-        return float(decided) if most is None else 0.0
+        yield Sleep(delay)
+        if self._before is not None:
+            told: Outcome = yield Call(self._before, self._state, awaited=self._awaits)
+            if told.error is not None:
+                return told
+        return None
+
+
+def _is_one_of(error: BaseException, retry: Retry) -> bool:
+    return isinstance(error, options.loaded(retry.on or ()))

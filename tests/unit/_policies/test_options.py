@@ -45,7 +45,7 @@ def test_whole_numbers(kind, name, value):
         kind(**{name: value})
 
 
-@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "1", None])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "1"])
 @pytest.mark.parametrize("kind", [lazyguard.Retry, lazyguard.Recovery])
 @pytest.mark.parametrize("name", ["initial", "maximum"])
 def test_seconds(kind, name, value):

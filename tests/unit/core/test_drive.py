@@ -18,6 +18,7 @@ from lazyguard._core import cell as cells
 from lazyguard._core import ring, scheduler
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
+from lazyguard._core.effect import Sleep
 from lazyguard._core.plan import Plan
 from lazyguard.testing import FakeClock
 
@@ -159,11 +160,11 @@ def test_a_timeout_bounds_the_whole_wait_and_a_late_result_is_adopted(told, even
     """The caller's wait ends when its time has passed, retries included; the attempt goes on and is used."""
 
     class Retry:
-        def after(self, _error):
+        def begin(self, *, awaited):
             return self
 
-        def delay(self, _error):
-            return 60.0
+        def again(self, outcome, until=None):
+            yield Sleep(60.0)
 
     tries: list[int] = []
 

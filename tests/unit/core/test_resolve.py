@@ -11,6 +11,7 @@ from lazyguard import errors
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
+from lazyguard._core.effect import Sleep
 from lazyguard._core.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -70,7 +71,7 @@ def test_a_factory_that_returns_none_is_told_once_per_use(timeout):
     """None is no object: the error names the place and the likely mistake, and no retry is wasted on it."""
 
     class Retry:
-        def after(self, _error):
+        def begin(self, *, awaited):
             raise AssertionError("no retry can mend it")
 
     cell = Cell(lambda: None, name="c", place="mod.py:7", plan=Plan(timeout=timeout, retry=Retry()))
@@ -141,12 +142,12 @@ def test_an_attempt_that_lost_its_claim_is_not_retried():
     """Retries end when another attempt has brought the object."""
 
     class Retry:
-        def after(self, _error):
+        def begin(self, *, awaited):
             return self
 
-        def delay(self, _error):
+        def again(self, outcome, until=None):
             cell.change(lambda now: now.ready("adopted", now.running[0], 0.0))
-            return 0.0
+            yield Sleep(0.0)
 
     calls: list[int] = []
 

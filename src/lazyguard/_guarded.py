@@ -1,0 +1,489 @@
+"""Guarded functions: a deadline, retries, a breaker and a fallback around any function or method.
+
+Invariants: a call that ends well takes no lock, and pays for the deadline only where there is one; the policies are
+written once, as generators of effects, for sync and async functions; what the function raises reaches its caller
+untouched, unless a policy says otherwise.
+"""
+
+from __future__ import annotations
+
+from lazyguard import _lazy, _place
+from lazyguard._core import clock, deadline, registry
+from lazyguard._core.effect import Call, Within
+from lazyguard._core.state import Outcome
+from lazyguard._policies import options
+from lazyguard._typing import final
+from lazyguard.errors import CircuitOpen, ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+
+    from tenacity import BaseRetrying
+
+    from lazyguard._check import Check
+    from lazyguard._core.deadline import Deadline
+    from lazyguard._core.effect import Steps
+    from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.circuit import Circuit, Phase
+    from lazyguard._policies.retry import Retry
+    from lazyguard._typing import P, T, T_co
+
+    Args: TypeAlias = tuple[Any, ...]
+    Named: TypeAlias = dict[str, Any]
+    Q = ParamSpec("Q")
+    R = TypeVar("R")
+    S = TypeVar("S")
+
+    class Guarded(Protocol[P, R]):
+        """A guarded function: called as the function is, with its signature and its type."""
+
+        __name__: str
+        __qualname__: str
+        __wrapped__: Callable[..., Any]
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+        @overload
+        def __get__(self, instance: None, owner: Any, /) -> Guarded[P, R]: ...
+        @overload
+        def __get__(self: Guarded[Concatenate[S, Q], R], instance: S, owner: Any = None, /) -> GuardedMethod[Q, R]: ...
+
+        @overload
+        def fallback(self, stand_in: Callable[P, R], /) -> Callable[P, R]: ...
+        # Both fit where the first argument is an exception: there the first of them counts.
+        @overload
+        def fallback(  # type: ignore[overload-overlap]
+            self, stand_in: Callable[Concatenate[Exception, P], R], /
+        ) -> Callable[Concatenate[Exception, P], R]: ...
+        @overload
+        def fallback(
+            self: Guarded[Concatenate[S, Q], R], stand_in: Callable[Concatenate[S, Exception, Q], R], /
+        ) -> Callable[Concatenate[S, Exception, Q], R]: ...
+
+        def health(self) -> Check: ...
+        def reset(self) -> None: ...
+
+    class GuardedMethod(Protocol[P, T_co]):
+        """A guarded function that is bound to its object."""
+
+        __name__: str
+        __qualname__: str
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+        def health(self) -> Check: ...
+        def reset(self) -> None: ...
+
+    class Guarding(Protocol):
+        """What `guarded(...)` returns: the decorator of a function."""
+
+        def __call__(self, function: Callable[P, T], /) -> Guarded[P, T]: ...
+
+
+def guarded(
+    *misplaced: NoReturn,
+    name: str = "",
+    timeout: float | None = None,
+    retry: Retry | BaseRetrying | None = None,
+    breaker: Breaker | None = None,
+) -> Guarding:
+    """Put a deadline, retries and a breaker around a function or a method; a stacked `.fallback` around these.
+
+    Outermost first: the fallback, the deadline, the retry, the breaker. So the fallback answers for whatever fails in
+    the end, the deadline is one for all attempts with their waits, and the breaker counts each attempt.
+
+    Args:
+        name: What errors, `health` and events call it; the function's own name if left out.
+        timeout: Seconds for a call with all that belongs to it. An async function is cancelled then, and
+            `DeadlineExceeded` is raised. A sync one cannot be ended from outside: it runs in a `deadline` block, asks
+            `remaining()` for what is left and hands that on; no retry begins that would pass it.
+        retry: How often a call that fails is tried again: a `Retry`, or a whole `tenacity.Retrying` object.
+        breaker: When it is no longer called, since it fails. One for the function; all objects that have it as a method
+            share it. For one an object, guard the bound method: `self.fetch = lazyguard.guarded(...)(self.fetch)`.
+
+    Returns:
+        A decorator, whose function has the same signature, type, name and async-ness, and beside these
+
+        `.fallback`: a decorator for the function that answers instead. It is called with the call's arguments; where it
+        has a parameter named `cause`, as its first, or as the first after `self`, that is given the exception. It is
+        called for what is an Exception, unless `fallbacks("deny")` or LAZYGUARD_FALLBACK=deny forbid it, as is the
+        default inside Celery tasks.
+
+        `.health()`: a `Check` of the breaker; "closed", "open" or "half-open".
+
+        `.reset()`: closes the breaker and forgets what it has counted.
+
+    Raises:
+        ConfigurationError: An option is out of range, or does not go with the function.
+        UsageError: It is no function, it is a generator, or there are no parentheses.
+
+    Threads and tasks share the breaker; in the child of a fork it begins anew, closed. No lock is held while the
+    function runs, and a call that ends well takes none.
+
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.guarded(retry=lazyguard.Retry(attempts=2, initial=0.0), breaker=lazyguard.Breaker())
+        ... def price(article: str) -> int:
+        ...     raise ConnectionError
+        >>> @price.fallback
+        ... def _(cause: Exception, article: str) -> int:
+        ...     return len(article)
+        >>> price("apple")
+        5
+        >>> price.health().state
+        'closed'
+    """
+    frame = _place.caller()
+    if misplaced:
+        raise UsageError(
+            f"guarded ({_place.of_callable(misplaced[0], _place.of_frame(frame))}) takes options only: write "
+            "@lazyguard.guarded() above the function, with parentheses."
+        )
+    if not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r} is not right: give a text.")
+    options.seconds("timeout", timeout, optional=True)
+    if retry is not None:
+        from lazyguard._policies import retry as retries
+
+        given, retry = retry, retries.of(retry)
+        if retry is None:
+            raise ConfigurationError(
+                f"retry={given!r} is not right: give a lazyguard.Retry, a tenacity.Retrying object, or None."
+            )
+    if breaker is not None:
+        from lazyguard._policies.breaker import Breaker
+
+        if not isinstance(breaker, Breaker):
+            raise ConfigurationError(f"breaker={breaker!r} is not right: give a lazyguard.Breaker, or None.")
+
+    def declare(function: Any, /) -> Any:
+        for kind in (classmethod, staticmethod):
+            if isinstance(function, kind):
+                inner = declare(function.__func__)
+                outer: Any = kind(inner)
+                for handle in _HANDLES:
+                    setattr(outer, handle, getattr(inner, handle))
+                return outer
+        place = _place.of_callable(function, _place.of_frame(frame))
+        return _wrap(Guard(function, name or _place.name_of(function), place, timeout, retry, breaker))
+
+    return declare
+
+
+@final
+class Guard:
+    """The policies around one function, and their state."""
+
+    __slots__ = (
+        "__weakref__",
+        "_cause_at",
+        "_late",
+        "_retry",
+        "_timeout",
+        "awaited",
+        "circuit",
+        "function",
+        "name",
+        "place",
+        "relief",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        place: str,
+        timeout: float | None,
+        retry: Retry | None,
+        breaker: Breaker | None,
+    ) -> None:
+        if not callable(function):
+            raise UsageError(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
+        flags = _lazy.flags_of(function)
+        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+            raise UsageError(
+                f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
+                "Guard the function that makes one step, or one that returns a list."
+            )
+        self.awaited = bool(flags & _lazy.COROUTINE)
+        if retry is not None and retry.awaits and not self.awaited:
+            raise ConfigurationError(
+                f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
+                "tenacity.Retrying."
+            )
+        self.function = function
+        self.name = name
+        self.place = place
+        self._timeout = timeout
+        self._late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
+        self._retry = retry
+        self.relief: Callable[..., Any] | None = None
+        self._cause_at: int | None = None
+        self.circuit: Circuit | None = None
+        if breaker is not None:
+            from lazyguard._policies.circuit import Circuit
+
+            self.circuit = Circuit(breaker, name=name, place=place)
+            registry.register_guard(self)
+
+    # the policies
+
+    def guarding(self, args: Args, named: Named, failed: Outcome | None = None) -> Steps[Outcome]:
+        """One call with all its policies; `failed` is its first attempt where that has been made already."""
+        limit, own = deadline.current(), None
+        if self._timeout is not None:
+            own = deadline.Deadline(self._timeout, self._late)
+            if limit is None or own.ends <= limit.ends:
+                limit = own
+        if own is None or limit is None:
+            outcome = yield from self._calling(args, named, limit, None, failed)
+        else:
+            scope = Within(limit)
+            scope.steps = self._calling(args, named, limit, scope if limit is own else None, failed)
+            outcome = yield scope
+        if self.relief is None or not isinstance(outcome.error, Exception):
+            return outcome
+        return (yield from self._relieving(outcome, args, named))
+
+    def _calling(
+        self, args: Args, named: Named, limit: Deadline | None, scope: Within | None, outcome: Outcome | None
+    ) -> Steps[Outcome]:
+        """Attempts, until one succeeds or the retry gives up."""
+        retries = None
+        while True:
+            if outcome is None:
+                outcome = yield from self._attempting(args, named, limit, scope)
+            if outcome.error is None or self._retry is None:
+                return outcome
+            if self.circuit is not None and self.circuit.now.state == "open":
+                return outcome  # it would not be let in
+            if retries is None:
+                retries = self._retry.begin(awaited=self.awaited)
+            ended = yield from retries.again(outcome, None if limit is None else limit.ends)
+            if ended is not None:
+                return ended
+            outcome = None
+
+    def _attempting(self, args: Args, named: Named, limit: Deadline | None, scope: Within | None) -> Steps[Outcome]:
+        """One attempt, let in by the breaker, which is told how it ended."""
+        if limit is not None and self._timeout is not None and clock.now() >= limit.ends:
+            return Outcome(error=limit.exceeded())
+        phase: Phase | None = None
+        if self.circuit is not None:
+            try:
+                phase = self.circuit.admit()
+            except CircuitOpen as refused:
+                return Outcome(error=refused)
+        try:
+            outcome: Outcome = yield Call(lambda: self.function(*args, **named), awaited=self.awaited)
+        except BaseException as interrupt:
+            if phase is not None:
+                # what its own timeout has cancelled took too long; what others cancel says nothing
+                phase.ended(scope.limit.exceeded() if scope is not None and scope.expired else interrupt)
+            raise
+        if phase is not None:
+            phase.ended(outcome.error)
+        return outcome
+
+    def _relieving(self, failed: Outcome, args: Args, named: Named) -> Steps[Outcome]:
+        """The fallback's answer, unless none may be served here."""
+        from lazyguard._policies import fallback
+
+        relief, cause = self.relief, failed.error
+        if relief is None or cause is None or fallback.denied():
+            return failed
+        at = self._cause_at
+        if at is not None:
+            if at < 0 or at > len(args):
+                named = {**named, "cause": cause}
+            else:
+                args = (*args[:at], cause, *args[at:])
+        answer: Outcome = yield Call(lambda: relief(*args, **named), awaited=self.awaited)
+        if answer.error is not None and answer.error.__context__ is None and answer.error is not cause:
+            answer.error.__context__ = cause
+        return answer
+
+    def run(self, args: Args, named: Named, failed: Outcome | None = None) -> Outcome:
+        """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it."""
+        from lazyguard._core import drive
+
+        return drive.drive(self.guarding(args, named, failed))
+
+    async def arun(self, args: Args, named: Named, failed: Outcome | None = None) -> Outcome:
+        """Make a call in this task."""
+        from lazyguard._core import adrive
+
+        return await adrive.adrive(self.guarding(args, named, failed))
+
+    # what the function has beside its own
+
+    def fallback(self, stand_in: Any, /) -> Any:
+        """Declare what answers when the function fails in the end; used as a decorator."""
+        wrapped: Any = stand_in.__func__ if isinstance(stand_in, classmethod | staticmethod) else stand_in
+        place = _place.of_callable(wrapped, self.place)
+        if self.relief is not None:
+            raise ConfigurationError(
+                f"{self.name} ({self.place}) has a fallback already: this one ({place}) is one too many."
+            )
+        if not hasattr(wrapped, "__code__"):
+            raise ConfigurationError(
+                f"the fallback of {self.name} ({self.place}) must be a function, not a {type(stand_in).__name__}."
+            )
+        flags = _lazy.flags_of(wrapped)
+        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+            raise ConfigurationError(f"the fallback of {self.name} ({place}) is a generator: use `return`.")
+        if bool(flags & _lazy.COROUTINE) != self.awaited:
+            raise ConfigurationError(
+                f"of {self.name} ({self.place}) and its fallback ({place}) one is an `async def`: make both alike."
+            )
+        positional = _lazy.positional_parameters(wrapped)
+        self._cause_at = _position_of_cause(wrapped, positional)
+        self._check_parameters(wrapped, [each for each in positional if each != "cause"], place)
+        self.relief = wrapped
+        return stand_in
+
+    def _check_parameters(self, stand_in: Any, positional: list[str], place: str) -> None:
+        function = self.function
+        if not hasattr(function, "__code__"):
+            return
+        takes, star = _lazy.positional_parameters(function), function.__code__.co_flags & 0xC  # *args, **kwargs
+        keywords = set(_lazy.required_parameters(stand_in)) - {"cause"} - set(positional)
+        needed = [each for each in _lazy.required_parameters(stand_in) if each in positional]
+        must = [each for each in _lazy.required_parameters(function) if each in takes]
+        open_ended = stand_in.__code__.co_flags & 0x4
+        if not star and (len(needed) > len(takes) or not keywords <= set(_names(function))):
+            raise ConfigurationError(
+                f"the fallback of {self.name} ({place}) needs arguments that the function does not take: it is called "
+                "with the call's own, and with the exception where it has a parameter named cause."
+            )
+        if not open_ended and len(positional) < len(must):
+            raise ConfigurationError(
+                f"the fallback of {self.name} ({place}) takes fewer arguments than the function: it is called with the "
+                "call's own, and with the exception where it has a parameter named cause."
+            )
+
+    def health(self) -> Check:
+        """Return the state of the breaker, since when and why."""
+        from lazyguard import _check
+
+        return _check.check_guard(self, clock.now(), clock.current.date())
+
+    def reset(self) -> None:
+        """Close the breaker, with nothing counted."""
+        if self.circuit is not None:
+            self.circuit.reset()
+
+
+_HANDLES = ("fallback", "health", "reset")
+
+
+def _names(function: Any) -> tuple[str, ...]:
+    code = function.__code__
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return names
+
+
+def _position_of_cause(function: Any, positional: tuple[str, ...]) -> int | None:
+    """Return where a stand-in takes the exception: a position, or -1 for by keyword."""
+    if "cause" in positional[:2]:
+        return positional.index("cause")
+    return -1 if "cause" in _names(function) else None
+
+
+def _unwrapped(outcome: Outcome) -> Any:
+    error = outcome.error
+    if error is None:
+        return outcome.value
+    outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
+    try:
+        raise error
+    finally:
+        del error
+
+
+def _wrap(guard: Guard) -> Any:
+    """Return the function to call, the fastest that the policies allow, dressed as the one that it guards."""
+    function = guard.function
+    make = (_async_wrapper if guard.awaited else _wrapper)(guard)
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
+        if hasattr(function, attribute):
+            setattr(make, attribute, getattr(function, attribute))
+    annotations = (
+        "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
+    )  # not evaluated from 3.14 on
+    if hasattr(function, annotations):
+        setattr(make, annotations, getattr(function, annotations))
+    make.__dict__.update(getattr(function, "__dict__", {}))
+    make.__wrapped__ = function
+    for handle in _HANDLES:
+        setattr(make, handle, getattr(guard, handle))
+    return make
+
+
+def _wrapper(guard: Guard) -> Any:
+    function, circuit = guard.function, guard.circuit
+    if guard._timeout is not None:
+
+        def bounded(*args: Any, **named: Any) -> Any:
+            return _unwrapped(guard.run(args, named))
+
+        return bounded
+    if circuit is None:
+
+        def retried(*args: Any, **named: Any) -> Any:
+            try:
+                return function(*args, **named)
+            except Exception as error:
+                return _unwrapped(guard.run(args, named, Outcome(error=error)))
+
+        return retried
+
+    def broken(*args: Any, **named: Any) -> Any:
+        phase = circuit.now
+        count = phase.count
+        if count is None:
+            return _unwrapped(guard.run(args, named))
+        try:
+            result = function(*args, **named)
+        except Exception as error:
+            phase.ended(error)
+            return _unwrapped(guard.run(args, named, Outcome(error=error)))
+        count(True)
+        return result
+
+    return broken
+
+
+def _async_wrapper(guard: Guard) -> Any:
+    function, circuit = guard.function, guard.circuit
+    if guard._timeout is not None:
+
+        async def bounded(*args: Any, **named: Any) -> Any:
+            return _unwrapped(await guard.arun(args, named))
+
+        return bounded
+    if circuit is None:
+
+        async def retried(*args: Any, **named: Any) -> Any:
+            try:
+                return await function(*args, **named)
+            except Exception as error:
+                return _unwrapped(await guard.arun(args, named, Outcome(error=error)))
+
+        return retried
+
+    async def broken(*args: Any, **named: Any) -> Any:
+        phase = circuit.now
+        count = phase.count
+        if count is None:
+            return _unwrapped(await guard.arun(args, named))
+        try:
+            result = await function(*args, **named)
+        except Exception as error:
+            phase.ended(error)
+            return _unwrapped(await guard.arun(args, named, Outcome(error=error)))
+        count(True)
+        return result
+
+    return broken
