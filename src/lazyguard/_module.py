@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import _eager, _lazy, _place, _proxy
+from lazyguard._core import cell as cells
 from lazyguard._core import registry
 from lazyguard._core.cell import Cell
 from lazyguard._looking import lists
@@ -105,13 +106,13 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
 class Attribute:
     """Stands in the class of a module for one of its attributes while that is not there."""
 
-    __slots__ = ("cell", "module", "name", "proxy")
+    __slots__ = ("cell", "module", "name", "proxy", "shown")
 
     def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
         self.module = module
         self.name = name
         self.cell = cell
-        self.proxy = proxy
+        self.proxy = self.shown = proxy
 
     def __get__(self, module: ModuleType | None, _kind: type | None = None) -> Any:
         if module is None:
@@ -131,12 +132,13 @@ class Attribute:
 
     def stand_in(self) -> None:
         """Take the attribute's place in the class of the module."""
-        kind: Any = type(self.module)
-        if "__lazyguard_plain__" not in kind.__dict__:
-            # a class of its own, since a descriptor in the class goes before the namespace of the module
-            kind = type(kind.__name__, (kind,), {"__lazyguard_plain__": kind, "__module__": kind.__module__})
-            self.module.__class__ = kind
-        setattr(kind, self.name, self)
+        with cells.lock:
+            kind: Any = type(self.module)
+            if "__lazyguard_plain__" not in kind.__dict__:
+                # a class of its own, since a descriptor in the class goes before the namespace of the module
+                kind = type(kind.__name__, (kind,), {"__lazyguard_plain__": kind, "__module__": kind.__module__})
+                self.module.__class__ = kind
+            setattr(kind, self.name, self)
         # 3.15 reads an attribute that it has read here before from the namespace, and asks no descriptor, until the
         # namespace has been given a name or lost one.
         self.module.__dict__[_NO_NAME] = None
@@ -144,11 +146,12 @@ class Attribute:
 
     def step_aside(self) -> None:
         """Leave the attribute to the namespace, and the module to its own class when nothing is left."""
-        kind: Any = type(self.module)
-        if kind.__dict__.get(self.name) is self:
-            delattr(kind, self.name)
-        if not any(isinstance(value, Attribute) for value in kind.__dict__.values()):
-            self.module.__class__ = kind.__dict__.get("__lazyguard_plain__", kind)
+        with cells.lock:
+            kind: Any = type(self.module)
+            if kind.__dict__.get(self.name) is self:
+                delattr(kind, self.name)
+            if not any(isinstance(value, Attribute) for value in kind.__dict__.values()):
+                self.module.__class__ = kind.__dict__.get("__lazyguard_plain__", kind)
 
     def is_resolved(self) -> bool:
         """Return whether the object is there."""
@@ -157,32 +160,46 @@ class Attribute:
     def resolve(self) -> Any:
         """Build the object if need be, and make it an ordinary global."""
         target = self.cell.resolve()
-        if self.module.__dict__.get(self.name, self.proxy) is self.proxy:
-            self.module.__dict__[self.name] = target
-        self.step_aside()
+        if not self._is_assigned():
+            self._show()
         return target
+
+    def _is_assigned(self) -> bool:
+        """Return whether the name holds what the program assigned to it."""
+        with cells.lock:
+            return self.module.__dict__.get(self.name, self.proxy) is not self.shown
+
+    def _show(self) -> None:
+        """Put what the cell holds into the module; whoever changes the cell does so afterwards."""
+        namespace = self.module.__dict__
+        with cells.lock:
+            dropped = namespace.get(self.name), self.shown  # let go of outside the lock: it may have a finaliser
+            now = self.cell.now
+            namespace[self.name] = self.shown = now.target if now.served else self.proxy
+            if now.served:
+                self.step_aside()
+            else:
+                self.stand_in()
+        del dropped
 
     def reset(self) -> None:
         """Forget the object; the next access builds it anew."""
         self.cell.reset()
-        self.module.__dict__[self.name] = self.proxy
-        self.stand_in()
+        self._show()
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called."""
         before = self.module.__dict__.get(self.name, self.proxy)
-        assigned = before is not self.proxy and before is not self.cell.now.target
+        assigned = self._is_assigned()
         restore = self.cell.override(value)
-        self.module.__dict__[self.name] = value
+        self._show()
 
         def undo() -> None:
             restore()
-            now = self.cell.now
-            if assigned or now.served:
-                self.module.__dict__[self.name] = before if assigned else now.target
+            if assigned:
+                self.module.__dict__[self.name] = before
             else:
-                self.module.__dict__[self.name] = self.proxy
-                self.stand_in()
+                self._show()
 
         return undo
 

@@ -165,6 +165,7 @@ else:  # Python 3.10
 
 def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
     """Let a task of its own, on the running loop, run a flight."""
+    _forget_closed_loops()
     flight.thread = _thread.get_ident()
     flight.home = flight.cell.home = asyncio.get_running_loop()
     task = _task(flight.home, _fly(flight, steps), f"lazyguard {flight.cell.name}")
@@ -180,6 +181,15 @@ def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
             task.exception()  # told as the flight's outcome
 
     task.add_done_callback(ended)
+
+
+def _forget_closed_loops() -> None:
+    """Let go of tasks that nobody will run any more: their loop was closed under them."""
+    for task in [*_flying, *ring.waiting]:
+        if isinstance(task, asyncio.Future) and task.get_loop().is_closed():
+            _flying.discard(task)
+            ring.waiting.pop(task, None)
+            ring.children.pop(task, None)
 
 
 async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:

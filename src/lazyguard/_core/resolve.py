@@ -122,6 +122,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
             raise _too_late(cell, given)
         if mode.forbid is not None:
             mode.forbid(cell)
+        ring.room()
         try:
             flight, new, now = cell.board(now)
             if flight is None:

@@ -37,6 +37,12 @@ children: dict[Any, ref[Flight]] = {}
 within: ContextVar[ref[Flight] | None] = ContextVar("lazyguard flight", default=None)
 
 
+def room(frames: int = 64) -> None:
+    """Raise RecursionError now, where the stack has no room for what must not be cut off half done."""
+    if frames:
+        room(frames - 1)
+
+
 def current_task() -> Any:
     """Return the asyncio task that runs on this thread; None outside one. Loads nothing."""
     return None if current_loop() is None else sys.modules["asyncio"].current_task()
