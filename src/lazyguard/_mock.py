@@ -100,7 +100,7 @@ def _check_names(kind: type, answers: dict[str, object], known: dict[str, Any], 
     for name in answers:
         if name not in known:
             raise ConfigurationError(
-                f"returns={{{name!r}: ...}} ({place}) names nothing that {kind.__name__} has{_like(name, known)}."
+                f"returns={{{name!r}: ...}} ({place}) names nothing that {kind.__name__} has{_like(name, known) or '.'}"
             )
 
 

@@ -300,14 +300,14 @@ def test_it_looks_like_the_class():
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("statsu", ": is 'status' meant?"), ("__lne__", ": is '__len__' meant?"), ("zzz", ""), (3, "")]
+    ("name", "near"), [("statsu", ": is 'status' meant?"), ("__lne__", ": is '__len__' meant?"), ("zzz", "."), (3, ".")]
 )
 def test_names_that_the_class_lacks(name, near):
     """They are refused at once, with what may have been meant."""
     with pytest.raises(errors.ConfigurationError) as caught:
         lazyguard.mock_service(Service, returns={name: 1})
     assert f"returns={{{name!r}: ...}} ({__file__}:" in str(caught.value)
-    assert str(caught.value).endswith(f"names nothing that Service has{near}.")
+    assert str(caught.value).endswith(f"names nothing that Service has{near}")
 
 
 @pytest.mark.parametrize("name", ["statsu", "zzz", "_own", "__no_such__"])

@@ -38,8 +38,8 @@ def fallbacks(permission: Permission) -> Fallbacks:
     Raises:
         ConfigurationError: It is neither.
 
-    It holds for this context: this thread or task, and what they start. `LAZYGUARD_FALLBACK=deny` in the environment
-    denies all, whatever the code says.
+    It holds for this context: this thread or task, and the tasks that it starts. A new thread begins without it.
+    `LAZYGUARD_FALLBACK=deny` in the environment denies all, whatever the code says.
 
     Example:
         >>> import lazyguard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import types
@@ -196,6 +197,32 @@ def test_one_block_on_many_threads(get, race):
         return svc.state_of()
 
     assert race(use, use, use, use) == ["offline"] * 4
+
+
+def test_a_block_is_of_its_context(get, race):
+    """A task that a block starts has it, its neighbours and other threads have not."""
+    get.fallback(StandIn.made)
+    svc = get()
+
+    def answer() -> str:
+        try:
+            return svc.state_of()
+        except errors.ServiceUnavailable:
+            return "denied"
+
+    async def use() -> list[str]:
+        async def asks() -> str:
+            await asyncio.sleep(0)
+            return answer()
+
+        neighbour = asyncio.ensure_future(asks())
+        with lazyguard.fallbacks("deny"):
+            child = asyncio.ensure_future(asks())
+            beside = asyncio.to_thread(answer)
+            told = [await neighbour, await child, await beside, *race(answer)]
+        return [*told, await asks()]
+
+    assert asyncio.run(use()) == ["offline", "denied", "denied", "offline", "offline"]
 
 
 @pytest.mark.parametrize("permission", [None, "denied", "DENY", True])

@@ -111,22 +111,11 @@ def get_transcription_service() -> TranscriptionService:
     return TranscriptionService(config.redis_url, config.speech_url)
 
 
-class NoTranscription(TranscriptionService):
-    """What stands in: says that there is no text yet. Tasks are not served it, so that it is never kept."""
-
-    def __init__(self):
-        pass
-
-    def ping(self):
-        pass
-
-    def transcribe(self, recording):
-        return "(transcripts are not to be had at the moment)"
-
-
 @get_transcription_service.fallback
 def _no_transcription() -> TranscriptionService:
-    return NoTranscription()
+    # Says that there is no text yet. Tasks are not served it, so that it is never kept.
+    text = "(transcripts are not to be had at the moment)"
+    return lazyguard.mock_service(TranscriptionService, returns={"ping": None, "transcribe": text})
 
 
 @lazyguard.service(timeout=2.0, probe=SummaryService.ping, failures=("redis:RedisError",))
