@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lazyguard._policies.fallback import fallbacks
     from lazyguard._policies.recovery import Recovery
     from lazyguard._policies.retry import Retry
+    from lazyguard._preload import Preload, preload
     from lazyguard._service import Service, service
     from lazyguard.errors import (
         CircuitOpen,
@@ -83,6 +84,8 @@ __all__ = [
     "Check",
     "Health",
     "health",
+    "Preload",
+    "preload",
     "ImportTracker",
     "track_imports",
     "CircuitOpen",
@@ -126,6 +129,7 @@ _HOMES = {
     "_conform": "assert_conforms",
     "_check": "Check",
     "_health": "Health health",
+    "_preload": "Preload preload",
     "_imports": "ImportTracker track_imports",
     "errors": (
         "CircuitOpen CircularResolutionError ConfigurationError ConformityError ConformityWarning DeadlineExceeded "

@@ -35,8 +35,8 @@ class Check:
 
     Attributes:
         name: Its name, `module:qualname`; of a package's names the package.
-        kind: "service", "critical service", "lazy object", "lazy attribute", "lazy attributes" of a package, or
-            "guarded", a function with a breaker.
+        kind: "service", "critical service", "lazy object", "lazy attribute", "lazy attributes" of a package,
+            "guarded", a function with a breaker, or "preload".
         status: "fail" for a critical service that has failed or has not come in time, and until it is there again,
             also where its fallback may not be served any more (`max_degraded`, LAZYGUARD_FALLBACK=deny); "warn" for
             another one, and for what is degraded; else "pass".

@@ -6,6 +6,8 @@ Invariant: it builds nothing, waits for nothing and takes no lock.
 
 from __future__ import annotations
 
+import sys
+
 from lazyguard import _attributes
 from lazyguard._check import check, check_attributes, check_guard
 from lazyguard._core import clock, registry
@@ -25,7 +27,8 @@ class Health:
     Attributes:
         status: The worst status of all checks.
         checks: Every service and every lazy object that a module declares, then the guarded functions that have a
-            breaker, each in the order of declaration; then one check for the names of each `attach`.
+            breaker, each in the order of declaration; then one check for the names of each `attach`, and one for each
+            line that has called `preload`.
     """
 
     __slots__ = ("checks", "status")
@@ -49,7 +52,8 @@ class Health:
 def health() -> Health:
     """Return the state of every service, lazy object of a module, guarded function with a breaker, and attached name.
 
-    It builds and imports nothing.
+    It builds and imports nothing. Of each line that calls `preload` it has the latest one's state: "resolving", with
+    the status "warn", until that has ended; then "ready", or "failed" where something could not be built.
 
     Example:
         >>> import lazyguard
@@ -59,4 +63,6 @@ def health() -> Health:
     now, date = clock.now(), clock.current.date()
     cells = [check(cell, kind, now, date) for cell, kind in registry.cells()]
     guards = [check_guard(guard, now, date) for guard in registry.guards()]
-    return Health((*cells, *guards, *map(check_attributes, _attributes.declared())))
+    preloads = sys.modules.get("lazyguard._preload")  # not loaded: nobody has called it
+    begun = () if preloads is None else preloads.checks(now, date)
+    return Health((*cells, *guards, *map(check_attributes, _attributes.declared()), *begun))

@@ -97,7 +97,15 @@ def _missing(module: str, require: str | None = None) -> str:
 
 
 def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, require: str | None = None) -> Any:
-    """Return the proxy of what `name` says.
+    """Return the proxy of what `name` says; see `cell_of_name`."""
+    cell = cell_of_name(name, frame, beside=beside, require=require)
+    _eager.declared(frame, cell.resolve)
+    flavour = _proxy.bound if _place.at_module_level(frame) else _proxy.shared
+    return _proxy.make(cell, flavour, pending=None if ":" in name else _proxy.PendingModule)
+
+
+def cell_of_name(name: str, frame: FrameType, *, beside: list[str] | None = None, require: str | None = None) -> Cell:
+    """Return a cell that imports what `name` says.
 
     Args:
         name: As `load` takes it.
@@ -142,10 +150,7 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, requi
 
     if beside is not None:
         import_it.beside = beside  # type: ignore[attr-defined]
-    cell = Cell(import_it, name=name, place=place)
-    _eager.declared(frame, cell.resolve)
-    flavour = _proxy.bound if _place.at_module_level(frame) else _proxy.shared
-    return _proxy.make(cell, flavour, pending=None if attribute else _proxy.PendingModule)
+    return Cell(import_it, name=name, place=place)
 
 
 def imports() -> LazyImports:

@@ -25,7 +25,7 @@ class Event:
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
             "stuck", "reminder", "differs", "blocked-loop" or "close-failed"; of a breaker "opened", "half-open" or
-            "closed"; of a tracked import "imported" or "over-budget".
+            "closed"; of a tracked import "imported" or "over-budget"; of a preload "preloaded" or "preload-failed".
         name: The cell's name, `module:qualname`; of an import the module's.
         place: Where it was declared, `file:line`; of an import the line that asked for it.
         before: The state it came from.
@@ -184,7 +184,9 @@ _LEVELS = {
     "abandoned": 30,
     "blocked-loop": 30,
     "close-failed": 30,
+    "preload-failed": 30,
     "recovered": 20,
+    "preloaded": 20,
     "closed": 20,
 }
 _OF_IMPORTS = frozenset(("imported", "over-budget"))

@@ -90,6 +90,7 @@ async def get_other() -> Thing: return Thing()
 @get_other.fallback
 async def other_offline() -> Thing: return Thing()
 
+assert callable(lazyguard.preload) and lazyguard.Preload
 live = get_service()
 with lazyguard.fallbacks("deny"): ...
 

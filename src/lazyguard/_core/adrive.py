@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
-_flying: set[asyncio.Task[None]] = set()
+_flying: set[asyncio.Task[Any]] = set()
 
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -250,3 +250,62 @@ async def _join(effect: Join) -> bool:
         flight.forget(told)
         ring.waiting.pop(task, None)
         ring.children.pop(task, None)
+
+
+def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """Run an async function as a task of a loop that runs on another thread; wait for its end and return its result.
+
+    Raises:
+        RuntimeError: The loop is closed, or was before the task had ended.
+    """
+    landed = _thread.allocate_lock()
+    landed.acquire()
+    begun: list[asyncio.Task[R]] = []
+
+    def begin() -> None:
+        task = loop.create_task(function())
+        begun.append(task)
+        _flying.add(task)
+        task.add_done_callback(ended)
+
+    def ended(task: asyncio.Task[R]) -> None:
+        _flying.discard(task)
+        landed.release()
+
+    loop.call_soon_threadsafe(begin)
+    while not landed.acquire(True, ring.LAST_LOOK):
+        if loop.is_closed():
+            raise RuntimeError("its event loop was closed before it was done")
+    return begun[0].result()
+
+
+async def until_told(
+    over: Callable[[], bool],
+    wait: Callable[[Callable[[], None]], object],
+    forget: Callable[[Callable[[], None]], object],
+    until: float | None,
+) -> bool:
+    """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
+    loop = asyncio.get_running_loop()
+    landed = asyncio.Event()
+
+    def told() -> None:
+        try:
+            loop.call_soon_threadsafe(landed.set)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits there any more
+
+    wait(told)
+    try:
+        while not over():
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return False
+            pause = ring.LAST_LOOK if left is None else min(ring.LAST_LOOK, clock.current.real(left))
+            try:
+                await asyncio.wait_for(landed.wait(), pause)
+            except asyncio.TimeoutError:  # another class than the builtin before 3.11
+                pass
+        return True
+    finally:
+        forget(told)

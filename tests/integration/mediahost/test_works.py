@@ -215,3 +215,20 @@ transcribe_meeting.delay(meeting.id)
     program.wait(lambda: "transcribed" in program.run(show))
     assert program.run(show).strip() == repr([("transcribed", TEXT)])
     assert OFFLINE not in program.log("worker.log")
+
+
+PRELOAD = """
+import lazyguard
+from core import wsgi
+assert wsgi.preloaded.wait(30), wsgi.preloaded
+assert not wsgi.preloaded.errors, wsgi.preloaded.errors
+built = (wsgi.get_transcription_service, wsgi.get_summary_service, wsgi.get_queue_service, wsgi.dashboard)
+print(all(map(lazyguard.is_resolved, built)), *sorted({get.health().state for get in built[:3]}))
+"""
+
+
+def test_the_wsgi_module_preloads(running, checks, make_program):
+    """What requests need is built in the background; with a silent Redis its fallbacks, and nothing fails."""
+    assert running.run(PRELOAD) == "True ready\n"
+    with checks.silent_redis() as url:
+        assert make_program(url).run(PRELOAD) == "True degraded\n"

@@ -1,8 +1,14 @@
-"""What the WSGI server is pointed at: `core.wsgi:application`."""
+"""What the WSGI server is pointed at: `core.wsgi:application`. What requests need is built while it comes up."""
 
 import lazyguard
-from core.monitoring.integrated_dashboard import app
+from core.monitoring.integrated_dashboard import app, dashboard
+from core.services import get_queue_service, get_summary_service, get_transcription_service
 
 application = lazyguard.resolve(app)
+preloaded = lazyguard.preload(
+    *("redis", "requests"),  # first, so that the timeouts of the services are for their servers alone
+    *(get_transcription_service, get_summary_service, get_queue_service),
+    *(dashboard, "core.tasks:app", "pandas"),
+)
 
 __all__ = ["application"]
