@@ -6,6 +6,8 @@ an ordinary global from then on.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._attach import attach, attach_stub
@@ -146,7 +148,14 @@ def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
+    try:
+        module: object = __import__(f"{__name__}.{home}", fromlist=[name])
+    except ImportError:
+        # at the interpreter's end nothing is imported any more, not even what is loaded: that is found below us
+        module = globals().get(home)
+        if sys.meta_path or module is None:
+            raise
+    value: object = getattr(module, name)
     globals()[name] = value
     return value
 

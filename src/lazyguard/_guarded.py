@@ -10,6 +10,7 @@ from __future__ import annotations
 from lazyguard import _lazy, _place
 from lazyguard._core import clock, deadline, registry
 from lazyguard._core.effect import Call, Within
+from lazyguard._core.late import loaded
 from lazyguard._core.state import Outcome
 from lazyguard._policies import options
 from lazyguard._typing import final
@@ -288,8 +289,7 @@ class Guard:
 
     def _relieving(self, failed: Outcome, args: Args, named: Named) -> Steps[Outcome]:
         """The fallback's answer, unless none may be served here."""
-        from lazyguard._policies import fallback
-
+        fallback = loaded("_policies.fallback", self)
         relief, cause = self.relief, failed.error
         if relief is None or cause is None or fallback.denied():
             return failed
@@ -306,15 +306,13 @@ class Guard:
 
     def run(self, args: Args, named: Named, failed: Outcome | None = None) -> Outcome:
         """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it."""
-        from lazyguard._core import drive
-
-        return drive.drive(self.guarding(args, named, failed))
+        outcome: Outcome = loaded("_core.drive", self).drive(self.guarding(args, named, failed))
+        return outcome
 
     async def arun(self, args: Args, named: Named, failed: Outcome | None = None) -> Outcome:
         """Make a call in this task."""
-        from lazyguard._core import adrive
-
-        return await adrive.adrive(self.guarding(args, named, failed))
+        outcome: Outcome = await loaded("_core.adrive", self).adrive(self.guarding(args, named, failed))
+        return outcome
 
     # what the function has beside its own
 

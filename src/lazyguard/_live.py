@@ -7,6 +7,7 @@ with.
 from __future__ import annotations
 
 from lazyguard import _proxy
+from lazyguard._core.late import loaded
 from lazyguard._core.state import DEGRADED
 from lazyguard._lazy import find_cell
 from lazyguard._policies import options
@@ -49,9 +50,8 @@ class Live:
     def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         """Return the class for what the snapshot serves."""
         if snapshot.state == DEGRADED:
-            from lazyguard import _degraded
-
-            return _degraded.view(cell, snapshot)
+            view: type[Proxy] = loaded("_degraded", cell).view(cell, snapshot)
+            return view
         if self._failures and not snapshot.overrides:
             options.check_loaded("failures", self._failures)
             return Watch(cell, snapshot, self._failures, self._threshold).view()
@@ -86,9 +86,7 @@ class Watch:
 
     def view(self) -> type[Proxy]:
         """Return the class of the proxy while this target is served."""
-        from lazyguard import _view
-
-        target = self._target
+        target, views = self._target, loaded("_view", self._cell)
 
         def attribute(_: Proxy, name: str) -> Any:
             try:
@@ -101,9 +99,10 @@ class Watch:
             return self.watched(value)
 
         def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            return self.run(_view.perform, name, proxy, of, arguments, named)
+            return self.run(views.perform, name, proxy, of, arguments, named)
 
-        return _view.forwarding(target, lambda _: target, attribute, run)
+        view: type[Proxy] = views.forwarding(target, lambda _: target, attribute, run)
+        return view
 
     def run(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
         """Call and count; what an async function returns is counted when it has been awaited."""

@@ -136,13 +136,14 @@ class Attribute:
             kind: Any = type(self.module)
             if "__lazyguard_plain__" not in kind.__dict__:
                 # a class of its own, since a descriptor in the class goes before the namespace of the module
-                kind = type(kind.__name__, (kind,), {"__lazyguard_plain__": kind, "__module__": kind.__module__})
+                own: dict[str, Any] = {"__lazyguard_plain__": kind, "__module__": kind.__module__}
+                if sys.version_info >= (3, 14):
+                    # It would read a name that one line has often read from the namespace, and ask no descriptor: not
+                    # where a module answers for attributes otherwise than modules do. This one does what they do.
+                    own["__getattribute__"] = self.module.__getattribute__
+                kind = type(kind.__name__, (kind,), own)
                 self.module.__class__ = kind
             setattr(kind, self.name, self)
-        # 3.15 reads an attribute that it has read here before from the namespace, and asks no descriptor, until the
-        # namespace has been given a name or lost one.
-        self.module.__dict__[_NO_NAME] = None
-        del self.module.__dict__[_NO_NAME]
 
     def step_aside(self) -> None:
         """Leave the attribute to the namespace, and the module to its own class when nothing is left."""
@@ -172,15 +173,17 @@ class Attribute:
     def _show(self) -> None:
         """Put what the cell holds into the module; whoever changes the cell does so afterwards."""
         namespace = self.module.__dict__
-        with cells.lock:
-            dropped = namespace.get(self.name), self.shown  # let go of outside the lock: it may have a finaliser
-            now = self.cell.now
-            namespace[self.name] = self.shown = now.target if now.served else self.proxy
-            if now.served:
-                self.step_aside()
-            else:
-                self.stand_in()
-        del dropped
+        now = None
+        while now is not self.cell.now:  # a handler on top of this may have waited while others changed it
+            with cells.lock:
+                dropped = namespace.get(self.name), self.shown  # let go of outside the lock: it may have a finaliser
+                now = self.cell.now
+                namespace[self.name] = self.shown = now.target if now.served else self.proxy
+                if now.served:
+                    self.step_aside()
+                else:
+                    self.stand_in()
+            del dropped
 
     def reset(self) -> None:
         """Forget the object; the next access builds it anew."""
@@ -204,7 +207,6 @@ class Attribute:
         return undo
 
 
-_NO_NAME = "__lazyguard_no_name__"
 _declared: dict[tuple[str, str], Attribute] = {}
 
 

@@ -13,6 +13,7 @@ from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
 from lazyguard._annotation import INTROSPECTION, UNKNOWN, class_answer, declared_class
+from lazyguard._core.late import loaded
 from lazyguard._looking import asks_a_protocol, asks_for_a_function, look, skims, walks
 
 TYPE_CHECKING = False
@@ -173,9 +174,8 @@ def _building(name: str) -> Callable[..., Any]:
     """Return the special method of a pending class: build, then let the target do it."""
 
     def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
-        from lazyguard import _view
-
-        return _view.perform(name, self, shown(self), arguments, named)
+        target = shown(self)
+        return loaded("_view", cell_of(self)).perform(name, self, target, arguments, named)
 
     method.__name__ = name
     told = _TOLD.get(name)
@@ -240,6 +240,12 @@ class ProxyMirror:
         self._proxy = ref(proxy)
         self._pending = pending
         self._flavour = flavour
+
+    def load(self, cell: Cell) -> object:
+        """Have the views at hand."""
+        if cell.reliefs:
+            loaded("_degraded", cell)
+        return loaded("_view", cell)
 
     def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
         """Make the class that the proxy is to have."""
@@ -314,13 +320,11 @@ def make(
 
 def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     """Show a target through a class of its own: for services and for what is declared at module level."""
-    from lazyguard import _view
-
-    return _view.bound(cell, snapshot)
+    view: type[Proxy] = loaded("_view", cell).bound(cell, snapshot)
+    return view
 
 
 def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     """Show a target through the class of all targets of its type: for what is declared in functions."""
-    from lazyguard import _view
-
-    return _view.shared(cell, snapshot)
+    view: type[Proxy] = loaded("_view", cell).shared(cell, snapshot)
+    return view

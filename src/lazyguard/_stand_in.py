@@ -9,6 +9,7 @@ from lazyguard import _lazy, _place, events
 from lazyguard._annotation import annotated_class
 from lazyguard._core import mode
 from lazyguard._core.cell import NOTHING, Cell
+from lazyguard._core.late import loaded
 from lazyguard._core.plan import Plan
 from lazyguard._core.state import READY, RESOLVING
 from lazyguard._policies import options
@@ -109,8 +110,7 @@ class StandIn:
         kind = type(made)
         if kind is not self._compared:
             self._compared = kind
-            from lazyguard import _conform
-
+            _conform = loaded("_conform", cell)
             found = self._differences(cell, kind, _conform.vars_of(made))
             if found:
                 self._tell(cell, f"{kind.__qualname__}: {_conform.said(found)}")
@@ -124,8 +124,7 @@ class StandIn:
         found = self._differences(cell, kind)
         if not found:
             return
-        from lazyguard import _conform
-
+        _conform = loaded("_conform", cell)
         certain = [one for one in found if one.certain]
         text = (
             f"the fallback of {cell.name} ({self.place}), a {kind.__qualname__}, does not conform to "
@@ -143,8 +142,7 @@ class StandIn:
         real = annotated_class(cell.factory)
         if real is None or issubclass(kind, Proxy):
             return []
-        from lazyguard import _conform
-
+        _conform = loaded("_conform", cell)
         return [one for one in _conform.differences(kind, real, own) if not (self.partial and one.missing)]
 
     def _tell(self, cell: Cell, text: str) -> None:
@@ -185,8 +183,7 @@ class StandIn:
                 f"this one ({self.place}), and at least {(1 - _MOST) * whole:g} s are left to the real object: give "
                 "them less, or the service more."
             )
-        from lazyguard._policies import fallback
-
+        fallback = loaded("_policies.fallback", cell)
         function = self.function
         named = {} if given is None else {name: given[name] for name in self.takes}
 

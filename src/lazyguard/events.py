@@ -126,7 +126,10 @@ def emit(event: Event) -> None:
 
 
 def _report(listener: object, event: Event, error: BaseException) -> None:
-    import logging
+    try:
+        import logging
+    except ImportError:
+        return  # the interpreter is ending, and imports nothing any more
 
     told = _place.name_of(listener)  # its repr may hold arguments
     if hasattr(logging, "getLogger"):  # else this is told in the midst of its own import

@@ -38,8 +38,7 @@ DECLARING = """
 
 
 def attribute_of(module):
-    # 3.15 takes from the namespace, where the proxy is, what one line of code has read of one module several times
-    return getattr(module, "attribute")  # noqa: B009
+    return module.attribute
 
 
 def seen(module) -> list[object]:

@@ -12,6 +12,7 @@ import _thread
 from lazyguard import events
 from lazyguard._core import clock, trace
 from lazyguard._core.flight import Flight
+from lazyguard._core.late import loaded
 from lazyguard._core.plan import PLAIN
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
 from lazyguard._typing import final
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     class Mirror(Protocol):
         """What shows a cell's target to the world: its proxy."""
+
+        def load(self, cell: Cell) -> object:
+            """Have at hand what `prepare` will need, before the factory runs."""
+            ...
 
         def prepare(self, cell: Cell, snapshot: Snapshot) -> Any:
             """Make ready, outside the lock, what `publish` will show."""
@@ -167,8 +172,7 @@ class Cell:
         """
         moment = clock.now()
         if now.running:
-            from lazyguard._core import ring
-
+            ring = loaded("_core.ring", self)
             if any(ring.ended(flight) for flight in now.running):
                 return None, False, now  # lost with its thread or its loop: it has given its place back
             newest = now.running[-1]
@@ -275,14 +279,16 @@ class Cell:
 
         The drivers are loaded here and not before: a program that only declares does without them.
         """
-        from lazyguard._core import drive
-
+        drive = loaded("_core.drive", self)
+        if self.mirror is not None:
+            self.mirror.load(self)
         return drive.resolved(self, wait=wait, real=real)
 
     async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target without blocking the event loop."""
-        from lazyguard._core import adrive
-
+        adrive = loaded("_core.adrive", self)
+        if self.mirror is not None:
+            self.mirror.load(self)
         return await adrive.aresolved(self, wait=wait, real=real)
 
     def reset(self) -> None:
@@ -326,8 +332,7 @@ class Cell:
         """Close a target that was replaced, `grace` seconds from now, on a thread of its own."""
         if self.plan.close is None:
             return
-        from lazyguard._core import scheduler
-
+        scheduler = loaded("_core.scheduler", self)
         scheduler.at(clock.now() + self.plan.grace, lambda: scheduler.daemon(lambda: self.dispose(target), self.name))
 
     def dispose(self, target: Any) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import _thread
 from _weakref import ref
+from contextvars import copy_context
 
 from lazyguard import errors
+from lazyguard._core import cell as cells
 from lazyguard._core import clock, deadline, resolve, ring, scheduler
 from lazyguard._core import fork as fork  # whoever has flights must survive a fork
 from lazyguard._core.effect import Call, Join, Launch, Within
@@ -32,6 +34,9 @@ def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> An
 
 def drive(steps: Steps[R]) -> R:
     """Run a generator of effects to its end on this thread; return what it returns."""
+    lock: Any = cells.lock
+    if lock._is_owned():
+        return _unlocked(lock, steps)
     advance: Callable[[Any], Effect] = steps.send
     answer: Any = None
     while True:
@@ -44,6 +49,20 @@ def drive(steps: Steps[R]) -> R:
             advance, answer = steps.send, _perform(effect)
         except BaseException as error:
             advance, answer = steps.throw, error
+
+
+def _unlocked(lock: Any, steps: Steps[R]) -> R:
+    """Do it without the lock of the cells, which a signal handler or a finaliser on top of its holder has.
+
+    Whom it waits for may need the lock; and what another thread does meanwhile the holder sees, as it sees a handler's.
+    """
+    held = lock._release_save()
+    try:
+        return drive(steps)
+    finally:
+        if lock is not cells.lock:
+            lock._at_fork_reinit()  # it is a child's by now, where whoever has it does not exist
+        lock._acquire_restore(held)
 
 
 def _perform(effect: Effect) -> Any:
@@ -90,8 +109,6 @@ def _launch(flight: Flight) -> None:
         if clock.now() - begun >= ring.FIRST_LOOK:
             _tell_of_a_blocked_loop(flight)
         return
-    from contextvars import copy_context
-
     launch_beside(flight, resolve.flying(flight.cell, flight), copy_context().run)
 
 
@@ -105,12 +122,17 @@ def launch_beside(flight: Flight, steps: Steps[Outcome], run: Callable[[Callable
             pass  # told as the flight's outcome; there is nobody above this frame to interrupt
 
     def begin() -> None:
+        with cells.lock:
+            flight.thread = _thread.get_ident()
         deadline.forget()
         work()
 
-    flight.thread = None
     try:
+        # Until the other thread is there the flight is this one's: a signal handler must not wait for it now.
         scheduler.daemon(lambda: run(begin), flight.cell.name)
+        with cells.lock:
+            if flight.thread == _thread.get_ident():
+                flight.thread = None
     except RuntimeError as error:
         flight.cell.settle(flight, Outcome(error=error))
     except BaseException:

@@ -25,8 +25,10 @@ def daemon(work: Job, name: str) -> None:
     Raises:
         RuntimeError: The interpreter is shutting down, or no thread can be had.
     """
-    import threading
-
+    try:
+        import threading
+    except ImportError as error:
+        raise RuntimeError("the interpreter is ending, and starts no thread any more") from error
     threading.Thread(target=work, name=f"lazyguard {name}", daemon=True).start()
 
 

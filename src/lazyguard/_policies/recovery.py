@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from lazyguard._core import clock
 from lazyguard._core.effect import Call
+from lazyguard._core.late import loaded
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
 from lazyguard._policies import options
 from lazyguard._typing import final
@@ -108,8 +109,7 @@ class Convalescence:
         self._schedule(uniform(longest / 2, longest))
 
     def _schedule(self, seconds: float) -> None:
-        from lazyguard._core import scheduler
-
+        scheduler = loaded("_core.scheduler", self._cell)
         turn = self._turn = object()  # whoever schedules last counts: there is one next look
         scheduler.at(clock.now() + seconds, lambda: self._due() if self._turn is turn else None)
 
@@ -169,16 +169,14 @@ class Convalescence:
     def _launch(self, flight: Flight) -> None:
         from contextvars import Context
 
-        from lazyguard._core import drive
-
+        drive = loaded("_core.drive", self._cell)
         self._watch(flight)
         if not self._cell.plan.awaited:
             drive.launch_beside(flight, self._trying(), Context().run)
             return
         home = self._home()
         if home is not None:
-            from lazyguard._core import adrive
-
+            adrive = loaded("_core.adrive", self._cell)
             flight.home = home  # so that whoever joins sees when that loop is gone
             try:
                 home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, flight, self._trying()))
