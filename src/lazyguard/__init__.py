@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         ImportBudgetWarning,
         LazyguardError,
         MissingModuleError,
+        ProxyLimitWarning,
         ResolutionError,
         ResolutionImportError,
         ResolutionTimeout,
@@ -101,6 +102,7 @@ __all__ = [
     "ImportBudgetWarning",
     "LazyguardError",
     "MissingModuleError",
+    "ProxyLimitWarning",
     "ResolutionError",
     "ResolutionImportError",
     "ResolutionTimeout",
@@ -135,9 +137,8 @@ _HOMES = {
     "_imports": "ImportTracker track_imports",
     "errors": (
         "CircuitOpen CircularResolutionError ConfigurationError ConformityError ConformityWarning DeadlineExceeded "
-        "DuplicateImportError "
-        "DuplicateImportWarning ImportBudgetWarning LazyguardError MissingModuleError ResolutionError "
-        "ResolutionImportError ResolutionTimeout ServiceUnavailable UsageError"
+        "DuplicateImportError DuplicateImportWarning ImportBudgetWarning LazyguardError MissingModuleError "
+        "ProxyLimitWarning ResolutionError ResolutionImportError ResolutionTimeout ServiceUnavailable UsageError"
     ),
     "events": "Event subscribe",
 }

@@ -10,7 +10,7 @@ import sys
 
 from lazyguard._annotation import annotated_class
 from lazyguard._lazy import ASYNC_GENERATOR, COROUTINE, GENERATOR, find_cell
-from lazyguard._proxy import SPECIAL, UNIVERSAL
+from lazyguard._specials import SPECIAL, UNIVERSAL
 from lazyguard._typing import final
 from lazyguard.errors import ConformityError, UsageError
 

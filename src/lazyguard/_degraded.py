@@ -7,7 +7,7 @@ attribute; what the fallback raises of its own passes through untouched; what it
 
 from __future__ import annotations
 
-from lazyguard import _annotation, _proxy, _view
+from lazyguard import _annotation, _likeness, _operations, _specials, _view
 from lazyguard._core import clock, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxy import Proxy, cell_of
@@ -27,7 +27,7 @@ _MOST_NAMES, _OTHERS = 32, "(others)"
 # Seconds between two reminders, as those of the recovery, for a service that has none.
 _REMIND_EVERY = 300.0
 # Answered by every object, or a matter of Python's own.
-_UNCOUNTED = _proxy.UNIVERSAL | {"__copy__", "__deepcopy__", "__get__", "__exit__", "__aexit__"}
+_UNCOUNTED = _specials.UNIVERSAL | {"__copy__", "__deepcopy__", "__get__", "__exit__", "__aexit__"}
 
 
 def permitted(proxy: Proxy) -> Any:
@@ -57,7 +57,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         return answers.of(name, value)
 
     def run(name: str, proxy: Proxy, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        result = _view.perform(name, proxy, target, arguments, named)
+        result = _operations.perform(name, proxy, target, arguments, named)
         if name not in _UNCOUNTED:
             answers.count(name)
         return result
@@ -77,8 +77,9 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     kind.__repr__ = lambda _: repr(stand_in)
     kind.__dir__ = lambda _: dir(stand_in)
     real = _annotation.annotated_class(cell.factory)
-    for name in () if real is None else _proxy.answers_of(real)[0]:
-        if vars(kind).get(name) is None and name != "__get__":
+    space = _likeness.space_of(kind)
+    for name in () if real is None else _specials.answers_of(real)[0]:
+        if space.get(name) is None and name != "__get__":
             setattr(kind, name, _refusing(cell, name))
     shown: type[Proxy] = kind
     return shown
@@ -90,7 +91,7 @@ def _refusing(cell: Cell, name: str) -> Callable[..., Any]:
     def method(proxy: Proxy, *arguments: Any, **named: Any) -> Any:
         now = cell.now
         if now.state != DEGRADED:
-            return _view.perform(name, proxy, cell.resolve(), arguments, named)
+            return _operations.perform(name, proxy, cell.resolve(), arguments, named)
         resolve.permitted(cell, now)
         raise _lacking(cell, name)
 

@@ -113,13 +113,14 @@ def make(
     if module_level:
         registry.register(cell, "lazy object")
     flavour = _proxy.bound if module_level else _proxy.shared
+    home = (frame.f_globals.get("__name__"), "") if module_level else None
     lazy_object: T
     if record:
         from lazyguard import _record
 
-        lazy_object = _record.make(cell, record, flavour)
+        lazy_object = _record.make(cell, record, flavour, home)
     else:
-        lazy_object = _proxy.make(cell, flavour)
+        lazy_object = _proxy.make(cell, flavour, home=home)
     _eager.declared(frame, cell.resolve)
     return lazy_object
 
@@ -328,12 +329,12 @@ def override(obj: object, value: object) -> Override:
 
     Example:
         >>> import lazyguard
-        >>> client = lazyguard.lazy(lambda: "the real one")
-        >>> with lazyguard.override(client, "a fake"):
+        >>> client = lazyguard.lazy(lambda: ["the real one"])
+        >>> with lazyguard.override(client, ["a fake"]):
         ...     print(client)
-        a fake
+        ['a fake']
         >>> print(client)
-        the real one
+        ['the real one']
     """
     return Override(_addressed(obj), value)
 

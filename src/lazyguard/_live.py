@@ -87,6 +87,7 @@ class Watch:
     def view(self) -> type[Proxy]:
         """Return the class of the proxy while this target is served."""
         target, views = self._target, loaded("_view", self._cell)
+        operations = loaded("_operations", self._cell)
 
         def attribute(_: Proxy, name: str) -> Any:
             try:
@@ -99,7 +100,7 @@ class Watch:
             return self.watched(value)
 
         def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            return self.run(views.perform, name, proxy, of, arguments, named)
+            return self.run(operations.perform, name, proxy, of, arguments, named)
 
         view: type[Proxy] = views.forwarding(target, lambda _: target, attribute, run)
         return view

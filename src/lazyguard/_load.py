@@ -100,8 +100,16 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, requi
     """Return the proxy of what `name` says; see `cell_of_name`."""
     cell = cell_of_name(name, frame, beside=beside, require=require)
     _eager.declared(frame, cell.resolve)
-    flavour = _proxy.bound if _place.at_module_level(frame) else _proxy.shared
-    return _proxy.make(cell, flavour, pending=None if ":" in name else _proxy.PendingModule)
+    module, _, attribute = name.partition(":")
+    if attribute:
+        _tell_of_exception(module, attribute, cell.place)
+    at_module_level = _place.at_module_level(frame)
+    return _proxy.make(
+        cell,
+        _proxy.bound if at_module_level else _proxy.shared,
+        pending=None if attribute else _proxy.PendingModule,
+        home=(frame.f_globals.get("__name__"), "") if at_module_level else None,
+    )
 
 
 def cell_of_name(name: str, frame: FrameType, *, beside: list[str] | None = None, require: str | None = None) -> Cell:
@@ -151,6 +159,14 @@ def cell_of_name(name: str, frame: FrameType, *, beside: list[str] | None = None
     if beside is not None:
         import_it.beside = beside  # type: ignore[attr-defined]
     return Cell(import_it, name=name, place=place)
+
+
+def _tell_of_exception(module: str, attribute: str, place: str) -> None:
+    """Warn of an exception class that is imported lazily; `_limits` says why."""
+    if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
+        from lazyguard import _limits
+
+        _limits.tell_of_import(module, attribute, place)
 
 
 def imports() -> LazyImports:

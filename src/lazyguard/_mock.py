@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lazyguard import _conform, _place
 from lazyguard._lazy import ASYNC_GENERATOR, COROUTINE, GENERATOR
-from lazyguard._proxy import UNIVERSAL
+from lazyguard._specials import UNIVERSAL
 from lazyguard._typing import T, final
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 

@@ -92,7 +92,7 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
         )
     cell = Cell(factory, name=f"{module.__name__}:{name}", place=place)
     registry.register(cell, "lazy attribute")
-    attribute = Attribute(module, name, cell, _proxy.make(cell, _proxy.bound))
+    attribute = Attribute(module, name, cell, _proxy.make(cell, _proxy.bound, home=(module.__name__, ""), tells=False))
     before = _declared.get((module.__name__, name))
     if before is not None:  # the module is executed again
         _lazy.attributes.pop(before.cell, None)

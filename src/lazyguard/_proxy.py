@@ -14,15 +14,20 @@ from _weakref import ref
 
 from lazyguard._annotation import INTROSPECTION, UNKNOWN, class_answer, declared_class
 from lazyguard._core.late import loaded
+from lazyguard._likeness import new_class, space_of
 from lazyguard._looking import asks_a_protocol, asks_for_a_function, look, skims, walks
+from lazyguard._specials import BASIC, OF_DESCRIPTORS, SPECIAL, answers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypeAlias
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
+
+    # The module that declares it, its qualified name there (of a service; "": whatever name it has), and its key.
+    Home: TypeAlias = "tuple[Any, ...]"
 
     class Flavour(Protocol):
         """How a target is shown: returns the class that its proxy is to have."""
@@ -36,36 +41,20 @@ class Proxy:
     __slots__ = ("__weakref__", "_cell")
     _cell: Cell
 
+    # These are for `_likeness`: what is asked of an instance never comes here.
+    def _fetch(self) -> Any:
+        return cell_of(self).resolve()
+
+    @staticmethod
+    def _run(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return loaded("_operations").by_class(name, proxy, target, arguments, named)
+
 
 _CELL = Proxy.__dict__["_cell"]
 cell_of: Callable[[Any], Cell] = _CELL.__get__
 set_cell: Callable[[Proxy, Cell], None] = _CELL.__set__
 # object's own: the classes below answer for `__class__` themselves
 set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"].__set__
-
-# All special methods by which an interpreter may use an object without looking for an attribute.
-SPECIAL = frozenset(
-    "__add__ __sub__ __mul__ __matmul__ __truediv__ __floordiv__ __mod__ __divmod__ __pow__ __lshift__ __rshift__ "
-    "__and__ __xor__ __or__ __radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ "
-    "__rpow__ __rlshift__ __rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ "
-    "__ifloordiv__ __imod__ __ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ "
-    "__gt__ __ge__ __neg__ __pos__ __abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ "
-    "__floor__ __ceil__ __bool__ __len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ "
-    "__reversed__ __next__ __hash__ __call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ "
-    "__enter__ __exit__ __aenter__ __aexit__ __get__ __instancecheck__ __subclasscheck__ __copy__ "
-    "__deepcopy__".split()
-)
-# Those that every object answers, whatever its class says.
-UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
-# Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
-BUILT_IN: dict[type, str] = {
-    str: "__int__ __float__ __complex__ __bytes__ __fspath__",
-    bytes: "__int__ __float__ __fspath__",
-    bytearray: "__int__ __float__",
-    complex: "__complex__",  # of its own since 3.11
-    tuple: "__instancecheck__ __subclasscheck__",
-}
-REFLECTED = frozenset(name for name in SPECIAL if name.startswith("__r") and f"__{name[3:]}" in SPECIAL)
 
 
 class Pending(Proxy):
@@ -78,6 +67,8 @@ class Pending(Proxy):
         if name in INTROSPECTION:
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
         if name[:2] == "__" == name[-2:]:
+            if name == "__reduce_ex__":
+                return loaded("_reduction", cell).reduce.__get__(self)  # a method: it looks at who calls it
             kind = declared_class(cell)
             if kind is not None:
                 said = class_answer(kind, name)
@@ -88,6 +79,9 @@ class Pending(Proxy):
         said = look(self, kind, name, sys._getframe().f_back)
         if said is not UNKNOWN:
             return said
+        if name == "__deepcopy__":
+            operations = loaded("_operations", cell)
+            return lambda memo: operations.perform(name, self, cell.resolve(), (memo,), {})
         if name in ASKED_OF_ITSELF:
             return answer(cell.resolve(), name)
         return getattr(shown(self), name)
@@ -157,7 +151,6 @@ def shape_of(kind: type) -> type[Proxy]:
 
 # The name of a class that holds one target.
 _BOUND = "ResolvedObject"
-_ALWAYS_BOUND = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
 
 
 # What a tool that walks is told by these, while the target is not there.
@@ -175,7 +168,7 @@ def _building(name: str) -> Callable[..., Any]:
 
     def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
         target = shown(self)
-        return loaded("_view", cell_of(self)).perform(name, self, target, arguments, named)
+        return loaded("_operations", cell_of(self)).perform(name, self, target, arguments, named)
 
     method.__name__ = name
     told = _TOLD.get(name)
@@ -189,30 +182,12 @@ def _building(name: str) -> Callable[..., Any]:
 
 
 _BUILDING = {name: _building(name) for name in SPECIAL}
-AnyPending: type[Proxy] = type("AnyPending", (Pending,), {"__slots__": (), **_BUILDING})
+AnyPending: type[Proxy] = new_class(
+    "AnyPending",
+    (Pending,),
+    {"__slots__": (), "_kind": lambda: None, **{name: _BUILDING[name] for name in SPECIAL - OF_DESCRIPTORS}},
+)
 _pending_for: dict[ref[type], type[Proxy]] = {}
-
-
-def specials_of(kind: type) -> dict[str, Any]:
-    """Return the special methods that the class has, as the interpreter would find them."""
-    found: dict[str, Any] = {}
-    for base in kind.__mro__:
-        for name, value in base.__dict__.items():
-            if name in SPECIAL and name not in found:
-                found[name] = value
-    return found
-
-
-def answers_of(kind: type) -> tuple[set[str], set[str]]:
-    """Return the special methods that a proxy of a `kind` has, and those that the class says it has not (None)."""
-    found = specials_of(kind)
-    refused = {name for name, value in found.items() if value is None}
-    # __pow__: pow() with three arguments fails on a class that has __rpow__ alone
-    answered = {"__copy__", "__deepcopy__", "__pow__", *found, *UNIVERSAL, *REFLECTED}
-    for base, names in BUILT_IN.items():
-        if issubclass(kind, base):
-            answered.update(names.split())
-    return answered - refused, refused
 
 
 def pending_class(kind: type | None) -> type[Proxy]:
@@ -226,7 +201,7 @@ def pending_class(kind: type | None) -> type[Proxy]:
         namespace = {name: _BUILDING[name] for name in answered} | dict.fromkeys(refused)
         shape = shape_of(kind)
         bases = (Pending,) if shape is Proxy else (Pending, shape)
-        known = type("PendingObject", bases, {"__slots__": (), **namespace})
+        known = new_class("PendingObject", bases, {"__slots__": (), "_kind": ref(kind), **namespace})
         known = _pending_for.setdefault(key, known)
     return known
 
@@ -234,12 +209,14 @@ def pending_class(kind: type | None) -> type[Proxy]:
 class ProxyMirror:
     """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
 
-    __slots__ = ("_flavour", "_pending", "_proxy")
+    __slots__ = ("_flavour", "_pending", "_proxy", "_tells", "home")
 
-    def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour) -> None:
+    def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour, home: Home | None, tells: bool) -> None:
         self._proxy = ref(proxy)
         self._pending = pending
         self._flavour = flavour
+        self.home = home
+        self._tells = tells
 
     def load(self, cell: Cell) -> object:
         """Have the views at hand."""
@@ -253,6 +230,12 @@ class ProxyMirror:
         if proxy is None:
             return None
         if snapshot.served:
+            target = snapshot.target
+            if self._tells and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
+                limits = loaded("_limits", cell)
+                limit = limits.limit_of(target)
+                if limit:
+                    limits.tell(cell.name, cell.place, limit)
             return proxy, self._flavour(cell, snapshot)
         return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
 
@@ -266,13 +249,16 @@ class ProxyMirror:
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
         if view.__name__ == _BOUND:
-            for name in [name for name in view.__dict__ if name in SPECIAL or name in _ALWAYS_BOUND]:
+            for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC]:
                 type.__delattr__(view, name)
 
 
 def _pending_without(*names: str, **more: Any) -> type[Proxy]:
-    building = {name: method for name, method in _BUILDING.items() if name not in names}
-    return type("PendingObject", (Pending,), {"__slots__": (), **building, **more})
+    building = {name: _BUILDING[name] for name in SPECIAL - OF_DESCRIPTORS if name not in names}
+    made: type[Proxy] = new_class(
+        "PendingObject", (Pending,), {"__slots__": (), "_kind": lambda: None, **building, **more}
+    )
+    return made
 
 
 def _module_attribute(self: Proxy, name: str) -> Any:
@@ -300,6 +286,9 @@ def make(
     flavour: Flavour,
     getattribute: Callable[[Proxy, str], Any] | None = None,
     pending: type[Proxy] | None = None,
+    *,
+    home: Home | None = None,
+    tells: bool = True,
 ) -> Any:
     """Return a pending proxy for a cell, and let the cell show itself through it.
 
@@ -308,13 +297,15 @@ def make(
         flavour: How its target is shown.
         getattribute: What answers for attributes while it is pending; `Pending.__getattribute__` if left out.
         pending: Its class while it is pending; what the factory's annotation says if left out.
+        home: Where a pickle finds it again; None: nowhere.
+        tells: Whether to warn where the target is such that CPython takes no proxy for it.
     """
     pending = pending or pending_class(declared_class(cell))
     if getattribute is not None:
         pending = type("PendingObject", (pending,), {"__slots__": (), "__getattribute__": getattribute})
     proxy: Proxy = object.__new__(pending)
     set_cell(proxy, cell)
-    cell.mirror = ProxyMirror(proxy, pending, flavour)
+    cell.mirror = ProxyMirror(proxy, pending, flavour, home, tells)
     return proxy
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from lazyguard._proxy import Flavour, Proxy
+    from lazyguard._proxy import Flavour, Home, Proxy
 
 
 @final
@@ -180,10 +180,10 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}", name=name, obj=self)
         return _proxy.Pending.__getattribute__(self, name)
 
-    return _proxy.make(cell, _proxy.bound, getattribute, _proxy.PendingResult)
+    return _proxy.make(cell, _proxy.bound, getattribute, _proxy.PendingResult, home=(about.get("__module__"), ""))
 
 
-def make(cell: Cell, record: Sequence[str], flavour: Flavour) -> Any:
+def make(cell: Cell, record: Sequence[str], flavour: Flavour, home: Home | None = None) -> Any:
     """Return the proxy of a lazy object whose decorators are recorded."""
     recorder = Recorder(cell)
     recorded = frozenset(record)
@@ -198,4 +198,4 @@ def make(cell: Cell, record: Sequence[str], flavour: Flavour) -> Any:
 
     build.__wrapped__ = cell.factory  # type: ignore[attr-defined]
     cell.factory = build
-    return _proxy.make(cell, flavour, getattribute)
+    return _proxy.make(cell, flavour, getattribute, home=home)

@@ -98,15 +98,15 @@ def service(
     Example:
         >>> import lazyguard
         >>> @lazyguard.service(timeout=2.0)
-        ... def get_greeter() -> str:
+        ... def get_names() -> list[str]:
         ...     raise ConnectionError("nobody there")
-        >>> @get_greeter.fallback
-        ... def _() -> str:
-        ...     return "a stand-in"
-        >>> greeter = get_greeter()
-        >>> lazyguard.is_fallback(greeter), greeter.upper(), lazyguard.is_fallback(greeter)
-        (False, 'A STAND-IN', True)
-        >>> get_greeter.reset()
+        >>> @get_names.fallback
+        ... def _() -> list[str]:
+        ...     return ["a stand-in"]
+        >>> names = get_names()
+        >>> lazyguard.is_fallback(names), len(names), lazyguard.is_fallback(names)
+        (False, 1, True)
+        >>> get_names.reset()
     """
     if misplaced:
         raise UsageError(
@@ -208,7 +208,7 @@ class Service(Generic[P, T]):
                 "some, or leave that out."
             )
         self._keys = None
-        self._live = _proxy.make(self._cell, flavour)
+        self._live = _proxy.make(self._cell, flavour, home=self._home)
         self._begin(self._cell)
 
     def _begin(self, cell: Cell) -> None:
@@ -222,7 +222,7 @@ class Service(Generic[P, T]):
         cell = Cell(build, name=like.name, place=like.place, plan=like.plan)
         for stand_in in self._stand_ins:
             stand_in.join(cell, given)
-        return self._around(_proxy.make(cell, self._flavour))
+        return self._around(_proxy.make(cell, self._flavour, home=(*self._home, given)))
 
     def _around(self, live: Proxy) -> Service[[], T]:
         """Return the service of one key, whose live reference there is."""
@@ -249,8 +249,15 @@ class Service(Generic[P, T]):
         return self._keys.service((), {})
 
     @property
+    def _home(self) -> tuple[str, ...]:
+        return tuple(_place.name_of(self.__wrapped__).split(":"))
+
+    @property
     def _kind(self) -> str:
         return "critical service" if self.critical else "service"
+
+    def __reduce__(self) -> str:
+        return getattr(self, "__qualname__", "")  # pickled by reference, as the function that it stands for would be
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference: at once, and the same object every time.

@@ -11,20 +11,13 @@ services. `forwarding`: one class for all targets of a type, which asks the prox
 
 from __future__ import annotations
 
-import _operator
 from _weakref import ref
 
-from lazyguard._proxy import (
-    ASKED_OF_ITSELF,
-    ATOMIC,
-    REFLECTED,
-    Proxy,
-    answer,
-    answers_of,
-    cell_of,
-    shape_of,
-    specials_of,
-)
+from lazyguard import _reduction
+from lazyguard._likeness import new_class
+from lazyguard._operations import IN_PLACE, OPERATIONS, UNBOUND, MethodType, perform, special
+from lazyguard._proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, shape_of
+from lazyguard._specials import answers_of, specials_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,108 +26,6 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
-
-# types.MethodType, without importing types
-MethodType: Any = type((lambda self: None).__get__(0))
-
-
-def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda target, other: operation(other, target)
-
-
-def _power(target: Any, other: Any, modulus: Any = None) -> Any:
-    return pow(target, other) if modulus is None else pow(target, other, modulus)
-
-
-def _copied(target: Any) -> Any:
-    import copy
-
-    return copy.copy(target)
-
-
-def _deeply_copied(target: Any, memo: dict[int, Any] | None = None) -> Any:
-    import copy
-
-    return copy.deepcopy(target, memo)
-
-
-def _path(target: Any) -> Any:
-    import os
-
-    return os.fspath(target)
-
-
-def _called(target: Any, /, *arguments: Any, **named: Any) -> Any:
-    return target(*arguments, **named)
-
-
-_BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    **{
-        name: getattr(_operator, name)
-        for name in "add sub mul matmul truediv floordiv mod lshift rshift xor lt le eq ne gt ge".split()
-    },
-    "and": _operator.and_,
-    "or": _operator.or_,
-    "divmod": divmod,
-    "pow": _power,
-}
-# What does to a target what the special method of that name would; missing: the target's own special method.
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    **{f"__{name}__": operation for name, operation in _BINARY.items()},
-    **{name: _reflect(_BINARY[name[3:-2]]) for name in REFLECTED},
-    **{
-        f"__{name}__": getattr(_operator, name)
-        for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
-    },
-    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, reversed)},
-    "__len__": len,
-    "__iter__": iter,
-    "__next__": next,
-    "__hash__": hash,
-    "__format__": format,
-    "__call__": _called,
-    "__bytes__": bytes,
-    "__fspath__": _path,
-    "__instancecheck__": lambda target, instance: isinstance(instance, target),
-    "__subclasscheck__": lambda target, kind: issubclass(kind, target),
-    "__copy__": _copied,
-    "__deepcopy__": _deeply_copied,
-}
-# In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
-_IN_PLACE = {
-    f"__i{name}__": getattr(_operator, f"i{name}")
-    for name in "add sub mul matmul truediv floordiv mod pow lshift rshift and xor or".split()
-}
-# These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
-_UNBOUND = frozenset(
-    "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
-)
-
-
-def special(target: Any, name: str) -> Callable[..., Any]:
-    """Return a special method of the target's class, bound to the target, as the interpreter would find it."""
-    kind = type(target)
-    for base in kind.__mro__:
-        if name in base.__dict__:
-            found = base.__dict__[name]
-            bind = getattr(type(found), "__get__", None)
-            bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
-            return bound
-    raise TypeError(f"{kind.__name__!r} object has no {name}")
-
-
-def perform(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Do to a target what the special method `name` stands for."""
-    operation = OPERATIONS.get(name)
-    if operation is not None:
-        return operation(target, *arguments, **named)
-    in_place = _IN_PLACE.get(name)
-    if in_place is not None:
-        result = in_place(target, *arguments)
-        return proxy if result is target else result
-    if name == "__get__" and not hasattr(type(target), name):
-        return proxy
-    return special(target, name)(*arguments, **named)
 
 
 def _names(target: Any) -> tuple[set[str], set[str]]:
@@ -163,12 +54,13 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         "__dir__": MethodType(dir, target),
     }
     for name in names:
-        if name in _UNBOUND or name in _IN_PLACE:
+        if name in UNBOUND or name in IN_PLACE:
             namespace[name] = _performing(name, target)
         elif name in OPERATIONS:
             namespace[name] = MethodType(OPERATIONS[name], target)
         else:
-            namespace[name] = _special_of(target, name)
+            found = specials_of(type(target)).get(name)
+            namespace[name] = MethodType(found, target) if callable(found) else special(target, name)
     if "__call__" in names:
         namespace["__call__"] = staticmethod(target)
     if issubclass(type(target), ATOMIC):
@@ -177,12 +69,14 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name)
         )
     namespace.update(dict.fromkeys(refused))
-    return type("ResolvedObject", (shape_of(type(target)),), namespace)
+    return _made("ResolvedObject", target, namespace)
 
 
-def _special_of(target: Any, name: str) -> Any:
-    found = specials_of(type(target)).get(name)
-    return MethodType(found, target) if callable(found) else special(target, name)
+def _made(name: str, target: Any, namespace: dict[str, Any]) -> type[Proxy]:
+    kind = type(target)
+    view: type[Proxy] = new_class(name, (shape_of(kind),), {"_kind": ref(kind), **namespace})
+    _reduction.enrol(view)
+    return view
 
 
 def _performing(name: str, target: Any) -> Callable[..., Any]:
@@ -197,7 +91,7 @@ def forwarding(
     target: Any,
     fetch: Callable[[Proxy], Any],
     attribute: Callable[[Proxy, str], Any] | None = None,
-    run: Callable[..., Any] = perform,
+    run: Callable[..., Any] | None = None,
 ) -> type[Proxy]:
     """Return a class that asks `fetch` for the target before each operation.
 
@@ -205,18 +99,20 @@ def forwarding(
         target: One of the targets, for what they can do.
         fetch: Returns a proxy's target, or raises.
         attribute: What answers for attributes; getattr on what `fetch` returns if left out.
-        run: What does the special methods, called as `perform` is.
+        run: What does the special methods, called as `perform` is; that if left out.
     """
     names, refused = _names(target)
+    perform_it = run or perform
 
     def forward(method_name: str) -> Callable[..., Any]:
         def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
-            return run(method_name, self, fetch(self), arguments, named)
+            return perform_it(method_name, self, fetch(self), arguments, named)
 
         return method
 
     namespace: dict[str, Any] = {
         "__slots__": (),
+        "_fetch": fetch,
         "__getattribute__": attribute or (lambda self, name: getattr(fetch(self), name)),
         "__setattr__": lambda self, name, value: setattr(fetch(self), name, value),
         "__delattr__": lambda self, name: delattr(fetch(self), name),
@@ -225,7 +121,9 @@ def forwarding(
         **{method_name: forward(method_name) for method_name in names},
         **dict.fromkeys(refused),
     }
-    return type("ForwardingView", (shape_of(type(target)),), namespace)
+    if run is not None:
+        namespace["_run"] = staticmethod(run)
+    return _made("ForwardingView", target, namespace)
 
 
 _shared: dict[ref[type], type[Proxy]] = {}

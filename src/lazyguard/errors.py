@@ -18,6 +18,7 @@ __all__ = [
     "ImportBudgetWarning",
     "LazyguardError",
     "MissingModuleError",
+    "ProxyLimitWarning",
     "ResolutionDeadlineExceeded",
     "ResolutionError",
     "ResolutionImportError",
@@ -107,3 +108,10 @@ class DuplicateImportWarning(UserWarning):
 
 class ImportBudgetWarning(UserWarning):
     """An import took longer than its budget."""
+
+
+class ProxyLimitWarning(UserWarning):
+    """A proxy stands for a text, a tuple or an exception class, which CPython lets nothing stand in for everywhere.
+
+    It points at the declaration. What to write instead is in its text.
+    """
