@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A timer that is set to zero would never ring.
 _AT_ONCE = 1e-6
+# A signal that comes just before the main thread begins to wait is only noted: the next one ends the wait.
+_AGAIN = 0.05
 
 
 @final
@@ -79,7 +81,7 @@ class Alarm:
         import signal
 
         due = min(self._due, self._host[0]) if self._host[0] else self._due
-        signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()))
+        signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()), _AGAIN)
 
     def _rang(self, number: int, frame: FrameType | None) -> None:
         if not self.armed:
