@@ -55,11 +55,13 @@ def tell(name: str, place: str, limit: str) -> None:
     warnings.warn_explicit(text, ProxyLimitWarning, file or place, number, registry=_registry)
 
 
-def tell_of_import(module: str, attribute: str, place: str) -> None:
+def tell_of_import(module: str, attribute: str, place: str) -> bool:
     """Warn where a lazy import is of an exception class: one that is loaded, or that is called as they are called."""
     loaded = vars(sys.modules[module]) if module in sys.modules else {}
     if attribute in loaded:
-        if is_exception_class(loaded[attribute]):
-            tell(f"{module}:{attribute}", place, f"is an exception class. {_EXCEPTION}")
-    elif attribute.endswith(("Error", "Exception")):
-        tell(f"{module}:{attribute}", place, f"is an exception class by its name. {_EXCEPTION}")
+        known, by_name = is_exception_class(loaded[attribute]), ""
+    else:
+        known, by_name = attribute.endswith(("Error", "Exception")), " by its name"
+    if known:
+        tell(f"{module}:{attribute}", place, f"is an exception class{by_name}. {_EXCEPTION}")
+    return known

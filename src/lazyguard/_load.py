@@ -101,14 +101,14 @@ def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, requi
     cell = cell_of_name(name, frame, beside=beside, require=require)
     _eager.declared(frame, cell.resolve)
     module, _, attribute = name.partition(":")
-    if attribute:
-        _tell_of_exception(module, attribute, cell.place)
+    told = bool(attribute) and _tell_of_exception(module, attribute, cell.place)
     at_module_level = _place.at_module_level(frame)
     return _proxy.make(
         cell,
         _proxy.bound if at_module_level else _proxy.shared,
         pending=None if attribute else _proxy.PendingModule,
         home=(frame.f_globals.get("__name__"), "") if at_module_level else None,
+        tells=not told,
     )
 
 
@@ -161,12 +161,13 @@ def cell_of_name(name: str, frame: FrameType, *, beside: list[str] | None = None
     return Cell(import_it, name=name, place=place)
 
 
-def _tell_of_exception(module: str, attribute: str, place: str) -> None:
-    """Warn of an exception class that is imported lazily; `_limits` says why."""
+def _tell_of_exception(module: str, attribute: str, place: str) -> bool:
+    """Warn of an exception class that is imported lazily, and return whether it is one; `_limits` says why."""
     if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
         from lazyguard import _limits
 
-        _limits.tell_of_import(module, attribute, place)
+        return _limits.tell_of_import(module, attribute, place)
+    return False
 
 
 def imports() -> LazyImports:

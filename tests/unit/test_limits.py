@@ -96,6 +96,9 @@ def test_lazy_imports_of_exceptions(program):
     namespace = {"lazyguard": lazyguard, "__name__": "importing"}
     with pytest.warns(ProxyLimitWarning, match="failing_host:GoneError.* by its name.*Import or define it eagerly"):
         exec("with lazyguard.imports():\n    from failing_host import GoneError", namespace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert issubclass(resolve(namespace["GoneError"]), Exception)  # told once
     __import__("decimal")
     with pytest.warns(ProxyLimitWarning, match="decimal:InvalidOperation.*is an exception class"):
         lazyguard.load("decimal:InvalidOperation")
