@@ -485,3 +485,22 @@ def _async_wrapper(guard: Guard) -> Any:
         return result
 
     return broken
+
+
+def find(function: object) -> Any:
+    """Return the guarded function that is meant: itself, or that of a method; None for what is none."""
+    function = getattr(function, "__func__", function)
+    of = getattr(getattr(function, "fallback", None), "__self__", None)
+    return function if isinstance(of, Guard) else None
+
+
+def exchange(guarded: Any, function: Callable[..., Any]) -> None:
+    """Guard another function, which is alike, in the place of the present one; for tests.
+
+    Written into the closure of the wrapper, so that a call that ends well has nobody to ask for its function.
+    """
+    guard: Guard = guarded.fallback.__self__
+    guard.function = function
+    names = guarded.__code__.co_freevars
+    if "function" in names:
+        guarded.__closure__[names.index("function")].cell_contents = function

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 
+from lazyguard._chaos import chaos
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._policies import options
 from lazyguard._typing import final
@@ -16,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FakeClock", "set_testing"]
+__all__ = ["FakeClock", "chaos", "set_testing"]
 
 # How long a waiter sleeps, in real seconds, before it looks at the fake time again.
 _LOOK = 0.002
