@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -274,6 +275,24 @@ def test_a_wait_ends_by_the_clock(clock, gate, race):
         return done[1]
 
     assert race(first, second, advance) == [True, True, None]
+    assert not handle.ended
+
+
+def test_ctrl_c_ends_a_wait(gate):
+    """Ctrl-C gets through to whoever waits, while the preload hangs; nothing of the wait is left."""
+    handle = lazyguard.preload(make("a", hold=gate))
+
+    def press() -> None:
+        while not handle._waiting:
+            threading.Event().wait(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    with pytest.raises(KeyboardInterrupt):
+        thread.start()
+        handle.wait()
+    thread.join()
+    assert handle._waiting == []
     assert not handle.ended
 
 
