@@ -304,21 +304,22 @@ class Preload:
 
     def _end(self) -> None:
         self._changed = clock.now()
-        self.ended = True
         self._given = ()
-        _running.discard(self)
+        # Before whoever waits goes on, so that it finds all told.
         events.emit(
             events.Event(
                 "preload-failed" if self._errors else "preloaded",
                 name="preload",
                 place=self.place,
                 before=RESOLVING,
-                after=self._state(),
+                after=FAILED if self._errors else READY,
                 generation=0,
-                cause=self._cause(),
+                cause=self._failures(),
                 seconds=self._changed - self._began,
             )
         )
+        self.ended = True
+        _running.discard(self)
         while self._waiting:
             try:
                 told = self._waiting.pop()
@@ -348,8 +349,12 @@ class Preload:
         elif self.interrupted:
             told.append(f"a fork came when {self.done} of {self.total} were done, and the rest is not built here")
         if self._errors:
-            told.append(f"{self.failed} of {self.total} failed: {', '.join(map(_told_of, self.errors.items()))}")
+            told.append(self._failures())
         return "; ".join(told)
+
+    def _failures(self) -> str:
+        failed = ", ".join(map(_told_of, self.errors.items()))
+        return f"{self.failed} of {self.total} failed: {failed}" if failed else ""
 
     def _check(self, now: float, date: float) -> Check:
         cause = self._cause()
