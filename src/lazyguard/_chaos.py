@@ -321,7 +321,7 @@ class CellSite(Site):
 
     def _target(self, target: Any) -> Any:
         """Return an object that is as the target, and whose calls are hit."""
-        from lazyguard import _proxy, _view
+        from lazyguard import _operations, _proxy, _view
 
         def attribute(_: Proxy, name: str) -> Any:
             value = getattr(target, name)
@@ -333,10 +333,10 @@ class CellSite(Site):
             if name == "__call__":
                 return self.around(of)(*arguments, **named)
             if name in _AWAITED:
-                return self._awaited(lambda: _view.perform(name, proxy, of, arguments, named))
+                return self._awaited(lambda: _operations.perform(name, proxy, of, arguments, named))
             if name not in _SPARED:
                 self.hit()
-            return _view.perform(name, proxy, of, arguments, named)
+            return _operations.perform(name, proxy, of, arguments, named)
 
         faulty: Proxy = object.__new__(_view.forwarding(target, lambda _: target, attribute, run))
         _proxy.set_cell(faulty, self._cell)
