@@ -6,53 +6,156 @@ LAZYGUARD_REQUIRE_SERVERS=1 makes that a failure.
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import shutil
+import signal
 import socket
+import struct
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 
-class RedisServer:
-    """A redis-server on a port of its own. `start` returns when it answers; `stop` kills it."""
+class Server:
+    """A server's process on a port of its own. `start` returns when it answers; `stop` kills it, as a crash does."""
+
+    user: str | None = None
 
     def __init__(self, program: str, directory: str) -> None:
         self.program, self.directory = program, directory
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
+    def options(self) -> list[str]:
+        raise NotImplementedError
+
+    def hello(self) -> tuple[bytes, bytes]:
+        """Return what to send, and how the answer of a server that serves begins."""
+        raise NotImplementedError
+
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen(
-            [self.program, *options, "--dir", self.directory],
+            [self.program, *self.options()],
+            cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            **as_user(self.user),
         )
         until = time.monotonic() + 20.0
         while not self.answers():
-            assert self.process.poll() is None, "redis-server ended at its start"
-            assert time.monotonic() < until, "redis-server does not answer"
+            assert self.process.poll() is None, f"{self.program} ended at its start"
+            assert time.monotonic() < until, f"{self.program} does not answer"
             time.sleep(0.02)
 
     def answers(self) -> bool:
+        question, answer = self.hello()
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                connection.sendall(question)
+                return connection.recv(16).startswith(answer)
         except OSError:
             return False
 
+    def freeze(self) -> None:
+        """Let it stand still: the kernel goes on to accept for it, and nobody answers."""
+        self._signal(signal.SIGSTOP, "TZX")
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT, "RSDIZX")
+
     def stop(self) -> None:
         if self.process is not None:
-            self.process.kill()
+            self._signal(signal.SIGKILL, "ZX")
             self.process.wait()
             self.process = None
+
+    def _signal(self, number: int, states: str) -> None:
+        """Send a signal to the server and what it has started, and wait until all are in one of these states."""
+        if self.process is None:
+            return
+        known: dict[int, str] = {self.process.pid: "S"}
+        until = time.monotonic() + 20.0
+        while True:
+            for pid in known:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+            now = states_of(known)
+            if now.keys() <= known.keys() and all(state in states for state in now.values()):
+                return
+            known.update(now)
+            assert time.monotonic() < until, now
+            time.sleep(0.001)
+
+
+def states_of(pids: Iterable[int]) -> dict[int, str]:
+    """Return the states of these processes and their children, as Linux names them; where there is no /proc, none."""
+    found: dict[int, str] = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path) as stat:
+                pid, _, rest = stat.read().partition(" (")
+        except OSError:
+            continue  # it has ended
+        state, parent = rest.rpartition(") ")[2].split()[:2]
+        if int(pid) in pids or int(parent) in pids:
+            found[int(pid)] = state
+    return found
+
+
+class RedisServer(Server):
+    """A redis-server that keeps nothing."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def options(self) -> list[str]:
+        of_memory = ["--save", "", "--appendonly", "no"]
+        return ["--port", str(self.port), "--bind", "127.0.0.1", *of_memory, "--dir", self.directory]
+
+    def hello(self) -> tuple[bytes, bytes]:
+        return b"PING\r\n", b"+PONG"
+
+
+class PostgresServer(Server):
+    """A PostgreSQL that trusts everybody on loopback; it refuses to be run by root, so root runs it as `postgres`."""
+
+    def __init__(self, program: str, directory: str, user: str | None) -> None:
+        super().__init__(program, directory)
+        self.user = user
+        initdb = [os.path.join(os.path.dirname(program), "initdb"), "-D", "data", "-U", "postgres"]
+        subprocess.run(
+            [*initdb, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            cwd=directory,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            **as_user(user),
+        )
+
+    def options(self) -> list[str]:
+        here = ["-D", os.path.join(self.directory, "data"), "-p", str(self.port)]
+        return [*here, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]
+
+    def hello(self) -> tuple[bytes, bytes]:
+        asked = b"user\0postgres\0\0"
+        return struct.pack("!II", len(asked) + 8, 3 << 16) + asked, b"R"  # protocol 3.0; R: authentication
+
+
+def as_user(user: str | None) -> dict[str, Any]:
+    """Return what lets `subprocess` run a program as that user."""
+    return {} if user is None else {"user": user, "group": user, "extra_groups": []}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,3 +189,37 @@ def make_redis(redis_program, tmp_path_factory):
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_program():
+    """Return the path of the newest PostgreSQL's server, or skip."""
+    packaged = sorted(
+        glob.glob("/usr/lib/postgresql/*/bin/postgres"),  # where Debian has it, beside the PATH
+        key=lambda path: [int(number) for number in re.findall(r"\d+", path)],
+    )
+    found = shutil.which("postgres") or (packaged[-1] if packaged else None)
+    if found is None:
+        pytest.skip("PostgreSQL's server is not installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def make_postgres(postgres_program):
+    """Return a function that makes a PostgreSQL, not started yet; all are stopped at the end of the module."""
+    user = "postgres" if os.geteuid() == 0 else None
+    made: list[PostgresServer] = []
+    with tempfile.TemporaryDirectory() as above:  # not pytest's own: only root may enter that
+        if user is not None:
+            os.chmod(above, 0o711)
+
+        def make() -> PostgresServer:
+            directory = tempfile.mkdtemp(dir=above)
+            if user is not None:
+                shutil.chown(directory, user, user)
+            made.append(PostgresServer(postgres_program, directory, user))
+            return made[-1]
+
+        yield make
+        for server in made:
+            server.stop()
