@@ -141,13 +141,19 @@ def test_what_it_does_not_implement(get):
             use()
 
 
-def test_after_a_timeout(plant, story, limited):
+def test_after_a_timeout(plant, story, clock, limited):
     """A factory that hangs is stood in for; the late result is adopted and reaches the live reference."""
     plant.hanging = True
-    get = lazyguard.service(name="db", timeout=0.01)(plant.make)
+    get = lazyguard.service(name="db", timeout=10.0)(plant.make)
     get.fallback(lambda cause: StandIn(cause))
     svc = get()
-    assert svc.state_of() == "offline"
+    answers: list[object] = []
+    caller = threading.Thread(target=lambda: answers.append(svc.state_of()), daemon=True)
+    caller.start()
+    plant.until(1)
+    clock.advance(9.5)  # the last second is kept for the fallback, however slow this machine is
+    caller.join(30)
+    assert answers == ["offline"]
     assert type(svc.cause) is errors.ResolutionTimeout
     plant.let_go()
     story.until("timeout", "degraded", "recovered")
