@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 
-pytest.importorskip("gevent", reason="the group `integration` has gevent")
+pytest.importorskip("gevent", reason="the group `stress` has gevent")
 pytestmark = pytest.mark.usefixtures("limited")
 
 PROGRAM = """
