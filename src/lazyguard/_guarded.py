@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     Q = ParamSpec("Q")
     R = TypeVar("R")
     S = TypeVar("S")
+    S_contra = TypeVar("S_contra", contravariant=True)
+
+    class CalledWith(Protocol[S_contra, Q, T_co]):
+        """What is called with a first argument, and others: as `self` it tells mypy more than a `Concatenate` does."""
+
+        def __call__(self, first: S_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> T_co: ...
 
     class Guarded(Protocol[P, R]):
         """A guarded function: called as the function is, with its signature and its type."""
@@ -46,10 +52,15 @@ if TYPE_CHECKING:
 
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
+        # A class method takes its class, found by class or object; a method its object; a static method neither.
+        @overload
+        def __get__(self: CalledWith[type[S], Q, R], instance: S | None, owner: type[S], /) -> GuardedMethod[Q, R]: ...
         @overload
         def __get__(self, instance: None, owner: Any, /) -> Guarded[P, R]: ...
         @overload
-        def __get__(self: Guarded[Concatenate[S, Q], R], instance: S, owner: Any = None, /) -> GuardedMethod[Q, R]: ...
+        def __get__(self: CalledWith[S, Q, R], instance: S, owner: Any = None, /) -> GuardedMethod[Q, R]: ...
+        @overload
+        def __get__(self, instance: Any, owner: Any = None, /) -> Guarded[P, R]: ...
 
         @overload
         def fallback(self, stand_in: Callable[P, R], /) -> Callable[P, R]: ...

@@ -53,17 +53,76 @@ class Client:
     def _missing(self, cause: Exception, key: str) -> bytes:
         return b""
 
+    @lazyguard.guarded(timeout=2.0)
+    async def aget(self, key: str, *, times: int = 1) -> bytes:
+        return b""
+
+    @aget.fallback
+    async def _amissing(self, key: str, *, times: int = 1) -> bytes:
+        return b""
+
+    @classmethod
+    @lazyguard.guarded()
+    def below(cls, key: str) -> int:
+        return 1
+
+    @lazyguard.guarded()
+    @classmethod
+    def above(cls, key: str) -> int:
+        return 1
+
+    @above.fallback
+    @classmethod
+    def _above(cls, key: str) -> int:
+        return 0
+
+    @staticmethod
+    @lazyguard.guarded()
+    def static_below(key: str) -> int:
+        return 1
+
+    @lazyguard.guarded()
+    @staticmethod
+    def static_above(key: str) -> int:
+        return 1
+
+    @static_above.fallback
+    @staticmethod
+    def _static_above(cause: Exception, key: str) -> int:
+        return 0
+
+    @classmethod
+    @lazyguard.guarded()
+    async def asome(cls, key: str) -> int:
+        return 1
+
+
+class Child(Client):
+    """Inherits them."""
+
 
 assert_type(price("apple", pieces=2), float)
 assert_type(stock("apple"), int)
 assert_type(Client().get("key"), bytes)
 assert_type(Client.get(Client(), "key"), bytes)
 assert_type(Client().get.health().status == "pass", bool)
+assert_type(Client.below("key"), int)
+assert_type(Client().below(key="key"), int)
+assert_type(Client.above("key"), int)
+assert_type(Client().above("key"), int)
+assert_type(Child.above("key"), int)
+assert_type(Child().get("key"), bytes)
+assert_type(Client.static_below("key"), int)
+assert_type(Client().static_below("key"), int)
+assert_type(Client.static_above("key"), int)
+assert_type(Client().static_above("key"), int)
 price.reset()
 
 
 async def awaiting() -> None:
     assert_type(await search("apples"), list[str])
+    assert_type(await Client().aget("key", times=2), bytes)
+    assert_type(await Client.asome("key"), int)
 
 
 with lazyguard.deadline(2.0):

@@ -30,3 +30,55 @@ lazyguard.guarded(timeout="2")  # type: ignore[arg-type]
 lazyguard.guarded(retry=3)  # type: ignore[arg-type]
 lazyguard.guarded(breaker=lazyguard.Retry())  # type: ignore[arg-type]
 lazyguard.deadline("2")  # type: ignore[arg-type]
+
+
+class Client:
+    @lazyguard.guarded()
+    def get(self, key: str) -> bytes:
+        return b""
+
+    @lazyguard.guarded()
+    async def aget(self, key: str) -> bytes:
+        return b""
+
+    @classmethod
+    @lazyguard.guarded()
+    def below(cls, key: str) -> int:
+        return 1
+
+    @lazyguard.guarded()
+    @classmethod
+    def above(cls, key: str) -> int:
+        return 1
+
+    @lazyguard.guarded()
+    @staticmethod
+    def static(key: str) -> int:
+        return 1
+
+    def _other_type(self, cause: Exception, key: str) -> str:
+        return ""
+
+    def _other_key(self, key: int) -> bytes:
+        return b""
+
+    def _not_async(self, key: str) -> bytes:
+        return b""
+
+    get.fallback(_other_type)  # type: ignore[arg-type]
+    get.fallback(_other_key)  # type: ignore[arg-type]
+    aget.fallback(_not_async)  # type: ignore[arg-type]
+
+
+Client().get(5)  # type: ignore[arg-type]
+Client.get("key")  # type: ignore[call-arg, arg-type]
+Client.below(5)  # type: ignore[arg-type]
+Client().below(5)  # type: ignore[arg-type]
+Client.above(5)  # type: ignore[arg-type]
+Client().above(5)  # type: ignore[arg-type]
+Client.static(5)  # type: ignore[arg-type]
+Client().static(5)  # type: ignore[arg-type]
+
+
+async def awaiting() -> None:
+    await Client().aget(5)  # type: ignore[arg-type]
