@@ -271,7 +271,7 @@ class Guard:
             if self.circuit is not None and self.circuit.now.state == "open":
                 return outcome  # it would not be let in
             if retries is None:
-                retries = self._retry.begin(awaited=self.awaited)
+                retries = self._retry.begin()
             ended = yield from retries.again(outcome, None if limit is None else limit.ends)
             if ended is not None:
                 return ended

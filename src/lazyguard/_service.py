@@ -460,6 +460,11 @@ def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
         )
     if flags & _lazy.COROUTINE:
         plan = plan.changed(awaited=True)
+    if plan.retry is not None and plan.retry.awaits and not plan.awaited:
+        raise ConfigurationError(
+            f"retry= of {name} ({place}) has a tenacity.AsyncRetrying, and the factory is not async: give a "
+            "tenacity.Retrying."
+        )
     for label, function in (("probe", plan.probe), ("close", plan.close)):
         if _lazy.flags_of(function) & _lazy.COROUTINE and not (label == "probe" and plan.awaited):
             raise ConfigurationError(

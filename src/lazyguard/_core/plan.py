@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     class Retrying(Protocol):
         """The retry policy as the core sees it."""
 
-        def begin(self, *, awaited: bool) -> Retries: ...
+        @property
+        def awaits(self) -> bool:
+            """Whether it is for what is async only."""
+            ...
+
+        def begin(self) -> Retries: ...
 
     class Recovering(Protocol):
         """The recovery policy as the core sees it."""

@@ -45,7 +45,7 @@ def flying(cell: Cell, flight: Flight, until: float | None = None) -> Steps[Outc
         if outcome.error is None or outcome.final or plan.retry is None:
             return outcome
         if retries is None:
-            retries = plan.retry.begin(awaited=plan.awaited)
+            retries = plan.retry.begin()
         ended = yield from retries.again(outcome, until)
         if ended is not None:
             return ended

@@ -122,9 +122,9 @@ class Retry(options.Options):
         """Whether it is for what is async only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
-    def begin(self, *, awaited: bool) -> Retries:
-        """Return the retries of one flight or call, whose first attempt has failed; `awaited`: whether it is async."""
-        return Retries(self, awaited=awaited)
+    def begin(self) -> Retries:
+        """Return the retries of one flight or call, whose first attempt has failed."""
+        return Retries(self)
 
 
 def of(given: Any) -> Retry | None:
@@ -163,9 +163,9 @@ def _check_predicate(name: str, given: Any) -> None:
 class Retries:
     """The retries of one flight or call: tenacity's own state machine, driven from outside."""
 
-    __slots__ = ("_awaits", "_before", "_refused", "_retrying", "_state")
+    __slots__ = ("_awaits", "_before", "_retrying", "_state")
 
-    def __init__(self, retry: Retry, *, awaited: bool) -> None:
+    def __init__(self, retry: Retry) -> None:
         import tenacity
 
         if retry.retrying is None:
@@ -179,7 +179,6 @@ class Retries:
             self._retrying = retry.retrying.copy()  # its state is one of a thread
         self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
         self._awaits = retry.awaits
-        self._refused = retry.awaits and not awaited
         self._retrying.begin()
         self._state = tenacity.RetryCallState(self._retrying, None, (), {})
 
@@ -202,8 +201,6 @@ class Retries:
             or not getattr(self._retrying, "enabled", True)
         ):
             return outcome
-        if self._refused:
-            return Outcome(error=ConfigurationError("a tenacity.AsyncRetrying is for what is async: give a Retrying."))
         most = mode.attempts()  # what lazyguard.testing.set_testing said
         if most is not None and self._state.attempt_number >= most:
             return outcome
@@ -219,9 +216,9 @@ class Retries:
         self._state.prepare_for_next_attempt()
         yield Sleep(delay)
         if self._before is not None:
-            told: Outcome = yield Call(self._before, self._state, awaited=self._awaits)
-            if told.error is not None:
-                return told
+            before: Outcome = yield Call(self._before, self._state, awaited=self._awaits)
+            if before.error is not None:
+                return before
         return None
 
 

@@ -34,7 +34,7 @@ def decide(course, outcome: Outcome, until: float | None = None) -> tuple[float 
 
 
 def waits(retry: Retry, *errors: BaseException) -> list[float | None]:
-    course = retry.begin(awaited=False)
+    course = retry.begin()
     return [decide(course, Outcome(error=error))[0] for error in errors]
 
 
@@ -62,7 +62,7 @@ def test_only_what_on_says():
     assert waits(retry, OSError(), KeyError(), ValueError()) == [0.0, 0.0, None]
     assert waits(retry, ConnectionError()) == [0.0]
     failed = Outcome(error=ValueError())
-    ended = decide(retry.begin(awaited=False), failed)[1]
+    ended = decide(retry.begin(), failed)[1]
     assert ended is not None
     assert ended.error is failed.error
 
@@ -92,7 +92,7 @@ def test_flights_do_not_share_a_count():
         Retry(attempts=2, initial=0.0),
         Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(2))),
     ):
-        first, second = retry.begin(awaited=False), retry.begin(awaited=False)
+        first, second = retry.begin(), retry.begin()
         assert decide(first, Outcome(error=OSError())) == decide(second, Outcome(error=OSError())) == (0.0, None)
         assert decide(first, Outcome(error=OSError()))[0] is None
 
@@ -101,8 +101,8 @@ def test_no_wait_passes_the_deadline(clock):
     """A wait that would is not begun; the failure ends it."""
     retry = Retry(attempts=5, wait=tenacity.wait_fixed(3.0))
     failed = Outcome(error=OSError())
-    assert decide(retry.begin(awaited=False), failed, clock.now() + 3.0) == (None, failed)
-    assert decide(retry.begin(awaited=False), failed, clock.now() + 3.1) == (3.0, None)
+    assert decide(retry.begin(), failed, clock.now() + 3.0) == (None, failed)
+    assert decide(retry.begin(), failed, clock.now() + 3.1) == (3.0, None)
 
 
 # tenacity's objects
@@ -133,7 +133,7 @@ def test_a_whole_retrying_object():
         after=lambda state: seen.append(f"after {state.attempt_number}"),
         before_sleep=lambda state: seen.append(f"sleep {state.upcoming_sleep}"),
     )
-    course = Retry(retrying=whole).begin(awaited=False)
+    course = Retry(retrying=whole).begin()
     failed = Outcome(error=OSError())
     assert decide(course, failed) == (4.0, None)
     assert decide(course, failed) == (None, failed)
@@ -149,10 +149,10 @@ def test_how_a_retrying_object_ends():
 
     failed = Outcome(error=OSError())
     for options in ({}, {"reraise": True}):
-        course = Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(1), **options)).begin(awaited=False)
+        course = Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(1), **options)).begin()
         assert decide(course, failed)[1].error is failed.error
     own = tenacity.Retrying(stop=tenacity.stop_after_attempt(1), retry_error_cls=GaveUp)
-    error = decide(Retry(retrying=own).begin(awaited=False), failed)[1].error
+    error = decide(Retry(retrying=own).begin(), failed)[1].error
     assert type(error) is GaveUp
     assert error.__cause__ is failed.error
 
@@ -165,10 +165,10 @@ def test_a_callback_that_raises():
         raise broken
 
     for options in ({"wait": raising}, {"stop": raising}, {"retry": raising}):
-        ended = decide(Retry(**options).begin(awaited=False), Outcome(error=OSError()))[1]
+        ended = decide(Retry(**options).begin(), Outcome(error=OSError()))[1]
         assert ended.error is broken
     before = Retry(retrying=tenacity.Retrying(before=raising))
-    assert decide(before.begin(awaited=False), Outcome(error=OSError()))[1].error is broken
+    assert decide(before.begin(), Outcome(error=OSError()))[1].error is broken
 
 
 def test_an_async_retrying_object(limited):
@@ -185,17 +185,22 @@ def test_an_async_retrying_object(limited):
     assert not Retry(retrying=tenacity.Retrying()).awaits
 
     async def main() -> list[object]:
-        course = retry.begin(awaited=True)
+        course = retry.begin()
         return [await adrive.adrive(course.again(Outcome(error=OSError()))) for _ in range(3)]
 
     found = asyncio.run(main())
     assert found[:2] == [None, None]
     assert isinstance(found[2].error, OSError)
     assert seen == [1, 2]
-    refused = decide(retry.begin(awaited=False), Outcome(error=OSError()))[1]
-    assert isinstance(refused.error, errors.ConfigurationError)
     with pytest.raises(errors.ConfigurationError, match="is a tenacity.AsyncRetrying, and the function is not async"):
         lazyguard.guarded(retry=whole)(lambda: 1)
+    with pytest.raises(errors.ConfigurationError, match="has a tenacity.AsyncRetrying, and the factory is not async"):
+        lazyguard.service(retry=retry)(lambda: [1])
+
+    async def made() -> list[int]:
+        return [1]
+
+    lazyguard.service(retry=retry)(made)
 
 
 def test_given_to_guarded_and_services():

@@ -71,7 +71,7 @@ def test_a_factory_that_returns_none_is_told_once_per_use(timeout):
     """None is no object: the error names the place and the likely mistake, and no retry is wasted on it."""
 
     class Retry:
-        def begin(self, *, awaited):
+        def begin(self):
             raise AssertionError("no retry can mend it")
 
     cell = Cell(lambda: None, name="c", place="mod.py:7", plan=Plan(timeout=timeout, retry=Retry()))
@@ -142,7 +142,7 @@ def test_an_attempt_that_lost_its_claim_is_not_retried():
     """Retries end when another attempt has brought the object."""
 
     class Retry:
-        def begin(self, *, awaited):
+        def begin(self):
             return self
 
         def again(self, outcome, until=None):
