@@ -788,29 +788,3 @@ def test_no_lock_while_the_function_runs():
         return found[0]
 
     assert call()
-
-
-@pytest.mark.parametrize("name", ["nothing", "breaker", "timeout"])  # tenacity keeps cycles of its own
-def test_no_cycle_is_left_by_a_failure(name):
-    """What failed is freed at once: no frame of ours keeps its arguments."""
-
-    class Argument:
-        pass
-
-    @lazyguard.guarded(**POLICIES[name])
-    def call(_: Argument) -> None:
-        raise ValueError
-
-    argument = Argument()
-    gone = weakref.ref(argument)
-    gc.collect()
-    gc.disable()
-    try:
-        try:
-            call(argument)
-        except ValueError:
-            pass
-        del argument
-        assert gone() is None
-    finally:
-        gc.enable()

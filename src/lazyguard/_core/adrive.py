@@ -38,16 +38,19 @@ async def adrive(steps: Steps[R]) -> R:
     """Run a generator of effects to its end in this task; return what it returns."""
     advance: Callable[[Any], Effect] = steps.send
     answer: Any = None
-    while True:
-        try:
-            effect = advance(answer)
-        except StopIteration as stop:
-            result: R = stop.value
-            return result
-        try:
-            advance, answer = steps.send, await _perform(effect)
-        except BaseException as error:
-            advance, answer = steps.throw, error
+    try:
+        while True:
+            try:
+                effect = advance(answer)
+            except StopIteration as stop:
+                result: R = stop.value
+                return result
+            try:
+                advance, answer = steps.send, await _perform(effect)
+            except BaseException as error:
+                advance, answer = steps.throw, error
+    finally:
+        del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
 async def _perform(effect: Effect) -> Any:
@@ -103,15 +106,13 @@ async def _within(effect: Within) -> Outcome:
 
     look()
     assert effect.steps is not None
-    told = effect.limit.exceeded()
     try:
         with effect.limit:
             outcome = await adrive(effect.steps)
     except asyncio.CancelledError as error:
         if not _taken_back(effect, task, before, error):
             raise
-        told.__cause__ = error
-        return Outcome(error=told)
+        return _expired(effect, error)
     except BaseException:
         _taken_back(effect, task, before, None)
         raise
@@ -119,6 +120,13 @@ async def _within(effect: Within) -> Outcome:
         if timer is not None:
             timer.cancel()
     _taken_back(effect, task, before, None)
+    return outcome
+
+
+def _expired(effect: Within, error: BaseException) -> Outcome:
+    outcome = Outcome(error=effect.limit.exceeded())
+    assert outcome.error is not None
+    outcome.error.__cause__ = error
     return outcome
 
 

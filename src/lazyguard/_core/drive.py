@@ -39,16 +39,19 @@ def drive(steps: Steps[R]) -> R:
         return _unlocked(lock, steps)
     advance: Callable[[Any], Effect] = steps.send
     answer: Any = None
-    while True:
-        try:
-            effect = advance(answer)
-        except StopIteration as stop:
-            result: R = stop.value
-            return result
-        try:
-            advance, answer = steps.send, _perform(effect)
-        except BaseException as error:
-            advance, answer = steps.throw, error
+    try:
+        while True:
+            try:
+                effect = advance(answer)
+            except StopIteration as stop:
+                result: R = stop.value
+                return result
+            try:
+                advance, answer = steps.send, _perform(effect)
+            except BaseException as error:
+                advance, answer = steps.throw, error
+    finally:
+        del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
 def _unlocked(lock: Any, steps: Steps[R]) -> R:

@@ -204,10 +204,19 @@ class Retries:
         most = mode.attempts()  # what lazyguard.testing.set_testing said
         if most is not None and self._state.attempt_number >= most:
             return outcome
-        self._state.set_exception((type(error), error, error.__traceback__))
+        raised_at = error.__traceback__
+        self._state.set_exception((type(error), error, raised_at))
         decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
-        if decided.error is not None:
-            return outcome if type(decided.error) is tenacity.RetryError else decided
+        # Nothing of this is kept, else there are cycles: tenacity's frames hold what they raise.
+        self._state.outcome = None
+        told, decided.error = decided.error, None
+        if told is error:
+            error.__traceback__ = raised_at
+            return outcome
+        if told is not None:
+            if isinstance(told, tenacity.RetryError):
+                told.__traceback__ = None  # no line of the user's is in it
+            return outcome if type(told) is tenacity.RetryError else Outcome(error=told)
         if not isinstance(decided.value, tenacity.DoSleep):
             return outcome
         delay = float(decided.value) if most is None else 0.0
