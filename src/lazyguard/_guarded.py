@@ -14,7 +14,7 @@ from lazyguard._core.late import loaded
 from lazyguard._core.state import Outcome
 from lazyguard._policies import options
 from lazyguard._typing import final
-from lazyguard.errors import CircuitOpen, ConfigurationError, UsageError
+from lazyguard.errors import CircuitOpen, ConfigurationError, DeadlineExceeded, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -262,10 +262,13 @@ class Guard:
         self, args: Args, named: Named, limit: Deadline | None, scope: Within | None, outcome: Outcome | None
     ) -> Steps[Outcome]:
         """Attempts, until one succeeds or the retry gives up."""
-        retries = None
+        retries = failure = None
         while True:
             if outcome is None:
                 outcome = yield from self._attempting(args, named, limit, scope)
+                late = outcome.error
+                if isinstance(late, DeadlineExceeded) and late.__context__ is None and late is not failure:
+                    late.__context__ = failure  # it may be that no attempt was made
             if outcome.error is None or self._retry is None:
                 return outcome
             if self.circuit is not None and self.circuit.now.state == "open":
@@ -275,13 +278,14 @@ class Guard:
             ended = yield from retries.again(outcome, None if limit is None else limit.ends)
             if ended is not None:
                 return ended
-            outcome = None
+            failure, outcome = outcome.error, None
 
     def _attempting(self, args: Args, named: Named, limit: Deadline | None, scope: Within | None) -> Steps[Outcome]:
         """One attempt, let in by the breaker, which is told how it ended."""
         if limit is not None and self._timeout is not None and clock.now() >= limit.ends:
             return Outcome(error=limit.exceeded())
         phase: Phase | None = None
+        own = None if scope is None else scope.limit
         if self.circuit is not None:
             try:
                 phase = self.circuit.admit()
@@ -292,10 +296,12 @@ class Guard:
         except BaseException as interrupt:
             if phase is not None:
                 # what its own timeout has cancelled took too long; what others cancel says nothing
-                phase.ended(scope.limit.exceeded() if scope is not None and scope.expired else interrupt)
+                phase.ended(
+                    own.exceeded() if own is not None and scope is not None and scope.expired else interrupt, own
+                )
             raise
         if phase is not None:
-            phase.ended(outcome.error)
+            phase.ended(outcome.error, own)
         return outcome
 
     def _relieving(self, failed: Outcome, args: Args, named: Named) -> Steps[Outcome]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import time
 import weakref
 
 import pytest
 import tenacity
 
 import lazyguard
+from lazyguard._core import clock as clocks
+from lazyguard.testing import set_testing
+
+ONCE = lazyguard.Breaker(failure_threshold=1)
 
 
 @pytest.fixture
@@ -152,3 +158,256 @@ def test_an_open_breaker_keeps_one_failure(clock):
     call(None)
     gc.collect()
     assert kept[1]() is None
+
+
+# whose haste counts
+
+
+def test_a_callers_haste_does_not_count_on_a_thread(clock):
+    """A call that ends with its caller's deadline says nothing about the dependency, at half-open too."""
+
+    @lazyguard.guarded(breaker=ONCE)
+    def call(seconds: float = 0.0) -> None:
+        clock.advance(seconds)
+        lazyguard.remaining()
+
+    with lazyguard.deadline(1.0), pytest.raises(lazyguard.DeadlineExceeded):
+        call(2.0)
+    assert call.health().state == "closed"
+
+    with lazyguard.deadline(3.0), pytest.raises(lazyguard.DeadlineExceeded):
+        with lazyguard.deadline(1.0):
+            call(2.0)
+    assert call.health().state == "closed"
+
+    @lazyguard.guarded(breaker=ONCE)
+    def probed(fate: BaseException | None, seconds: float = 0.0) -> None:
+        clock.advance(seconds)
+        lazyguard.remaining()
+        if fate is not None:
+            raise fate
+
+    with pytest.raises(OSError):
+        probed(OSError())
+    clock.advance(10.0)
+    with lazyguard.deadline(1.0), pytest.raises(lazyguard.DeadlineExceeded):
+        probed(None, 2.0)
+    assert probed.health().state == "half-open"
+    probed(None)
+    assert probed.health().state == "closed"
+
+
+def test_its_own_haste_counts(clock):
+    """What ends with the function's own timeout, or with a deadline inside it, took too long."""
+
+    @lazyguard.guarded(breaker=ONCE, timeout=1.0)
+    def limited() -> None:
+        clock.advance(1.0)
+        lazyguard.remaining()
+
+    with lazyguard.deadline(60.0), pytest.raises(lazyguard.DeadlineExceeded):
+        limited()
+    assert limited.health().state == "open"
+
+    @lazyguard.guarded(breaker=ONCE)
+    def inside() -> None:
+        with lazyguard.deadline(1.0):
+            clock.advance(1.0)
+            lazyguard.remaining()
+
+    with lazyguard.deadline(60.0), pytest.raises(lazyguard.DeadlineExceeded):
+        inside()
+    assert inside.health().state == "open"
+
+
+def test_a_deadline_that_passes_in_a_wait(clock, monkeypatch):
+    """No attempt begins after it; the error tells what failed before."""
+    calls = []
+
+    @lazyguard.guarded(timeout=5.0, retry=lazyguard.Retry(wait=tenacity.wait_fixed(1.0)))
+    def call() -> None:
+        calls.append(1)
+        raise OSError
+
+    monkeypatch.setattr(time, "sleep", lambda _: clock.advance(10.0))
+    with pytest.raises(lazyguard.DeadlineExceeded) as caught:
+        call()
+    assert len(calls) == 1
+    assert isinstance(caught.value.__context__, OSError)
+
+
+# several calls at once, and inside each other
+
+
+def test_one_breaker_object_for_two_functions():
+    """It holds options: each function has a state of its own."""
+
+    @lazyguard.guarded(breaker=ONCE)
+    def first() -> None:
+        raise OSError
+
+    @lazyguard.guarded(breaker=ONCE)
+    def second() -> str:
+        return "well"
+
+    with pytest.raises(OSError):
+        first()
+    assert first.health().state == "open"
+    assert second() == "well"
+    assert second.health().state == "closed"
+
+
+def test_a_lost_probe_on_a_thread(clock, limited):
+    """A probe that hangs longer than its lease is replaced, and what becomes of it then counts nowhere."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1, lease=5.0))
+    def call(hangs: bool = False, fails: bool = False) -> str:
+        if hangs:
+            begun.set()
+            assert go_on.wait(30)
+        if fails:
+            raise OSError
+        return "well"
+
+    with pytest.raises(OSError):
+        call(fails=True)
+    clock.advance(10.0)
+    lost = []
+
+    def probe() -> None:
+        try:
+            call(hangs=True, fails=True)
+        except OSError as error:
+            lost.append(error)
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    assert begun.wait(30)
+    with pytest.raises(lazyguard.CircuitOpen, match="is half-open"):
+        call()
+    clock.advance(5.0)
+    assert call() == "well"
+    go_on.set()
+    thread.join(30)
+    assert len(lost) == 1
+    assert call.health().state == "closed"
+
+
+def test_a_fallback_that_calls_the_function():
+    """With other arguments it gets their answer; with the same ones the recursion ends where Python ends it."""
+
+    @lazyguard.guarded(retry=lazyguard.Retry(attempts=1))
+    def price(article: str) -> str:
+        if article != "tea":
+            raise KeyError(article)
+        return "3"
+
+    @price.fallback
+    def _(article: str) -> str:
+        return "like tea: " + price("tea" if article == "apple" else article)
+
+    assert price("apple") == "like tea: 3"
+    with pytest.raises(RecursionError):
+        price("pear")
+    assert price("tea") == "3"
+
+
+def test_recursion_counts_each_level():
+    """A breaker counts calls, and a call inside another one is a call."""
+
+    @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=3))
+    def descend(levels: int) -> None:
+        if levels == 0:
+            raise OSError
+        descend(levels - 1)
+
+    with pytest.raises(OSError):
+        descend(1)
+    assert descend.health().state == "closed"
+    descend.reset()
+    with pytest.raises(OSError):
+        descend(2)
+    assert descend.health().state == "open"
+
+
+# exceptions that are none
+
+
+def test_ignore_is_stronger_than_on():
+    """What is in both counts as nothing."""
+
+    @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1, on=OSError, ignore=OSError))
+    def call() -> None:
+        raise OSError
+
+    with pytest.raises(OSError):
+        call()
+    assert call.health().state == "closed"
+
+
+def test_an_interruption_of_a_wait(monkeypatch):
+    """Ctrl-C while a retry waits ends the call; what failed before it has counted, and nothing is left behind."""
+    calls = []
+
+    @lazyguard.guarded(retry=lazyguard.Retry(wait=tenacity.wait_fixed(60.0)), breaker=lazyguard.Breaker(), timeout=90.0)
+    def call() -> None:
+        calls.append(lazyguard.remaining())
+        raise OSError
+
+    @call.fallback
+    def _() -> None:
+        raise AssertionError("it is no failure")
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    assert len(calls) == 2
+    assert lazyguard.remaining() is None
+    assert call.health().state == "closed"
+    with lazyguard.fallbacks("deny"), pytest.raises(OSError):
+        call()  # the third failure in a row opens it, so there is no wait
+    assert call.health().state == "open"
+
+
+# tests of a host
+
+
+def test_set_testing():
+    """`set_testing` cuts attempts and waits short; breaker and fallback stay as declared."""
+    calls = []
+
+    @lazyguard.guarded(
+        retry=lazyguard.Retry(attempts=9, wait=tenacity.wait_fixed(3600.0)),
+        breaker=lazyguard.Breaker(failure_threshold=3),
+    )
+    def call() -> str:
+        calls.append(1)
+        raise OSError
+
+    with set_testing(True), pytest.raises(OSError):
+        call()
+    assert len(calls) == 1
+    call.reset()
+    call.fallback(lambda: "instead")
+    with set_testing(True, attempts=2):
+        assert call() == "instead"
+    assert len(calls) == 3
+    with set_testing(True), lazyguard.fallbacks("deny"), pytest.raises(OSError):
+        call()
+    assert call.health().state == "open"
+
+
+def test_the_clock_of_a_window(clock):
+    """`now` is the machine's own function, but in the block of another clock that clock's."""
+    assert clocks.now() == clock.now()
+    ours = clocks.install(clocks.Clock())
+    try:
+        assert clocks.now is time.monotonic
+    finally:
+        clocks.install(ours)
+    assert clocks.now == clock.now

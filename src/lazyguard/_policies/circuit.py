@@ -12,10 +12,10 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._core import clock
+from lazyguard._core import clock, deadline
 from lazyguard._policies import options
 from lazyguard._typing import final
-from lazyguard.errors import CircuitOpen
+from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, TypeAlias
 
+    from lazyguard._core.deadline import Deadline
     from lazyguard._policies.breaker import Breaker
 
     State = Literal["closed", "open", "half-open"]
@@ -46,7 +47,7 @@ class Phase:
         count: Told True for a call that ended well; None in a phase that counts nothing. What a caller in haste uses.
         until: When somebody is let in at the earliest, unless it is closed.
         rounds: How often it has opened since it was last closed.
-        cause: The failure that opened it.
+        cause: The failure that opened it, as it was raised; kept until the circuit is closed.
     """
 
     __slots__ = ("_circuit", "_window", "cause", "count", "rounds", "since", "state", "until")
@@ -73,9 +74,12 @@ class Phase:
             self._window = window_of(circuit.breaker)
             self.count = self._window.count
 
-    def ended(self, error: BaseException | None = None) -> None:
-        """Say how the call ended: well, or with `error`. A call of which nothing follows gives its place back."""
-        failed = False if error is None else self._circuit.counts(error)
+    def ended(self, error: BaseException | None = None, own: Deadline | None = None) -> None:
+        """Say how the call ended: well, or with `error`. A call of which nothing follows gives its place back.
+
+        `own` is the deadline of the call itself, if it has one: any other is its caller's.
+        """
+        failed = False if error is None else self._circuit.counts(error, own)
         if failed is None:
             self.released()
         elif self._window is None:
@@ -176,10 +180,14 @@ class Circuit:
             if self.follow(phase, probe):
                 return probe
 
-    def counts(self, error: BaseException) -> bool | None:
+    def counts(self, error: BaseException, own: Deadline | None = None) -> bool | None:
         """Return whether a call that raised `error` has failed; None where that says nothing."""
         if not isinstance(error, Exception) or isinstance(error, CircuitOpen):
             return None
+        if isinstance(error, DeadlineExceeded):
+            limit = deadline.current()
+            if limit is not None and limit is not own and limit.ends <= clock.now():
+                return None  # its caller had no more time: another one may have
         if isinstance(error, options.loaded(self.breaker.ignore)):
             return None
         return isinstance(error, options.loaded(self._on))
