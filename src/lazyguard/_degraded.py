@@ -1,8 +1,9 @@
 """How a service's live reference shows a fallback.
 
-Invariants: who may be served one is asked at every use, and looking (`repr`, `dir`, `isinstance`) is no use; what the
-fallback lacks raises ServiceUnavailable, special methods of the real object's class included, and so does setting an
-attribute; what the fallback raises of its own passes through untouched; what it answers is counted.
+Invariants: who may be served one is asked at every use, and looking (`repr`, `dir`, `isinstance`) is no use; a `with`
+block ends on the stand-in that it began with; what the fallback lacks raises ServiceUnavailable, special methods of the
+real object's class included, and so does setting an attribute; what the fallback raises of its own passes through
+untouched; what it answers is counted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _MOST_NAMES, _OTHERS = 32, "(others)"
 # Seconds between two reminders, as those of the recovery, for a service that has none.
 _REMIND_EVERY = 300.0
+_BLOCK = ("__enter__", "__exit__", "__aenter__", "__aexit__")
 # Answered by every object, or a matter of Python's own.
 _UNCOUNTED = _specials.UNIVERSAL | {"__copy__", "__deepcopy__", "__get__", "__exit__", "__aexit__"}
 
@@ -76,6 +78,19 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     kind.__setattr__ = kind.__delattr__ = keep_nothing
     kind.__repr__ = lambda _: repr(stand_in)
     kind.__dir__ = lambda _: dir(stand_in)
+
+    def block(name: str) -> Callable[..., Any]:
+        def method(proxy: Proxy, *arguments: Any) -> Any:
+            if name.endswith("enter__"):
+                permitted(proxy)
+                answers.count(name)
+            return _operations.perform(name, proxy, stand_in, arguments, {})
+
+        return method
+
+    for name in _BLOCK:
+        if vars(kind).get(name) is not None:
+            setattr(kind, name, block(name))
     real = _annotation.annotated_class(cell.factory)
     space = _likeness.space_of(kind)
     for name in () if real is None else _specials.answers_of(real)[0]:

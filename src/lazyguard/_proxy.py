@@ -150,7 +150,7 @@ def shape_of(kind: type) -> type[Proxy]:
 
 
 # The name of a class that holds one target.
-_BOUND = "ResolvedObject"
+BOUND = "ResolvedObject"
 
 
 # What a tool that walks is told by these, while the target is not there.
@@ -163,6 +163,25 @@ _TOLD: dict[str, Callable[[Proxy], Any]] = {
 }
 
 
+class Entering:
+    """Entering the block of what is pending: builds when it is looked up, before Python looks up what leaves the block.
+
+    So both are found on the class that shows the target, and the block ends on that one whatever happens meanwhile.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __get__(self, proxy: Proxy | None, owner: object = None) -> Any:
+        if proxy is None:
+            return self._method
+        target = shown(proxy)
+        return loaded("_view", cell_of(proxy)).special(target, self._method.__name__)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._method(*arguments)
+
+
 def _building(name: str) -> Callable[..., Any]:
     """Return the special method of a pending class: build, then let the target do it."""
 
@@ -171,6 +190,8 @@ def _building(name: str) -> Callable[..., Any]:
         return loaded("_operations", cell_of(self)).perform(name, self, target, arguments, named)
 
     method.__name__ = name
+    if name in ("__enter__", "__aenter__"):
+        return Entering(method)
     told = _TOLD.get(name)
     if told is None:
         return method
@@ -209,12 +230,12 @@ def pending_class(kind: type | None) -> type[Proxy]:
 class ProxyMirror:
     """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
 
-    __slots__ = ("_flavour", "_pending", "_proxy", "_tells", "home")
+    __slots__ = ("_pending", "_proxy", "_tells", "flavour", "home")
 
     def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour, home: Home | None, tells: bool) -> None:
         self._proxy = ref(proxy)
         self._pending = pending
-        self._flavour = flavour
+        self.flavour = flavour
         self.home = home
         self._tells = tells
 
@@ -236,7 +257,7 @@ class ProxyMirror:
                 limit = limits.limit_of(target)
                 if limit:
                     limits.tell(cell.name, cell.place, limit)
-            return proxy, self._flavour(cell, snapshot)
+            return proxy, self.flavour(cell, snapshot)
         return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
 
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
@@ -248,7 +269,7 @@ class ProxyMirror:
 
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
-        if view.__name__ == _BOUND:
+        if view.__name__ == BOUND:
             for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC]:
                 type.__delattr__(view, name)
 

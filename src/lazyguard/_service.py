@@ -71,7 +71,9 @@ def service(
         timeout: A caller's whole wait in seconds, retries included. With it a daemon thread builds; None: the caller's
             own thread does, and nothing can end its wait.
         retry: How often an attempt that fails is tried again.
-        breaker: When calls that fail take the service out of use; with `failures` only.
+        breaker: When calls that fail take the service out of use; with `failures` only, whose `Breaker()` it is if left
+            out. `failures` stand for its `on`. Until the object is there again the fallback serves; where there is none
+            a use raises CircuitOpen, and says until when.
         recovery: When the real object is tried again in the background; None: never.
         failures: The exceptions of calls on the live reference that count in the breaker. Those of a library that is
             not to be imported for it are given by name: "redis:RedisError".
@@ -151,7 +153,7 @@ def service(
         grace=grace,
         on_fork=on_fork,
     )
-    live = Live(failing, (breaker and breaker.failure_threshold) or 3)
+    live = Live(failing, breaker)
 
     def declare(factory: Callable[..., Any], /) -> Any:
         place = _place.of_callable(factory, _place.of_frame(frame))

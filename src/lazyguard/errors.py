@@ -83,6 +83,10 @@ class CircuitOpen(LazyguardError, RuntimeError):
     retry_after: float = 0.0
 
 
+class ServiceCircuitOpen(ServiceUnavailable, CircuitOpen):
+    """Calls on a service's object kept failing, it has no fallback, and its object is not there again yet."""
+
+
 class ConformityError(LazyguardError, AssertionError):
     """A stand-in lacks what the real object has, or has it otherwise; what `assert_conforms` raises."""
 

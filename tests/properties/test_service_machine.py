@@ -306,10 +306,14 @@ class ServiceMachine(RuleBasedStateMachine):
         with pytest.raises(type(error)):
             self.svc.work()
         thing.fate = None
-        if self.covering is not None or isinstance(error, ValueError):
+        if self.covering is not None:
+            return
+        if isinstance(error, ValueError):  # whoever answers is there
+            self.strikes = 0
             return
         self.strikes += 1
         if self.strikes == THRESHOLD:
+            self.expected_waits += 1  # that of the breaker
             self.released.append((self.clock.now() + GRACE, thing))
             self.new_generation()
             self.becomes("failed")

@@ -387,6 +387,9 @@ def test_a_replaced_target_is_closed_after_grace(plant, clock, story, eventually
     plant.things[0].fate = OSError()
     with pytest.raises(OSError):
         get().work()
+    with pytest.raises(errors.CircuitOpen):
+        get().name
+    assert get.require_real() is plant.things[1]
     assert get().name == "thing 2"
     clock.advance(6.9)
     probe = threading.Event()

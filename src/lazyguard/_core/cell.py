@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from lazyguard._core.plan import Plan
+    from lazyguard._core.state import Gate
 
     class Mirror(Protocol):
         """What shows a cell's target to the world: its proxy."""
@@ -65,11 +66,13 @@ class Cell:
         answered: How often a fallback has answered, by the name of what was asked of it.
         notes: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
+        calls: What counts the calls on the target of a generation: that generation, and a circuit.
     """
 
     __slots__ = (
         "__weakref__",
         "answered",
+        "calls",
         "factory",
         "home",
         "mirror",
@@ -94,6 +97,7 @@ class Cell:
         self.answered: dict[str, int] = NOTHING
         self.notes: Any = None
         self.home: Any = None
+        self.calls: tuple[int, Any] | None = None
 
     @property
     def overridden(self) -> bool:
@@ -256,13 +260,19 @@ class Cell:
         self.tell("degraded", now, new)
         self.recover()
 
-    def open(self, generation: int, cause: BaseException) -> None:
-        """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`."""
+    def open(self, generation: int, cause: BaseException, gate: Gate | None = None) -> None:
+        """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`.
+
+        Args:
+            generation: Whose calls fail; nothing happens if another one is served by now.
+            cause: The failure of the last of them.
+            gate: What is asked before a caller's attempt begins, until there is a target again.
+        """
         while True:
             now = self.now
             if now.state != READY or now.generation != generation or now.overrides:
                 return
-            new = now.opened(cause, clock.now())
+            new = now.opened(cause, clock.now(), gate)
             if self.swap(now, new):
                 break
         self.tell("failed", now, new)

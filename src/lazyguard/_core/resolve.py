@@ -24,6 +24,7 @@ from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lazyguard._core.cell import Cell
@@ -96,6 +97,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         ResolutionDeadlineExceeded: The caller's deadline passed first. That is its own affair: no fallback is served
             for it, since that would be served to all.
         ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
+        ServiceCircuitOpen: Calls on the target have failed, there is no fallback, and no attempt is due yet.
     """
     limit = cell.plan.timeout if wait is None else wait
     until = None if limit is None else clock.now() + limit
@@ -123,8 +125,11 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         if mode.forbid is not None:
             mode.forbid(cell)
         ring.room()
+        entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
         try:
             flight, new, now = cell.board(now)
+            if entered is not None:
+                _tell(entered, flight if new else None)
             if flight is None:
                 continue
             if new:
@@ -154,6 +159,14 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         elif outcome.error is not None and not outcome.interrupted and flight.generation == now.generation:  # noqa: SIM102
             if real or not cell.reliefs:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from outcome.error
+
+
+def _tell(entered: Callable[[Outcome], object], flight: Flight | None) -> None:
+    """Let the gate know how the flight ends that it has let begin; None: none has begun."""
+    if flight is None:
+        entered(Outcome(interrupted=True))
+    else:
+        flight.on_done(lambda: entered(flight.outcome or Outcome(interrupted=True)))
 
 
 def _at_home(now: Snapshot) -> bool:

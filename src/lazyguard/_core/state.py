@@ -10,9 +10,18 @@ from lazyguard._typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from collections.abc import Callable
+    from typing import Any, Literal, Protocol
 
+    from lazyguard._core.cell import Cell
     from lazyguard._core.flight import Flight
+
+    class Gate(Protocol):
+        """What is asked before an attempt begins to replace a target that calls have taken out of service."""
+
+        def admit(self, cell: Cell) -> Callable[[Outcome], object] | None:
+            """Return what is to be told how the attempt ended; raise where none may begin. None: join what runs."""
+            ...
 
     State = Literal["pending", "resolving", "ready", "degraded", "failed"]
 
@@ -64,11 +73,13 @@ class Snapshot:
         home: The event loop to which an async target belongs.
         overrides: The overrides in force, each a list of one value, the latest last.
         held: What the overrides cover.
+        gate: What is asked before an attempt begins, where calls on the target have failed.
     """
 
     __slots__ = (
         "cause",
         "flight",
+        "gate",
         "generation",
         "held",
         "home",
@@ -92,6 +103,7 @@ class Snapshot:
         home: Any = None,
         overrides: tuple[list[Any], ...] = (),
         held: Snapshot | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.state: State = state
         self.generation = generation
@@ -103,6 +115,7 @@ class Snapshot:
         self.home = home
         self.overrides = overrides
         self.held = held
+        self.gate = gate
 
     @property
     def served(self) -> bool:
@@ -135,6 +148,7 @@ class Snapshot:
             cause=self.cause,
             flight=flight,
             strays=self.running,
+            gate=self.gate,
         )
 
     def ready(self, target: Any, ended: Flight, since: float) -> Snapshot:
@@ -157,11 +171,15 @@ class Snapshot:
             return left  # a replacement is on its way: it decides
         if left.state == FAILED:
             since = left.since
-        return Snapshot(FAILED, generation=self.generation, since=since, cause=cause, strays=left.strays)
+        return Snapshot(
+            FAILED, generation=self.generation, since=since, cause=cause, strays=left.strays, gate=self.gate
+        )
 
-    def opened(self, cause: BaseException, since: float) -> Snapshot:
-        """Take a ready target out of service because calls on it fail."""
-        return Snapshot(FAILED, generation=self.generation + 1, since=since, cause=cause, strays=self.running)
+    def opened(self, cause: BaseException, since: float, gate: Gate | None) -> Snapshot:
+        """Take a ready target out of service because calls on it fail; from now on `gate` lets attempts begin."""
+        return Snapshot(
+            FAILED, generation=self.generation + 1, since=since, cause=cause, strays=self.running, gate=gate
+        )
 
     def degraded(self, stand_in: Any, cause: BaseException, since: float) -> Snapshot:
         """Serve a fallback; a flight that still runs goes on and is adopted if it ends well."""

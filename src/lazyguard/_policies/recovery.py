@@ -73,7 +73,12 @@ class Recovery(options.Options):
 
 @final
 class Convalescence:
-    """The recovery of one generation of a cell, from its failure to its real object."""
+    """The recovery of one generation of a cell, from its failure to its real object.
+
+    Attributes:
+        generation: That generation.
+        due: When it looks next, by the clock.
+    """
 
     __slots__ = (
         "_candidate",
@@ -85,6 +90,7 @@ class Convalescence:
         "_successes",
         "_turn",
         "_watched",
+        "due",
         "generation",
     )
 
@@ -99,6 +105,7 @@ class Convalescence:
         self._stuck = False
         self._watched: tuple[Flight, ...] = ()
         self._turn: object = None
+        self.due = self._reminded
 
     def wait(self) -> None:
         """Schedule the next try."""
@@ -111,7 +118,8 @@ class Convalescence:
     def _schedule(self, seconds: float) -> None:
         scheduler = loaded("_core.scheduler", self._cell)
         turn = self._turn = object()  # whoever schedules last counts: there is one next look
-        scheduler.at(clock.now() + seconds, lambda: self._due() if self._turn is turn else None)
+        self.due = clock.now() + seconds
+        scheduler.at(self.due, lambda: self._due() if self._turn is turn else None)
 
     def _over(self) -> bool:
         now = self._cell.now

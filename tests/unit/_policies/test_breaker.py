@@ -57,7 +57,10 @@ def test_so_many_in_a_row(make, plant, story, use):
     assert get.health().state == "ready"
     fail(plant, lambda: use(get()), 1)
     assert get.health().state == "failed"
+    with pytest.raises(lazyguard.CircuitOpen):
+        use(get())
     story.until("ready", "failed")
+    assert get.require_real() is plant.things[1]
     assert use(get()) in ("done", "fine", 3)
     assert get().name == "thing 2"
 
@@ -140,7 +143,7 @@ def test_a_kept_bound_method_keeps_its_target(make, plant):
     kept = get().work
     first = plant.things[0]
     fail(plant, kept)
-    assert get().name == "thing 2"
+    assert get.require_real().name == "thing 2"
     assert kept("still") == "still"
     first.fate = ConnectionError()
     for _ in range(3):
@@ -165,7 +168,7 @@ def test_a_call_keeps_its_target(make, plant, race):
     def open_it() -> str:
         assert inside.wait(30)
         fail(plant, get().work)
-        found = get().name
+        found = get.require_real().name
         leave.set()
         return found
 
@@ -232,12 +235,16 @@ def test_the_first_call_counts_too(plant):
         assert get.health().state == "failed"
 
 
-def test_failing_without_a_fallback(make, plant):
-    """The next caller builds the real object anew and is told if it cannot be built."""
+def test_failing_without_a_fallback(make, plant, clock):
+    """After the open time the next caller builds the real object anew and is told if it cannot be built."""
     get = make(1)
     fail(plant, get().work)
     plant.fate = OSError()
+    clock.advance(10.0)
     with pytest.raises(lazyguard.ResolutionError):
         get().work()
     plant.fate = None
+    with pytest.raises(lazyguard.CircuitOpen):
+        get().work()
+    clock.advance(20.0)
     assert get().work() == "done"
