@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lazyguard._load import imports, load
     from lazyguard._mock import mock_service
     from lazyguard._module import module_attribute
+    from lazyguard._pinned import pinned
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.fallback import fallbacks
     from lazyguard._policies.recovery import Recovery
@@ -82,6 +83,7 @@ __all__ = [
     "remaining",
     "fallbacks",
     "is_fallback",
+    "pinned",
     "mock_service",
     "assert_conforms",
     "Check",
@@ -129,6 +131,7 @@ _HOMES = {
     "_guarded": "guarded",
     "_core.deadline": "deadline remaining",
     "_live": "is_fallback",
+    "_pinned": "pinned",
     "_mock": "mock_service",
     "_conform": "assert_conforms",
     "_check": "Check",

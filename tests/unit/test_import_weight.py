@@ -93,6 +93,7 @@ async def other_offline() -> Thing: return Thing()
 assert callable(lazyguard.preload) and lazyguard.Preload
 live = get_service()
 with lazyguard.fallbacks("deny"): ...
+block = lazyguard.pinned(live)
 
 @lazyguard.guarded(
     name="a call", timeout=2.0, retry=lazyguard.Retry(attempts=2),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._core import clock, trace
+from lazyguard._core import clock, closing, trace
 from lazyguard._core.flight import Flight
 from lazyguard._core.late import loaded
 from lazyguard._core.plan import PLAIN
@@ -347,7 +347,7 @@ class Cell:
 
     def dispose(self, target: Any) -> None:
         """Close a target that the factory made and nobody will be given any more; its failure is an event."""
-        if self.plan.close is None:
+        if self.plan.close is None or closing.put_off(target, lambda: self.dispose(target)):
             return
         try:
             self.plan.close(target)
