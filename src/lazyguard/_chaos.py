@@ -106,7 +106,7 @@ def _found(of: object) -> Any:
     cell = _lazy.find_cell(of)
     if cell is not None:
         with _lock:
-            if cell in _sites or isinstance(getattr(cell.mirror, "_flavour", None), Live):
+            if cell in _sites or isinstance(getattr(cell.mirror, "flavour", None), Live):
                 return cell
     guarded = None if cell is not None else _guarded.find(of)
     if guarded is None:
@@ -276,14 +276,14 @@ class CellSite(Site):
         self._factory = cell.factory
         mirror: Any = cell.mirror
         self._mirror = mirror
-        self._flavour = mirror._flavour
+        self._flavour = mirror.flavour
         self._before: tuple[Snapshot, Proxy, type[Proxy]] | None = None
 
     def install(self) -> None:
         """Put the faults around the factory, and between the live reference and its target."""
         cell, mirror = self._cell, self._mirror
         cell.factory = self.around(self._factory, awaited=cell.plan.awaited)
-        mirror._flavour = self._faulty
+        mirror.flavour = self._faulty
         while True:
             now = cell.now
             view = mirror.prepare(cell, now)
@@ -302,7 +302,7 @@ class CellSite(Site):
         """
         cell, mirror, before = self._cell, self._mirror, self._before
         cell.factory = self._factory
-        mirror._flavour = self._flavour
+        mirror.flavour = self._flavour
         dropped = None
         if before is not None:
             with cells.lock:
