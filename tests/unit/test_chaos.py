@@ -112,11 +112,11 @@ def test_nothing_is_left(get):
     """The class of the live reference, the factory and what shows them are the very ones from before."""
     client = get()
     assert len(client) == 2
-    before = type(client), get._cell.factory, mirror_of(get)._flavour, get._cell.now
+    before = type(client), get._cell.factory, mirror_of(get).flavour, get._cell.now
     with chaos(get, error=OSError):
         method = client.get
         assert type(client) is not before[0]
-    assert (type(client), get._cell.factory, mirror_of(get)._flavour, get._cell.now) == before
+    assert (type(client), get._cell.factory, mirror_of(get).flavour, get._cell.now) == before
     assert method("late") == "LATE"
 
 
