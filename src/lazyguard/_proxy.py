@@ -151,6 +151,8 @@ def shape_of(kind: type) -> type[Proxy]:
 
 # The name of a class that holds one target.
 BOUND = "ResolvedObject"
+# What else such a class holds its target by.
+_HOLDING = frozenset(("_fetch", "_run"))
 
 
 # What a tool that walks is told by these, while the target is not there.
@@ -270,7 +272,7 @@ class ProxyMirror:
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
         if view.__name__ == BOUND:
-            for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC]:
+            for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
                 type.__delattr__(view, name)
 
 
