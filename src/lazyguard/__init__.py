@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._attach import attach, attach_stub
     from lazyguard._check import Check
+    from lazyguard._close import aclose, close
     from lazyguard._conform import assert_conforms
     from lazyguard._core.deadline import deadline, remaining
     from lazyguard._guarded import guarded
@@ -78,6 +79,8 @@ __all__ = [
     "Retry",
     "Breaker",
     "Recovery",
+    "aclose",
+    "close",
     "guarded",
     "deadline",
     "remaining",
@@ -128,6 +131,7 @@ _HOMES = {
     "_policies.breaker": "Breaker",
     "_policies.recovery": "Recovery",
     "_policies.fallback": "fallbacks",
+    "_close": "aclose close",
     "_guarded": "guarded",
     "_core.deadline": "deadline remaining",
     "_live": "is_fallback",

@@ -78,7 +78,8 @@ def service(
         failures: The exceptions of calls on the live reference that count in the breaker. Those of a library that is
             not to be imported for it are given by name: "redis:RedisError".
         probe: Called with what the factory made; raises where that is of no use.
-        close: Called with an object that is replaced, reset or came too late.
+        close: Called with each object that is no longer needed: reset, replaced, too late, let go of by all; at the
+            exit too. It may be async where the factory is.
         critical: Whether the application is not ready while this service has failed.
         on_fork: What a forked child does: "reset" (build anew), "keep", or a function of the object.
         abandon_after: Seconds after which one replacement may start beside an attempt that hangs; ten times the
@@ -468,10 +469,10 @@ def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
             "tenacity.Retrying."
         )
     for label, function in (("probe", plan.probe), ("close", plan.close)):
-        if _lazy.flags_of(function) & _lazy.COROUTINE and not (label == "probe" and plan.awaited):
+        if _lazy.flags_of(function) & _lazy.COROUTINE and not plan.awaited:
             raise ConfigurationError(
-                f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: "
-                f"{'make its factory one too, or give' if label == 'probe' else 'give'} a plain function."
+                f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: make its factory one "
+                "too, or give a plain function."
             )
     return plan
 

@@ -33,6 +33,7 @@ class Event:
         generation: The generation that counts from now on; of a breaker, how often it opened since it was last closed.
         cause: The type of the exception behind it and where that was raised; "" where there is none. Of "differs": in
             what a fallback that was made differs from what the service's factory says that it returns.
+            Of "close-failed": that, or why an object was not closed.
         seconds: How long what ended has taken; 0.0 where nothing ended.
     """
 

@@ -26,6 +26,7 @@ class Thing:
     """What the factory makes; `fate` is what its work raises."""
 
     fate: BaseException | None = None
+    made = False
 
     def work(self) -> Thing:
         if self.fate is not None:
@@ -101,6 +102,7 @@ class ServiceMachine(RuleBasedStateMachine):
             assert attempt.go.wait(60)
         if attempt.fate == "fails":
             raise ConnectionError
+        attempt.thing.made = True
         return attempt.thing
 
     def uniform(self, _low: float, high: float) -> float:
@@ -330,6 +332,18 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule()
     def reset(self) -> None:
+        self.begins_anew()
+        self.get.reset()
+
+    @rule()
+    def close_all(self) -> None:
+        self.to_close += [thing for _, thing in self.released]
+        self.released = []
+        if (self.state if self.covering is None else self.covering[1][0]) == "ready":
+            self.begins_anew()
+        lazyguard.close()
+
+    def begins_anew(self) -> None:
         self.new_generation()
         if self.covering is not None:
             override, (state, served, _) = self.covering
@@ -339,7 +353,6 @@ class ServiceMachine(RuleBasedStateMachine):
             self.becomes("pending")
         if state == "ready":
             self.to_close.append(served)
-        self.get.reset()
 
     @precondition(lambda self: self.covering is None)
     @rule()
@@ -392,6 +405,13 @@ class ServiceMachine(RuleBasedStateMachine):
         assert not any(thing is self.served or thing is self.stand_in for thing in self.closed)
 
     @invariant()
+    def each_is_closed_once_or_kept(self) -> None:
+        served = [self.served] if self.covering is None else [self.covering[1][1]]
+        kept = [*(thing for _, thing in self.released), *served, *self.closed]
+        made = [attempt.thing for attempt in self.attempts if attempt.fate == "ok"]
+        assert Counter(map(id, made)) == Counter(id(thing) for thing in kept if thing not in (None, self.stand_in))
+
+    @invariant()
     def health_is_truthful(self) -> None:
         check = self.get.health()
         overdue = self.state == "resolving" and self.clock.now() - self.since > TIMEOUT
@@ -411,6 +431,9 @@ class ServiceMachine(RuleBasedStateMachine):
             attempt.go.set()
         self.until(lambda: self.get.health().running == 0)
         self.clock.advance(1000.0)
+        made = [attempt.thing for attempt in self.attempts if attempt.thing.made]
+        self.until(lambda: len(self.closed) >= len(made))
+        assert Counter(map(id, self.closed)) == Counter(map(id, made))
         self.longest.stop()
         self.clock.__exit__(None, None, None)
 

@@ -115,6 +115,7 @@ undo()
 for each in (plain, recorded, numpy, renamed, one, second, live, get_service, library, task):
     repr(each)
 assert not any(map(lazyguard.is_resolved, (plain, recorded, attribute, numpy, renamed, one, second, live)))
+lazyguard.close()
 assert lazyguard.health().status == "pass" and not lazyguard.is_fallback(live)
 repr(get_service.health()), lazyguard.health().to_dict()
 dir(plain), plain.__doc__, isinstance(plain, Thing)

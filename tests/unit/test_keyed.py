@@ -206,7 +206,7 @@ def test_a_fallback_of_one_key():
         Shop().get.of("one").fallback(lambda: Client())
 
 
-def test_the_bound():
+def test_the_bound(limited, eventually):
     """No more keys are kept than it says; those that were asked for last stay, and the others are closed."""
     shop = Shop(max_keys=2, grace=0.0)
     for tenant in ("one", "two", "one", "three"):
@@ -215,9 +215,10 @@ def test_the_bound():
     assert {cell.now.target.key[0] for cell, _ in shop.get._keys.living()} == {"one", "three"}
     assert shop.get("one").work()
     assert len(shop.made) == 3
+    eventually(lambda: [client.closed for client in shop.made] == [0, 1, 0])
 
 
-def test_evicted_and_held():
+def test_evicted_and_held(limited, eventually):
     """A reference that was handed out works on, and asking for its key again gives that one."""
     shop = Shop(max_keys=1, grace=0.0)
     one = shop.get("one")
@@ -230,6 +231,10 @@ def test_evicted_and_held():
     assert shop.get.of("one").health().state == "ready"
     assert [client.key[0] for client in shop.made].count("one") == 1
     assert shop.made[0].closed == 0
+    del one
+    shop.get("last")
+    gc.collect()
+    eventually(lambda: [client.closed for client in shop.made] == [1] * 21)
 
 
 def test_evicted_and_overridden():

@@ -9,11 +9,12 @@ from __future__ import annotations
 import _thread
 import asyncio
 from _weakref import ref
-from contextvars import copy_context
+from contextvars import Context, copy_context
 
-from lazyguard._core import clock, deadline, drive, resolve, ring
+from lazyguard._core import clock, deadline, debts, drive, resolve, ring
 from lazyguard._core.effect import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
+from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.debts import Debt
     from lazyguard._core.effect import Effect, R, Steps
     from lazyguard._core.flight import Flight
 
@@ -317,3 +319,71 @@ async def until_told(
         return True
     finally:
         forget(told)
+
+
+def pay(debt: Debt) -> None:
+    """Close an async service's target on its own event loop, where that one runs; else call `close` here."""
+    home = debt.home
+    if home is not None and home is ring.current_loop():
+        _pay_here(debt)
+    elif home is not None and home.is_running():
+        try:
+            home.call_soon_threadsafe(_pay_here, debt, context=Context())
+        except RuntimeError:
+            debt.run()  # closed a moment ago
+    else:
+        debt.run()
+
+
+def _pay_here(debt: Debt) -> None:
+    debt.run(_launch_payment)
+
+
+def _launch_payment(debt: Debt, waits: Any) -> None:
+    task = asyncio.get_running_loop().create_task(_paying(waits), name=f"lazyguard {debt.name}")
+    _flying.add(task)
+
+    def ended(task: asyncio.Task[BaseException | None]) -> None:
+        _flying.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
+        if error is not None:
+            getattr(waits, "close", bool)()  # it may not have begun
+            debt.failed(describe(error))
+        debt.end()
+
+    task.add_done_callback(ended)
+
+
+async def _paying(waits: Any) -> BaseException | None:
+    try:
+        await waits
+    except (Exception, SystemExit) as error:
+        return error
+    return None
+
+
+async def aclosed() -> None:
+    """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
+    loop = asyncio.get_running_loop()
+    for take in debts.standing(awaited=True):
+        debt = take()
+        if debt is None:
+            continue
+        done = loop.create_future()
+
+        def land(done: asyncio.Future[None] = done) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def told(land: Callable[[], None] = land) -> None:
+            try:
+                loop.call_soon_threadsafe(land)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits there any more
+
+        debt.wait(told)
+        if debt.awaited:
+            debts.pay(debt)
+        else:
+            debts.beside(debt)
+        await done

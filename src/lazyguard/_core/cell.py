@@ -10,7 +10,7 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._core import clock, closing, trace
+from lazyguard._core import clock, debts, trace
 from lazyguard._core.flight import Flight
 from lazyguard._core.late import loaded
 from lazyguard._core.plan import PLAIN
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from lazyguard._core.debts import Debt
     from lazyguard._core.plan import Plan
     from lazyguard._core.state import Gate
 
@@ -226,7 +227,7 @@ class Cell:
                 if self.swap(now, new):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never a flight without end
-                self.dispose(outcome.value)
+                self.dispose(outcome.value, flight.home)
                 outcome = Outcome(error=error, final=True)
         active.discard(flight)
         flight.end(outcome)
@@ -234,8 +235,10 @@ class Cell:
         trace.landed(flight, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.tell("late", now, new, seconds)
-            self.dispose(outcome.value)
+            self.dispose(outcome.value, flight.home)
         elif outcome.ok:
+            if self.plan.close is not None:
+                debts.built()
             self._reset_reliefs()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or flight.recovery else "ready",
@@ -276,7 +279,7 @@ class Cell:
             if self.swap(now, new):
                 break
         self.tell("failed", now, new)
-        self.release(now.target)
+        self.release(now)
         self.recover()
 
     def recover(self) -> None:
@@ -303,13 +306,18 @@ class Cell:
 
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What the factory had made is closed here and now."""
+        debt = self.begin_anew()
+        if debt is not None:
+            debts.pay(debt)
+
+    def begin_anew(self) -> Debt | None:
+        """Do `reset`, and leave the closing to the caller."""
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         self._reset_reliefs()
         dropped = now.held or now  # an override stays: what it covers begins anew
         if dropped.state != PENDING:
             self.tell("reset", now, new)
-        if dropped.state == READY:
-            self.dispose(dropped.target)
+        return debts.owe(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
 
     def _reset_reliefs(self) -> None:
         for relief in self.reliefs:
@@ -320,7 +328,7 @@ class Cell:
         new = now.fresh(clock.now())
         if self.swap(now, new):
             self.tell("reset", now, new)
-            self.release(now.target)
+            self.release(now)
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""
@@ -338,22 +346,25 @@ class Cell:
 
         return restore
 
-    def release(self, target: Any) -> None:
-        """Close a target that was replaced, `grace` seconds from now, on a thread of its own."""
-        if self.plan.close is None:
-            return
-        scheduler = loaded("_core.scheduler", self)
-        scheduler.at(clock.now() + self.plan.grace, lambda: scheduler.daemon(lambda: self.dispose(target), self.name))
+    def release(self, old: Snapshot) -> None:
+        """Close what `old` served, `grace` seconds from now, on a thread of its own."""
+        debt = debts.owe(self, old.target, old.made, old.home)
+        if debt is not None:
+            debts.later(debt, clock.now() + self.plan.grace)
 
-    def dispose(self, target: Any) -> None:
-        """Close a target that the factory made and nobody will be given any more; its failure is an event."""
-        if self.plan.close is None or closing.put_off(target, lambda: self.dispose(target)):
-            return
-        try:
-            self.plan.close(target)
-        except (Exception, SystemExit) as error:
-            now = self.now
-            self.tell("close-failed", now, now.changed(cause=error))
+    def dispose(self, target: Any, home: Any = None) -> None:
+        """Close a target that the factory made and nobody was given; its failure is an event."""
+        debt = debts.owe(self, target, home=home)
+        if debt is not None:
+            debts.pay(debt)
+
+    def __del__(self) -> None:
+        """Nobody can reach what is served any more: close it after `grace`."""
+        now = self.now.held or self.now
+        if now.state == READY:
+            debt = debts.owe(self, now.target, now.made, now.home)
+            if debt is not None:
+                debts.finalised(debt, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

@@ -13,7 +13,7 @@ import sys
 from _weakref import ref
 
 from lazyguard._core import cell as cells
-from lazyguard._core import clock
+from lazyguard._core import clock, debts
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
@@ -47,6 +47,7 @@ def _in_child() -> None:
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)
+    debts.in_child()
     here = _thread.get_ident()
     # what is not loaded has nothing to forget, and a program that only declares has not loaded it
     scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in ("scheduler", "ring"))

@@ -6,6 +6,8 @@ the generation never falls; at most one result is served a generation.
 
 from __future__ import annotations
 
+from itertools import count
+
 from lazyguard._typing import final
 
 TYPE_CHECKING = False
@@ -30,6 +32,8 @@ RESOLVING: State = "resolving"
 READY: State = "ready"
 DEGRADED: State = "degraded"
 FAILED: State = "failed"
+# Numbers what is built, in its order.
+builds = count(1)
 
 
 @final
@@ -71,6 +75,7 @@ class Snapshot:
         flight: The flight whose result would count.
         strays: Flights that are still running although nobody waits for their result any more.
         home: The event loop to which an async target belongs.
+        made: The place of the target in the order of construction; 0 where there is none.
         overrides: The overrides in force, each a list of one value, the latest last.
         held: What the overrides cover.
         gate: What is asked before an attempt begins, where calls on the target have failed.
@@ -83,6 +88,7 @@ class Snapshot:
         "generation",
         "held",
         "home",
+        "made",
         "overrides",
         "since",
         "state",
@@ -101,6 +107,7 @@ class Snapshot:
         flight: Flight | None = None,
         strays: tuple[Flight, ...] = (),
         home: Any = None,
+        made: int = 0,
         overrides: tuple[list[Any], ...] = (),
         held: Snapshot | None = None,
         gate: Gate | None = None,
@@ -113,6 +120,7 @@ class Snapshot:
         self.flight = flight
         self.strays = strays
         self.home = home
+        self.made = made
         self.overrides = overrides
         self.held = held
         self.gate = gate
@@ -160,6 +168,7 @@ class Snapshot:
             target=target,
             strays=tuple(flight for flight in self.running if flight is not ended),
             home=ended.home,
+            made=next(builds),
         )
 
     def failed(self, cause: BaseException, ended: Flight, since: float) -> Snapshot:

@@ -7,7 +7,7 @@ built for a generation that has ended is closed and never served.
 
 from __future__ import annotations
 
-from lazyguard._core import clock
+from lazyguard._core import clock, debts
 from lazyguard._core.effect import Call
 from lazyguard._core.late import loaded
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.debts import Debt
     from lazyguard._core.effect import Steps
     from lazyguard._core.flight import Flight
 
@@ -83,6 +84,7 @@ class Convalescence:
     __slots__ = (
         "_candidate",
         "_cell",
+        "_debt",
         "_failures",
         "_policy",
         "_reminded",
@@ -102,6 +104,7 @@ class Convalescence:
         self._successes = 0
         self._reminded = clock.now()
         self._candidate: Any = None
+        self._debt: Debt | None = None
         self._stuck = False
         self._watched: tuple[Flight, ...] = ()
         self._turn: object = None
@@ -135,9 +138,10 @@ class Convalescence:
         self._keep(None)
 
     def _keep(self, candidate: Any) -> None:
-        before, self._candidate = self._candidate, candidate
+        before, self._candidate = self._debt, candidate
+        self._debt = None if candidate is None else debts.owe(self._cell, candidate)
         if before is not None:
-            self._cell.dispose(before)
+            debts.beside(before)
 
     def _patience(self) -> float:
         """Return the seconds after which a flight counts as hanging."""
@@ -205,6 +209,9 @@ class Convalescence:
 
         plan = self._cell.plan
         candidate, self._candidate = self._candidate, None  # this flight's own, also when it is abandoned
+        debt, self._debt = self._debt, None
+        if debt is not None and not debts.taken_back(debt):
+            candidate = None  # `close` had it
         made = candidate
         try:
             if candidate is not None and plan.probe is not None:
