@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # types.MethodType, without importing types
 MethodType: Any = type((lambda self: None).__get__(0))
 
+# Those that bind as a method does: a function, and what C has in its place.
+PLAIN = (type(lambda: None), type(object.__init__), type(str.join))
+
 
 def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda target, other: operation(other, target)

@@ -178,7 +178,7 @@ class Entering:
         if proxy is None:
             return self._method
         target = shown(proxy)
-        return loaded("_view", cell_of(proxy)).special(target, self._method.__name__)
+        return loaded("_operations", cell_of(proxy)).special(target, self._method.__name__)
 
     def __call__(self, *arguments: Any) -> Any:
         return self._method(*arguments)

@@ -15,7 +15,7 @@ from _weakref import ref
 
 from lazyguard import _reduction
 from lazyguard._likeness import new_class
-from lazyguard._operations import IN_PLACE, OPERATIONS, UNBOUND, MethodType, perform, special
+from lazyguard._operations import IN_PLACE, OPERATIONS, PLAIN, UNBOUND, MethodType, perform
 from lazyguard._proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, shape_of
 from lazyguard._specials import answers_of, specials_of
 
@@ -60,9 +60,13 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             namespace[name] = MethodType(OPERATIONS[name], target)
         else:
             found = specials_of(type(target)).get(name)
-            namespace[name] = MethodType(found, target) if callable(found) else special(target, name)
+            # what binds in another way may bind otherwise at each use: a proxy's special methods do
+            namespace[name] = MethodType(found, target) if type(found) in PLAIN else _performing(name, target)
     if "__call__" in names:
-        namespace["__call__"] = staticmethod(target)
+        try:
+            namespace["__call__"] = staticmethod(target)
+        except Exception:
+            pass  # it asks the target for its name, which a proxy of nothing has not; `_called` does without
     if issubclass(type(target), ATOMIC):
         # only a Python function can answer one name otherwise than the target itself
         namespace["__getattribute__"] = lambda _, name: (

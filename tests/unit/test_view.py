@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import gc
 import inspect
+import math
 import pickle
 import threading
 import types
@@ -289,6 +290,38 @@ class TestProxiesOfProxies:
         with pytest.raises(RuntimeError):
             len(thing)
 
+    def test_local_proxy_of_nothing(self, declared):
+        """What stands for nothing yet is resolved all the same, as flask.request is outside of a request."""
+        local = pytest.importorskip("werkzeug.local")
+        current = local.Local()
+        thing = declared(lambda: current("value"))
+        resolve(thing)
+        with pytest.raises(RuntimeError):
+            round(thing)
+        current.value = 1.6
+        assert round(thing) == 2
+        current.value = 3.7
+        assert round(thing) == 4
+
+    def test_special_methods_that_bind_in_their_own_way(self, declared):
+        """A descriptor in the place of a special method is asked at each use, with the target."""
+
+        class Now:
+            def __get__(self, instance, owner=None):
+                value = instance.value  # fails while there is none
+                return lambda *_: value
+
+        class Standing:
+            __round__ = Now()
+            __trunc__ = staticmethod(lambda: "truncated")
+
+        target = Standing()
+        thing = declared(lambda: target)
+        resolve(thing)
+        for target.value in (1, 2):
+            assert round(thing) == target.value
+        assert math.trunc(thing) == "truncated"
+
 
 class TestClasses:
     """The classes of resolved proxies."""
@@ -317,6 +350,7 @@ class TestClasses:
 
         class Temporary: ...
 
+        gc.collect()
         before = len(_view._shared)
         thing = lazy(Temporary)
         resolve(thing)
