@@ -9,9 +9,12 @@ import dataclasses
 import gc
 import inspect
 import math
+import os
 import pickle
+import sys
 import threading
 import types
+import typing
 import weakref
 
 import pytest
@@ -144,6 +147,50 @@ class TestProtocols:
         assert holder.described == ("got", "Holder")
         assert holder.method(1) == (holder, 1)
         assert holder.value.x == 1
+
+    def test_data_descriptors(self, flavour):
+        """A property behind a proxy is read, set and deleted; what is no descriptor gives way to the instance's own."""
+        kept = []
+        accessor = property(lambda self: kept[-1], lambda self, value: kept.append(value), lambda self: kept.clear())
+
+        class Holder:
+            described = make(lambda: accessor, flavour, "resolved")
+            plain = make(Point, flavour, "pending")
+
+        holder = Holder()
+        holder.described = 5
+        assert (holder.described, kept) == (5, [5])
+        del holder.described
+        assert kept == []
+        holder.plain = "the instance's"
+        assert holder.plain == "the instance's"
+
+    def test_dataclasses(self, flavour):
+        """The functions of `dataclasses`, which ask the class."""
+        thing = make(Point, flavour, "resolved")
+        assert dataclasses.is_dataclass(thing)
+        assert (dataclasses.asdict(thing), dataclasses.astuple(thing)) == ({"x": 1, "y": 2}, (1, 2))
+        assert dataclasses.replace(thing, x=5) == Point(5, 2)
+
+    def test_the_class_says_no_more_than_the_targets(self, flavour):
+        """A text is no path and no number to an abstract class, although open() and int() take its proxy."""
+        thing = make(lambda: "text", flavour, "resolved")
+        for kind in (os.PathLike, typing.SupportsInt, typing.SupportsBytes):
+            assert not isinstance(thing, kind)
+        assert not hasattr(type(thing), "__bool__")
+        assert type(thing).__add__(thing, thing) == "texttext"
+        assert type(make(lambda: 5, flavour, "resolved")).__add__(thing, "x") == "textx"
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="no class can have a buffer before 3.12 (PEP 688)")
+    def test_buffers(self, declared):
+        """A buffer behind a proxy is read, written and let go of."""
+        thing = declared(lambda: bytearray(b"abc"))
+        with memoryview(thing) as view:
+            view[0] = ord("x")
+        assert b"".join([thing, b"!"]) == b"xbc!"
+        thing.extend(b"more")  # refused while a view is held
+        with pytest.raises(TypeError):
+            memoryview(declared(Point))
 
     def test_generators_and_iterators(self, declared):
         """An iterator behind a proxy is consumed through it; send and throw reach it."""
