@@ -56,7 +56,8 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
         except BaseException as error:
             _failed(circuit.now, error)
             raise
-        if type(value) is method:
+        kind: Any = type(value)  # not narrowed: checkers take any callable for a function
+        if kind is method:
             before = known.get(name)
             if before is not None and value.__func__ is before[0] and value.__self__ is before[1]:
                 return before[2]
@@ -65,7 +66,7 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
         if name.startswith("__"):
             return value
         counted = _counted(circuit, value)
-        if type(value) is method:
+        if kind is method:
             known[name] = value.__func__, value.__self__, counted
         return counted
 
