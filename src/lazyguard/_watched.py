@@ -52,22 +52,21 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
 
     def attribute(_: Proxy, name: str, method: Any = _operations.MethodType) -> Any:
         try:
-            value = getattr(target, name)
+            value = bound = getattr(target, name)
         except BaseException as error:
             _failed(circuit.now, error)
             raise
-        kind: Any = type(value)  # not narrowed: checkers take any callable for a function
-        if kind is method:
+        if type(value) is method:
             before = known.get(name)
-            if before is not None and value.__func__ is before[0] and value.__self__ is before[1]:
+            if before is not None and bound.__func__ is before[0] and bound.__self__ is before[1]:
                 return before[2]
         elif not callable(value) or isinstance(value, type):
             return value
         if name.startswith("__"):
             return value
         counted = _counted(circuit, value)
-        if kind is method:
-            known[name] = value.__func__, value.__self__, counted
+        if type(value) is method:
+            known[name] = bound.__func__, bound.__self__, counted
         return counted
 
     def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
