@@ -165,10 +165,11 @@ _TOLD: dict[str, Callable[[Proxy], Any]] = {
 }
 
 
-class Entering:
-    """Entering the block of what is pending: builds when it is looked up, before Python looks up what leaves the block.
+class OfBlock:
+    """What enters or leaves a block of what is pending: builds when Python looks it up, which it does before entering.
 
     So both are found on the class that shows the target, and the block ends on that one whatever happens meanwhile.
+    (Up to 3.13 what enters is looked up first, since 3.14 what leaves.)
     """
 
     def __init__(self, method: Callable[..., Any]) -> None:
@@ -192,8 +193,8 @@ def _building(name: str) -> Callable[..., Any]:
         return loaded("_operations", cell_of(self)).perform(name, self, target, arguments, named)
 
     method.__name__ = name
-    if name in ("__enter__", "__aenter__"):
-        return Entering(method)
+    if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
+        return OfBlock(method)
     told = _TOLD.get(name)
     if told is None:
         return method
