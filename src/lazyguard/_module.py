@@ -220,9 +220,9 @@ def address(text: str) -> Addressed:
     if not module_name or not name:
         raise UsageError(f'{text!r} names no lazy attribute: write "package.module:attribute".')
     known = _declared.get((module_name, name))
-    if known is not None:
-        return known
     module = sys.modules.get(module_name)
+    if known is not None and module in (known.module, None):  # else another module has come in that one's place
+        return known
     if module is None:
         raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported.")
     from lazyguard import _attributes

@@ -24,7 +24,8 @@ def register(cell: Cell, kind: str) -> None:
 
 def cells() -> list[tuple[Cell, str]]:
     """Return the cells that still exist and what they are, in the order of their declaration."""
-    found = [(known(), kind) for known, kind in list(_known.items())]
+    # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
+    found = [(known(), kind) for known, kind in _known.copy().items()]
     return [(cell, kind) for cell, kind in found if cell is not None]
 
 
