@@ -47,7 +47,7 @@ format: $(VENV)/.lint ## put the code in order
 
 bench: $(VENV)/.test  ## measure, peers beside us
 	$(PIP) --group bench
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(PYTHONS)
 
 docs: $(VENV)/.docs   ## the documentation, without a warning
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs

@@ -1,102 +1,61 @@
-"""All benchmarks: import cost, resolved proxies, module attributes."""
+"""`make bench`: all suites on each Python that is named, peers installed beside us, into docs/benchmarks.md.
+
+    python -m tests.benchmarks [--quick] [--report] [PYTHON ...]
+
+Each Python gets an environment of its own below build/bench; without any, this one is measured. A peer that cannot be
+installed on one of them has no figure there. `--quick` only shows that all suites run, and leaves the page alone.
+"""
 
 from __future__ import annotations
 
-import platform
+import subprocess
 import sys
-import types
 from pathlib import Path
 
-import lazy_loader
-import lazy_object_proxy
-import werkzeug.local
-import wrapt
-from tests.benchmarks import measure
-
-import lazyguard
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "bench"
 
 
-class Thing:
-    """What the proxies stand for: an instance attribute and a method without arguments."""
+def environment(python: str) -> Path:
+    """Return the interpreter of an environment of this Python that has lazyguard and the peers."""
+    version = subprocess.run(
+        [python, "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    home = BUILD / version
+    inside = home / "bin" / "python"
+    if not inside.exists():
+        subprocess.run([python, "-m", "venv", str(home)], check=True)
+    pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--editable", str(ROOT)], check=True)
+    import tomllib  # the interpreter of make bench is 3.11 or newer; those that are measured need not be
 
-    def __init__(self) -> None:
-        self.attribute = 1
-
-    def method(self) -> None:
-        """Do nothing."""
-
-
-thing, number = Thing(), 5
-lazy_thing = lazyguard.lazy(lambda: thing, name="thing")
-lazy_number = lazyguard.lazy(lambda: number, name="number")
-
-
-def _proxies(target: object, ours: object) -> dict[str, object]:
-    subjects = {
-        "the thing itself": target,
-        "lazyguard.lazy": ours,
-        "lazy_object_proxy.Proxy (C)": lazy_object_proxy.Proxy(lambda: target),
-        "wrapt.LazyObjectProxy (C)": wrapt.LazyObjectProxy(lambda: target),
-        "werkzeug.local.LocalProxy": werkzeug.local.LocalProxy(lambda: target),
-    }
-    for subject in subjects.values():
-        str(subject)  # resolve
-    return subjects
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    for peer in groups["bench"]:
+        if subprocess.run([*pip, peer], capture_output=True, check=False).returncode:
+            print(f"  {peer} cannot be installed on {version}", flush=True)
+    return inside
 
 
-def _modules() -> dict[str, object]:
-    plain = types.ModuleType("plain")
-    plain.dumps = 1  # type: ignore[attr-defined]
-    subjects: dict[str, object] = {"a plain module": plain}
-    for name, attach in (("lazyguard.attach", lazyguard.attach), ("lazy_loader.attach", lazy_loader.attach)):
-        module = sys.modules[f"json_by_{attach.__module__}"] = types.ModuleType(f"json_by_{attach.__module__}")
-        module.__dict__["__getattr__"], _, _ = _declare(attach, module)
-        _ = module.dumps
-        subjects[name] = module
-    return subjects
+def main(arguments: list[str]) -> None:
+    """Measure and write."""
+    quick, only_report = "--quick" in arguments, "--report" in arguments
+    pythons = [each for each in arguments if not each.startswith("--")] or [sys.executable]
+    BUILD.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    for python in pythons:
+        inside = environment(python)
+        file = BUILD / f"{inside.parents[1].name}.json"
+        files.append(file)
+        if not only_report:
+            print(f"Python {inside.parents[1].name}", flush=True)
+            command = [str(inside), "-m", "tests.benchmarks.suite", str(file), *(["--quick"] if quick else [])]
+            subprocess.run(command, cwd=ROOT, check=True)
+    if not quick:
+        from tests.benchmarks import report
 
-
-def _declare(attach, module):  # type: ignore[no-untyped-def]
-    sub = sys.modules[f"{module.__name__}.sub"] = types.ModuleType(f"{module.__name__}.sub")
-    sub.dumps = 1  # type: ignore[attr-defined]
-    module.__path__ = []
-    found = attach(module.__name__, submod_attrs={"sub": ["dumps"]})
-    module.__dict__["__getattr__"] = found[0]
-    return found
-
-
-def main() -> None:
-    """Measure, print, and write build/bench.json."""
-    peers = measure.versions("lazy-object-proxy", "wrapt", "werkzeug", "lazy-loader", "tenacity")
-    print(f"CPython {platform.python_version()}, lazyguard {lazyguard.__version__}, {peers}")
-    rows = measure.table(
-        "import cost, over an empty package",
-        measure.imports(
-            {
-                "import empty_package": "import empty_package",
-                "import lazyguard": "import lazyguard",
-                "from lazyguard import attach": "from lazyguard import attach",
-                "from lazyguard import lazy": "from lazyguard import lazy",
-                "from lazyguard import lazy, service": "from lazyguard import lazy, service",
-                "import lazy_loader": "import lazy_loader",
-                "import lazy_object_proxy": "import lazy_object_proxy",
-                "import tenacity": "import tenacity",
-                "import wrapt": "import wrapt",
-            }
-        ),
-        "import empty_package",
-    )
-    base = "the thing itself"
-    things, numbers = _proxies(thing, lazy_thing), _proxies(number, lazy_number)
-    rows += measure.table("an instance attribute", measure.statements("v.attribute", things), base)
-    rows += measure.table("a method without arguments", measure.statements("v.method()", things), base)
-    rows += measure.table("+ on an int", measure.statements("v + 1", numbers), base)
-    rows += measure.table("isinstance", measure.statements("isinstance(v, int)", numbers), base)
-    rows += measure.table("a module attribute, resolved", measure.statements("v.dumps", _modules()), "a plain module")
-    measure.write(
-        Path("build", "bench.json"), {"python": platform.python_version(), "peers": peers, "measurements": rows}
-    )
+        report.write(files)
+        print(report.PAGE)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
