@@ -44,5 +44,5 @@ def rows(quick: bool) -> list[Row]:
             if name == BASE or installed(statement.split()[1].split(".")[0].rstrip(";")):
                 text = PROGRAM.format(statement)
                 programs[name] = lambda text=text: float(fresh(text, directory))
-        best = least(3 if quick else 25, programs)
+        best = least(3 if quick else 15, programs)
     return [Row("import cost", name, value, US, BASE) for name, value in best.items()]

@@ -171,12 +171,14 @@ def declare(number):
     return get
 declare("first")().clear
 lazyguard.health()
-tracemalloc.start()
 began = perf_counter()
 services = [declare(number) for number in range(count)]
 declared = (perf_counter() - began) / count
+tracemalloc.start()
+weighed = [declare(number) for number in range(count)]
 weight = tracemalloc.get_traced_memory()[0] / count
 tracemalloc.stop()
+del weighed
 began = perf_counter()
 for get in services:
     get().clear
