@@ -22,7 +22,8 @@ PEERS = [
 
 def main(file: str, *, quick: bool) -> None:
     """Measure everything and write it."""
-    pace = ["--debug-single-value"] if quick else ["--processes", "4", "--values", "3", "--warmups", "1", "--min-time", "0.05"]
+    whole = ["--processes", "4", "--values", "3", "--warmups", "1", "--min-time", "0.05"]
+    pace = ["--debug-single-value"] if quick else whole
     rows: list[Row] = []
     for module in ("proxies", "modules", "guarding"):
         print(f"  {module}", flush=True)
