@@ -12,8 +12,9 @@ import sys
 from time import perf_counter
 
 from lazyguard import _place, events
+from lazyguard._policies import options
 from lazyguard._typing import final
-from lazyguard.errors import ConfigurationError, ImportBudgetWarning
+from lazyguard.errors import ImportBudgetWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,10 +54,9 @@ def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] |
         ('colorsys', False)
     """
     limits = {} if budgets is None else dict(budgets)
-    given: dict[str, object] = {"budget": budget, **{f"budgets[{name!r}]": limits[name] for name in limits}}
-    for name, value in given.items():
-        if value is not None and not (isinstance(value, (int, float)) and value > 0):
-            raise ConfigurationError(f"{name}={value!r} is out of range: give more than zero seconds.")
+    options.seconds("budget", budget, optional=True)
+    for name, value in limits.items():
+        options.seconds(f"budgets[{name!r}]", value, optional=True)
     tracker = ImportTracker(budget, limits)
     global _trackers
     _install()
