@@ -219,8 +219,15 @@ class LazyAttributes:
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""
-        while self.unsettled and self.is_resolved(self.unsettled[-1]):
-            self.unsettled.pop()
+        while self.unsettled:
+            # Other threads settle too: what one looked at, another may have taken out by now.
+            try:
+                name = self.unsettled[-1]
+                if not self.is_resolved(name):
+                    break
+                self.unsettled.remove(name)
+            except (IndexError, ValueError):
+                continue
         # No other thread misses it where the names are native: they were there before it looked.
         ours = self.namespace.get("__getattr__") is self.resolver
         if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
@@ -235,12 +242,18 @@ class LazyAttributes:
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
-        if self.resolver is not None:
-            self.namespace.setdefault("__getattr__", self.resolver)
-        self.unsettled.append(name)
+        self._unsettle(name)
         self.namespace.pop(name, None)
         self.written.pop(name, None)
         self.failures.pop(name, None)
+        # A thread that settled in between saw the old value, and took out what finds the new one.
+        self._unsettle(name)
+
+    def _unsettle(self, name: str) -> None:
+        if name not in self.unsettled:
+            self.unsettled.append(name)
+        if self.resolver is not None:
+            self.namespace.setdefault("__getattr__", self.resolver)
 
 
 _known: dict[ref[LazyAttributes], None] = {}

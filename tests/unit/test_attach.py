@@ -51,6 +51,52 @@ def test_values_become_ordinary_globals(program):
         core.other
 
 
+class Contended(list):
+    """Names not yet settled, of which another thread takes `Queue` as soon as this one has looked at it."""
+
+    def __getitem__(self, index):
+        found = super().__getitem__(index)
+        if found == "Queue":
+            super().remove(found)
+        return found
+
+
+def test_threads_that_settle_at_once_do_not_disturb_each_other(program):
+    """What another thread took out of the list is no error, and no other name is taken in its place."""
+    program(
+        package(
+            "attach(__name__, ['tasks', 'views'], {'queue': ['Queue']})", queue="class Queue: pass", tasks="", views=""
+        )
+    )
+    core = importlib.import_module("core")
+    attributes = vars(core)[_attributes.REGISTRY]["Queue"]
+    attributes.unsettled = Contended(["views", "Queue"])
+    core.Queue
+    assert attributes.unsettled == ["views"]
+    assert core.views is sys.modules["core.views"]
+    attributes.unsettled = Contended(["Queue"])
+    attributes.settle()
+    assert attributes.unsettled == []
+
+
+def test_a_reset_among_threads_keeps_what_finds_the_name(program, monkeypatch):
+    """A thread that settles in the middle of a reset, and sees the old value, does not leave the name unfindable."""
+    program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
+    core = importlib.import_module("core")
+    core.Queue
+    attributes = vars(core)[_attributes.REGISTRY]["Queue"]
+
+    class Settling(dict):
+        def pop(self, *args):
+            attributes.settle()
+            return super().pop(*args)
+
+    attributes.written = Settling(attributes.written)
+    attributes.failures = Settling(attributes.failures)
+    attributes.reset("Queue")
+    assert core.Queue is sys.modules["core.queue"].Queue
+
+
 def test_a_getattr_of_the_hosts_own_is_left_alone(program):
     """Only our own `__getattr__` is taken out: one that the package wrote around it stays."""
     program(
