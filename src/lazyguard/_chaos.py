@@ -132,7 +132,7 @@ class Chaos:
     ) -> None:
         from random import Random
 
-        self.hits = 0
+        self.hits: int = 0
         self._of = of
         self._latency = latency
         self._error = error

@@ -90,19 +90,19 @@ class Check:
         counts: tuple[int, int] | None = None,
         stacks: tuple[tuple[str, ...], ...] = (),
     ) -> None:
-        self.name = name
-        self.kind = kind
+        self.name: str = name
+        self.kind: str = kind
         self.status = status
         self.state: Shown = state
-        self.since = since
-        self.cause = cause
-        self.generation = generation
-        self.running = running
-        self.place = place
-        self.fallbacks = fallbacks
-        self.answered = answered or {}
-        self.counts = counts
-        self.stacks = stacks
+        self.since: float | None = since
+        self.cause: str = cause
+        self.generation: int = generation
+        self.running: int = running
+        self.place: str = place
+        self.fallbacks: tuple[dict[str, str], ...] = fallbacks
+        self.answered: dict[str, int] = answered or {}
+        self.counts: tuple[int, int] | None = counts
+        self.stacks: tuple[tuple[str, ...], ...] = stacks
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as health+json has it."""

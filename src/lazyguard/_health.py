@@ -34,7 +34,7 @@ class Health:
     __slots__ = ("checks", "status")
 
     def __init__(self, checks: tuple[Check, ...]) -> None:
-        self.checks = checks
+        self.checks: tuple[Check, ...] = checks
         found = {one.status for one in checks}
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 

@@ -140,11 +140,11 @@ class Preload:
     )
 
     def __init__(self, given: tuple[object, ...], jobs: dict[str, Cell], place: str, progress: Progress | None) -> None:
-        self.total = len(jobs)
-        self.done = 0
-        self.ended = False
-        self.interrupted = False
-        self.place = place
+        self.total: int = len(jobs)
+        self.done: int = 0
+        self.ended: bool = False
+        self.interrupted: bool = False
+        self.place: str = place
         self._given = given  # a key of a service lives as long as anybody holds its live reference
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}

@@ -51,14 +51,14 @@ class Event:
         cause: str = "",
         seconds: float = 0.0,
     ) -> None:
-        self.kind = kind
-        self.name = name
-        self.place = place
-        self.before = before
-        self.after = after
-        self.generation = generation
-        self.cause = cause
-        self.seconds = seconds
+        self.kind: str = kind
+        self.name: str = name
+        self.place: str = place
+        self.before: str = before
+        self.after: str = after
+        self.generation: int = generation
+        self.cause: str = cause
+        self.seconds: float = seconds
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.name} {self.before}->{self.after} generation={self.generation}>"

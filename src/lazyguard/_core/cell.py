@@ -87,11 +87,11 @@ class Cell:
     )
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
-        self.factory = factory
-        self.name = name
-        self.place = place
-        self.plan = plan
-        self.now = Snapshot()
+        self.factory: Callable[[], Any] = factory
+        self.name: str = name
+        self.place: str = place
+        self.plan: Plan = plan
+        self.now: Snapshot = Snapshot()
         self.mirror: Mirror | None = None
         self.reliefs: tuple[Cell, ...] = ()
         self.trouble: BaseException | None = None

@@ -30,7 +30,7 @@ class Deadline:
     __slots__ = ("_said", "_seconds", "ends")
 
     def __init__(self, seconds: float, said: str) -> None:
-        self.ends = clock.now() + seconds
+        self.ends: float = clock.now() + seconds
         self._seconds = seconds
         self._said = said
 

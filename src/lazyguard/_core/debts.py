@@ -48,11 +48,11 @@ class Debt:
 
     def __init__(self, cell: Cell, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
         now = cell.now
-        self.target = target
-        self.made = made
-        self.home = home
-        self.awaited = cell.plan.awaited
-        self.name = cell.name
+        self.target: Any = target
+        self.made: int = made
+        self.home: Any = home
+        self.awaited: bool = cell.plan.awaited
+        self.name: str = cell.name
         # not the cell itself, which may be about to go
         self._told = {"place": cell.place, "before": now.state, "after": now.state, "generation": now.generation}
         self._close = close

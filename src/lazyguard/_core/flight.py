@@ -54,13 +54,13 @@ class Flight:
     )
 
     def __init__(self, cell: Cell, generation: int, started: float, *, recovery: bool = False) -> None:
-        self.cell = cell
-        self.generation = generation
-        self.started = started
-        self.recovery = recovery
+        self.cell: Cell = cell
+        self.generation: int = generation
+        self.started: float = started
+        self.recovery: bool = recovery
         self.thread: int | None = _thread.get_ident()
-        self.aloft = False
-        self.asked_by = ""
+        self.aloft: bool = False
+        self.asked_by: str = ""
         self.begun_in: ref[Flight] | None = None
         self.task: Any = None
         self.home: Any = None

@@ -83,19 +83,19 @@ class Plan:
         share: float = 0.1,
         max_degraded: float | None = None,
     ) -> None:
-        self.timeout = timeout
-        self.abandon_after = abandon_after
-        self.retry = retry
-        self.recovery = recovery
-        self.probe = probe
-        self.close = close
-        self.grace = grace
+        self.timeout: float | None = timeout
+        self.abandon_after: float | None = abandon_after
+        self.retry: Retrying | None = retry
+        self.recovery: Recovering | None = recovery
+        self.probe: Callable[[Any], object] | None = probe
+        self.close: Callable[[Any], object] | None = close
+        self.grace: float = grace
         self.on_fork = on_fork
-        self.refuses = refuses
-        self.awaited = awaited
-        self.allow_none = allow_none
-        self.share = share
-        self.max_degraded = max_degraded
+        self.refuses: Callable[[Cell, Snapshot], str | None] | None = refuses
+        self.awaited: bool = awaited
+        self.allow_none: bool = allow_none
+        self.share: float = share
+        self.max_degraded: float | None = max_degraded
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""

@@ -53,10 +53,10 @@ class Outcome:
         interrupted: bool = False,
         final: bool = False,
     ) -> None:
-        self.value = value
-        self.error = error
-        self.interrupted = interrupted
-        self.final = final
+        self.value: Any = value
+        self.error: BaseException | None = error
+        self.interrupted: bool = interrupted
+        self.final: bool = final
 
     @property
     def ok(self) -> bool:
@@ -113,17 +113,17 @@ class Snapshot:
         gate: Gate | None = None,
     ) -> None:
         self.state: State = state
-        self.generation = generation
-        self.since = since
-        self.target = target
-        self.cause = cause
-        self.flight = flight
-        self.strays = strays
-        self.home = home
-        self.made = made
-        self.overrides = overrides
-        self.held = held
-        self.gate = gate
+        self.generation: int = generation
+        self.since: float = since
+        self.target: Any = target
+        self.cause: BaseException | None = cause
+        self.flight: Flight | None = flight
+        self.strays: tuple[Flight, ...] = strays
+        self.home: Any = home
+        self.made: int = made
+        self.overrides: tuple[list[Any], ...] = overrides
+        self.held: Snapshot | None = held
+        self.gate: Gate | None = gate
 
     @property
     def served(self) -> bool:

@@ -102,11 +102,12 @@ class Outlet:
     def __init__(self, descriptor: int, file: str) -> None:
         self.file = file
         self._take(out_of_the_way(descriptor))
-        self.replaced = False
+        self.replaced: bool = False
 
     def _take(self, descriptor: int) -> None:
         found = _fstat(descriptor)
-        self.descriptor, self.identity = descriptor, (found.st_dev, found.st_ino)
+        self.descriptor: int = descriptor
+        self.identity: tuple[int, int] = (found.st_dev, found.st_ino)
 
     def intact(self) -> bool:
         """Returns whether the descriptor is still what it was: a number may belong to another file by now."""
@@ -136,10 +137,11 @@ class Stream:
     """
 
     def __init__(self, descriptor: int, directory: str) -> None:
-        self.process, self.period = _getpid(), 0.0
-        self.channel = Outlet(descriptor, directory + "/spill")
-        self.events = Outlet(open_file(directory + "/events"), directory + "/events")
-        self.dump = Outlet(open_file(directory + "/dump"), directory + "/dump")
+        self.process: int = _getpid()
+        self.period: float = 0.0
+        self.channel: Outlet = Outlet(descriptor, directory + "/spill")
+        self.events: Outlet = Outlet(open_file(directory + "/events"), directory + "/events")
+        self.dump: Outlet = Outlet(open_file(directory + "/dump"), directory + "/dump")
 
     def sample(self, period: float) -> None:
         """Has the stack dumped every period, by a thread that needs no GIL."""
@@ -177,8 +179,11 @@ class Recorder:
     """Tells the stream which module runs from when to when, and what it does on the way."""
 
     def __init__(self, stream: Stream, roots: "tuple[str, ...]") -> None:
-        self.stream, self.roots = stream, roots
-        self.spent, self.effects, self.done = 0.0, 0, False
+        self.stream: Stream = stream
+        self.roots: tuple[str, ...] = roots
+        self.spent: float = 0.0
+        self.effects: int = 0
+        self.done: bool = False
         self.known: dict[str, bool] = {}
         self.inside: dict[int, list[bool]] = {}
 

@@ -40,20 +40,22 @@ class Child:
     """A running child: `pump` takes what it says, `due` says when to look again, `over` when to finish."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.trace = job, Trace(job.module)
-        self.token = secrets.token_hex(8)
-        self.directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
-        self.over = False
+        self.job: Job = job
+        self.trace: Trace = Trace(job.module)
+        self.token: str = secrets.token_hex(8)
+        self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+        self.over: bool = False
         self._rest, self._dumped = b"", 0
         self._read_to = {"spill": 0, "events": 0}
         self._candidates: dict[int, str] = {}
         self._told_to_go = self._eof = False
-        self.channel, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self.channel: socket.socket = ours
         try:
             self.channel.setblocking(False)
-            self.began = time.monotonic()
+            self.began: float = time.monotonic()
             self._deadline = self.began + STARTUP_LIMIT + job.timeout
-            self.process = self._start(theirs.fileno())
+            self.process: subprocess.Popen[bytes] = self._start(theirs.fileno())
         except BaseException:
             self.channel.close()
             shutil.rmtree(self.directory, ignore_errors=True)

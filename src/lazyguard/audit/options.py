@@ -28,7 +28,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "repeat": (int,),
     "walk": (bool,),
 }
-NAMES = {list: "an array of names", str: "a string", int: "a number", bool: "true or false"}
+NAMES: dict[type, str] = {list: "an array of names", str: "a string", int: "a number", bool: "true or false"}
 
 
 def from_pyproject(directories: list[str]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class AuditInterrupted(KeyboardInterrupt):
 
     def __init__(self, report: Report, number: int) -> None:
         super().__init__(f"the audit was interrupted by {signal.Signals(number).name}")
-        self.report, self.signal = report, number
+        self.report: Report = report
+        self.signal: int = number
 
 
 def audit(
@@ -111,7 +112,8 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.reader, self._writer = os.pipe()
+        reader, self._writer = os.pipe()
+        self.reader: int = reader
         os.set_blocking(self._writer, False)
 
     def signalled(self, number: int, _frame: object) -> None:
