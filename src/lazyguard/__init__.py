@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lazyguard._conform import assert_conforms
     from lazyguard._core.deadline import deadline, remaining
     from lazyguard._guarded import guarded
+    from lazyguard._guards.bounded import import_guard
     from lazyguard._guards.duplicates import install_import_guard
     from lazyguard._guards.hooks import when_imported
     from lazyguard._guards.once import once
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
         DeadlineExceeded,
         DuplicateImportError,
         DuplicateImportWarning,
+        ImportActError,
+        ImportActWarning,
         ImportBudgetWarning,
+        ImportTimeout,
         LazyguardError,
         MissingModuleError,
         ProxyLimitWarning,
@@ -72,6 +76,7 @@ __all__ = [
     "once",
     "optional_import",
     "require",
+    "import_guard",
     "install_import_guard",
     "when_imported",
     "Service",
@@ -104,7 +109,10 @@ __all__ = [
     "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
+    "ImportActError",
+    "ImportActWarning",
     "ImportBudgetWarning",
+    "ImportTimeout",
     "LazyguardError",
     "MissingModuleError",
     "ProxyLimitWarning",
@@ -124,6 +132,7 @@ _HOMES = {
     "_module": "module_attribute",
     "_guards.once": "once",
     "_guards.optional": "optional_import require",
+    "_guards.bounded": "import_guard",
     "_guards.duplicates": "install_import_guard",
     "_guards.hooks": "when_imported",
     "_service": "Service service",
@@ -144,8 +153,9 @@ _HOMES = {
     "_imports": "ImportTracker track_imports",
     "errors": (
         "CircuitOpen CircularResolutionError ConfigurationError ConformityError ConformityWarning DeadlineExceeded "
-        "DuplicateImportError DuplicateImportWarning ImportBudgetWarning LazyguardError MissingModuleError "
-        "ProxyLimitWarning ResolutionError ResolutionImportError ResolutionTimeout ServiceUnavailable UsageError"
+        "DuplicateImportError DuplicateImportWarning ImportActError ImportActWarning ImportBudgetWarning "
+        "ImportTimeout LazyguardError MissingModuleError ProxyLimitWarning ResolutionError ResolutionImportError "
+        "ResolutionTimeout ServiceUnavailable UsageError"
     ),
     "events": "Event subscribe",
 }

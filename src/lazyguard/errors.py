@@ -15,7 +15,10 @@ __all__ = [
     "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
+    "ImportActError",
+    "ImportActWarning",
     "ImportBudgetWarning",
+    "ImportTimeout",
     "LazyguardError",
     "MissingModuleError",
     "ProxyLimitWarning",
@@ -111,7 +114,27 @@ class DuplicateImportWarning(UserWarning):
 
 
 class ImportBudgetWarning(UserWarning):
-    """An import took longer than its budget."""
+    """An import took longer than its budget, or longer than an `import_guard` allows that could not end it."""
+
+
+class ImportTimeout(LazyguardError, TimeoutError):
+    """What an `import_guard` stands around did not end in time, and was ended.
+
+    Attributes:
+        place: The innermost line of the program that it was at, `file:line`.
+        chain: The lines that led there, from the guard on.
+    """
+
+    place: str = ""
+    chain: tuple[str, ...] = ()
+
+
+class ImportActError(LazyguardError, RuntimeError):
+    """A connection, a look-up of a name or a process that an `import_guard` forbids."""
+
+
+class ImportActWarning(UserWarning):
+    """A connection, a look-up of a name or a process that an `import_guard` tells of."""
 
 
 class ProxyLimitWarning(UserWarning):

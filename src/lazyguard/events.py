@@ -25,15 +25,16 @@ class Event:
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
             "stuck", "reminder", "differs", "blocked-loop" or "close-failed"; of a breaker "opened", "half-open" or
-            "closed"; of a tracked import "imported" or "over-budget"; of a preload "preloaded" or "preload-failed".
+            "closed"; of a tracked import "imported" or "over-budget"; of one that an `import_guard` cannot end
+            "overdue"; of a preload "preloaded" or "preload-failed".
         name: The cell's name, `module:qualname`; of an import the module's.
-        place: Where it was declared, `file:line`; of an import the line that asked for it.
+        place: Where it was declared, `file:line`; of an import the line that asked for it, or of the guard.
         before: The state it came from.
         after: The state it is in now.
         generation: The generation that counts from now on; of a breaker, how often it opened since it was last closed.
         cause: The type of the exception behind it and where that was raised; "" where there is none. Of "differs": in
             what a fallback that was made differs from what the service's factory says that it returns.
-            Of "close-failed": that, or why an object was not closed.
+            Of "close-failed": that, or why an object was not closed. Of "overdue": the line that it is at.
         seconds: How long what ended has taken; 0.0 where nothing ended.
     """
 
@@ -183,6 +184,7 @@ _LEVELS = {
     "failed": 30,
     "opened": 30,
     "stuck": 30,
+    "overdue": 30,
     "reminder": 30,
     "differs": 30,
     "abandoned": 30,

@@ -16,6 +16,7 @@ import pytest
 from lazyguard import _place
 from lazyguard._core import mode, registry
 from lazyguard._guards.alarm import Alarm
+from lazyguard._guards.frames import is_installed
 from lazyguard.errors import LazyguardError, ResolutionError
 
 if TYPE_CHECKING:
@@ -170,9 +171,7 @@ def _shown(frame: FrameType) -> str:
 
 
 def _is_installed(file: str) -> bool:
-    library = [path for path in (sys.prefix, sys.base_prefix) if path]
-    within = any(part in file for part in ("/site-packages/", "/dist-packages/", "/lib/python"))
-    return file.startswith("<") or (within and any(file.startswith(path) for path in library)) or file == __file__
+    return is_installed(file) or file == __file__
 
 
 def _forbid(cell: Cell) -> None:

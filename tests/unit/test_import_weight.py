@@ -69,6 +69,12 @@ lazyguard.require("sys", extra="x", package="y")
 for mode in ("alias", "warn", "raise"):
     lazyguard.install_import_guard("lazyguard", duplicates=mode)
 
+with lazyguard.import_guard(network="forbid", subprocess="warn"):
+    import sys
+
+@lazyguard.import_guard(timeout=2.0, network="warn")
+def load(): import no_such_package
+
 @lazyguard.when_imported("no_such_package")
 def hook(module): ...
 

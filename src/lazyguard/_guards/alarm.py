@@ -7,6 +7,7 @@ nothing can be ended, and `Alarm.armed` says so. What holds on to the GIL is bey
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 
 from lazyguard._typing import final
@@ -35,7 +36,7 @@ class Alarm:
         armed: Whether it will ring.
     """
 
-    __slots__ = ("_due", "_handler", "_host", "_ring", "_seconds", "armed")
+    __slots__ = ("_due", "_handler", "_host", "_process", "_ring", "_seconds", "armed")
 
     def __init__(self, seconds: float, ring: Ring) -> None:
         self._seconds = seconds
@@ -44,17 +45,22 @@ class Alarm:
         # When the host's timer is due, and what its interval is; (0.0, 0.0): there is none.
         self._host = (0.0, 0.0)
         self._due = 0.0
+        self._process = 0
         self.armed = False
 
     def __enter__(self) -> Alarm:
         import signal
-        import threading
 
-        if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        if not hasattr(signal, "setitimer"):
             return self
         handler = signal.getsignal(signal.SIGALRM)
         if handler is None:
             return self  # it was set by C code, and could not be put back
+        try:
+            signal.signal(signal.SIGALRM, handler)  # as it was: only the main thread may, and finds out so
+        except ValueError:
+            return self
+        self._process = os.getpid()
         left, interval = signal.setitimer(signal.ITIMER_REAL, 0.0)
         now = monotonic()
         self._host = (now + left if left else 0.0, interval)
@@ -74,8 +80,14 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, self._handler)
         due, interval = self._host
-        if due:
+        if due and os.getpid() == self._process:  # a fork has no timer of its parent's
             signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()), interval)
+
+    def again(self, seconds: float) -> None:
+        """Ring the next time in so many seconds, whatever was planned."""
+        if self.armed:
+            self._due = monotonic() + seconds
+            self._arm()
 
     def _arm(self) -> None:
         import signal
@@ -95,7 +107,25 @@ class Alarm:
         if ours:
             self._due = now + self._seconds
         self._arm()
-        if hosts and callable(self._handler):
-            self._handler(number, frame)
+        if hosts:
+            self._ring_for_host(number, frame)
         if ours:
             self._ring(frame)
+
+    def _ring_for_host(self, number: int, frame: FrameType | None) -> None:
+        import signal
+
+        if self._handler == signal.SIG_DFL:  # the host wants to be ended: a watchdog
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if not callable(self._handler):
+            return
+        left, interval = self._host
+        signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, left - monotonic()) if left else 0.0, interval)
+        try:
+            self._handler(number, frame)
+        finally:
+            # it may have set the timer anew, as an alarm around ours does
+            left, interval = signal.setitimer(signal.ITIMER_REAL, 0.0)
+            self._host = (monotonic() + left if left else 0.0, interval)
+            self._arm()

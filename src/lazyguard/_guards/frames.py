@@ -1,0 +1,88 @@
+"""What a guarded block is doing: the innermost line of the program itself, what runs below it, and what led there.
+
+Invariants: frames are read, never kept; the program's own are those of files that are not installed, and of the package
+that has the guard, wherever it lies.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lazyguard import _place
+from lazyguard._typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python")
+
+
+@final
+class Sight:
+    """What a block is doing.
+
+    Attributes:
+        place: The innermost line of the program's own, `file:line`; where there is none, the innermost of all.
+        leaf: The innermost line of all.
+        chain: The program's own lines from the block to `place`.
+        module: The first module that the block executes; "" where it executes none.
+    """
+
+    __slots__ = ("chain", "leaf", "module", "place")
+
+    def __init__(self, frames: list[FrameType], package: str) -> None:
+        own = [frame for frame in frames if is_own(frame, package)]
+        self.leaf = _place.of_frame(frames[-1]) if frames else "an unknown line"
+        self.chain = tuple(_place.of_frame(frame) for frame in own)
+        self.place = self.chain[-1] if own else self.leaf
+        bodies = (frame for frame in frames[1:] if frame.f_code.co_name == "<module>")
+        body = next(bodies, None)
+        self.module = "" if body is None else str(body.f_globals.get("__name__", ""))
+
+    def __str__(self) -> str:
+        leaf = f", in {self.leaf}" if self.leaf != self.place else ""
+        return f"{self.place}{leaf}"
+
+
+def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] | None:
+    """Return the frames from `until` to `frame`, outermost first, without the import system's and ours.
+
+    None where the one is not below the other: what runs is not what the block does.
+    """
+    found: list[FrameType] = []
+    while frame is not None:
+        if not is_machinery(frame):
+            found.append(frame)
+        if frame is until:
+            return found[::-1]
+        frame = frame.f_back
+    return None
+
+
+def is_machinery(frame: FrameType) -> bool:
+    """Tell whether a frame is the import system's or lazyguard's."""
+    file = frame.f_code.co_filename
+    return file.startswith(("<frozen ", _OWN)) or file.endswith("/importlib/__init__.py")
+
+
+def is_own(frame: FrameType, package: str) -> bool:
+    """Tell whether a frame runs code of the program itself."""
+    name = frame.f_globals.get("__name__")
+    if package and isinstance(name, str) and name.partition(".")[0] == package:
+        return True
+    return not is_installed(frame.f_code.co_filename)
+
+
+def is_installed(file: str) -> bool:
+    """Tell whether a file came with the interpreter or was installed for it."""
+    prefixes = tuple(path for path in (sys.prefix, sys.base_prefix) if path)
+    return file.startswith("<") or (file.startswith(prefixes) and any(part in file for part in _LIBRARIES))
+
+
+def package_of(frame: FrameType) -> str:
+    """Return the outermost package of the code that a frame runs; "" for a script's."""
+    name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return "" if name == "__main__" else name
