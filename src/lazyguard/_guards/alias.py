@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# What the import system fills in where it is missing, as it is on a script's `__main__`.
+_WRITTEN = ("__package__", "__loader__", "__file__", "__cached__", "__path__")
+
+
 class AliasLoader:
     """Imports the original, and lets the import system enter it under the second name."""
 
     def __init__(self, original: str) -> None:
         self.original = original
         self._own_spec: Any = None
+        self._own: dict[str, Any] = {}
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the original, importing it if need be."""
@@ -41,13 +46,19 @@ class AliasLoader:
         own: Any = module.__spec__
         # Two aliases made at a time: take the module's own, not the other alias's.
         self._own_spec = own.loader._own_spec if own and isinstance(own.loader, AliasLoader) else own
+        self._own = {name: vars(module)[name] for name in _WRITTEN if name in vars(module)}
         # The import system is about to put `spec` on the module; whoever looks then is to see its true state.
         spec._initializing = True  # type: ignore[attr-defined]
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the original its own `__spec__` back; there is nothing to execute."""
+        """Give the original back what the import system has written on it; there is nothing to execute."""
         module.__spec__ = self._own_spec
+        for name in _WRITTEN:
+            if name in self._own:
+                setattr(module, name, self._own[name])
+            elif name in vars(module):
+                delattr(module, name)
 
 
 def spec_of(name: str, original: str, origin: str) -> ModuleSpec:

@@ -1,4 +1,4 @@
-"""`install_import_guard`: a package's files are not executed again under a second name.
+"""`install_import_guard`: a package's files are not executed again, under a second name or after they failed.
 
 Invariants: an import that has nothing to do with the package costs a few dict look-ups and no system call;
 the guard holds no lock (the import system's own order threads); which file a name means is asked of the
@@ -11,7 +11,8 @@ import os
 import sys
 
 from lazyguard import _place, errors
-from lazyguard._guards import alias
+from lazyguard._guards import alias, around
+from lazyguard._guards.failed import Failures
 from lazyguard._guards.tree import Tree
 
 TYPE_CHECKING = False
@@ -29,16 +30,21 @@ _OWN_FILES = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callable[[], None]:
-    """Keep the files of a package from being executed a second time under a second name.
+    """Keep the files of a package from being executed a second time: under a second name, or because they failed.
 
-    That happens when a directory of the package is on `sys.path`, as it is for a script in it: `import models` there
-    and `import core.models` elsewhere make two modules, two classes of each name, two registrations.
+    The first happens when a directory of the package is on `sys.path`, as it is for a script in it: `import models`
+    there and `import core.models` elsewhere make two modules, two classes of each name, two registrations. So do
+    `python -m core.tasks` and `python core/tasks.py`, whose file runs as `__main__`, when something imports
+    `core.tasks`. The second happens when an import that failed is tried again.
 
     Args:
         package: The package's name; it need not be imported yet.
-        duplicates: What the second name does. "alias": it means the module under its canonical name, the very same
-            object, imported now if need be. "warn": DuplicateImportWarning at the importing line, then Python's way.
-            "raise": DuplicateImportError.
+        duplicates: What the second name does. "alias": it means the module that there is, the very same object; that
+            is the one under its canonical name, imported now if need be, or `__main__` where the file runs as that.
+            "warn": DuplicateImportWarning at the importing line, then Python's way. "raise": DuplicateImportError.
+            Both texts name the line that had it executed first, too.
+            A module that failed is not executed again, but raises what it failed with, the same exception with a
+            note; with "warn" there is a warning, and it is executed.
 
     Returns:
         A function that takes the guard away; what it has aliased stays.
@@ -47,8 +53,12 @@ def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callabl
         ConfigurationError: Another mode, or what is no package.
 
     Installing again with the same mode changes nothing, with another it replaces the mode. A module that ran under a
-    foreign name before the guard came counts: its canonical name is then the second one. Left alone are `__main__`,
-    which Python runs apart on purpose, and directories without `__init__.py`.
+    foreign name before the guard came counts: its canonical name is then the second one. A class of an aliased
+    `__main__` is pickled as `__main__`'s, as in any script. A module that failed is executed again once its file has
+    changed, after `importlib.invalidate_caches()` and after a reload of another module of the package; inside the
+    factory of a service or a lazy object, whose next attempt may succeed; and where it was no failure of its own: an
+    `import_guard` ended or forbade what it did. Until then its exception is kept, with its traceback. Directories
+    without `__init__.py` are left alone.
 
     Example:
         >>> import lazyguard
@@ -81,18 +91,22 @@ class _Finder:
         self.mode = mode
         self._foreign = dict(self._loaded_already())
         self._aliases: dict[str, set[str]] = {}
+        # Module -> the line that asked for it first, and what it failed with.
+        self._asked: dict[str, str] = {}
+        self._failures = Failures(lambda name: self._asked.get(name, "a line that is not known"))
+        # The file that runs as `__main__`, and its name by its place.
+        self._main: tuple[object, str | None] = (None, None)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Answer for a name that is a second one; None leaves it to the finders behind."""
         if target is not None:
+            if self.tree.has(fullname):
+                self._failures.forget()
             return None  # a reload, of what has its one name already
         if self.tree.has(fullname):
-            # It failed, or was dropped: what its other names still hold is out of date.
-            for second in self._aliases.pop(fullname, ()):
-                sys.modules.pop(second, None)
-            return self._after_foreign(fullname) if fullname in self._foreign else None
+            return self._canonical(fullname, path)
         name = fullname.rpartition(".")[2]
         for entry in sys.path if path is None else path:
             canonical = self.tree.in_directory(entry, name)
@@ -104,36 +118,59 @@ class _Finder:
                 return self._answer(fullname, canonical, spec.origin, f"import {canonical}", f"import {fullname}")
         return None
 
-    def _after_foreign(self, canonical: str) -> ModuleSpec | None:
-        first = self._foreign[canonical]
-        module = sys.modules.get(first)
-        if module is None:
-            return None
-        file = getattr(module, "__file__", None) or "?"
-        return self._answer(canonical, first, file, f"import {canonical}", f"import {first}")
+    def _canonical(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        # It failed, or was dropped: what its other names still hold is out of date.
+        for second in self._aliases.pop(name, ()):
+            sys.modules.pop(second, None)
+        first = "__main__" if name == self._name_of_main() else self._foreign.get(name)
+        module = None if first is None else sys.modules.get(first)
+        if first is not None and module is not None:
+            file = getattr(module, "__file__", None) or "?"
+            return self._answer(name, first, file, f"import {name}", f"import {first}")
+        failure = self._failures.of(name)
+        if failure is not None:
+            if self.mode != "warn":
+                raise failure.again(name)
+            frame = _importing_frame()
+            _warn(
+                frame, f"{failure.file} failed when it was imported at {failure.place}, and is executed a second time"
+            )
+        spec: ModuleSpec | None = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, path)
+        if spec is not None:
+            self._asked.setdefault(name, _place.of_frame(_importing_frame()))
+            around.wrap(spec, self._failures.executing)
+        return spec
+
+    def _name_of_main(self) -> str | None:
+        """Return the name that the file which runs as `__main__` has by its place in the package."""
+        main = sys.modules.get("__main__")
+        file = getattr(main, "__dict__", {}).get("__file__")
+        if self._main[0] != file:
+            self._main = (file, self.tree.of_file(file) if isinstance(file, str) else None)
+        return self._main[1]
 
     def _answer(self, second: str, first: str, file: str, right: str, wrong: str) -> ModuleSpec | None:
         if self.mode == "alias":
             self._aliases.setdefault(first, set()).add(second)
             return alias.spec_of(second, first, file)
         frame = _importing_frame()
-        text = (
-            f"{file} is module {first}; imported as {second} it is executed a second time: "
-            f"write `{right}` in place of `{wrong}`"
-        )
+        if first == "__main__":
+            since = f"runs as __main__ (now at {_place_in_main()})"
+            mend = "move what others import into a module that is not run"
+        else:
+            asked = self._asked.get(first)
+            since = f"is module {first}" + (f" (imported at {asked})" if asked and first in sys.modules else "")
+            mend = f"write `{right}` in place of `{wrong}`"
+        text = f"{file} {since}; imported as {second} it is executed a second time: {mend}"
         if self.mode == "raise":
             raise errors.DuplicateImportError(f"{_place.of_frame(frame)}: {text}", name=second, path=file)
-        import warnings
-
-        warnings.warn_explicit(
-            text,
-            errors.DuplicateImportWarning,
-            frame.f_code.co_filename,
-            frame.f_lineno,
-            module=frame.f_globals.get("__name__"),
-            registry=frame.f_globals.setdefault("__warningregistry__", {}),
-        )
+        _warn(frame, text)
+        self._asked.setdefault(second, _place.of_frame(frame))
         return None
+
+    def invalidate_caches(self) -> None:
+        """Let what has failed be tried again; called by `importlib.invalidate_caches`."""
+        self._failures.forget()
 
     def _loaded_already(self) -> Iterable[tuple[str, str]]:
         """Yield (canonical name, foreign name) of what ran before the guard was there."""
@@ -153,6 +190,30 @@ class _Finder:
             sys.meta_path.remove(self)
         if _GUARDS.get(self.tree.package) is self:
             del _GUARDS[self.tree.package]
+
+
+def _warn(frame: FrameType, text: str) -> None:
+    import warnings
+
+    warnings.warn_explicit(
+        text,
+        errors.DuplicateImportWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _place_in_main() -> str:
+    """Return the line that `__main__` is executing, as far as that is on this thread's stack."""
+    main = vars(sys.modules["__main__"])
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals is main and frame.f_code.co_name == "<module>":
+            return _place.of_frame(frame)
+        frame = frame.f_back
+    return f"the end of {main.get('__file__')}"
 
 
 def _importing_frame() -> FrameType:

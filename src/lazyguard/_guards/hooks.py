@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._guards import is_module_name
+from lazyguard._guards import around, is_module_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+                around.wrap(spec, _then_hooks)
                 return spec
         return None
 
@@ -87,35 +86,13 @@ class _Finder:
 _FINDER = _Finder()
 
 
-class _Loader:
-    """Stands for a loader until the module is executed, and runs the hooks then."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Leave it to the loader, which is to find itself in the spec."""
-        spec.loader = self._loader
-        module: ModuleType | None = self._loader.create_module(spec)
-        spec.loader = self  # type: ignore[assignment]
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Execute the module as if there were no hooks, then run them."""
-        spec: Any = module.__spec__
-        if spec is not None and spec.loader is self:
-            spec.loader = self._loader
-        if getattr(module, "__loader__", None) is self:
-            module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        name = spec.name if spec is not None else module.__name__
-        hooks = _WAITING.pop(name, [])
-        try:
-            for hook in hooks:
-                hook(sys.modules.get(name, module))
-        except BaseException:
-            _wait(name, hooks)  # the import fails, and the module with it: the next one is another
-            raise
+def _then_hooks(name: str, module: ModuleType, execute: Callable[[ModuleType], object]) -> None:
+    """Execute the module as if there were no hooks, then run them."""
+    execute(module)
+    hooks = _WAITING.pop(name, [])
+    try:
+        for hook in hooks:
+            hook(sys.modules.get(name, module))
+    except BaseException:
+        _wait(name, hooks)  # the import fails, and the module with it: the next one is another
+        raise

@@ -140,3 +140,95 @@ def test_names_that_cannot_be_right(name):
     """They are refused at the declaration."""
     with pytest.raises(errors.ConfigurationError, match="no module's name"):
         when_imported(name)
+
+
+def wrapts(name: str):
+    """The same of wrapt's."""
+    wrapt = pytest.importorskip("wrapt")
+    return wrapt.when_imported(name)
+
+
+@pytest.fixture(params=[when_imported, wrapts])
+def hook_on(request, monkeypatch):
+    """Ours, and wrapt's, for what both promise."""
+    if request.param is wrapts:
+        pytest.importorskip("wrapt")
+        from wrapt import importer
+
+        monkeypatch.setattr(importer, "_post_import_hooks", {})
+        monkeypatch.setattr(importer, "_post_import_hooks_init", False)
+        monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    return request.param
+
+
+def test_as_with_wrapt_a_hook_that_hooks(hook_on, program):
+    """One that is declared by another on the same module, or on one that this imports, runs too."""
+    program({"outer_lib.py": "import inner_lib\n", "inner_lib.py": ""})
+    seen: list[str] = []
+
+    @hook_on("outer_lib")
+    def first(module: object) -> None:
+        seen.append("first")
+        hook_on("outer_lib")(lambda module: seen.append("second"))
+
+    @hook_on("inner_lib")
+    def inner(module: object) -> None:
+        seen.append("inner")
+        hook_on("outer_lib")(lambda module: seen.append("while it runs"))
+
+    importlib.import_module("outer_lib")
+    assert seen == ["inner", "while it runs", "first", "second"]
+
+
+def test_as_with_wrapt_a_hook_that_imports(hook_on, program):
+    """It may import its own module, one below it, and others with hooks."""
+    program({"pack/__init__.py": "", "pack/sub.py": ""})
+    seen: list[str] = []
+
+    @hook_on("pack")
+    def on_package(module: object) -> None:
+        importlib.import_module("pack.sub")
+        seen.append("pack")
+
+    hook_on("pack.sub")(lambda module: seen.append("sub"))
+    importlib.import_module("pack.sub")
+    assert seen == ["sub", "pack"]
+
+
+def test_as_with_wrapt_threads_that_import_at_once(hook_on, program, race):
+    """The hooks run once, and before any of the importers goes on."""
+    program({"raced.py": ""})
+    seen: list[object] = []
+    hook_on("raced")(seen.append)
+
+    def use() -> bool:
+        module = importlib.import_module("raced")
+        return seen == [module]
+
+    assert race(*[use] * 8) == [True] * 8
+
+
+def test_as_with_wrapt_what_patches(hook_on, program):
+    """The purpose of it all: what the hook puts in place of a function is what from-imports find."""
+    program({"patched.py": "def answer(): return 1\n"})
+
+    @hook_on("patched")
+    def patch(module) -> None:
+        module.answer = lambda: 42
+
+    namespace: dict[str, object] = {}
+    exec("from patched import answer\nfound = answer()", namespace)
+    assert namespace["found"] == 42
+
+
+def test_a_fork_keeps_what_waits(program, in_child):
+    """The child of a fork runs the hooks that waited in its parent."""
+    program({"forked_lib.py": ""})
+    seen: list[object] = []
+    when_imported("forked_lib")(seen.append)
+
+    def work() -> None:
+        assert seen == [importlib.import_module("forked_lib")]
+
+    assert in_child(work) == 0
+    assert not seen
