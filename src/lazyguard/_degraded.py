@@ -9,7 +9,7 @@ untouched; what it answers is counted.
 from __future__ import annotations
 
 from lazyguard import _annotation, _likeness, _operations, _specials, _view
-from lazyguard._core import clock, resolve
+from lazyguard._core import clock, resolve, tally
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxy import Proxy, cell_of
 from lazyguard._typing import final
@@ -143,6 +143,7 @@ class Answers:
         if name not in answered and len(answered) >= _MOST_NAMES:
             name = _OTHERS
         answered[name] = answered.get(name, 0) + 1
+        tally.called(cell.name, "fallback")
         if cell.plan.recovery is None:
             moment, now = clock.now(), cell.now
             if moment - self._reminded >= _REMIND_EVERY and now.state == DEGRADED:

@@ -8,7 +8,7 @@ untouched, unless a policy says otherwise.
 from __future__ import annotations
 
 from lazyguard import _lazy, _place
-from lazyguard._core import clock, deadline, registry
+from lazyguard._core import clock, deadline, registry, tally
 from lazyguard._core.effect import Call, Within
 from lazyguard._core.late import loaded
 from lazyguard._core.state import Outcome
@@ -319,6 +319,8 @@ class Guard:
         answer: Outcome = yield Call(lambda: relief(*args, **named), awaited=self.awaited)
         if answer.error is not None and answer.error.__context__ is None and answer.error is not cause:
             answer.error.__context__ = cause
+        if answer.ok:
+            tally.called(self.name, "fallback")
         return answer
 
     def run(self, args: Args, named: Named, failed: Outcome | None = None) -> Outcome:

@@ -27,7 +27,17 @@ assert _found is not None
 PACKAGE = Path(_found.submodule_search_locations[0])
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "examples" not in page.parts)]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+# Libraries of the group `integration`: where one is missing, what is shown with it is not run.
+LIBRARIES = ("prometheus_client", "opentelemetry")
 REASONS = 10  # more blocks than so many that are shown and not run, in all pages, are too many
+
+
+def check(done: subprocess.CompletedProcess[str]) -> None:
+    """Fail with what was said, unless that is that a library of the integrations is missing."""
+    missing = re.search(r"No module named '(\w+)", done.stdout + done.stderr)
+    if done.returncode and missing and missing[1] in LIBRARIES and os.environ.get("LAZYGUARD_REQUIRE_SERVERS") != "1":
+        pytest.skip(f"{missing[1]} is not installed")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -55,15 +65,13 @@ def run(tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_block_of_a_page_does_what_the_page_says(page, run):
     """The blocks of a page run in order, and print what is shown below them."""
-    done = run("page", str(page))
-    assert done.returncode == 0, done.stdout + done.stderr
+    check(run("page", str(page)))
 
 
 @pytest.mark.parametrize("place", play.docstrings(PACKAGE))
 def test_every_example_of_a_docstring_is_true(place, run):
     """The examples of a docstring run in a fresh process."""
-    done = run("docstring", place)
-    assert done.returncode == 0, done.stdout + done.stderr
+    check(run("docstring", place))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._core import clock, debts, trace
+from lazyguard._core import clock, debts, tally, trace
 from lazyguard._core.flight import Flight
 from lazyguard._core.late import loaded
 from lazyguard._core.plan import PLAIN
@@ -233,6 +233,7 @@ class Cell:
         flight.end(outcome)
         seconds = moment - flight.started
         trace.landed(flight, outcome, seconds, counts=counts)
+        tally.landed(flight, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.tell("late", now, new, seconds)
             self.dispose(outcome.value, flight.home)

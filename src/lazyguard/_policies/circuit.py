@@ -12,7 +12,7 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._core import clock, deadline
+from lazyguard._core import clock, deadline, tally
 from lazyguard._policies import options
 from lazyguard._typing import final
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
@@ -72,7 +72,12 @@ class Phase:
         self.count: Count | None = None
         if state == "closed":
             self._window = window_of(circuit.breaker)
-            self.count = self._window.count
+            self.recount()
+
+    def recount(self) -> None:
+        """Let whoever counts calls now be told of each."""
+        if self._window is not None:
+            self.count = tally.counting(self._circuit.name, self._window.count)
 
     def ended(self, error: BaseException | None = None, own: Deadline | None = None) -> None:
         """Say how the call ended: well, or with `error`. A call of which nothing follows gives its place back.
@@ -85,7 +90,7 @@ class Phase:
         elif self._window is None:
             self._probed(error if failed else None)
         else:
-            self._window.count(not failed)
+            (self.count or self._window.count)(not failed)
             if failed and self._window.tripped():
                 self._circuit.follow(self, self._opened(error))
 
@@ -98,6 +103,7 @@ class Phase:
 
     def _probed(self, error: BaseException | None) -> None:
         if self.state == "half-open":
+            tally.called(self._circuit.name, "ok" if error is None else "failed")
             closed = Phase(self._circuit, "closed", clock.now())
             self._circuit.follow(self, closed if error is None else self._opened(error))
 
@@ -168,6 +174,7 @@ class Circuit:
                 return phase
             moment = clock.now()
             if moment < phase.until:
+                tally.called(self.name, "refused")
                 raise self._refusal(phase, moment) from phase.cause
             probe = Phase(
                 self,
@@ -321,6 +328,13 @@ def window_of(breaker: Breaker) -> Calls | Seconds:
     return Seconds(breaker.window_seconds, breaker.failure_rate, breaker.minimum_calls)
 
 
+def _recount() -> None:
+    for known in list(_known):
+        circuit = known()
+        if circuit is not None:
+            circuit.now.recount()
+
+
 def _in_child() -> None:
     """Begin anew in the child of a fork: it has none of the parent's calls, and its probe runs elsewhere."""
     global _lock
@@ -331,5 +345,6 @@ def _in_child() -> None:
             circuit.now = Phase(circuit, "closed", clock.now())
 
 
+tally.changed.append(_recount)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
