@@ -1,0 +1,155 @@
+"""The command `lazyguard audit`: its options, and what is done with what they say.
+
+Invariants: what cannot be used is said before the first child starts. Results go to stdout, the rest to stderr. A
+format of the report is a function in `output.FORMATS` and an option that names its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit import output
+from lazyguard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lazyguard.audit.report import Report
+
+DESCRIPTION = (
+    "Imports every module of the targets, each in a process of its own under a time limit, and says for each how it "
+    "went, which line is to blame, and which chain of imports led there."
+)
+EPILOG = """\
+verdicts, worst first
+  hangs            not done within --timeout; the line is the innermost one of the audited packages
+  crashes          ended by a signal
+  exits            SystemExit, os._exit, exec, or input() while it is imported
+  fails            any other exception
+  cannot-exit      a non-daemon thread (or an exit function) keeps the process
+  leaves-children  a process that it started outlives it
+  slow             took longer than --slow
+  ok
+
+times
+  total      the import in a fresh interpreter: parents and all below included, the interpreter's start not
+  own        the body of that module alone, without what it imports: a parent's cost is not its children's
+  3rd party  bodies of modules outside the audited packages, the standard library among them
+
+exit status
+  0 every verdict is ok   1 some are not   2 the arguments cannot be used   130 interrupted
+
+examples
+  lazyguard audit core                             a package and all below it, found in this directory
+  lazyguard audit core --path src --timeout 2      where its top-level directory is elsewhere
+  lazyguard audit core.tasks core.views --no-walk  these two and nothing else
+  lazyguard audit core --python .venv/bin/python   in an environment where lazyguard is not installed
+  lazyguard audit core --json before.json          to keep; later: --compare before.json
+"""
+
+
+OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk")
+"""What goes to `audit` as it is, and before what pyproject.toml says."""
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to the parser of the subcommand."""
+    add = parser.add_argument
+    add(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="a package, with all below it, or a module: core, core.tasks",
+    )
+    add(
+        "--path",
+        metavar="DIR",
+        help="the directory that has the top-level packages, put first on sys.path (default: .)",
+    )
+    add("--python", metavar="EXE", help="the interpreter to import with, 3.10 or newer (default: this one)")
+    add("--timeout", type=float, metavar="S", help="seconds until an import counts as hanging (default: 5)")
+    add("--slow", type=float, metavar="S", help="seconds from which an import counts as slow (default: 0.5)")
+    add("--jobs", type=int, metavar="N", help="imports at a time (default: one a processor, 8 at most)")
+    add("--repeat", type=int, metavar="N", help="import each N times, the fastest counts (default: 1)")
+    add(
+        "--walk",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="audit what is below packages (the default)",
+    )
+    add("--json", metavar="FILE", help="write the report as JSON; - for stdout, in place of the table")
+    add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
+    add(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colour (default: auto; NO_COLOR is honoured)",
+    )
+    add("--plain", action="store_true", help="no colour and no progress bar: plain lines")
+    add("--quiet", "-q", action="store_true", help="no progress")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Audits as the options and pyproject.toml say, writes what was found, and returns the exit status.
+
+    Raises:
+        ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used.
+    """
+    from lazyguard.audit.options import from_pyproject
+    from lazyguard.audit.progress import shown
+    from lazyguard.audit.run import AuditInterrupted, audit
+
+    given = {key: value for key, value in vars(arguments).items() if value is not None}
+    places = [arguments.path, "."] if arguments.path else ["."]
+    options: dict[str, Any] = from_pyproject(places)
+    options.update((key, given[key]) for key in OPTIONS if key in given)
+    targets = arguments.targets or options.pop("targets", [])
+    options.pop("targets", None)
+    if not targets:
+        raise ConfigurationError(
+            "name what to audit, such as `lazyguard audit core`, or targets in [tool.lazyguard.audit]"
+        )
+    other = earlier("compare", arguments.compare) if arguments.compare else None
+    files = {name: given[name] for name in output.FORMATS if name in given}
+    output.check(files)
+    status = 0
+    with shown(plain=arguments.plain) as progress:
+        try:
+            report = audit(targets, progress=None if arguments.quiet else progress, **options)
+            status = 1 if report.found else 0
+        except AuditInterrupted as interrupted:
+            report, status = interrupted.report, 128 + interrupted.signal
+    output.write(report, files)
+    if "-" not in files.values():
+        _print(report, other, arguments)
+    return status
+
+
+def _print(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:
+    from lazyguard.audit.render import table
+
+    wanted = arguments.color == "always" or (
+        arguments.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    )
+    print(table(report, other, color=wanted and not arguments.plain), flush=True)
+
+
+def earlier(option: str, file: str) -> Report:
+    """Returns the report in a file that the option names.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is none.
+    """
+    from lazyguard.audit.report import Report
+
+    try:
+        with open(file, encoding="utf-8") as stream:
+            return Report.from_dict(json.load(stream))
+    except OSError as error:
+        raise ConfigurationError(f"--{option} {file} cannot be read: {error.strerror}; write it with --json") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--{option} {file}: {error}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"--{option} {file} is not JSON: {error}; write it with --json") from error
