@@ -12,6 +12,7 @@ from _weakref import ref
 from contextvars import Context, copy_context
 
 from lazyguard._core import clock, deadline, debts, drive, resolve, ring
+from lazyguard._core.context import assign
 from lazyguard._core.effect import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 from lazyguard.events import describe
@@ -206,7 +207,7 @@ async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
     deadline.forget()  # in this task's own context
     outcome = Outcome(interrupted=True)
     flight.begun_in = ring.within.get()
-    ring.within.set(ref(flight))
+    assign(ring.within, ref(flight))
     try:
         outcome = await adrive(steps)
     except BaseException as interrupt:

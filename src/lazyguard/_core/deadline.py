@@ -11,6 +11,7 @@ from contextvars import ContextVar
 
 from lazyguard import _place
 from lazyguard._core import clock
+from lazyguard._core.context import assign
 from lazyguard._typing import final
 from lazyguard.errors import ConfigurationError, DeadlineExceeded
 
@@ -35,13 +36,13 @@ class Deadline:
         self._said = said
 
     def __enter__(self) -> Deadline:
-        _blocks.set((self, _blocks.get()))
+        assign(_blocks, (self, _blocks.get()))
         return self
 
     def __exit__(self, *_: object) -> None:
         block = _blocks.get()
         if block is not None:
-            _blocks.set(block[1])
+            assign(_blocks, block[1])
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
@@ -131,7 +132,7 @@ def current() -> Deadline | None:
 
 def forget() -> None:
     """Let this context have no deadline: it is one of an attempt's own."""
-    _blocks.set(None)
+    assign(_blocks, None)
 
 
 @final
@@ -141,9 +142,9 @@ class Unlimited:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        _blocks.set((None, _blocks.get()))
+        assign(_blocks, (None, _blocks.get()))
 
     def __exit__(self, *_: object) -> None:
         block = _blocks.get()
         if block is not None:
-            _blocks.set(block[1])
+            assign(_blocks, block[1])

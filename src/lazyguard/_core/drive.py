@@ -14,6 +14,7 @@ from lazyguard import errors
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, deadline, resolve, ring, scheduler
 from lazyguard._core import fork as fork  # whoever has flights must survive a fork
+from lazyguard._core.context import assign, restore
 from lazyguard._core.effect import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 
@@ -153,7 +154,7 @@ def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
     outcome = Outcome(interrupted=True)
     thread, below = _thread.get_ident(), None
     flight.begun_in = ring.within.get()
-    inside = ring.within.set(ref(flight))
+    inside = assign(ring.within, ref(flight))
     try:
         ring.enter(flight)
         # A signal handler, or a finaliser, on top of a wait: this thread does not wait while it builds.
@@ -167,7 +168,7 @@ def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
             flight.cell.settle(flight, outcome)
         finally:
             ring.leave(flight)
-            ring.within.reset(inside)
+            restore(ring.within, inside)
             if below is not None:
                 ring.waiting[thread] = below
 

@@ -10,6 +10,7 @@ import sys
 from contextvars import ContextVar
 
 from lazyguard._core import clock
+from lazyguard._core.context import assign
 from lazyguard._core.state import DEGRADED, READY
 from lazyguard._typing import final
 from lazyguard.errors import ConfigurationError
@@ -61,10 +62,10 @@ class Fallbacks:
         self._permission = permission
 
     def __enter__(self) -> None:
-        _permissions.set((*_permissions.get(), self._permission))
+        assign(_permissions, (*_permissions.get(), self._permission))
 
     def __exit__(self, *_: object) -> None:
-        _permissions.set(_permissions.get()[:-1])
+        assign(_permissions, _permissions.get()[:-1])
 
 
 def serving(cell: Cell, now: Snapshot) -> Cell | None:
