@@ -17,13 +17,14 @@ from lazyguard import _place
 from lazyguard._core import mode, registry
 from lazyguard._guards.alarm import Alarm
 from lazyguard._guards.frames import is_installed
-from lazyguard.errors import LazyguardError, ResolutionError
+from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from types import FrameType
 
     from lazyguard._core.cell import Cell
+    from lazyguard.audit import Budget
 
     ImportBudget = Callable[..., None]
 
@@ -194,7 +195,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     if marker is None:
         yield
         return
-    seconds, forbidden = _budget(*marker.args, **marker.kwargs)
+    budget = _budget(*marker.args, **marker.kwargs)
     from lazyguard._imports import track_imports
 
     with track_imports() as tracker:
@@ -202,29 +203,34 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     if outcome.excinfo is not None:
         return
     try:
-        found = [one for one in tracker.modules if one.module in forbidden]
+        found = [one for one in tracker.modules if budget.forbidden(one.module)]
         if found:
             pytest.fail(
                 f"it imports {found[0].module}, which its import_budget forbids, at {found[0].by}", pytrace=False
             )
         taken = sum(one.seconds or 0.0 for one in tracker.modules if one.parent is None)
-        if taken > seconds:
+        if budget.exceeded(taken):
             dear = "\n".join(f"  {one.own_seconds:.3f} s  {one.module}, by {one.by}" for one in tracker.slowest(5))
             pytest.fail(
-                f"its imports took {taken:.3f} s, and its import_budget is {seconds:g} s. The dearest bodies:\n{dear}",
+                f"its imports took {taken:.3f} s, and its import_budget is {budget.seconds:g} s. The dearest bodies:\n"
+                f"{dear}",
                 pytrace=False,
             )
     except BaseException as failed:
         outcome.force_exception(failed)
 
 
-def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: Any) -> tuple[float, frozenset[str]]:
-    """Return what a marker says, checked."""
+def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: Any) -> Budget:
+    """Return what a marker says, checked; it allows nothing beyond it."""
+    from lazyguard.audit import Allowance, Budget
+
     given = (*arguments, seconds) if arguments else (seconds,)
-    right = isinstance(given[0], (int, float)) and given[0] > 0 and len(arguments) < 2 and not unknown
-    if not right or isinstance(forbid, str) or not all(isinstance(name, str) for name in forbid):
-        raise pytest.UsageError(f"a marker is not right: write @pytest.mark.{MARKER.partition(':')[0]}")
-    return float(given[0]), frozenset(forbid)
+    try:
+        if given[0] is None or len(arguments) > 1 or unknown:
+            raise ConfigurationError("")
+        return Budget(seconds=given[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
+    except (ConfigurationError, TypeError):
+        raise pytest.UsageError(f"a marker is not right: write @pytest.mark.{MARKER.partition(':')[0]}") from None
 
 
 @pytest.fixture
@@ -257,16 +263,28 @@ def _ailing() -> dict[Cell, str]:
 
 @pytest.fixture
 def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
-    """Return a function that imports a module in a fresh interpreter and fails the test where that takes too long.
+    """Return a function that imports a module in a fresh interpreter and fails the test where that takes too much.
 
     `import_budget("core.tasks", seconds=0.05, path="src")`: the fastest of three; the interpreter's own start does not
-    count. What hangs, fails or is too slow is told with the line to blame.
+    count. `modules=` limits how many are executed, `forbid=` names those that may not be.
+    What hangs, fails or is too slow is told with the line to blame.
     """
 
-    def check(module: str, *, seconds: float, path: str | None = None, repeat: int = 3, timeout: float = 30.0) -> None:
-        from lazyguard.audit import audit, table
+    def check(
+        module: str,
+        *,
+        seconds: float,
+        modules: int | None = None,
+        forbid: Sequence[str] = (),
+        path: str | None = None,
+        repeat: int = 3,
+        timeout: float = 30.0,
+    ) -> None:
+        from lazyguard.audit import Allowance, Budget, audit, table
 
         try:
+            allowance = Allowance(seconds=0, relative=0)
+            budget = Budget(seconds=seconds, modules=modules, forbid=forbid, allowance=allowance)
             report = audit(
                 [module],
                 path=str(request.config.rootpath) if path is None else str(request.config.rootpath / path),
@@ -274,6 +292,7 @@ def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
                 timeout=max(timeout, seconds),
                 repeat=repeat,
                 walk=False,
+                budgets={module: budget},
             )
         except LazyguardError as error:
             pytest.fail(f"import_budget: {error}", pytrace=False)

@@ -1,20 +1,23 @@
 """The audit: importing a program's modules one by one, each in a process of its own.
 
 `audit` imports and judges, `Report` is what it found, `compare` sets two side by side, `table` prints either. Importing
-this imports nothing of the target, and nothing else of lazyguard but its errors.
+this imports nothing of the target, and nothing else of lazyguard but its errors and the checks of its options.
 """
 
 from __future__ import annotations
 
+from lazyguard.audit.budget import Allowance, Budget
 from lazyguard.audit.comparison import Comparison, Row, compare
 from lazyguard.audit.render import table
-from lazyguard.audit.report import Blame, Cause, Failure, Finding, Imported, ModuleReport, Place, Report
+from lazyguard.audit.report import Blame, Cause, Failure, Finding, Imported, ModuleReport, Place, Report, Spending
 from lazyguard.audit.run import AuditInterrupted, audit
 
 __all__ = [
     "audit",
     "compare",
     "table",
+    "Budget",
+    "Allowance",
     "AuditInterrupted",
     "Report",
     "ModuleReport",
@@ -24,6 +27,7 @@ __all__ = [
     "Failure",
     "Finding",
     "Place",
+    "Spending",
     "Comparison",
     "Row",
 ]

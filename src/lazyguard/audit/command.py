@@ -39,13 +39,15 @@ times
   3rd party  bodies of modules outside the audited packages, the standard library among them
 
 exit status
-  0 every verdict is ok   1 some are not   2 the arguments cannot be used   130 interrupted
+  0 every verdict is ok, no budget exceeded   1 not so   2 the arguments cannot be used   130 interrupted
 
 examples
   lazyguard audit core                             a package and all below it, found in this directory
   lazyguard audit core --path src --timeout 2      where its top-level directory is elsewhere
   lazyguard audit core.tasks core.views --no-walk  these two and nothing else
   lazyguard audit core --python .venv/bin/python   in an environment where lazyguard is not installed
+  lazyguard audit core --budget core.tasks=0.1 --forbid pandas
+                                                   more under [tool.lazyguard.audit.budgets."core.tasks"]
   lazyguard audit core --json before.json          to keep; later: --compare before.json
 """
 
@@ -79,6 +81,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="audit what is below packages (the default)",
     )
+    add(
+        "--budget",
+        action="append",
+        metavar="NAME=S",
+        help="what a module may take, in seconds: core.tasks=0.1, 'core.*=0.3'; again for another",
+    )
+    add(
+        "--forbid",
+        action="append",
+        metavar="NAME",
+        help="a module that nothing may load while it is imported: pandas; again for another",
+    )
     add("--json", metavar="FILE", help="write the report as JSON; - for stdout, in place of the table")
     add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
     add(
@@ -97,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used.
     """
-    from lazyguard.audit.options import from_pyproject
+    from lazyguard.audit.options import from_pyproject, with_given
     from lazyguard.audit.progress import shown
     from lazyguard.audit.run import AuditInterrupted, audit
 
@@ -111,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             "name what to audit, such as `lazyguard audit core`, or targets in [tool.lazyguard.audit]"
         )
+    options["budgets"] = with_given(options.get("budgets", {}), arguments.budget or (), arguments.forbid or ())
     other = earlier("compare", arguments.compare) if arguments.compare else None
     files = {name: given[name] for name in output.FORMATS if name in given}
     output.check(files)

@@ -15,18 +15,19 @@ from lazyguard.audit.collect import LEAVING_LIMIT
 from lazyguard.audit.imports import ImportTree, Span, grow
 from lazyguard.audit.report import Blame, Failure, ModuleReport
 from lazyguard.audit.scope import Dump, Frame, Scope, read_dumps
-from lazyguard.audit.sights import findings
+from lazyguard.audit.sights import findings, forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lazyguard.audit.budget import Budget
     from lazyguard.audit.trace import Trace
 
 OUTPUT_SHOWN = 2000
 
 
-def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float) -> ModuleReport:
-    """Returns the report on one module."""
+def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:
+    """Returns the report on one module; what its budget forbids is a finding."""
     result = trace.result
     seconds = float(result[1]) if result else min(timeout, trace.waited_seconds)
     tree = grow(trace.module, trace.events, scope, main=trace.thread, now=(trace.started or 0.0) + seconds)
@@ -40,10 +41,11 @@ def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float) -> Modul
         third_party_seconds=tree.third_party_seconds(),
         blame=blame,
         error=error,
-        findings=findings(tree, scope),
+        findings=(*findings(tree, scope), *forbidden(tree, scope, budget)),
         detail=detail,
         output=trace.output[-OUTPUT_SHOWN:] or None if verdict != "ok" else None,
         imports=tree.executed(scope, trace.started or 0.0),
+        executed=len({span.name for span in tree.importing()}),
     )
 
 

@@ -11,13 +11,15 @@ import importlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from lazyguard.audit.budget import Allowance, Budget, is_pattern
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+T = TypeVar("T")
 KEYS: dict[str, tuple[type, ...]] = {
     "targets": (list,),
     "path": (str,),
@@ -27,8 +29,16 @@ KEYS: dict[str, tuple[type, ...]] = {
     "jobs": (int,),
     "repeat": (int,),
     "walk": (bool,),
+    "forbid": (list,),
+    "budgets": (dict,),
 }
-NAMES: dict[type, str] = {list: "an array of names", str: "a string", int: "a number", bool: "true or false"}
+NAMES: dict[type, str] = {
+    dict: "a table",
+    list: "an array of names",
+    str: "a string",
+    int: "a number",
+    bool: "true or false",
+}
 
 
 def from_pyproject(directories: list[str]) -> dict[str, Any]:
@@ -85,12 +95,79 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         kinds = KEYS[key]
         right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
         names: Any = value
-        if not right or (key == "targets" and not all(isinstance(each, str) for each in names)):
+        if not right or (key in ("targets", "forbid") and not all(isinstance(each, str) for each in names)):
             raise ConfigurationError(f"{file}: {key} must be {NAMES[kinds[0]]}, and is {value!r}")
         found[key] = value
+    budgets = _budgets(found.pop("budgets", {}), found.pop("forbid", []), file)
+    if budgets:
+        found["budgets"] = budgets
     base = file.parent
     if "path" in found:
         found["path"] = os.path.join(base, found["path"])
     if os.sep in found.get("python", ""):
         found["python"] = os.path.join(base, found["python"])
     return found
+
+
+def _budgets(tables: Mapping[str, Any], forbid: list[str], file: Path) -> dict[str, Budget]:
+    """Returns the budgets of `[tool.lazyguard.audit.budgets."NAME"]`; `forbid` is for all modules."""
+    found = {"*": _made(Budget, {"forbid": forbid}, f"{file}: [tool.lazyguard.audit]")} if forbid else {}
+    for pattern, table in tables.items():
+        where = f'{file}: [tool.lazyguard.audit.budgets."{pattern}"]'
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{where} must be a table, such as {{seconds = 0.1, modules = 200}}")
+        if not is_pattern(pattern):
+            raise ConfigurationError(f"{where} names no module; give core.tasks, or a pattern: core.*")
+        given: dict[str, Any] = dict(table)  # pyright: ignore[reportUnknownArgumentType]
+        allowance = given.get("allowance")
+        if isinstance(allowance, dict):
+            given["allowance"] = _made(Allowance, allowance, f"{where} allowance")  # pyright: ignore[reportUnknownArgumentType]
+        elif allowance is not None:
+            raise ConfigurationError(f"{where}: allowance must be a table, such as {{seconds = 0.005, relative = 0.1}}")
+        if pattern == "*":
+            given["forbid"] = [*given.get("forbid", []), *forbid] if isinstance(given.get("forbid", []), list) else ""
+        found[pattern] = _made(Budget, given, where)
+    return found
+
+
+def with_given(budgets: Mapping[str, Budget], times: Iterable[str], forbid: Iterable[str]) -> dict[str, Budget]:
+    """Returns budgets with what `--budget NAME=S` and `--forbid NAME` add; a given time takes the place of another."""
+    found = dict(budgets)
+    for text in times:
+        name, _, said = text.partition("=")
+        before = found.get(name, Budget())
+        try:
+            if not is_pattern(name):
+                raise ValueError
+            found[name] = Budget(
+                seconds=float(said), modules=before.modules, forbid=before.forbid, allowance=before.allowance
+            )
+        except (ValueError, ConfigurationError) as error:
+            raise ConfigurationError(f"--budget {text} is not right; write --budget core.tasks=0.1") from error
+    names = list(forbid)
+    if names:
+        before = found.get("*", Budget())
+        try:
+            found["*"] = Budget(
+                seconds=before.seconds,
+                modules=before.modules,
+                forbid=(*before.forbid, *names),
+                allowance=before.allowance,
+            )
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--forbid {' '.join(names)} is not right; write --forbid pandas") from error
+    return found
+
+
+def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Returns an object made of a table; an option that it has not, or cannot have so, is told with its place."""
+    known: tuple[str, ...] = kind.__slots__  # type: ignore[attr-defined]
+    for key in values:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(known)
+            raise ConfigurationError(f"{where} has no option {key}; {hint}")
+    try:
+        return kind(**values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from error

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from lazyguard.audit.budget import Budget
 
 PROBE_LIMIT = 60.0
 COMPILE_LIMIT = 300.0
@@ -41,6 +43,7 @@ class Settings:
         walk: whether a package stands for all that is below it too.
         python: the interpreter, used as it is named: a virtual environment's link is not resolved.
         env: the environment of the children; None: this process's.
+        budgets: what modules may take, by their names or patterns of them.
     """
 
     path: str = "."
@@ -51,6 +54,7 @@ class Settings:
     repeat: int = 1
     walk: bool = True
     env: Mapping[str, str] | None = None
+    budgets: Mapping[str, Budget] = field(default_factory=dict[str, "Budget"])
 
     def __post_init__(self) -> None:
         for name, most in (("timeout", 86400.0), ("slow", 86400.0)):

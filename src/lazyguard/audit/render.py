@@ -12,7 +12,7 @@ from lazyguard.audit.comparison import compare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.report import Blame, ModuleReport, Report
+    from lazyguard.audit.report import Blame, ModuleReport, Report, Spending
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
 BAD = "31"
@@ -76,7 +76,13 @@ def table(report: Report, other: Report | None = None, *, color: bool = False) -
                 code[column] = COLOURS.get(row[column], BAD) if row[column] != "-" else DIM
             colours.append(code)
     numbers = [2, 3, 4] if other is None else [2, 3, 5, 6, 7]
-    parts = [columns(rows, numbers, colours), _causes(report, color), _findings(report), _summary(report)]
+    parts = [
+        columns(rows, numbers, colours),
+        _causes(report, color),
+        _budgets(report),
+        _findings(report),
+        _summary(report),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -116,6 +122,27 @@ def _causes(report: Report, color: bool) -> str:
         if len(cause.modules) > 1:
             lines.append("    in " + ", ".join(cause.modules))
     return "\n".join(lines)
+
+
+def _budgets(report: Report) -> str:
+    lines: list[str] = []
+    for one in report.budgets:
+        if one.exceeded:
+            lines.append(over(one))
+            lines += [f"    by {' > '.join(one.chain)}"] if one.chain else []
+    return "\n".join(lines)
+
+
+def over(one: Spending) -> str:
+    """Returns what was spent beyond a budget, on one line."""
+    at = f" at {one.place}" if one.place else ""
+    if one.kind == "forbid":
+        return f"{one.target} loads {one.largest[0]}, which its budget forbids,{at}"
+    dear = f"; the dearest: {', '.join(one.largest)}{at}" if one.largest else ""
+    if one.kind == "modules":
+        return f"{one.target} executes {one.measured:g} modules, over its budget of {one.limit:g}{dear}"
+    took = f"{one.target} takes {seconds(one.measured)} s, over its budget of {one.limit:g} s"
+    return took + f" and {seconds(one.allowance)} s of allowance{dear}"
 
 
 def _findings(report: Report) -> str:

@@ -59,7 +59,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something seen on the way, whatever the verdict: `connect dns subprocess thread double-import`."""
+    """Something seen on the way, whatever the verdict: `connect dns subprocess thread double-import forbidden`."""
 
     kind: str
     file: str
@@ -103,6 +103,7 @@ class ModuleReport:
         detail: a sentence beside the verdict: which thread, which processes, which signal.
         output: the end of what the module wrote to stderr, where the verdict is not ok.
         imports: what was executed on the way; of foreign modules those alone that took a millisecond or more.
+        executed: how many modules were executed on the way, itself and all foreign ones included.
     """
 
     module: str
@@ -116,6 +117,32 @@ class ModuleReport:
     detail: str | None = None
     output: str | None = None
     imports: tuple[Imported, ...] = ()
+    executed: int = 0
+
+
+@dataclass(frozen=True)
+class Spending:
+    """How a module stands against one limit of its budget.
+
+    Attributes:
+        kind: "seconds", "modules" or "forbid".
+        limit: seconds, or a number of modules; 0 of a forbidden one.
+        measured: what it took, in the same unit.
+        allowance: what it may be over the limit before it counts.
+        place: the line that asked for the dearest body, or for the forbidden module.
+        chain: the imports that led there.
+        largest: the modules with the dearest bodies, the dearest first; the forbidden one.
+    """
+
+    target: str
+    kind: str
+    limit: float
+    measured: float
+    allowance: float
+    exceeded: bool
+    place: Place | None = None
+    chain: tuple[str, ...] = ()
+    largest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,11 +169,12 @@ class Report:
     interpreter_seconds: float = 0.0
     pending: tuple[str, ...] = ()
     schema: int = SCHEMA
+    budgets: tuple[Spending, ...] = ()
 
     @property
     def found(self) -> bool:
-        """Whether any verdict is not ok."""
-        return any(module.verdict != "ok" for module in self.modules)
+        """Whether any verdict is not ok, or any budget is exceeded."""
+        return any(module.verdict != "ok" for module in self.modules) or any(one.exceeded for one in self.budgets)
 
     @property
     def causes(self) -> tuple[Cause, ...]:

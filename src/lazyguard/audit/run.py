@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
 from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
 from lazyguard.audit.plan import Plan, Settings, compile_first, plan
@@ -25,6 +26,8 @@ from lazyguard.audit.trace import Job, Trace
 from lazyguard.errors import ConfigurationError
 
 Progress = Callable[[int, int, ModuleReport], object]
+AGAIN = 3
+"""How many times a time that is a little over its budget is taken again."""
 NEAR = 2.0
 """A slow verdict below this many times its limit is near it."""
 
@@ -49,6 +52,7 @@ def audit(
     repeat: int = 1,
     walk: bool = True,
     env: Mapping[str, str] | None = None,
+    budgets: Mapping[str, Budget] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Imports every module of the targets in a process of its own and returns what was seen.
@@ -62,6 +66,8 @@ def audit(
         jobs: children at a time; None for as many as there are processors, 8 at most.
         repeat: how many times each module is imported; the fastest counts.
         env: the whole environment of the children; None for this process's.
+        budgets: what modules may take (`Budget`), by their names or patterns of them: `core.tasks`, `core.*`, `*`. A
+            time that is a little over is taken again, alone, up to three times; the fastest counts.
         progress: called with (done, total, module report) after each module.
 
     Raises:
@@ -75,7 +81,7 @@ def audit(
         >>> [module.module for module in report.modules if module.verdict == "hangs"]
         []
     """
-    settings = Settings(os.fspath(path), python, timeout, slow, jobs, repeat, walk, env)
+    settings = Settings(os.fspath(path), python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)))
     with _signals() as wakeup:
         try:
             planned = plan(targets, settings, stop=lambda: _stopped(wakeup))
@@ -160,6 +166,8 @@ class _Audit:
                 self._children(again, self.settings.children_at_a_time, self._again)
             if self.settings.children_at_a_time > 1:
                 self._children([name for name in self.plan.modules if self._is_doubtful(name)], 1, self._again)
+            for _ in range(AGAIN):
+                self._children([name for name in self.plan.modules if self._is_near(name)], 1, self._again)
         except _Interrupted:
             assert self.wakeup is not None
             assert self.wakeup.number is not None
@@ -195,8 +203,23 @@ class _Audit:
             return self._busy[name] > settings.timeout / 2
         return seen.verdict == "slow" and seen.seconds < settings.slow * NEAR
 
+    def _is_near(self, name: str) -> bool:
+        """Whether a time is over its budget by so little that it is to be taken again."""
+        seen = self.known[name]
+        return seen.verdict in ("ok", "slow") and near(self._budget(name), seen.seconds)
+
+    def _budget(self, name: str) -> Budget:
+        return budget_of(name, self.settings.budgets)
+
     def _explain(self, trace: Trace) -> ModuleReport:
-        return explain(trace, self.plan.scope(trace.module), timeout=self.settings.timeout, slow=self.settings.slow)
+        settings = self.settings
+        return explain(
+            trace,
+            self.plan.scope(trace.module),
+            timeout=settings.timeout,
+            slow=settings.slow,
+            budget=self._budget(trace.module) if settings.budgets else None,
+        )
 
     def _report(self) -> Report:
         settings = self.settings
@@ -209,6 +232,12 @@ class _Audit:
             path=settings.path,
             interpreter_seconds=self.interpreter_seconds,
             pending=tuple(name for name in self.plan.modules if name not in self.known),
+            budgets=tuple(
+                each
+                for name in (self.plan.modules if settings.budgets else ())
+                if name in self.known
+                for each in spent(self.known[name], self._budget(name))
+            ),
         )
 
     def _children(self, modules: Sequence[str], at_a_time: int, done: Callable[[Trace], None]) -> None:

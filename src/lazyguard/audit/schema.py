@@ -9,7 +9,18 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lazyguard.audit.report import SCHEMA, VERDICTS, Blame, Failure, Finding, Imported, ModuleReport, Place, Report
+from lazyguard.audit.report import (
+    SCHEMA,
+    VERDICTS,
+    Blame,
+    Failure,
+    Finding,
+    Imported,
+    ModuleReport,
+    Place,
+    Report,
+    Spending,
+)
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,6 +46,9 @@ def read(data: object) -> Report:
         path=_get(report, "path", "the report", _string, "."),
         interpreter_seconds=_get(report, "interpreter_seconds", "the report", _number, 0.0),
         pending=_strings(report.get("pending", []), "pending"),
+        budgets=tuple(
+            _spending(each, f"budgets[{at}]") for at, each in enumerate(_list(report.get("budgets", []), "budgets"))
+        ),
     )
 
 
@@ -136,6 +150,22 @@ def _module(value: object, where: str) -> ModuleReport:
         imports=tuple(
             _imported(each, f"{where}.imports[{at}]") for at, each in enumerate(_list(data.get("imports", []), where))
         ),
+        executed=_get(data, "executed", where, _integer, 0),
+    )
+
+
+def _spending(value: object, where: str) -> Spending:
+    data = _mapping(value, where)
+    return Spending(
+        target=_get(data, "target", where, _string),
+        kind=_get(data, "kind", where, _string),
+        limit=_get(data, "limit", where, _number),
+        measured=_get(data, "measured", where, _number),
+        allowance=_get(data, "allowance", where, _number),
+        exceeded=_get(data, "exceeded", where, _boolean),
+        place=_place(data.get("place"), where + ".place"),
+        chain=_strings(data.get("chain", []), where + ".chain"),
+        largest=_strings(data.get("largest", []), where + ".largest"),
     )
 
 

@@ -14,6 +14,7 @@ from lazyguard.audit.report import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lazyguard.audit.budget import Budget
     from lazyguard.audit.imports import Effect, ImportTree, Span
     from lazyguard.audit.scope import Scope
 
@@ -33,6 +34,19 @@ def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
         chain = tree.chain(_own(effect.span), *([module] if module else []))
         found.setdefault(key, Finding(effect.kind, place.file, place.line, effect.detail, chain))
     return (*found.values(), *_double_imports(tree, scope))
+
+
+def forbidden(tree: ImportTree, scope: Scope, budget: Budget | None) -> Iterator[Finding]:
+    """Yields a finding for each name that a budget forbids, with the line that asked for it first."""
+    told: set[str] = set()
+    for span in tree.importing() if budget is not None else ():
+        name = budget.forbidden(span.name) if budget is not None else None
+        asked = span.site or span.importer
+        if name is None or name in told or asked is None:
+            continue
+        told.add(name)
+        place = scope.place(asked.file, asked.line)
+        yield Finding("forbidden", place.file, place.line, f"{span.name} is executed", tree.chain(span))
 
 
 def _own(span: Span | None) -> Span | None:
