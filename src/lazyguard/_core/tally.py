@@ -38,17 +38,18 @@ def observe(observer: Observer) -> Callable[[], None]:
     """Let somebody count from now on; return what ends it."""
     global observers
     observers = (*observers, observer)
-    _tell()
+    recount()
 
     def end() -> None:
         global observers
         observers = tuple(one for one in observers if one is not observer)
-        _tell()
+        recount()
 
     return end
 
 
-def _tell() -> None:
+def recount() -> None:
+    """Let all that count calls ask the observers again for what to tell."""
     for told in changed:
         told()
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions
 
-    from lazyguard._core.tally import Ended
-
 __all__ = ["install"]
 
 _BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
@@ -67,8 +65,8 @@ class _Instruments:
         self._measures = Measures(self, most)
         self._ended = False
         meter = provider.get_meter("lazyguard", lazyguard.__version__)
-        self._transitions = meter.create_counter("lazyguard.transitions", description="Events.")
-        self._calls = meter.create_counter("lazyguard.calls", description="Calls by outcome.")
+        meter.create_observable_counter("lazyguard.transitions", [self._transitions], description="Events.")
+        meter.create_observable_counter("lazyguard.calls", [self._calls], description="Calls by outcome.")
         self._attempts = meter.create_histogram(
             "lazyguard.attempt",
             unit="s",
@@ -99,23 +97,16 @@ class _Instruments:
 
     # a meter
 
-    def counter(self, name: str, ended: Ended) -> Callable[[], object]:
-        """Return what counts a call."""
-        add = self._calls.add
-        attributes = {"service": self._measures.names(name), "outcome": ended}
-        return lambda: add(1, attributes)
-
     def attempted(self, name: str, ended: str, seconds: float) -> None:
         """Record an attempt."""
-        self._attempts.record(seconds, {"service": self._measures.names(name), "outcome": ended})
-
-    def moved(self, name: str, kind: str) -> None:
-        """Count a transition."""
-        self._transitions.add(1, {"service": name, "kind": kind})
+        self._attempts.record(seconds, {"service": name, "outcome": ended})
 
     def imported(self, package: str, seconds: float) -> None:
         """Record an import."""
         self._imports.record(seconds, {"package": package})
+
+    def moved(self) -> None:
+        """Wait until somebody looks."""
 
     # what is observed
 
@@ -123,6 +114,16 @@ class _Instruments:
         found = {} if self._ended else self._measures.states()
         for (service, kind, state), value in found.items():
             yield Observation(value, {"service": service, "kind": kind, "state": state})
+
+    def _calls(self, _: CallbackOptions) -> Iterable[Observation]:
+        found = {} if self._ended else self._measures.calls()
+        for (service, outcome), number in found.items():
+            yield Observation(number, {"service": service, "outcome": outcome})
+
+    def _transitions(self, _: CallbackOptions) -> Iterable[Observation]:
+        found = {} if self._ended else self._measures.transitions()
+        for (service, kind), number in found.items():
+            yield Observation(number, {"service": service, "kind": kind})
 
     def _abandoned(self, _: CallbackOptions) -> Iterable[Observation]:
         found = {} if self._ended else self._measures.abandoned()

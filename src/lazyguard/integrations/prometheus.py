@@ -1,16 +1,22 @@
 """Metrics for Prometheus, by its own client library, whose conventions and multiprocess mode they keep to.
 
 Invariants: the library is imported here alone; a scrape reads what is there and builds nothing; labels are names that
-programs declare, a bounded number of them, and never a key, an argument, a URL or an exception's text.
+programs declare, a bounded number of them, and never a key, an argument, a URL or an exception's text. The library's
+locks are taken by a scrape and on the scheduler's thread alone: not where things happen, which may be a finaliser or a
+signal handler on top of one of them.
 """
 
 from __future__ import annotations
 
+import _thread
+import atexit
 import os
+from collections import deque
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from lazyguard._core import clock, scheduler
+from lazyguard._core import fork as _  # noqa: F401  (its hooks are to run before ours)
 from lazyguard._measures import Measures
 from lazyguard._policies import options
 from lazyguard._typing import final
@@ -21,14 +27,16 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from lazyguard._core.tally import Ended
-
 __all__ = ["install"]
 
 ATTEMPTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 IMPORTS = (0.01, 0.1, 0.5, 1.0, 5.0)
-# Seconds between two looks of a process that nobody scrapes itself, while it has something degraded or abandoned.
-_EVERY = 5.0
+# Seconds between two looks of a process that nobody scrapes itself, while it has something degraded or abandoned; and
+# until it looks after a call was counted.
+_EVERY, _AFTER_CALLS = 5.0, 1.0
+# So many observations are kept for the next scrape, before they are taken in without one.
+_MOST_KEPT = 1000
+_NEVER = float("inf")
 
 
 def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) -> Callable[[], None]:
@@ -65,9 +73,9 @@ def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) ->
     `lazyguard_import_seconds{package}`: a histogram of the imports that `track_imports` sees, by outermost package.
 
     Each is read from what is there, at the scrape: nothing is built for it. In multiprocess mode (the environment has
-    PROMETHEUS_MULTIPROC_DIR) each process writes its own when something happens, and every five seconds while something
-    is degraded or abandoned; states and threads are then the sums over living processes: how many of them have it in
-    that state. Call it before the server forks or after, once a process.
+    PROMETHEUS_MULTIPROC_DIR) each process writes its own when something happens, within a second of a call, every five
+    seconds while something is degraded or abandoned, and at its exit; states and threads are then the sums over living
+    processes: how many of them have it in that state. Call it before the server forks or after, once a process.
 
     Example:
         >>> import lazyguard
@@ -98,13 +106,14 @@ class _Metrics:
 
     def __init__(self, registry: CollectorRegistry, most: int) -> None:
         self._registry = registry
-        self._measures = Measures(self, most)
-        self._counters: dict[tuple[str, Ended], Callable[[], object]] = {}
-        self._told_seconds: dict[str, float] = {}
-        self._told_abandoned: dict[str, int] = {}
-        self._ended = False
         self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-        self._is_due = False
+        self._measures = Measures(self, most, (lambda: self._soon(_AFTER_CALLS)) if self._shared else None)
+        self._kept: deque[tuple[Histogram, tuple[str, ...], float]] = deque()
+        self._told: dict[tuple[Counter, tuple[str, ...]], float] = {}
+        self._told_abandoned: dict[str, int] = {}
+        self._looking = _thread.allocate_lock()
+        self._ended = False
+        self._due_at = _NEVER
         registry.register(self)  # first, so that it has looked before the others are collected
         self._state = Gauge(
             "lazyguard_state",
@@ -140,8 +149,10 @@ class _Metrics:
         """Look once, and listen from now on."""
         self._measures.begin()
         self._look()
-        if self._shared and hasattr(os, "register_at_fork"):
+        if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
+        if self._shared:
+            atexit.register(self._look)
 
     def end(self) -> None:
         """Listen no more."""
@@ -149,6 +160,7 @@ class _Metrics:
             return
         self._ended = True
         self._measures.end()
+        atexit.unregister(self._look)
         ours = (self._state, self._transitions, self._calls, self._attempts, self._abandoned, self._degraded)
         for metric in (self, *ours, self._imports):
             self._registry.unregister(metric)
@@ -166,60 +178,69 @@ class _Metrics:
 
     # a meter
 
-    def counter(self, name: str, ended: Ended) -> Callable[[], object]:
-        """Return what counts a call."""
-        count = self._counters.get((name, ended))
-        if count is None:
-            count = self._calls.labels(self._measures.names(name), ended).inc
-            if len(self._counters) < 10_000:
-                self._counters[name, ended] = count
-        return count
-
     def attempted(self, name: str, ended: str, seconds: float) -> None:
-        """Observe an attempt."""
-        self._attempts.labels(self._measures.names(name), ended).observe(seconds)
-        self._soon()
-
-    def moved(self, name: str, kind: str) -> None:
-        """Count a transition."""
-        self._transitions.labels(name, kind).inc()
-        self._soon()
+        """Keep an attempt until somebody looks."""
+        self._kept.append((self._attempts, (name, ended), seconds))
+        self.moved()
 
     def imported(self, package: str, seconds: float) -> None:
-        """Observe an import."""
-        self._imports.labels(package).observe(seconds)
+        """Keep an import until somebody looks."""
+        self._kept.append((self._imports, (package,), seconds))
+        self.moved()
+
+    def moved(self) -> None:
+        """See to it that somebody looks."""
+        if self._shared or len(self._kept) >= _MOST_KEPT:
+            self._soon()
 
     # what is read
 
     def _look(self) -> bool:
-        """Set what is read from what is there; return whether it will change by itself."""
-        for labels, value in self._measures.states().items():
-            self._state.labels(*labels).set(value)
-        abandoned = self._measures.abandoned()
-        for name, count in {**dict.fromkeys(self._told_abandoned, 0), **abandoned}.items():
-            self._abandoned.labels(name).set(count)
-        self._told_abandoned = abandoned
-        growing = False
-        for name, seconds in self._measures.degraded().items():
-            more = seconds - self._told_seconds.get(name, 0.0)
-            self._told_seconds[name] = seconds
-            growing = growing or more > 0.0
-            self._degraded.labels(name).inc(max(0.0, more))
-        return growing or bool(abandoned)
+        """Take in what there is; return whether it will change by itself."""
+        with self._looking:
+            while self._kept:
+                histogram, labels, seconds = self._kept.popleft()
+                histogram.labels(*labels).observe(seconds)
+            for states, value in self._measures.states().items():
+                self._state.labels(*states).set(value)
+            abandoned = self._measures.abandoned()
+            for name, threads in {**dict.fromkeys(self._told_abandoned, 0), **abandoned}.items():
+                self._abandoned.labels(name).set(threads)
+            self._told_abandoned = abandoned
+            for key, number in self._measures.calls().items():
+                self._raise(self._calls, key, number)
+            for key, number in self._measures.transitions().items():
+                self._raise(self._transitions, key, number)
+            spent = [self._raise(self._degraded, (key,), number) for key, number in self._measures.degraded().items()]
+            return any(spent) or bool(abandoned)
+
+    def _raise(self, counter: Counter, labels: tuple[str, ...], to: float) -> bool:
+        """Raise a counter to what it is by now; return whether it was less."""
+        more = to - self._told.get((counter, labels), 0.0)
+        if more > 0.0 or (counter, labels) not in self._told:
+            self._told[counter, labels] = to
+            counter.labels(*labels).inc(max(0.0, more))
+        return more > 0.0
 
     def _soon(self, after: float = 0.0) -> None:
-        """Look soon, on the scheduler's thread, where no scrape makes this process look."""
-        if self._shared and not self._is_due and not self._ended:
-            self._is_due = True
-            scheduler.at(clock.now() + after, self._due)
+        """Look soon, on the scheduler's thread."""
+        when = clock.now() + after
+        if when < self._due_at and not self._ended:
+            self._due_at = when
+            scheduler.at(when, lambda: self._due(when))
 
-    def _due(self) -> None:
-        self._is_due = False
-        if not self._ended and self._look():
+    def _due(self, when: float) -> None:
+        if when != self._due_at or self._ended:
+            return  # one that was due earlier has looked
+        self._due_at = _NEVER
+        if self._look() and self._shared:
             self._soon(_EVERY)
 
     def _forked(self) -> None:
-        self._is_due = False
-        self._told_seconds.clear()
-        self._measures.forked()
-        self._soon()
+        self._looking = _thread.allocate_lock()
+        self._due_at = _NEVER
+        if self._shared and not self._ended:  # the library's own values begin anew as well
+            self._told.clear()
+            self._kept.clear()
+            self._measures.forked()
+            self._soon()
