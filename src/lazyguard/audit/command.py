@@ -9,13 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import output
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import TextIO
+
     from lazyguard.audit.report import Report
 
 DESCRIPTION = (
@@ -48,6 +53,7 @@ examples
   lazyguard audit core --python .venv/bin/python   in an environment where lazyguard is not installed
   lazyguard audit core --budget core.tasks=0.1 --forbid pandas
                                                    more under [tool.lazyguard.audit.budgets."core.tasks"]
+  lazyguard audit core --github --junit junit.xml  in continuous integration
   lazyguard audit core --json before.json          to keep; later: --compare before.json
 """
 
@@ -94,6 +100,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="a module that nothing may load while it is imported: pandas; again for another",
     )
     add("--json", metavar="FILE", help="write the report as JSON; - for stdout, in place of the table")
+    add("--junit", metavar="FILE", help="write the verdicts as JUnit XML, a test case a module, for GitLab and Jenkins")
+    add(
+        "--github",
+        action="store_true",
+        help="print annotations for a workflow of GitHub, and append to the summary of its step",
+    )
+    add("--schema", action="store_true", help="print the JSON schema of --json, and do nothing else")
     add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
     add(
         "--color",
@@ -115,6 +128,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lazyguard.audit.progress import shown
     from lazyguard.audit.run import AuditInterrupted, audit
 
+    if arguments.schema:
+        print(output.schema(), end="", flush=True)
+        return 0
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     places = [arguments.path, "."] if arguments.path else ["."]
     options: dict[str, Any] = from_pyproject(places)
@@ -138,8 +154,33 @@ def run(arguments: argparse.Namespace) -> int:
             report, status = interrupted.report, 128 + interrupted.signal
     output.write(report, files)
     if "-" not in files.values():
-        _print(report, other, arguments)
+        with _no_commands() if arguments.github else nullcontext():
+            _print(report, other, arguments)
+    if arguments.github:
+        _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
     return status
+
+
+@contextmanager
+def _no_commands() -> Generator[None]:
+    """Has GitHub take nothing that is printed meanwhile, such as a message of an exception, for a command."""
+    token = secrets.token_hex(16)
+    print(f"::stop-commands::{token}")
+    try:
+        yield
+    finally:
+        print(f"::{token}::", flush=True)
+
+
+def _annotate(report: Report, stream: TextIO) -> None:
+    from lazyguard.audit.github import tell
+
+    try:
+        lines = tell(report, os.environ)
+    except OSError as error:
+        raise ConfigurationError(f"--github: $GITHUB_STEP_SUMMARY cannot be written: {error.strerror}") from error
+    stream.write(lines)
+    stream.flush()
 
 
 def _print(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:

@@ -23,8 +23,21 @@ def _json(report: Report) -> str:
     return json.dumps(report.to_dict(), indent=2) + "\n"
 
 
-FORMATS: dict[str, Callable[[Report], str]] = {"json": _json}
+def _junit(report: Report) -> str:
+    from lazyguard.audit.junit import text
+
+    return text(report)
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {"json": _json, "junit": _junit}
 """By the option that names the file: what makes the text of a report."""
+
+
+def schema() -> str:
+    """Returns the JSON Schema (draft 2020-12) of what `--json` writes."""
+    from importlib.resources import files
+
+    return files("lazyguard.audit").joinpath("report.schema.json").read_text(encoding="utf-8")
 
 
 def check(files: Mapping[str, str]) -> None:

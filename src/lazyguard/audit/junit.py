@@ -1,0 +1,82 @@
+"""A report as JUnit XML, one test case a module: what Jenkins, GitLab and most other servers show.
+
+Invariants: the XML is well formed whatever a module wrote: what XML 1.0 cannot hold is written as its escape. What ends
+an import is an error, what an import takes or leaves behind is a failure, what was not reached is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
+
+from lazyguard.audit.render import note, over
+
+if TYPE_CHECKING:
+    from lazyguard.audit.report import ModuleReport, Report
+
+ERRORS = ("hangs", "crashes", "exits", "fails")
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text(report: Report) -> str:
+    """Returns the whole file."""
+    cases: list[str] = []
+    errors = failures = 0
+    for module in report.modules:
+        problem = "" if module.verdict == "ok" else _problem(module)
+        errors += module.verdict in ERRORS
+        budgets = "".join(
+            _element("failure", over(one), "budget", "\n".join((over(one), f"by {' > '.join(one.chain)}")))
+            for one in report.budgets
+            if one.target == module.module and one.exceeded
+        )
+        failures += module.verdict not in ERRORS and bool(problem or budgets)
+        found = "\n".join(
+            f"{each.kind} {each.file}:{each.line or '?'} {each.detail}, by {' > '.join(each.chain)}"
+            for each in module.findings
+        )
+        told = (f"<system-out>{_text(found)}</system-out>" if found else "") + (
+            f"<system-err>{_text(module.output)}</system-err>" if module.output else ""
+        )
+        cases.append(_case(module.module, module.seconds, problem + budgets + told))
+    cases += [_case(name, 0.0, '<skipped message="the audit was interrupted"/>') for name in report.pending]
+    counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
+    time = f'time="{sum(module.seconds for module in report.modules):.6f}"'
+    suite = f'name="lazyguard audit" {counts} skipped="{len(report.pending)}" {time}'
+    body = "\n".join(cases)
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="lazyguard" {counts} {time}>\n'
+        f"<testsuite {suite}>\n{body}\n</testsuite>\n</testsuites>\n"
+    )
+
+
+def _problem(module: ModuleReport) -> str:
+    lines = [f"{module.module} {module.verdict}  {note(module)}".rstrip()]
+    if module.error is not None:
+        lines.append(f"{module.error.type}: {module.error.message}")
+    if module.blame is not None and module.blame.chain:
+        lines.append("by " + " > ".join(module.blame.chain))
+    tag = "error" if module.verdict in ERRORS else "failure"
+    return _element(tag, lines[0], module.verdict, "\n".join(lines))
+
+
+def _element(tag: str, message: str, kind: str, body: str) -> str:
+    return f"<{tag} message={_quoted(message)} type={_quoted(kind)}>{_text(body)}</{tag}>"
+
+
+def _case(name: str, seconds: float, inner: str) -> str:
+    package = name.rpartition(".")[0] or name
+    return f'<testcase classname={_quoted(package)} name={_quoted(name)} time="{seconds:.6f}">{inner}</testcase>'
+
+
+def _fit(value: str) -> str:
+    return _UNFIT.sub(lambda unfit: unfit[0].encode("unicode_escape").decode("ascii"), value)
+
+
+def _text(value: str) -> str:
+    return escape(_fit(value))
+
+
+def _quoted(value: str) -> str:
+    return quoteattr(_fit(value))
