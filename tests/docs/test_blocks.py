@@ -54,6 +54,7 @@ def run(tmp_path):
     env["PATH"] = f"{commands}{os.pathsep}{env['PATH']}"
     env["PYTHONPATH"] = str(PACKAGE.parent)
     env.pop("LAZYGUARD_FALLBACK", None)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # the audit tells of it
 
     def start(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(PLAY), *arguments]

@@ -136,10 +136,11 @@ class Stream:
     A parent that wakes up at every event competes with the import that it measures: that cost a tenth of the time.
     """
 
-    def __init__(self, descriptor: int, directory: str) -> None:
+    def __init__(self, descriptor: int, directory: str, answer: "int | None" = None) -> None:
         self.process: int = _getpid()
         self.period: float = 0.0
         self.channel: Outlet = Outlet(descriptor, directory + "/spill")
+        self.answer: Outlet = self.channel if answer is None else Outlet(answer, directory + "/spill")
         self.events: Outlet = Outlet(open_file(directory + "/events"), directory + "/events")
         self.dump: Outlet = Outlet(open_file(directory + "/dump"), directory + "/dump")
 
@@ -168,9 +169,9 @@ class Stream:
 
     def wait(self) -> None:
         """Returns when the parent says go or is gone."""
-        if not self.channel.replaced and self.channel.intact():
+        if not self.answer.replaced and self.answer.intact():
             try:
-                _read(self.channel.descriptor, 1)
+                _read(self.answer.descriptor, 1)
             except OSError:
                 pass
 
@@ -345,21 +346,53 @@ class Recorder:
         return [[each.name, *self.places(running.get(each.ident), True)] for each in waited]
 
 
-def main(argv: "list[str]") -> None:
-    """Runs `child.py DESCRIPTOR DIRECTORY PATH TIMEOUT PERIOD MODULE ROOT...`; an empty MODULE imports nothing."""
-    descriptor, directory, path, timeout, period, module, *roots = argv
+def settle(path: str) -> "Any":
+    """Makes the interpreter look as with -c in the audited path; returns the real `__main__`, which is to be kept."""
     if getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, path)
     else:
         sys.path[0] = path
     sys.argv[:] = ["-c"]
-    stream = Stream(int(descriptor), directory)
-    recorder = Recorder(stream, tuple(roots))
     stand_in, own = type(sys)("__main__"), sys.modules["__main__"]
     sys.modules["__main__"] = stand_in
+    return own
+
+
+def leave(recorder: Recorder, taken: float, problem: "list[Any] | None", timeout: float) -> "NoReturn":
+    """Tells the result, does what an interpreter does first when it ends, and ends."""
+    shutdown, run_at_exit = None, None
+    stream = recorder.stream
+    recorder.done = True
+    if _getpid() != stream.process:
+        _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
+    stream.stop_sampling()
+    stream.send("result", taken, problem)
+    try:
+        stream.send("threads", recorder.waited_for())
+        _dump_later(min(1.0, timeout), file=stream.dump.descriptor)
+        # What the interpreter does first when it ends: idle workers of a pool leave, children get their signal.
+        shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
+        if shutdown is not None:
+            shutdown()
+        stream.send("stage", "atexit")
+        run_at_exit = getattr(__import__("atexit"), "_run_exitfuncs", None)
+        if run_at_exit is not None:
+            run_at_exit()
+    except BaseException as error:
+        stream.send("note", recorder.explain(error)[0])
+    stream.send("left")
+    stream.wait()
+    _exit(0)
+
+
+def main(argv: "list[str]") -> None:
+    """Runs `child.py DESCRIPTOR DIRECTORY PATH TIMEOUT PERIOD MODULE ROOT...`; an empty MODULE imports nothing."""
+    descriptor, directory, path, timeout, period, module, *roots = argv
+    kept = settle(path)
+    stream = Stream(int(descriptor), directory)
+    recorder = Recorder(stream, tuple(roots))
     faulthandler.enable(file=stream.dump.descriptor)
     recorder.install()
-    shutdown, run_at_exit = None, None
     problem: list[Any] | None = None
     stream.send("start", recorder.now(), _ident())
     # Dumps come every period, so that a slow module is sampled; the one at the time limit names the line that hangs.
@@ -374,29 +407,17 @@ def main(argv: "list[str]") -> None:
         problem = recorder.explain(error)
     else:
         taken = recorder.now() - began
-    recorder.done = True
-    if _getpid() != stream.process:
-        _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
-    stream.stop_sampling()
-    stream.send("result", taken, problem)
-    try:
-        stream.send("threads", recorder.waited_for())
-        _dump_later(min(1.0, float(timeout)), file=stream.dump.descriptor)
-        # What the interpreter does first when it ends: idle workers of a pool leave, children get their signal.
-        shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
-        if shutdown is not None:
-            shutdown()
-        stream.send("stage", "atexit")
-        run_at_exit = getattr(__import__("atexit"), "_run_exitfuncs", None)
-        if run_at_exit is not None:
-            run_at_exit()
-    except BaseException as error:
-        stream.send("note", recorder.explain(error)[0])
-    stream.send("left")
-    stream.wait()
-    del own
-    _exit(0)
+    leave(recorder, taken, problem, float(timeout) if kept else 0.0)
+
+
+def forks(argv: "list[str]") -> None:
+    """Becomes a zygote: `zygote.py` beside this file, whose frames count as the import system's."""
+    with open(os.path.join(os.path.dirname(HERE), "zygote.py"), encoding="utf-8") as file:
+        code = compile(file.read(), IMPORT_SYSTEM + "._bootstrap_external>", "exec", dont_inherit=True)
+    space: dict[str, Any] = {"__name__": "zygote", "child": sys.modules["__main__"]}
+    exec(code, space)
+    space["main"](argv)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    (forks if sys.argv[1] == "zygote" else main)(sys.argv[2:] if sys.argv[1] == "zygote" else sys.argv[1:])

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lazyguard.audit import child as child_program
 from lazyguard.audit import processes
@@ -36,6 +36,15 @@ LARGEST_DUMP = 1 << 20
 TAIL = 4000
 
 
+class Channel(Protocol):
+    """What a child is heard and answered over: a socket, or two pipes."""
+
+    def fileno(self) -> int: ...
+    def recv(self, most: int, /) -> bytes: ...
+    def send(self, answer: bytes, /) -> int: ...
+    def close(self) -> None: ...
+
+
 class Child:
     """A running child: `pump` takes what it says, `due` says when to look again, `over` when to finish."""
 
@@ -49,23 +58,31 @@ class Child:
         self._read_to = {"spill": 0, "events": 0}
         self._candidates: dict[int, str] = {}
         self._told_to_go = self._eof = False
-        ours, theirs = socket.socketpair()
-        self.channel: socket.socket = ours
+        self.began: float = time.monotonic()
+        self._deadline = self.began + STARTUP_LIMIT + job.timeout
         try:
-            self.channel.setblocking(False)
-            self.began: float = time.monotonic()
-            self._deadline = self.began + STARTUP_LIMIT + job.timeout
+            self.pid: int = self._launch()
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+        try:
+            self.exit_descriptor: int | None = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self.exit_descriptor = None
+
+    def _launch(self) -> int:
+        """Starts the process, opens the channel to it, and returns its number."""
+        ours, theirs = socket.socketpair()
+        self.channel: Channel = ours
+        try:
+            ours.setblocking(False)
             self.process: subprocess.Popen[bytes] = self._start(theirs.fileno())
         except BaseException:
-            self.channel.close()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            ours.close()
             raise
         finally:
             theirs.close()
-        try:
-            self.exit_descriptor: int | None = os.pidfd_open(self.process.pid)
-        except (AttributeError, OSError):
-            self.exit_descriptor = None
+        return self.process.pid
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         job = self.job
@@ -118,7 +135,7 @@ class Child:
 
     def _has_exited(self) -> bool:
         try:
-            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except (AttributeError, ChildProcessError):
             return self.process.poll() is not None
 
@@ -186,7 +203,7 @@ class Child:
     def _let_go(self) -> None:
         """Notes what the child has started while its family can still be told, then lets it leave."""
         self._told_to_go = True
-        self._candidates = processes.offspring(self.process.pid, self.token)
+        self._candidates = processes.offspring(self.pid, self.token)
         self._deadline = min(self._deadline, time.monotonic() + 1.0)
         try:
             self.channel.send(b"g")
@@ -209,7 +226,7 @@ class Child:
         """Returns what is still there a moment after the child has left by itself."""
         deadline = time.monotonic() + SURVIVAL_GRACE
         while True:
-            left = processes.offspring(self.process.pid, self.token)
+            left = processes.offspring(self.pid, self.token)
             candidates = {pid: name for pid, name in self._candidates.items() if processes.is_alive(pid)}
             left.update(candidates)
             if not left or time.monotonic() > deadline:
@@ -225,7 +242,7 @@ class Child:
             self._read_events()
             if exited:
                 trace.survivors = self._survivors()
-            processes.kill(self.process.pid, self.token, others=tuple(trace.survivors))
+            self._end()
             self._reap(exited)
             end = self._size("dump")
             cut = self._dumped if trace.result is not None else end
@@ -240,6 +257,9 @@ class Child:
                 os.close(self.exit_descriptor)
             shutil.rmtree(self.directory, ignore_errors=True)
         return trace
+
+    def _end(self) -> None:
+        processes.kill(self.pid, self.token, others=tuple(self.trace.survivors))
 
     def _reap(self, exited: bool) -> None:
         status = self.process.returncode

@@ -58,7 +58,7 @@ examples
 """
 
 
-OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk")
+OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk", "fork")
 """What goes to `audit` as it is, and before what pyproject.toml says."""
 
 
@@ -86,6 +86,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="audit what is below packages (the default)",
+    )
+    add(
+        "--fork",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="let forks with the dependencies loaded acquit what is ok, quick and without a finding (default: from 12 "
+        "modules on, on Linux, unless times are repeated); their times are put together, and marked ~",
     )
     add(
         "--budget",

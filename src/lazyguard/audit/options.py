@@ -29,6 +29,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "jobs": (int,),
     "repeat": (int,),
     "walk": (bool,),
+    "fork": (bool,),
     "forbid": (list,),
     "budgets": (dict,),
 }

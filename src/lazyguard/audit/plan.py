@@ -97,12 +97,16 @@ class Plan:
     roots: Mapping[str, tuple[str, ...]]
     """The files of each top-level name among the targets: directories, which end in a slash, or a file."""
     sys_path: tuple[str, ...]
+    _scopes: dict[str, Scope] = field(default_factory=dict[str, Scope], compare=False)
 
     def scope(self, module: str) -> Scope:
         """Returns what is first-party to a module: the targets, installed ones only where it belongs to them."""
         top = module.partition(".")[0]
+        known = self._scopes.get(top)
+        if known is not None:
+            return known
         first = [root for name, roots in self.roots.items() for root in roots if name == top or not is_installed(root)]
-        return Scope(self.path, tuple(first), self.sys_path)
+        return self._scopes.setdefault(top, Scope(self.path, tuple(first), self.sys_path))
 
 
 def is_installed(root: str) -> bool:

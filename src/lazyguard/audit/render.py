@@ -89,7 +89,8 @@ def table(report: Report, other: Report | None = None, *, color: bool = False) -
 def _alone(report: Report) -> list[list[str]]:
     rows = [["module", "verdict", "total s", "own s", "3rd party s", "where"]]
     for module in report.modules:
-        times = [seconds(each) for each in (module.seconds, module.own_seconds, module.third_party_seconds)]
+        sign = "~" if module.tier == "forked" else ""
+        times = [sign + seconds(each) for each in (module.seconds, module.own_seconds, module.third_party_seconds)]
         rows.append([module.module, module.verdict, *times, note(module)])
     return rows
 
@@ -159,6 +160,19 @@ def _findings(report: Report) -> str:
     return columns(rows, [])
 
 
+def _tiers(report: Report) -> str:
+    """Returns where the figures come from, as far as it is not simply one fresh interpreter a module."""
+    forked = [module.module for module in report.modules if module.tier == "forked"]
+    text = ""
+    if forked:
+        text += f"\n{len(forked)} of {len(report.modules)} acquitted by forks, their times put together (~)"
+    if report.left_out:
+        text += "\nnot loaded before forking: " + "; ".join(report.left_out)
+    if report.uncompiled:
+        text += f"\n{report.uncompiled} sources have no byte code and could get none: times have the compiler's in them"
+    return text
+
+
 def _summary(report: Report) -> str:
     counts: dict[str, int] = {}
     for module in report.modules:
@@ -166,4 +180,6 @@ def _summary(report: Report) -> str:
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
     start = f"the interpreter's own start, {seconds(report.interpreter_seconds)} s, not included"
     text = f"{told}; Python {report.python or '?'}, time limit {report.timeout:g} s, {start}"
-    return text + (f"\ninterrupted; not audited: {', '.join(report.pending)}" if report.pending else "")
+    return (
+        text + _tiers(report) + (f"\ninterrupted; not audited: {', '.join(report.pending)}" if report.pending else "")
+    )

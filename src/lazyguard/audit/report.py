@@ -104,6 +104,10 @@ class ModuleReport:
         output: the end of what the module wrote to stderr, where the verdict is not ok.
         imports: what was executed on the way; of foreign modules those alone that took a millisecond or more.
         executed: how many modules were executed on the way, itself and all foreign ones included.
+        tier: where verdict and times come from: "fresh" (a fresh interpreter), "repeated" (the fastest of several), or
+            "forked": a fork acquitted it, and its times are put together from what it took there and from what its
+            dependencies took when they were loaded once.
+        repeats: how many imports in fresh interpreters the times are the least of; 0 for a forked one.
     """
 
     module: str
@@ -118,6 +122,8 @@ class ModuleReport:
     output: str | None = None
     imports: tuple[Imported, ...] = ()
     executed: int = 0
+    tier: str = "fresh"
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,14 @@ class Cause:
 
 @dataclass(frozen=True)
 class Report:
-    """One audit. `pending` names the modules that were not reached when it was interrupted."""
+    """One audit.
+
+    Attributes:
+        pending: the modules that were not reached when it was interrupted.
+        fresh_because: why no child was forked; None where some were.
+        left_out: the dependencies that forks did not find loaded, each with the reason.
+        uncompiled: the audited sources that have no byte code, so that their times have the compiler's in them.
+    """
 
     python: str
     timeout: float
@@ -170,6 +183,9 @@ class Report:
     pending: tuple[str, ...] = ()
     schema: int = SCHEMA
     budgets: tuple[Spending, ...] = ()
+    fresh_because: str | None = None
+    left_out: tuple[str, ...] = ()
+    uncompiled: int = 0
 
     @property
     def found(self) -> bool:

@@ -12,11 +12,12 @@ import selectors
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from lazyguard.audit import tiers
 from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
 from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
@@ -51,6 +52,7 @@ def audit(
     jobs: int | None = None,
     repeat: int = 1,
     walk: bool = True,
+    fork: bool | None = None,
     env: Mapping[str, str] | None = None,
     budgets: Mapping[str, Budget] | None = None,
     progress: Progress | None = None,
@@ -65,6 +67,9 @@ def audit(
         slow: seconds; an import that takes longer is slow.
         jobs: children at a time; None for as many as there are processors, 8 at most.
         repeat: how many times each module is imported; the fastest counts.
+        fork: whether forks that find the dependencies loaded may acquit modules: what is ok in one, quick and without
+            a finding is not imported again. None: from 12 modules on, on Linux, unless repeat is above 1. The times
+            of such a module are put together (`ModuleReport.tier`).
         env: the whole environment of the children; None for this process's.
         budgets: what modules may take (`Budget`), by their names or patterns of them: `core.tasks`, `core.*`, `*`. A
             time that is a little over is taken again, alone, up to three times; the fastest counts.
@@ -91,7 +96,7 @@ def audit(
                 raise AuditInterrupted(nothing, wakeup.number) from None
             raise
         compile_first(planned, settings, stop=lambda: _stopped(wakeup))
-        return _Audit(planned, settings, progress, wakeup).run()
+        return _Audit(planned, settings, progress, wakeup).run(fork)
 
 
 @contextmanager
@@ -151,11 +156,21 @@ class _Audit:
         self.interpreter_seconds = 0.0
         self._busy: dict[str, float] = {}
         self._sampled = True
+        self._zygote: tiers.Zygote | None = None
+        self._running: list[str] = []
+        self._fresh_because: str | None = None
+        self._left_out: tuple[str, ...] = ()
+        self._uncompiled = 0
 
-    def run(self) -> Report:
+    def run(self, fork: bool | None) -> Report:
         try:
             self._children([""], 1, self._started)
-            self._children(self.plan.modules, self.settings.children_at_a_time, self._first)
+            statements, self._uncompiled = tiers.scanned(self.plan, self.settings, lambda: _stopped(self.wakeup))
+            self._fresh_because = tiers.why_fresh(len(self.plan.modules), self.settings, fork)
+            if self._fresh_because is None:
+                self._forked(statements)
+            rest = [name for name in self.plan.modules if name not in self.known]
+            self._children(rest, self.settings.children_at_a_time, self._first)
             # A sample is taken without the GIL, of frames that move: CPython 3.11 and 3.12 may crash over it. What
             # crashes, crashes without samples, too; and a time that is to be kept is better taken without.
             self._sampled = False
@@ -173,6 +188,54 @@ class _Audit:
             assert self.wakeup.number is not None
             raise AuditInterrupted(self._report(), self.wakeup.number) from None
         return self._report()
+
+    def _forked(self, statements: Sequence[str]) -> None:
+        """Has forks acquit what they can; what they cannot is left for fresh children, and all below it."""
+        zygote = self._zygote = tiers.Zygote(self.plan, self.settings, lambda: _stopped(self.wakeup))
+        try:
+            zygote.start(statements)
+            self._acquit(zygote)
+        except tiers.ZygoteLost as lost:
+            if _stopped(self.wakeup):
+                raise _Interrupted from None
+            self._fresh_because = str(lost)
+        finally:
+            self._zygote = None
+            self._left_out = tuple(f"{name} {reason}" for name, reason in sorted(zygote.left_out.items()))
+            zygote.close()
+
+    def _acquit(self, zygote: tiers.Zygote) -> None:
+        suspects: set[str] = set()
+        waiting = [name for name in self.plan.modules if self._budget(name) == Budget()]
+        count = tiers.below(self.plan.modules)
+        total = len(self.plan.modules)
+
+        def candidates() -> Iterator[str]:
+            while waiting:
+                name = waiting.pop(0)
+                if not any(name.startswith(package + ".") for package in suspects):
+                    yield name
+
+        def needed(package: str) -> bool:
+            return any(name.startswith(package + ".") for name in (*waiting, *self._running))
+
+        def judged(trace: Trace) -> None:
+            seen = self._explain(trace)
+            seen = replace(seen, tier="forked", repeats=0, executed=seen.executed + trace.unseen)
+            name = trace.module
+            sure = seen.seconds <= self.settings.slow * tiers.SURE
+            if trace.doubtful or seen.verdict != "ok" or seen.findings or not sure:
+                if count.get(name):
+                    suspects.add(name)
+                return
+            self.known[name] = seen
+            if self.progress is not None:
+                self.progress(len(self.known), total, seen)
+            zygote.release(needed)
+            if count.get(name, 0) > 1 and seen.own_seconds + seen.seconds - seen.third_party_seconds > tiers.WORTH:
+                zygote.hold(name)
+
+        self._children(candidates(), self.settings.children_at_a_time, judged)
 
     def _started(self, trace: Trace) -> None:
         self.interpreter_seconds = trace.start_seconds
@@ -194,7 +257,8 @@ class _Audit:
         if kept.verdict == other.verdict == "slow" and kept.blame is not None and kept.blame.line is None:
             kept = replace(kept, blame=other.blame)  # the one that was sampled
         more = tuple(finding for finding in other.findings if finding not in kept.findings)
-        self.known[trace.module] = replace(kept, findings=kept.findings + more)
+        repeats = before.repeats + 1
+        self.known[trace.module] = replace(kept, findings=kept.findings + more, tier="repeated", repeats=repeats)
 
     def _is_doubtful(self, name: str) -> bool:
         """Whether a verdict may be owed to the other children: near the limit, or out of time while it computed."""
@@ -238,21 +302,27 @@ class _Audit:
                 if name in self.known
                 for each in spent(self.known[name], self._budget(name))
             ),
+            fresh_because=self._fresh_because,
+            left_out=self._left_out,
+            uncompiled=self._uncompiled,
         )
 
-    def _children(self, modules: Sequence[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
+    def _children(self, modules: Iterable[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
         """Runs a child for each module, so many at a time."""
-        waiting = list(modules)[::-1]
+        waiting = iter(modules)
         running: list[Child] = []
         try:
-            while waiting or running:
-                while waiting and len(running) < at_a_time:
-                    running.append(self._child(waiting.pop()))
+            while True:
+                while len(running) < at_a_time and (name := next(waiting, None)) is not None:
+                    running.append(self._child(name))
+                if not running:
+                    return
                 self._wait(running)
                 for child in list(running):
                     child.pump()
                     if child.over:
                         running.remove(child)
+                        self._running = [each.job.module for each in running]
                         done(child.finish())
         finally:
             for child in running:
@@ -284,6 +354,10 @@ class _Audit:
             env=settings.environment,
         )
         try:
+            if self._zygote is not None:
+                # A fork that takes longer than `slow` acquits nobody.
+                limit = min(job.timeout, settings.slow)
+                return self._zygote.fork(replace(job, timeout=limit))
             return Child(job)
         except OSError as error:
             raise ConfigurationError(

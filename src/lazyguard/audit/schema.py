@@ -49,6 +49,11 @@ def read(data: object) -> Report:
         budgets=tuple(
             _spending(each, f"budgets[{at}]") for at, each in enumerate(_list(report.get("budgets", []), "budgets"))
         ),
+        fresh_because=None
+        if report.get("fresh_because") is None
+        else _get(report, "fresh_because", "the report", _string),
+        left_out=_strings(report.get("left_out", []), "left_out"),
+        uncompiled=_get(report, "uncompiled", "the report", _integer, 0),
     )
 
 
@@ -151,6 +156,8 @@ def _module(value: object, where: str) -> ModuleReport:
             _imported(each, f"{where}.imports[{at}]") for at, each in enumerate(_list(data.get("imports", []), where))
         ),
         executed=_get(data, "executed", where, _integer, 0),
+        tier=_get(data, "tier", where, _string, "fresh"),
+        repeats=_get(data, "repeats", where, _integer, 1),
     )
 
 

@@ -47,9 +47,15 @@ class Scope:
     roots: tuple[str, ...]
     sys_path: tuple[str, ...] = ()
     _names: dict[str, str] = field(default_factory=dict[str, str], compare=False)
+    _own: dict[str, bool] = field(default_factory=dict[str, bool], compare=False)
 
     def owns(self, file: str | None) -> bool:
-        return file is not None and is_first_party(file, self.roots)
+        if file is None:
+            return False
+        own = self._own.get(file)
+        if own is None:
+            own = self._own[file] = is_first_party(file, self.roots)
+        return own
 
     def name(self, file: str) -> str:
         """Returns what the file is called in a report."""

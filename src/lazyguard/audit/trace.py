@@ -46,3 +46,7 @@ class Trace:
     output: str = ""
     survivors: dict[int, str] = field(default_factory=dict[int, str])
     cpu_seconds: float = 0.0
+    unseen: int = 0
+    """The modules that a fork had at no cost worth a line."""
+    doubtful: bool = False
+    """Whether a fork cannot say for sure."""

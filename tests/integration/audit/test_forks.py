@@ -1,0 +1,197 @@
+"""Forks that find the dependencies loaded: they acquit, and never say more than a fresh interpreter would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.integration.audit.test_interpreters import VERSIONS, interpreter
+
+from lazyguard.audit import AuditInterrupted, ModuleReport, Report, audit
+
+App = Callable[..., Path]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are used on Linux only")
+
+
+def forked(path: Path, *, timeout: float = 20.0, python: str = sys.executable, **options: object) -> Report:
+    """Audits the package `core` with forks; what a busy machine does to times changes no tier."""
+    return audit(["core"], path=path, fork=True, timeout=timeout, slow=10.0, python=python, **options)  # type: ignore[arg-type]
+
+
+def of(report: Report, name: str) -> ModuleReport:
+    """Returns the report on one module."""
+    return next(module for module in report.modules if module.module == name)
+
+
+def dependency(path: Path, **modules: str) -> None:
+    """Writes modules that are not of the audited package."""
+    for name, text in modules.items():
+        (path / f"{name}.py").write_text(text)
+
+
+def test_a_fork_acquits_and_says_so(app: App) -> None:
+    """ok, quick, no finding: `forked`, no repeats, and the dependency's cost is in the times and in the tree."""
+    path = app(a="import dear\n", b="import core.a\n")
+    dependency(path, dear="import time\nuntil = time.perf_counter() + 0.05\nwhile time.perf_counter() < until: pass\n")
+    report = forked(path)
+    assert report.fresh_because is None
+    assert {module.tier for module in report.modules} == {"forked"}
+    assert all(module.repeats == 0 for module in report.modules)
+    module = of(report, "core.b")
+    assert module.seconds >= 0.05
+    assert module.third_party_seconds >= 0.05
+    assert [(each.module, each.parent) for each in module.imports if each.module in ("core.a", "dear")][-1][0] == "dear"
+    assert Report.from_dict(report.to_dict()) == report
+
+
+def test_what_another_import_loads_is_not_to_be_seen(app: App) -> None:
+    """A submodule that only another module imports is no attribute here, though the zygote has loaded it."""
+    path = app(
+        a="import xml.dom.minidom\n", b="import xml\nxml.dom\n", c="import sys\nassert 'xml' not in sys.modules\n"
+    )
+    report = forked(path)
+    assert of(report, "core.b").verdict == "fails"
+    assert of(report, "core.b").tier == "fresh"
+    assert [of(report, name).tier for name in ("core.a", "core.c")] == ["forked", "forked"]
+
+
+def test_everything_that_is_not_ok_is_decided_fresh(app: App) -> None:
+    """A failure, an exit and a module below a package that fails: the verdict comes from a fresh interpreter."""
+    path = app(bad="import nosuch\n", leaves="raise SystemExit\n")
+    (path / "core" / "sub").mkdir()
+    (path / "core" / "sub" / "__init__.py").write_text("raise LookupError\n")
+    (path / "core" / "sub" / "part.py").write_text("")
+    report = forked(path)
+    seen = {module.module: (module.verdict, module.tier) for module in report.modules}
+    assert seen == {
+        "core": ("ok", "forked"),
+        "core.bad": ("fails", "fresh"),
+        "core.leaves": ("exits", "fresh"),
+        "core.sub": ("fails", "fresh"),
+        "core.sub.part": ("fails", "fresh"),
+    }
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_hang_in_a_fork_is_ended_and_named_by_a_fresh_child(app: App) -> None:
+    """The fork has no more than `slow`; the line comes from the fresh child, and no process is left."""
+    report = audit(["core"], path=app(a="import time\ntime.sleep(3600)\n"), fork=True, timeout=1.0, slow=0.5)
+    module = of(report, "core.a")
+    assert (module.verdict, module.tier) == ("hangs", "fresh")
+    assert module.blame is not None
+    assert module.blame.line == 2
+
+
+UNSAFE = {
+    "starts a thread": "import _thread, time\n_thread.start_new_thread(time.sleep, (3600,))\n",
+    "leaves a file": "import os\nkept = os.open(os.devnull, os.O_RDONLY)\n",
+    "registers an exit": "import atexit\natexit.register(print)\n",
+    "changes sys.path": "import sys\nsys.path.append('/nowhere')\n",
+    "changes the environment": "import os\nos.environ['DEPENDENCY'] = '1'\n",
+    "replaces textwrap.dedent": "import textwrap\ndef dedent(text): return text\ntextwrap.dedent = dedent\n",
+    "warns": "import warnings\nwarnings.warn('old', DeprecationWarning, stacklevel=2)\n",
+    "subprocess.Popen": "import subprocess\nsubprocess.run(['true'])\n",
+    "hangs or crashes": "import os\nif os.getppid() and 'zygote' in __import__('sys').orig_argv: os._exit(3)\n",
+}
+
+
+@pytest.mark.parametrize("reason", UNSAFE)
+def test_a_dependency_that_a_fork_cannot_take_along_is_left_out(app: App, reason: str) -> None:
+    """It is told with its reason and imported by each child itself; the others are loaded all the same."""
+    path = app(a="import bad\n", b="import good\n")
+    dependency(path, bad=UNSAFE[reason], good="import textwrap\n")
+    report = forked(path)
+    assert [each for each in report.left_out if each.startswith("bad ") and reason in each], report.left_out
+    assert report.fresh_because is None
+    assert of(report, "core.b").tier == "forked"
+
+
+def test_a_dependency_that_hangs_is_left_out(app: App) -> None:
+    """The zygote is ended after the time limit and another one started without it."""
+    path = app(a="import bad\n", b="")
+    dependency(path, bad="import time\ntime.sleep(3600)\n")
+    report = audit(["core"], path=path, fork=True, timeout=1.0, slow=0.5)
+    assert any(each.startswith("bad hangs") for each in report.left_out)
+    assert of(report, "core.b").tier == "forked"
+    assert of(report, "core.a").verdict == "hangs"
+
+
+def test_a_dependency_that_works_only_from_within_a_ring_decides_nothing(app: App) -> None:
+    """ring_b succeeds when ring_a was asked for first, and fails alone: no fork acquits who asks for it alone."""
+    path = app(a="import ring_a\n", b="import ring_b\n")
+    dependency(
+        path,
+        ring_a="x = 1\nimport ring_b\n",
+        ring_b="import ring_a\nif not ring_a.__spec__._initializing: raise LookupError\n",
+    )
+    assert (of(forked(path), "core.b").verdict, of(forked(path), "core.a").verdict) == ("fails", "ok")
+
+
+def test_first_party_code_is_not_run_by_the_zygote(app: App, tmp_path: Path) -> None:
+    """A dependency that imports the program back is left out; each module's body ran once a child."""
+    path = app(a="import plugin\n", b="")
+    mark = tmp_path / "mark"
+    (path / "core" / "__init__.py").write_text(f"import sys\nopen({str(mark)!r}, 'a').write(sys.argv[0])\n")
+    dependency(path, plugin="import core.b\n")
+    report = forked(path)
+    assert {module.verdict for module in report.modules} == {"ok"}
+    assert not [each for each in report.left_out if each.startswith("core")]
+
+
+KILLER = "import os, signal\nif 'zygote' in __import__('sys').orig_argv: os.kill(os.getppid(), signal.SIGKILL)\n"
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_zygote_that_is_killed_is_done_without(app: App) -> None:
+    """The rest is imported fresh, the report says why, and every module has its verdict."""
+    report = forked(app(a=KILLER, b="", c=""), jobs=1)
+    assert report.fresh_because is not None
+    assert [module.verdict for module in report.modules] == ["ok"] * 4
+    assert of(report, "core.c").tier == "fresh"
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_an_interrupt_ends_forks_and_zygote(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGINT while a fork runs: the report so far, no process and no directory left."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def interrupt(done: int, total: int, module: ModuleReport) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(AuditInterrupted) as caught:
+        forked(app(a="import time\ntime.sleep(3600)\n"), progress=interrupt, jobs=1)
+    assert [module.module for module in caught.value.report.modules] == ["core"]
+    assert [entry for entry in os.listdir(tmp_path) if entry.startswith("lazyguard-")] == []
+
+
+def test_processes_of_a_fork_are_found(app: App) -> None:
+    """A child's child, also one that was forked and left its session, is ended and told, by the fresh import."""
+    path = app(
+        a="import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork(): time.sleep(99)\n    os._exit(0)\n"
+    )
+    module = of(forked(path), "core.a")
+    assert (module.verdict, module.tier) == ("leaves-children", "fresh")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_supported_version_can_be_forked(app: App, version: str) -> None:
+    """Nothing is installed there; the modules are acquitted by forks on each version."""
+    python = sys.executable if version == f"{sys.version_info[0]}.{sys.version_info[1]}" else interpreter(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here; LAZYGUARD_PYTHONS can name one")
+    path = app(a="import json, logging, xml.dom.minidom\n", b="import asyncio, core.a\n", c="import xml\nxml.dom\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    report = forked(path, python=python, env=environment)
+    seen = {module.module: (module.verdict, module.tier) for module in report.modules}
+    assert report.fresh_because is None, report.fresh_because
+    assert seen == {
+        "core": ("ok", "forked"),
+        "core.a": ("ok", "forked"),
+        "core.b": ("ok", "forked"),
+        "core.c": ("fails", "fresh"),
+    }, report.left_out
