@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import output
+from lazyguard.audit.baseline import gone, new
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ examples
   lazyguard audit core --python .venv/bin/python   in an environment where lazyguard is not installed
   lazyguard audit core --budget core.tasks=0.1 --forbid pandas
                                                    more under [tool.lazyguard.audit.budgets."core.tasks"]
+  lazyguard audit core --baseline known.json       only what is new fails; known.json is from --json
   lazyguard audit core --github --junit junit.xml  in continuous integration
   lazyguard audit core --json before.json          to keep; later: --compare before.json
 """
@@ -114,6 +116,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="print annotations for a workflow of GitHub, and append to the summary of its step",
     )
     add("--schema", action="store_true", help="print the JSON schema of --json, and do nothing else")
+    add(
+        "--baseline",
+        metavar="FILE",
+        help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
+    )
     add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
     add(
         "--color",
@@ -150,22 +157,34 @@ def run(arguments: argparse.Namespace) -> int:
         )
     options["budgets"] = with_given(options.get("budgets", {}), arguments.budget or (), arguments.forbid or ())
     other = earlier("compare", arguments.compare) if arguments.compare else None
+    known = earlier("baseline", arguments.baseline) if arguments.baseline else None
     files = {name: given[name] for name in output.FORMATS if name in given}
     output.check(files)
     status = 0
     with shown(plain=arguments.plain) as progress:
         try:
             report = audit(targets, progress=None if arguments.quiet else progress, **options)
-            status = 1 if report.found else 0
+            status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal
     output.write(report, files)
     if "-" not in files.values():
         with _no_commands() if arguments.github else nullcontext():
             _print(report, other, arguments)
+            if known is not None:
+                print(_ratchet(report, known, arguments.baseline), flush=True)
     if arguments.github:
         _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
     return status
+
+
+def _ratchet(report: Report, known: Report, file: str) -> str:
+    """Returns what is new against a baseline, and whether it can be tightened."""
+    lines = "".join(f"\n    {line}" for line in new(report, known))
+    text = f"\nnew against {file}:{lines}" if lines else f"\nnothing is new against {file}"
+    fewer = gone(report, known)
+    verb = "is" if fewer == 1 else "are"
+    return text + (f"\n{fewer} that it knows {verb} gone: write it anew with --json" if fewer else "")
 
 
 @contextmanager
