@@ -104,10 +104,10 @@ class ImportGuard:
     __slots__ = ("_blocks", "package", "place", "rules", "timeout")
 
     def __init__(self, place: str, package: str, timeout: float | None, rules: dict[Kind, Rule | None]) -> None:
-        self.place = place
-        self.package = package
-        self.timeout = timeout
-        self.rules = rules
+        self.place: str = place
+        self.package: str = package
+        self.timeout: float | None = timeout
+        self.rules: dict[Kind, Rule | None] = rules
         # Thread id -> its blocks that have not ended, the innermost last.
         self._blocks: dict[int, list[_Block]] = {}
 

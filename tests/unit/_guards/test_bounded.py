@@ -206,6 +206,19 @@ def test_the_packages_own_code_counts_wherever_it_lies(program, tmp_path, monkey
     assert caught.value.place == f"{root}/shop/cache.py:1"
 
 
+def test_a_reload_that_hangs(program):
+    """It is ended as an import is; the module that was there stays, and can be reloaded again."""
+    root = program({"again.py": "value = 1\n"})
+    module = importlib.import_module("again")
+    (root / "again.py").write_text(HANG)
+    with pytest.raises(ImportTimeout, match=r"again\.py:3"), lazyguard.import_guard(timeout=0.05):
+        importlib.reload(module)
+    assert sys.modules["again"] is module
+    (root / "again.py").write_text("value = 'another one'\n")
+    with lazyguard.import_guard(timeout=60):
+        assert importlib.reload(module).value == "another one"
+
+
 # the time limit, elsewhere
 
 
