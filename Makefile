@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format bench docs dist clean
+.PHONY: help demo test check format bench bench-audit docs dist clean
 help:            ## what there is to make
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,10 @@ format: $(VENV)/.lint ## put the code in order
 bench: $(VENV)/.test  ## measure, peers beside us
 	$(PIP) --group bench
 	$(BIN)/python -m tests.benchmarks $(PYTHONS)
+
+bench-audit: $(VENV)/.test  ## audit large packages and the zoo, other tools beside us
+	$(BIN)/python -m tests.benchmarks.audit_packages
+	$(BIN)/python -m tests.benchmarks.audit_peers
 
 docs: $(VENV)/.docs   ## the documentation, without a warning
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
