@@ -39,7 +39,8 @@ class Span:
     inner: float = 0.0
 
     def seconds(self, now: float) -> float:
-        return (now if self.ended is None else self.ended) - self.began
+        """Returns how long it took; 0 where it began after the import had ended, in an exit function."""
+        return max(0.0, (now if self.ended is None else self.ended) - self.began)
 
     def own_seconds(self, now: float) -> float:
         return max(0.0, self.seconds(now) - self.inner)

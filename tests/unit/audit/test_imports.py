@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyguard.audit.imports import grow
+from lazyguard.audit.imports import Span, grow
 from lazyguard.audit.scope import Scope
 
 SCOPE = Scope("/app", ("/app/core/",))
@@ -79,3 +79,9 @@ def test_a_short_import_of_a_foreign_module_is_not_told() -> None:
     ]
     told = grow("core", events, SCOPE, main=1, now=2.0).executed(SCOPE, 0.0)
     assert [(each.module, each.parent) for each in told] == [("core", None), ("core.late", 0)]
+
+
+def test_what_begins_after_the_import_has_ended_takes_no_time() -> None:
+    """An import in an exit function has no time below zero."""
+    late = Span("late", None, None, None, None, 1, 5.0, False)
+    assert late.seconds(4.0) == 0.0
