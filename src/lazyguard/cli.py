@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lazyguard import __version__
-from lazyguard.audit import command
+from lazyguard.audit import command, saved
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,6 +35,15 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    saved.declare(
+        commands.add_parser(
+            "report",
+            help="show a report that was kept as JSON: as a table, or as a page for a browser",
+            description=saved.DESCRIPTION,
+            epilog=saved.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     return top
 
 
@@ -45,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 2
     try:
-        return command.run(arguments)
+        return saved.run(arguments) if arguments.command == "report" else command.run(arguments)
     except ConfigurationError as error:
         print(f"lazyguard: {error}", file=sys.stderr)
         return 2

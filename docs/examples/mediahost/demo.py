@@ -2,8 +2,8 @@
 
 Starts a Redis that accepts connections and never answers, imports the nine modules of either side against it, each in
 a process of its own, and prints what was measured beside the goals. The two audits go to build/demo/before.json and
-build/demo/after.json; `lazyguard audit --compare` reads them. Ends by itself, and leaves no process and no file in
-the temporary directory behind, also when it is interrupted.
+build/demo/after.json, and as one page for a browser to build/demo/report.html. Ends by itself, and leaves no process
+and no file in the temporary directory behind, also when it is interrupted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import checks
 from silent_redis import silent_redis
 
 from lazyguard.audit import Report, audit, compare
+from lazyguard.audit.html import page
 from lazyguard.audit.progress import shown
 
 HERE = Path(__file__).resolve().parent
@@ -52,7 +53,8 @@ def main() -> int:
     print_table(before, after)
     for side, figures in zip(("before", "after"), passed, strict=True):
         print(f"import checks {side}: {figures}")
-    print(f"\n{BUILD}/before.json, after.json; {time.monotonic() - began:.0f} s in all")
+    (BUILD / "report.html").write_text(page(after, before), encoding="utf-8")
+    print(f"\n{BUILD}/before.json, after.json and, for a browser, report.html; {time.monotonic() - began:.0f} s in all")
     return 0
 
 

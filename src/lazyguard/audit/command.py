@@ -57,6 +57,7 @@ examples
   lazyguard audit core --baseline known.json       only what is new fails; known.json is from --json
   lazyguard audit core --github --junit junit.xml  in continuous integration
   lazyguard audit core --json before.json          to keep; later: --compare before.json
+  lazyguard audit core --html report.html          to read in a browser
 """
 
 
@@ -108,8 +109,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a module that nothing may load while it is imported: pandas; again for another",
     )
-    add("--json", metavar="FILE", help="write the report as JSON; - for stdout, in place of the table")
-    add("--junit", metavar="FILE", help="write the verdicts as JUnit XML, a test case a module, for GitLab and Jenkins")
+    declare_formats(parser)
     add(
         "--github",
         action="store_true",
@@ -121,6 +121,25 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
     )
+    declare_looks(parser)
+    add("--quiet", "-q", action="store_true", help="no progress")
+
+
+def declare_formats(parser: argparse.ArgumentParser, but: str = "") -> None:
+    """Adds the options that name a file for each format, but one."""
+    texts = {
+        "json": "write the report as JSON; - for stdout, in place of the table",
+        "html": "write the report as a page for a browser, one file that needs no network; beside that of --compare",
+        "junit": "write the verdicts as JUnit XML, a test case a module, for GitLab and Jenkins",
+    }
+    for name, text in texts.items():
+        if name != but:
+            parser.add_argument(f"--{name}", metavar="FILE", help=text)
+
+
+def declare_looks(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how the table looks, and beside what."""
+    add = parser.add_argument
     add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
     add(
         "--color",
@@ -129,7 +148,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="colour (default: auto; NO_COLOR is honoured)",
     )
     add("--plain", action="store_true", help="no colour and no progress bar: plain lines")
-    add("--quiet", "-q", action="store_true", help="no progress")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -167,10 +185,10 @@ def run(arguments: argparse.Namespace) -> int:
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal
-    output.write(report, files)
+    output.write(report, files, other)
     if "-" not in files.values():
         with _no_commands() if arguments.github else nullcontext():
-            _print(report, other, arguments)
+            show(report, other, arguments)
             if known is not None:
                 print(_ratchet(report, known, arguments.baseline), flush=True)
     if arguments.github:
@@ -209,7 +227,8 @@ def _annotate(report: Report, stream: TextIO) -> None:
     stream.flush()
 
 
-def _print(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:
+def show(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:
+    """Prints the table, in the colours that were asked for."""
     from lazyguard.audit.render import table
 
     wanted = arguments.color == "always" or (
@@ -219,19 +238,20 @@ def _print(report: Report, other: Report | None, arguments: argparse.Namespace) 
 
 
 def earlier(option: str, file: str) -> Report:
-    """Returns the report in a file that the option names.
+    """Returns the report in a file that the option, or the argument itself (""), names.
 
     Raises:
         ConfigurationError: it cannot be read, or is none.
     """
     from lazyguard.audit.report import Report
 
+    named = f"--{option} {file}" if option else file
     try:
         with open(file, encoding="utf-8") as stream:
             return Report.from_dict(json.load(stream))
     except OSError as error:
-        raise ConfigurationError(f"--{option} {file} cannot be read: {error.strerror}; write it with --json") from error
+        raise ConfigurationError(f"{named} cannot be read: {error.strerror}; write it with --json") from error
     except ConfigurationError as error:
-        raise ConfigurationError(f"--{option} {file}: {error}") from error
+        raise ConfigurationError(f"{named}: {error}") from error
     except ValueError as error:
-        raise ConfigurationError(f"--{option} {file} is not JSON: {error}; write it with --json") from error
+        raise ConfigurationError(f"{named} is not JSON: {error}; write it with --json") from error

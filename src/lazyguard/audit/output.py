@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from lazyguard.audit.report import Report
 
 
-def _json(report: Report) -> str:
+def _json(report: Report, _before: Report | None) -> str:
     return json.dumps(report.to_dict(), indent=2) + "\n"
 
 
-def _junit(report: Report) -> str:
+def _junit(report: Report, _before: Report | None) -> str:
     from lazyguard.audit.junit import text
 
     return text(report)
 
 
-FORMATS: dict[str, Callable[[Report], str]] = {"json": _json, "junit": _junit}
-"""By the option that names the file: what makes the text of a report."""
+def _html(report: Report, before: Report | None) -> str:
+    from lazyguard.audit.html import page
+
+    return page(report, before)
+
+
+FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _html, "junit": _junit}
+"""By the option that names the file: what makes the text of a report, and of an earlier one beside it."""
 
 
 def schema() -> str:
@@ -61,14 +67,14 @@ def check(files: Mapping[str, str]) -> None:
             raise _unwritable(option, file, error) from error
 
 
-def write(report: Report, files: Mapping[str, str]) -> None:
-    """Writes the report to each file, in the format of its option.
+def write(report: Report, files: Mapping[str, str], before: Report | None = None) -> None:
+    """Writes the report, beside an earlier one, to each file in the format of its option.
 
     Raises:
         ConfigurationError: a file cannot be written.
     """
     for option, file in files.items():
-        text = FORMATS[option](report)
+        text = FORMATS[option](report, before)
         if file == "-":
             sys.stdout.write(text)
             sys.stdout.flush()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 # Over what redis-py leaves open: for ever in its versions before 8, and no look at a connection that was idle.
-DEFAULTS = {"socket_timeout": 5.0, "health_check_interval": 30}
+DEFAULTS: dict[str, Any] = {"socket_timeout": 5.0, "health_check_interval": 30}
 
 
 def redis_client(url: str, **options: Any) -> Redis:

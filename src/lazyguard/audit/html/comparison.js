@@ -1,0 +1,54 @@
+// Two audits side by side: what was mended, what broke, what became faster or slower.
+
+const { element, section, seconds } = lazyguard;
+
+const WORTH = 0.002; // seconds and a tenth of the time: less is noise
+
+const kind = (before, after) => {
+  if (!before) return "new";
+  if (!after) return "gone";
+  const bad = (module) => module.verdict !== "ok";
+  if (bad(before) && !bad(after)) return "mended";
+  if (!bad(before) && bad(after)) return "broken";
+  const difference = after.seconds - before.seconds;
+  if (Math.abs(difference) < Math.max(WORTH, before.seconds / 10)) return "same";
+  return difference < 0 ? "faster" : "slower";
+};
+const TITLES = {
+  broken: "Broken", slower: "Slower", mended: "Mended", faster: "Faster", new: "Not there before", gone: "No longer there",
+  same: "As before",
+};
+
+lazyguard.comparison = () => {
+  const { before, report } = lazyguard;
+  if (!before) return null;
+  const old = new Map(before.modules.map((module) => [module.module, module]));
+  const now = new Map(report.modules.map((module) => [module.module, module]));
+  const groups = new Map();
+  for (const name of new Set([...now.keys(), ...old.keys()])) {
+    const [one, two] = [old.get(name), now.get(name)];
+    const which = kind(one, two);
+    if (!groups.has(which)) groups.set(which, []);
+    groups.get(which).push([name, one, two]);
+  }
+  const most = Math.max(1e-9, ...[...old.values(), ...now.values()].map((module) => module.seconds));
+  const bar = (module, which) => {
+    const drawn = element("span", { class: `compared ${which}`, "aria-hidden": "true" });
+    drawn.style.width = `${module ? Math.max(0.3, (100 * module.seconds) / most) : 0}%`;
+    return drawn;
+  };
+  const cells = (module) => module
+    ? [element("td", {}, lazyguard.verdict(module.verdict)), element("td", { class: "number" }, seconds(module.seconds))]
+    : [element("td", { class: "calm" }, "–"), element("td", { class: "number" }, "–")];
+  const table = (rows) => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Before and after" },
+    element("table", { class: "two" },
+      element("thead", {}, element("tr", {}, ["module", "before", "", "after", "", ""].map((title) => element("th", { scope: "col" }, title)))),
+      element("tbody", {}, rows.sort((one, two) => one[0].localeCompare(two[0])).map(([name, one, two]) => element("tr", {},
+        element("th", { scope: "row", class: "code" }, name), cells(one), cells(two),
+        element("td", { class: "bars" }, bar(one, "old"), bar(two, "new")))))));
+  const order = Object.keys(TITLES).filter((which) => groups.has(which));
+  return section("comparison", "Before and after",
+    element("p", { class: "lead" }, order.map((which) => `${groups.get(which).length} ${TITLES[which].toLowerCase()}`).join(", ")),
+    order.map((which) => element("details", { open: which !== "same", "data-group": which },
+      element("summary", {}, `${TITLES[which]} (${groups.get(which).length})`), table(groups.get(which)))));
+};
