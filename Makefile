@@ -17,7 +17,7 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) --group test --group stress --group tools --group integration
+	$(PIP) --group test --group stress --group tools --group integration --group migration
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
