@@ -14,6 +14,7 @@ from lazyguard._core.plan import Plan
 from lazyguard._live import Live
 from lazyguard._policies import options
 from lazyguard._policies.recovery import Recovery
+from lazyguard._signed import Signature, like_factory
 from lazyguard._typing import Generic, P, T, final
 from lazyguard.errors import ConfigurationError, UsageError
 
@@ -179,6 +180,9 @@ class Service(Generic[P, T]):
     _cell: Cell  # without a target, where there are keys: what all of theirs are like
     _live: Any
     _keys: Keys | None
+    _factory: Any = None  # of one key's service
+
+    __signature__ = Signature()
 
     def __init__(
         self,
@@ -194,8 +198,10 @@ class Service(Generic[P, T]):
         self._flavour = flavour
         self._stand_ins: list[StandIn] = []
         self.critical = critical
-        self.__wrapped__ = factory  # inspect.signature follows it
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+        self._factory = factory
+        if not plan.awaited:  # else who unwraps it would await what a call returns
+            self.__wrapped__ = factory
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__globals__"):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
         self._cell = Cell(factory, name=name, place=place, plan=plan)
@@ -243,7 +249,7 @@ class Service(Generic[P, T]):
         """Return the service of the one object that is meant where no key is named."""
         if self._keys is None:
             return self
-        required = _lazy.required_parameters(self.__wrapped__)
+        required = _lazy.required_parameters(self._factory)
         if required:
             raise UsageError(
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
@@ -253,7 +259,7 @@ class Service(Generic[P, T]):
 
     @property
     def _home(self) -> tuple[str, ...]:
-        return tuple(_place.name_of(self.__wrapped__).split(":"))
+        return tuple(_place.name_of(self._factory).split(":"))
 
     @property
     def _kind(self) -> str:
@@ -303,6 +309,7 @@ class Service(Generic[P, T]):
         one: Service[[], T] = this
         return one
 
+    @like_factory
     async def aget(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference when it can be used: build the object first, without blocking the event loop.
 
@@ -397,11 +404,11 @@ class Service(Generic[P, T]):
         def declare(function: Any) -> Any:
             from lazyguard import _stand_in
 
-            if self._keys is None and not hasattr(self, "__wrapped__"):
+            if self._keys is None and self._factory is None:
                 raise UsageError(
                     f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
                 )
-            parameters = () if self._keys is None else _lazy.all_parameters(self.__wrapped__)
+            parameters = () if self._keys is None else _lazy.all_parameters(self._factory)
             stand_in = _stand_in.StandIn(
                 self._cell, function, timeout=timeout, max_degraded=max_degraded, partial=partial, parameters=parameters
             )

@@ -148,3 +148,25 @@ class Unlimited:
         block = _blocks.get()
         if block is not None:
             assign(_blocks, block[1])
+
+
+@final
+class Reach:
+    """A deadline over work that is done in parts: what is around each part has its own deadline, before and after.
+
+    A generator's own blocks, open where it yields, are there again in the next part. Not for two threads at once.
+    """
+
+    __slots__ = ("_inside", "_outside")
+
+    def __init__(self, given: Deadline) -> None:
+        self._inside: Block | None = (given, _blocks.get())
+        self._outside: Block | None = None
+
+    def __enter__(self) -> None:
+        self._outside = _blocks.get()
+        assign(_blocks, self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = _blocks.get()
+        assign(_blocks, self._outside)
