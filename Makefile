@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format bench bench-audit docs dist clean
+.PHONY: help demo test check format bench bench-audit load docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -56,6 +56,10 @@ bench-audit: $(VENV)/.test  ## audit large packages and the zoo, other tools bes
 docs: $(VENV)/.docs   ## the documentation, without a warning
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
+
+load: $(VENV)/.test   ## the example under load while its Redis fails: a minute of wrk
+	$(PIP) matplotlib
+	$(BIN)/python -m tests.benchmarks.load
 
 dist: $(VENV)/.test   ## wheel and sdist
 	$(PIP) build

@@ -53,7 +53,18 @@ def show_meeting(meeting_id):
 def preview_meeting(meeting_id):
     with transaction():
         meeting = Meeting.get(meeting_id)
-    return jsonify(text=transcription_service.transcribe(meeting.recording)[:200])
+    return jsonify(text=preview(meeting.recording))
+
+
+@lazyguard.guarded()
+def preview(recording):
+    return transcription_service.transcribe(recording)[:200]
+
+
+@preview.fallback
+def _no_preview(recording):
+    # For the call that finds out that Redis is away. The service's own fallback answers those after it.
+    return "(no preview at the moment)"
 
 
 @blueprint.post("/meetings/<int:meeting_id>/summary")

@@ -10,10 +10,12 @@ with lazyguard.imports():
 
     import pandas as pd
     import requests
-    from redis import Redis
 
     from core.models import Meeting
+    from lazyguard.integrations.redis import redis_client
 
+# Redis comes back within seconds: so do we.
+SOON = lazyguard.Recovery(initial=0.5, maximum=5.0)
 STOP_WORDS = "a an and are as at be but by for from has have i in is it of on or so that the to was we will with you"
 
 
@@ -21,7 +23,7 @@ class TranscriptionService:
     """Text from a recording: from the speech server when there is one, else from its captions (WebVTT)."""
 
     def __init__(self, url, speech_url=""):
-        self.cache = Redis.from_url(url, socket_timeout=2, decode_responses=True)
+        self.cache = redis_client(url, socket_timeout=2, decode_responses=True)
         self.speech_url = speech_url
         self.http = requests.Session()
         self.cache.ping()
@@ -61,7 +63,7 @@ class SummaryService:
 
     def __init__(self, url, sentences=3):
         self.sentences = sentences
-        self.redis = Redis.from_url(url, socket_timeout=2, decode_responses=True)
+        self.redis = redis_client(url, socket_timeout=2, decode_responses=True)
         self.stop_words = set(STOP_WORDS.split()) | self.redis.smembers(self.key)
 
     def ping(self):
@@ -85,7 +87,7 @@ class QueueService:
 
     def __init__(self, url, limit=1000):
         self.limit = limit
-        self.redis = Redis.from_url(url, socket_timeout=2, decode_responses=True)
+        self.redis = redis_client(url, socket_timeout=2, decode_responses=True)
         self.redis.ping()
 
     def ping(self):
@@ -104,7 +106,7 @@ class QueueService:
         return self.redis.llen(self.key)
 
 
-@lazyguard.service(timeout=2.0, probe=TranscriptionService.ping, failures=("redis:RedisError",))
+@lazyguard.service(timeout=2.0, probe=TranscriptionService.ping, failures=("redis:RedisError",), recovery=SOON)
 def get_transcription_service() -> TranscriptionService:
     from core.config import config
 
@@ -118,7 +120,7 @@ def _no_transcription() -> TranscriptionService:
     return lazyguard.mock_service(TranscriptionService, returns={"ping": None, "transcribe": text})
 
 
-@lazyguard.service(timeout=2.0, probe=SummaryService.ping, failures=("redis:RedisError",))
+@lazyguard.service(timeout=2.0, probe=SummaryService.ping, failures=("redis:RedisError",), recovery=SOON)
 def get_summary_service() -> SummaryService:
     from core.config import config
 
@@ -143,7 +145,7 @@ def _plain_summary() -> SummaryService:
     return PlainSummary(config.summary_sentences)
 
 
-@lazyguard.service(timeout=2.0, probe=QueueService.ping, failures=("redis:RedisError",))
+@lazyguard.service(timeout=2.0, probe=QueueService.ping, failures=("redis:RedisError",), recovery=SOON)
 def get_queue_service() -> QueueService:
     from core.config import config
 
