@@ -1,6 +1,7 @@
 """The command `lazyguard report`: shows a report that was kept as JSON, imports nothing and judges nothing.
 
-Invariants: what is written is what `lazyguard audit` would have written then. The exit status is that of the audit.
+Invariants: what is written is what `lazyguard audit` would have written then; but no line of a source is, unless --path
+says where the sources are, since the file may be from anybody and name any file. The exit status is that of the audit.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the options to the parser of the subcommand."""
     add = parser.add_argument
     add("file", metavar="FILE", help="the report, as JSON")
-    add("--path", metavar="DIR", help="where the audited sources are now (default: where they were)")
+    add("--path", metavar="DIR", help="where the audited sources are, to show their lines in the page")
     command.declare_formats(parser, but="json")
     command.declare_looks(parser)
 
@@ -44,8 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     report = command.earlier("", arguments.file)
     other = command.earlier("compare", arguments.compare) if arguments.compare else None
-    if arguments.path:
-        report = replace(report, path=arguments.path)
+    report = replace(report, path=arguments.path or "")
     files = {name: file for name in output.FORMATS if (file := getattr(arguments, name, None)) is not None}
     output.check(files)
     output.write(report, files, other)

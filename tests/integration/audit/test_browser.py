@@ -215,6 +215,7 @@ def test_colours_and_narrow_screens(open_page, tmp_path, width, colours):
     assert (dark != light) == (colours == "dark")
     browser.find_element("id", "theme").click()  # dark
     assert browser.execute_script(ground) != light
+    browser.find_element("id", "theme").click()  # as the system has them
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics(width))
     wide = browser.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
     browser.save_screenshot(str(SHOTS / f"{colours}-{width}.png"))

@@ -46,9 +46,25 @@ lazyguard.comparison = () => {
       element("tbody", {}, rows.sort((one, two) => one[0].localeCompare(two[0])).map(([name, one, two]) => element("tr", {},
         element("th", { scope: "row", class: "code" }, name), cells(one), cells(two),
         element("td", { class: "bars" }, bar(one, "old"), bar(two, "new")))))));
+  // What was seen on the way then and is no longer, and the other way round; lines move, so they do not count.
+  const seen = (of) => {
+    const found = new Map();
+    for (const module of of.modules) {
+      for (const each of module.findings) found.set(`${each.kind} ${each.file} ${each.detail}`, each);
+    }
+    return found;
+  };
+  const [then, today] = [seen(before), seen(report)];
+  const findings = (title, of, other) => {
+    const left = [...of].filter(([key]) => !other.has(key)).map(([, each]) => each);
+    return left.length ? element("details", { "data-group": title },
+      element("summary", {}, `${title} (${left.length})`),
+      element("ul", {}, left.map((each) => element("li", { class: "code" }, `${each.kind} ${lazyguard.place(each)} ${each.detail}`)))) : null;
+  };
   const order = Object.keys(TITLES).filter((which) => groups.has(which));
   return section("comparison", "Before and after",
     element("p", { class: "lead" }, order.map((which) => `${groups.get(which).length} ${TITLES[which].toLowerCase()}`).join(", ")),
     order.map((which) => element("details", { open: which !== "same", "data-group": which },
-      element("summary", {}, `${TITLES[which]} (${groups.get(which).length})`), table(groups.get(which)))));
+      element("summary", {}, `${TITLES[which]} (${groups.get(which).length})`), table(groups.get(which)))),
+    findings("Findings that are new", today, then), findings("Findings that are gone", then, today));
 };

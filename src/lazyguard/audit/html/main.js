@@ -46,7 +46,7 @@ button.addEventListener("click", () => {
 colour();
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "/" || event.target.closest("input, select")) return;
+  if (event.key !== "/" || event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select")) return;
   document.getElementById("search").focus();
   event.preventDefault();
 });

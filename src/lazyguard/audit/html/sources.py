@@ -1,7 +1,8 @@
 """The lines of the audited program around the places that a report names.
 
-Invariants: a file that is away, that is no text or that does not lie below the audited path gives no lines, and no
-error: the report then shows the place alone.
+Invariants: a file that is away, that is no Python source or that does not lie below the audited path gives no lines,
+and no error: the report then shows the place alone. A report without a path, such as one from a file that anybody may
+have written, gives none at all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lazyguard.audit.report import Report
 
 AROUND = 3
+SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 LONGEST = 200  # characters of a line
 LARGEST = 4_000_000  # bytes of a file
 
@@ -60,10 +62,12 @@ def _all_within(values: Iterable[Any]) -> Iterator[tuple[str, int]]:
 
 
 def _lines(path: str, file: str) -> list[str]:
+    if not path or not file.endswith(SUFFIXES):
+        return []
     root = os.path.realpath(path)
     try:
         full = os.path.realpath(os.path.join(root, file))
-        if os.path.commonpath([root, full]) != root or os.path.getsize(full) > LARGEST:
+        if os.path.commonpath([root, full]) != root or not full.endswith(SUFFIXES) or os.path.getsize(full) > LARGEST:
             return []
         with open(full, encoding="utf-8", errors="replace") as stream:
             return stream.read().splitlines()

@@ -6,9 +6,9 @@ const ROW = 24;
 const SPARE = 8; // rows drawn above and below what is in sight
 const STEPS = [1, 2, 5];
 
-// Some six lines at round times.
-const marks = (from, to) => {
-  const rough = (to - from) / 6;
+// Lines at round times, as many as there is room for.
+const marks = (from, to, width) => {
+  const rough = (to - from) / Math.min(6, Math.max(1, width / 80));
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * (STEPS.find((each) => each * power >= rough) || 10);
   const found = [];
@@ -106,7 +106,7 @@ lazyguard.waterfall = () => {
     if (lines.length && active >= first && active < last) pane.setAttribute("aria-activedescendant", `row-${active}`);
     else pane.removeAttribute("aria-activedescendant");
     const [from, to] = time.stretch;
-    const ticks = marks(from, to);
+    const ticks = marks(from, to, ruler.clientWidth);
     ruler.replaceChildren(...ticks.map((at) => {
       const tick = element("span", { class: "tick" }, at === 0 ? "0" : seconds(at));
       tick.style.left = `${share(at)}%`;

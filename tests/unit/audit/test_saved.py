@@ -1,0 +1,54 @@
+"""The command `lazyguard report`, which shows what an audit has written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lazyguard.audit import Blame, ModuleReport, Report
+from lazyguard.cli import main
+
+BAD = ModuleReport("core", "slow", 0.7, 0.7, blame=Blame("core.py", 1, None, ("core",)))
+OK = ModuleReport("core", "ok", 0.1, 0.1)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Write a report, and the source that it names, and return the report's file."""
+    (tmp_path / "core.py").write_text("word = 1\n")
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps(Report("3.12.1", 5.0, 1, (BAD,), path=str(tmp_path)).to_dict()))
+    return file
+
+
+def test_the_table_of_a_kept_report(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table is printed, and the exit status is that of the audit."""
+    assert main(["report", str(kept)]) == 1
+    assert "core.py:1" in capsys.readouterr().out
+    kept.write_text(json.dumps(Report("3.12.1", 5.0, 1, (OK,)).to_dict()))
+    assert main(["report", str(kept)]) == 0
+
+
+def test_the_page_of_a_kept_report(kept: Path, tmp_path: Path) -> None:
+    """The page has lines of the sources only where the caller says that they are the program's."""
+    page = tmp_path / "report.html"
+    main(["report", str(kept), "--html", str(page)])
+    assert "word = 1" not in page.read_text()
+    main(["report", str(kept), "--html", str(page), "--path", str(tmp_path), "--compare", str(kept)])
+    assert "word = 1" in page.read_text()
+
+
+@pytest.mark.parametrize(("text", "wrong"), [("{", "is not JSON"), ("[]", "not a report"), (None, "cannot be read")])
+def test_what_is_no_report_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, wrong: str
+) -> None:
+    """A file that is away or holds something else is named, with what to do, and the exit status is 2."""
+    file = tmp_path / "report.json"
+    if text is not None:
+        file.write_text(text)
+    assert main(["report", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert str(file) in told
+    assert wrong in told
