@@ -26,7 +26,7 @@ def tables(reports: list[dict[str, Any]]) -> str:
     for report in reports:
         for row in report["rows"]:
             order.setdefault(row["table"], {}).setdefault(row["name"])
-    lines: list[str] = []
+    lines = ["## Figures", ""]
     for report in reports:
         peers = ", ".join(f"{name} {version}" for name, version in report["peers"].items())
         lines += [f"- CPython {report['python']}, {report['machine']}: lazyguard {report['lazyguard']}, {peers}"]
