@@ -105,12 +105,3 @@ def test_blocks_that_are_not_run_are_few_and_say_why():
 def test_no_example_is_skipped():
     """What a docstring shows is run: none has the option that says otherwise."""
     assert not [str(file) for file in PACKAGE.rglob("*.py") if "doctest: +SKIP" in file.read_text(encoding="utf-8")]
-
-
-def test_every_public_name_has_its_place_in_the_reference():
-    """No name of `lazyguard.__all__` is missing from docs/reference."""
-    import lazyguard
-
-    reference = "".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
-    missing = [name for name in lazyguard.__all__ if not re.search(rf":: lazyguard\.{name}\b", reference)]
-    assert not missing

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
+__all__ = ["lazy_celery"]
+
 # What of an application modules call while they are imported, and Celery itself puts off as well.
 RECORDED = (
     "task",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool as AsyncConnectionPool
     from redis.asyncio import Redis as AsyncRedis
 
+__all__ = ["redis_client", "aredis_client", "lazy_redis"]
+
 # Over what redis-py leaves open: for ever in its versions before 8, and no look at a connection that was idle.
 DEFAULTS: dict[str, Any] = {"socket_timeout": 5.0, "health_check_interval": 30}
 
