@@ -56,6 +56,7 @@ examples
                                                    more under [tool.lazyguard.audit.budgets."core.tasks"]
   lazyguard audit core --baseline known.json       only what is new fails; known.json is from --json
   lazyguard audit core --github --junit junit.xml  in continuous integration
+  lazyguard audit core.wsgi --no-walk --advice     what its import could do without, and what that saves
   lazyguard audit core --json before.json          to keep; later: --compare before.json
   lazyguard audit core --html report.html          to read in a browser
 """
@@ -108,6 +109,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME",
         help="a module that nothing may load while it is imported: pandas; again for another",
+    )
+    add(
+        "--advice",
+        action="store_true",
+        help="find out which imports can be deferred and what that saves: each target is imported again without them",
     )
     declare_formats(parser)
     add(
@@ -181,6 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
     status = 0
     with shown(plain=arguments.plain) as progress:
         try:
+            options["advice"] = arguments.advice
             report = audit(targets, progress=None if arguments.quiet else progress, **options)
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
@@ -235,6 +242,10 @@ def show(report: Report, other: Report | None, arguments: argparse.Namespace) ->
         arguments.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     )
     print(table(report, other, color=wanted and not arguments.plain), flush=True)
+    if report.advice:
+        from lazyguard.audit.advice.text import advised
+
+        print("\n" + advised(report), flush=True)
 
 
 def earlier(option: str, file: str) -> Report:

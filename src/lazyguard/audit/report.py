@@ -152,6 +152,58 @@ class Spending:
 
 
 @dataclass(frozen=True)
+class Deferral:
+    """One import statement at module level, and what is advised for it.
+
+    Attributes:
+        module: the absolute name of what it imports.
+        importer: the module that it stands in.
+        defer: whether it is worth deferring, and can be.
+        saving: seconds that the import of the target took less without this one statement; None: it was not measured.
+        share: the same as a part of the whole import.
+        reason: why it must stay, or is not worth it; of an optional import that is deferred, what its form is for.
+        because: the line of that.
+        replacement: the text to write in its place; of a package's re-exports one text for all of them.
+    """
+
+    file: str
+    line: int | None
+    importer: str
+    module: str
+    statement: str
+    defer: bool
+    saving: float | None = None
+    share: float | None = None
+    reason: str | None = None
+    because: Place | None = None
+    replacement: str | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Which imports that one target leads to can be deferred, and what that saves, measured by running without them.
+
+    Attributes:
+        seconds: the import of the target as it is, the least of all rounds.
+        saving: seconds that it took less without all that are advised, together; None where that was not measured.
+        rounds: how many times each was run, in turns.
+        imports: the statements, those that are advised first, by what each saves alone.
+        ruff: TOML for ruff's rules that keep what is advised.
+        note: what is to be said of the whole.
+        noise: seconds by which the import as it is differed between rounds (median less least): a saving below is none.
+    """
+
+    target: str
+    seconds: float
+    saving: float | None = None
+    rounds: int = 0
+    imports: tuple[Deferral, ...] = ()
+    ruff: str = ""
+    note: str | None = None
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
 class Cause:
     """One line that several modules owe the same verdict to."""
 
@@ -171,6 +223,7 @@ class Report:
         fresh_because: why no child was forked; None where some were.
         left_out: the dependencies that forks did not find loaded, each with the reason.
         uncompiled: the audited sources that have no byte code, so that their times have the compiler's in them.
+        advice: what can be deferred, a target each; empty where that was not asked for.
     """
 
     python: str
@@ -186,6 +239,7 @@ class Report:
     fresh_because: str | None = None
     left_out: tuple[str, ...] = ()
     uncompiled: int = 0
+    advice: tuple[Advice, ...] = ()
 
     @property
     def found(self) -> bool:

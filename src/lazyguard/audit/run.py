@@ -22,7 +22,7 @@ from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
 from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
 from lazyguard.audit.plan import Plan, Settings, compile_first, plan
-from lazyguard.audit.report import ModuleReport, Report
+from lazyguard.audit.report import Advice, ModuleReport, Report
 from lazyguard.audit.trace import Job, Trace
 from lazyguard.errors import ConfigurationError
 
@@ -55,6 +55,7 @@ def audit(
     fork: bool | None = None,
     env: Mapping[str, str] | None = None,
     budgets: Mapping[str, Budget] | None = None,
+    advice: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Imports every module of the targets in a process of its own and returns what was seen.
@@ -73,6 +74,8 @@ def audit(
         env: the whole environment of the children; None for this process's.
         budgets: what modules may take (`Budget`), by their names or patterns of them: `core.tasks`, `core.*`, `*`. A
             time that is a little over is taken again, alone, up to three times; the fastest counts.
+        advice: whether to find out which imports that each target leads to can be deferred, and what that saves, by
+            importing the target many times more without them (`Report.advice`). Only of targets that go through.
         progress: called with (done, total, module report) after each module.
 
     Raises:
@@ -96,7 +99,32 @@ def audit(
                 raise AuditInterrupted(nothing, wakeup.number) from None
             raise
         compile_first(planned, settings, stop=lambda: _stopped(wakeup))
-        return _Audit(planned, settings, progress, wakeup).run(fork)
+        report = _Audit(planned, settings, progress, wakeup).run(fork)
+        return _advised(report, targets, planned, settings, wakeup) if advice else report
+
+
+def _advised(
+    report: Report, targets: Sequence[str], planned: Plan, settings: Settings, wakeup: Wakeup | None
+) -> Report:
+    """Returns the report with the advice for each target that can be imported."""
+    from lazyguard.audit.advice.advising import advise
+    from lazyguard.audit.advice.saving import AdviceStopped
+
+    through = {module.module for module in report.modules if module.verdict in ("ok", "slow")}
+    for target in dict.fromkeys(targets):
+        if target not in through:
+            missing = Advice(target, 0.0, note="its import does not go through, or it has no code of its own")
+            report = replace(report, advice=(*report.advice, missing))
+            continue
+        try:
+            report = replace(
+                report, advice=(*report.advice, advise(target, planned, settings, lambda: _stopped(wakeup)))
+            )
+        except AdviceStopped:
+            assert wakeup is not None
+            assert wakeup.number is not None
+            raise AuditInterrupted(report, wakeup.number) from None
+    return report
 
 
 @contextmanager

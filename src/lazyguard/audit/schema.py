@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lazyguard.audit.report import (
     SCHEMA,
     VERDICTS,
+    Advice,
     Blame,
+    Deferral,
     Failure,
     Finding,
     Imported,
@@ -54,6 +56,9 @@ def read(data: object) -> Report:
         else _get(report, "fresh_because", "the report", _string),
         left_out=_strings(report.get("left_out", []), "left_out"),
         uncompiled=_get(report, "uncompiled", "the report", _integer, 0),
+        advice=tuple(
+            _advice(each, f"advice[{at}]") for at, each in enumerate(_list(report.get("advice", []), "advice"))
+        ),
     )
 
 
@@ -173,6 +178,43 @@ def _spending(value: object, where: str) -> Spending:
         place=_place(data.get("place"), where + ".place"),
         chain=_strings(data.get("chain", []), where + ".chain"),
         largest=_strings(data.get("largest", []), where + ".largest"),
+    )
+
+
+def _optional(data: Mapping[str, Any], key: str, where: str, read: Callable[[object, str], T]) -> T | None:
+    return None if data.get(key) is None else _get(data, key, where, read)
+
+
+def _advice(value: object, where: str) -> Advice:
+    data = _mapping(value, where)
+    return Advice(
+        target=_get(data, "target", where, _string),
+        seconds=_get(data, "seconds", where, _number),
+        saving=_optional(data, "saving", where, _number),
+        rounds=_get(data, "rounds", where, _integer, 0),
+        imports=tuple(
+            _deferral(each, f"{where}.imports[{at}]") for at, each in enumerate(_list(data.get("imports", []), where))
+        ),
+        ruff=_get(data, "ruff", where, _string, ""),
+        note=_optional(data, "note", where, _string),
+        noise=_get(data, "noise", where, _number, 0.0),
+    )
+
+
+def _deferral(value: object, where: str) -> Deferral:
+    data = _mapping(value, where)
+    return Deferral(
+        file=_get(data, "file", where, _string),
+        line=_line(data.get("line"), where + ".line"),
+        importer=_get(data, "importer", where, _string),
+        module=_get(data, "module", where, _string),
+        statement=_get(data, "statement", where, _string),
+        defer=_get(data, "defer", where, _boolean),
+        saving=_optional(data, "saving", where, _number),
+        share=_optional(data, "share", where, _number),
+        reason=_optional(data, "reason", where, _string),
+        because=_place(data.get("because"), where + ".because"),
+        replacement=_optional(data, "replacement", where, _string),
     )
 
 

@@ -26,6 +26,7 @@ from lazyguard.audit import (
     junit,
     output,
 )
+from lazyguard.audit.report import Advice, Deferral
 from lazyguard.cli import main
 
 BLAME = Blame("core/tasks.py", 2, Place("redis/connection.py", 64), ("core.views", "core.tasks"))
@@ -68,7 +69,7 @@ def test_reports_are_what_the_schema_says() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [Report, ModuleReport, Blame, Place, Failure, Finding, Imported, Spending, Cause],
+    [Report, ModuleReport, Blame, Place, Failure, Finding, Imported, Spending, Cause, Advice, Deferral],
     ids=lambda kind: kind.__name__,
 )
 def test_the_schema_has_every_field_and_no_other(kind: Any) -> None:

@@ -1,0 +1,296 @@
+"""The advice itself: what sources say, then runs without one statement each, then runs without all that held.
+
+Invariants: what is advised has been left out, alone and together with all else that is advised, and the import of the
+target went through without anybody asking for it. Dependencies that are shared are nobody's own saving: what all save
+together is measured, never added up. Figures are the least of rounds that were run in turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit.advice import form, ruff
+from lazyguard.audit.advice.saving import Span, Trial, Trials, Unit, least
+from lazyguard.audit.report import Advice, Deferral, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lazyguard.audit.plan import Plan, Settings
+    from lazyguard.audit.scope import Scope
+
+ROUNDS = 5
+SHORTEST = 0.001
+"""Seconds: a module that takes less, with all that it imports, is not worth a line."""
+LIMIT = 60.0
+"""Seconds after which no further round begins."""
+MOST = 20
+"""The most statements that are measured alone, those of the dearest modules."""
+
+
+@dataclass
+class Subject:
+    """One statement on its way through the measurements; what has a reason to stay is out of them."""
+
+    statement: dict[str, Any]
+    modules: tuple[str, ...]
+    seconds: float
+    reason: str | None
+    because: Place | None
+    optional: bool
+    exported: bool
+    acts: bool = False
+    saving: float | None = None
+    defer: bool = False
+    replacement: str | None = None
+
+    @property
+    def unit(self) -> Unit:
+        one = self.statement
+        return (one["file"], one["line"], one["column"], one["module"] if one["kind"] == "import" else "")
+
+    def stays(self, reason: str, because: Place | None = None) -> None:
+        self.reason, self.because, self.optional = reason, because, False
+
+    @property
+    def open(self) -> bool:
+        return self.reason is None or self.optional
+
+
+def advise(target: str, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> Advice:
+    """Returns the advice for the import of one target, which must be one that goes through.
+
+    Raises:
+        AdviceStopped: `stop` said so.
+    """
+    trials = Trials(target, plan, settings, stop)
+    try:
+        return _Advising(trials, plan.scope(target), tuple(int(part) for part in plan.python.split(".")[:2])).run()
+    finally:
+        trials.close()
+
+
+class _Advising:
+    def __init__(self, trials: Trials, scope: Scope, version: tuple[int, ...]) -> None:
+        self.trials, self.scope, self.version = trials, scope, version
+        self.cost: dict[str, float] = {}
+        self.names_all: set[str] = set()
+        self.subclasses = False
+        self.rounds, self.noise = 0, 0.0
+
+    def run(self) -> Advice:
+        target = self.trials.target
+        look = self.trials.run(())
+        if look.error is not None:
+            return Advice(target, look.seconds, note=f"it fails: {look.error.type}: {look.error.message}")
+        subjects = self._subjects(look)
+        together = self._together(self._watched([each for each in subjects if each.open]))
+        together.sort(key=lambda each: -each.seconds)
+        for each in together[MOST:]:
+            each.stays(f"not measured: {MOST} others are dearer")
+        base, joint = self._rounds(together[:MOST])
+        together = [each for each in together[:MOST] if each.open]
+        saving = base - joint if together else None
+        for each in together:
+            each.defer = True
+        self._forms(together)
+        note = None
+        if not subjects:
+            note = f"no import in the sources of {target} takes a millisecond; name what your program starts with"
+        return Advice(
+            target,
+            base,
+            saving,
+            self.rounds,
+            self._deferrals(subjects, base),
+            self._ruff(subjects),
+            note,
+            self.noise,
+        )
+
+    def _subjects(self, look: Trial) -> list[Subject]:
+        """Returns the statements that lead to modules worth a line, with what their sources say of them."""
+        for span in look.spans:
+            self.cost[span.module] = max(self.cost.get(span.module, 0.0), span.seconds)
+        own = {span.module: span for span in look.spans if span.file and self.scope.owns(span.file)}
+        sources = [(name, str(span.file), str(span.file).endswith("__init__.py")) for name, span in own.items()]
+        found = self.trials.survey([each for each in sources if each[1].endswith(".py")])
+        self.names_all, self.subclasses = set(found["exports"]), found["subclasses"]
+        subjects: list[Subject] = []
+        for one in found["judged"]:
+            statement = one["statement"]
+            modules = self._modules(statement)
+            seconds = sum(self.cost[name] for name in modules)
+            if seconds < SHORTEST:
+                continue
+            because = self._place(one["file"], one["line"]) if one["reason"] else None
+            acts = one["reason"] is not None and "for what it does" in one["reason"]
+            subjects.append(
+                Subject(statement, modules, seconds, one["reason"], because, one["optional"], one["exported"], acts)
+            )
+        return subjects
+
+    def _modules(self, statement: dict[str, Any]) -> tuple[str, ...]:
+        """Returns the modules that a statement asks for, as far as they were executed, without its own parents."""
+        module = statement["module"]
+        parts = module.split(".")
+        names = [".".join(parts[: at + 1]) for at in range(len(parts))]
+        if statement["kind"] == "from":
+            names += [f"{module}.{name}" for name in statement["names"].values()]
+        above = statement["importer"]
+        return tuple(name for name in names if name in self.cost and not (above + ".").startswith(name + "."))
+
+    def _place(self, file: str | None, line: int | None) -> Place | None:
+        return None if file is None else self.scope.place(file, line)
+
+    def _watched(self, subjects: list[Subject]) -> list[Subject]:
+        """Returns those whose statements register nothing elsewhere."""
+        if not subjects:
+            return []
+        mode = "watch-subclasses" if self.subclasses else "watch"
+        seen = self.trials.run([each.unit for each in subjects], mode)
+        for at, each in enumerate(subjects):
+            grown = {name: count for name, count in seen.grown.get(at, {}).items() if self._counts(each, name)}
+            if grown:
+                told = sorted(f"{count} {name}" for name, count in grown.items())
+                more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+                each.stays("it registers " + ", ".join(told[:3]) + more)
+                each.acts = True
+        return [each for each in subjects if each.open]
+
+    def _counts(self, each: Subject, name: str) -> bool:
+        """Whether what grew is a registration: not what foreign modules keep among themselves."""
+        if " in " not in name or name.startswith(("entries in sys.", "entries in copyreg")):
+            return True
+        where = name.partition(" in ")[2]
+        tops = set(self.trials.plan.roots)
+        return where.partition(".")[0] in tops or each.statement["module"].partition(".")[0] in tops
+
+    def _settle(self, trial: Trial, subjects: Sequence[Subject]) -> bool:
+        """Puts down what one run without all of them shows to be needed; returns whether there was any."""
+        for at, (name, file, line) in trial.used.items():
+            subjects[at].stays(f"{name} is used while {self.trials.target} is imported", self._place(file, line))
+        return bool(trial.used)
+
+    def _fails(self, each: Subject, trial: Trial, when: str = "") -> None:
+        """Puts down how the import fails without one of them."""
+        assert trial.error is not None
+        own = [(file, line) for file, line in trial.frames if self.scope.owns(file)] or list(trial.frames)
+        message = (trial.error.message.strip().splitlines() or [""])[0]
+        place = self._place(*own[-1]) if own else None
+        each.stays(f"without it{when} the import fails: {trial.error.type}: {message}", place)
+
+    def _together(self, subjects: list[Subject]) -> list[Subject]:
+        """Returns those that can be left out together and whose modules are not loaded all the same."""
+        left = subjects
+        while left:
+            trial = self.trials.run([each.unit for each in left])
+            if not self._settle(trial, left):
+                if trial.error is None:
+                    return self._needless(left, trial)
+                self._culprit(left, trial)
+            left = [each for each in left if each.open]
+        return []
+
+    def _culprit(self, subjects: list[Subject], together: Trial) -> None:
+        """Finds one without which the import fails."""
+        half = subjects
+        while len(half) > 1:
+            parts = [half[: len(half) // 2], half[len(half) // 2 :]]
+            failing = next((part for part in parts if self.trials.run([one.unit for one in part]).error), None)
+            if failing is None:
+                break  # only several together make it fail: the last of them is as good as any
+            half = failing
+        alone = self.trials.run([half[-1].unit])
+        failed, when = (together, " and others") if alone.error is None else (alone, "")
+        self._fails(half[-1], failed, when)
+
+    def _needless(self, subjects: list[Subject], trial: Trial) -> list[Subject]:
+        by = {span.module: span for span in reversed(trial.spans)}
+        for at, each in enumerate(subjects):
+            if at not in trial.applied:
+                each.stays(f"{each.statement['importer']} is not imported any more once the others are deferred")
+            elif all(name in trial.loaded for name in each.modules):
+                span: Span | None = by.get(each.modules[-1])
+                place = None if span is None else self._place(span.by_file, span.by_line)
+                each.stays(f"{each.modules[-1]} is loaded all the same", place)
+        return [each for each in subjects if each.open]
+
+    def _rounds(self, together: list[Subject]) -> tuple[float, float]:
+        """Measures in turns; returns the least time as it is, and without all."""
+        bases: list[Trial] = []
+        joints: list[Trial] = []
+        alone: list[list[Trial]] = [[] for _ in together]
+        began = time.monotonic()
+        while len(bases) < ROUNDS and (not bases or time.monotonic() - began < LIMIT):
+            bases.append(self.trials.run(()))
+            if together:
+                joints.append(self.trials.run([each.unit for each in together]))
+            for each, runs in zip(together, alone, strict=True):
+                runs.append(self.trials.run([each.unit]))
+        base = least(bases)
+        self.rounds, self.noise = len(bases), statistics.median(each.seconds for each in bases) - base
+        for each, runs in zip(together, alone, strict=True):
+            failed = next((run for run in runs if run.error is not None), None)
+            if failed is not None:
+                self._fails(each, failed)
+            else:
+                each.saving = base - least(runs)
+        if any(not each.open for each in together):
+            return self._rounds([each for each in together if each.open])
+        return base, least(joints) if joints else base
+
+    def _forms(self, together: list[Subject]) -> None:
+        packages: dict[str, list[Subject]] = {}
+        for each in together:
+            one = each.statement
+            each.replacement = form.replacement(one, self.version, optional=each.optional)
+            if self.version < form.NATIVE and one["package"] and each.exported and one["kind"] == "from":
+                packages.setdefault(one["importer"], []).append(each)
+        for package, members in packages.items():
+            text = form.attached([each.statement for each in members], package, has_all=package in self.names_all)
+            for each in members:
+                each.replacement = text
+
+    def _deferrals(self, subjects: list[Subject], base: float) -> tuple[Deferral, ...]:
+        ordered = sorted(subjects, key=lambda each: (not each.defer, -(each.saving or 0.0), -each.seconds))
+        return tuple(
+            Deferral(
+                self.scope.name(each.statement["file"]),
+                each.statement["line"],
+                each.statement["importer"],
+                each.statement["module"],
+                each.statement["text"],
+                each.defer,
+                each.saving,
+                each.saving / base if each.saving is not None and base > 0 else None,
+                each.reason,
+                each.because,
+                each.replacement,
+            )
+            for each in ordered
+        )
+
+    def _ruff(self, subjects: list[Subject]) -> str:
+        native = self.version >= form.NATIVE
+
+        def named(each: Subject) -> list[str]:
+            one = each.statement
+            below = [f"{one['module']}.{name}" for name in one["names"].values()]
+            found = [name for name in below if one["kind"] == "from" and name in self.cost]
+            return found or [one["module"]]
+
+        deferred = [
+            each for each in subjects if each.defer and (each.statement["kind"] == "import" or not each.exported)
+        ]
+        if native:
+            deferred = [each for each in subjects if each.defer]
+        return ruff.toml(
+            [name for each in deferred for name in named(each)],
+            [name for each in subjects if not each.defer for name in named(each)],
+            [name for each in subjects if each.acts for name in named(each)],
+            native=native,
+        )

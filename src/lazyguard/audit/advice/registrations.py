@@ -1,0 +1,129 @@
+"""What runs in the audited interpreter to count registrations: what an import leaves behind in other modules.
+
+Invariants: this file alone works on Python 3.10 to 3.15, and loads nothing that is not loaded. It counts, and reads
+no attribute that could run code of the program. Counted are dicts, lists and sets that are globals of modules, or
+attributes of their classes and of the objects in them, and what is registered with the process. The standard library's
+own entries are not counted, for it makes them whenever it is loaded, and neither are caches.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+CONTAINERS = (dict, list, set)
+STANDARD = frozenset(sys.stdlib_module_names)
+PLAIN = frozenset(("type", "ABCMeta", "EnumMeta", "EnumType", "_ProtocolMeta"))
+
+
+def is_foreign(module: object) -> bool:
+    """Returns whether the name of a module is one of the standard library's, or none."""
+    return not isinstance(module, str) or module.partition(".")[0] in STANDARD or module == "builtins"
+
+
+def contents(value: object) -> "dict[str, Any]":
+    """Returns an object's own attributes, without asking the object."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except Exception:
+        return {}
+    return dict(found)
+
+
+class Registrations:
+    """Counts registrations; `owned` are the files that are first-party, as roots."""
+
+    def __init__(self, owned: "tuple[str, ...]", subclasses: bool) -> None:
+        self.owned = owned
+        self.subclasses = subclasses
+        self.calls: dict[str, int] = {}
+        atexit: Any = __import__("atexit")
+        codecs: Any = sys.modules["codecs"]
+        self._count(atexit, "register", "functions with atexit", True)
+        self._count(codecs, "register", "codecs", False)
+        if hasattr(os, "register_at_fork"):
+            self._count(os, "register_at_fork", "functions with os.register_at_fork", True)
+
+    def _owns(self, module: object) -> bool:
+        file = getattr(sys.modules.get(module), "__file__", None) if isinstance(module, str) else None
+        return isinstance(file, str) and any(file == root or file.startswith(root) for root in self.owned)
+
+    def _count(self, module: "Any", name: str, text: str, only_owned: bool) -> None:
+        original: Callable[..., Any] = getattr(module, name)
+        self.calls[text] = 0
+
+        def counted(*args: "Any", **more: "Any") -> "Any":
+            given = next(iter((*args, *more.values())), None)
+            owner = getattr(given, "__module__", None)
+            if self._owns(owner) if only_owned else not is_foreign(owner):
+                self.calls[text] += 1
+            return original(*args, **more)
+
+        setattr(module, name, counted)
+
+    def snapshot(self) -> "dict[str, int]":
+        """Returns how many there are, by what they are registered as: `entries in core.app.REGISTRY`."""
+        found = dict(self.calls)
+        seen: set[int] = set()
+
+        def count(value: object, name: str) -> None:
+            if issubclass(type(value), CONTAINERS) and id(value) not in seen and "cache" not in name.lower():
+                seen.add(id(value))
+                sized: Any = value
+                found[f"entries in {name}"] = len(sized)
+
+        for module_name, module in list(sys.modules.items()):
+            if is_foreign(module_name) or type(module) is not type(sys):
+                continue
+            owned = self._owns(module_name)
+            for name, value in list(module.__dict__.items()):
+                if name.startswith("__"):
+                    continue
+                whole = f"{module_name}.{name}"
+                count(value, whole)
+                if not owned or isinstance(value, (*CONTAINERS, type(sys))):
+                    continue
+                if isinstance(value, type):
+                    if value.__module__ == module_name:
+                        self._of_class(value, whole, count, found)
+                elif not is_foreign(type(value).__module__):
+                    for attribute, inner in contents(value).items():
+                        count(inner, f"{whole}.{attribute}")
+        self._of_process(found)
+        return found
+
+    def _of_class(
+        self, kind: "type[Any]", whole: str, count: "Callable[[object, str], None]", found: "dict[str, int]"
+    ) -> None:
+        for attribute, inner in list(type.__getattribute__(kind, "__dict__").items()):
+            if not attribute.startswith("__"):
+                count(inner, f"{whole}.{attribute}")
+        told = any("__init_subclass__" in vars(each) and not is_foreign(each.__module__) for each in kind.__mro__)
+        if told or type(kind).__name__ not in PLAIN or self.subclasses:
+            found[f"subclasses of {whole}"] = len(type.__subclasses__(kind))
+
+    def _of_process(self, found: "dict[str, int]") -> None:
+        for name in ("meta_path", "path_hooks"):
+            members: list[Any] = getattr(sys, name)
+            found[f"entries in sys.{name}"] = sum(
+                not is_foreign(getattr(each, "__module__", None) or type(each).__module__) for each in members
+            )
+        signals: Any = sys.modules.get("_signal")
+        if signals is not None:
+            caught = [signals.getsignal(number) for number in signals.valid_signals()]
+            found["handlers of signals"] = sum(not is_foreign(getattr(each, "__module__", "os")) for each in caught)
+        filters: Any = getattr(sys.modules.get("warnings"), "filters", None)
+        if filters is not None:
+            found["filters of warnings"] = len(filters)
+        logging: Any = sys.modules.get("logging")
+        if hasattr(logging, "root"):
+            loggers = [logging.root, *list(logging.root.manager.loggerDict.values())]
+            handlers = [each for logger in loggers for each in getattr(logger, "handlers", ())]
+            found["handlers of loggers"] = sum(type(each).__name__ != "NullHandler" for each in handlers)
+        kinds: Any = getattr(sys.modules.get("copyreg"), "dispatch_table", {})
+        found["entries in copyreg.dispatch_table"] = sum(
+            self._owns(getattr(each, "__module__", None)) for each in kinds
+        )

@@ -1,0 +1,130 @@
+"""What the import of a target takes with and without some of its statements, each time in a fresh interpreter.
+
+Invariants: nothing runs beside a measurement. A run that does not end within the time limit, or says nothing, has
+failed. No process of a run is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit.advice import deferred, survey
+from lazyguard.audit.processes import run_quietly
+from lazyguard.audit.report import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from lazyguard.audit.plan import Plan, Settings
+
+Unit = deferred.Unit
+
+
+class AdviceStopped(Exception):
+    """The audit was interrupted."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One module that was executed in a run, and the line that asked for it."""
+
+    module: str
+    file: str | None
+    began: float
+    ended: float
+    by_file: str | None
+    by_line: int | None
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.ended - self.began)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run without some statements, which are told by their places in the list that it was given.
+
+    Attributes:
+        used: those whose names were looked up while the target was imported: the name, and the line.
+        applied: those that were left out: their modules were executed by Python's own loader.
+        grown: what grew elsewhere while a statement ran, where that was watched.
+    """
+
+    seconds: float
+    error: Failure | None
+    frames: tuple[tuple[str, int | None], ...]
+    used: dict[int, tuple[str, str | None, int | None]]
+    applied: frozenset[int]
+    spans: tuple[Span, ...]
+    grown: dict[int, dict[str, int]]
+    loaded: frozenset[str]
+
+
+class Trials:
+    """Runs of one target. To be closed."""
+
+    def __init__(self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> None:
+        self.target, self.plan, self.settings, self.stop = target, plan, settings, stop
+        self._directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+
+    def close(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def run(self, units: Sequence[Unit], mode: str = "run") -> Trial:
+        """Imports the target without the units; to watch, with them."""
+        rows: list[Iterable[object]] = [("root", root) for root in self.plan.scope(self.target).roots]
+        rows += [("unit", *unit) for unit in units]
+        program = [os.path.abspath(deferred.__file__)]
+        found, why = self._ask(program, rows, self.plan.path, self.target, mode)
+        if found is None:
+            return Trial(0.0, Failure("no result", why), (), {}, frozenset(), (), {}, frozenset())
+        error = found["error"]
+        return Trial(
+            found["seconds"],
+            None if error is None else Failure(error[0], error[1]),
+            () if error is None else tuple((file, line) for file, line in error[2]),
+            {at: (name, file, line) for at, name, file, line in reversed(found["used"])},
+            frozenset(found["applied"]),
+            tuple(Span(*span[:2], *span[3:]) for span in found["spans"]),
+            dict(found["grown"]),
+            frozenset(found["loaded"]),
+        )
+
+    def survey(self, modules: Iterable[tuple[str, str, bool]]) -> dict[str, Any]:
+        """Returns what the sources of modules (name, file, whether it is a package) say of their imports."""
+        rows = [(name, file, "1" if package else "0") for name, file, package in modules]
+        program = ["-I", "-c", survey.BOOT, os.path.dirname(os.path.abspath(survey.__file__))]
+        found, why = self._ask(program, rows)
+        return found or {"judged": [], "subclasses": False, "exports": [], "problem": why}
+
+    def _ask(
+        self, program: list[str], rows: Iterable[Iterable[object]], *more: str
+    ) -> tuple[dict[str, Any] | None, str]:
+        if self.stop():
+            raise AdviceStopped
+        out, given = self._directory / "out", self._directory / "given"
+        out.unlink(missing_ok=True)
+        text = "".join("\t".join(str(each) for each in row) + "\n" for row in rows)
+        given.write_text(text, encoding="utf-8", errors="surrogateescape")
+        command = [self.settings.python, *program, str(out), str(given), *more]
+        limit = 2 * self.settings.timeout + 5.0
+        status, errors = run_quietly(command, limit=limit, env=self.settings.environment, stop=self.stop)
+        if self.stop():
+            raise AdviceStopped
+        try:
+            found: dict[str, Any] = json.loads(out.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            last = (errors.strip().splitlines() or ["it said nothing"])[-1]
+            return None, f"not done within {limit:g} s" if status is None else f"ended with status {status}: {last}"
+        return found, ""
+
+
+def least(runs: Sequence[Trial]) -> float:
+    """Returns the least time of several runs."""
+    return min(run.seconds for run in runs)

@@ -1,0 +1,119 @@
+"""Advice that was measured: programs whose imports cost a known time, run without them in fresh interpreters."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lazyguard.audit import audit
+from lazyguard.audit.advice import advising
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lazyguard.audit.report import Advice, Deferral
+
+SLEEP = 0.4
+
+
+@pytest.fixture
+def advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What gives the advice for `prog.main` of a program, told by its files."""
+    monkeypatch.setattr(advising, "ROUNDS", 2)
+
+    def advise(**files: str) -> Advice:
+        package = tmp_path / "prog"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        for name, text in files.items():
+            (package / f"{name}.py").write_text(textwrap.dedent(text))
+        report = audit(["prog.main"], path=tmp_path, walk=False, timeout=60.0, slow=60.0, advice=True)
+        (one,) = report.advice
+        return one
+
+    return advise
+
+
+def of(one: Advice, place: str) -> Deferral:
+    (found,) = [each for each in one.imports if f"{each.file}:{each.line}" == f"prog/{place}"]
+    return found
+
+
+SLOW = f"import time\ntime.sleep({SLEEP})\nclass Thing: pass\n"
+
+
+def test_what_is_shared_is_saved_by_all_together_alone(advice) -> None:
+    """Two importers of one slow module save nothing each, and its whole time together."""
+    user = "from prog import slow\nA = 1\ndef f(): return slow.Thing"
+    one = advice(main="from prog.a import A\nfrom prog.b import A as B\nprint(A, B)", a=user, b=user, slow=SLOW)
+    first, second = of(one, "a.py:1"), of(one, "b.py:1")
+    assert first.defer
+    assert second.defer
+    assert first.saving is not None
+    assert second.saving is not None
+    assert one.saving is not None
+    assert one.saving > SLEEP * 0.75
+    assert max(first.saving, second.saving) < one.saving / 2
+    assert first.replacement in ("with lazyguard.imports():\n    from prog import slow", "lazy from prog import slow")
+
+
+def test_what_must_stay_has_its_reason_and_line(advice) -> None:
+    """A use at import that only running shows, a registration and a base class each keep their import."""
+    one = advice(
+        main="""
+        REGISTRY = {}
+        from prog import called, registers, based
+        from prog.called import run
+        run()
+        """,
+        called="from prog import heavy\ndef run(): return heavy.Thing",
+        registers="import sys\nfrom prog import plugin\ndef f(): return plugin",
+        plugin="import sys, time\ntime.sleep(0.01)\nsys.modules['prog.main'].REGISTRY['plugin'] = 1",
+        based="from prog import base\nclass A(base.Thing): pass",
+        heavy="import time\ntime.sleep(0.01)\nclass Thing: pass",
+        base="import time\ntime.sleep(0.01)\nclass Thing: pass",
+    )
+    called = of(one, "called.py:1")
+    assert called.reason == "heavy is used while prog.main is imported"
+    assert str(called.because) == "prog/called.py:2"
+    assert of(one, "registers.py:2").reason == "it registers 1 entries in prog.main.REGISTRY"
+    based = of(one, "based.py:1")
+    assert based.reason == "base is used as a base class"
+    assert str(based.because) == "prog/based.py:2"
+    assert not any(each.defer for each in (called, of(one, "registers.py:2"), based))
+
+
+def test_an_import_that_fails_without_it_stays(advice) -> None:
+    """Where the import of the target fails without a statement, the error and its line are the reason."""
+    one = advice(
+        main="from prog import patched\nimport sys\nassert 'prog.heavy' in sys.modules, 'heavy is wanted'",
+        patched="from prog import heavy\ndef f(): return heavy",
+        heavy="import time\ntime.sleep(0.01)",
+    )
+    found = of(one, "patched.py:1")
+    assert found.reason == "without it the import fails: AssertionError: heavy is wanted"
+    assert str(found.because) == "prog/main.py:3"
+    assert one.saving is None
+
+
+def test_what_is_loaded_all_the_same_is_no_advice(advice) -> None:
+    """An import whose module another needs at once saves nothing, and is not advised."""
+    one = advice(
+        main="from prog import later\nfrom prog.heavy import Thing\nprint(Thing)",
+        later="from prog import heavy\ndef f(): return heavy",
+        heavy="import time\ntime.sleep(0.01)\nclass Thing: pass",
+    )
+    found = of(one, "later.py:1")
+    assert not found.defer
+    assert found.reason == "prog.heavy is loaded all the same"
+    assert str(found.because) == "prog/main.py:2"
+
+
+def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
+    """There is no advice for what cannot be imported, and the report says so."""
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (one,) = audit(["broken"], path=tmp_path, advice=True).advice
+    assert one.note == "its import does not go through, or it has no code of its own"
+    assert one.imports == ()
