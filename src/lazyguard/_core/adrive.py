@@ -137,10 +137,10 @@ def _taken_back(effect: Within, task: Any, before: int, error: BaseException | N
     """Take back our cancellation, if there was one; return whether it was the only one."""
     if not effect.expired:
         return False
-    if hasattr(task, "uncancel"):
-        only: bool = task.uncancel() <= before
-        return only
-    return error is not None and error.args == (_LATE,)  # Python 3.10
+    if not hasattr(task, "uncancel"):  # pragma: no cover (Python 3.10)
+        return error is not None and error.args == (_LATE,)
+    only: bool = task.uncancel() <= before
+    return only
 
 
 def _launch(flight: Flight) -> None:
@@ -156,7 +156,7 @@ if hasattr(asyncio.Task, "cancelling"):
     def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return loop.create_task(coroutine, name=name)
 
-else:  # Python 3.10
+else:  # pragma: no cover (Python 3.10)
 
     class _Task(asyncio.Task[None]):
         """A task that knows whether it was asked to end."""
@@ -228,8 +228,7 @@ async def _join(effect: Join) -> bool:
     landed: asyncio.Future[None] = loop.create_future()
 
     def land() -> None:
-        if not landed.done():
-            landed.set_result(None)
+        landed.set_result(None)  # once each: `told` is called once for every time that the flight is asked to
 
     def told() -> None:
         try:

@@ -57,5 +57,5 @@ def _in_child() -> None:
     _lock = _thread.RLock()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(after_in_child=_in_child)

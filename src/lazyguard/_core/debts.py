@@ -94,11 +94,12 @@ class Debt:
 
     def tell(self) -> None:
         """Tell those who wait that it is closed, or that it will be later."""
-        while self._waiting:
+        while True:
             try:
-                self._waiting.pop()()
+                wake = self._waiting.pop()
             except IndexError:
-                return  # another thread had it
+                return
+            wake()
 
     def wait(self, wake: Callable[[], object]) -> None:
         """Wake once when it is closed, or was put off."""
@@ -123,8 +124,9 @@ def built() -> None:
         import atexit
 
         atexit.register(at_exit)
-    if (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2) and _registered.setdefault("thread", token) is token:
-        _park()
+    if (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2):  # pragma: no cover (of those two versions alone)
+        if _registered.setdefault("thread", token) is token:
+            _park()
 
 
 def owe(cell: Cell, target: Any, made: int = 0, home: Any = None) -> Debt | None:
@@ -253,7 +255,8 @@ def _park() -> None:
     wake.acquire()
 
     def work() -> None:
-        while wake.acquire():
+        while True:
+            wake.acquire()
             while jobs:
                 jobs.pop(0)()
 

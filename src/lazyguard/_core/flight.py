@@ -104,7 +104,7 @@ class Flight:
 
 def _call(callbacks: list[Callable[[], object]]) -> None:
     # pop() hands each callback to one thread only, with or without a GIL
-    while callbacks:
+    while True:
         try:
             callback = callbacks.pop()
         except IndexError:

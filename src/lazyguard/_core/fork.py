@@ -66,10 +66,12 @@ def _in_child() -> None:
         cells.active.discard(flight)
         flight.outcome = Outcome(interrupted=True)
         _forget(flight)
-    for known in list(_watched):
-        cell = known()
-        if cell is not None:
-            _tend(cell)
+    for cell in _cells():
+        _tend(cell)
+
+
+def _cells() -> list[Cell]:
+    return [cell for known in list(_watched) if (cell := known()) is not None]
 
 
 def _forget(flight: Flight) -> None:
@@ -91,10 +93,7 @@ def _tend(cell: Cell) -> None:
 
 
 def _revive() -> None:
-    for known in list(_watched):
-        cell = known()
-        if cell is None:
-            continue
+    for cell in _cells():
         now = cell.now
         on_fork = cell.plan.on_fork
         target = now.held or now
@@ -107,5 +106,5 @@ def _revive() -> None:
             cell.recover()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(before=_before, after_in_child=_in_child)

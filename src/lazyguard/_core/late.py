@@ -65,7 +65,7 @@ def _let_others_import() -> None:
         time.sleep(0.001)
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(
         before=_let_others_import, after_in_child=lambda: _importing.intersection_update({_thread.get_ident()})
     )

@@ -162,7 +162,7 @@ def _leads_on(value: Any) -> bool:
 _FAR, _LOOP_ENDS = 500, "_run_until_complete_cb"
 
 
-def _imports(thread: int | None, here: int) -> tuple[list[str], Flight | None] | None:
+def _imports(thread: int, here: int) -> tuple[list[str], Flight | None] | None:
     """Follow the import locks for which a thread waits.
 
     Returns:
@@ -171,7 +171,7 @@ def _imports(thread: int | None, here: int) -> tuple[list[str], Flight | None] |
     """
     links: list[str] = []
     owners = {thread}
-    while thread is not None:
+    while True:
         lock = _module_lock_of(thread)
         if lock is None or lock.owner is None or (lock.owner in owners and lock.owner != here):
             return None
@@ -183,7 +183,6 @@ def _imports(thread: int | None, here: int) -> tuple[list[str], Flight | None] |
         flight = waiting.get(thread)
         if flight is not None:
             return links, flight
-    return None
 
 
 def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
@@ -214,7 +213,7 @@ def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
                 if child is task:
                     return links
                 todo.append((links, needed))
-        locked = None if runner in waiting or thread in waiting else _imports(thread, here)
+        locked = None if thread is None or runner in waiting or thread in waiting else _imports(thread, here)
         if locked is not None:
             more, owner_waits = locked
             if owner_waits is None:

@@ -50,11 +50,10 @@ class Scheduler:
 
     def poke(self) -> None:
         """Look at the clock and the inbox now."""
-        if self._wake.locked():
-            try:
-                self._wake.release()
-            except RuntimeError:
-                pass  # somebody else just did
+        try:
+            self._wake.release()
+        except RuntimeError:
+            pass  # nobody waits
         token = object()
         if self._inbox and self._owner.setdefault("thread", token) is token:
             try:
@@ -68,10 +67,10 @@ class Scheduler:
         due: list[tuple[float, int, Job]] = []  # the next one last; no heapq: another thread may fork amid an import
         while True:
             try:
-                while self._inbox:
+                while True:
                     due.append(self._inbox.pop())
             except IndexError:
-                pass  # another runner had it, whose start was interrupted
+                pass
             due.sort(reverse=True)
             if not due:
                 self._owner.clear()

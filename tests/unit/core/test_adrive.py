@@ -7,12 +7,14 @@ import threading
 
 import pytest
 
+import lazyguard
 from lazyguard import errors
+from lazyguard._core import adrive, clock, debts, registry, ring
 from lazyguard._core import cell as cells
-from lazyguard._core import ring
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
+from lazyguard._core.effect import Call, Within
 from lazyguard._core.plan import Plan
 from lazyguard.testing import FakeClock
 
@@ -275,3 +277,168 @@ def test_a_wait_in_a_task_is_bounded_by_the_clock():
 
     with FakeClock() as clock:
         assert asyncio.run(main()) == "late"
+
+
+class Enough(BaseException):
+    """What is no Exception."""
+
+
+def test_what_is_no_exception_passes_through_a_deadline(clock):
+    """A block with a deadline lets it through, and leaves nothing behind in the task."""
+
+    def steps():
+        yield Call(lambda: (_ for _ in ()).throw(Enough()))
+
+    def within():
+        effect = Within(lazyguard.deadline(5.0))
+        effect.steps = steps()
+        yield effect
+
+    async def main() -> None:
+        with pytest.raises(Enough):
+            await adrive.adrive(within())
+        assert lazyguard.remaining() is None
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_an_attempt_that_is_cancelled_before_its_first_step():
+    """It ends as interrupted, though nothing of it ever ran, and those who wait begin another."""
+    made: list[int] = []
+
+    async def factory():
+        made.append(1)
+        return "built"
+
+    cell = Cell(factory, name="c", place="p", plan=ASYNC)
+
+    async def main() -> None:
+        building = asyncio.ensure_future(aresolved(cell))
+        await asyncio.sleep(0)
+        assert not made
+        flight = cell.now.running[0]
+        flight.task.cancel()
+        assert await building == "built"
+        assert flight.outcome is not None
+        assert flight.outcome.interrupted
+
+    asyncio.run(main())
+    assert made == [1]
+
+
+def test_a_thread_that_asks_a_loop_that_is_closed_meanwhile(monkeypatch):
+    """Who waits on a thread for a task of a loop hears that the loop was closed before it was done."""
+    monkeypatch.setattr(ring, "LAST_LOOK", 0.001)
+    loop = asyncio.new_event_loop()
+    never: list[object] = []
+
+    async def task() -> None:
+        raise AssertionError("nobody runs the loop")
+
+    def ask() -> None:
+        try:
+            adrive.from_thread(loop, task)
+        except RuntimeError as error:
+            never.append(str(error))
+
+    begun = threading.Event()
+    loop.call_soon_threadsafe = lambda _begin: begun.set()
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    assert begun.wait(20)
+    loop.close()
+    thread.join(20)
+    assert never == ["its event loop was closed before it was done"]
+
+
+def test_a_word_for_a_loop_that_is_closed_by_now():
+    """What is told to a task whose loop has gone hurts nobody."""
+    callbacks: list = []
+
+    async def main() -> bool:
+        return await adrive.until_told(lambda: False, callbacks.append, callbacks.count, clock.now() - 1.0)
+
+    assert asyncio.run(main()) is False
+    for told in callbacks:
+        told()
+    assert len(callbacks) == 1
+
+
+def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):
+    """Where the loop goes between the look and the word to it, the closing is tried here, and told as it is."""
+
+    class Going(asyncio.SelectorEventLoop):
+        def is_running(self) -> bool:
+            return self.is_closed()
+
+    async def close(_target) -> None: ...
+
+    loop = Going()
+    loop.close()
+    cell = Cell(object, name="c", place="p", plan=Plan(awaited=True, close=close))
+    debt = debts.owe(cell, "target", home=loop)
+    assert debt is not None
+    adrive.pay(debt)
+    assert [(event.kind, event.name) for event in told] == [("close-failed", "c")]
+    assert "does not run" in told[0].cause
+
+
+def closing(name: str, close) -> Cell:
+    """Return a ready cell that is known, and closed by `close`."""
+    cell = Cell(lambda: name, name=name, place="p", plan=Plan(close=close))
+    registry.register(cell, "service")
+    resolved(cell)
+    return cell
+
+
+def test_what_others_close_meanwhile_is_not_closed_twice_in_a_task():
+    """A `close` that resets the next in the line: `aclose()` passes over it."""
+    closed: list[str] = []
+    first = closing("first", closed.append)
+
+    def close(target: str) -> None:
+        closed.append(target)
+        first.reset()
+
+    last = closing("last", close)
+    asyncio.run(adrive.aclosed())
+    assert closed == ["last", "first"]
+    assert first.now.state == last.now.state == "pending"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_aclose_that_is_given_up(gone, eventually):
+    """What it was closing when it was cancelled goes on beside it; the end is told to nobody, loop or no loop."""
+    begun, go = threading.Event(), threading.Event()
+    closed: list[str] = []
+    wrong: list[object] = []
+
+    def close(target: str) -> None:
+        begun.set()
+        assert go.wait(20)
+        closed.append(target)
+
+    cell = closing("slow", close)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: wrong.append(context))
+        aclosing = asyncio.ensure_future(adrive.aclosed())
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        aclosing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await aclosing
+        if not gone:
+            go.set()
+            while any(thread.name == "lazyguard slow" for thread in threading.enumerate()):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    try:
+        asyncio.run(main())
+    finally:
+        go.set()
+    eventually(lambda: closed == ["slow"])
+    assert wrong == []
+    assert cell.now.state == "pending"

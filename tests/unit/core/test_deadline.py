@@ -284,3 +284,16 @@ def test_no_block_is_left(clock):
     with lazyguard.deadline(1.0), deadlines.Unlimited(), lazyguard.deadline(2.0):
         assert lazyguard.remaining() == pytest.approx(2.0)
     assert deadlines._blocks.get() is None
+
+
+@pytest.mark.parametrize("make", [lambda: lazyguard.deadline(5.0), deadlines.Unlimited])
+def test_a_block_that_ends_in_another_context(clock, make):
+    """Left in another context than it was entered in, as by a closed async generator, it takes nothing away there."""
+    block = make()
+    elsewhere = contextvars.Context()
+    elsewhere.run(block.__enter__)
+    contextvars.Context().run(block.__exit__, None, None, None)
+    with lazyguard.deadline(2.0):
+        elsewhere.run(block.__exit__, None, None, None)
+        assert lazyguard.remaining() == 2.0
+    assert elsewhere.run(lazyguard.remaining) is None

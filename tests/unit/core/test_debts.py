@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
+import asyncio
+import threading
+
 import pytest
 
-from lazyguard._core import closing
+from lazyguard._core import closing, debts, registry, scheduler
+from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
 from lazyguard._core.plan import Plan
+from lazyguard.errors import ResolutionError
 
 
 @pytest.fixture
@@ -59,3 +65,126 @@ def test_grace_that_ends_in_a_hold(cell, closed, clock, limited, eventually):
     assert not closed
     closing.let_go(target)
     eventually(lambda: closed == [[]])
+
+
+def test_who_waits_too_late_is_told_at_once(cell, closed):
+    """A debt that was paid before somebody asks to be told of it tells at once."""
+    debt = debts.owe(cell, [])
+    told: list[bool] = []
+    debt.run()
+    debt.wait(lambda: told.append(True))
+    assert (closed, told) == ([[]], [True])
+
+
+def test_what_a_probe_refused_is_closed_on_its_loop():
+    """What an async factory made and its probe refused belongs to the loop that runs, which awaits its `close`."""
+    closed: list[object] = []
+
+    async def factory():
+        return "made"
+
+    async def probe(_target):
+        raise OSError("not well")
+
+    async def close(target):
+        closed.append((target, asyncio.get_running_loop()))
+
+    cell = Cell(factory, name="c", place="p", plan=Plan(awaited=True, probe=probe, close=close))
+
+    async def main():
+        with pytest.raises(ResolutionError):
+            await aresolved(cell)
+        while not closed:
+            await asyncio.sleep(0)
+        assert closed == [("made", asyncio.get_running_loop())]
+
+    asyncio.run(main())
+
+
+def refuse(*_anything: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_where_no_thread_is_to_be_had_it_stays_owed(cell, closed, monkeypatch):
+    """Who waits is told, so that nobody hangs; what is owed is closed by whoever comes next, the exit at the latest."""
+    debt = debts.owe(cell, [])
+    told: list[bool] = []
+    debt.wait(lambda: told.append(True))
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "daemon", refuse)
+        debts.beside(debt)
+    assert (closed, told) == ([], [True])
+    debts.close()
+    assert closed == [[]]
+
+
+def test_a_finaliser_for_which_no_thread_is_to_be_had(cell, closed, monkeypatch):
+    """A cell that goes while no thread can be started raises nothing in its finaliser; what it served stays owed."""
+    resolved(cell)
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", refuse)
+        cell.__del__()
+    assert closed == []
+    debts.close()
+    assert closed == [[]]
+
+
+def test_what_others_close_meanwhile_is_not_closed_twice(closed, told, monkeypatch):
+    """A `close` that resets the next in the line: neither `close()` nor the exit closes that one again."""
+    for close_all in (debts.close, debts.at_exit):
+        closed.clear()
+        first = Cell(lambda: "first", name="first", place="p", plan=Plan(close=closed.append))
+
+        def close(target, first=first):
+            closed.append(target)
+            first.reset()
+
+        last = Cell(lambda: "last", name="last", place="p", plan=Plan(close=close))
+        for one in (first, last):
+            registry.register(one, "service")
+            resolved(one)
+        close_all()
+        assert closed == ["last", "first"]
+
+
+def test_the_exit_tells_of_a_close_that_hangs(closed, told, monkeypatch, limited):
+    """A `close` that has not returned when the exit goes on is told, by name, and does not hold the others up."""
+    monkeypatch.setattr(debts, "AT_EXIT", 0.2)
+    gate = threading.Event()
+    quick = Cell(lambda: "quick", name="quick", place="p", plan=Plan(close=closed.append))
+    hangs = Cell(lambda: "hangs", name="hangs", place="p", plan=Plan(close=lambda _target: gate.wait(30)))
+    for one in (quick, hangs):
+        registry.register(one, "service")
+        resolved(one)
+    try:
+        debts.at_exit()
+        failures = [event for event in told if event.kind == "close-failed" and event.name == "hangs"]
+        assert [event.cause for event in failures] == ["close= has not returned at the exit"]
+    finally:
+        gate.set()
+
+
+def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monkeypatch, limited):
+    """Where no thread can be started at the exit, one that waits since the first build does the work, job after job."""
+    monkeypatch.setattr(debts, "_parked", [])
+    debts._park()
+    for _ in range(2):
+        done = _thread.allocate_lock()
+        done.acquire()
+        debt = debts.owe(cell, [])
+        debt.wait(done.release)
+        with monkeypatch.context() as patch:
+            patch.setattr(scheduler, "daemon", refuse)
+            debts._start(debt)
+        assert done.acquire(True, 20)
+    assert closed == [[], []]
+
+
+def test_a_parked_thread_that_is_awake_already(cell, monkeypatch):
+    """Work that comes before it has looked at the work before is left to the same look."""
+    jobs, wake = [], _thread.allocate_lock()
+    monkeypatch.setattr(debts, "_parked", [(jobs, wake)])
+    debts._start(debts.owe(cell, []))
+    assert not wake.locked()
+    assert len(jobs) == 1
+    jobs.pop()()

@@ -454,3 +454,42 @@ def test_the_process_exits_at_once_whatever_hangs(where):
     assert (ran.stdout, ran.returncode) == (f"done\n{closed}", 0), ran.stderr
     assert "Traceback" not in ran.stderr
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interruption_while_a_thread_is_started(monkeypatch, eventually, begun):
+    """Ctrl-C there reaches the caller. A thread that has begun goes on and is adopted; else the next caller builds."""
+    built: list[int] = []
+    cell = Cell(lambda: built.append(1) or "built", name="c", place="p", plan=Plan(timeout=30.0))
+    real = scheduler.daemon
+
+    def interrupted(work, name: str) -> None:
+        if begun:
+            real(work, name)
+            eventually(lambda: cell.now.state == "ready")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "daemon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            resolved(cell)
+    assert cell.now.state == ("ready" if begun else "pending")
+    assert not cell.now.running
+    assert resolved(cell) == "built"
+    assert built == [1]
+
+
+def test_a_fork_inside_a_handler_on_top_of_a_transition(in_child):
+    """A handler that comes while its thread holds the lock, and whose factory forks: both processes go on."""
+
+    def work() -> None:
+        children: list[int] = []
+        cell = Cell(lambda: children.append(os.fork()) or "built", name="c", place="p")
+        with cells.lock:
+            assert resolved(cell) == "built"
+        other = Cell(object, name="other", place="p")
+        assert resolved(other) is other.now.target
+        if children[0]:
+            assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+
+    assert in_child(work) == 0

@@ -374,3 +374,17 @@ def test_a_child_of_a_program_that_loaded_us_first_can_start_threads():
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert ran.stdout == "done\n", ran.stderr
+
+
+@pytest.mark.parametrize("name", ["scheduler", "ring"])
+def test_what_was_never_loaded_has_nothing_to_forget(make, in_child, monkeypatch, name):
+    """The hooks load nothing: a program that has only declared its cells forks as others do."""
+    cell = make(os.getpid, on_fork="reset")
+
+    def child() -> None:
+        assert f"lazyguard._core.{name}" not in sys.modules
+        assert cell.now.generation == 1
+
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, f"lazyguard._core.{name}")
+        assert in_child(child) == 0

@@ -8,11 +8,15 @@ import traceback
 import pytest
 
 from lazyguard import errors
+from lazyguard._core import cell as cells
+from lazyguard._core import mode
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
-from lazyguard._core.effect import Sleep
+from lazyguard._core.effect import Join, Launch, Sleep
 from lazyguard._core.plan import Plan
+from lazyguard._core.resolve import resolving
+from lazyguard._core.state import Outcome
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -158,3 +162,89 @@ def test_an_attempt_that_lost_its_claim_is_not_retried():
     cell = Cell(factory, name="c", place="p", plan=Plan(retry=Retry()))
     assert resolved(cell) == "adopted"
     assert calls == [1]
+
+
+def test_what_may_not_be_built_now_is_not(monkeypatch):
+    """Where building is forbidden the caller hears why, no attempt begins, and what is there is served all the same."""
+    cell, ready = (Cell(object, name=name, place="p") for name in ("pending", "ready"))
+    target = resolved(ready)
+
+    def forbid(asked: Cell) -> None:
+        raise LookupError(asked.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mode, "forbid", forbid)
+        with pytest.raises(LookupError, match="pending"):
+            resolved(cell)
+        assert resolved(ready) is target
+    assert cell.now.state == "pending"
+    assert resolved(cell) is cell.now.target
+
+
+def test_a_flight_that_has_left_its_cell_is_waited_for():
+    """Who is woken between a flight's leaving its cell and its end waits for the end, and begins no other meanwhile."""
+    cell = Cell(object, name="c", place="p")
+    steps = resolving(cell)
+    launch = next(steps)
+    assert isinstance(launch, Launch)
+    flight = launch.flight
+    assert isinstance(steps.send(None), Join)
+    cell.change(lambda now: now.without(flight))
+    again = steps.send(True)
+    assert isinstance(again, Join)
+    assert again.flight is flight
+    assert not cell.now.running
+    flight.end(Outcome(interrupted=True))
+    relaunched = steps.send(True)
+    assert isinstance(relaunched, Launch)
+    assert relaunched.flight is not flight
+    relaunched.flight.cell.settle(relaunched.flight, Outcome("made"))
+    cells.active.discard(flight)
+    with pytest.raises(StopIteration) as stop:
+        steps.send(None)
+        steps.send(True)
+    assert stop.value.value == "made"
+
+
+def test_a_gate_hears_that_no_attempt_has_begun():
+    """A gate that let an attempt begin is told of an interruption where the cell has changed before it could."""
+    told: list[Outcome] = []
+
+    class Gate:
+        def admit(self, asked: Cell):
+            asked.reset()
+            return told.append
+
+    cell = Cell(object, name="c", place="p")
+    resolved(cell)
+    cell.open(0, OSError(), Gate())
+    assert resolved(cell) is cell.now.target
+    assert [(outcome.interrupted, outcome.ok) for outcome in told] == [(True, False)]
+
+
+def test_a_fallback_that_waits_for_itself_is_told_as_a_ring():
+    """A ring is a mistake in the program, which no second fallback hides."""
+    used: list[int] = []
+    cell = Cell(broken, name="c", place="p:1")
+    relief = Cell(lambda: resolved(relief), name="f", place="p:2")
+    cell.reliefs = (relief, Cell(lambda: used.append(1) or "second", name="g", place="p:3"))
+    with pytest.raises(errors.CircularResolutionError, match=r"f \(p:2\)"):
+        resolved(cell)
+    assert not used
+
+
+def test_a_fallback_that_fails_is_forgotten_where_there_is_an_object_by_now():
+    """What came while the fallback was being tried is served, and its failure is nobody's affair."""
+    cell = Cell(broken, name="c", place="p:1")
+
+    def also_broken():
+        cell.override("real")
+        raise OSError
+
+    cell.reliefs = (Cell(also_broken, name="f", place="p:2"),)
+    assert resolved(cell) == "real"
+
+
+def broken():
+    """Fail, as a factory."""
+    raise ConnectionError

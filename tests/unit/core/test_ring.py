@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import sys
 import threading
+import types
 
 import pytest
 
@@ -234,3 +235,22 @@ def test_waiting_for_a_thread_that_goes_on_is_no_ring(race):
         two.reset()
         results = race(lambda: (resolved(one), resolved(two)), lambda: (resolved(two), resolved(one)))
         assert results == [("one", ["one"]), (["one"], "one")]
+
+
+def test_a_callback_that_is_not_made_yet_is_passed_over():
+    """Whom a task wakes is read in passing: a closure whose variable has no value yet leads nowhere, and on goes it."""
+
+    async def main() -> None:
+        async def nothing() -> None: ...
+
+        empty = types.CellType()
+        callback = types.FunctionType((lambda _task: later).__code__, globals(), "callback", None, (empty,))
+        task = asyncio.ensure_future(nothing())
+        task.add_done_callback(callback)
+        assert not ring._wakes(task, asyncio.current_task())
+        empty.cell_contents = asyncio.current_task()
+        assert ring._wakes(task, asyncio.current_task())
+        await task
+
+    later = None
+    asyncio.run(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -77,3 +78,91 @@ def test_an_earlier_job_wakes_a_waiting_scheduler(eventually):
     with FakeClock() as time:
         time.advance(1000.0)
         eventually(lambda: done == ["early", "late"])
+
+
+def test_no_thread_at_the_end_of_the_interpreter(monkeypatch):
+    """Where not even `threading` can be imported any more, that is the RuntimeError that callers expect."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "threading", None)
+        with pytest.raises(RuntimeError, match="the interpreter is ending"):
+            scheduler.daemon(list, "never")
+
+
+def test_where_no_thread_is_to_be_had_the_next_job_tries_again(monkeypatch, eventually):
+    """A job for which no thread can be started raises nothing and waits; the next one starts the thread for both."""
+    done: list[str] = []
+    one = scheduler.Scheduler()
+
+    def refuse(_work, _name) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "daemon", refuse)
+        one.at(0.0, lambda: done.append("first"))
+    assert not done
+    one.at(0.0, lambda: done.append("second"))
+    eventually(lambda: done == ["first", "second"])
+
+
+def test_an_interruption_while_the_thread_is_started(monkeypatch, eventually):
+    """Ctrl-C there reaches the caller, and leaves a scheduler that the next job starts."""
+    done: list[str] = []
+    one = scheduler.Scheduler()
+
+    def interrupted(_work, _name) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "daemon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            one.at(0.0, lambda: done.append("first"))
+    one.at(0.0, lambda: done.append("second"))
+    eventually(lambda: done == ["first", "second"])
+
+
+def test_a_job_that_comes_as_the_thread_leaves(eventually):
+    """A job that is added after the last look at the inbox is seen by whoever is leaving, which starts another."""
+    done: list[str] = []
+
+    class Leaving(dict):
+        def clear(self) -> None:
+            if not done:
+                one._inbox.append((0.0, 0, lambda: done.append("late")))
+            super().clear()
+
+    one = scheduler.Scheduler()
+    one._owner = Leaving()
+    one._run()
+    eventually(lambda: done == ["late"])
+
+
+def test_a_job_that_comes_after_the_look_at_the_clock_is_not_waited_over(eventually):
+    """A job that is due at once and comes between the look at the clock and the wait is done without the wait."""
+    done: list[str] = []
+
+    class Clock(clock.Clock):
+        def now(self) -> float:
+            if not coming:
+                coming.append(1)
+                one._inbox.append((0.0, 1, lambda: done.append("now")))
+            return 1.0
+
+        def real(self, seconds: float) -> float:
+            assert done == ["now"], "it waits although there is something to do"
+            one._inbox.append((0.0, 2, lambda: one._owner.clear()))
+            return 0.0
+
+    coming: list[int] = []
+    one = scheduler.Scheduler()
+    before = clock.install(Clock())
+    try:
+        one._inbox.append((2.0, 0, lambda: done.append("in a second")))
+        thread = threading.Thread(target=one._run, daemon=True)
+        thread.start()
+        eventually(lambda: done == ["now"])
+    finally:
+        clock.install(before)
+        one.poke()
+    eventually(lambda: done == ["now", "in a second"])
+    thread.join(20)
+    assert not thread.is_alive()

@@ -1,0 +1,180 @@
+"""The cell's transitions where something comes between: they begin again from what is, and show it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lazyguard._core import cell as cells
+from lazyguard._core.cell import Cell
+from lazyguard._core.drive import resolved
+from lazyguard._core.flight import Flight
+from lazyguard._core.plan import Plan
+from lazyguard._core.state import Outcome
+
+pytestmark = pytest.mark.usefixtures("limited")
+
+
+class Mirror:
+    """Shows served targets; does `between` once, outside the lock, before a transition to `state`."""
+
+    def __init__(self, cell: Cell, state: str, between) -> None:
+        self.state, self.between = state, between
+        self.shown: object = None
+        cell.mirror = self
+
+    def load(self, cell: Cell) -> None:
+        pass
+
+    def prepare(self, cell: Cell, snapshot):
+        if snapshot.state == self.state and self.between is not None:
+            between, self.between = self.between, None
+            between()
+        return (snapshot.target,)
+
+    def publish(self, view):
+        before, self.shown = self.shown, view[0]
+        return (before,)
+
+    def drop(self, view) -> None:
+        pass
+
+
+def later(cell: Cell) -> None:
+    """Change what the cell shows, and nothing that a transition looks at."""
+    cell.change(lambda now: now.changed(since=now.since + 1.0))
+
+
+def test_a_fallback_is_served_though_the_cell_has_changed(told):
+    """A transition that another one has overtaken is made again, once, from what there is."""
+    cell = Cell(object, name="c", place="p")
+    mirror = Mirror(cell, "degraded", lambda: later(cell))
+    cell.degrade("stand-in", OSError(), 0)
+    assert (cell.now.state, cell.now.target, mirror.shown) == ("degraded", "stand-in", "stand-in")
+    assert [event.kind for event in told] == ["degraded"]
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+def test_no_fallback_is_served_beside_an_object(told, generation):
+    """What is served already, or another generation, is left alone."""
+    cell = Cell(lambda: "real", name="c", place="p")
+    if generation == 0:
+        resolved(cell)
+    before = cell.now
+    cell.degrade("stand-in", OSError(), generation)
+    assert cell.now is before
+    assert "degraded" not in [event.kind for event in told]
+
+
+def test_a_target_is_taken_out_of_service_though_the_cell_has_changed(told):
+    """The same for a breaker that opens: it opens, once, and what was served is closed."""
+    closed: list[object] = []
+    cell = Cell(lambda: "real", name="c", place="p", plan=Plan(close=closed.append))
+    resolved(cell)
+    cause = OSError()
+    Mirror(cell, "failed", lambda: later(cell))
+    cell.open(0, cause)
+    assert (cell.now.state, cell.now.cause, cell.now.generation) == ("failed", cause, 1)
+    assert [event.kind for event in told] == ["ready", "failed"]
+
+
+def test_only_what_is_served_is_taken_out_of_service():
+    """A breaker of another generation, or of what an override covers, opens nothing."""
+    cell = Cell(lambda: "real", name="c", place="p")
+    cell.open(0, OSError())
+    assert cell.now.state == "pending"
+    resolved(cell)
+    cell.open(1, OSError())
+    assert cell.now.state == "ready"
+    undo = cell.override("fake")
+    cell.open(cell.now.generation, OSError())
+    assert cell.now.target == "fake"
+    undo()
+    assert cell.now.target == "real"
+
+
+def test_a_target_of_another_loop_is_renewed_once():
+    """Who saw the cell before another task renewed it leaves the new generation alone."""
+    cell = Cell(object, name="c", place="p")
+    resolved(cell)
+    seen = cell.now
+    cell.renew(seen)
+    after = cell.now
+    assert (after.state, after.generation) == ("pending", 1)
+    cell.renew(seen)
+    assert cell.now is after
+
+
+def test_a_mirror_that_has_nothing_to_show_for_the_last_transition():
+    """A handler that resets the cell as its target is about to be shown: what the mirror shows is its own affair."""
+    cell = Cell(lambda: "real", name="c", place="p")
+    prepared: list[str] = []
+
+    class Blank(Mirror):
+        def prepare(self, cell, snapshot):
+            prepared.append(snapshot.state)
+            return (snapshot.target,) if snapshot.served else None
+
+        def publish(self, view):
+            if self.between is not None:
+                self.between = None
+                cell.begin_anew()
+            return super().publish(view)
+
+    mirror = Blank(cell, "", object)
+    flight, _, _ = cell.board(cell.now)
+    assert flight is not None
+    cell.settle(flight, Outcome("real"))
+    assert cell.now.state == "pending"
+    assert prepared[-1] == "pending"
+    assert mirror.shown == "real"
+
+
+def test_an_awaited_cell_needs_no_mirror():
+    """A cell that nothing shows is resolved all the same, by threads and by tasks."""
+    cell = Cell(object, name="c", place="p")
+    target = asyncio.run(cell.aresolve())
+    assert cell.resolve() is target
+
+
+def test_who_asks_a_flight_after_its_end_is_called_at_once():
+    """Callbacks are called once, whether they come before or after the end; the first outcome stays."""
+    cell = Cell(object, name="c", place="p")
+    flight = Flight(cell, 3, 0.0)
+    told: list[str] = []
+    flight.on_done(lambda: told.append("before"))
+    outcome = Outcome("value")
+    flight.end(outcome)
+    flight.end(Outcome("other"))
+    flight.on_done(lambda: told.append("after"))
+    flight.wait(lambda: told.append("woken"))
+    assert told == ["before", "after", "woken"]
+    assert flight.outcome is outcome
+    assert repr(flight) == "<Flight of c generation=3>"
+    assert repr(cell) == "<Cell c pending declared at p>"
+
+
+def test_patience_of_two_attempts(clock):
+    """An attempt is replaced when it is as old as `abandon_after`; two that are as old, and no fewer, are stuck."""
+    cell = Cell(object, name="c", place="p", plan=Plan(abandon_after=10.0))
+    first, new, now = cell.board(cell.now)
+    assert new
+    clock.advance(9.0)
+    assert cell.board(cell.now) == (first, False, now)
+    clock.advance(1.0)
+    assert not cell.stuck(cell.now, cell.now.since + 10.0)
+    second, new, now = cell.board(cell.now)
+    assert new
+    assert now.running == (first, second)
+    clock.advance(9.0)
+    assert not cell.stuck(now, clock.now())
+    clock.advance(1.0)
+    assert cell.stuck(now, clock.now())
+    assert cell.board(now) == (second, False, now)
+    plain = Cell(object, name="c", place="p")
+    assert not plain.stuck(now, clock.now())
+    for flight in (first, second):
+        cell.settle(flight, Outcome(interrupted=True))
+    assert not cells.active
+    assert cell.now.state == "pending"
