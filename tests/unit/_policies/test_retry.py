@@ -14,6 +14,7 @@ from lazyguard._core.effect import Call, Sleep
 from lazyguard._core.state import Outcome
 from lazyguard._policies import retry as retries
 from lazyguard._policies.retry import Retry
+from lazyguard.testing import set_testing
 
 
 def decide(course, outcome: Outcome, until: float | None = None) -> tuple[float | None, Outcome | None]:
@@ -266,3 +267,43 @@ def test_the_first_attempt_is_bare(monkeypatch):
         return clock.now()
 
     assert call() <= clock.now()
+
+
+def test_what_is_left_out():
+    """Three attempts, and waits that grow from 0.1 s to 5 s at the most, after any Exception."""
+    retry = Retry()
+    assert (retry.attempts, retry.initial, retry.maximum, retry.on) == (3, 0.1, 5.0, (Exception,))
+    slept = waits(retry, OSError(), ValueError(), OSError())
+    assert [wait is None for wait in slept] == [False, False, True]
+
+
+@pytest.mark.parametrize("none", [{"initial": 0}, {"maximum": 0}])
+def test_no_wait(none):
+    """Zero is a wait of no time, not one that was left out."""
+    assert waits(Retry(attempts=5, **none), *[OSError()] * 4) == [0.0] * 4
+
+
+def test_waits_of_a_test():
+    """Where set_testing says how many attempts there may be, there are as many, without a wait between them."""
+    course = Retry(attempts=9, initial=30.0, maximum=60.0).begin()
+    failed = Outcome(error=OSError())
+    with set_testing(True, attempts=3):
+        assert [decide(course, failed) for _ in range(3)] == [(0.0, None), (0.0, None), (None, failed)]
+
+
+class Own(tenacity.RetryError):
+    """A `retry_error_cls` of the user's."""
+
+
+class Foreign(Exception):
+    """Another one, which is none of tenacity's."""
+
+
+@pytest.mark.parametrize(("kind", "bare"), [(Own, True), (Foreign, False)])
+def test_tenacitys_own_frames_are_kept_by_nobody(kind, bare):
+    """An error of tenacity's making has no traceback, since no line of the user's is in it; others keep theirs."""
+    retrying = tenacity.Retrying(stop=tenacity.stop_after_attempt(1), retry_error_cls=kind)
+    _, ended = decide(Retry(retrying=retrying).begin(), Outcome(error=OSError()))
+    assert ended is not None
+    assert type(ended.error) is kind
+    assert (ended.error.__traceback__ is None) is bare

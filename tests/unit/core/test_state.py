@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
+from lazyguard._core import state
 from lazyguard._core.cell import Cell
 from lazyguard._core.flight import Flight
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, RESOLVING, Outcome, Snapshot
@@ -202,3 +205,21 @@ def test_a_flight_that_is_forgotten(state, after):
     assert fields(without, "state", "generation", "flight", "strays") == [after, 3, None, (stray, other)]
     assert fields(now.without(stray), "state", "flight", "strays") == [state, runs, (other,)]
     assert repr(now) == f"<Snapshot {state} generation=3 running=3>"
+
+
+def test_the_latest_of_many_overrides_counts():
+    """Whichever of them ends, the one that began last of those that are left is served."""
+    one, two, three = ["one"], ["two"], ["three"]
+    now = Snapshot()
+    for override in (one, two, three):
+        now = now.overridden(override, 0.0)
+    assert now.restored(three, 1.0).target == "two"
+    assert now.restored(one, 1.0).target == now.restored(two, 1.0).target == "three"
+
+
+def test_the_first_that_is_built_has_the_number_one():
+    """Zero says that there is nothing, so it is the number of none."""
+    spec = importlib.util.spec_from_file_location("fresh_state", state.__file__)
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    assert fresh.Snapshot(fresh.RESOLVING).ready("target", flight(), 0.0).made == 1
