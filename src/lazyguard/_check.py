@@ -243,4 +243,4 @@ def worst(checks: list[Check]) -> Check:
 
 
 _BADNESS = ("fail", "warn", "pass")
-_PROGRESS = ("pending", "ready", "resolving", "degraded", "failed")
+_PROGRESS = ("pending", "closed", "ready", "resolving", "half-open", "degraded", "open", "failed")

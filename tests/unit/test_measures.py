@@ -147,6 +147,26 @@ def test_states_of_all_kinds(meter):
     assert sum(value for (name, _, _), value in states.items() if name in ("plain", "vital")) == 2
 
 
+def test_breakers_of_one_name(meter):
+    """Guarded functions that have the same name are told of as one: the worst of them."""
+
+    def guard(fate: Exception | None):
+        @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1))
+        def call_it() -> None:
+            if fate is not None:
+                raise fate
+
+        return call_it
+
+    quiet, failing = guard(None), guard(OSError())
+    name = quiet.health().name
+    assert meter.measures.states()[name, "guarded", "closed"] == 1
+    with pytest.raises(OSError):
+        failing()
+    states = meter.measures.states()
+    assert (states[name, "guarded", "open"], states[name, "guarded", "closed"]) == (1, 0)
+
+
 def test_counts_in_a_finaliser_and_from_threads(meter, race):
     """None is lost, and none waits for anybody."""
 
