@@ -28,7 +28,20 @@ PACKAGE = Path(_found.submodule_search_locations[0])
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "examples" not in page.parts)]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # Libraries of the groups `integration` and `migration`: where one is missing, what is shown with it is not run.
-LIBRARIES = ("prometheus_client", "opentelemetry", "redis", "celery", "lazy_loader", "lazy_object_proxy")
+LIBRARIES = (
+    "prometheus_client",
+    "opentelemetry",
+    "redis",
+    "celery",
+    "lazy_loader",
+    "lazy_object_proxy",
+    "sqlalchemy",
+    "flask",
+    "django",
+    "fastapi",
+    "httpx",
+    "gunicorn",
+)
 REASONS = 10  # more blocks than so many that are shown and not run, in all pages, are too many
 
 
