@@ -329,8 +329,20 @@ def test_an_attempt_that_is_cancelled_before_its_first_step():
 
 def test_a_thread_that_asks_a_loop_that_is_closed_meanwhile(monkeypatch):
     """Who waits on a thread for a task of a loop hears that the loop was closed before it was done."""
+
+    class Closing(asyncio.SelectorEventLoop):
+        looks = 0
+
+        def is_closed(self) -> bool:
+            self.looks += 1
+            if self.looks == 2:
+                looked.set()
+            return super().is_closed()
+
     monkeypatch.setattr(ring, "LAST_LOOK", 0.001)
-    loop = asyncio.new_event_loop()
+    looked = threading.Event()
+    loop = Closing()
+    loop.looks = 0
     never: list[object] = []
 
     async def task() -> None:
@@ -342,11 +354,10 @@ def test_a_thread_that_asks_a_loop_that_is_closed_meanwhile(monkeypatch):
         except RuntimeError as error:
             never.append(str(error))
 
-    begun = threading.Event()
-    loop.call_soon_threadsafe = lambda _begin: begun.set()
+    loop.call_soon_threadsafe = lambda _begin: None
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    assert begun.wait(20)
+    assert looked.wait(20)
     loop.close()
     thread.join(20)
     assert never == ["its event loop was closed before it was done"]

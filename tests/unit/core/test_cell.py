@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -127,7 +128,7 @@ def test_a_mirror_that_has_nothing_to_show_for_the_last_transition():
     assert flight is not None
     cell.settle(flight, Outcome("real"))
     assert cell.now.state == "pending"
-    assert prepared[-1] == "pending"
+    assert prepared == ["ready", "pending", "pending"]
     assert mirror.shown == "real"
 
 
@@ -178,3 +179,48 @@ def test_patience_of_two_attempts(clock):
         cell.settle(flight, Outcome(interrupted=True))
     assert not cells.active
     assert cell.now.state == "pending"
+
+
+def test_the_last_of_two_nested_transitions_is_shown_and_the_others_are_let_go():
+    """A handler overrides the cell as its target is about to be shown: each view before the last is dropped."""
+    cell = Cell(lambda: "real", name="c", place="p")
+    dropped: list[object] = []
+
+    class Nested(Mirror):
+        def publish(self, view):
+            if self.between is not None:
+                self.between = None
+                cell.override("the handler's")
+            return super().publish(view)
+
+        def drop(self, view) -> None:
+            dropped.append(view[0])
+
+    mirror = Nested(cell, "", object)
+    flight, _, _ = cell.board(cell.now)
+    assert flight is not None
+    cell.settle(flight, Outcome("real"))
+    assert cell.now.target == mirror.shown == "the handler's"
+    assert dropped == [None, "the handler's", "real"]
+
+
+def test_who_is_interrupted_before_the_launch_ends_its_own_flight_alone():
+    """Other cells' flights, and those that somebody runs, go on."""
+    cell, other = (Cell(object, name=name, place="p") for name in ("own", "other"))
+    own, _, _ = cell.board(cell.now)
+    foreign, _, _ = other.board(other.now)
+    assert own is not None
+    assert foreign is not None
+    own.aloft = True
+    cell.unboard()
+    assert own.outcome is None
+    own.aloft, own.thread = False, None
+    cell.unboard()
+    assert own.outcome is None
+    own.thread = threading.get_ident()
+    cell.unboard()
+    assert own.outcome is not None
+    assert own.outcome.interrupted
+    assert foreign.outcome is None
+    other.unboard()
+    assert not cells.active

@@ -297,3 +297,20 @@ def test_a_block_that_ends_in_another_context(clock, make):
         elsewhere.run(block.__exit__, None, None, None)
         assert lazyguard.remaining() == 2.0
     assert elsewhere.run(lazyguard.remaining) is None
+
+
+def test_work_that_is_done_in_parts(clock):
+    """Each part has the deadline of the work, with the blocks that the one before has left open."""
+    work = deadlines.Reach(lazyguard.deadline(4.0))
+    inner = lazyguard.deadline(1.0)
+    with lazyguard.deadline(9.0):
+        with work:
+            assert lazyguard.remaining() == 4.0
+            inner.__enter__()
+        assert lazyguard.remaining() == 9.0
+        with work:
+            assert lazyguard.remaining() == 1.0
+            inner.__exit__(None, None, None)
+            assert lazyguard.remaining() == 4.0
+        assert lazyguard.remaining() == 9.0
+    assert lazyguard.remaining() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import signal
@@ -493,3 +494,20 @@ def test_a_fork_inside_a_handler_on_top_of_a_transition(in_child):
             assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
     assert in_child(work) == 0
+
+
+def test_a_lock_that_a_fork_has_replaced_is_its_holders_again(monkeypatch):
+    """Where the lock was put aside for a handler, and another one is in its place afterwards, nobody is waited for."""
+    old = cells.lock
+    thread = threading.Thread(target=old.acquire, daemon=True)  # it never lets go, as one that the child has not
+
+    def factory() -> str:
+        thread.start()
+        thread.join(20)
+        monkeypatch.setattr(cells, "lock", _thread.RLock())
+        return "built"
+
+    cell = Cell(factory, name="c", place="p")
+    with old:
+        assert resolved(cell) == "built"
+        assert old._is_owned()

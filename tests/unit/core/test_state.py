@@ -219,7 +219,6 @@ def test_the_latest_of_many_overrides_counts():
 
 def test_the_first_that_is_built_has_the_number_one():
     """Zero says that there is nothing, so it is the number of none."""
-    spec = importlib.util.spec_from_file_location("fresh_state", state.__file__)
-    fresh = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fresh)
+    fresh = importlib.util.module_from_spec(state.__spec__)
+    state.__spec__.loader.exec_module(fresh)
     assert fresh.Snapshot(fresh.RESOLVING).ready("target", flight(), 0.0).made == 1
