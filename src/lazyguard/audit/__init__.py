@@ -9,7 +9,19 @@ from __future__ import annotations
 from lazyguard.audit.budget import Allowance, Budget
 from lazyguard.audit.comparison import Comparison, Row, compare
 from lazyguard.audit.render import table
-from lazyguard.audit.report import Blame, Cause, Failure, Finding, Imported, ModuleReport, Place, Report, Spending
+from lazyguard.audit.report import (
+    Against,
+    Blame,
+    Cause,
+    Failure,
+    Finding,
+    Imported,
+    ModuleReport,
+    Place,
+    Report,
+    Slower,
+    Spending,
+)
 from lazyguard.audit.run import AuditInterrupted, audit
 
 __all__ = [
@@ -28,6 +40,8 @@ __all__ = [
     "Finding",
     "Place",
     "Spending",
+    "Against",
+    "Slower",
     "Comparison",
     "Row",
 ]

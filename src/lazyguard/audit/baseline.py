@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.render import note, over
+from lazyguard.audit.render import note, over, slower
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ def new(report: Report, known: Report) -> tuple[str, ...]:
 
     A module over its budget of modules, known as such, is new again when it executes more of them than before.
     """
-    return (*_verdicts(report, known), *_findings(report, known), *_budgets(report, known))
+    return (*_verdicts(report, known), *_findings(report, known), *_budgets(report, known), *_slower(report))
 
 
 def gone(report: Report, known: Report) -> int:
@@ -36,6 +36,15 @@ def gone(report: Report, known: Report) -> int:
         if each.module in both and each.verdict != "ok" and (each.module, each.verdict) not in verdicts
     ]
     return len(better) + len(lost)
+
+
+def told(report: Report, known: Report, file: str) -> str:
+    """Returns as text what is new against the earlier report of a file, and whether that can be tightened."""
+    lines = "".join(f"\n    {line}" for line in new(report, known))
+    text = f"\nnew against {file}:{lines}" if lines else f"\nnothing is new against {file}"
+    fewer = gone(report, known)
+    verb = "is" if fewer == 1 else "are"
+    return text + (f"\n{fewer} that it knows {verb} gone: write it anew with --json" if fewer else "")
 
 
 def _verdicts(report: Report, known: Report) -> Iterator[str]:
@@ -61,6 +70,12 @@ def _budgets(report: Report, known: Report) -> Iterator[str]:
         more = measured is None or (one.kind == "modules" and one.measured > measured)
         if one.exceeded and more:
             yield over(one)
+
+
+def _slower(report: Report) -> Iterator[str]:
+    """Yields what became slower than another state of the program: that is of now, whatever was known."""
+    if report.against is not None:
+        yield from (slower(one, report.against.path) for one in report.against.slower)
 
 
 def _finding(each: Finding) -> tuple[str, str, str]:

@@ -126,14 +126,23 @@ def near(budget: Budget, seconds: float) -> bool:
 
 def budget_of(module: str, budgets: Mapping[str, Budget]) -> Budget:
     """Returns what holds for a module; `budgets` are by name or pattern (`core.*`, `*`)."""
-    fitting = sorted(
-        (pattern for pattern in budgets if pattern == module or fnmatchcase(module, pattern)),
-        key=lambda pattern: (pattern != module, -len(pattern)),
-    )
-    timed = next((budgets[pattern] for pattern in fitting if budgets[pattern].seconds is not None), Budget())
-    counted = next((budgets[pattern].modules for pattern in fitting if budgets[pattern].modules is not None), None)
-    forbidden = dict.fromkeys(name for pattern in fitting for name in budgets[pattern].forbid)
+    fitting = _fitting(module, budgets)
+    timed = next((each for each in fitting if each.seconds is not None), Budget())
+    counted = next((each.modules for each in fitting if each.modules is not None), None)
+    forbidden = dict.fromkeys(name for each in fitting for name in each.forbid)
     return Budget(seconds=timed.seconds, modules=counted, forbid=forbidden, allowance=timed.allowance)
+
+
+def allowance_of(module: str, budgets: Mapping[str, Budget]) -> Allowance:
+    """Returns what is allowed to a module whose budget need not limit its seconds: the most exact that is given."""
+    usual = Allowance()
+    return next((each.allowance for each in _fitting(module, budgets) if each.allowance != usual), usual)
+
+
+def _fitting(module: str, budgets: Mapping[str, Budget]) -> Sequence[Budget]:
+    """Returns the budgets that fit a module, the most exact one first."""
+    fitting = (pattern for pattern in budgets if pattern == module or fnmatchcase(module, pattern))
+    return [budgets[each] for each in sorted(fitting, key=lambda pattern: (pattern != module, -len(pattern)))]
 
 
 def spent(seen: ModuleReport, budget: Budget) -> tuple[Spending, ...]:

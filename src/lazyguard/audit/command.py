@@ -14,8 +14,8 @@ import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit import output
-from lazyguard.audit.baseline import gone, new
+from lazyguard.audit import output, turns
+from lazyguard.audit.baseline import new, told
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ times
   3rd party  bodies of modules outside the audited packages, the standard library among them
 
 exit status
-  0 every verdict is ok, no budget exceeded   1 not so   2 the arguments cannot be used   130 interrupted
+  0 every verdict is ok, no budget exceeded, nothing slower than --against
+  1 not so   2 the arguments cannot be used   130 interrupted
 
 examples
   lazyguard audit core                             a package and all below it, found in this directory
@@ -55,6 +56,7 @@ examples
   lazyguard audit core --budget core.tasks=0.1 --forbid pandas
                                                    more under [tool.lazyguard.audit.budgets."core.tasks"]
   lazyguard audit core --baseline known.json       only what is new fails; known.json is from --json
+  lazyguard audit core --against ../main           what became slower than in a worktree of main fails
   lazyguard audit core --github --junit junit.xml  in continuous integration
   lazyguard audit core.wsgi --no-walk --advice     what its import could do without, and what that saves
   lazyguard audit core --json before.json          to keep; later: --compare before.json
@@ -127,6 +129,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
     )
+    turns.declare(parser)
     declare_looks(parser)
     add("--quiet", "-q", action="store_true", help="no progress")
 
@@ -182,6 +185,8 @@ def run(arguments: argparse.Namespace) -> int:
     options["budgets"] = with_given(options.get("budgets", {}), arguments.budget or (), arguments.forbid or ())
     other = earlier("compare", arguments.compare) if arguments.compare else None
     known = earlier("baseline", arguments.baseline) if arguments.baseline else None
+    if arguments.against:
+        turns.check(arguments.against)
     files = {name: given[name] for name in output.FORMATS if name in given}
     output.check(files)
     status = 0
@@ -189,6 +194,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             options["advice"] = arguments.advice
             report = audit(targets, progress=None if arguments.quiet else progress, **options)
+            if arguments.against:
+                report = turns.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal
@@ -197,19 +204,10 @@ def run(arguments: argparse.Namespace) -> int:
         with _no_commands() if arguments.github else nullcontext():
             show(report, other, arguments)
             if known is not None:
-                print(_ratchet(report, known, arguments.baseline), flush=True)
+                print(told(report, known, arguments.baseline), flush=True)
     if arguments.github:
         _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
     return status
-
-
-def _ratchet(report: Report, known: Report, file: str) -> str:
-    """Returns what is new against a baseline, and whether it can be tightened."""
-    lines = "".join(f"\n    {line}" for line in new(report, known))
-    text = f"\nnew against {file}:{lines}" if lines else f"\nnothing is new against {file}"
-    fewer = gone(report, known)
-    verb = "is" if fewer == 1 else "are"
-    return text + (f"\n{fewer} that it knows {verb} gone: write it anew with --json" if fewer else "")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.render import over
+from lazyguard.audit.render import over, slower
 from lazyguard.audit.report import Place
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ def causes(report: Report) -> list[Annotation]:
             budgets.setdefault((one.place, one.kind), []).append(over(one))
     for (place, kind), told in budgets.items():
         found.append(("error", f"budget of {kind} exceeded", place, "\n".join(told)))
+    longer: dict[Place | None, list[str]] = {}
+    for more in report.slower:
+        longer.setdefault(more.place, []).append(slower(more, report.against.path if report.against else ""))
+    for place, told in longer.items():
+        found.append(("error", "slower import", place, "\n".join(told)))
     seen: dict[tuple[str, Place, str], list[str]] = {}
     for module in report.modules:
         for each in module.findings:

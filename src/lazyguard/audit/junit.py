@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from lazyguard.audit.render import note, over
+from lazyguard.audit.render import note, over, slower
 
 if TYPE_CHECKING:
     from lazyguard.audit.report import ModuleReport, Report
@@ -30,6 +30,13 @@ def text(report: Report) -> str:
             _element("failure", over(one), "budget", "\n".join((over(one), f"by {' > '.join(one.chain)}")))
             for one in report.budgets
             if one.target == module.module and one.exceeded
+        )
+        budgets += "".join(
+            _element("failure", told := slower(one, beside.path), "slower", f"{told}\nby {' > '.join(one.chain)}")
+            for beside in (report.against,)
+            if beside is not None
+            for one in beside.slower
+            if one.module == module.module
         )
         failures += module.verdict not in ERRORS and bool(problem or budgets)
         found = "\n".join(

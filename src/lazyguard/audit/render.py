@@ -12,7 +12,7 @@ from lazyguard.audit.comparison import compare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.report import Blame, ModuleReport, Report, Spending
+    from lazyguard.audit.report import Blame, ModuleReport, Report, Slower, Spending
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
 BAD = "31"
@@ -80,6 +80,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False) -
         columns(rows, numbers, colours),
         _causes(report, color),
         _budgets(report),
+        _slower(report),
         _findings(report),
         _summary(report),
     ]
@@ -144,6 +145,33 @@ def over(one: Spending) -> str:
         return f"{one.target} executes {one.measured:g} modules, over its budget of {one.limit:g}{dear}"
     took = f"{one.target} takes {seconds(one.measured)} s, over its budget of {one.limit:g} s"
     return took + f" and {seconds(one.allowance)} s of allowance{dear}"
+
+
+def slower(one: Slower, path: str) -> str:
+    """Returns what became slower than in the other state's directory, on one line."""
+    factor = f"{one.factor:.2f} times the {seconds(one.before)} s" if one.before > 0 else "where it was nothing"
+    at = f" at {one.place}" if one.place else ""
+    parts = [f"new: {', '.join(one.new)}"] if one.new else []
+    parts += [f"longer than there: {', '.join(one.grown)}"] if one.grown else []
+    dear = f"; {'; '.join(parts)}{at}" if parts else ""
+    return f"{one.module} takes {seconds(one.after)} s, {factor} of {path}{dear}"
+
+
+def _slower(report: Report) -> str:
+    beside = report.against
+    if beside is None:
+        return ""
+    lines: list[str] = []
+    for one in beside.slower:
+        lines.append(slower(one, beside.path))
+        lines += [f"    by {' > '.join(one.chain)}"] if one.chain else []
+    if beside.left:
+        lines.append(f"{len(beside.left)} more look slower and were not measured by turns: {', '.join(beside.left)}")
+    if beside.uncompiled != report.uncompiled:
+        lines.append(f"{beside.uncompiled} sources of {beside.path} have no byte code, {report.uncompiled} here")
+    if not beside.slower:
+        lines.append(f"none of {beside.modules} became slower than in {beside.path}")
+    return "\n".join(lines)
 
 
 def _findings(report: Report) -> str:

@@ -204,6 +204,50 @@ class Advice:
 
 
 @dataclass(frozen=True)
+class Slower:
+    """A module that takes longer than in another state of the program, beyond its allowance.
+
+    Attributes:
+        before: seconds in the other state; like `after`, the least of imports that were taken alone and by turns.
+        new: the dearest modules that it did not import there, each with all below it; the dearest first.
+        grown: the modules whose own bodies took the most longer.
+        place: the line that asked for the dearest new one, or the file of the body where that is dearer.
+        chain: the imports that led there.
+    """
+
+    module: str
+    before: float
+    after: float
+    new: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+    place: Place | None = None
+    chain: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """How many times longer the import became."""
+        return self.after / self.before if self.before > 0 else float("inf")
+
+
+@dataclass(frozen=True)
+class Against:
+    """How long the imports take beside those of another state of the program.
+
+    Attributes:
+        path: the directory of the other state.
+        modules: how many modules both states import to the end.
+        uncompiled: the sources of the other state that have no byte code.
+        left: modules that looked slower and were not measured by turns, for slower ones had been found before.
+    """
+
+    path: str
+    modules: int
+    uncompiled: int = 0
+    slower: tuple[Slower, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Cause:
     """One line that several modules owe the same verdict to."""
 
@@ -224,6 +268,7 @@ class Report:
         left_out: the dependencies that forks did not find loaded, each with the reason.
         uncompiled: the audited sources that have no byte code, so that their times have the compiler's in them.
         advice: what can be deferred, a target each; empty where that was not asked for.
+        against: what became slower than in another state of the program, where that was asked for.
     """
 
     python: str
@@ -240,11 +285,21 @@ class Report:
     left_out: tuple[str, ...] = ()
     uncompiled: int = 0
     advice: tuple[Advice, ...] = ()
+    against: Against | None = None
 
     @property
     def found(self) -> bool:
-        """Whether any verdict is not ok, or any budget is exceeded."""
-        return any(module.verdict != "ok" for module in self.modules) or any(one.exceeded for one in self.budgets)
+        """Whether any verdict is not ok, any budget is exceeded, or any module became slower."""
+        return (
+            any(module.verdict != "ok" for module in self.modules)
+            or any(one.exceeded for one in self.budgets)
+            or bool(self.slower)
+        )
+
+    @property
+    def slower(self) -> tuple[Slower, ...]:
+        """What became slower than in the other state, where there is one."""
+        return self.against.slower if self.against else ()
 
     @property
     def causes(self) -> tuple[Cause, ...]:

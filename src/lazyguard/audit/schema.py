@@ -13,6 +13,7 @@ from lazyguard.audit.report import (
     SCHEMA,
     VERDICTS,
     Advice,
+    Against,
     Blame,
     Deferral,
     Failure,
@@ -21,6 +22,7 @@ from lazyguard.audit.report import (
     ModuleReport,
     Place,
     Report,
+    Slower,
     Spending,
 )
 from lazyguard.errors import ConfigurationError
@@ -59,6 +61,7 @@ def read(data: object) -> Report:
         advice=tuple(
             _advice(each, f"advice[{at}]") for at, each in enumerate(_list(report.get("advice", []), "advice"))
         ),
+        against=None if report.get("against") is None else _against(report["against"], "against"),
     )
 
 
@@ -163,6 +166,32 @@ def _module(value: object, where: str) -> ModuleReport:
         executed=_get(data, "executed", where, _integer, 0),
         tier=_get(data, "tier", where, _string, "fresh"),
         repeats=_get(data, "repeats", where, _integer, 1),
+    )
+
+
+def _against(value: object, where: str) -> Against:
+    data = _mapping(value, where)
+    return Against(
+        path=_get(data, "path", where, _string),
+        modules=_get(data, "modules", where, _integer),
+        uncompiled=_get(data, "uncompiled", where, _integer, 0),
+        slower=tuple(
+            _slower(each, f"{where}.slower[{at}]") for at, each in enumerate(_list(data.get("slower", []), where))
+        ),
+        left=_strings(data.get("left", []), where + ".left"),
+    )
+
+
+def _slower(value: object, where: str) -> Slower:
+    data = _mapping(value, where)
+    return Slower(
+        module=_get(data, "module", where, _string),
+        before=_get(data, "before", where, _number),
+        after=_get(data, "after", where, _number),
+        new=_strings(data.get("new", []), where + ".new"),
+        grown=_strings(data.get("grown", []), where + ".grown"),
+        place=_place(data.get("place"), where + ".place"),
+        chain=_strings(data.get("chain", []), where + ".chain"),
     )
 
 
