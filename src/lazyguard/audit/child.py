@@ -40,7 +40,9 @@ HIGH = 900
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
 
 _clock = time.perf_counter
-_getpid, _fstat, _open, _read, _write, _exit = os.getpid, os.fstat, os.open, os.read, os.write, os._exit
+
+_getpid, _fstat, _exit = os.getpid, os.fstat, os._exit
+_open, _read, _write, _close = os.open, os.read, os.write, os.close
 _getframe, _ident = sys._getframe, _thread.get_ident
 _dump_later, _cancel_dump = faulthandler.dump_traceback_later, faulthandler.cancel_dump_traceback_later
 
@@ -346,6 +348,18 @@ class Recorder:
         return [[each.name, *self.places(running.get(each.ident), True)] for each in waited]
 
 
+def queued() -> float:
+    """Returns how long the kernel has had this thread wait for a processor; 0.0 where that is not told."""
+    try:
+        descriptor = _open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(_read(descriptor, 100).split()[1]) / 1e9
+        finally:
+            _close(descriptor)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def settle(path: str) -> "Any":
     """Makes the interpreter look as with -c in the audited path; returns the real `__main__`, which is to be kept."""
     if getattr(sys.flags, "safe_path", False):
@@ -358,7 +372,9 @@ def settle(path: str) -> "Any":
     return own
 
 
-def leave(recorder: Recorder, taken: float, problem: "list[Any] | None", timeout: float) -> "NoReturn":
+def leave(
+    recorder: Recorder, taken: float, problem: "list[Any] | None", timeout: float, stood: float = 0.0
+) -> "NoReturn":
     """Tells the result, does what an interpreter does first when it ends, and ends."""
     shutdown, run_at_exit = None, None
     stream = recorder.stream
@@ -366,7 +382,7 @@ def leave(recorder: Recorder, taken: float, problem: "list[Any] | None", timeout
     if _getpid() != stream.process:
         _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
     stream.stop_sampling()
-    stream.send("result", taken, problem)
+    stream.send("result", taken, problem, stood)
     try:
         stream.send("threads", recorder.waited_for())
         _dump_later(min(1.0, timeout), file=stream.dump.descriptor)
@@ -398,6 +414,7 @@ def main(argv: "list[str]") -> None:
     # Dumps come every period, so that a slow module is sampled; the one at the time limit names the line that hangs.
     stream.sample(float(period))
     recorder.spent = 0.0
+    stood = queued()
     began = _clock()
     try:
         if module:
@@ -407,7 +424,7 @@ def main(argv: "list[str]") -> None:
         problem = recorder.explain(error)
     else:
         taken = recorder.now() - began
-    leave(recorder, taken, problem, float(timeout) if kept else 0.0)
+    leave(recorder, taken, problem, float(timeout) if kept else 0.0, queued() - stood)
 
 
 def forks(argv: "list[str]") -> None:

@@ -37,6 +37,7 @@ def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: 
         module=trace.module,
         verdict=verdict,
         seconds=seconds,
+        queued_seconds=min(seconds, max(0.0, float(result[3]))) if result and result[2] is None else 0.0,
         own_seconds=tree.own_seconds(trace.module),
         third_party_seconds=tree.third_party_seconds(),
         blame=blame,

@@ -166,10 +166,10 @@ def _slower(report: Report) -> str:
         lines.append(slower(one, beside.path))
         lines += [f"    by {' > '.join(one.chain)}"] if one.chain else []
     if beside.left:
-        lines.append(f"{len(beside.left)} more look slower and were not measured by turns: {', '.join(beside.left)}")
+        lines.append(f"{len(beside.left)} may be slower, which could not be told for sure: {', '.join(beside.left)}")
     if beside.uncompiled != report.uncompiled:
         lines.append(f"{beside.uncompiled} sources of {beside.path} have no byte code, {report.uncompiled} here")
-    if not beside.slower:
+    if not beside.slower and not beside.left:
         lines.append(f"none of {beside.modules} became slower than in {beside.path}")
     return "\n".join(lines)
 

@@ -108,6 +108,7 @@ class ModuleReport:
             "forked": a fork acquitted it, and its times are put together from what it took there and from what its
             dependencies took when they were loaded once.
         repeats: how many imports in fresh interpreters the times are the least of; 0 for a forked one.
+        queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where the system does not tell.
     """
 
     module: str
@@ -124,6 +125,7 @@ class ModuleReport:
     executed: int = 0
     tier: str = "fresh"
     repeats: int = 1
+    queued_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,8 @@ class Against:
         path: the directory of the other state.
         modules: how many modules both states import to the end.
         uncompiled: the sources of the other state that have no byte code.
-        left: modules that looked slower and were not measured by turns, for slower ones had been found before.
+        left: modules that looked slower and of which nothing is said: the machine was too busy for two measurements
+            that agree, or slower ones had been found before.
     """
 
     path: str

@@ -166,6 +166,7 @@ def _module(value: object, where: str) -> ModuleReport:
         executed=_get(data, "executed", where, _integer, 0),
         tier=_get(data, "tier", where, _string, "fresh"),
         repeats=_get(data, "repeats", where, _integer, 1),
+        queued_seconds=_get(data, "queued_seconds", where, _number, 0.0),
     )
 
 

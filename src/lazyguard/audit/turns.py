@@ -1,8 +1,9 @@
 """Another state of the program beside this one, measured by turns, so that both meet the same moments of the machine.
 
 Invariants: what decides was measured alone, in fresh interpreters, by turns, the order changing from round to round,
-and the least time of each state counts: load can only make a time longer. A module is slower only when it is beyond its
-allowance after the last round. A look at everything only tells which modules are measured so.
+and the least time of each state counts: load can only make a time longer. What the kernel had it wait for a processor
+is taken off. A least time is believed when a second one is near; a module is slower only when it is beyond its
+allowance after the last round then. A look at everything only tells which modules are measured so.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 7
 """Rounds of what looks slower to the end."""
+MOST = 15
+"""Rounds of what looks slower while its least times are not confirmed."""
 SURE = 3
 """Rounds from which on a module that is within half of its allowance is done with."""
 CLOSE = 24
@@ -106,37 +109,48 @@ class _Turns:
                 _keep(self.run(self.targets, path=path, **self.options), least)
             suspects = [name for name in both if self._beyond(name, before, after) > 0.5]
             suspects.sort(key=lambda name: self._beyond(name, before, after), reverse=True)
-        slower: list[Slower] = []
+        slower, left = list[Slower](), list[str]()
         while suspects and not slower:
-            slower = self._closely(suspects[:CLOSE])
+            slower, unsure = self._closely(suspects[:CLOSE])
+            left += unsure
             suspects = suspects[CLOSE:]
-        return Against(self.other, len(both), looked.uncompiled, tuple(slower), tuple(suspects))
+        return Against(self.other, len(both), looked.uncompiled, tuple(slower), (*left, *suspects))
 
-    def _closely(self, names: Sequence[str]) -> list[Slower]:
-        """Returns what is slower of some modules, taken alone and by turns."""
+    def _closely(self, names: Sequence[str]) -> tuple[list[Slower], list[str]]:
+        """Returns what is slower of some modules, taken alone and by turns, and what cannot be told."""
         plain = {**self.options, "walk": False, "jobs": 1, "fork": False}
         before, after = dict[str, Any](), dict[str, Any]()
-        states = [(self.other, before), (self.path, after)]
-        left = list(names)
-        for turn in range(1, ROUNDS + 1):
-            for path, least in states:
-                _keep(self.run(left, path=path, **plain), least)
+        second = dict[str, float](), dict[str, float]()
+        states = [(self.other, before, second[0]), (self.path, after, second[1])]
+        left, slower = list(names), list[str]()
+        for turn in range(1, MOST + 1):
+            for path, least, next_ in states:
+                _keep(self.run(left, path=path, **plain), least, next_)
             states.reverse()
-            part = 1.0 if turn == ROUNDS else 0.5
             left = [
                 name
                 for name in left
-                if name in before and name in after and (turn < SURE or self._beyond(name, before, after) > part)
+                if name in before and name in after and (turn < SURE or self._beyond(name, before, after) > 0.5)
             ]
+            if turn >= ROUNDS:
+                sure = [name for name in left if all(map(self._is_near, [name] * 2, (before, after), second))]
+                slower += [name for name in sure if self._beyond(name, before, after) > 1.0]
+                left = [name for name in left if name not in sure]
             if not left:
                 break
-        return [_slower(before[name], after[name]) for name in left]
+        return [_slower(before[name], after[name]) for name in slower], left
+
+    def _is_near(self, name: str, least: Seen, second: Mapping[str, float]) -> bool:
+        """Returns whether a second time confirms the least one."""
+        limit = _net(least[name])
+        allowed = allowance_of(name, self.budgets).most(limit) - limit
+        return name in second and second[name] - limit <= allowed / 2
 
     def _beyond(self, name: str, before: Seen, after: Seen) -> float:
         """Returns how much longer a module takes, as a multiple of what is allowed to it."""
-        limit = before[name].seconds
+        limit = _net(before[name])
         allowed = allowance_of(name, self.budgets).most(limit) - limit
-        more = after[name].seconds - limit
+        more = _net(after[name]) - limit
         return more / allowed if allowed else float("inf") if more > 0 else 0.0
 
 
@@ -144,17 +158,27 @@ def _times(report: Report) -> Seen:
     return {each.module: each for each in report.modules if each.verdict in ("ok", "slow")}
 
 
-def _keep(report: Report, least: Seen) -> None:
-    """Keeps the faster of what was seen of each module."""
+def _net(seen: ModuleReport) -> float:
+    """Returns the seconds that do not depend on who else wanted the processor."""
+    return seen.seconds - seen.queued_seconds
+
+
+def _keep(report: Report, least: Seen, second: dict[str, float] | None = None) -> None:
+    """Keeps the faster of what was seen of each module, and the time that comes next."""
     for name, seen in _times(report).items():
-        if name not in least or seen.seconds < least[name].seconds:
-            least[name] = seen
+        slower = seen
+        if name not in least or _net(seen) < _net(least[name]):
+            least[name], slower = seen, least.get(name, seen)
+            if slower is seen:
+                continue
+        if second is not None:
+            second[name] = min(_net(slower), second.get(name, _net(slower)))
 
 
 def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
     """Returns a module that became slower, with the imports and the bodies that its time went into."""
     known = {one.module: one.own_seconds for one in before.imports}
-    worth = (after.seconds - before.seconds) / 10
+    worth = (_net(after) - _net(before)) / 10
     new: list[tuple[float, Imported]] = []
     grown: list[tuple[float, Imported]] = []
     for one in after.imports:
@@ -173,4 +197,4 @@ def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
         place = one.by if one.module not in known else Place(one.file, None) if one.file else None
         chain = lineage(after, one)
     names = [tuple(one.module for _, one in some) for some in (new, grown)]
-    return Slower(after.module, before.seconds, after.seconds, names[0], names[1], place, chain)
+    return Slower(after.module, _net(before), _net(after), names[0], names[1], place, chain)
