@@ -89,10 +89,8 @@ class _Advising:
         subjects = self._subjects(look)
         together = self._together(self._watched([each for each in subjects if each.open]))
         together.sort(key=lambda each: -each.seconds)
-        for each in together[MOST:]:
-            each.stays(f"not measured: {MOST} others are dearer")
-        base, joint = self._rounds(together[:MOST])
-        together = [each for each in together[:MOST] if each.open]
+        base, joint = self._rounds(together)
+        together = [each for each in together if each.open]
         saving = base - joint if together else None
         for each in together:
             each.defer = True
@@ -223,17 +221,17 @@ class _Advising:
         """Measures in turns; returns the least time as it is, and without all."""
         bases: list[Trial] = []
         joints: list[Trial] = []
-        alone: list[list[Trial]] = [[] for _ in together]
+        alone: list[list[Trial]] = [[] for _ in together[:MOST]]
         began = time.monotonic()
         while len(bases) < ROUNDS and (not bases or time.monotonic() - began < LIMIT):
             bases.append(self.trials.run(()))
             if together:
                 joints.append(self.trials.run([each.unit for each in together]))
-            for each, runs in zip(together, alone, strict=True):
+            for each, runs in zip(together, alone, strict=False):
                 runs.append(self.trials.run([each.unit]))
         base = least(bases)
         self.rounds, self.noise = len(bases), statistics.median(each.seconds for each in bases) - base
-        for each, runs in zip(together, alone, strict=True):
+        for each, runs in zip(together, alone, strict=False):
             failed = next((run for run in runs if run.error is not None), None)
             if failed is not None:
                 self._fails(each, failed)
