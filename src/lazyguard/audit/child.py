@@ -35,15 +35,38 @@ EFFECTS = {
     "builtins.input": "input",
     "os.exec": "exec",
     "os.kill": "kill",
+    "time.sleep": "sleep",
+    "open": "file-write",
+    "os.mkdir": "file-write",
+    "os.rename": "file-write",
+    "os.remove": "file-write",
+    "os.rmdir": "file-write",
+    "os.link": "file-write",
+    "os.symlink": "file-write",
+    "os.truncate": "file-write",
 }
+WRITES = {
+    "open": "opens {} for writing",
+    "os.mkdir": "makes the directory {}",
+    "os.rename": "renames {}",
+    "os.remove": "removes {}",
+    "os.rmdir": "removes the directory {}",
+    "os.link": "links {}",
+    "os.symlink": "links {}",
+    "os.truncate": "truncates {}",
+}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 HIGH = 900
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
+MOST_OF_A_LINE = 20
+"""Sleeps and writes of one line that are told: loops are not to use up what may be told."""
 
 _clock = time.perf_counter
 
 _getpid, _fstat, _exit = os.getpid, os.fstat, os._exit
 _open, _read, _write, _close = os.open, os.read, os.write, os.close
 _getframe, _ident = sys._getframe, _thread.get_ident
+_sleep, _fsdecode = time.sleep, os.fsdecode
 _dump_later, _cancel_dump = faulthandler.dump_traceback_later, faulthandler.cancel_dump_traceback_later
 
 
@@ -59,6 +82,46 @@ def is_first_party(file: str, roots: "tuple[str, ...]") -> bool:
             below = file[len(root) - 1 :]
             return "/site-packages/" not in below and "/dist-packages/" not in below
     return False
+
+
+def written(event: str, args: "tuple[Any, ...]", frame: "FrameType | None") -> "str | None":
+    """Returns what an audit event writes to the file system; None for reading, byte code, and the null device."""
+    path = args[0]
+    if not isinstance(path, (str, bytes)) or (event == "open" and not (args[2] or 0) & WRITING):
+        return None
+    name = _fsdecode(path)
+    code = frame.f_code if frame is not None else written.__code__
+    if code.co_filename.startswith(IMPORT_SYSTEM) or code.co_filename == HERE or name == "/dev/null":
+        return None
+    if code.co_name == "_get_default_tempdir":
+        return None  # tempfile tries whether it can, and takes it back
+    if ".pyc" in name or name.rstrip("/").endswith("__pycache__"):
+        return None
+    return WRITES[event].format(name)
+
+
+class Sleep:
+    """Stands for `time.sleep`, which no audit event announces before 3.13. An attribute of a class, it is not bound."""
+
+    __module__, __name__ = "time", "sleep"
+    told: "Callable[[str, tuple[Any, ...], FrameType | None], object] | None" = None
+
+    def __call__(self, seconds: "Any", /) -> None:
+        told = Sleep.told
+        if told is not None:
+            told("time.sleep", (seconds,), _getframe(1))
+        _sleep(seconds)
+
+    def __reduce__(self) -> str:
+        return "sleep"
+
+
+def watch_sleep(told: "Callable[[str, tuple[Any, ...], FrameType | None], object] | None") -> None:
+    """Has sleeps told as an audit event would."""
+    if sys.version_info < (3, 13):
+        Sleep.told = told
+        if time.sleep is _sleep:
+            time.sleep = Sleep()
 
 
 def encode(value: "Any") -> str:
@@ -189,6 +252,7 @@ class Recorder:
         self.done: bool = False
         self.known: dict[str, bool] = {}
         self.inside: dict[int, list[bool]] = {}
+        self.lines: dict[tuple[Any, ...], int] = {}
 
     def now(self) -> float:
         return _clock() - self.spent
@@ -236,18 +300,33 @@ class Recorder:
         if self.done or self.effects >= MOST_EFFECTS:
             return
         began = _clock()
+        places = self.places(frame, True)
+        if kind in ("sleep", "file-write"):
+            line = (kind, *places[:2])
+            count = self.lines[line] = self.lines.get(line, 0) + 1
+            if count > MOST_OF_A_LINE:
+                self.spent += _clock() - began
+                return
         self.effects += 1
-        self.stream.note("effect", self.now(), _ident(), kind, detail[:LONGEST_TEXT], *self.places(frame, True))
+        self.stream.note("effect", self.now(), _ident(), kind, detail[:LONGEST_TEXT], *places)
         self.spent += _clock() - began
 
-    def heard(self, event: str, args: "tuple[Any, ...]") -> None:
+    def heard(self, event: str, args: "tuple[Any, ...]", frame: "FrameType | None" = None) -> None:
         """The audit hook. Programs are named by their first word only: the rest may hold passwords."""
         kind = EFFECTS.get(event)
         if kind is None or self.done:
             return
         try:
             detail = event
-            if kind == "connect":
+            frame = frame or _getframe(1)
+            if kind == "file-write":
+                text = written(event, args, frame)
+                if text is None:
+                    return
+                detail = text
+            elif kind == "sleep":
+                detail = repr(float(args[0]))
+            elif kind == "connect":
                 address = args[1]
                 detail = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
             elif kind == "dns":
@@ -262,7 +341,7 @@ class Recorder:
                 if args[0] not in (0, self.stream.process):
                     return
                 detail = str(int(args[1]))
-            self.effect(kind, detail, _getframe(1))
+            self.effect(kind, detail, frame)
         except Exception:
             return
 
@@ -272,6 +351,7 @@ class Recorder:
         self._wrap(external.ExtensionFileLoader, "create_module")
         self._wrap(external.ExtensionFileLoader, "exec_module")
         sys.addaudithook(self.heard)
+        watch_sleep(self.heard)
         os._exit = self.leave
         if "threading" in sys.modules:
             self._watch_threads()

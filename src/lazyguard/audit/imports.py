@@ -64,6 +64,7 @@ class Effect:
     leaf: Frame | None
     site: Frame | None
     span: Span | None
+    thread: int = 0
 
 
 @dataclass
@@ -153,7 +154,7 @@ def grow(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, n
         elif event[0] == "effect":
             _, _, thread, kind, detail, near, near_line, site, site_line = event
             leaf, wanted = _frame(near, near_line), _frame(site, site_line)
-            tree.effects.append(Effect(kind, detail, leaf, wanted, tree.threads.get(thread)))
+            tree.effects.append(Effect(kind, detail, leaf, wanted, tree.threads.get(thread), thread))
     tree.open = tree.threads.get(main)
     running = tree.open
     while running is not None and running.parent is not None:

@@ -59,7 +59,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something seen on the way, whatever the verdict: `connect dns subprocess thread double-import forbidden`."""
+    """Something seen on the way, whatever the verdict.
+
+    Attributes:
+        kind: one of `connect dns subprocess thread sleep file-write double-import forbidden`.
+        also: the second place, where there is one: of a double import the first.
+    """
 
     kind: str
     file: str

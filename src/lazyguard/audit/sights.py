@@ -1,4 +1,4 @@
-"""The findings beside a verdict: connections, look-ups of names, processes, threads, and files executed twice.
+"""The findings beside a verdict: connections, look-ups of names, sleeps, files written, processes, threads, and so on.
 
 Invariants: a finding has a first-party line, or it is none of ours to tell. The same one is told once. A look-up of
 an address that is a number, or of localhost, asks no server and is no finding.
@@ -18,21 +18,23 @@ if TYPE_CHECKING:
     from lazyguard.audit.imports import Effect, ImportTree, Span
     from lazyguard.audit.scope import Scope
 
-KINDS = ("connect", "dns", "subprocess", "thread")
+KINDS = ("connect", "dns", "subprocess", "thread", "sleep", "file-write")
+ONE_A_LINE = ("subprocess", "sleep", "file-write")
 
 
 def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
     """Returns what was seen, in the order in which it happened, double imports last."""
     found: dict[tuple[str, str, int | None, str], Finding] = {}
     for effect in tree.effects:
-        if effect.site is None or effect.kind not in KINDS or _is_local_look_up(effect):
+        if effect.site is None or effect.kind not in KINDS or _is_local_look_up(effect) or _is_no_sleep(effect, tree):
             continue
         place = scope.place(effect.site.file, effect.site.line)
-        # Starting one program raises several events; the first has its name.
-        key = (effect.kind, place.file, place.line, "" if effect.kind == "subprocess" else effect.detail)
+        # Starting one program raises several events; the first has its name. So has a loop over files, or of waiting.
+        key = (effect.kind, place.file, place.line, "" if effect.kind in ONE_A_LINE else effect.detail)
         module = tree.module_of(effect.site.file)
         chain = tree.chain(_own(effect.span), *([module] if module else []))
-        found.setdefault(key, Finding(effect.kind, place.file, place.line, effect.detail, chain))
+        detail = f"sleeps {float(effect.detail):g} s" if effect.kind == "sleep" else effect.detail
+        found.setdefault(key, Finding(effect.kind, place.file, place.line, detail, chain))
     return (*found.values(), *_double_imports(tree, scope))
 
 
@@ -53,6 +55,11 @@ def _own(span: Span | None) -> Span | None:
     while span is not None and not span.first_party:
         span = span.parent
     return span
+
+
+def _is_no_sleep(effect: Effect, tree: ImportTree) -> bool:
+    """Returns whether it is a sleep of no time, or of a thread that nobody waits for."""
+    return effect.kind == "sleep" and (effect.thread != tree.main or float(effect.detail) <= 0)
 
 
 def _is_local_look_up(effect: Effect) -> bool:

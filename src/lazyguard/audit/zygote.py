@@ -167,6 +167,7 @@ class Loader:
         frozen: Any = sys.modules["_frozen_importlib"]
         self._put(frozen, "_gcd_import", self._getting(frozen._gcd_import))
         sys.addaudithook(self._heard)
+        child.watch_sleep(lambda event, args, _: self._heard(event, args))
         self.last = self.state()
 
     def _put(self, owner: "Any", name: str, value: "Any") -> None:
@@ -184,7 +185,10 @@ class Loader:
 
     def _heard(self, event: str, args: "tuple[Any, ...]") -> None:
         if self.on and event in child.EFFECTS:
-            self._blame(f"does {event} while it is imported")
+            if child.EFFECTS[event] != "file-write":
+                self._blame(f"does {event} while it is imported")
+            elif child.written(event, args, sys._getframe(1)) is not None:
+                self._blame("writes to the file system while it is imported")
 
     def warned(self, *args: "Any", **options: "Any") -> None:
         self._blame("warns while it is imported")

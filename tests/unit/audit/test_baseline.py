@@ -61,3 +61,14 @@ def test_the_command_fails_over_what_is_new_alone(tmp_path: Path, capsys: pytest
     assert f"new against {file}:\n    core.worse fails  core/worse.py:1  KeyError" in out
     assert "1 that it knows is gone: write it anew with --json" in out
     assert main([*arguments, "--baseline", str(tmp_path / "core" / "bad.py")]) == 2
+
+
+def test_what_differs_from_run_to_run_is_not_new() -> None:
+    """Names of temporary files, waits drawn by lot; another file is new."""
+    wrote = replace(FOUND, kind="file-write", detail="opens /tmp/tmpab1_cd2e for writing")
+    slept = replace(FOUND, kind="sleep", detail="sleeps 0.125 s")
+    known = replace(KNOWN, modules=(replace(SLOW, findings=(wrote, slept)),))
+    again = (replace(wrote, detail="opens /tmp/tmpzz9_zz9z for writing"), replace(slept, detail="sleeps 1e-05 s"))
+    assert new(replace(known, modules=(replace(SLOW, findings=again),)), known) == ()
+    other = replace(wrote, detail="opens /tmp/kept for writing")
+    assert len(new(replace(known, modules=(replace(SLOW, findings=(other,)),)), known)) == 1

@@ -1,0 +1,44 @@
+"""What the audit is to find in the zoo: the table that the integration test compares with."""
+
+VERDICTS = {
+    "cannot_exit_thread": ("cannot-exit", 5),
+    "crashes_abort": ("crashes", 5),
+    "crashes_kill": ("crashes", 6),
+    "crashes_segv": ("crashes", 5),
+    "exits_daemonised": ("exits", 6),
+    "exits_exec": ("exits", 5),
+    "exits_input": ("exits", 3),
+    "exits_os": ("exits", 5),
+    "exits_sys": ("exits", 7),
+    "fails_missing": ("fails", 3),
+    "fails_raising": ("fails", 12),
+    "hangs_blind": ("hangs", 7),
+    "hangs_deep": ("hangs", None),
+    "hangs_flooding": ("hangs", 0),
+    "hangs_fork_bomb_of_two": ("hangs", 8),
+    "hangs_gil": ("hangs", 5),
+    "hangs_python": ("hangs", 7),
+    "hangs_recv": ("hangs", 7),
+    "hangs_signals": ("hangs", 8),
+    "hangs_spin": ("hangs", 3),
+    "leaves_child": ("leaves-children", 5),
+    "leaves_stranger": ("leaves-children", 5),
+    "slow_body": ("slow", 7),
+    "slow_import": ("slow", 3),
+}
+"""Verdict and blamed line; 0 for any line, None where no line can be known."""
+
+FINDINGS = {
+    "hangs_recv": {("connect", 6, "127.0.0.1:")},
+    "cannot_exit_thread": {("thread", 5, "worker")},
+    "leaves_child": {("subprocess", 5, "sleep")},
+    "ok_doubled": {("double-import", 9, "executed as zoo.plain and as plain")},
+    "ok_sleeping": {("sleep", 9, "sleeps 0.01 s")},
+    "ok_writing": {
+        ("file-write", 8, "makes the directory "),
+        ("file-write", 10, "for writing"),
+        ("file-write", 12, "renames "),
+        ("file-write", 13, "removes "),
+    },
+}
+"""Kind, line and words of the detail of each finding."""
