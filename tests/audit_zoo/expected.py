@@ -1,5 +1,8 @@
 """What the audit is to find in the zoo: the table that the integration test compares with."""
 
+BLAMED = {"fails_ring_name": "ok_ring_taken", "fails_ring_second": "ok_ring_first"}
+"""The module with the blamed line, where it is another one."""
+
 VERDICTS = {
     "cannot_exit_thread": ("cannot-exit", 5),
     "crashes_abort": ("crashes", 5),
@@ -12,6 +15,8 @@ VERDICTS = {
     "exits_sys": ("exits", 7),
     "fails_missing": ("fails", 3),
     "fails_raising": ("fails", 12),
+    "fails_ring_name": ("fails", 4),
+    "fails_ring_second": ("fails", 5),
     "hangs_blind": ("hangs", 7),
     "hangs_deep": ("hangs", None),
     "hangs_flooding": ("hangs", 0),
@@ -40,5 +45,26 @@ FINDINGS = {
         ("file-write", 12, "renames "),
         ("file-write", 13, "removes "),
     },
+    "ok_borrowing": {("order-dependent", 7, "uses xml.sax, which neither it nor xml imports")},
+    "ok_lending": set(),
+    "ok_ring_first": {("circular-import", 3, "> zoo.ok_ring_first, which is not done")},
+    "ok_ring_third": {("circular-import", 3, "> zoo.ok_ring_third, which is not done")},
+    "fails_ring_second": {
+        (
+            "circular-import",
+            3,
+            "zoo.fails_ring_second (zoo/fails_ring_second.py:3) > zoo.ok_ring_third (zoo/ok_ring_third.py:3) > "
+            "zoo.ok_ring_first (zoo/ok_ring_first.py:3) > zoo.fails_ring_second, whose OTHER is not yet bound",
+        ),
+        ("order-dependent", 5, "fails when it is imported first, and passes when zoo.ok_ring_first is"),
+    },
+    "fails_ring_name": {
+        ("circular-import", 3, "> zoo.fails_ring_name, which is not done"),
+        ("circular-import", 4, "> zoo.fails_ring_name, whose VALUE is not yet bound"),
+        ("order-dependent", 4, "fails when it is imported first, and passes when zoo.ok_ring_taken is"),
+    },
+    "ok_ring_taken": {("circular-import", 3, "which is not done")},
+    "ok_ring_of_two": {("circular-import", 3, "which is not done")},
+    "ok_ring_other": {("circular-import", 3, "which is not done")},
 }
 """Kind, line and words of the detail of each finding."""

@@ -350,6 +350,7 @@ class Recorder:
         self._wrap(external._LoaderBasics, "exec_module")
         self._wrap(external.ExtensionFileLoader, "create_module")
         self._wrap(external.ExtensionFileLoader, "exec_module")
+        self._watch_rings()
         sys.addaudithook(self.heard)
         watch_sleep(self.heard)
         os._exit = self.leave
@@ -376,6 +377,39 @@ class Recorder:
         # Warnings, tracebacks and those who look for their importer skip frames of the import system: ours is one.
         run.__code__ = run.__code__.replace(co_filename=IMPORT_SYSTEM + "._bootstrap_external>")
         setattr(loader, method, run)
+
+    def _watch_rings(self) -> None:
+        """The import system locks a module that it finds unfinished, and waits for nothing where that is its own."""
+        system: Any = sys.modules["_frozen_importlib"]
+        original = system._lock_unlock_module
+        modules = sys.modules
+
+        def locked(name: str) -> "Any":
+            module = modules.get(name)
+            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+                self.asked(name, module, _getframe(1))
+            return original(name)
+
+        locked.__code__ = locked.__code__.replace(co_filename=IMPORT_SYSTEM + "._bootstrap>")
+        system._lock_unlock_module = locked
+
+    def asked(self, name: str, module: "Any", frame: "FrameType | None") -> None:
+        """Notes that a module was asked for before it was done, and which names of the asking code it does not have."""
+        began = _clock()
+        try:
+            near, line = self.places(frame, False)[:2]
+            while frame is not None and frame.f_code.co_filename != near:
+                frame = frame.f_back
+            mark = ("ring", name, near, line)
+            if not self.done and frame is not None and mark not in self.lines and len(self.lines) < MOST_EFFECTS:
+                self.lines[mark] = 1
+                has = module.__dict__
+                names = () if "__getattr__" in has else frame.f_code.co_names
+                unbound = [each for each in names if each not in has][:MOST_FRAMES]
+                self.stream.note("ring", self.now(), _ident(), name, near, line, unbound)
+        except Exception:
+            pass
+        self.spent += _clock() - began
 
     def _watch_threads(self) -> None:
         """Before 3.12 no audit event tells that a thread starts."""

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.collect import LEAVING_LIMIT
 from lazyguard.audit.imports import ImportTree, Span, grow
+from lazyguard.audit.orders import borrowed
 from lazyguard.audit.report import Blame, Failure, ModuleReport
+from lazyguard.audit.rings import circular
 from lazyguard.audit.scope import Dump, Frame, Scope, read_dumps
 from lazyguard.audit.sights import findings, forbidden
 
@@ -42,7 +44,12 @@ def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: 
         third_party_seconds=tree.third_party_seconds(),
         blame=blame,
         error=error,
-        findings=(*findings(tree, scope), *forbidden(tree, scope, budget)),
+        findings=(
+            *findings(tree, scope),
+            *circular(tree, scope, error),
+            *borrowed(tree, scope),
+            *forbidden(tree, scope, budget),
+        ),
         detail=detail,
         output=trace.output[-OUTPUT_SHOWN:] or None if verdict != "ok" else None,
         imports=tree.executed(scope, trace.started or 0.0),

@@ -68,6 +68,18 @@ class Effect:
 
 
 @dataclass
+class Ring:
+    """A module that was asked for while it was being executed."""
+
+    asked: str
+    near: Frame
+    unbound: tuple[str, ...]
+    """Names in the asking code that the module did not have."""
+    span: Span | None
+    """What was running in the asking thread."""
+
+
+@dataclass
 class ImportTree:
     """The spans and effects of one child."""
 
@@ -77,6 +89,7 @@ class ImportTree:
     """The child's clock at its end."""
     spans: list[Span] = field(default_factory=list[Span])
     effects: list[Effect] = field(default_factory=list[Effect])
+    rings: list[Ring] = field(default_factory=list[Ring])
     open: Span | None = None
     """The innermost span of the importing thread that did not end."""
     threads: dict[int, Span | None] = field(default_factory=dict[int, "Span | None"])
@@ -155,6 +168,9 @@ def grow(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, n
             _, _, thread, kind, detail, near, near_line, site, site_line = event
             leaf, wanted = _frame(near, near_line), _frame(site, site_line)
             tree.effects.append(Effect(kind, detail, leaf, wanted, tree.threads.get(thread), thread))
+        elif event[0] == "ring":
+            _, _, thread, name, near, near_line, unbound = event
+            tree.rings.append(Ring(name, Frame(near, near_line, ""), tuple(unbound), tree.threads.get(thread)))
     tree.open = tree.threads.get(main)
     running = tree.open
     while running is not None and running.parent is not None:

@@ -62,8 +62,10 @@ class Finding:
     """Something seen on the way, whatever the verdict.
 
     Attributes:
-        kind: one of `connect dns subprocess thread sleep file-write double-import forbidden`.
-        also: the second place, where there is one: of a double import the first.
+        kind: one of `connect dns subprocess thread sleep file-write double-import circular-import order-dependent
+            forbidden`.
+        also: the second place, where there is one: of a double import the first, of a ring its beginning, of an import
+            that depends on the order the line that made it pass.
     """
 
     kind: str

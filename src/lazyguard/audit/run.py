@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from lazyguard.audit import tiers
+from lazyguard.audit import orders, tiers
 from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
 from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
@@ -319,7 +319,7 @@ class _Audit:
             python=self.plan.python,
             timeout=float(settings.timeout),
             repeats=settings.repeat,
-            modules=tuple(self.known[name] for name in self.plan.modules if name in self.known),
+            modules=orders.told([self.known[name] for name in self.plan.modules if name in self.known]),
             slow=float(settings.slow),
             path=settings.path,
             interpreter_seconds=self.interpreter_seconds,

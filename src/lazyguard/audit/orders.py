@@ -1,0 +1,125 @@
+"""Imports that depend on what was imported before.
+
+Invariants: two things are told, and both were measured. A module failed when it was imported first, and was executed
+to its end in the import of another one. Or a module uses a submodule as an attribute of its package, which neither it
+nor the package imports: it was there because another module had asked for it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from lazyguard.audit.report import Finding, ModuleReport, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lazyguard.audit.imports import ImportTree, Span
+    from lazyguard.audit.scope import Scope
+
+PASSES = ("cannot-exit", "leaves-children", "slow", "ok")
+
+
+def told(modules: Sequence[ModuleReport]) -> tuple[ModuleReport, ...]:
+    """Returns the reports, with a finding for each module that failed alone and passed in another's import."""
+    failed = {each.module for each in modules if each.verdict == "fails" and each.blame is not None}
+    passed: dict[str, tuple[str, Place | None]] = {}
+    for each in modules if failed else ():
+        for done in each.imports if each.verdict in PASSES else ():
+            if done.module in failed and not done.failed:
+                passed.setdefault(done.module, (each.module, done.by))
+    return tuple(_with(each, *passed[each.module]) if each.module in passed else each for each in modules)
+
+
+def _with(report: ModuleReport, other: str, by: Place | None) -> ModuleReport:
+    assert report.blame is not None
+    blame = report.blame
+    detail = f"{report.module} fails when it is imported first, and passes when {other} is"
+    found = Finding("order-dependent", blame.file, blame.line, detail, blame.chain, by)
+    return replace(report, findings=(*report.findings, found))
+
+
+def borrowed(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
+    """Yields a finding for each submodule that a module uses by the grace of another one."""
+    files = {span.name: span.file or "" for span in tree.spans}
+    given = {span.name: span for span in reversed(tree.importing()) if _is_given(span, files)}
+    users = {span.file: span for span in tree.importing() if span.first_party and span.file} if given else {}
+    for file, user in users.items():
+        for name, line in _used(file, frozenset(given)).items():
+            span = given[name]
+            by = span.site or span.importer
+            if by is None or (span.importer is not None and span.importer.file == file):
+                continue
+            place = scope.place(file, line)
+            detail = f"{user.name} uses {name}, which neither it nor {name.rpartition('.')[0]} imports: others did"
+            yield Finding(
+                "order-dependent", place.file, place.line, detail, tree.chain(user), scope.place(by.file, by.line)
+            )
+
+
+def _is_given(span: Span, files: Mapping[str, str]) -> bool:
+    """Returns whether a submodule was asked for by a line outside its package, which does not load it when asked."""
+    package = span.name.rpartition(".")[0]
+    above = [each.name for each in span.lineage()[:-1]]
+    if not package or any(name == package or name.startswith(package + ".") for name in above):
+        return False
+    return "__getattr__" not in _text(files.get(package, ""))
+
+
+def _used(file: str, names: frozenset[str]) -> Mapping[str, int]:
+    """Returns the names that a source uses as attributes of a package that it imports as a whole -> first line."""
+    text = _text(file)
+    candidates = {name for name in names if re.search(rf"\b{re.escape(name)}\b", text)}
+    return {name: line for name, line in _attributes(file).items() if name in candidates} if candidates else {}
+
+
+@lru_cache(maxsize=4096)
+def _text(file: str) -> str:
+    try:
+        with open(file, encoding="utf-8", errors="replace") as source:
+            return source.read()
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _attributes(file: str) -> Mapping[str, int]:
+    """Returns the dotted names that begin with what `import` has bound, and that no statement here imports."""
+    try:
+        tree = ast.parse(_text(file))
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+    nodes = list(ast.walk(tree))
+    bound: set[str] = set()
+    imported: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                imported.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
+                bound |= {parts[0]} if alias.asname in (None, parts[0]) else set()
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            parts = node.module.split(".")
+            imported.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+    found: dict[str, int] = {}
+    for node in nodes:
+        if not isinstance(node, ast.Attribute):
+            continue
+        name = _dotted(node)
+        if name.partition(".")[0] in bound and name not in imported:
+            found[name] = min(node.lineno, found.get(name, node.lineno))
+    return found
+
+
+def _dotted(node: ast.expr) -> str:
+    """Returns a.b.c of an attribute of an attribute of a name; "" for anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *parts[::-1]]) if isinstance(node, ast.Name) else ""

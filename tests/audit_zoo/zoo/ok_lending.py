@@ -1,0 +1,3 @@
+"""Imports what others use."""
+
+import xml.sax.handler
