@@ -3,6 +3,9 @@
 BLAMED = {"fails_ring_name": "ok_ring_taken", "fails_ring_second": "ok_ring_first"}
 """The module with the blamed line, where it is another one."""
 
+UNBLAMED = {"fails_wiping": "fails"}
+"""Those without any line of their own: the import system itself raises once the module is done."""
+
 VERDICTS = {
     "cannot_exit_thread": ("cannot-exit", 5),
     "crashes_abort": ("crashes", 5),
@@ -15,6 +18,11 @@ VERDICTS = {
     "exits_sys": ("exits", 7),
     "fails_missing": ("fails", 3),
     "fails_raising": ("fails", 12),
+    "fails_recursion": ("fails", 5),
+    "fails_name": ("fails", 3),
+    "fails_attribute": ("fails", 5),
+    "fails_module": ("fails", 3),
+    "fails_yaml": ("fails", 8),
     "fails_ring_name": ("fails", 4),
     "fails_ring_second": ("fails", 5),
     "hangs_blind": ("hangs", 7),
@@ -26,12 +34,40 @@ VERDICTS = {
     "hangs_recv": ("hangs", 7),
     "hangs_signals": ("hangs", 8),
     "hangs_spin": ("hangs", 3),
+    "hangs_connect": ("hangs", 12),
+    "hangs_fifo": ("hangs", 9),
+    "hangs_flock": ("hangs", 7),
+    "hangs_getaddrinfo": ("hangs", 18),
+    "hangs_import_lock": ("hangs", 12),
+    "hangs_join": ("hangs", 7),
+    "hangs_lock": ("hangs", 7),
+    "hangs_poll": ("hangs", 9),
+    "hangs_select": ("hangs", 7),
+    "hangs_subprocess": ("hangs", 5),
+    "hangs_tampering": ("hangs", None),
     "leaves_child": ("leaves-children", 5),
     "leaves_stranger": ("leaves-children", 5),
     "slow_body": ("slow", 7),
     "slow_import": ("slow", 3),
 }
 """Verdict and blamed line; 0 for any line, None where no line can be known."""
+
+LEAVES = {
+    "hangs_python": "threading.py",
+    "hangs_recv": None,
+    "hangs_connect": "socket.py",
+    "hangs_getaddrinfo": "socket.py",
+    "hangs_lock": None,
+    "hangs_import_lock": "threading.py",
+    "hangs_join": "threading.py",
+    "hangs_select": None,
+    "hangs_poll": "selectors.py",
+    "hangs_subprocess": "subprocess.py",
+    "hangs_flock": None,
+    "hangs_fifo": None,
+    "hangs_gil": None,
+}
+"""The file of the innermost Python line of each wait, where that is another one than the blamed."""
 
 FINDINGS = {
     "hangs_recv": {("connect", 6, "127.0.0.1:")},
@@ -68,3 +104,14 @@ FINDINGS = {
     "ok_ring_other": {("circular-import", 3, "which is not done")},
 }
 """Kind, line and words of the detail of each finding."""
+
+HINTS = {
+    "fails_missing": "pip install no_such_package_anywhere",
+    "fails_yaml": "pip install PyYAML",
+    "fails_name": "zoo.ok_lending (zoo/ok_lending.py) has no xmll: did you mean xml?",
+    "fails_attribute": "zoo.plain (zoo/plain.py) has no nothing",
+    "fails_module": "zoo (zoo/__init__.py) has no module plane: did you mean plain?",
+    "fails_ring_name": "zoo.fails_ring_name is not done: this is a circular import, not a name that is missing",
+    "fails_raising": None,
+}
+"""How each failure is to be mended."""

@@ -195,6 +195,23 @@ class Outlet:
         return fresh
 
 
+def lacking(error: BaseException) -> "list[Any]":
+    """Returns name, file and names of the module that lacks what was asked of it; or []."""
+    try:
+        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+            module = sys.modules.get(error.name or "")
+        elif isinstance(error, AttributeError):
+            module = getattr(error, "obj", None)
+        else:
+            return []
+        if type(module) is not type(sys):
+            return []
+        names = [each for each in module.__dict__ if not each.startswith("__")][:MOST_EFFECTS]
+        return [module.__name__, module.__dict__.get("__file__"), names]
+    except Exception:
+        return []
+
+
 class Stream:
     """The ways to the parent: a channel for what it waits for, and a file for what it reads at the end.
 
@@ -450,7 +467,7 @@ class Recorder:
         own = max((at for at, frame in enumerate(frames) if self.owns(frame[0])), default=-1)
         late = len(frames) - MOST_FRAMES
         kept = [frame for at, frame in enumerate(frames) if at >= late or at == own or frame[2] == "<module>"]
-        return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept]
+        return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error)]
 
     def waited_for(self) -> "list[Any]":
         """Returns name, file and line of each thread that a process waits for before it ends."""

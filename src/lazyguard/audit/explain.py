@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from lazyguard.audit import missing
 from lazyguard.audit.collect import LEAVING_LIMIT
 from lazyguard.audit.imports import ImportTree, Span, grow
 from lazyguard.audit.orders import borrowed
@@ -112,12 +113,13 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
 
 
 def _raised(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:
-    name, message, leaves, raw = problem
+    name, message, leaves, raw, about = problem
     frames = [Frame(file, line, function) for file, line, function in raw][::-1]
     asked = name == "EOFError" and any(effect.kind == "input" for effect in tree.effects)
     detail = "it reads from the terminal while it is imported" if asked else None
     verdict = "exits" if leaves or asked else "fails"
-    return verdict, _frames_blame(tree, scope, frames, from_stack=True), Failure(name, message), detail
+    error = Failure(name, message, missing.hint(name, message, about, tree, scope))
+    return verdict, _frames_blame(tree, scope, frames, from_stack=True), error, detail
 
 
 def _cannot_exit(trace: Trace, tree: ImportTree, scope: Scope) -> Judgement:

@@ -51,6 +51,7 @@ def causes(report: Report) -> list[Annotation]:
     found: list[Annotation] = []
     for cause in report.causes:
         lines = [f"{cause.error.type}: {cause.error.message}"] if cause.error else []
+        lines += [cause.error.hint] if cause.error and cause.error.hint else []
         chains: list[tuple[str, ...]] = [
             each.blame.chain for each in report.modules if each.module in cause.modules and each.blame
         ]

@@ -62,6 +62,7 @@ def _problem(module: ModuleReport) -> str:
     lines = [f"{module.module} {module.verdict}  {note(module)}".rstrip()]
     if module.error is not None:
         lines.append(f"{module.error.type}: {module.error.message}")
+        lines += [module.error.hint] if module.error.hint else []
     if module.blame is not None and module.blame.chain:
         lines.append("by " + " > ".join(module.blame.chain))
     tag = "error" if module.verdict in ERRORS else "failure"

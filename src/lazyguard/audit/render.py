@@ -118,6 +118,7 @@ def _causes(report: Report, color: bool) -> str:
         }
         if cause.error is not None and cause.verdict == "fails":
             lines.append(f"    {cause.error.type}: {cause.error.message.strip()}".replace("\n", "\n    "))
+            lines += [f"    {cause.error.hint}"] if cause.error.hint else []
         if chains:
             longest = max(chains, key=len)
             lines.append("    by " + " > ".join(longest))

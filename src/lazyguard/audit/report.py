@@ -51,10 +51,16 @@ class Blame:
 
 @dataclass(frozen=True)
 class Failure:
-    """What ended the import: the type of the exception and its message."""
+    """What ended the import: the type of the exception and its message.
+
+    Attributes:
+        hint: how to mend it, where that is known: the command that installs a missing module, or the file that lacks a
+            name with names that are like it.
+    """
 
     type: str
     message: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True)

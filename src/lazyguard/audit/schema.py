@@ -272,7 +272,8 @@ def _blame(value: object, where: str) -> Blame:
 
 def _failure(value: object, where: str) -> Failure:
     data = _mapping(value, where)
-    return Failure(_get(data, "type", where, _string), _get(data, "message", where, _string))
+    hint = None if data.get("hint") is None else _get(data, "hint", where, _string)
+    return Failure(_get(data, "type", where, _string), _get(data, "message", where, _string), hint)
 
 
 def _finding(value: object, where: str) -> Finding:

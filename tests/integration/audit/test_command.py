@@ -95,16 +95,26 @@ def test_defaults_come_from_pyproject(app: App, environment: Mapping[str, str]) 
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_all_and_prints_what_is_known(app: App, environment: Mapping[str, str], number: int) -> None:
-    """Status 128 and the number, at once, with the table so far and what was not reached."""
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGINT, os.kill), (signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)]
+)
+def test_a_signal_ends_all_and_prints_what_is_known(
+    app: App, environment: Mapping[str, str], number: int, send: Callable[[int, int], None]
+) -> None:
+    """Status 128 and the number, at once, with what is known and what was not reached; a terminal tells the group."""
     command = [sys.executable, "-m", "lazyguard", "audit", "core", "--timeout", "600", "--jobs", "2"]
     with subprocess.Popen(
-        command, cwd=app(b=HANGS, c=HANGS), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=app(b=HANGS, c=HANGS),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
         assert "[1/3] core ok" in process.stderr.readline()
-        os.kill(process.pid, number)
+        send(process.pid, number)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert "not audited: core.b, core.c" in out

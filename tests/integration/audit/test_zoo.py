@@ -16,6 +16,9 @@ TIMEOUT = 1.0
 TABLE = runpy.run_path(str(ZOO / "expected.py"))
 EXPECTED: dict[str, tuple[str, int | None]] = TABLE["VERDICTS"]
 BLAMED: dict[str, str] = TABLE["BLAMED"]
+UNBLAMED: dict[str, str] = TABLE["UNBLAMED"]
+LEAVES: dict[str, str | None] = TABLE["LEAVES"]
+HINTS: dict[str, str | None] = TABLE["HINTS"]
 FINDINGS: dict[str, set[tuple[str, int, str]]] = TABLE["FINDINGS"]
 
 
@@ -46,7 +49,7 @@ def test_the_zoo_is_expected_whole(seen: dict[str, ModuleReport]) -> None:
     rest = {name: module.verdict for name, module in seen.items() if name not in EXPECTED}
     chain = dict.fromkeys(("chain.root", "chain.middle", "chain.end"), "hangs")
     ok = ["zoo", "chain", "plain", *(name for name in rest if name.startswith("ok_"))]
-    assert rest == {**chain, **dict.fromkeys(ok, "ok")}
+    assert rest == {**chain, **UNBLAMED, **dict.fromkeys(ok, "ok")}
 
 
 def test_a_hang_three_imports_away_is_one_cause(seen: dict[str, ModuleReport]) -> None:
@@ -59,12 +62,12 @@ def test_a_hang_three_imports_away_is_one_cause(seen: dict[str, ModuleReport]) -
     assert seen["chain.end"].own_seconds > TIMEOUT / 2
 
 
-def test_the_leaf_is_shown_beside_the_first_party_line(seen: dict[str, ModuleReport]) -> None:
+@pytest.mark.parametrize("name", LEAVES)
+def test_the_leaf_is_shown_beside_the_first_party_line(seen: dict[str, ModuleReport], name: str) -> None:
     """A wait inside the standard library is blamed on the line that asked for it, the leaf named from its sys.path."""
-    blame = seen["hangs_python"].blame
+    blame = seen[name].blame
     assert blame is not None
-    assert blame.leaf is not None
-    assert blame.leaf.file == "threading.py"
+    assert (blame.leaf.file if blame.leaf else None) == LEAVES[name]
 
 
 def test_errors_are_the_real_ones(seen: dict[str, ModuleReport]) -> None:
@@ -78,6 +81,14 @@ def test_errors_are_the_real_ones(seen: dict[str, ModuleReport]) -> None:
     assert said["crashes_segv"] == ("SIGSEGV", "Segmentation fault")
     assert said["crashes_kill"][0] == "SIGKILL"
     assert said["exits_exec"][0] == "os.exec"
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_what_is_missing_is_told_with_how_to_get_it(seen: dict[str, ModuleReport], name: str) -> None:
+    """A distribution, a module or a name that is like it, or that it is a ring; nothing where nothing is known."""
+    error = seen[name].error
+    assert error is not None
+    assert error.hint == HINTS[name]
 
 
 def test_times_are_told_apart(seen: dict[str, ModuleReport]) -> None:

@@ -1,0 +1,5 @@
+"""Uses a name that a module does not have."""
+
+import zoo.plain
+
+zoo.plain.nothing()

@@ -1,0 +1,3 @@
+"""Imports a module that the package does not have."""
+
+import zoo.plane

@@ -1,0 +1,3 @@
+"""Takes a name that a module does not have."""
+
+from zoo.ok_lending import xmll

@@ -1,0 +1,8 @@
+"""Calls itself until there is no more room."""
+
+
+def deeper():
+    return deeper() + 1
+
+
+deeper()

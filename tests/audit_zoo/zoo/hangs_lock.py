@@ -1,0 +1,8 @@
+"""Takes a lock twice."""
+
+import threading
+
+lock = threading.Lock()
+lock.acquire()
+with lock:
+    pass
