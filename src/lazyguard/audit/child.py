@@ -204,7 +204,7 @@ def lacking(error: BaseException) -> "list[Any]":
             module = getattr(error, "obj", None)
         else:
             return []
-        if type(module) is not type(sys):
+        if module is None or type(module) is not type(sys):
             return []
         names = [each for each in module.__dict__ if not each.startswith("__")][:MOST_EFFECTS]
         return [module.__name__, module.__dict__.get("__file__"), names]

@@ -68,8 +68,8 @@ def _wanted(ring: Ring, importing: Span, tree: ImportTree) -> tuple[str, ...] | 
     if statement is None:  # import_module, or __import__
         return None if inside.startswith(ring.asked + ".") else ()
     base = _base(statement, inside, is_package=os.path.basename(ring.near.file).startswith("__init__."))
-    if ring.asked != base:
-        return ()  # a submodule that is itself being executed
+    if ring.asked != base:  # a submodule that is itself being executed, or a package above what is wanted
+        return () if any(f"{base}.{alias.name}" == ring.asked for alias in statement.names) else None
     executed = {span.name: span.file for span in tree.spans}
     names = tuple(
         alias.name for alias in statement.names if not _is_below(base, executed.get(base), alias.name, executed)

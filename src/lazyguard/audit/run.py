@@ -252,7 +252,8 @@ class _Audit:
             seen = replace(seen, tier="forked", repeats=0, executed=seen.executed + trace.unseen)
             name = trace.module
             sure = seen.seconds <= self.settings.slow * tiers.SURE
-            if trace.doubtful or seen.verdict != "ok" or seen.findings or not sure:
+            effects = any(finding.kind not in tiers.SEEN_IN_FORKS for finding in seen.findings)
+            if trace.doubtful or seen.verdict != "ok" or effects or not sure:
                 if count.get(name):
                     suspects.add(name)
                 return

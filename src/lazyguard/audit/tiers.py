@@ -39,6 +39,9 @@ WORTH = 0.004
 SURE = 0.8
 """The part of `slow` below which a time put together from a fork is certain enough."""
 
+SEEN_IN_FORKS = ("circular-import", "order-dependent")
+"""About the program's own modules alone, which a fork executes like any interpreter: it may acquit with them."""
+
 
 class ZygoteLost(Exception):
     """The zygote cannot be had or does not answer; the text says why."""
