@@ -511,3 +511,25 @@ def test_a_lock_that_a_fork_has_replaced_is_its_holders_again(monkeypatch):
     with old:
         assert resolved(cell) == "built"
         assert old._is_owned()
+
+
+def test_a_thread_that_is_slow_to_begin_leaves_its_flight_to_nobody(monkeypatch):
+    """Between the start of its thread and that thread's first step a flight belongs to no thread, and is then built."""
+    began: list[object] = []
+    daemon = scheduler.daemon
+
+    def later(work, name):
+        def when_free():
+            with cells.lock:
+                pass
+            while cell.now.flight is not None and cell.now.flight.thread is not None:
+                time.sleep(0.001)
+            began.append(cell.now.flight.thread)
+            work()
+
+        daemon(when_free, name)
+
+    monkeypatch.setattr(scheduler, "daemon", later)
+    cell = Cell(lambda: [1], name="c", place="p", plan=Plan(timeout=30.0))
+    assert resolved(cell) == [1]
+    assert began == [None]
