@@ -238,7 +238,11 @@ class Stream:
         _cancel_dump()
 
     def _send(self, outlet: Outlet, fields: "tuple[Any, ...]") -> None:
-        if _getpid() == self.process and outlet.write((encode(fields) + "\n").encode("ascii")) and self.period:
+        if _getpid() != self.process:
+            return
+        fresh = outlet.write((encode(fields) + "\n").encode("ascii"))
+        # The dump may be lost while this outlet is not: its number may be that of a file of the target by now.
+        if self.period and (fresh or not self.dump.intact()):
             self.sample(self.period)
 
     def send(self, *fields: "Any") -> None:
