@@ -29,6 +29,7 @@ _WALKERS: dict[str, frozenset[str] | None] = {
     "_pytest._code.source": None,
     "_pytest.unittest": None,
     "_pytest.mark.structures": None,
+    "anyio.pytest_plugin": None,
     "pprint": None,
     "reprlib": None,
     "traceback": None,

@@ -182,7 +182,7 @@ class Service(Generic[P, T]):
     _keys: Keys | None
     _factory: Any = None  # of one key's service
 
-    __signature__ = Signature()
+    __signature__: Signature = Signature()
 
     def __init__(
         self,

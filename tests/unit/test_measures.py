@@ -36,7 +36,7 @@ def meter():
     """Return a meter that is told of all during the test."""
     gc.collect()
     found = Meter()
-    measures = Measures(found, 50)
+    measures = Measures(found, 10_000)  # a run of all tests has many services
     measures.begin()
     found.measures = measures
     yield found

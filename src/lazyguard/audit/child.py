@@ -103,7 +103,8 @@ def written(event: str, args: "tuple[Any, ...]", frame: "FrameType | None") -> "
 class Sleep:
     """Stands for `time.sleep`, which no audit event announces before 3.13. An attribute of a class, it is not bound."""
 
-    __module__, __name__ = "time", "sleep"
+    __module__ = "time"
+    __name__: str = "sleep"
     told: "Callable[[str, tuple[Any, ...], FrameType | None], object] | None" = None
 
     def __call__(self, seconds: "Any", /) -> None:

@@ -75,8 +75,8 @@ class Server:
 
     def __init__(self, package: str = "") -> None:
         self.package = package
-        self.directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
-        self.pipes = Pipes(self.directory)
+        self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+        self.pipes: Pipes = Pipes(self.directory)
         self.pid = 0
         self._text = b""
 
@@ -112,10 +112,12 @@ class Zygote:
     """The forking processes of one audit."""
 
     def __init__(self, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> None:
-        self.plan, self.settings, self.stop = plan, settings, stop
+        self.plan: Plan = plan
+        self.settings: Settings = settings
+        self.stop: Callable[[], bool] = stop
         self.left_out: dict[str, str] = {}
-        self.loaded = 0
-        self.token = os.urandom(8).hex()
+        self.loaded: int = 0
+        self.token: str = os.urandom(8).hex()
         self.server: Server | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.held: dict[str, Server] = {}
@@ -248,7 +250,8 @@ class Forked(Child):
 
     def _launch(self) -> int:
         job = self.job
-        self.channel = pipes = Pipes(self.directory)
+        pipes = Pipes(self.directory)
+        self.channel: Pipes = pipes
         try:
             (pid,) = self.server.ask("fork", str(self.directory), self.token, job.module, repr(job.timeout))
         except BaseException:

@@ -32,9 +32,10 @@ class Node:
     """A module that was loaded: the object, what its body cost, and the modules that its execution asked for."""
 
     def __init__(self, name: str, file: "str | None") -> None:
-        self.name, self.file = name, file
+        self.name: str = name
+        self.file: str | None = file
         self.module: Any = None
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         self.asked: dict[str, None] = {}
         self.unfinished: set[str] = set()  # modules it asked for that were themselves being executed: a ring
         self.attribute = False
@@ -47,11 +48,11 @@ class Hidden:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
-        self.base = set(sys.modules)
+        self.base: set[str] = set(sys.modules)
         self.path: list[str] = list(sys.path)
         self.recorder: child.Recorder | None = None
         self.doubtful: str | None = None
-        self.unseen = 0
+        self.unseen: int = 0
 
     def hide(self, known: "dict[str, Node]") -> None:
         taken: dict[str, Node] = {}
@@ -140,12 +141,13 @@ class Loader:
     """Loads the dependencies, and watches what each leaves behind."""
 
     def __init__(self, forbidden: "set[str]", roots: "tuple[str, ...]") -> None:
-        self.forbidden, self.roots = forbidden, roots
+        self.forbidden: set[str] = forbidden
+        self.roots: tuple[str, ...] = roots
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
         self.inner: list[float] = []
         self.unsafe: dict[str, str] = {}
-        self.on = True
+        self.on: bool = True
         self.undo: list[tuple[Any, str, Any]] = []
         self.last: dict[str, Any] = {}
         self.signals: Any = None
@@ -358,7 +360,7 @@ class Marker:
             began = int(file.read().rpartition(")")[2].split()[47])
         with open("/proc/self/environ", "rb") as file:
             entries = b"\0" + file.read()
-        self.place = began + entries.index(f"\0{MARKER}=".encode()) + len(MARKER) + 1
+        self.place: int = began + entries.index(f"\0{MARKER}=".encode()) + len(MARKER) + 1
 
     def write(self, token: str) -> None:
         memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
@@ -371,7 +373,8 @@ class Kept:
     """A stream that keeps what is noted: what the packages above a module did, for the children that come of them."""
 
     def __init__(self) -> None:
-        self.process, self.lines = os.getpid(), b""
+        self.process: int = os.getpid()
+        self.lines: bytes = b""
 
     def note(self, *fields: "Any") -> None:
         if os.getpid() == self.process:
@@ -384,11 +387,15 @@ class Server:
     """Answers the audit: forks children, and processes that hold a package which was imported."""
 
     def __init__(self, hidden: Hidden, roots: "tuple[str, ...]") -> None:
-        self.hidden, self.roots, self.marker = hidden, roots, Marker()
+        self.hidden: Hidden = hidden
+        self.roots: tuple[str, ...] = roots
+        self.marker: Marker = Marker()
         self.recorder: child.Recorder | None = None
-        self.began = self.paused = 0.0
+        self.began: float = 0.0
+        self.paused: float = 0.0
         self.children: set[int] = set()
-        self.down = self.up = -1
+        self.down: int = -1
+        self.up: int = -1
 
     def open(self, directory: str) -> None:
         """Takes the audit's pipes of this process."""

@@ -131,7 +131,7 @@ async def dispose_async(engine: AsyncEngine) -> None:
     await engine.dispose()
 
 
-def renew(engine: Engine | AsyncEngine) -> None:
+def renew(engine: Any) -> None:
     """Let a forked child have an empty pool, and leave the parent's connections as they are. The `on_fork=`."""
     getattr(engine, "sync_engine", engine).dispose(close=False)
 

@@ -58,7 +58,7 @@ def test_what_a_program_names_or_raises_is_never_markup() -> None:
     text = page(made, made)
     assert text.count("</script>") == 2
     assert "<!--" not in text
-    assert data(text)["before"]["modules"][0]["error"] == {"type": EVIL, "message": EVIL}
+    assert data(text)["before"]["modules"][0]["error"] == {"type": EVIL, "message": EVIL, "hint": None}
     text.encode("utf-8")
 
 

@@ -15,8 +15,12 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, FrameType
+    from types import CodeType, FrameType, ModuleType
     from typing import Any
+
+    _Builtins = dict[str, Any]
+else:
+    _Builtins = dict
 
 IMPORT_SYSTEM = "<frozen importlib"
 HERE = os.path.abspath(__file__)
@@ -85,7 +89,7 @@ class Waiting:
         self.code: CodeType = compile(tree, file, "exec", dont_inherit=True)
 
 
-class Names(dict):  # type: ignore[type-arg]
+class Names(_Builtins):
     """The builtins of one module: what is in neither its globals nor these may be waiting."""
 
     def __init__(self, run: "Run", space: "dict[str, Any]", waiting: "dict[str, tuple[int, CodeType]]") -> None:
@@ -93,7 +97,7 @@ class Names(dict):  # type: ignore[type-arg]
         self["__import__"] = run.imported if run.watched else lambda *args, **more: builtins.__import__(*args, **more)
         self.run = run
         self.space = space
-        self.waiting = dict(waiting)
+        self.waiting: dict[str, tuple[int, CodeType]] = dict(waiting)
 
     def __missing__(self, name: str) -> "Any":
         if name in self.waiting:
@@ -134,7 +138,9 @@ class Run:
     def __init__(self, units: "list[Unit]", snapshot: "Callable[[], dict[str, int]] | None") -> None:
         self.units = units
         self.snapshot = snapshot
-        self.watched = {(unit[0], unit[1], unit[3]): at for at, unit in enumerate(units)} if snapshot else {}
+        self.watched: dict[tuple[str, int, str], int] = (
+            {(unit[0], unit[1], unit[3]): at for at, unit in enumerate(units)} if snapshot else {}
+        )
         self.over = False
         self.used: list[list[Any]] = []
         self.applied: set[int] = set()
@@ -283,5 +289,5 @@ def main(argv: "list[str]") -> None:
 
 
 if __name__ == "__main__":
-    itself = sys.modules["__main__"]  # which is kept, though it is no longer the main module
+    itself: "ModuleType" = sys.modules["__main__"]  # which is kept, though it is no longer the main module
     main(sys.argv[1:])

@@ -70,7 +70,10 @@ class Trials:
     """Runs of one target. To be closed."""
 
     def __init__(self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> None:
-        self.target, self.plan, self.settings, self.stop = target, plan, settings, stop
+        self.target: str = target
+        self.plan: Plan = plan
+        self.settings: Settings = settings
+        self.stop: Callable[[], bool] = stop
         self._directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
 
     def close(self) -> None:
