@@ -22,6 +22,12 @@ from lazyguard.testing import FakeClock
 HARD_LIMIT = 60.0
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard: a run in the background of a shell begins with SIGINT ignored, and tests send it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def within(request):
     """Return a context manager that ends the whole run, with the stacks of all threads, when its seconds are over."""
