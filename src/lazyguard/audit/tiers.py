@@ -251,7 +251,7 @@ class Forked(Child):
     def _launch(self) -> int:
         job = self.job
         pipes = Pipes(self.directory)
-        self.channel: Pipes = pipes
+        self.channel: Any = pipes  # what a socket does here, a pair of pipes does too
         try:
             (pid,) = self.server.ask("fork", str(self.directory), self.token, job.module, repr(job.timeout))
         except BaseException:
