@@ -82,11 +82,7 @@ def causes(report: Report) -> list[Annotation]:
 
 def summary(report: Report) -> str:
     """Returns the step's summary in Markdown."""
-    counts: dict[str, int] = {}
-    for module in report.modules:
-        counts[module.verdict] = counts.get(module.verdict, 0) + 1
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
-    text = f"### Audit of imports\n\n{told}; Python {report.python or '?'}\n\n"
+    text = f"### Audit of imports\n\n{report.verdicts}; Python {report.python or '?'}\n\n"
     rows = [(level, title, str(place or ""), message) for level, title, place, message in causes(report)]
     text += _rows(("level", "what", "where", "why"), rows)
     slowest = sorted(report.modules, key=lambda module: module.seconds, reverse=True)[:10]

@@ -203,12 +203,8 @@ def _tiers(report: Report) -> str:
 
 
 def _summary(report: Report) -> str:
-    counts: dict[str, int] = {}
-    for module in report.modules:
-        counts[module.verdict] = counts.get(module.verdict, 0) + 1
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
     start = f"the interpreter's own start, {seconds(report.interpreter_seconds)} s, not included"
-    text = f"{told}; Python {report.python or '?'}, time limit {report.timeout:g} s, {start}"
+    text = f"{report.verdicts}; Python {report.python or '?'}, time limit {report.timeout:g} s, {start}"
     return (
         text + _tiers(report) + (f"\ninterrupted; not audited: {', '.join(report.pending)}" if report.pending else "")
     )

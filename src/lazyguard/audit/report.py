@@ -318,6 +318,14 @@ class Report:
         return self.against.slower if self.against else ()
 
     @property
+    def verdicts(self) -> str:
+        """How many modules have which verdict, in words: "2 ok, 1 fails"."""
+        counts: dict[str, int] = {}
+        for module in self.modules:
+            counts[module.verdict] = counts.get(module.verdict, 0) + 1
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
+
+    @property
     def causes(self) -> tuple[Cause, ...]:
         """The verdicts that are not ok, grouped by the line that they are owed to, worst and most frequent first."""
         groups: dict[Any, list[ModuleReport]] = {}
