@@ -14,6 +14,18 @@ def caller(depth: int = 1) -> FrameType:
     return sys._getframe(depth + 1)
 
 
+def declaring(frame: FrameType) -> FrameType:
+    """Return the innermost frame, from this one outwards, that is not in a function of lazyguard's: who declares."""
+    while frame.f_back is not None and _is_ours(frame) and not at_module_level(frame):
+        frame = frame.f_back
+    return frame
+
+
+def _is_ours(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__")
+    return isinstance(module, str) and module.partition(".")[0] == "lazyguard"
+
+
 def at_module_level(frame: FrameType) -> bool:
     """Return whether the frame executes a module's own statements."""
     if frame.f_code.co_flags & 0x1:  # inspect.CO_OPTIMIZED: a function's, whose f_locals would be a copy that stays
@@ -42,6 +54,11 @@ def of_callable(function: object, otherwise: str) -> str:
     if code is None:
         return otherwise
     return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def name_in(frame: FrameType, kind: str) -> str:
+    """Return `module:kind`, for what has no name of its own, of a frame in that module."""
+    return f"{frame.f_globals.get('__name__', '?')}:{kind}"
 
 
 def name_of(function: object) -> str:

@@ -144,7 +144,7 @@ def service(
         raise ConfigurationError("breaker= counts the exceptions of failures=, and there are none: give both.")
     if abandon_after is None and timeout is not None:
         abandon_after = 10 * timeout
-    frame = _place.caller()
+    frame = _place.declaring(_place.caller())
     plan = Plan(
         timeout=timeout,
         abandon_after=abandon_after,

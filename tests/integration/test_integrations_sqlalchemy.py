@@ -172,6 +172,47 @@ def test_the_pool(server, connected, eventually):
     eventually(lambda: not connected())
 
 
+def test_configure_sets_the_listeners_of_each_engine(server):
+    """It is called once an engine, before its first connection, and again for the one after a reset."""
+    heard = []
+
+    def configure(engine):
+        sa.event.listen(engine, "connect", lambda connection, record: heard.append(engine))
+
+    engine = lazy_engine(url_of(server), configure=configure)
+    ping(engine)
+    ping(engine)
+    first = lazyguard.resolve(engine)
+    lazyguard.reset(engine)
+    ping(engine)
+    assert heard == [first, lazyguard.resolve(engine)]
+    lazyguard.close()
+
+
+def test_configure_of_an_async_engine():
+    """It is given the async engine."""
+    given = []
+    engine = lazy_async_engine("postgresql+psycopg://x/y", configure=given.append)
+    assert lazyguard.resolve(engine) is given[0]
+
+
+@pytest.mark.parametrize("make", [lazy_engine, lazy_async_engine])
+def test_an_engine_is_named_and_placed_where_it_is_declared(make):
+    """Two of one program are told apart by their lines, and errors send nobody to lazyguard's own."""
+    line = sys._getframe().f_lineno + 1
+    engine = make("nosuch://")
+    assert f"{__name__}:" in repr(engine)
+    with pytest.raises(lazyguard.ResolutionError, match=f"{__name__}:.*engine, declared at {__file__}:{line}"):
+        lazyguard.resolve(engine)
+
+
+@pytest.mark.parametrize("make", [lazy_engine, lazy_async_engine])
+def test_configure_has_to_be_a_function(make):
+    """Said where the engine is declared."""
+    with pytest.raises(lazyguard.ConfigurationError, match="configure='pragmas'"):
+        make("sqlite://", configure="pragmas")
+
+
 def test_a_forked_child_has_connections_of_its_own(server, connected, in_child):
     """The parent's is neither used nor ended in the child, and the parent goes on with it."""
     engine = lazy_engine(url_of(server))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import weakref
 
 from lazyguard import _place, lazy
@@ -51,6 +52,19 @@ function()
 """
     exec(source, namespace)
     assert namespace["seen"] == {"module": True, "class": False, "function": False}
+
+
+def test_who_declares_is_outside_of_our_functions():
+    """A function of lazyguard's declares for whoever called it; a module of lazyguard's declares for itself."""
+    ours = {"place": _place, "__name__": "lazyguard.integrations.some"}
+    source = """
+def declare():
+    return place.declaring(place.caller(0))
+at_import = declare()
+"""
+    exec(source, ours)
+    assert ours["declare"]() is sys._getframe()
+    assert ours["at_import"].f_globals is ours
 
 
 def test_locals_are_not_kept():

@@ -81,7 +81,7 @@ def lazy_redis(url: str | Callable[[], str], *, name: str = "", **options: Any) 
         False
     """
     frame = _place.caller()
-    return _lazy.make(_Factory(url, options), frame, name=name or f"{frame.f_globals.get('__name__', '?')}:redis")
+    return _lazy.make(_Factory(url, options), frame, name=name or _place.name_in(frame, "redis"))
 
 
 @final

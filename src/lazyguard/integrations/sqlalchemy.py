@@ -7,10 +7,12 @@ parent's connections, and ends none of them.
 from __future__ import annotations
 
 import lazyguard
+from lazyguard import _place
 from lazyguard._core import deadline
 from lazyguard._policies import options as checks
 from lazyguard._proxy import Proxy
 from lazyguard._typing import final
+from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,13 +75,20 @@ def make_async_engine(url: str, *, connect_timeout: float = 5.0, **options: Any)
     return engine
 
 
-def lazy_engine(url: str | Callable[[], str], *, name: str = "", **options: Any) -> Engine:
+def lazy_engine(
+    url: str | Callable[[], str], *, name: str = "", configure: Callable[[Engine], object] | None = None, **options: Any
+) -> Engine:
     """Return a lazy `make_engine`, for a module to declare: SQLAlchemy is imported at its first use.
 
     Args:
         url: The URL, or a function that returns it, called at the first use.
         name: What errors, `repr` and `lazyguard.health` call it.
+        configure: Called with each engine that is built, before anything uses it: where its event listeners are set,
+            since `sqlalchemy.event.listens_for` on the lazy one would build it.
         **options: Those of `make_engine`.
+
+    Raises:
+        ConfigurationError: `configure` is no function.
 
     It is disposed of at the exit, and by `lazyguard.reset` and `lazyguard.close`; in a forked child its pool is empty.
 
@@ -90,15 +99,23 @@ def lazy_engine(url: str | Callable[[], str], *, name: str = "", **options: Any)
         >>> lazyguard.is_resolved(engine)
         False
     """
-    declare = lazyguard.service(name=name or "engine", recovery=None, close=dispose, on_fork=renew, grace=0.0)
-    engine: Engine = declare(_Factory(make_engine, url, options))()
+    name = name or _place.name_in(_place.caller(), "engine")
+    declare = lazyguard.service(name=name, recovery=None, close=dispose, on_fork=renew, grace=0.0)
+    engine: Engine = declare(_Factory(make_engine, url, configure, options))()
     return engine
 
 
-def lazy_async_engine(url: str | Callable[[], str], *, name: str = "", **options: Any) -> AsyncEngine:
+def lazy_async_engine(
+    url: str | Callable[[], str],
+    *,
+    name: str = "",
+    configure: Callable[[AsyncEngine], object] | None = None,
+    **options: Any,
+) -> AsyncEngine:
     """Return a lazy `make_async_engine`, for a module to declare; `await engine.dispose()` before its loop ends."""
-    declare = lazyguard.service(name=name or "async engine", recovery=None, on_fork=renew)
-    engine: AsyncEngine = declare(_Factory(make_async_engine, url, options))()
+    name = name or _place.name_in(_place.caller(), "async engine")
+    declare = lazyguard.service(name=name, recovery=None, on_fork=renew)
+    engine: AsyncEngine = declare(_Factory(make_async_engine, url, configure, options))()
     return engine
 
 
@@ -106,13 +123,24 @@ def lazy_async_engine(url: str | Callable[[], str], *, name: str = "", **options
 class _Factory:
     """What builds a lazy engine."""
 
-    __slots__ = ("_make", "_options", "_url")
+    __slots__ = ("_configure", "_make", "_options", "_url")
 
-    def __init__(self, make: Callable[..., Any], url: str | Callable[[], str], options: dict[str, Any]) -> None:
-        self._make, self._url, self._options = make, url, options
+    def __init__(
+        self,
+        make: Callable[..., Any],
+        url: str | Callable[[], str],
+        configure: Callable[[Any], object] | None,
+        options: dict[str, Any],
+    ) -> None:
+        if configure is not None and not callable(configure):
+            raise ConfigurationError(f"configure={configure!r} is not right: give a function of the engine.")
+        self._make, self._url, self._configure, self._options = make, url, configure, options
 
     def __call__(self) -> Any:
-        return self._make(self._url if isinstance(self._url, str) else self._url(), **self._options)
+        engine = self._make(self._url if isinstance(self._url, str) else self._url(), **self._options)
+        if self._configure is not None:
+            self._configure(engine)
+        return engine
 
 
 def ping(engine: Engine) -> None:
