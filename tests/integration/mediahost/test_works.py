@@ -140,6 +140,20 @@ def test_the_dashboard_lives_without_redis(make_redis, make_program):
     assert web.poll() is None
 
 
+def test_the_endpoints_for_whoever_runs_it(make_redis, make_program):
+    """Alive, started and ready without Redis, with a warning; the program's own /health goes on beside them."""
+    program = make_program(make_redis().url)
+    program.start_web()
+    program.wait(lambda: program.request("/startupz")[0] == 200)
+    assert program.json("/livez") == {"status": "pass"}
+    assert program.json("/readyz")["status"] == "warn", "nothing here is critical"
+    health = program.json("/healthz")
+    assert health["status"] == "warn"
+    assert "core.services:get_queue_service" in health["checks"]
+    assert "database" in health["checks"]
+    assert "services" in program.json("/health")
+
+
 def test_the_dashboard_lives_with_a_silent_redis(checks, make_program):
     """A Redis that accepts and never answers holds up the first request only as long as the services' time-outs."""
     with checks.silent_redis() as url:

@@ -17,9 +17,5 @@ lazyguard.install_import_guard("core", duplicates="alias")
 
 @lazyguard.when_imported("celery")
 def use_our_app(celery):
-    """Whoever asks for the current application gets ours, also before it is built, and never one for another broker."""
-    from celery._state import set_default_app
-
-    from core.tasks import app
-
-    set_default_app(app)
+    """Whoever asks for the current application gets ours, also where nothing has imported core.tasks yet."""
+    import core.tasks  # noqa: F401  (declares it, as Celery's default)

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 
 import lazyguard
+from lazyguard.integrations.sqlalchemy import lazy_engine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,14 +14,15 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 
 
-@lazyguard.lazy(on_fork="reset")
-def engine() -> Engine:
-    from sqlalchemy import create_engine, event
-
+def database_url() -> str:
     from core.config import config
 
     os.makedirs(config.data_dir, exist_ok=True)
-    engine = create_engine(config.database_url)
+    return config.database_url
+
+
+def configure(engine: Engine) -> None:
+    from sqlalchemy import event
 
     @event.listens_for(engine, "connect")
     def _set_pragmas(connection, record):
@@ -28,7 +30,8 @@ def engine() -> Engine:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA busy_timeout=5000")
 
-    return engine
+
+engine = lazy_engine(database_url, name="database", configure=configure, connect_timeout=2.0)
 
 
 @lazyguard.lazy(on_fork="reset")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lazyguard
+from lazyguard.integrations.celery import lazy_celery
 
 with lazyguard.imports():
     import logging
@@ -19,33 +20,28 @@ if TYPE_CHECKING:
     from celery import Celery, Task
 
 
-@lazyguard.lazy(record=("task", "on_after_finalize"))
-def app() -> Celery:
-    from celery import Celery
-
+def configure(app: Celery) -> None:
     from core.config import config
 
-    app = Celery(
-        "mediahost",
-        broker=config.broker_url,
-        backend=config.broker_url,
-        include=["core.reports"],
-        task_cls="core.tasks:MeetingTask",
-    )
     app.conf.update(
+        broker_url=config.broker_url,
+        result_backend=config.broker_url,
         task_acks_late=True,
         task_track_started=True,
         result_expires=3600,
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"max_retries": 1, "socket_connect_timeout": 2.0, "socket_timeout": 5.0},
-        redis_socket_timeout=5.0,
     )
     app.conf.beat_schedule = {
         "drain-queue": {"task": "core.tasks.drain_queue", "schedule": 30.0},
         "count-statuses": {"task": "core.reports.count_statuses", "schedule": 300.0},
     }
-    return app
+
+
+# What sends a task, or asks workers, waits for the broker two seconds, or as long as the request's deadline lets it.
+app = lazy_celery(
+    "mediahost", configure=configure, timeout=2.0, include=["core.reports"], task_cls="core.tasks:MeetingTask"
+)
 
 
 @lazyguard.module_attribute
