@@ -1,4 +1,4 @@
-"""`python -m tests.mutants [--seconds N] [MODULE ...]`: change a module in one place at a time, and run its tests.
+"""`python -m tests.mutants [--seconds N] [--line N] [MODULE ...]`: run a module's tests on it with one thing changed.
 
 The changes are Cosmic Ray's. Each is tried in a child of one process that has loaded pytest and no lazyguard, and is
 compiled from memory, so that no file is touched and none of the start-up is paid twice.
@@ -52,6 +52,8 @@ OPERATORS = re.compile(
     "|Gt_GtE|Gt_LtE))$"
 )
 
+# Seconds that each has at the least: the machine may be busy.
+LEAST = 30.0
 # Lines that only type checkers read, and the star before keyword-only parameters, which is no product.
 IDLE = re.compile(r"TYPE_CHECKING|(^|[(\s])\*,")
 
@@ -123,6 +125,7 @@ def main() -> None:
     """Print a line for each mutant that survives, and the figures of each module."""
     options = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     options.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after so many")
+    options.add_argument("--line", type=int, action="append", help="change this line alone; may be given again")
     options.add_argument("modules", nargs="*", default=list(TESTS), choices=[*TESTS, list(TESTS)], metavar="MODULE")
     asked = options.parse_args()
     until = time.monotonic() + asked.seconds
@@ -131,9 +134,11 @@ def main() -> None:
         began = time.monotonic()
         if attempt(module, source, 300.0) != "survived":
             sys.exit(f"{module}: its tests do not pass as it is")
-        limit = max(10.0, 8 * (time.monotonic() - began))
+        limit = max(LEAST, 8 * (time.monotonic() - began))
         counts = {"killed": 0, "survived": 0, "timeout": 0, "not run": 0}
         for operator, line, text in mutations(source):
+            if asked.line and line not in asked.line:
+                continue
             ended = attempt(module, text, limit) if time.monotonic() < until else "not run"
             counts[ended] += 1
             if ended in ("survived", "timeout"):

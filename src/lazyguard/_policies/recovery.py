@@ -219,7 +219,9 @@ class Convalescence:
             else:
                 outcome = yield from resolve.attempting(self._cell)
                 made = outcome.value
-        except BaseException:
+        except BaseException:  # such as a KeyboardInterrupt that user code raised of its own: no good try
+            self._failures += 1
+            self._successes = 0
             if candidate is not None:
                 self._cell.dispose(candidate)
             raise

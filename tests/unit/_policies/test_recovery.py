@@ -32,7 +32,8 @@ def get(plant, clock, pace):
 
     def declare(recovery: lazyguard.Recovery, **more):
         plant.fate = OSError()
-        service = lazyguard.service(name="db", recovery=recovery, close=lambda thing: thing.close(), **more)(plant.make)
+        more.setdefault("close", lambda thing: thing.close())
+        service = lazyguard.service(name="db", recovery=recovery, **more)(plant.make)
         service.fallback(lambda: plant)
         assert service().runs
         return service
@@ -113,10 +114,11 @@ def test_a_threshold_without_a_probe(get, plant, settled, story, pace, eventuall
     assert [thing.closed for thing in plant.things] == [1, 1, 0]
 
 
-def test_a_threshold_with_a_probe(get, plant, settled, story, pace, eventually, limited):
-    """The first good try builds, the others probe what it built; that is served."""
+@pytest.mark.parametrize("more", [{}, {"close": None}], ids=["closed", "left"])
+def test_a_threshold_with_a_probe(get, plant, settled, story, pace, eventually, limited, more):
+    """The first good try builds, the others probe what it built; that is served, be there a `close` or not."""
     probed: list[object] = []
-    db = get(lazyguard.Recovery(initial=1.0, success_threshold=3), probe=probed.append)
+    db = get(lazyguard.Recovery(initial=1.0, success_threshold=3), probe=probed.append, **more)
     plant.fate = None
     for number in range(1, 4):
         eventually(lambda number=number: len(pace) == number)
@@ -128,9 +130,10 @@ def test_a_threshold_with_a_probe(get, plant, settled, story, pace, eventually, 
     assert plant.things[0].closed == 0
 
 
-def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited):
-    """One failure begins the row anew and closes the candidate, once."""
-    fates = [None, OSError(), None, None]
+@pytest.mark.parametrize("failure", [OSError(), KeyboardInterrupt()], ids=["failure", "interruption"])
+def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited, failure):
+    """One failure of the probe, whatever it raises, begins the row anew and closes the candidate, once."""
+    fates = [None, failure, None, None]
     probed: list[object] = []
 
     def probe(thing: object) -> None:
@@ -148,6 +151,20 @@ def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited
     story.until("failed", "degraded", "recovered")
     assert probed == [plant.things[0]] * 2 + [plant.things[1]] * 2
     assert [thing.closed for thing in plant.things] == [1, 0]
+
+
+@pytest.mark.parametrize("failure", [OSError(), KeyboardInterrupt()], ids=["failure", "interruption"])
+def test_a_factory_that_breaks_the_row(get, plant, settled, story, pace, eventually, limited, failure):
+    """Whatever the factory raises begins the row anew, and the next wait is longer."""
+    get(lazyguard.Recovery(initial=1.0, success_threshold=2))
+    for number, fate in enumerate([None, failure, None, None], start=1):
+        plant.fate = fate
+        eventually(lambda number=number: len(pace) == number)
+        assert story.kinds() == ["failed", "degraded"]
+        settled(2.0)
+        plant.until(number + 1)
+    story.until("failed", "degraded", "recovered")
+    assert [high for _, high in pace] == [1.0, 1.0, 2.0, 1.0]
 
 
 def test_a_reset_ends_it(get, plant, settled, story, pace, eventually, limited):
@@ -365,3 +382,39 @@ def test_a_loop_that_stands_still(plant, clock, settled, eventually, limited):
     loop.run_until_complete(stay())
     assert plant.runs == 2
     loop.close()
+
+
+class Leaving(asyncio.SelectorEventLoop):
+    """A loop that is closed right after a look at it, where that look is on the scheduler's thread."""
+
+    thread: threading.Thread
+
+    def is_running(self) -> bool:
+        running = super().is_running()
+        if running and threading.current_thread().name == "lazyguard scheduler":
+            self.call_soon_threadsafe(self.stop)
+            self.thread.join(30)
+            self.close()
+        return running
+
+
+def test_a_loop_that_is_closed_under_a_try(plant, clock, pace, settled, eventually, limited):
+    """Between the look at the loop and the word to it: the try has failed, none is under way, and the next is due."""
+    loop = Leaving()
+
+    @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))
+    async def db() -> object:
+        return plant.make()
+
+    db.fallback(lambda: plant)
+    plant.fate = OSError()
+    loop.thread = threading.Thread(target=loop.run_forever, daemon=True)
+    loop.thread.start()
+    asyncio.run_coroutine_threadsafe(db.aget(), loop).result(30)
+    assert db.health().running == 0
+    settled(1.0)
+    assert loop.is_closed()
+    assert not db.__lazyguard_cell__().now.running
+    eventually(lambda: len(pace) == 2)
+    assert pace[1] == (1.0, 2.0)
+    assert plant.runs == 1

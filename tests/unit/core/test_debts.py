@@ -164,6 +164,19 @@ def test_the_exit_tells_of_a_close_that_hangs(closed, told, monkeypatch, limited
         gate.set()
 
 
+def test_the_exit_is_told_of_what_has_a_close(cell, in_child):
+    """What is built asks for the exit where there is something to close, and not otherwise."""
+
+    def work() -> None:
+        debts._registered.clear()
+        resolved(Cell(list, name="plain", place="p"))
+        assert not debts._registered
+        resolved(cell)
+        assert "exit" in debts._registered
+
+    assert in_child(work) == 0
+
+
 def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monkeypatch, limited):
     """Where no thread can be started at the exit, one that waits since the first build does the work, job after job."""
     monkeypatch.setattr(debts, "_parked", [])
