@@ -58,7 +58,8 @@ GONE = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.1
     ),
     "3.13",
 )
-_NO_MODULE = re.compile(r"No module named '([^']+)'")
+_SUFFIXES = (".py", ".pyc", ".so", ".pyd")
+_NO_MODULE = re.compile(r"No module named '([^']+)'(?:; '([^']+)' is not a package)?")
 _NOT_DONE = re.compile(r"partially initialized module '([^']+)'")
 _NO_NAME = re.compile(r"cannot import name '([^']+)'|has no attribute '([^']+)'")
 
@@ -70,7 +71,7 @@ def hint(kind: str, message: str, about: Sequence[Any], tree: ImportTree, scope:
         about: what the child told of the module that lacks a name: its name, its file, its names.
     """
     if kind == "ModuleNotFoundError" and (found := _NO_MODULE.match(message)):
-        return _no_module(found[1], tree, scope)
+        return _no_module(found[1], tree, scope) if found[2] is None else _no_package(found[2], tree, scope)
     if kind in ("ImportError", "AttributeError") and (found := _NOT_DONE.search(message)):
         return f"{found[1]} is not done: this is a circular import, not a name that is missing"
     named = _NO_NAME.search(message)
@@ -86,10 +87,10 @@ def _no_module(name: str, tree: ImportTree, scope: Scope) -> str:
     top, _, rest = name.partition(".")
     if _is_own(top, tree, scope):
         package, _, last = name.rpartition(".")
-        files = [span.file for span in tree.spans if span.name == package and span.file]
-        if not files:
+        file = _file_of(package, tree)
+        if file is None:
             return f"there is no {name} in the audited path"
-        return f"{package} ({scope.name(files[0])}) has no module {last}{_close(last, _modules_beside(files[0]))}"
+        return f"{package} ({scope.name(file)}) has no module {last}{_close(last, _modules_beside(file))}"
     if rest and any(span.name == top for span in tree.spans):
         return f"{top} is installed and has no {name}: another version of it has, or had"
     if top in GONE:
@@ -99,6 +100,16 @@ def _no_module(name: str, tree: ImportTree, scope: Scope) -> str:
     return _install.command(name, package=DISTRIBUTIONS.get(top))
 
 
+def _no_package(name: str, tree: ImportTree, scope: Scope) -> str:
+    file = _file_of(name, tree)
+    where, hides = (f" ({scope.name(file)})", ": does it hide a package?") if file else ("", "")
+    return f"{name}{where} is a module and no package, so nothing is below it{hides}"
+
+
+def _file_of(name: str, tree: ImportTree) -> str | None:
+    return next((span.file for span in tree.spans if span.name == name and span.file), None)
+
+
 def _is_own(top: str, tree: ImportTree, scope: Scope) -> bool:
     return top == tree.target.partition(".")[0] or any(
         span.first_party and span.name.partition(".")[0] == top for span in tree.spans
@@ -106,13 +117,15 @@ def _is_own(top: str, tree: ImportTree, scope: Scope) -> bool:
 
 
 def _modules_beside(file: str) -> list[str]:
-    if not os.path.basename(file).startswith("__init__."):
-        return []
+    """Returns the names of the modules and packages beside the file of a package."""
+    directory = os.path.dirname(file)
     try:
-        entries = os.listdir(os.path.dirname(file))
+        entries = os.listdir(directory)
     except OSError:
         return []
-    return [entry.partition(".")[0] for entry in entries if not entry.startswith("__")]
+    found = [each for each in entries if each.endswith(_SUFFIXES) or os.path.isdir(os.path.join(directory, each))]
+    names = {each.partition(".")[0] for each in found}
+    return [name for name in names if name.isidentifier() and not name.startswith("__")]
 
 
 def _close(name: str, names: Iterable[str]) -> str:

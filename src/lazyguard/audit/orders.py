@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lazyguard.audit import source
 from lazyguard.audit.report import Finding, ModuleReport, Place
 
 if TYPE_CHECKING:
@@ -66,34 +67,21 @@ def _is_given(span: Span, files: Mapping[str, str]) -> bool:
     above = [each.name for each in span.lineage()[:-1]]
     if not package or any(name == package or name.startswith(package + ".") for name in above):
         return False
-    return "__getattr__" not in _text(files.get(package, ""))
+    return "__getattr__" not in source.text(files.get(package, ""))
 
 
 def _used(file: str, names: frozenset[str]) -> Mapping[str, int]:
     """Returns the names that a source uses as attributes of a package that it imports as a whole -> first line."""
-    text = _text(file)
+    text = source.text(file)
     # A source is parsed only where it may hold one of them, and once a run: a thousand modules share most of theirs.
     candidates = {name for name in names if name in text}
     return {name: line for name, line in _attributes(file).items() if name in candidates} if candidates else {}
 
 
 @lru_cache(maxsize=4096)
-def _text(file: str) -> str:
-    try:
-        with open(file, encoding="utf-8", errors="replace") as source:
-            return source.read()
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=4096)
 def _attributes(file: str) -> Mapping[str, int]:
     """Returns the dotted names that begin with what `import` has bound, and that no statement here imports."""
-    try:
-        tree = ast.parse(_text(file))
-    except (SyntaxError, ValueError, RecursionError):
-        return {}
-    nodes = list(ast.walk(tree))
+    nodes = list(ast.walk(source.tree(file)))
     bound: set[str] = set()
     imported: set[str] = set()
     for node in nodes:

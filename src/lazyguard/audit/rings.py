@@ -13,6 +13,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lazyguard.audit import source
 from lazyguard.audit.report import Finding
 
 if TYPE_CHECKING:
@@ -61,20 +62,35 @@ def _in_error(module: str, error: Failure | None) -> list[str]:
 
 def _wanted(ring: Ring, importing: Span, tree: ImportTree) -> tuple[str, ...] | None:
     """Returns the names that the line takes out of the unfinished module; None when it wants only what is below it."""
-    statement = statement_at(ring.near.file, ring.near.line)
-    inside = importing.name if importing.file == ring.near.file else ""
-    if isinstance(statement, ast.Import):
-        return () if any(alias.name == ring.asked for alias in statement.names) else None
-    if statement is None:  # import_module, or __import__
+    near = ring.near
+    # Of a function: where it stands, not who calls it.
+    inside = importing.name if importing.file == near.file else tree.module_of(near.file) or ""
+    statements = [each for each in _statements(near.file) if near.line in range(each.lineno, _end(each) + 1)]
+    if not statements:  # import_module, or __import__
         return None if inside.startswith(ring.asked + ".") else ()
-    base = _base(statement, inside, is_package=os.path.basename(ring.near.file).startswith("__init__."))
-    if ring.asked != base:  # a submodule that is itself being executed, or a package above what is wanted
-        return () if any(f"{base}.{alias.name}" == ring.asked for alias in statement.names) else None
+    asks = [_taken(each, ring.asked, inside, near.file, tree) for each in statements]
+    known = [names for names in asks if names is not None]
+    return tuple(name for names in known for name in names) if known else None
+
+
+def _taken(
+    statement: ast.Import | ast.ImportFrom, asked: str, inside: str, file: str, tree: ImportTree
+) -> tuple[str, ...] | None:
+    """Returns the names that a statement takes out of a module that is asked for; None where it does not ask for it."""
+    if isinstance(statement, ast.Import):
+        return () if any(alias.name == asked for alias in statement.names) else None
+    base = _base(statement, inside, is_package=_is_package(file))
+    if asked != base:  # a submodule that is itself being executed, or a package above what is wanted
+        return () if any(f"{base}.{alias.name}" == asked for alias in statement.names) else None
     executed = {span.name: span.file for span in tree.spans}
     names = tuple(
         alias.name for alias in statement.names if not _is_below(base, executed.get(base), alias.name, executed)
     )
     return names or None
+
+
+def _is_package(file: str) -> bool:
+    return os.path.basename(file).startswith("__init__.")
 
 
 def _base(statement: ast.ImportFrom, inside: str, *, is_package: bool) -> str:
@@ -89,25 +105,16 @@ def _is_below(package: str, file: str | None, name: str, executed: dict[str, str
     """Returns whether a name is that of a submodule."""
     if f"{package}.{name}" in executed:
         return True
-    if file is None or not os.path.basename(file).startswith("__init__."):
+    if file is None or not _is_package(file):
         return False
     path = os.path.join(os.path.dirname(file), name)
     return os.path.isfile(path + ".py") or os.path.isdir(path)
 
 
-def statement_at(file: str, line: int | None) -> ast.Import | ast.ImportFrom | None:
-    """Returns the import statement on a line of a source."""
-    for node in _statements(file):
-        if line is not None and node.lineno <= line <= (node.end_lineno or node.lineno):
-            return node
-    return None
+def _end(statement: ast.Import | ast.ImportFrom) -> int:
+    return statement.end_lineno or statement.lineno
 
 
 @lru_cache(maxsize=256)
 def _statements(file: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
-    try:
-        with open(file, "rb") as source:
-            tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+    return tuple(node for node in ast.walk(source.tree(file)) if isinstance(node, (ast.Import, ast.ImportFrom)))

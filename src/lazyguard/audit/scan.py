@@ -59,7 +59,7 @@ def main(argv: "list[str]") -> None:
         try:
             with open(source, "rb") as code:
                 body = ast.parse(code.read()).body
-        except (OSError, SyntaxError, ValueError, RecursionError):
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last: it is nested too deeply
             continue
         found.update((each, None) for each in statements(body) if each[0].partition(".")[0] not in own)
     with open(out, "w", encoding="utf-8") as answer:

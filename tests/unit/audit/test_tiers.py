@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lazyguard.audit import scan, tiers
+from lazyguard.audit.advice import survey
 from lazyguard.audit.plan import Settings, plan
 
 
@@ -67,3 +68,20 @@ def test_the_scan_runs_alone(tmp_path: Path) -> None:
     given.write_text("")
     subprocess.run([sys.executable, "-I", scan.__file__, str(out), str(given)], check=True)
     assert out.read_text() == "\t0\n"
+
+
+def test_a_source_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    """Broken, not in UTF-8, or nested deeper than the parser goes, which it tells by a MemoryError: passed over."""
+    sources = {
+        "broken": b"import a\n(",
+        "latin": b"import b\nx = '\xe4'\n",
+        "deep": b"import c\nx = " + b"-" * 7000 + b"1\n",
+    }
+    for name, text in {**sources, "fine": b"import d\n"}.items():
+        (tmp_path / f"{name}.py").write_bytes(text)
+    given, out = tmp_path / "in", tmp_path / "out"
+    given.write_text("".join(f"{name}\t{tmp_path / name}.py\n" for name in (*sources, "away", "fine")))
+    scan.main([str(out), str(given)])
+    assert out.read_text().splitlines()[:-1] == ["d"]
+    rows = [[name, str(tmp_path / f"{name}.py"), "0"] for name in (*sources, "away", "fine")]
+    assert [each.module for each in survey.read(rows)] == ["fine"]

@@ -35,7 +35,7 @@ def read(rows: list[list[str]]) -> list[Source]:
             with open(file, "rb") as stream:
                 data = stream.read()
             found.append(Source(module, file, package == "1", data.decode("utf-8", "replace"), ast.parse(data)))
-        except (OSError, SyntaxError, ValueError, RecursionError):
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last: it is nested too deeply
             continue
     return found
 
