@@ -97,8 +97,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--fork",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="let forks with the dependencies loaded acquit what is ok, quick and without a finding (default: from 12 "
-        "modules on, on Linux, unless times are repeated); their times are put together, and marked ~",
+        help="let forks with the dependencies loaded decide what is ok, quick and without a finding, and what fails as "
+        "another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
+        "repeated); their times are put together, and marked ~",
     )
     add(
         "--budget",

@@ -194,7 +194,7 @@ def _tiers(report: Report) -> str:
     forked = [module.module for module in report.modules if module.tier == "forked"]
     text = ""
     if forked:
-        text += f"\n{len(forked)} of {len(report.modules)} acquitted by forks, their times put together (~)"
+        text += f"\n{len(forked)} of {len(report.modules)} decided by forks, their times put together (~)"
     if report.left_out:
         text += "\nnot loaded before forking: " + "; ".join(report.left_out)
     if report.uncompiled:

@@ -118,7 +118,7 @@ class ModuleReport:
         imports: what was executed on the way; of foreign modules those alone that took a millisecond or more.
         executed: how many modules were executed on the way, itself and all foreign ones included.
         tier: where verdict and times come from: "fresh" (a fresh interpreter), "repeated" (the fastest of several), or
-            "forked": a fork acquitted it, and its times are put together from what it took there and from what its
+            "forked": a fork decided it, and its times are put together from what it took there and from what its
             dependencies took when they were loaded once.
         repeats: how many imports in fresh interpreters the times are the least of; 0 for a forked one.
         queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where the system does not tell.
@@ -274,6 +274,12 @@ class Cause:
     text: str
 
 
+def cause_of(module: ModuleReport) -> tuple[object, ...]:
+    """Returns what modules have in common whose verdicts are owed to the same line, and to the same error there."""
+    place = module.blame and module.blame.place
+    return module.verdict, place or module.module, module.error if module.verdict == "fails" else None
+
+
 @dataclass(frozen=True)
 class Report:
     """One audit.
@@ -331,13 +337,7 @@ class Report:
         groups: dict[Any, list[ModuleReport]] = {}
         for module in self.modules:
             if module.verdict != "ok":
-                place = module.blame and module.blame.place
-                key = (
-                    module.verdict,
-                    place or module.module,
-                    module.error if module.verdict == "fails" else None,
-                )
-                groups.setdefault(key, []).append(module)
+                groups.setdefault(cause_of(module), []).append(module)
         causes = [self._cause(members) for members in groups.values()]
         return tuple(sorted(causes, key=lambda cause: (VERDICTS.index(cause.verdict), -len(cause.modules))))
 

@@ -22,7 +22,7 @@ from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
 from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
 from lazyguard.audit.plan import Plan, Settings, compile_first, plan
-from lazyguard.audit.report import Advice, ModuleReport, Report
+from lazyguard.audit.report import Advice, ModuleReport, Report, cause_of
 from lazyguard.audit.trace import Job, Trace
 from lazyguard.errors import ConfigurationError
 
@@ -68,9 +68,10 @@ def audit(
         slow: seconds; an import that takes longer is slow.
         jobs: children at a time; None for as many as there are processors, 8 at most.
         repeat: how many times each module is imported; the fastest counts.
-        fork: whether forks that find the dependencies loaded may acquit modules: what is ok in one, quick and without
-            a finding is not imported again. None: from 12 modules on, on Linux, unless repeat is above 1. The times
-            of such a module are put together (`ModuleReport.tier`).
+        fork: whether forks that find the dependencies loaded may decide: what is ok in one, quick and without a
+            finding, is not imported again, nor what fails in one as a module does in a fresh interpreter. None: from
+            12 modules on, on Linux, unless repeat is above 1. The times of such a module are put together
+            (`ModuleReport.tier`).
         env: the whole environment of the children; None for this process's.
         budgets: what modules may take (`Budget`), by their names or patterns of them: `core.tasks`, `core.*`, `*`. A
             time that is a little over is taken again, alone, up to three times; the fastest counts.
@@ -185,6 +186,7 @@ class _Audit:
         self._busy: dict[str, float] = {}
         self._sampled = True
         self._zygote: tiers.Zygote | None = None
+        self._accused: dict[tuple[object, ...], list[ModuleReport]] = {}
         self._running: list[str] = []
         self._fresh_because: str | None = None
         self._left_out: tuple[str, ...] = ()
@@ -197,6 +199,7 @@ class _Audit:
             self._fresh_because = tiers.why_fresh(len(self.plan.modules), self.settings, fork)
             if self._fresh_because is None:
                 self._forked(statements)
+                self._convict()
             rest = [name for name in self.plan.modules if name not in self.known]
             self._children(rest, self.settings.children_at_a_time, self._first)
             # A sample is taken without the GIL, of frames that move: CPython 3.11 and 3.12 may crash over it. What
@@ -218,11 +221,11 @@ class _Audit:
         return self._report()
 
     def _forked(self, statements: Sequence[str]) -> None:
-        """Has forks acquit what they can; what they cannot is left for fresh children, and all below it."""
+        """Has forks decide what they can; what they cannot is left for fresh children, and all below it."""
         zygote = self._zygote = tiers.Zygote(self.plan, self.settings, lambda: _stopped(self.wakeup))
         try:
             zygote.start(statements)
-            self._acquit(zygote)
+            self._decide(zygote)
         except tiers.ZygoteLost as lost:
             if _stopped(self.wakeup):
                 raise _Interrupted from None
@@ -232,11 +235,10 @@ class _Audit:
             self._left_out = tuple(f"{name} {reason}" for name, reason in sorted(zygote.left_out.items()))
             zygote.close()
 
-    def _acquit(self, zygote: tiers.Zygote) -> None:
+    def _decide(self, zygote: tiers.Zygote) -> None:
         suspects: set[str] = set()
         waiting = [name for name in self.plan.modules if self._budget(name) == Budget()]
         count = tiers.below(self.plan.modules)
-        total = len(self.plan.modules)
 
         def candidates() -> Iterator[str]:
             while waiting:
@@ -253,29 +255,45 @@ class _Audit:
             name = trace.module
             sure = seen.seconds <= self.settings.slow * tiers.SURE
             effects = any(finding.kind not in tiers.SEEN_IN_FORKS for finding in seen.findings)
-            if trace.doubtful or seen.verdict != "ok" or effects or not sure:
+            certain = sure and not effects and not trace.doubtful
+            if certain and seen.verdict == "fails":
+                self._accused.setdefault(cause_of(seen), []).append(seen)
+                return
+            if not certain or seen.verdict != "ok":
                 if count.get(name):
                     suspects.add(name)
                 return
-            self.known[name] = seen
-            if self.progress is not None:
-                self.progress(len(self.known), total, seen)
+            self._keep(seen)
             zygote.release(needed)
             if count.get(name, 0) > 1 and seen.own_seconds + seen.seconds - seen.third_party_seconds > tiers.WORTH:
                 zygote.hold(name)
 
         self._children(candidates(), self.settings.children_at_a_time, judged)
 
+    def _convict(self) -> None:
+        """Believes forks that modules fail alike, where the first of them fails so in a fresh interpreter."""
+        first = {alike[0].module: cause for cause, alike in self._accused.items() if len(alike) > 1}
+        self._children(first, self.settings.children_at_a_time, self._first)
+        for name, cause in first.items():
+            if cause_of(self.known[name]) == cause:
+                for seen in self._accused[cause][1:]:
+                    self._keep(seen)
+
+    def _keep(self, seen: ModuleReport) -> None:
+        self.known[seen.module] = seen
+        if self.progress is not None:
+            self.progress(len(self.known), len(self.plan.modules), seen)
+
     def _started(self, trace: Trace) -> None:
         self.interpreter_seconds = trace.start_seconds
 
     def _first(self, trace: Trace) -> None:
-        seen = self.known[trace.module] = self._explain(trace)
+        seen = self._explain(trace)
         self._busy[trace.module] = trace.cpu_seconds
         if self._sampled and seen.verdict == "crashes":
-            return  # it is to run again
-        if self.progress is not None:
-            self.progress(len(self.known), len(self.plan.modules), seen)
+            self.known[trace.module] = seen  # it is to run again
+            return
+        self._keep(seen)
 
     def _again(self, trace: Trace) -> None:
         """Keeps the faster of two runs; findings of both."""
@@ -384,7 +402,7 @@ class _Audit:
         )
         try:
             if self._zygote is not None:
-                # A fork that takes longer than `slow` acquits nobody.
+                # A fork that takes longer than `slow` decides nothing.
                 limit = min(job.timeout, settings.slow)
                 return self._zygote.fork(replace(job, timeout=limit))
             return Child(job)

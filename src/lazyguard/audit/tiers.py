@@ -1,8 +1,9 @@
 """The tiers of an audit: children that are forked with their dependencies loaded, fresh ones, and repeated fresh ones.
 
-Invariant: a fork only acquits. A module that is ok in it, quick and without a finding is done with; everything else is
-imported again in a fresh interpreter, and that one decides. Where no zygote can be had, all children are fresh, and
-the report says why.
+Invariant: a fork accuses nobody of what no fresh interpreter has seen. A module that is ok in it, quick and without a
+finding is done with. Of those that fail in it with one error on one line, a fresh interpreter imports the first; if
+that says the same, the others are done with as well. Everything else is imported again in a fresh interpreter, and
+that one decides. Where no zygote can be had, all children are fresh, and the report says why.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SURE = 0.8
 """The part of `slow` below which a time put together from a fork is certain enough."""
 
 SEEN_IN_FORKS = ("circular-import", "order-dependent")
-"""About the program's own modules alone, which a fork executes like any interpreter: it may acquit with them."""
+"""About the program's own modules alone, which a fork executes like any interpreter: it may decide with them."""
 
 
 class ZygoteLost(Exception):
@@ -326,7 +327,7 @@ def scanned(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[l
 
 
 def why_fresh(count: int, settings: Settings, fork: bool | None) -> str | None:
-    """Returns why all children are to be fresh; None when forks may acquit."""
+    """Returns why all children are to be fresh; None when forks may be used."""
     if fork is False:
         return "asked for"
     if settings.repeat > 1:

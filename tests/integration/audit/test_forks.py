@@ -1,4 +1,4 @@
-"""Forks that find the dependencies loaded: they acquit, and never say more than a fresh interpreter would."""
+"""Forks that find the dependencies loaded: they decide, and never say more than a fresh interpreter would."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_what_another_import_loads_is_not_to_be_seen(app: App) -> None:
     assert [of(report, name).tier for name in ("core.a", "core.c")] == ["forked", "forked"]
 
 
-def test_everything_that_is_not_ok_is_decided_fresh(app: App) -> None:
-    """A failure, an exit and a module below a package that fails: the verdict comes from a fresh interpreter."""
+def test_what_is_not_ok_is_decided_fresh(app: App) -> None:
+    """A fresh interpreter decides on a failure, an exit, a package that fails; what is below that fails as it does."""
     path = app(bad="import nosuch\n", leaves="raise SystemExit\n")
     (path / "core" / "sub").mkdir()
     (path / "core" / "sub" / "__init__.py").write_text("raise LookupError\n")
@@ -73,8 +73,38 @@ def test_everything_that_is_not_ok_is_decided_fresh(app: App) -> None:
         "core.bad": ("fails", "fresh"),
         "core.leaves": ("exits", "fresh"),
         "core.sub": ("fails", "fresh"),
-        "core.sub.part": ("fails", "fresh"),
+        "core.sub.part": ("fails", "forked"),
     }
+    package, part = of(report, "core.sub"), of(report, "core.sub.part")
+    assert (part.error, part.blame and part.blame.place) == (package.error, package.blame and package.blame.place)
+    assert [len(cause.modules) for cause in report.causes if cause.error and cause.error.type == "LookupError"] == [2]
+
+
+def test_who_fails_alike_is_imported_afresh_once(app: App) -> None:
+    """Of those with one error on one line the first is; one with another text there is a case of its own."""
+    asks = "import core.settings\ncore.settings.of({!r})\n"
+    path = app(
+        settings="def of(name):\n    raise LookupError(name)\n",
+        a=asks.format("x"),
+        b=asks.format("x"),
+        c=asks.format("y"),
+        d=asks.format("x"),
+    )
+    seen = {module.module: module for module in forked(path).modules}
+    assert [seen[f"core.{name}"].tier for name in "abcd"] == ["fresh", "forked", "fresh", "forked"]
+    assert {seen[f"core.{name}"].verdict for name in "abcd"} == {"fails"}
+    assert seen["core.d"].error == seen["core.a"].error
+
+
+def test_a_failure_that_only_forks_have_convicts_nobody(app: App) -> None:
+    """What fails alike in forks and passes in a fresh interpreter passes: each of them is imported afresh."""
+    path = app(
+        a="import core.looks\n",
+        b="import core.looks\n",
+        looks="import sys\nif 'zygote' in sys.orig_argv:\n    raise LookupError('in a fork')\n",
+    )
+    seen = {module.module: (module.verdict, module.tier) for module in forked(path).modules}
+    assert seen == {"core": ("ok", "forked"), **dict.fromkeys(("core.a", "core.b", "core.looks"), ("ok", "fresh"))}
 
 
 @pytest.mark.usefixtures("leaves_nothing")

@@ -10,7 +10,7 @@ const facts = [
   `slow from ${seconds(report.slow)}`,
   report.repeats > 1 ? `the fastest of ${report.repeats}` : null,
   report.modules.some((module) => module.tier === "forked")
-    ? `~ acquitted by a fork, its times put together (${report.modules.filter((module) => module.tier === "forked").length})`
+    ? `~ decided by a fork, its times put together (${report.modules.filter((module) => module.tier === "forked").length})`
     : null,
   report.interpreter_seconds ? `without the interpreter's start of ${seconds(report.interpreter_seconds)}` : null,
 ];

@@ -41,7 +41,7 @@ lazyguard.modules = () => {
     }
     if (at === 1) return element("td", {}, lazyguard.verdict(module.verdict));
     if (!column.number) return element("td", { class: "code where" }, value);
-    // As the table of the command has it: what forks acquitted has times that were put together.
+    // As the table of the command has it: what forks decided has times that were put together.
     const about = module.tier === "forked" && !column.text ? "~" : "";
     const shown = element("td", { class: "number" }, about + (column.text || seconds)(value));
     if (column.title === "total") {
