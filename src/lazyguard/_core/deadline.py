@@ -40,9 +40,7 @@ class Deadline:
         return self
 
     def __exit__(self, *_: object) -> None:
-        block = _blocks.get()
-        if block is not None:
-            assign(_blocks, block[1])
+        _end(self)
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
@@ -53,9 +51,19 @@ class Deadline:
 
 
 if TYPE_CHECKING:
-    Block = tuple[Deadline | None, "Block | None"]
-# The blocks that this context is in: the innermost, and those around it. One of None ends the reach of those.
+    Block = tuple["Deadline | Unlimited", "Block | None"]
+# The blocks that this context is in: the innermost, and those around it.
 _blocks: ContextVar[Block | None] = ContextVar("lazyguard.deadline", default=None)
+
+
+def _end(limit: Deadline | Unlimited) -> None:
+    """End the innermost block of `limit`, with what an interruption has left open in it; nothing where it has none."""
+    block = _blocks.get()
+    while block is not None:
+        if block[0] is limit:
+            assign(_blocks, block[1])
+            return
+        block = block[1]
 
 
 def deadline(seconds: float) -> Deadline:
@@ -123,10 +131,12 @@ def current() -> Deadline | None:
     """Return the deadline that counts in this context: the earliest."""
     nearest: Deadline | None = None
     block = _blocks.get()
-    while block is not None and block[0] is not None:
-        if nearest is None or block[0].ends < nearest.ends:
-            nearest = block[0]
-        block = block[1]
+    while block is not None:
+        limit, block = block
+        if isinstance(limit, Unlimited):
+            break
+        if nearest is None or limit.ends < nearest.ends:
+            nearest = limit
     return nearest
 
 
@@ -137,17 +147,20 @@ def forget() -> None:
 
 @final
 class Unlimited:
-    """A block without a deadline, for an attempt that runs in its caller's context."""
+    """A block without a deadline, for an attempt that runs in its caller's context: those around it do not reach in.
+
+    One right in another one is no block of its own, so that interruptions leave no more than one open.
+    """
 
     __slots__ = ()
 
     def __enter__(self) -> None:
-        assign(_blocks, (None, _blocks.get()))
+        block = _blocks.get()
+        if block is None or not isinstance(block[0], Unlimited):
+            assign(_blocks, (self, block))
 
     def __exit__(self, *_: object) -> None:
-        block = _blocks.get()
-        if block is not None:
-            assign(_blocks, block[1])
+        _end(self)
 
 
 @final

@@ -281,9 +281,37 @@ def test_retries_on_the_callers_thread(clock, plant, limited):
 
 def test_no_block_is_left(clock):
     """Where blocks were ended, nothing keeps them."""
-    with lazyguard.deadline(1.0), deadlines.Unlimited(), lazyguard.deadline(2.0):
-        assert lazyguard.remaining() == pytest.approx(2.0)
-    assert deadlines._blocks.get() is None
+
+    def work():
+        with lazyguard.deadline(1.0), deadlines.Unlimited(), deadlines.Unlimited(), lazyguard.deadline(2.0):
+            assert lazyguard.remaining() == pytest.approx(2.0)
+        assert deadlines._blocks.get() is None
+
+    contextvars.Context().run(work)
+
+
+def test_what_an_interruption_has_left_open_ends_with_the_block_around_it(clock):
+    """An attempt that was interrupted amid leaving its block does not leave the caller's expired deadline behind."""
+
+    def work():
+        with lazyguard.deadline(1.0):
+            deadlines.Unlimited().__enter__()
+        assert deadlines._blocks.get() is None
+        for _ in range(3):
+            deadlines.Unlimited().__enter__()
+        assert deadlines._blocks.get()[1] is None
+
+    contextvars.Context().run(work)
+
+
+def test_a_deadline_that_is_entered_again_inside_itself(clock):
+    """Each end of a block ends one of them, the innermost."""
+    budget = lazyguard.deadline(1.0)
+    with budget:
+        with budget, lazyguard.deadline(0.5):
+            assert lazyguard.remaining() == 0.5
+        assert lazyguard.remaining() == 1.0
+    assert lazyguard.remaining() is None
 
 
 @pytest.mark.parametrize("make", [lambda: lazyguard.deadline(5.0), deadlines.Unlimited])
