@@ -2,10 +2,13 @@
 
 Invariants: one scheduler thread for all services says when; each try is a flight like another, on a daemon thread, in
 an empty context, and at most two run; so many good ones in a row as the threshold says come before the swap; what was
-built for a generation that has ended is closed and never served.
+built for a generation that has ended is closed and never served; what is scheduled holds no cell, so that nothing is
+tried for a service that nobody holds any more.
 """
 
 from __future__ import annotations
+
+from _weakref import ref
 
 from lazyguard._core import clock, debts
 from lazyguard._core.effect import Call
@@ -82,6 +85,7 @@ class Convalescence:
     """
 
     __slots__ = (
+        "__weakref__",
         "_candidate",
         "_cell",
         "_debt",
@@ -122,7 +126,13 @@ class Convalescence:
         scheduler = loaded("_core.scheduler", self._cell)
         turn = self._turn = object()  # whoever schedules last counts: there is one next look
         self.due = clock.now() + seconds
-        scheduler.at(self.due, lambda: self._due() if self._turn is turn else None)
+        known: ref[Convalescence] = ref(self)
+        scheduler.at(self.due, lambda: _look(known, turn))
+
+    def __del__(self) -> None:
+        """Close what was built for a cell that nobody holds any more."""
+        if self._debt is not None:
+            debts.finalised(self._debt, clock.now())
 
     def _over(self) -> bool:
         now = self._cell.now
@@ -253,3 +263,9 @@ class Convalescence:
         if moment - self._reminded >= _REMIND_EVERY:
             self._reminded = moment
             self._cell.tell("reminder", now, now, moment - now.since)
+
+
+def _look(known: ref[Convalescence], turn: object) -> None:
+    course = known()
+    if course is not None and course._turn is turn:
+        course._due()

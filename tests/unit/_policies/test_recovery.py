@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
 
 import pytest
 
 import lazyguard
-from lazyguard._core import scheduler
+from lazyguard._core import registry, scheduler
 from lazyguard._policies import recovery as module
 
 
@@ -418,3 +419,20 @@ def test_a_loop_that_is_closed_under_a_try(plant, clock, pace, settled, eventual
     eventually(lambda: len(pace) == 2)
     assert pace[1] == (1.0, 2.0)
     assert plant.runs == 1
+
+
+@pytest.mark.parametrize("successes", [0, 1])
+def test_a_service_that_nobody_holds_any_more(get, plant, settled, eventually, successes, limited):
+    """Nothing is tried for it, nothing keeps it, and what its recovery had built by then is closed."""
+    db = get(lazyguard.Recovery(initial=1.0, success_threshold=2))
+    plant.fate = None  # its traceback holds what it passed through
+    if successes:
+        settled(1.0)
+        landed(db, eventually)
+    runs = plant.runs
+    del db
+    gc.collect()
+    assert not [cell for cell, _ in registry.cells() if cell.name == "db"]
+    settled(600.0)
+    assert plant.runs == runs
+    eventually(lambda: [thing.closed for thing in plant.things] == [1] * successes)
