@@ -12,7 +12,7 @@ import warnings
 import pytest
 
 import lazyguard
-from lazyguard import errors
+from lazyguard import _imports, errors
 from lazyguard.audit import Report
 
 
@@ -173,10 +173,14 @@ class TestReport:
         assert not module.imports[0].first_party
         assert module.third_party_seconds > 0
 
-    def test_slowest(self, program, tracker):
+    def test_slowest(self, program, tracker, monkeypatch):
         """The imports whose own bodies took longest come first, and no more than were asked for."""
-        program({"one.py": "import two", "two.py": "sum(range(300_000))"})
+        time = [0.0]
+        monkeypatch.setattr(_imports, "perf_counter", lambda: time[0])
+        monkeypatch.setattr(sys, "spend", lambda seconds: time.append(time.pop() + seconds), raising=False)
+        program({"one.py": "import sys, two; sys.spend(1.0)", "two.py": "import sys; sys.spend(2.0)"})
         importlib.import_module("one")
+        assert [(one.module, one.own_seconds) for one in tracker.slowest()] == [("two", 2.0), ("one", 1.0)]
         assert [one.module for one in tracker.slowest(1)] == ["two"]
 
 
