@@ -218,3 +218,39 @@ def test_a_child_of_a_child(in_child):
     assert made == []
     get.reset()
     assert [one.pid for one in made] == [os.getpid()]
+
+
+@pytest.mark.parametrize(
+    ("on_fork", "makes_its_own"),
+    [("reset", True), ("keep", False), (lambda _: None, True)],
+    ids=["reset", "keep", "function"],
+)
+@pytest.mark.parametrize("overridden", [False, True])
+def test_a_stand_in_of_the_parent(in_child, on_fork, makes_its_own, overridden):
+    """It may have connections too: a child that is not to keep what the parent made has a stand-in of its own."""
+
+    @lazyguard.service(name="db", on_fork=on_fork, recovery=None)
+    def get() -> Made:
+        raise ConnectionError
+
+    @get.fallback
+    def _() -> Made:
+        return StandIn()
+
+    parent = os.getpid()
+    assert get().where() == parent
+    override = get.override(Fake())
+    if overridden:
+        override.__enter__()
+
+    def child() -> None:
+        if overridden:
+            assert type(lazyguard.resolve(get())) is Fake
+            override.__exit__()
+        assert get.health().state == ("pending" if makes_its_own else "degraded")
+        assert get().where() == (os.getpid() if makes_its_own else parent)
+
+    assert in_child(child) == 0
+    if overridden:
+        override.__exit__()
+    assert get().where() == parent

@@ -82,12 +82,12 @@ def _tend(cell: Cell) -> None:
     now = cell.now
     if cell.answered:
         cell.answered = {}
-    if cell.plan.on_fork == "reset":
-        _inherited.append(now.held or now)
+    held, on_fork = now.held or now, cell.plan.on_fork
+    if on_fork == "reset" or (callable(on_fork) and held.state == DEGRADED):  # which is for the real object
         cell.notes = None
-        cell.change(lambda present: present.fresh(clock.now()))
-        for relief in cell.reliefs:
-            _tend(relief)
+        for one in (cell, *cell.reliefs):
+            _inherited.append(one.now.held or one.now)
+            one.change(lambda present: present.fresh(clock.now()))
     elif now.state in (DEGRADED, FAILED):
         cell.notes = None
 
