@@ -257,6 +257,8 @@ class Cell:
         while True:
             now = self.now
             if now.served or now.generation != generation:
+                if now.state == READY:
+                    self._reset_reliefs()  # it came too late, and is not to serve at another time
                 return
             new = now.degraded(stand_in, cause, clock.now())
             if self.swap(now, new):

@@ -80,16 +80,17 @@ def attempting(cell: Cell) -> Steps[Outcome]:
     return outcome
 
 
-def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> Steps[Any]:
+def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: Cell | None = None) -> Steps[Any]:
     """One caller: serve what is there, join the flight that is under way, or launch one.
 
     Args:
         cell: Whose target is wanted.
         wait: Seconds to wait at the most; None for the plan's timeout.
         real: Whether a fallback will not do.
+        of: Whose fallback it is.
 
     Returns:
-        The target.
+        The target. None: there is no need of the fallback any more.
 
     Raises:
         ResolutionError: The factory failed, and no fallback may be served.
@@ -109,6 +110,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
     else:
         given = None
     while True:
+        if of is not None and of.now.served:
+            return None
         now = cell.now
         if now.state == READY:
             if _at_home(now):
@@ -199,7 +202,7 @@ def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | No
             left = max(left, limit * relief.plan.share)
             wait = left if wait is None else min(wait, left)
         try:
-            stand_in = yield from resolving(relief, wait=wait)
+            stand_in = yield from resolving(relief, wait=wait, of=cell)
         except (CircularResolutionError, DeadlineExceeded):
             raise
         except (ResolutionError, MissingModuleError) as error:
@@ -207,7 +210,8 @@ def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | No
             why = "took too long" if isinstance(error, ResolutionTimeout) else "failed too"
             failed.append(f"its fallback, declared at {relief.place}, {why}")
         else:
-            cell.degrade(stand_in, cause, now.generation)
+            if stand_in is not None:
+                cell.degrade(stand_in, cause, now.generation)
             return
         if cell.now.served:
             return

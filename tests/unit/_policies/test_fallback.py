@@ -83,6 +83,40 @@ def test_it_is_called_once_a_degradation(get, plant):
     assert len(made) == 2
 
 
+def test_one_that_comes_after_the_real_object(plant, clock, limited):
+    """Nobody waits for it any more, and another one is made when the service degrades for another reason."""
+    plant.hanging = True
+    get = lazyguard.service(name="db", timeout=10.0, failures=(ConnectionError,), recovery=None)(plant.make)
+    causes: list[type] = []
+    begun, gate = threading.Event(), threading.Event()
+
+    @get.fallback
+    def _(cause: Exception) -> object:
+        causes.append(type(cause))
+        begun.set()
+        assert gate.wait(30)
+        return StandIn(cause)
+
+    used: list[object] = []
+    user = threading.Thread(target=lambda: used.append(get().work()), daemon=True)
+    user.start()
+    plant.until(1)
+    clock.advance(9.5)
+    assert begun.wait(30)
+    plant.let_go()
+    user.join(30)
+    assert used == ["done"]  # it does not wait for the stand-in any more
+    gate.set()
+    while get.health().state == "ready":
+        plant.things[-1].fate = ConnectionError()
+        with pytest.raises(ConnectionError):
+            get().work()
+    plant.fate = OSError()
+    clock.advance(600.0)
+    assert get().state_of() == "offline"
+    assert causes[1:] == [ConnectionError]
+
+
 async def _coroutine() -> StandIn: ...
 
 
