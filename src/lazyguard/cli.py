@@ -1,13 +1,14 @@
 """The command `lazyguard`.
 
 Invariants: `main` returns the exit status and never raises for what a user typed: 0 nothing found, 1 findings, 2
-arguments that cannot be used, 128 and the signal's number when interrupted (130 for Ctrl-C). Results go to stdout,
-the rest to stderr.
+arguments that cannot be used or output that cannot be written, 128 and the signal's number when interrupted (130 for
+Ctrl-C). Results go to stdout, the rest to stderr; either may be closed, full, or unable to print every character.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command."""
-    top = argparse.ArgumentParser(prog="lazyguard", description="Find what makes a program slow or unable to start.")
+    top = argparse.ArgumentParser(
+        prog="lazyguard",
+        description="Find what makes a program slow or unable to start.",
+        epilog="Begin with `lazyguard audit core`, where core is your package.",
+    )
     top.add_argument("--version", action="version", version=f"lazyguard {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     command.declare(
@@ -49,10 +54,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; argv is without the program's name (default: sys.argv)."""
+    _prepare_streams()
+    given = sys.argv[1:] if argv is None else list(argv)
+    if not given:
+        parser().print_help(sys.stderr)
+        return 2
     try:
-        arguments = parser().parse_args(sys.argv[1:] if argv is None else list(argv))
+        arguments = parser().parse_args(given)
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 2
+    try:
+        os.getcwd()
+    except OSError as error:
+        print(f"lazyguard: the current directory: {error.strerror}; change to one that is there", file=sys.stderr)
+        return 2
     try:
         return saved.run(arguments) if arguments.command == "report" else command.run(arguments)
     except ConfigurationError as error:
@@ -61,6 +76,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader of stdout has gone: let the interpreter's last flush find nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # its reader has gone
         return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _drop_stdout()
+        print(f"lazyguard: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _prepare_streams() -> None:
+    """Gives what is printed a place where the shell has closed it, and takes every character that a message has."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8", errors="replace"))  # noqa: SIM115 - open until the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_stdout() -> None:
+    """Lets the interpreter's last flush find nothing to complain about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

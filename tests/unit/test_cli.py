@@ -29,3 +29,11 @@ def test_main_returns_a_status_and_says_why(
     assert main(arguments) == status
     out, err = capsys.readouterr()
     assert said in (err if status else out)
+
+
+def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever types the name alone is told what there is and where to begin."""
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert "report" in told
+    assert "lazyguard audit core" in told

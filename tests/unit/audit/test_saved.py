@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lazyguard.audit import Blame, ModuleReport, Report
+from lazyguard.audit import Blame, Failure, ModuleReport, Report
 from lazyguard.cli import main
 
 BAD = ModuleReport("core", "slow", 0.7, 0.7, blame=Blame("core.py", 1, None, ("core",)))
@@ -52,3 +55,40 @@ def test_what_is_no_report_is_told(
     told = capsys.readouterr().err
     assert str(file) in told
     assert wrong in told
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "told"),
+    [
+        ("", 1, ""),
+        (">&-", 1, ""),
+        ("2>&-", 1, ""),
+        pytest.param(
+            ">/dev/full",
+            2,
+            "the output cannot be written: No space left on device",
+            marks=pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full"),
+        ),
+    ],
+)
+def test_what_a_shell_does_with_the_output(tmp_path: Path, where: str, status: int, told: str) -> None:
+    """Neither a closed or full stream nor a character that it cannot take makes a traceback of the command's own."""
+    file = tmp_path / "report.json"
+    odd = ModuleReport("core", "fails", 0.1, 0.1, error=Failure("ValueError", "\udcff ü"))
+    file.write_text(json.dumps(Report("3.12.1", 5.0, 1, (odd,)).to_dict()))
+    line = f'"{sys.executable}" -m lazyguard report "{file}" {where}'
+    ended = subprocess.run(
+        line, shell=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == status
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    if not where:
+        assert "ValueError: \\udcff \\xfc" in ended.stdout
+
+
+def test_a_current_directory_that_is_gone(tmp_path: Path) -> None:
+    """Where the directory was removed, that is what is said."""
+    line = f'cd "{tmp_path}" && mkdir gone && cd gone && rmdir ../gone && "{sys.executable}" -m lazyguard report x'
+    ended = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr.startswith("lazyguard: the current directory: ")) == (2, True)
