@@ -34,7 +34,7 @@ TESTS = {
         f"{CORE}resolve.py", f"{CORE}deadline.py", f"{CORE}hanging.py", f"{POLICIES}fallback.py", f"{POLICIES}chain.py",
         f"{CORE}adrive.py", f"{POLICIES}circuit.py",
     ],
-    "_core/ring": [f"{CORE}ring.py", f"{CORE}adrive.py", f"{CORE}hanging.py"],
+    "_core/ring": [f"{CORE}ring.py", f"{CORE}adrive.py", f"{CORE}hanging.py", "tests/stress/test_rings.py"],
     "_core/cell": [
         f"{CORE}cell.py", f"{CORE}debts.py", f"{CORE}resolve.py", f"{CORE}hanging.py", f"{POLICIES}recovery.py",
     ],

@@ -13,6 +13,7 @@ from lazyguard._core.drive import resolved
 from lazyguard._core.flight import Flight
 from lazyguard._core.plan import Plan
 from lazyguard._core.state import Outcome
+from lazyguard.errors import ResolutionError
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -95,9 +96,10 @@ def test_only_what_is_served_is_taken_out_of_service():
     assert cell.now.target == "real"
 
 
-def test_a_target_of_another_loop_is_renewed_once():
-    """Who saw the cell before another task renewed it leaves the new generation alone."""
-    cell = Cell(object, name="c", place="p")
+def test_a_target_of_another_loop_is_renewed_once(told, eventually):
+    """It is told and what there was is closed, once; who saw the cell before that leaves the new generation alone."""
+    closed: list[object] = []
+    cell = Cell(lambda: "real", name="c", place="p", plan=Plan(close=closed.append))
     resolved(cell)
     seen = cell.now
     cell.renew(seen)
@@ -105,6 +107,87 @@ def test_a_target_of_another_loop_is_renewed_once():
     assert (after.state, after.generation) == ("pending", 1)
     cell.renew(seen)
     assert cell.now is after
+    assert [event.kind for event in told] == ["ready", "reset"]
+    eventually(lambda: closed)
+    assert closed == ["real"]
+
+
+class Recovery:
+    """Counts how often it was asked to begin."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def begin(self, cell: Cell) -> None:
+        self.begun += 1
+
+
+def test_an_override_that_ends(told):
+    """It is told once; a fallback that is served again is what the recovery goes on with, and an object is not."""
+    recovery = Recovery()
+    cell = Cell(lambda: "real", name="c", place="p", plan=Plan(recovery=recovery))
+    resolved(cell)
+    undo = cell.override("fake")
+    undo()
+    undo()
+    assert [(event.kind, event.seconds) for event in told[1:]] == [("overridden", 0.0)] * 2
+    assert recovery.begun == 0
+    cell.reset()
+    cell.degrade("stand-in", OSError(), cell.now.generation)
+    assert recovery.begun == 1
+    cell.override("fake")()
+    assert cell.now.target == "stand-in"
+    assert recovery.begun == 2
+
+
+def test_a_failure_that_does_not_count(told, clock):
+    """An attempt of a generation that has ended, or that was interrupted, fails quietly, and no recovery begins."""
+    recovery = Recovery()
+    cell = Cell(object, name="c", place="p", plan=Plan(recovery=recovery))
+    for outcome in (Outcome(error=OSError()), Outcome(interrupted=True)):
+        flight, _, _ = cell.board(cell.now)
+        assert flight is not None
+        if not outcome.interrupted:
+            cell.reset()
+        cell.settle(flight, outcome)
+        assert cell.now.state == "pending"
+    assert [event.kind for event in told] == ["reset"]
+    assert recovery.begun == 0
+
+
+def test_the_seconds_of_an_attempt(told, clock):
+    """What is told of an attempt's end, or of its being left to itself, is how long it has run."""
+    cell = Cell(object, name="c", place="p", plan=Plan(abandon_after=10.0))
+    first, _, _ = cell.board(cell.now)
+    clock.advance(12.0)
+    second, _, _ = cell.board(cell.now)
+    assert first is not None
+    assert second is not None
+    clock.advance(3.0)
+    cell.settle(second, Outcome("made"))
+    cell.settle(first, Outcome("late"))
+    assert [(event.kind, round(event.seconds, 3)) for event in told] == [
+        ("abandoned", 12.0),
+        ("ready", 3.0),
+        ("late", 15.0),
+    ]
+
+
+def test_a_target_that_cannot_be_shown(told):
+    """Where the mirror refuses what was made, that is the attempt's failure, and what was made is closed."""
+    closed: list[object] = []
+    cell = Cell(lambda: "real", name="c", place="p", plan=Plan(close=closed.append))
+    refusal = TypeError("no class for it")
+
+    def refuse() -> None:
+        raise refusal
+
+    Mirror(cell, "ready", refuse)
+    with pytest.raises(ResolutionError) as caught:
+        resolved(cell)
+    assert caught.value.__cause__ is refusal
+    assert (cell.now.state, closed) == ("failed", ["real"])
+    assert resolved(cell) == "real"
 
 
 def test_a_mirror_that_has_nothing_to_show_for_the_last_transition():

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from lazyguard._core import clock as clocks
 from lazyguard._core import closing, debts, registry, scheduler
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
@@ -64,6 +65,52 @@ def test_grace_that_ends_in_a_hold(cell, closed, clock, limited, eventually):
     eventually(lambda: closing._held[id(target)][2])
     assert not closed
     closing.let_go(target)
+    eventually(lambda: closed == [[]])
+
+
+@pytest.fixture
+def looked(eventually):
+    """Return a function that waits until what is due has been seen to, closing included."""
+
+    def look() -> None:
+        done = threading.Event()
+        scheduler.at(clocks.now(), done.set)
+        assert done.wait(30)
+        eventually(lambda: all(thread.name != "lazyguard c" for thread in threading.enumerate()))
+
+    return look
+
+
+def test_what_is_taken_out_of_service_has_its_grace(cell, closed, clock, limited, looked, eventually):
+    """It is closed when `grace` is over, and not before."""
+    resolved(cell)
+    cell.open(0, OSError())
+    clock.advance(4.9)
+    looked()
+    assert not closed
+    clock.advance(0.2)
+    eventually(lambda: closed == [[]])
+
+
+def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eventually, monkeypatch):
+    """A cell that goes has what it served closed when `grace` is over; one without `close` asks for no thread."""
+    begun: list[object] = []
+
+    def begin(function, arguments) -> None:
+        begun.append(function)
+        function(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", begin)
+        for close in (None, closed.append):
+            cell = Cell(list, name="c", place="p", plan=Plan(close=close, grace=5.0))
+            resolved(cell)
+            del cell
+    assert begun == [debts.later]
+    clock.advance(4.9)
+    looked()
+    assert not closed
+    clock.advance(0.2)
     eventually(lambda: closed == [[]])
 
 

@@ -254,3 +254,22 @@ def test_a_callback_that_is_not_made_yet_is_passed_over():
 
     later = None
     asyncio.run(main())
+
+
+def test_there_is_room_for_what_must_not_be_cut_off():
+    """Near the end of the stack RecursionError comes while there are frames left for a flight's beginning and end."""
+
+    def left() -> int:
+        try:
+            return 1 + left()
+        except RecursionError:
+            return 0
+
+    def fall() -> int:
+        try:
+            ring.room()
+        except RecursionError:
+            return left()
+        return fall()
+
+    assert 55 <= fall() <= 70
