@@ -64,7 +64,7 @@ examples
 """
 
 
-OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk", "fork")
+OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk", "fork", "advice")
 """What goes to `audit` as it is, and before what pyproject.toml says."""
 
 
@@ -115,7 +115,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--advice",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=None,
         help="find out which imports can be deferred and what that saves: each target is imported again without them",
     )
     declare_formats(parser)
@@ -166,8 +167,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used.
     """
+    from lazyguard.audit import progress
     from lazyguard.audit.options import from_pyproject, with_given
-    from lazyguard.audit.progress import shown
     from lazyguard.audit.run import AuditInterrupted, audit
 
     if arguments.schema:
@@ -191,10 +192,14 @@ def run(arguments: argparse.Namespace) -> int:
     files = {name: given[name] for name in output.FORMATS if name in given}
     output.check(files)
     status = 0
-    with shown(plain=arguments.plain) as progress:
+    with progress.shown(plain=arguments.plain) as shown:
         try:
-            options["advice"] = arguments.advice
-            report = audit(targets, progress=None if arguments.quiet else progress, **options)
+            report = audit(
+                targets,
+                progress=None if arguments.quiet else shown.module,
+                advising=None if arguments.quiet else shown.advice,
+                **options,
+            )
             if arguments.against:
                 report = turns.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
             status = 1 if (report.found if known is None else new(report, known)) else 0

@@ -30,6 +30,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "repeat": (int,),
     "walk": (bool,),
     "fork": (bool,),
+    "advice": (bool,),
     "forbid": (list,),
     "budgets": (dict,),
 }

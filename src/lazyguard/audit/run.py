@@ -27,6 +27,7 @@ from lazyguard.audit.trace import Job, Trace
 from lazyguard.errors import ConfigurationError
 
 Progress = Callable[[int, int, ModuleReport], object]
+Advising = Callable[[int, "int | None", str], object]
 AGAIN = 3
 """How many times a time that is a little over its budget is taken again."""
 NEAR = 2.0
@@ -57,6 +58,7 @@ def audit(
     budgets: Mapping[str, Budget] | None = None,
     advice: bool = False,
     progress: Progress | None = None,
+    advising: Advising | None = None,
 ) -> Report:
     """Imports every module of the targets in a process of its own and returns what was seen.
 
@@ -78,6 +80,8 @@ def audit(
         advice: whether to find out which imports that each target leads to can be deferred, and what that saves, by
             importing the target many times more without them (`Report.advice`). Only of targets that go through.
         progress: called with (done, total, module report) after each module.
+        advising: called before each run that the advice takes, with how many are done for this target, how many there
+            will be (None: not known yet), and what it is for, in words.
 
     Raises:
         ConfigurationError: an option, a target or the interpreter cannot be used.
@@ -101,31 +105,37 @@ def audit(
             raise
         compile_first(planned, settings, stop=lambda: _stopped(wakeup))
         report = _Audit(planned, settings, progress, wakeup).run(fork)
-        return _advised(report, targets, planned, settings, wakeup) if advice else report
+        if advice:
+            report = _advised(report, targets, planned, settings, wakeup, advising)
+        if wakeup is not None and wakeup.number is not None:
+            raise AuditInterrupted(report, wakeup.number)
+        return report
 
 
 def _advised(
-    report: Report, targets: Sequence[str], planned: Plan, settings: Settings, wakeup: Wakeup | None
+    report: Report,
+    targets: Sequence[str],
+    planned: Plan,
+    settings: Settings,
+    wakeup: Wakeup | None,
+    advising: Advising | None,
 ) -> Report:
-    """Returns the report with the advice for each target that can be imported."""
+    """Returns the report with the advice for each target, or why there is none."""
     from lazyguard.audit.advice.advising import advise
     from lazyguard.audit.advice.saving import AdviceStopped
 
     through = {module.module for module in report.modules if module.verdict in ("ok", "slow")}
+    found: list[Advice] = []
     for target in dict.fromkeys(targets):
-        if target not in through:
-            missing = Advice(target, 0.0, note="its import does not go through, or it has no code of its own")
-            report = replace(report, advice=(*report.advice, missing))
-            continue
-        try:
-            report = replace(
-                report, advice=(*report.advice, advise(target, planned, settings, lambda: _stopped(wakeup)))
-            )
-        except AdviceStopped:
-            assert wakeup is not None
-            assert wakeup.number is not None
-            raise AuditInterrupted(report, wakeup.number) from None
-    return report
+        note = "its import does not go through, or it has no code of its own"
+        if target in through:
+            try:
+                found.append(advise(target, planned, settings, lambda: _stopped(wakeup), advising))
+                continue
+            except AdviceStopped:
+                note = "interrupted before anything was measured"
+        found.append(Advice(target, 0.0, note=note))
+    return replace(report, advice=tuple(found))
 
 
 @contextmanager

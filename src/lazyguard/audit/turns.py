@@ -9,6 +9,7 @@ allowance after the last round then. A look at everything only tells which modul
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ SURE = 3
 """Rounds from which on a module that is within half of its allowance is done with."""
 CLOSE = 24
 """Modules that are measured by turns at a time; a program that has no more is measured so as a whole."""
+OWN = ("path", "repeat", "advice")
+"""Options of the report that is beside the other state, and of no turn."""
 
 Seen = dict[str, "ModuleReport"]
 
@@ -77,6 +80,8 @@ def measured(
         return replace(report, against=_Turns(report, targets, other, options, run).taken())
     except AuditInterrupted as interrupted:
         raise AuditInterrupted(report, interrupted.signal) from None
+    except KeyboardInterrupt:  # between two audits, each of which takes signals for itself
+        raise AuditInterrupted(report, signal.SIGINT) from None
     except ConfigurationError as error:
         raise ConfigurationError(f"--against {other}: {error}") from error
 
@@ -93,7 +98,7 @@ class _Turns:
         run: Callable[..., Report],
     ) -> None:
         self.report, self.targets, self.other = report, targets, other
-        self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in ("path", "repeat")}
+        self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in OWN}
         self.budgets: Mapping[str, Budget] = self.options.pop("budgets", {})
         self.path = options.get("path", ".")
         self.run = run

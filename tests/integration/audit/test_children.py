@@ -237,6 +237,20 @@ def test_an_interrupted_audit_has_what_was_known(app: App) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_signal_at_the_very_end_is_not_lost(app: App) -> None:
+    """It comes with the whole report: whoever sent it wants the program to end, and its status to say so."""
+    import signal
+
+    def interrupt(done: int, total: int, module: ModuleReport) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(AuditInterrupted) as caught:
+        audit(["core"], path=app(), jobs=1, progress=interrupt)
+    assert caught.value.signal == signal.SIGTERM
+    assert [module.verdict for module in caught.value.report.modules] == ["ok"]
+    assert caught.value.report.pending == ()
+
+
 def test_an_interpreter_that_dies_at_its_start_is_told(app: App, tmp_path: Path) -> None:
     """A sitecustomize that leaves is no mystery: the message says where to look."""
     broken = tmp_path / "broken"

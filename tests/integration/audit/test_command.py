@@ -121,6 +121,59 @@ def test_a_signal_ends_all_and_prints_what_is_known(
     assert "Traceback" not in err
 
 
+COUNTED = """
+import os, time
+count = os.path.join(os.path.dirname(__file__), "count")
+with open(count, "a") as file:
+    file.write("1")
+time.sleep(3600 if os.path.getsize(count) > 2 else 0.01)
+"""
+"""A module that hangs from its third import on: the audit and the look of the advice end, and no run after them."""
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_advising_prints_what_is_known(
+    app: App, environment: Mapping[str, str], tmp_path: Path, number: int
+) -> None:
+    """The table, and that there is no advice; nothing is left, neither a process nor a file; on a pipe plain lines."""
+    left = tmp_path / "left"
+    left.mkdir()
+    command = [sys.executable, "-m", "lazyguard", "audit", "core.a", "--no-walk", "--advice", "--timeout", "600"]
+    with subprocess.Popen(
+        [*command, "--slow", "60"],
+        cwd=app(a="from core import counted\ndef f(): return counted\n", counted=COUNTED),
+        env={**environment, "TMPDIR": str(left)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        told = [process.stderr.readline() for _ in range(3)]
+        send = os.killpg if number == signal.SIGINT else os.kill
+        send(process.pid, number)
+        out, err = process.communicate(timeout=30)
+    assert told[0].startswith("[1/1] core.a ok")
+    assert told[1:] == ["advice for core.a: what it imports\n", "advice for core.a: what they register\n"]
+    assert process.returncode == 128 + number
+    assert "core.a  ok" in out
+    assert "no advice for core.a: interrupted before anything was measured" in out
+    assert err == ""
+    assert os.listdir(left) == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="reading TOML needs tomli before 3.11")
+def test_advice_can_be_a_default(app: App, environment: Mapping[str, str]) -> None:
+    """`advice = true` in pyproject.toml is `--advice`, and `--no-advice` wins over it."""
+    path = app()
+    (path / "pyproject.toml").write_text('[tool.lazyguard.audit]\ntargets = ["core"]\nadvice = true\n')
+    ran = run("-q", cwd=path, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "advice for core, whose import takes" in ran.stdout
+    assert "advice" not in run("--no-advice", "-q", cwd=path, env=environment).stdout
+
+
 def test_rich_is_not_needed(app: App, environment: Mapping[str, str], tmp_path: Path) -> None:
     """Without rich, on a terminal too, there are plain lines."""
     blocked = tmp_path / "blocked"

@@ -24,10 +24,18 @@ def write(directory: Path, text: str) -> list[str]:
 
 def test_options_are_read(tmp_path: Path) -> None:
     """Known keys come back, paths relative to the file, not to the directory one happens to be in."""
-    table = '[tool.lazyguard.audit]\ntargets = ["core"]\npath = "src"\ntimeout = 2\nwalk = false\npython = "python3"\n'
+    table = '[tool.lazyguard.audit]\ntargets = ["core"]\npath = "src"\ntimeout = 2\nwalk = false\nadvice = true\n'
+    table += 'python = "python3"\n'
     found = from_pyproject(write(tmp_path, table))
     path = str(tmp_path / "src")
-    assert found == {"targets": ["core"], "path": path, "timeout": 2, "walk": False, "python": "python3"}
+    assert found == {
+        "targets": ["core"],
+        "path": path,
+        "timeout": 2,
+        "walk": False,
+        "advice": True,
+        "python": "python3",
+    }
 
 
 def test_a_project_without_the_table_gives_nothing(tmp_path: Path) -> None:
@@ -44,6 +52,7 @@ def test_a_project_without_the_table_gives_nothing(tmp_path: Path) -> None:
         ("[tool.lazyguard.audit]\nzzz = 5\n", "there are targets, path"),
         ('[tool.lazyguard.audit]\ntimeout = "5"\n', "timeout must be a number, and is '5'"),
         ("[tool.lazyguard.audit]\njobs = true\n", "jobs must be a number, and is True"),
+        ('[tool.lazyguard.audit]\nadvice = "yes"\n', "advice must be true or false, and is 'yes'"),
         ('[tool.lazyguard.audit]\ntargets = "core"\n', "targets must be an array of names"),
         ("[tool.lazyguard.audit]\ntargets = [1]\n", "targets must be an array of names"),
         ("[tool.lazyguard]\naudit = 3\n", "must be a table"),

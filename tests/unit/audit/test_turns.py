@@ -96,7 +96,7 @@ def test_a_least_time_that_nothing_confirms_says_nothing() -> None:
 def test_turns_change_their_order_and_end() -> None:
     """Neither state is always the one after a pause; alone, fresh, and nothing but what is in question."""
     machine = Machine(0.2, 0.1)
-    assert len(machine.beside(jobs=8, repeat=3, fork=True).slower) == 1
+    assert len(machine.beside(jobs=8, repeat=3, fork=True, advice=True).slower) == 1
     assert [path for path, _, _ in machine.calls][:6] == ["there", "there", "here", "here", "there", "there"]
     assert len(machine.calls) == 1 + 2 * ROUNDS
     assert machine.calls[0][2] == {"timeout": 5, "jobs": 8, "fork": True}
@@ -194,17 +194,21 @@ def test_the_dearest_new_imports_are_named() -> None:
 
 
 def test_what_is_known_outlives_an_interrupt() -> None:
-    """The report of the exception is the one that was there before, not that of a turn."""
+    """The report of the exception is the one that was there before, not that of a turn; between two turns as well."""
     machine = Machine(0.1, 0.1)
     first = machine.report("here", ["core"])
 
     def interrupted(*_: Any, **__: Any) -> Report:
         raise AuditInterrupted(machine.report("there", []), 2)
 
-    with pytest.raises(AuditInterrupted) as caught:
-        measured(first, ["core"], "there", {}, run=interrupted)
-    assert caught.value.report is first
-    assert caught.value.signal == 2
+    def between(*_: Any, **__: Any) -> Report:
+        raise KeyboardInterrupt
+
+    for run in (interrupted, between):
+        with pytest.raises(AuditInterrupted) as caught:
+            measured(first, ["core"], "there", {}, run=run)
+        assert caught.value.report is first
+        assert caught.value.signal == 2
 
 
 def test_a_state_that_cannot_be_audited_is_told_with_its_option(

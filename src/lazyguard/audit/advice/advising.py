@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.advice import form, ruff
-from lazyguard.audit.advice.saving import Span, Trial, Trials, Unit, least
+from lazyguard.audit.advice.saving import AdviceStopped, Span, Trial, Trials, Unit, least
 from lazyguard.audit.report import Advice, Deferral, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lazyguard.audit.advice.saving import Told
     from lazyguard.audit.plan import Plan, Settings
     from lazyguard.audit.scope import Scope
 
@@ -60,13 +61,15 @@ class Subject:
         return self.reason is None or self.optional
 
 
-def advise(target: str, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> Advice:
+def advise(target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], told: Told | None = None) -> Advice:
     """Returns the advice for the import of one target, which must be one that goes through.
 
+    Where `stop` says so after a whole round, it is the advice that the rounds so far give, with a note.
+
     Raises:
-        AdviceStopped: `stop` said so.
+        AdviceStopped: `stop` said so before that.
     """
-    trials = Trials(target, plan, settings, stop)
+    trials = Trials(target, plan, settings, stop, told)
     try:
         return _Advising(trials, plan.scope(target), tuple(int(part) for part in plan.python.split(".")[:2])).run()
     finally:
@@ -80,9 +83,11 @@ class _Advising:
         self.names_all: set[str] = set()
         self.subclasses = False
         self.rounds, self.noise = 0, 0.0
+        self.note: str | None = None
 
     def run(self) -> Advice:
         target = self.trials.target
+        self.trials.begin("what it imports")
         look = self.trials.run(())
         if look.error is not None:
             return Advice(target, look.seconds, note=f"it fails: {look.error.type}: {look.error.message}")
@@ -95,9 +100,8 @@ class _Advising:
         for each in together:
             each.defer = True
         self._forms(together)
-        note = None
-        if not subjects:
-            note = f"no import in the sources of {target} takes a millisecond; name what your program starts with"
+        if not subjects and self.note is None:
+            self.note = f"no import in the sources of {target} takes a millisecond; name what your program starts with"
         return Advice(
             target,
             base,
@@ -105,7 +109,7 @@ class _Advising:
             self.rounds,
             self._deferrals(subjects, base),
             self._ruff(subjects),
-            note,
+            self.note,
             self.noise,
         )
 
@@ -148,6 +152,7 @@ class _Advising:
         """Returns those whose statements register nothing elsewhere."""
         if not subjects:
             return []
+        self.trials.begin("what they register")
         mode = "watch-subclasses" if self.subclasses else "watch"
         seen = self.trials.run([each.unit for each in subjects], mode)
         for at, each in enumerate(subjects):
@@ -185,6 +190,7 @@ class _Advising:
         """Returns those that can be left out together and whose modules are not loaded all the same."""
         left = subjects
         while left:
+            self.trials.begin(f"whether {len(left)} imports can wait")
             trial = self.trials.run([each.unit for each in left])
             if not self._settle(trial, left):
                 if trial.error is None:
@@ -219,16 +225,22 @@ class _Advising:
 
     def _rounds(self, together: list[Subject]) -> tuple[float, float]:
         """Measures in turns; returns the least time as it is, and without all."""
-        bases: list[Trial] = []
-        joints: list[Trial] = []
-        alone: list[list[Trial]] = [[] for _ in together[:MOST]]
+        every = [each.unit for each in together]
+        sets: list[list[Unit]] = [[], every, *([unit] for unit in every[:MOST])] if every else [[]]
+        rounds: list[list[Trial]] = []
         began = time.monotonic()
-        while len(bases) < ROUNDS and (not bases or time.monotonic() - began < LIMIT):
-            bases.append(self.trials.run(()))
-            if together:
-                joints.append(self.trials.run([each.unit for each in together]))
-            for each, runs in zip(together, alone, strict=False):
-                runs.append(self.trials.run([each.unit]))
+        while len(rounds) < ROUNDS and (not rounds or time.monotonic() - began < LIMIT):
+            name = f"round {len(rounds) + 1} of {ROUNDS}"
+            self.trials.begin(f"{name}, {len(every)} to defer", (ROUNDS - len(rounds)) * len(sets))
+            try:
+                rounds.append([self.trials.run(units) for units in sets])
+            except AdviceStopped:
+                if not rounds:
+                    raise
+                self.note = f"interrupted in {name}: the figures are of those before"
+                break
+        bases, *rest = ([one[at] for one in rounds] for at in range(len(sets)))
+        joints, alone = (rest[0], rest[1:]) if rest else (bases, [])
         base = least(bases)
         self.rounds, self.noise = len(bases), statistics.median(each.seconds for each in bases) - base
         for each, runs in zip(together, alone, strict=False):
@@ -239,7 +251,7 @@ class _Advising:
                 each.saving = base - least(runs)
         if any(not each.open for each in together):
             return self._rounds([each for each in together if each.open])
-        return base, least(joints) if joints else base
+        return base, least(joints)
 
     def _forms(self, together: list[Subject]) -> None:
         packages: dict[str, list[Subject]] = {}

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,15 @@ from lazyguard.audit.processes import run_quietly
 from lazyguard.audit.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lazyguard.audit.plan import Plan, Settings
 
 Unit = deferred.Unit
+
+
+Told = Callable[[int, "int | None", str], object]
+"""Hears of each run before it begins: how many are done, how many there will be (None: not known yet), what for."""
 
 
 class AdviceStopped(Exception):
@@ -69,15 +74,26 @@ class Trial:
 class Trials:
     """Runs of one target. To be closed."""
 
-    def __init__(self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], told: Told | None = None
+    ) -> None:
         self.target: str = target
         self.plan: Plan = plan
         self.settings: Settings = settings
         self.stop: Callable[[], bool] = stop
+        self._told = told
+        self._purpose = ""
+        self._done = 0
+        self._expected: int | None = None
         self._directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
 
     def close(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def begin(self, purpose: str, runs: int | None = None) -> None:
+        """Says what the next runs are for, and how many they are, where they are the last."""
+        self._purpose = purpose
+        self._expected = None if runs is None else self._done + runs
 
     def run(self, units: Sequence[Unit], mode: str = "run") -> Trial:
         """Imports the target without the units; to watch, with them."""
@@ -111,6 +127,8 @@ class Trials:
     ) -> tuple[dict[str, Any] | None, str]:
         if self.stop():
             raise AdviceStopped
+        if self._told is not None:
+            self._told(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
         out, given = self._directory / "out", self._directory / "given"
         out.unlink(missing_ok=True)
         text = "".join("\t".join(str(each) for each in row) + "\n" for row in rows)
@@ -120,6 +138,7 @@ class Trials:
         status, errors = run_quietly(command, limit=limit, env=self.settings.environment, stop=self.stop)
         if self.stop():
             raise AdviceStopped
+        self._done += 1
         try:
             found: dict[str, Any] = json.loads(out.read_text(encoding="ascii"))
         except (OSError, ValueError):

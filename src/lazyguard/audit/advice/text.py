@@ -51,6 +51,8 @@ def _of(one: Advice) -> str:
 
 
 def _head(one: Advice, count: int) -> str:
+    if one.note and not one.rounds and not one.imports:
+        return f"no advice for {one.target}: {one.note}"
     text = f"advice for {one.target}, whose import takes {one.seconds * 1000:.1f} ms"
     if one.saving is not None:
         part = one.saving / one.seconds if one.seconds else 0.0

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lazyguard.audit import audit
+from lazyguard.audit import AuditInterrupted, audit
 from lazyguard.audit.advice import advising
+from lazyguard.audit.advice.text import advised
+from lazyguard.audit.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +122,81 @@ def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
     (one,) = audit(["broken"], path=tmp_path, advice=True).advice
     assert one.note == "its import does not go through, or it has no code of its own"
     assert one.imports == ()
+
+
+WAITS = {
+    "main": "from prog import heavy\ndef f(): return heavy",
+    "heavy": "import time\ntime.sleep(0.01)",
+}
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What advises on two targets and interrupts itself before a run that is for something; returns what was known."""
+    monkeypatch.setattr(advising, "ROUNDS", 3)
+    (tmp_path / "left").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "left"))
+    package = tmp_path / "prog"
+    package.mkdir()
+    for name, text in {"__init__": "", **WAITS}.items():
+        (package / f"{name}.py").write_text(text)
+
+    def until(purpose: str, number: int = signal.SIGINT) -> tuple[Advice, Advice]:
+        def tell(done: int, total: int | None, what: str) -> None:
+            if purpose in what:
+                os.kill(os.getpid(), number)
+
+        targets = ["prog.main", "prog.heavy"]
+        with pytest.raises(AuditInterrupted) as caught:
+            audit(targets, path=tmp_path, walk=False, timeout=60.0, slow=60.0, advice=True, advising=tell)
+        report = caught.value.report
+        assert caught.value.signal == number
+        assert [(each.module, each.verdict) for each in report.modules] == [(name, "ok") for name in targets]
+        assert os.listdir(tmp_path / "left") == []
+        first, second = report.advice
+        return first, second
+
+    return until
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_a_round_is_done_leaves_the_verdicts(interrupted, number: int) -> None:
+    """Each target says that there is no advice for it, and why; no file is left."""
+    for one in interrupted("what they register", number):
+        assert one.note == "interrupted before anything was measured"
+        assert one.imports == ()
+        assert advised(Report("3", 5, 1, (), advice=(one,))) == f"no advice for {one.target}: {one.note}"
+
+
+def test_an_interrupt_after_a_round_leaves_what_it_measured(interrupted) -> None:
+    """The advice of the rounds that are done, marked; the other target has none."""
+    first, second = interrupted("round 2 of 3")
+    assert first.note == "interrupted in round 2 of 3: the figures are of those before"
+    assert first.rounds == 1
+    assert of(first, "main.py:1").defer
+    assert first.saving is not None
+    assert second.note == "interrupted before anything was measured"
+
+
+def test_the_advice_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run before it begins, with its purpose; how many there will be once that is known."""
+    monkeypatch.setattr(advising, "ROUNDS", 2)
+    for name, text in WAITS.items():
+        (tmp_path / "prog").mkdir(exist_ok=True)
+        (tmp_path / "prog" / f"{name}.py").write_text(text)
+    told: list[tuple[int, int | None, str]] = []
+    audit(
+        ["prog.main"],
+        path=tmp_path,
+        walk=False,
+        timeout=60.0,
+        slow=60.0,
+        advice=True,
+        advising=lambda done, total, what: told.append((done, total, what.removeprefix("advice for prog.main: "))),
+    )
+    known = ["what it imports", "what it imports", "what they register", "whether 1 imports can wait"]
+    rounds = ["round 1 of 2, 1 to defer"] * 3 + ["round 2 of 2, 1 to defer"] * 3
+    assert told == [
+        *((at, None, what) for at, what in enumerate(known)),
+        *((at + 4, 10, what) for at, what in enumerate(rounds)),
+    ]
