@@ -12,6 +12,7 @@ import os
 import secrets
 import sys
 from contextlib import contextmanager, nullcontext
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import output, turns
@@ -245,7 +246,8 @@ def show(report: Report, other: Report | None, arguments: argparse.Namespace) ->
     wanted = arguments.color == "always" or (
         arguments.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     )
-    print(table(report, other, color=wanted and not arguments.plain), flush=True)
+    width = get_terminal_size().columns if sys.stdout.isatty() else 0
+    print(table(report, other, color=wanted and not arguments.plain, width=width), flush=True)
     if report.advice:
         from lazyguard.audit.advice.text import advised
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lazyguard.audit.trace import Trace
 
 OUTPUT_SHOWN = 2000
+BUSY = 0.5
+"""The part of its time from which an import that was ended counts as one that computed."""
 
 
 def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:
@@ -97,7 +99,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
                 None,
                 "the interpreter did not reach the import: look at sitecustomize and .pth files",
             )
-        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, None
+        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _was_it_busy(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
         name = _signal_name(-status) if status < 0 else f"status {status}"
@@ -110,6 +112,13 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     blame = _effect_blame(tree, scope, "exit")
     kind = "os._exit" if any(effect.kind == "exit" for effect in tree.effects) else "exit"
     return "exits", blame, Failure(kind, f"status {status}"), None
+
+
+def _was_it_busy(trace: Trace) -> str | None:
+    """Returns a word where an import that was ended had computed for most of its time: it may have got somewhere."""
+    if trace.cpu_seconds < BUSY * trace.waited_seconds:
+        return None
+    return f"it computed for {trace.cpu_seconds:.2g} s: with a longer time limit it may be slow only"
 
 
 def _raised(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:

@@ -52,11 +52,8 @@ def causes(report: Report) -> list[Annotation]:
     for cause in report.causes:
         lines = [f"{cause.error.type}: {cause.error.message}"] if cause.error else []
         lines += [cause.error.hint] if cause.error and cause.error.hint else []
-        chains: list[tuple[str, ...]] = [
-            each.blame.chain for each in report.modules if each.module in cause.modules and each.blame
-        ]
-        longest = max(chains, key=len, default=())
-        lines += ["by " + " > ".join(longest)] if longest else []
+        chain = report.chain_to(cause)
+        lines += ["by " + " > ".join(chain)] if chain else []
         lines += ["in " + ", ".join(cause.modules)]
         found.append((LEVELS.get(cause.verdict, "error"), cause.text, cause.place, "\n".join(lines)))
     budgets: dict[tuple[Place | None, str], list[str]] = {}

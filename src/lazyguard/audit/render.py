@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
 BAD = "31"
 DIM = "2"
+LEAST = 16
+"""Characters of a line's end that are shown, however narrow the terminal is."""
 
 
 def paint(text: str, code: str, color: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if color and text.strip() else text
+
+
+def printable(text: str) -> str:
+    """Returns a message without what a terminal would take for a command."""
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def seconds(value: float) -> str:
@@ -44,28 +51,40 @@ def note(module: ModuleReport) -> str:
     """Returns where and why, on one line."""
     parts = [where(module.blame)]
     if module.error is not None:
-        message = (module.error.message.strip().splitlines() or [""])[0]
+        message = printable((module.error.message.strip().splitlines() or [""])[0])
         parts.append(module.error.type + (f": {message}" if message else ""))
     parts.append(module.detail or "")
     return "  ".join(part for part in parts if part)
 
 
-def columns(rows: Sequence[Sequence[str]], right: Iterable[int], colours: Sequence[Sequence[str]] = ()) -> str:
-    """Returns rows with their columns aligned; the last column is left as it is."""
+def columns(
+    rows: Sequence[Sequence[str]], right: Iterable[int], colours: Sequence[Sequence[str]] = (), *, width: int = 0
+) -> str:
+    """Returns rows with their columns aligned; the last column is left as it is, or cut where the width has an end."""
     right = set(right)
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines: list[str] = []
     for number, row in enumerate(rows):
         cells = [cell.rjust(widths[at]) if at in right else cell.ljust(widths[at]) for at, cell in enumerate(row)]
-        cells[-1] = row[-1]
+        cells[-1] = _cut(row[-1], width - sum(widths[:-1]) - 2 * (len(row) - 1)) if width else row[-1]
         if colours:
             cells = [paint(cell, code, bool(code)) for cell, code in zip(cells, colours[number], strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 
-def table(report: Report, other: Report | None = None, *, color: bool = False) -> str:
-    """Returns a report as text; with an earlier one, the two side by side and then the present one's causes."""
+def _cut(text: str, room: int) -> str:
+    room = max(room, LEAST)
+    return text if len(text) <= room else text[: room - 3] + "..."
+
+
+def table(report: Report, other: Report | None = None, *, color: bool = False, width: int = 0) -> str:
+    """Returns a report as text; with an earlier one, the two side by side and then the present one's causes.
+
+    Args:
+        width: where the lines of the table end, for a terminal, which would break them; the causes below have
+            messages in full. 0 for no end.
+    """
     rows = _alone(report) if other is None else _beside(other, report)
     verdicts = [1] if other is None else [1, 4]
     colours: list[list[str]] = []
@@ -77,7 +96,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False) -
             colours.append(code)
     numbers = [2, 3, 4] if other is None else [2, 3, 5, 6, 7]
     parts = [
-        columns(rows, numbers, colours),
+        columns(rows, numbers, colours, width=width),
         _causes(report, color),
         _budgets(report),
         _slower(report),
@@ -113,16 +132,14 @@ def _causes(report: Report, color: bool) -> str:
     lines: list[str] = []
     for cause in report.causes:
         lines.append(paint(cause.text, COLOURS.get(cause.verdict, BAD), color))
-        chains: set[tuple[str, ...]] = {
-            each.blame.chain for each in report.modules if each.module in cause.modules and each.blame
-        }
         if cause.error is not None and cause.verdict == "fails":
-            lines.append(f"    {cause.error.type}: {cause.error.message.strip()}".replace("\n", "\n    "))
+            message = printable(cause.error.message.strip())
+            told = f"{cause.error.type}: {message}" if message else cause.error.type
+            lines.append(f"    {told}".replace("\n", "\n    "))
             lines += [f"    {cause.error.hint}"] if cause.error.hint else []
-        if chains:
-            longest = max(chains, key=len)
-            lines.append("    by " + " > ".join(longest))
-        if len(cause.modules) > 1:
+        chain = report.chain_to(cause)
+        lines += ["    by " + " > ".join(chain)] if chain else []
+        if len(cause.modules) > 1 or chain[:1] != cause.modules:
             lines.append("    in " + ", ".join(cause.modules))
     return "\n".join(lines)
 
@@ -184,8 +201,10 @@ def _findings(report: Report) -> str:
             seen.setdefault((finding.kind, place, finding.detail + also), []).append(module.module)
     if not seen:
         return ""
-    rows = [["while importing", "where", "what", "seen in"]]
-    rows += [[*key, f"{len(names)} of {len(report.modules)}"] for key, names in seen.items()]
+    rows = [["while importing", "where", "seen in", "what"]]
+    rows += [
+        [kind, place, f"{len(names)} of {len(report.modules)}", what] for (kind, place, what), names in seen.items()
+    ]
     return columns(rows, [])
 
 
@@ -195,10 +214,11 @@ def _tiers(report: Report) -> str:
     text = ""
     if forked:
         text += f"\n{len(forked)} of {len(report.modules)} decided by forks, their times put together (~)"
-    if report.left_out:
-        text += "\nnot loaded before forking: " + "; ".join(report.left_out)
+    if forked and report.left_out:
+        text += "\nnot loaded before forking, so that what needs them is slower to audit: " + "; ".join(report.left_out)
     if report.uncompiled:
-        text += f"\n{report.uncompiled} sources have no byte code and could get none: times have the compiler's in them"
+        have = "source has" if report.uncompiled == 1 else "sources have"
+        text += f"\n{report.uncompiled} {have} no byte code and could get none: times have the compiler's in them"
     return text
 
 

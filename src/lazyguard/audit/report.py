@@ -280,6 +280,12 @@ def cause_of(module: ModuleReport) -> tuple[object, ...]:
     return module.verdict, place or module.module, module.error if module.verdict == "fails" else None
 
 
+def _without_children(chain: tuple[str, ...]) -> tuple[str, ...]:
+    while len(chain) > 1 and chain[0].startswith(chain[1] + "."):
+        chain = chain[1:]
+    return chain
+
+
 @dataclass(frozen=True)
 class Report:
     """One audit.
@@ -340,6 +346,17 @@ class Report:
                 groups.setdefault(cause_of(module), []).append(module)
         causes = [self._cause(members) for members in groups.values()]
         return tuple(sorted(causes, key=lambda cause: (VERDICTS.index(cause.verdict), -len(cause.modules))))
+
+    def chain_to(self, cause: Cause) -> tuple[str, ...]:
+        """Returns the longest chain of imports that leads to a cause; empty where none is known.
+
+        What only begins one because Python executes a package before a module of it is left out: it is all modules of
+        the package that have it, and none of them that asked.
+        """
+        chains = {
+            _without_children(each.blame.chain) for each in self.modules if each.module in cause.modules and each.blame
+        }
+        return min(chains, key=lambda chain: (-len(chain), chain), default=())
 
     def _cause(self, members: list[ModuleReport]) -> Cause:
         first = members[0]

@@ -55,12 +55,12 @@ def main(argv: "list[str]") -> None:
         source = source_of(module, roots)
         if source is None or not source.endswith(".py"):
             continue
-        uncompiled += not os.path.isfile(importlib.util.cache_from_source(source))
         try:
             with open(source, "rb") as code:
                 body = ast.parse(code.read()).body
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last: it is nested too deeply
             continue
+        uncompiled += not os.path.isfile(importlib.util.cache_from_source(source))
         found.update((each, None) for each in statements(body) if each[0].partition(".")[0] not in own)
     with open(out, "w", encoding="utf-8") as answer:
         answer.writelines("\t".join((name, *names)) + "\n" for name, names in found)

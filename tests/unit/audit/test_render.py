@@ -27,7 +27,7 @@ def test_the_table_has_verdict_line_leaf_chain_cause_and_finding() -> None:
     text = table(BEFORE)
     assert re.search(r"^core\.views +hangs +5\.00 .* core/tasks\.py:12 -> redis/connection\.py:64$", text, re.MULTILINE)
     assert "1 of 2 hangs in core/tasks.py:12\n    by core.views > core.tasks" in text
-    assert re.search(r"connect +core/tasks\.py:12 +127\.0\.0\.1:6379 +1 of 2", text)
+    assert re.search(r"connect +core/tasks\.py:12 +1 of 2 +127\.0\.0\.1:6379", text)
     assert "ValueError: first\n    second" in text
     assert "\x1b" not in text
 
@@ -58,3 +58,29 @@ def test_an_interrupted_report_names_what_is_missing() -> None:
 def test_seconds_keep_their_meaning() -> None:
     """Long times need no thousandths, short ones do."""
     assert [seconds(value) for value in (5.0, 0.0123, 0.00042)] == ["5.00", "0.012", "0.0004"]
+
+
+def test_a_narrow_terminal_gets_short_lines() -> None:
+    """Rows of the table end with the terminal; the cause has the whole message."""
+    long = ModuleReport("core.bad", "fails", 0.1, 0.1, error=Failure("ValueError", "word " * 40))
+    rows, causes = table(replace(BEFORE, modules=(long,)), width=80).split("\n\n")[:2]
+    assert max(map(len, rows.splitlines())) == 80
+    assert rows.endswith("...")
+    assert ("word " * 40).strip() in causes
+
+
+def test_a_message_gives_the_terminal_no_command() -> None:
+    """Control characters of a message are shown as what they are."""
+    text = table(
+        replace(
+            BEFORE,
+            modules=(ModuleReport("a", "fails", 0.1, 0.1, error=Failure("E", "\x1b[31m\x07")),),
+        )
+    )
+    assert "\x1b" not in text
+    assert text.count(r"E: \x1b[31m\x07") == 2
+
+
+def test_a_module_that_no_chain_begins_with_is_named() -> None:
+    """A single module is named below its cause where nothing else there does it."""
+    assert "ValueError: first\n    second\n    in core.bad" in table(BEFORE)

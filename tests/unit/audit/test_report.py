@@ -88,3 +88,14 @@ def test_compare_keeps_modules_that_only_one_run_has() -> None:
     comparison = compare(REPORT, replace(REPORT, modules=(new, replace(HANGS, verdict="ok", seconds=0.5))))
     assert [row.module for row in comparison.rows] == ["core.new", "core", "core.bad", "core.ok"]
     assert [row.ratio for row in comparison.rows] == [None, 10.0, None, None]
+
+
+def test_the_chain_to_a_cause_begins_with_who_asked() -> None:
+    """A module whose package was executed before it leads nowhere; of equal chains it is always the same one."""
+    place = Blame("core/tasks.py", 12, None, ())
+    chains = [("core.b", "core", "core.tasks"), ("core", "core.tasks"), ("other", "core"), ("core.tasks",)]
+    modules = tuple(ModuleReport(chain[0], "slow", 0.7, 0.7, blame=replace(place, chain=chain)) for chain in chains)
+    report = replace(REPORT, modules=modules)
+    [cause] = report.causes
+    assert report.chain_to(cause) == ("core", "core.tasks")
+    assert replace(REPORT, modules=()).chain_to(cause) == ()
