@@ -138,8 +138,7 @@ def service(
         if given is not None and f"{type(given).__module__}.{type(given).__qualname__}" != right:
             raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
-        if function is not None and not callable(function):
-            raise ConfigurationError(f"{label}={function!r} is not right: give a function of the object, or None.")
+        options.function_of_object(label, function)
     if breaker is not None and not failing:
         raise ConfigurationError("breaker= counts the exceptions of failures=, and there are none: give both.")
     if abandon_after is None and timeout is not None:
@@ -361,7 +360,13 @@ class Service(Generic[P, T]):
         def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
         @overload
         def fallback(
-            self, /, *, timeout: float | None = ..., max_degraded: float | None = ..., partial: bool = ...
+            self,
+            /,
+            *,
+            timeout: float | None = ...,
+            max_degraded: float | None = ...,
+            partial: bool = ...,
+            close: Callable[[Any], object] | None = ...,
         ) -> FallbackDeclaration[P, T]: ...
 
     def fallback(
@@ -372,6 +377,7 @@ class Service(Generic[P, T]):
         timeout: float | None = None,
         max_degraded: float | None = None,
         partial: bool = False,
+        close: Callable[[Any], object] | None = None,
     ) -> Any:
         """Declare what is served when the real object cannot be built in time; used as a decorator.
 
@@ -386,6 +392,9 @@ class Service(Generic[P, T]):
                 tenth of that if left out. In a service without a timeout: the seconds to wait for it.
             max_degraded: Seconds after which the stand-in is no longer served; ServiceUnavailable is raised instead.
             partial: Whether it is meant that the stand-in lacks methods, whose use raises ServiceUnavailable.
+            close: Called with each stand-in that is no longer needed, when a service's own `close` would be: replaced
+                by the real object (after the service's `grace`), reset, too late, let go of by all; at the exit too.
+                It may be async where the fallback is. Left out, the stand-in is yours: let one that others use be.
 
         Raises:
             ConfigurationError: It is no function that could be called in need, the service has it already, an option
@@ -410,7 +419,13 @@ class Service(Generic[P, T]):
                 )
             parameters = () if self._keys is None else _lazy.all_parameters(self._factory)
             stand_in = _stand_in.StandIn(
-                self._cell, function, timeout=timeout, max_degraded=max_degraded, partial=partial, parameters=parameters
+                self._cell,
+                function,
+                timeout=timeout,
+                max_degraded=max_degraded,
+                partial=partial,
+                close=close,
+                parameters=parameters,
             )
             stand_in.join(self._cell)
             self._stand_ins.append(stand_in)
@@ -421,6 +436,7 @@ class Service(Generic[P, T]):
         options.seconds("timeout", timeout, optional=True)
         options.seconds("max_degraded", max_degraded, optional=True)
         options.flag("partial", partial)
+        options.function_of_object("close", close)
         return declare if stand_in is None else declare(stand_in)
 
     def health(self) -> Check:

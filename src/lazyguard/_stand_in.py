@@ -37,6 +37,7 @@ class StandIn:
     __slots__ = (
         "_compared",
         "awaited",
+        "close",
         "function",
         "max_degraded",
         "partial",
@@ -55,6 +56,7 @@ class StandIn:
         timeout: float | None = None,
         max_degraded: float | None = None,
         partial: bool = False,
+        close: Callable[[Any], object] | None = None,
         parameters: tuple[str, ...] = (),
     ) -> None:
         options.seconds("timeout", timeout, optional=True)
@@ -88,6 +90,13 @@ class StandIn:
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
             )
+        options.function_of_object("close", close)
+        if _lazy.flags_of(close) & _lazy.COROUTINE and not self.awaited:
+            raise ConfigurationError(
+                f"close= of the fallback of {cell.name} ({place}) is an `async def`, and nothing would await it: make "
+                "the fallback one too, or give a plain function."
+            )
+        self.close = close
         # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self.timeout = timeout
@@ -199,6 +208,8 @@ class StandIn:
                 timeout=whole if self.timeout is None else self.timeout,
                 awaited=self.awaited,
                 probe=lambda made: self.check(cell, made),
+                close=self.close,
+                grace=cell.plan.grace,
                 share=self.share,
                 max_degraded=self.max_degraded,
             ),

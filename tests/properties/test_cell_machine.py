@@ -207,14 +207,11 @@ class OneCell(RuleBasedStateMachine):
             self.ready_in[self.generation] = self.served
             for other in self.running:
                 other.current = False
-            self.drop_stand_in()
+            if self.stand_in is not None:
+                self.released.append((self.clock.now() + GRACE, self.stand_in))
+                self.stand_in = None
         flight.attempt.end(ConnectionError("away") if fails else None)
         self.until(lambda: len(self.cell.now.running) == len(self.running))
-
-    def drop_stand_in(self) -> None:
-        if self.stand_in is not None:
-            self.to_close.append(self.stand_in)
-            self.stand_in = None
 
     def new_generation(self) -> None:
         self.generation += 1
@@ -233,7 +230,9 @@ class OneCell(RuleBasedStateMachine):
             self.expected.append("reset")
         if state == "ready":
             self.to_close.append(target)
-        self.drop_stand_in()
+        if self.stand_in is not None:
+            self.to_close.append(self.stand_in)
+            self.stand_in = None
         self.cell.reset()
 
     @precondition(lambda self: len(self.overrides) < 3)

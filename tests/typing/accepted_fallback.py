@@ -57,6 +57,14 @@ def _offline(cause: Exception) -> Client:
     return lazyguard.mock_service(Client, returns={"get": b""})
 
 
+def _close(client: Client) -> None: ...
+
+
+@get_client.fallback(close=_close)
+def _one_of_its_own() -> Client:
+    return Replica()
+
+
 get_client.fallback(Replica)
 
 
@@ -77,6 +85,14 @@ async def get_abstract() -> Abstract:
 
 @get_abstract.fallback(timeout=0.1)
 async def _cached(cause: Exception) -> Abstract:
+    return lazyguard.mock_service(Abstract)
+
+
+async def _aclose(abstract: Abstract) -> None: ...
+
+
+@get_abstract.fallback(close=_aclose)
+async def _closed_too() -> Abstract:
     return lazyguard.mock_service(Abstract)
 
 

@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 
 import lazyguard
-from lazyguard._core import debts
+from lazyguard._core import adrive, debts
 
 STARTS_NO_THREADS_AT_EXIT = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
 
@@ -273,6 +273,39 @@ def test_a_loop_that_is_gone(diary, told):
     (failed,) = [event for event in told if event.kind == "close-failed"]
     assert failed.name == "gone"
     assert "does not run: await lazyguard.aclose()" in failed.cause
+
+
+class Deaf(asyncio.SelectorEventLoop):
+    """A loop that ends when it is told to close something, before it hears of it."""
+
+    thread: threading.Thread
+    closes = True
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        if callback is not adrive._pay_here:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        super().call_soon_threadsafe(self.stop)
+        self.thread.join(30)
+        if self.closes:
+            self.close()
+        return None
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_loop_that_ends_meanwhile(diary, told, limited, closes):
+    """Nobody waits for a loop that was to close something and has ended: it is told, and the next one is closed."""
+    loop = Deaf()
+    loop.closes = closes
+    loop.thread = threading.Thread(target=loop.run_forever, daemon=True)
+    loop.thread.start()
+    other = diary.service("other")
+    assert other().upper() == "OTHER"
+    get = diary.aservice("db")
+    asyncio.run_coroutine_threadsafe(get.aget(), loop).result(30)
+    asyncio.run(lazyguard.aclose())
+    assert diary == ["other"]
+    assert [event.name for event in told if event.kind == "close-failed"] == ["db"]
+    loop.close()
 
 
 def test_an_async_close_that_fails(diary, told):

@@ -364,26 +364,30 @@ async def _paying(waits: Any) -> BaseException | None:
 
 async def aclosed() -> None:
     """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
-    loop = asyncio.get_running_loop()
     for take in debts.standing(awaited=True):
-        debt = take()
-        if debt is None:
-            continue
-        done = loop.create_future()
+        for debt in take():
+            await _paid(debt)
 
-        def land(done: asyncio.Future[None] = done) -> None:
-            if not done.done():
-                done.set_result(None)
 
-        def told(land: Callable[[], None] = land) -> None:
-            try:
-                loop.call_soon_threadsafe(land)
-            except RuntimeError:
-                pass  # the loop is closed: nobody waits there any more
+async def _paid(debt: Debt) -> None:
+    """Pay, and wait until it is done, or put off, or its event loop has gone."""
+    told: list[None] = []
 
-        debt.wait(told)
+    def begin(wake: Callable[[], None]) -> None:
+        def land() -> None:
+            told.append(None)
+            wake()
+
+        debt.wait(land)
         if debt.awaited:
             debts.pay(debt)
         else:
             debts.beside(debt)
-        await done
+
+    def is_left() -> bool:
+        home = debt.home
+        return debt.awaited and home is not None and home is not ring.current_loop() and not home.is_running()
+
+    await until_told(lambda: bool(told) or is_left(), begin, bool, None)
+    if not told:
+        debt.run()  # that loop has not begun it, nor will

@@ -240,7 +240,7 @@ class Cell:
         elif outcome.ok:
             if self.plan.close is not None:
                 debts.built()
-            self._reset_reliefs()
+            self._release_reliefs()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or flight.recovery else "ready",
                 now,
@@ -252,15 +252,15 @@ class Cell:
                 self.tell("failed", now, new, seconds)
             self.recover()
 
-    def degrade(self, stand_in: Any, cause: BaseException, generation: int) -> None:
+    def degrade(self, stand_in: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
         while True:
             now = self.now
             if now.served or now.generation != generation:
                 if now.state == READY:
-                    self._reset_reliefs()  # it came too late, and is not to serve at another time
+                    self._release_reliefs()  # it came too late, and is not to serve at another time
                 return
-            new = now.degraded(stand_in, cause, clock.now())
+            new = now.degraded(stand_in, cause, clock.now(), home)
             if self.swap(now, new):
                 break
         self.tell("degraded", now, new)
@@ -308,30 +308,41 @@ class Cell:
         return await adrive.aresolved(self, wait=wait, real=real)
 
     def reset(self) -> None:
-        """Begin anew: pending, in a new generation. What the factory had made is closed here and now."""
-        debt = self.begin_anew()
-        if debt is not None:
+        """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
+        for debt in self.begin_anew():
             debts.pay(debt)
 
-    def begin_anew(self) -> Debt | None:
+    def begin_anew(self) -> list[Debt]:
         """Do `reset`, and leave the closing to the caller."""
+        owed = [debt for relief in self.reliefs for debt in relief.begin_anew()]  # first, or one might be served again
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
-        self._reset_reliefs()
         dropped = now.held or now  # an override stays: what it covers begins anew
+        debt = debts.owe(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
+        if debt is not None:
+            owed.append(debt)
         if dropped.state != PENDING:
             self.tell("reset", now, new)
-        return debts.owe(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
+        return owed
 
-    def _reset_reliefs(self) -> None:
+    def _release_reliefs(self) -> None:
+        """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
         for relief in self.reliefs:
-            relief.reset()
+            made = relief.now.target
+            owed = relief.begin_anew()
+            now = self.now
+            if now.state == DEGRADED and now.target is made:  # the real object has failed since
+                self.swap(now, now.fresh(clock.now()))
+            for debt in owed:
+                debts.later(debt, clock.now() + self.plan.grace)
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
         new = now.fresh(clock.now())
         if self.swap(now, new):
             self.tell("reset", now, new)
-            self.release(now)
+            if now.state == READY:
+                self.release(now)
+            self._release_reliefs()
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""

@@ -59,9 +59,9 @@ class Debt:
         self._ended = False
         self._waiting: list[Callable[[], object]] = []
 
-    def taken(self) -> Debt:
+    def taken(self) -> list[Debt]:
         """Return it: its target was taken out of service before."""
-        return self
+        return [self]
 
     def run(self, launch: Callable[[Debt, Any], object] | None = None) -> None:
         """Call `close` here, unless somebody else has begun to; `launch` sees to what is to be awaited."""
@@ -194,18 +194,19 @@ def finalised(debt: Debt, due: float) -> None:
         pass  # the interpreter is leaving: the exit pays
 
 
-def standing(*, awaited: bool) -> list[Callable[[], Debt | None]]:
-    """Return what takes each target out of service and returns its debt, the last one that was built first.
+def standing(*, awaited: bool) -> list[Callable[[], list[Debt]]]:
+    """Return what takes each target out of service and returns its debts, the last one that was built first.
 
     With `awaited` also those of async services.
     """
-    found: list[tuple[int, Callable[[], Debt | None]]] = [
+    found: list[tuple[int, Callable[[], list[Debt]]]] = [
         (debt.made, debt.taken) for debt in list(_owed) if awaited or not debt.awaited
     ]
     for cell, _ in registry.cells():
-        now = cell.now.held or cell.now
-        if now.state == READY and cell.plan.close is not None and (awaited or not cell.plan.awaited):
-            found.append((now.made, cell.begin_anew))
+        held = [one.now.held or one.now for one in (cell, *cell.reliefs) if one.plan.close is not None]
+        made = max((now.made for now in held if now.state == READY), default=0)
+        if made and (awaited or not cell.plan.awaited):
+            found.append((made, cell.begin_anew))
     found.sort(key=lambda one: -one[0])
     return [take for _, take in found]
 
@@ -213,8 +214,7 @@ def standing(*, awaited: bool) -> list[Callable[[], Debt | None]]:
 def close() -> None:
     """Close what services with sync factories hold, on this thread."""
     for take in standing(awaited=False):
-        debt = take()
-        if debt is not None:
+        for debt in take():
             pay(debt)
 
 
@@ -225,16 +225,14 @@ def at_exit() -> None:
     todo = standing(awaited=True)
     until = time.monotonic() + AT_EXIT  # not our clock, which may stand still
     for left_over, take in zip(reversed(range(len(todo))), todo, strict=True):
-        left = until - time.monotonic()
-        debt = take()
-        if debt is None:
-            continue
-        done = _thread.allocate_lock()
-        done.acquire()
-        debt.wait(done.release)
-        _start(debt)
-        if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
-            debt.failed("close= has not returned at the exit")
+        for debt in take():
+            left = until - time.monotonic()
+            done = _thread.allocate_lock()
+            done.acquire()
+            debt.wait(done.release)
+            _start(debt)
+            if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
+                debt.failed("close= has not returned at the exit")
 
 
 def _start(debt: Debt) -> None:

@@ -119,7 +119,10 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.renew(now)
             continue
         if not real and now.state == DEGRADED:
-            return permitted(cell, now)
+            if _at_home(now):
+                return permitted(cell, now)
+            cell.renew(now)
+            continue
         if not real and now.state == FAILED and cell.reliefs and now.cause is not None:
             yield from relieving(cell, now, now.cause, limit, until)
             continue
@@ -211,7 +214,7 @@ def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | No
             failed.append(f"its fallback, declared at {relief.place}, {why}")
         else:
             if stand_in is not None:
-                cell.degrade(stand_in, cause, now.generation)
+                cell.degrade(stand_in, cause, now.generation, relief.now.home)
             return
         if cell.now.served:
             return

@@ -74,7 +74,7 @@ class Snapshot:
         since: When it came into this state, by the cell's clock.
         flight: The flight whose result would count.
         strays: Flights that are still running although nobody waits for their result any more.
-        home: The event loop to which an async target belongs.
+        home: The event loop to which what an async function made belongs.
         made: The place of the target in the order of construction; 0 where there is none.
         overrides: The overrides in force, each a list of one value, the latest last.
         held: What the overrides cover.
@@ -190,7 +190,7 @@ class Snapshot:
             FAILED, generation=self.generation + 1, since=since, cause=cause, strays=self.running, gate=gate
         )
 
-    def degraded(self, stand_in: Any, cause: BaseException, since: float) -> Snapshot:
+    def degraded(self, stand_in: Any, cause: BaseException, since: float, home: Any = None) -> Snapshot:
         """Serve a fallback; a flight that still runs goes on and is adopted if it ends well."""
         return Snapshot(
             DEGRADED,
@@ -200,6 +200,7 @@ class Snapshot:
             cause=cause,
             flight=self.flight,
             strays=self.strays,
+            home=home,
         )
 
     def fresh(self, since: float) -> Snapshot:

@@ -72,6 +72,12 @@ def whole(name: str, value: object, *, least: int = 1) -> None:
         raise ConfigurationError(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
 
 
+def function_of_object(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is callable, or None."""
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{name}={value!r} is not right: give a function of the object, or None.")
+
+
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
     """Return `value` as a tuple of exception types; raise ConfigurationError where it holds anything else."""
     types: Any = value if isinstance(value, tuple) else (value,)
