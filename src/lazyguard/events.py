@@ -155,8 +155,9 @@ def log(event: Event) -> None:
     logger = logging.getLogger("lazyguard")
     if not logger.isEnabledFor(level):
         return
-    because = f", {event.cause}" if event.cause else ""
-    logger.log(level, "%s is %s (%s%s) declared at %s", event.name, event.after, event.kind, because, event.place)
+    more = ", ".join(part for part in ("" if event.kind == event.after else event.kind, event.cause) if part)
+    why = f" ({more})" if more else ""
+    logger.log(level, "%s is %s%s, declared at %s", event.name, event.after, why, event.place)
 
 
 def _is_repeated(event: Event) -> bool:

@@ -120,7 +120,7 @@ def test_the_log(kind, level, caplog):
             events.Event(kind, name="a:b", place="f.py:3", before="x", after="y", generation=0, cause="OSError at g:1")
         )
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (level, f"a:b is y ({kind}, OSError at g:1) declared at f.py:3")
+        (level, f"a:b is y ({kind}, OSError at g:1), declared at f.py:3")
     ]
 
 

@@ -97,14 +97,16 @@ class _Factory:
         return redis_client(self._url if isinstance(self._url, str) else self._url(), **self._options)
 
 
-@lazyguard.service(close=lambda pool: pool.disconnect(), recovery=None, grace=0.0)
+@lazyguard.service(name="redis connection pools", close=lambda pool: pool.disconnect(), recovery=None, grace=0.0)
 def _pool(url: str, **options: Any) -> ConnectionPool:
     from redis import ConnectionPool
 
     return _keeping_the_deadline(ConnectionPool.from_url(url, **options))
 
 
-@lazyguard.service(close=lambda pool: pool.disconnect(), recovery=None, grace=0.0)
+@lazyguard.service(
+    name="redis.asyncio connection pools", close=lambda pool: pool.disconnect(), recovery=None, grace=0.0
+)
 async def _apool(url: str, **options: Any) -> AsyncConnectionPool:
     from redis.asyncio import ConnectionPool
 

@@ -348,7 +348,7 @@ def test_the_log(clock, chance, caplog):
         fail(circuit)
         clock.advance(200.0)
     assert [record.levelname for record in caplog.records if "opened" in record.message] == ["WARNING"]
-    assert "db is open (opened, ConnectionError) declared at the log's" in caplog.text
+    assert "db is open (opened, ConnectionError), declared at the log's" in caplog.text
     assert "secret" not in caplog.text
 
 
