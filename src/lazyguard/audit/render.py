@@ -167,12 +167,12 @@ def over(one: Spending) -> str:
 
 def slower(one: Slower, path: str) -> str:
     """Returns what became slower than in the other state's directory, on one line."""
-    factor = f"{one.factor:.2f} times the {seconds(one.before)} s" if one.before > 0 else "where it was nothing"
+    times = f"{one.factor:.2f} times the {seconds(one.before)} s of" if one.before > 0 else "nothing measurable in"
     at = f" at {one.place}" if one.place else ""
     parts = [f"new: {', '.join(one.new)}"] if one.new else []
     parts += [f"longer than there: {', '.join(one.grown)}"] if one.grown else []
     dear = f"; {'; '.join(parts)}{at}" if parts else ""
-    return f"{one.module} takes {seconds(one.after)} s, {factor} of {path}{dear}"
+    return f"{one.module} takes {seconds(one.after)} s, {times} {path}{dear}"
 
 
 def _slower(report: Report) -> str:

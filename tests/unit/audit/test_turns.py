@@ -25,6 +25,7 @@ from lazyguard.audit import (
     junit,
     table,
 )
+from lazyguard.audit.render import slower
 from lazyguard.audit.turns import CLOSE, MOST, ROUNDS, SURE, measured
 from lazyguard.cli import main
 from lazyguard.errors import ConfigurationError
@@ -134,6 +135,12 @@ def test_nothing_is_allowed_where_nothing_shall_be() -> None:
     budgets = {"*": Budget(allowance=Allowance(seconds=0.0, relative=0.0))}
     assert Machine(0.1, 0.1).beside(budgets=budgets).slower == ()
     assert len(Machine(0.1001, 0.1).beside(budgets=budgets).slower) == 1
+
+
+def test_what_took_no_time_there_has_no_factor() -> None:
+    """An empty module whose whole time was spent waiting for a processor is not called infinitely slower."""
+    (found,) = Machine(0.2, 0.0).beside().slower
+    assert slower(found, "there") == "core takes 0.200 s, nothing measurable in there"
 
 
 def test_of_a_large_program_what_looks_slower_is_measured() -> None:
