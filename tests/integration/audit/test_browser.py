@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lazyguard.audit import Blame, Failure, Finding, Imported, ModuleReport, Place, Report
+from lazyguard.audit import Against, Blame, Failure, Finding, Imported, ModuleReport, Place, Report, Slower
 from lazyguard.audit.html import page
 
 SHOTS = Path(__file__).parents[3] / "build" / "tests" / "browser"
@@ -202,6 +203,60 @@ def test_before_and_after_stand_side_by_side(open_page, tmp_path):
     titles = [each.find_element("tag name", "summary").text for each in groups]
     assert titles == ["Broken (1)", "Mended (1)", "Not there before (1)", "No longer there (1)", "As before (2)"]
     browser.save_screenshot(str(SHOTS / "comparison.png"))
+
+
+AGAINST = Against(
+    "../main",
+    5,
+    2,
+    (
+        Slower("core.a", 0.11, 0.31, ("pandas",), ("core.b",), Place("core/a.py", 3), ("core.a", "pandas")),
+        Slower("core.b", 0.0, 0.05),
+    ),
+    ("core.slow", "core"),
+)
+
+
+def test_what_became_slower_is_shown(open_page, tmp_path):
+    """Both times, their quotient, what is new at its line, and what is not known; from a file that was kept as well."""
+    (tmp_path / "kept.json").write_text(json.dumps(replace(program(tmp_path), against=AGAINST).to_dict()))
+    report = Report.from_dict(json.loads((tmp_path / "kept.json").read_text()))
+    browser = open_page(report)
+    beside = browser.find_element("id", "against")
+    assert "2 of 5 modules became slower than in ../main; of 2 it could not be told." in beside.text
+    assert "2 sources there have no byte code, 0 here" in beside.text
+    cells = [row.text.split() for row in beside.find_elements("css selector", "tbody tr")]
+    assert cells == [
+        ["core.a", "110", "ms", "310", "ms", "2.82x"],
+        ["core.b", "0", "µs", "50.0", "ms", "was", "~0"],
+    ]
+    bars = [each.size["width"] for each in beside.find_elements("css selector", "tr:first-child .compared")]
+    assert bars[0] == pytest.approx(bars[1] * 0.11 / 0.31, abs=2)
+    (why,) = beside.find_elements("css selector", "[data-module]")
+    assert "new: pandas; longer than there: core.b at core/a.py:3" in why.text
+    assert "imported by core.a → pandas" in why.text
+    assert "socket.create_connection" in why.find_element("css selector", "mark").text
+    left = beside.find_element("css selector", "[data-group=left]")
+    left.find_element("tag name", "summary").click()
+    assert "core.slow, core" in left.text
+    assert browser.find_elements("css selector", "nav a[href='#against']")
+    browser.save_screenshot(str(SHOTS / "against.png"))
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ((), "None of 5 modules became slower than in ../main."),
+        (("core",), "Of 5 modules none is known to have become slower than in ../main; of 1 it could not be told."),
+    ],
+)
+def test_a_state_beside_which_nothing_is_slower_is_named(open_page, tmp_path, left, said):
+    """Without a table; and nothing is called as fast of which that is not known."""
+    browser = open_page(replace(program(tmp_path), against=Against("../main", 5, left=left)))
+    beside = browser.find_element("id", "against")
+    assert said in beside.text
+    assert not beside.find_elements("tag name", "table")
+    assert not beside.find_elements("css selector", ".notice")
 
 
 @pytest.mark.parametrize(("width", "colours"), [(1280, "dark"), (320, "light")])

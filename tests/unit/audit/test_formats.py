@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lazyguard.audit import (
+    Against,
     Blame,
     Budget,
     Cause,
@@ -20,6 +21,7 @@ from lazyguard.audit import (
     ModuleReport,
     Place,
     Report,
+    Slower,
     Spending,
     audit,
     github,
@@ -69,7 +71,21 @@ def test_reports_are_what_the_schema_says() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [Report, ModuleReport, Blame, Place, Failure, Finding, Imported, Spending, Cause, Advice, Deferral],
+    [
+        Report,
+        ModuleReport,
+        Blame,
+        Place,
+        Failure,
+        Finding,
+        Imported,
+        Spending,
+        Cause,
+        Advice,
+        Deferral,
+        Against,
+        Slower,
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_the_schema_has_every_field_and_no_other(kind: Any) -> None:

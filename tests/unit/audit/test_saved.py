@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lazyguard.audit import Blame, Failure, ModuleReport, Report
+from lazyguard.audit import Against, Blame, Failure, ModuleReport, Place, Report, Slower
 from lazyguard.cli import main
 
 BAD = ModuleReport("core", "slow", 0.7, 0.7, blame=Blame("core.py", 1, None, ("core",)))
@@ -40,6 +40,20 @@ def test_the_page_of_a_kept_report(kept: Path, tmp_path: Path) -> None:
     main(["report", str(kept), "--html", str(page)])
     assert "word = 1" not in page.read_text()
     main(["report", str(kept), "--html", str(page), "--path", str(tmp_path), "--compare", str(kept)])
+    assert "word = 1" in page.read_text()
+
+
+def test_what_became_slower_is_kept(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table and the page have what `--against` found, with the source of its line, and so does the exit status."""
+    slower = Slower("core", 0.1, 0.3, ("pandas",), (), Place("core.py", 1), ("core", "pandas"))
+    against = Against("../main", 1, slower=(slower,), left=("core.a",))
+    kept.write_text(json.dumps(Report("3.12.1", 5.0, 1, (OK,), against=against).to_dict()))
+    page = tmp_path / "report.html"
+    assert main(["report", str(kept), "--html", str(page), "--path", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "core takes 0.300 s, 3.00 times the 0.100 s of ../main; new: pandas at core.py:1" in out
+    assert "1 may be slower, which could not be told for sure: core.a" in out
+    assert '"new":["pandas"]' in page.read_text()
     assert "word = 1" in page.read_text()
 
 

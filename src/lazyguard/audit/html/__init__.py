@@ -29,6 +29,7 @@ SCRIPTS = (
     "waterfall.js",
     "findings.js",
     "comparison.js",
+    "against.js",
     "main.js",
 )
 

@@ -32,20 +32,14 @@ lazyguard.comparison = () => {
     groups.get(which).push([name, one, two]);
   }
   const most = Math.max(1e-9, ...[...old.values(), ...now.values()].map((module) => module.seconds));
-  const bar = (module, which) => {
-    const drawn = element("span", { class: `compared ${which}`, "aria-hidden": "true" });
-    drawn.style.width = `${module ? Math.max(0.3, (100 * module.seconds) / most) : 0}%`;
-    return drawn;
-  };
   const cells = (module) => module
     ? [element("td", {}, lazyguard.verdict(module.verdict)), element("td", { class: "number" }, seconds(module.seconds))]
     : [element("td", { class: "calm" }, "–"), element("td", { class: "number" }, "–")];
-  const table = (rows) => element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Before and after" },
-    element("table", { class: "two" },
-      element("thead", {}, element("tr", {}, ["module", "before", "", "after", "", ""].map((title) => element("th", { scope: "col" }, title)))),
-      element("tbody", {}, rows.sort((one, two) => one[0].localeCompare(two[0])).map(([name, one, two]) => element("tr", {},
-        element("th", { scope: "row", class: "code" }, name), cells(one), cells(two),
-        element("td", { class: "bars" }, bar(one, "old"), bar(two, "new")))))));
+  const took = (module) => (module ? module.seconds : null);
+  const table = (rows) => lazyguard.table("Before and after", ["module", "before", "", "after", "", ""],
+    rows.sort((one, two) => one[0].localeCompare(two[0])).map(([name, one, two]) => element("tr", {},
+      element("th", { scope: "row", class: "code" }, name), cells(one), cells(two),
+      lazyguard.bars(took(one), took(two), most))), "two");
   // What was seen on the way then and is no longer, and the other way round; lines move, so they do not count.
   const seen = (of) => {
     const found = new Map();

@@ -28,6 +28,23 @@ lazyguard.seconds = (value) => {
   return `${Math.round(value * 1e6)} µs`;
 };
 
+// A table that scrolls by itself, and is reached by keyboard for that.
+lazyguard.table = (label, titles, rows, name = null) =>
+  lazyguard.element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    lazyguard.element("table", { class: name },
+      lazyguard.element("thead", {}, lazyguard.element("tr", {}, titles.map((title) => lazyguard.element("th", { scope: "col" }, title)))),
+      lazyguard.element("tbody", {}, rows)));
+
+// Seconds of before and after as bars, one below the other; null where there are none.
+lazyguard.bars = (before, after, most) => {
+  const bar = (value, which) => {
+    const drawn = lazyguard.element("span", { class: `compared ${which}`, "aria-hidden": "true" });
+    drawn.style.width = `${value === null ? 0 : Math.max(0.3, (100 * value) / most)}%`;
+    return drawn;
+  };
+  return lazyguard.element("td", { class: "bars" }, bar(before, "old"), bar(after, "new"));
+};
+
 lazyguard.place = (place) => (place ? (place.line ? `${place.file}:${place.line}` : place.file) : "");
 
 lazyguard.say = (text) => {

@@ -54,18 +54,16 @@ lazyguard.budgets = () => {
   const budgets = lazyguard.report.budgets || [];
   if (!budgets.length) return null;
   const text = (each, value) => (each.kind === "seconds" ? seconds(value) : String(value));
-  return section("budgets", "Budgets", element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the budgets" },
-    element("table", {},
-      element("thead", {}, element("tr", {}, ["module", "of", "measured", "limit", "allowance", "", "dearest"].map((title) =>
-        element("th", { scope: "col" }, title)))),
-      element("tbody", {}, budgets.map((each) => element("tr", { class: each.exceeded ? "bad" : "" },
-        element("th", { scope: "row", class: "code" }, each.target),
-        element("td", {}, each.kind),
-        element("td", { class: "number" }, each.kind === "forbid" ? "loaded" : text(each, each.measured)),
-        element("td", { class: "number" }, each.kind === "forbid" ? "never" : text(each, each.limit)),
-        element("td", { class: "number" }, each.kind === "forbid" ? "" : text(each, each.allowance)),
-        element("td", {}, each.exceeded ? "exceeded" : "kept"),
-        element("td", { class: "code" }, (each.largest || []).join(", "), each.place ? ` ${place(each.place)}` : "")))))));
+  const titles = ["module", "of", "measured", "limit", "allowance", "", "dearest"];
+  return section("budgets", "Budgets", lazyguard.table("Table of the budgets", titles, budgets.map((each) =>
+    element("tr", { class: each.exceeded ? "bad" : "" },
+      element("th", { scope: "row", class: "code" }, each.target),
+      element("td", {}, each.kind),
+      element("td", { class: "number" }, each.kind === "forbid" ? "loaded" : text(each, each.measured)),
+      element("td", { class: "number" }, each.kind === "forbid" ? "never" : text(each, each.limit)),
+      element("td", { class: "number" }, each.kind === "forbid" ? "" : text(each, each.allowance)),
+      element("td", {}, each.exceeded ? "exceeded" : "kept"),
+      element("td", { class: "code" }, (each.largest || []).join(", "), each.place ? ` ${place(each.place)}` : "")))));
 };
 
 // Whatever form advice has: objects become lists of what they say.

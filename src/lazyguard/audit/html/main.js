@@ -19,7 +19,7 @@ document.getElementById("footer").textContent =
   "Each module was imported alone. A total has parents and all below in it; own is the module's body without what it imports.";
 
 const parts = [
-  lazyguard.overview(), lazyguard.comparison(), lazyguard.modules(), lazyguard.waterfall(), lazyguard.findings(),
+  lazyguard.overview(), lazyguard.comparison(), lazyguard.against(), lazyguard.modules(), lazyguard.waterfall(), lazyguard.findings(),
   lazyguard.budgets(), lazyguard.advice(),
 ].filter(Boolean);
 document.getElementById("main").replaceChildren(...parts);
