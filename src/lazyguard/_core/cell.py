@@ -228,7 +228,7 @@ class Cell:
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never a flight without end
                 self.dispose(outcome.value, flight.home)
-                outcome = Outcome(error=error, final=True)
+                outcome = Outcome(error=error)
         active.discard(flight)
         flight.end(outcome)
         seconds = moment - flight.started

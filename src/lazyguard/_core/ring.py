@@ -213,7 +213,7 @@ def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
                 if child is task:
                     return links
                 todo.append((links, needed))
-        locked = None if thread is None or runner in waiting or thread in waiting else _imports(thread, here)
+        locked = None if thread is None else _imports(thread, here)
         if locked is not None:
             more, owner_waits = locked
             if owner_waits is None:

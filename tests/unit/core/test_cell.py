@@ -264,6 +264,61 @@ def test_patience_of_two_attempts(clock):
     assert cell.now.state == "pending"
 
 
+def test_who_waits_for_a_flight_looks_again_when_its_cell_changes():
+    """Each change wakes them, at once: what they wait for may be of no use to them any more."""
+    cell = Cell(object, name="c", place="p")
+    flight, _, _ = cell.board(cell.now)
+    assert flight is not None
+    woken: list[str] = []
+    flight.wait(lambda: woken.append("by an override"))
+    undo = cell.override("fake")
+    flight.wait(lambda: woken.append("by its ending"))
+    undo()
+    assert woken == ["by an override", "by its ending"]
+    cell.settle(flight, Outcome(interrupted=True))
+
+
+def test_fallbacks_begin_anew_with_their_cell():
+    """A reset, and an object that comes, reset the fallbacks: what they had made is made again where it is needed."""
+    cell, relief = (Cell(object, name=name, place="p") for name in ("c", "f"))
+    cell.reliefs = (relief,)
+    resolved(relief)
+    cell.reset()
+    assert relief.now.state == "pending"
+    resolved(relief)
+    resolved(cell)
+    assert relief.now.state == "pending"
+
+
+def test_a_flight_that_cannot_be_boarded_is_not_new():
+    """Where the cell has changed, or its flight was lost, there is none to launch: whoever asks looks again."""
+    cell = Cell(object, name="c", place="p")
+    seen = cell.now
+    later(cell)
+    assert cell.board(seen) == (None, False, seen)
+    assert not cells.active
+    lost, _, now = cell.board(cell.now)
+    assert lost is not None
+    lost.aloft = True  # and no thread runs it
+    assert cell.board(now) == (None, False, now)
+    assert lost.outcome is not None
+    assert cell.now.state == "pending"
+
+
+@pytest.mark.parametrize("recovery", [False, True])
+def test_an_object_that_comes_after_a_failure_is_a_recovery(told, recovery):
+    """Whoever has built it; the first one of all is "ready"."""
+    cell = Cell(object, name="c", place="p")
+    for cause in (None, OSError()):
+        if cause is not None:
+            cell.reset()
+            cell.degrade("stand-in", cause, cell.now.generation)
+        flight, _, _ = cell.board(cell.now, recovery=recovery and cause is not None)
+        assert flight is not None
+        cell.settle(flight, Outcome("made"))
+    assert [event.kind for event in told] == ["ready", "reset", "degraded", "recovered"]
+
+
 def test_the_last_of_two_nested_transitions_is_shown_and_the_others_are_let_go():
     """A handler overrides the cell as its target is about to be shown: each view before the last is dropped."""
     cell = Cell(lambda: "real", name="c", place="p")

@@ -14,7 +14,9 @@ from lazyguard._core import ring
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
+from lazyguard._core.flight import Flight
 from lazyguard._core.plan import Plan
+from lazyguard._core.state import Outcome
 from lazyguard.errors import CircularResolutionError, ResolutionError
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -51,7 +53,9 @@ def test_a_ring_on_one_thread_is_told_with_all_its_links(eventually, size, timeo
     with pytest.raises(ResolutionError) as caught:
         resolved(cells[0])
     text = str(circle_in(caught.value))
-    assert all(f"c{i} (here:{i})" in text for i in range(size))
+    first = int(text[1])  # whichever looked first
+    links = " -> ".join(f"c{i % size} (here:{i % size})" for i in range(first, first + size + 1))
+    assert text == f"c{first} waits for itself: {links}. Break it: build one of them without using the next."
     eventually(lambda: all(cell.now.state == "failed" for cell in cells))
 
 
@@ -205,6 +209,71 @@ def test_a_caller_that_imports_is_told_when_its_own_flight_needs_the_module(modu
         importlib.import_module("ownflight")
 
 
+def test_a_ring_through_two_import_locks_is_told(race, module, eventually):
+    """A body waits for a cell, its factory for another module, whose body, on a third thread, waits for the first."""
+    first_runs, second_runs, building = threading.Event(), threading.Event(), threading.Event()
+
+    def factory():
+        building.set()
+        assert second_runs.wait(10)
+        return importlib.import_module("ring_second")
+
+    cell = Cell(factory, name="c", place="here:1")
+
+    def first_body():
+        if first_runs.is_set():
+            raise ImportError("the first import of it failed")
+        first_runs.set()
+        assert building.wait(10)
+        eventually(lambda: len(waiting_for_modules()) == 2)
+        return resolved(cell)
+
+    def second_body():
+        second_runs.set()
+        assert first_runs.wait(10)
+        return importlib.import_module("ring_first")
+
+    def waiting_for_modules() -> list[int]:
+        return [one.ident for one in threading.enumerate() if ring._module_lock_of(one.ident or 0) is not None]
+
+    module("ring_first", first_body)
+    module("ring_second", second_body)
+
+    def bring_in(name: str):
+        assert building.wait(10)
+        return importlib.import_module(name)
+
+    def bring_in_second():
+        return bring_in("ring_second")
+
+    built, first, second = race(lambda: resolved(cell), lambda: bring_in("ring_first"), bring_in_second)
+    assert isinstance(first, CircularResolutionError)
+    assert "c (here:1) -> the import of 'ring_second' -> the import of 'ring_first' -> c (here:1)." in str(first)
+    assert "while that module is being imported" in str(first)
+    assert isinstance(built, ResolutionError)
+    assert isinstance(second, ImportError)
+
+
+def test_an_import_lock_that_changes_hands_while_it_is_read(eventually):
+    """What is read in passing may say that a thread waits for itself: that is none of our ring, and the look ends."""
+    from importlib._bootstrap import _ModuleLock
+
+    lock, here = _ModuleLock("changing"), threading.get_ident()
+    lock.acquire()
+    thread = threading.Thread(target=lambda: lock.acquire() or lock.release(), daemon=True)
+    thread.start()
+    assert thread.ident is not None
+    eventually(lambda: ring._module_lock_of(thread.ident) is lock)
+    assert ring._imports(thread.ident, here) == (["the import of 'changing'"], None)
+    for owner in (thread.ident, None):
+        lock.owner = owner
+        assert ring._imports(thread.ident, here) is None
+    lock.owner = here
+    lock.release()
+    thread.join(20)
+    assert ring._imports(thread.ident, here) is None
+
+
 def test_an_event_loop_whose_thread_waits_for_an_import_is_seen(race, module, eventually):
     """A module's body waits for a cell whose async factory blocks its loop by importing that module."""
     importing = threading.Event()
@@ -226,6 +295,42 @@ def test_an_event_loop_whose_thread_waits_for_an_import_is_seen(race, module, ev
     assert isinstance(built, ResolutionError)
 
 
+def test_a_loop_that_is_blocked_beside_a_task_that_waits_is_seen(race, module, eventually):
+    """The task that builds waits for something that comes, but goes on only when its loop does, which imports."""
+    blocked, go = threading.Event(), threading.Event()
+    slow = Cell(lambda: go.wait(20), name="slow", place="here:2")
+
+    async def factory():
+        return await aresolved(slow)
+
+    cell = Cell(factory, name="c", place="here:1", plan=Plan(awaited=True))
+    looping: list[int] = []
+
+    async def block():
+        while not any(task is cell.now.flight.task for task in ring.waiting if cell.now.flight is not None):
+            await asyncio.sleep(0)
+        looping.append(threading.get_ident())
+        blocked.set()
+        return importlib.import_module("besidering")
+
+    async def main():
+        return await asyncio.gather(aresolved(cell), block(), return_exceptions=True)
+
+    def body():
+        if go.is_set():
+            raise ImportError("the first import of it failed")
+        assert blocked.wait(20)
+        eventually(lambda: ring._module_lock_of(looping[0]) is not None)
+        go.set()
+        return resolved(cell)
+
+    module("besidering", body)
+    (built, _), imported = race(lambda: asyncio.run(main()), lambda: importlib.import_module("besidering"))
+    assert isinstance(imported, CircularResolutionError)
+    assert "c (here:1) -> the import of 'besidering' -> c (here:1)." in str(imported)
+    assert built is True
+
+
 def test_waiting_for_a_thread_that_goes_on_is_no_ring(race):
     """Two threads that use two cells in opposite orders, without waiting inside a factory, both get both."""
     one = Cell(lambda: "one", name="one", place="here:1")
@@ -235,6 +340,149 @@ def test_waiting_for_a_thread_that_goes_on_is_no_ring(race):
         two.reset()
         results = race(lambda: (resolved(one), resolved(two)), lambda: (resolved(two), resolved(one)))
         assert results == [("one", ["one"]), (["one"], "one")]
+
+
+class Drawn:
+    """A picture of who waits for whom, drawn by hand, with threads and tasks that do not exist."""
+
+    def __init__(self) -> None:
+        self.here = threading.get_ident()
+
+    def flight(self, name: str, thread: int | None, task: object = None) -> Flight:
+        flight = Flight(Cell(object, name=name, place="p"), 0, 0.0)
+        flight.thread, flight.task, flight.aloft = thread, task, True
+        if thread is not None and task is None:
+            ring.running.setdefault(thread, []).append(flight)
+        return flight
+
+
+@pytest.fixture
+def drawn():
+    """Return a hand that draws who runs what; all of it is gone after the test."""
+    yield Drawn()
+    for known in (ring.running, ring.waiting, ring.children):
+        known.clear()
+
+
+def test_what_a_thread_builds_inside_belongs_to_the_ring(drawn):
+    """Whoever waits for the outer one waits for what is built inside it; not so whoever waits for the inner one."""
+    outer, inner = drawn.flight("outer", 1), drawn.flight("inner", 1)
+    mine = drawn.flight("mine", drawn.here)
+    ring.waiting[1] = mine
+    assert ring.find(outer, blocks_thread=True) == ["outer (p)", "inner (p)", "mine (p)"]
+    assert ring.find(inner, blocks_thread=True) == ["inner (p)", "mine (p)"]
+    ring.waiting[1] = drawn.flight("elsewhere", 2)
+    assert ring.find(outer, blocks_thread=True) is None
+
+
+@pytest.mark.parametrize("dead_end", ["task", "thread"])
+@pytest.mark.parametrize("why", ["ended", "unknown"])
+def test_a_way_that_leads_nowhere_ends_no_search(drawn, dead_end, why):
+    """A flight that a task runs is blocked by that, or by its thread: where one goes on, the other is looked at too."""
+    task = object()
+    theirs, mine = drawn.flight("theirs", 1, task), drawn.flight("mine", drawn.here)
+    nowhere = drawn.flight("nowhere", 2 if why == "ended" else None)
+    if why == "ended":
+        nowhere.outcome = Outcome("made")
+    ring.waiting[task], ring.waiting[1] = (nowhere, mine) if dead_end == "task" else (mine, nowhere)
+    assert ring.find(theirs, blocks_thread=True) == ["theirs (p)", "mine (p)"]
+
+
+def test_a_flight_that_has_ended_is_waited_for_by_nobody(drawn):
+    """Who waited for it is about to go on, though this thread has run it."""
+    theirs, ended = drawn.flight("theirs", 1), drawn.flight("ended", drawn.here)
+    ring.waiting[1] = ended
+    assert ring.find(theirs, blocks_thread=True) == ["theirs (p)", "ended (p)"]
+    ended.outcome = Outcome("made")
+    assert ring.find(theirs, blocks_thread=True) is None
+
+
+def test_a_ring_of_others_ends_the_search(drawn):
+    """They will be told; who waits for one of them is not in it."""
+    one, two = drawn.flight("one", 1), drawn.flight("two", 2)
+    ring.waiting[1], ring.waiting[2] = two, one
+    assert ring.find(one, blocks_thread=True) is None
+
+
+def test_who_runs_a_flight_is_known_while_it_does():
+    """The thread, on its own list, outermost first; nothing is left of it afterwards."""
+    seen: list[object] = []
+
+    def factory():
+        flights = ring.running[threading.get_ident()]
+        seen.append([(flight.cell.name, flight.aloft, flight.thread) for flight in flights])
+        return [resolved(inner)] if len(seen) == 1 else "inner"
+
+    outer, inner = (Cell(factory, name=name, place="p") for name in ("outer", "inner"))
+    assert resolved(outer) == ["inner"]
+    here = threading.get_ident()
+    assert seen == [[("outer", True, here)], [("outer", True, here), ("inner", True, here)]]
+    assert not ring.running
+
+
+def test_when_what_a_loop_was_making_is_lost():
+    """A loop that stands still may go on, which is of no use to another loop; one that is closed never goes on."""
+    cell = Cell(object, name="c", place="p")
+    home = asyncio.new_event_loop()
+
+    def board() -> Flight:
+        flight, new, _ = cell.board(cell.now)
+        assert new
+        assert flight is not None
+        flight.home = home
+        return flight
+
+    async def look(flight: Flight) -> bool:
+        return ring.ended(flight)
+
+    flight = board()
+    assert not ring.ended(flight)
+    assert not home.run_until_complete(look(flight))
+    thread = threading.Thread(target=home.run_forever, daemon=True)
+    thread.start()
+    assert not asyncio.run(look(flight))
+    home.call_soon_threadsafe(home.stop)
+    thread.join(20)
+    assert asyncio.run(look(flight))
+    assert cell.now.state == "pending"
+    flight = board()
+    home.close()
+    assert ring.ended(flight)
+    assert flight.outcome is not None
+    assert flight.outcome.interrupted
+    assert cell.now.state == "pending"
+
+
+def test_whom_the_end_of_a_task_wakes():
+    """Another task by whichever of its callbacks, and the thread that runs its loop until it ends; nobody else."""
+
+    class Follower:
+        """A callback that knows a task, and is no partial function though it has a `func`."""
+
+        func = None
+
+        def __init__(self, task: object) -> None:
+            self.task = task
+
+        def __call__(self, _task: object) -> None: ...
+
+    async def nothing() -> None: ...
+
+    async def main() -> None:
+        task, here = asyncio.current_task(), threading.get_ident()
+        followed, detached, other = (asyncio.ensure_future(nothing()) for _ in range(3))
+        assert ring._wakes(task, here)
+        assert not ring._wakes(task, other)
+        assert not ring._wakes(detached, here)
+        followed.add_done_callback(Follower(task))
+        nobody = Follower(None)
+        followed.add_done_callback(nobody)
+        followed.add_done_callback(nobody)
+        assert ring._wakes(followed, task)
+        assert not ring._wakes(followed, other)
+        await asyncio.wait([followed, detached, other])
+
+    asyncio.run(main())
 
 
 def test_a_callback_that_is_not_made_yet_is_passed_over():
