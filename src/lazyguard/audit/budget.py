@@ -133,6 +133,19 @@ def budget_of(module: str, budgets: Mapping[str, Budget]) -> Budget:
     return Budget(seconds=timed.seconds, modules=counted, forbid=forbidden, allowance=timed.allowance)
 
 
+def for_nothing(names: Iterable[str], modules: Sequence[str]) -> list[str]:
+    """Returns a sentence for each name or pattern that stands for none of the modules: its budget guards nothing."""
+    said: list[str] = []
+    for name in names:
+        if not any(_fitting(module, {name: Budget()}) for module in modules):
+            import difflib
+
+            close = difflib.get_close_matches(name.removesuffix(".*"), modules, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            said.append(f"the budget {name} is for no module that was audited{hint}")
+    return said
+
+
 def allowance_of(module: str, budgets: Mapping[str, Budget]) -> Allowance:
     """Returns what is allowed to a module whose budget need not limit its seconds: the most exact that is given."""
     usual = Allowance()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import output, turns
 from lazyguard.audit.baseline import new, told
+from lazyguard.audit.budget import for_nothing
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Audits as the options and pyproject.toml say, writes what was found, and returns the exit status.
 
     Raises:
-        ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used.
+        ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used; after
+            the audit, that a budget was for none of its modules.
     """
     from lazyguard.audit import progress
     from lazyguard.audit.options import from_pyproject, with_given
@@ -185,6 +187,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             "name what to audit, such as `lazyguard audit core`, or targets in [tool.lazyguard.audit]"
         )
+    is_whole = not arguments.targets and arguments.walk is None
+    meant = {*(options.get("budgets", ()) if is_whole else ())} - {"*"}
+    meant.update(text.partition("=")[0] for text in arguments.budget or ())
     options["budgets"] = with_given(options.get("budgets", {}), arguments.budget or (), arguments.forbid or ())
     other = earlier("compare", arguments.compare) if arguments.compare else None
     known = earlier("baseline", arguments.baseline) if arguments.baseline else None
@@ -214,6 +219,9 @@ def run(arguments: argparse.Namespace) -> int:
                 print(told(report, known, arguments.baseline), flush=True)
     if arguments.github:
         _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
+    wrong = for_nothing(sorted(meant), [*(module.module for module in report.modules), *report.pending])
+    if wrong and status in (0, 1):
+        raise ConfigurationError("; ".join(wrong))
     return status
 
 

@@ -74,6 +74,9 @@ def _table(file: Path) -> Mapping[str, Any]:
         found = data.get(key, {})
         if not isinstance(found, dict):
             raise ConfigurationError(f"{file}: [tool.lazyguard.audit] must be a table")
+        if key == "lazyguard":
+            for other in found.keys() - {"audit"}:  # pyright: ignore[reportUnknownVariableType]
+                raise ConfigurationError(f"{file}: [tool.lazyguard] has no {other}; there is [tool.lazyguard.audit]")
         data = found  # pyright: ignore[reportUnknownVariableType]
     return data
 

@@ -122,6 +122,11 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     """
     if isinstance(targets, str) or not targets:
         raise ConfigurationError('no target; give the names of packages or modules, such as ["core", "core.tasks"]')
+    if not os.path.isfile(probe.__file__):
+        raise ConfigurationError(
+            f"lazyguard is in a zip file ({probe.__file__}), and an audit runs files of its own in other interpreters: "
+            "install it in a directory, with pip install lazyguard"
+        )
     path = os.path.abspath(settings.path)
     with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
         out = Path(directory) / "answer"

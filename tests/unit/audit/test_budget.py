@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lazyguard.audit import Allowance, Budget, Finding, Imported, ModuleReport, Place, Report, audit, table
-from lazyguard.audit.budget import budget_of, near, spent
+from lazyguard.audit.budget import budget_of, for_nothing, near, spent
 from lazyguard.audit.options import from_pyproject, with_given
 from lazyguard.cli import main
 from lazyguard.errors import ConfigurationError
@@ -191,3 +191,28 @@ def test_a_wrong_budget_is_told_with_its_key_and_file(tmp_path: Path, text: str,
     (tmp_path / "pyproject.toml").write_text(f"[tool.lazyguard.audit.budgets]\n{text}\n")
     with pytest.raises(ConfigurationError, match=rf"pyproject.toml.*{said}"):
         from_pyproject([str(tmp_path)])
+
+
+def test_a_budget_that_is_for_nothing_is_told() -> None:
+    """A misspelt name would guard nothing, and nobody would see it."""
+    assert for_nothing(["core.tasks", "core.*", "*"], ["core", "core.tasks"]) == []
+    assert for_nothing(["core.task"], ["core", "core.tasks"]) == [
+        "the budget core.task is for no module that was audited; did you mean core.tasks?"
+    ]
+
+
+@needs_toml
+def test_the_command_refuses_a_budget_that_is_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the table only where all of its targets are audited; those of an option always."""
+    (tmp_path / "shop.py").write_text("")
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.lazyguard.audit]\ntargets = ["shop"]\n[tool.lazyguard.audit.budgets.shpo]\nseconds = 60\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["audit", "-q"]) == 2
+    assert "lazyguard: the budget shpo is for no module" in capsys.readouterr().err
+    assert main(["audit", "-q", "shop"]) == 0
+    assert main(["audit", "-q", "shop", "--budget", "sho=60"]) == 2
+    assert "did you mean shop?" in capsys.readouterr().err

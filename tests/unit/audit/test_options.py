@@ -57,6 +57,7 @@ def test_a_project_without_the_table_gives_nothing(tmp_path: Path) -> None:
         ("[tool.lazyguard.audit]\ntargets = [1]\n", "targets must be an array of names"),
         ("[tool.lazyguard]\naudit = 3\n", "must be a table"),
         ("[tool.lazyguard.audit\n", "is not TOML"),
+        ("[tool.lazyguard.audti]\n", "has no audti; there is [tool.lazyguard.audit]"),
     ],
 )
 def test_what_cannot_be_right_names_the_file(tmp_path: Path, text: str, said: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lazyguard.audit import probe
 from lazyguard.audit.plan import Plan, Settings, plan
 from lazyguard.errors import ConfigurationError
 
@@ -110,6 +111,13 @@ def test_an_interpreter_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         plan(["json"], Settings(python=str(tmp_path / "python")))
     with pytest.raises(ConfigurationError, match="must be a Python of 3\\.10 or newer"):
         plan(["json"], Settings(python="/bin/false"))
+
+
+def test_a_lazyguard_that_is_no_directory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit that is run out of a zip file has nothing to run in another interpreter."""
+    monkeypatch.setattr(probe, "__file__", "/app.pyz/lazyguard/audit/probe.py")
+    with pytest.raises(ConfigurationError, match="is in a zip file"):
+        plan(["json"], Settings())
 
 
 def test_an_installed_target_is_first_party_only_to_its_own_modules() -> None:
