@@ -334,6 +334,7 @@ class Preload:
         self.interrupted = True
         self.ended = True
         self._jobs.clear()
+        self._threads.intersection_update((_thread.get_ident(),))
 
     # for health
 

@@ -99,7 +99,12 @@ def _ready() -> tuple[str, Health]:
 
 
 def _started() -> tuple[str, Health]:
-    """Say whether all that was to be preloaded is over; what failed of it does not hold the program back."""
+    """Say whether all that was to be preloaded is over; what failed of it does not hold the program back.
+
+    Where nobody has called `preload` there is nothing to wait for: most programs do not call it, and those that do have
+    done so before their server answers anybody, in the application's module, in `post_fork` or in the lifespan. What a
+    fork has interrupted does not end in this process any more, so it is told and not waited for.
+    """
     found = Health(tuple(check for check in lazyguard.health().checks if check.kind == "preload"))
     going = any(check.state == "resolving" for check in found.checks)
     return "fail" if going else found.status, found

@@ -28,7 +28,8 @@ class Middleware:
 
     - `/livez`: 200 as long as the process answers, whatever it depends on.
     - `/readyz`: 503 while a `critical` service has failed; 200 with "warn" where something is degraded.
-    - `/startupz`: 503 until what `lazyguard.preload` was called for has ended.
+    - `/startupz`: 503 until what `lazyguard.preload` was called for has ended. It passes where nobody has called that:
+      call it before the server listens, in the application's module, in `post_fork` or in the lifespan.
     - `/healthz`: all that `lazyguard.health` has; 503 where that is "fail".
 
     They hold names, places of declarations and types of exceptions, never an exception's text, an argument or a URL.

@@ -94,6 +94,28 @@ def test_start_up_has_ended_when_preload_has(serve):
     assert (ask("/startupz").status, ask("/startupz").told["status"]) == (200, "warn")
 
 
+@pytest.mark.usefixtures("limited")
+def test_a_preload_that_a_fork_interrupts(serve, in_child):
+    """In the child it never ends, so nobody is to wait for it there; the child's own one is waited for."""
+    go = threading.Event()
+    theirs = lazyguard.preload(lazyguard.lazy(lambda: go.wait(60)))
+    ask = serve()
+
+    def child() -> None:
+        assert (ask("/startupz").status, ask("/startupz").told["status"]) == (200, "warn")
+        assert [one.running for one in lazyguard.health().checks if one.place == theirs.place] == [0]
+        mine = lazyguard.preload(lazyguard.lazy(lambda: go.wait(60)))
+        assert ask("/startupz").status == 503
+        go.set()
+        assert mine.wait()
+        assert ask("/startupz").status == 200
+
+    assert ask("/startupz").status == 503
+    assert in_child(child) == 0
+    go.set()
+    assert theirs.wait()
+
+
 def test_the_form_of_an_answer(serve):
     """health+json that no cache keeps; HEAD has the headers alone; other methods are refused."""
     ask = serve(lambda: "the application")
