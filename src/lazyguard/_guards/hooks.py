@@ -31,7 +31,8 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
     Returns the function unchanged. In a process that has the module already (or is executing it now) it runs
     at once. What it raises comes out of the import that it follows, which fails then; hooks stay in place for
     the next try. Hooks run in the importing thread, in the order of declaration, once. A forked child keeps
-    those that wait. A namespace package executes nothing, and so runs no hook.
+    those that wait. A namespace package executes nothing, and so runs no hook. Where another thread is just looking for
+    the module, the end of its import is waited for.
 
     Raises:
         ConfigurationError: `name` cannot be a module's name.
@@ -53,6 +54,7 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
             hook(module)
         else:
             _wait(name, [hook])
+            _look_again(name)
         return hook
 
     return register
@@ -63,6 +65,16 @@ def _wait(name: str, hooks: list[Callable[[Any], object]]) -> None:
     if _FINDER not in sys.meta_path:
         # It stays: taking it out would make another thread's round over the list skip the finder behind it.
         sys.meta_path.insert(0, _FINDER)
+
+
+def _look_again(name: str) -> None:
+    """Run what waits where the module has come meanwhile: whoever was importing it had asked our finder before."""
+    system: Any = sys.modules["_frozen_importlib"]
+    if name in system._module_locks:
+        system._lock_unlock_module(name)  # ends when that import has ended; the import system sees to rings
+    module = sys.modules.get(name)
+    if module is not None:
+        _run(name, module)
 
 
 class _Finder:
@@ -89,6 +101,10 @@ _FINDER = _Finder()
 def _then_hooks(name: str, module: ModuleType, execute: Callable[[ModuleType], object]) -> None:
     """Execute the module as if there were no hooks, then run them."""
     execute(module)
+    _run(name, module)
+
+
+def _run(name: str, module: ModuleType) -> None:
     hooks = _WAITING.pop(name, [])
     try:
         for hook in hooks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 
 import pytest
 
@@ -232,3 +233,52 @@ def test_a_fork_keeps_what_waits(program, in_child):
 
     assert in_child(work) == 0
     assert not seen
+
+
+class Slow:
+    """A finder that finds nothing, and takes as long for one name as the test says."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == self.name:
+            self.asked.set()
+            assert self.go.wait(30)
+
+
+def test_a_hook_that_comes_while_another_thread_looks_for_its_module(program, monkeypatch, limited):
+    """That import has passed our finder already: the hook runs all the same, once."""
+    program({"sought.py": ""})
+    slow = Slow("sought")
+    monkeypatch.setattr(sys, "meta_path", [hooks._FINDER, slow, *sys.meta_path])
+    seen: list[object] = []
+    importer = threading.Thread(target=importlib.import_module, args=("sought",), daemon=True)
+    importer.start()
+    assert slow.asked.wait(30)
+    declarer = threading.Thread(target=lambda: when_imported("sought")(seen.append), daemon=True)
+    declarer.start()
+    while "sought" not in hooks._WAITING:
+        pass
+    slow.go.set()
+    importer.join(30)
+    declarer.join(30)
+    assert seen == [sys.modules["sought"]]
+    assert not hooks._WAITING
+
+
+def test_a_hook_of_a_module_that_its_own_thread_looks_for(program, monkeypatch):
+    """As a finder may have one: nothing waits for itself, and the hook runs."""
+    program({"sought.py": ""})
+    seen: list[object] = []
+    asked: list[str] = []
+
+    class Declares:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            asked.append(name)
+            if asked.count(name) == 1 and name == "sought":
+                when_imported("sought")(seen.append)
+
+    monkeypatch.setattr(sys, "meta_path", [Declares(), hooks._FINDER, *sys.meta_path])
+    assert seen == [importlib.import_module("sought")]
