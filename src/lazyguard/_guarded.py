@@ -345,7 +345,8 @@ class Guard:
             )
         if not hasattr(wrapped, "__code__"):
             raise ConfigurationError(
-                f"the fallback of {self.name} ({self.place}) must be a function, not a {type(stand_in).__name__}."
+                f"the fallback of {self.name} ({self.place}) must be a function, "
+                f"not one of type {type(stand_in).__name__}."
             )
         flags = _lazy.flags_of(wrapped)
         if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):

@@ -238,8 +238,8 @@ def _addressed(obj: object) -> Cell | Addressed:
 
         return _module.address(obj)
     raise UsageError(
-        f'this takes a lazy object, a service or the name of a lazy attribute ("package.module:attribute"), not a '
-        f"{type(obj).__name__}."
+        'this takes a lazy object, a service or the name of a lazy attribute ("package.module:attribute"), '
+        f"not one of type {type(obj).__name__}."
     )
 
 

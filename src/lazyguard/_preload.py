@@ -104,7 +104,7 @@ def _job(given: object, frame: FrameType) -> tuple[str, Cell]:
         return given, cell
     raise UsageError(
         f"preload ({_place.of_frame(frame)}) takes services, lazy objects and names, "
-        f'"package.module" or "package.module:attribute", not a {type(given).__name__}.'
+        f'"package.module" or "package.module:attribute", not one of type {type(given).__name__}.'
     )
 
 

@@ -66,8 +66,8 @@ class StandIn:
         self.place = place = _place.of_callable(function, cell.place)
         if not hasattr(function, "__code__"):
             raise ConfigurationError(
-                f"the fallback of {cell.name} ({cell.place}) must be a function, not a {type(function).__name__}: "
-                "wrap it in one that returns the stand-in."
+                f"the fallback of {cell.name} ({cell.place}) must be a function, "
+                f"not one of type {type(function).__name__}: wrap it in one that returns the stand-in."
             )
         required = _lazy.required_parameters(function)
         flags = _lazy.flags_of(function)

@@ -127,9 +127,9 @@ def _generator():
 @pytest.mark.parametrize(
     ("stand_in", "what"),
     [
-        (3, "must be a function, not a int"),
-        (dict, "must be a function, not a type"),
-        (StandIn, "must be a function, not a type"),
+        (3, "must be a function, not one of type int"),
+        (dict, "must be a function, not one of type type"),
+        (StandIn, "must be a function, not one of type type"),
         (lambda cause, other: 1, "needs cause, other"),
         (lambda *, cause: 1, "needs cause"),
         (_generator, "is a generator"),
