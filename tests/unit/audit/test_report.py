@@ -99,3 +99,35 @@ def test_the_chain_to_a_cause_begins_with_who_asked() -> None:
     [cause] = report.causes
     assert report.chain_to(cause) == ("core", "core.tasks")
     assert replace(REPORT, modules=()).chain_to(cause) == ()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("modules", 2, "findings", 0, "chain"), [1], "modules[2].findings[0].chain[0] must be a string, and is 1"),
+        (("modules", 2, "findings", 0, "also"), 3, "modules[2].findings[0].also must be an object, and is 3"),
+        (("modules", 0, "blame", "leaf", "line"), "7", "modules[0].blame.leaf.line must be a whole number, and is '7'"),
+        (("modules", 2, "imports", 1, "failed"), 1, "modules[2].imports[1].failed must be true or false, and is 1"),
+        (("modules", 0, "own_seconds"), None, "modules[0].own_seconds must be a number, and is missing"),
+        (("pending",), {"core": 1}, "pending must be an array, and is {'core': 1}"),
+    ],
+)
+def test_a_place_is_named_however_deep_it_is(place: tuple[Any, ...], value: object, said: str) -> None:
+    """With the numbers of all that it lies in."""
+    data = json.loads(json.dumps(REPORT.to_dict()))
+    inner = data
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ConfigurationError) as caught:
+        Report.from_dict(data)
+    assert said in str(caught.value)
+
+
+def test_what_is_not_there_has_its_default() -> None:
+    """So that what others write, and what was kept before a field came, can be read; what is unknown is passed over."""
+    module = {"module": "core", "verdict": "ok", "seconds": 1, "own_seconds": 0.5, "blame": {"file": "core.py"}}
+    data = {"schema": 1, "python": "3.12", "timeout": 5, "repeats": 1, "modules": [module], "later": True}
+    blame = Blame("core.py", None, None, ())
+    assert Report.from_dict(data) == Report("3.12", 5.0, 1, (ModuleReport("core", "ok", 1.0, 0.5, blame=blame),))
+    assert isinstance(Report.from_dict(data).modules[0].seconds, float)
