@@ -1,13 +1,14 @@
 """Lazy attributes of a package (PEP 562; from 3.15 on PEP 810): where each comes from, and which are resolved.
 
-Invariants: the package's own dict is the state: a declared name is resolved when its value is in there. No lock: the
-import system serialises imports, and writing the same value twice is harmless; so a fork is harmless too. Our
+Invariants: the package's own dict is the state: a declared name is resolved when its value is in there. Our
 `__getattr__` leaves the dict once it has nothing left to resolve, since its mere presence costs 2.6-3.3x on every
-attribute.
+attribute; and it is there, at every moment, while a declared name is not. One lock for all packages sees to that, held
+for a few statements and never while anything is imported or let go of; the import system serialises imports.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 from _weakref import ref
@@ -28,6 +29,8 @@ else:
 # In the dict of every module that has lazy attributes: name -> the LazyAttributes that declared it.
 REGISTRY = "__lazy_attributes__"
 
+# Reentrant, since a signal handler or a finaliser may run on its holder's thread.
+_lock = _thread.RLock()
 # Without a GIL another thread may stand between its look into the dict and its look for `__getattr__`.
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _PENDING = object()
@@ -106,11 +109,12 @@ class LazyAttributes:
     def resolve(self, name: str) -> Any:
         """Import what `name` stands for, write it into the package, and return it."""
         value = self._traced(name)
-        found = self.namespace.get(name, _PENDING)
-        if self._is_shadow(name, found) or _native.is_native(found):
-            self.namespace[name] = value
-        # Another thread's value, or an override that came meanwhile, stays.
-        value = self.written[name] = self.namespace.setdefault(name, value)
+        with _lock:
+            found = self.namespace.get(name, _PENDING)
+            if self._is_shadow(name, found) or _native.is_native(found):
+                self.namespace[name] = value
+            # Another thread's value, or an override that came meanwhile, stays.
+            value = self.written[name] = self.namespace.setdefault(name, value)
         self.settle()
         return value
 
@@ -219,19 +223,20 @@ class LazyAttributes:
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""
-        while self.unsettled:
-            # Other threads settle too: what one looked at, another may have taken out by now.
-            try:
-                name = self.unsettled[-1]
-                if not self.is_resolved(name):
-                    break
-                self.unsettled.remove(name)
-            except (IndexError, ValueError):
-                continue
-        # No other thread misses it where the names are native: they were there before it looked.
-        ours = self.namespace.get("__getattr__") is self.resolver
-        if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
-            self.namespace.pop("__getattr__", None)
+        with _lock:
+            while self.unsettled:
+                # A finaliser on top of this may settle too: what one looked at, it may have taken out by now.
+                try:
+                    name = self.unsettled[-1]
+                    if not self.is_resolved(name):
+                        break
+                    self.unsettled.remove(name)
+                except (IndexError, ValueError):
+                    continue
+            # No other thread misses it where the names are native: they were there before it looked.
+            ours = self.namespace.get("__getattr__") is self.resolver
+            if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
+                del self.namespace["__getattr__"]  # the resolver is held by this object
         if isinstance(self.module, _Package):
             self.module._release()
 
@@ -242,20 +247,24 @@ class LazyAttributes:
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
-        self._unsettle(name)
-        self.namespace.pop(name, None)
-        self.written.pop(name, None)
+        with _lock:
+            if name not in self.unsettled:
+                self.unsettled.append(name)
+            if self.resolver is not None:
+                self.namespace.setdefault("__getattr__", self.resolver)
+            dropped = self.namespace.pop(name, None), self.written.pop(name, None)
+        del dropped  # outside the lock: it may have a finaliser
         self.failures.pop(name, None)
-        # A thread that settled in between saw the old value, and took out what finds the new one.
-        self._unsettle(name)
-
-    def _unsettle(self, name: str) -> None:
-        if name not in self.unsettled:
-            self.unsettled.append(name)
-        if self.resolver is not None:
-            self.namespace.setdefault("__getattr__", self.resolver)
 
 
+def _in_child() -> None:
+    """Begin with a new lock in the child of a fork: a thread of the parent may have held the old one."""
+    global _lock
+    _lock = _thread.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(after_in_child=_in_child)
 _known: dict[ref[LazyAttributes], None] = {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 import threading
 from collections import Counter
 
@@ -104,6 +105,37 @@ def test_threads_race_for_attached_names(race, modules, tmp_path):
             assert all(found is getattr(package, one) for found in got[index::4]), got
         assert package.Thing is package.Other is package.two[0]
         assert "__getattr__" not in vars(package)
+
+
+def test_resets_of_attached_names_race_with_uses(race, tmp_path, monkeypatch):
+    """Every name is found at every moment, also by who asks while others reset it, override it and settle."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "stress_reset").mkdir()
+    (tmp_path / "stress_reset" / "__init__.py").write_text(
+        "import lazyguard\n"
+        "__getattr__, __dir__, __all__ = lazyguard.attach(__name__, ['sub'], {'one': ['a', 'b', 'c as d']})\n"
+    )
+    (tmp_path / "stress_reset" / "one.py").write_text("a, b, c = 'a', 'b', 'd'\n")
+    (tmp_path / "stress_reset" / "sub.py").write_text("")
+    importlib.invalidate_caches()
+    package = importlib.import_module("stress_reset")
+
+    def use() -> None:
+        for _ in range(3000):
+            for name in ("a", "b", "d"):
+                assert getattr(package, name) in (name, "a fake")
+            assert package.sub.__name__ == "stress_reset.sub"
+
+    def reset() -> None:
+        for _ in range(3000):
+            for name in ("a", "b", "d", "sub"):
+                lazyguard.reset(f"stress_reset:{name}")
+            with lazyguard.override("stress_reset:a", "a fake"):
+                pass
+
+    assert race(use, reset, use, reset) == [None] * 4
+    assert (package.a, package.b, package.d) == ("a", "b", "d")
+    del sys.modules["stress_reset"]
 
 
 @pytest.mark.parametrize("timeout", [None, 30.0])

@@ -52,7 +52,7 @@ def test_values_become_ordinary_globals(program):
 
 
 class Contended(list):
-    """Names not yet settled, of which another thread takes `Queue` as soon as this one has looked at it."""
+    """Names not yet settled, of which a finaliser takes `Queue` as soon as its thread has looked at it."""
 
     def __getitem__(self, index):
         found = super().__getitem__(index)
@@ -61,8 +61,8 @@ class Contended(list):
         return found
 
 
-def test_threads_that_settle_at_once_do_not_disturb_each_other(program):
-    """What another thread took out of the list is no error, and no other name is taken in its place."""
+def test_a_finaliser_that_settles_amid_another_settling(program):
+    """What it took out of the list is no error, and no other name is taken in its place."""
     program(
         package(
             "attach(__name__, ['tasks', 'views'], {'queue': ['Queue']})", queue="class Queue: pass", tasks="", views=""
@@ -79,8 +79,33 @@ def test_threads_that_settle_at_once_do_not_disturb_each_other(program):
     assert attributes.unsettled == []
 
 
-def test_a_reset_among_threads_keeps_what_finds_the_name(program, monkeypatch):
-    """A thread that settles in the middle of a reset, and sees the old value, does not leave the name unfindable."""
+def test_a_thread_that_resets_amid_anothers_settling(program, limited):
+    """Between the look that all is resolved and the removal of what finds names: the name is found all the same."""
+    program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
+    core = importlib.import_module("core")
+    core.Queue
+    attributes = vars(core)[_attributes.REGISTRY]["Queue"]
+    resets = threading.Thread(target=attributes.reset, args=("Queue",), daemon=True)
+
+    looks: list[int] = []
+
+    class Looked(list):
+        def __len__(self):
+            looks.append(super().__len__())
+            if looks == [0, 0]:  # what is left to settle, and whether anything is
+                resets.start()
+                resets.join(0.2)  # not by then: it has to wait until this has ended
+            return looks[-1]
+
+    core.__getattr__ = attributes.resolver
+    attributes.unsettled = Looked()
+    attributes.settle()
+    resets.join(30)
+    assert core.Queue is sys.modules["core.queue"].Queue
+
+
+def test_a_reset_keeps_what_finds_the_name(program, monkeypatch):
+    """A finaliser that settles in the middle of a reset, and sees the old value, does not leave the name unfindable."""
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
