@@ -11,11 +11,8 @@ import os
 import selectors
 import signal
 import sys
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from lazyguard.audit import orders, tiers
 from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
@@ -23,6 +20,7 @@ from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
 from lazyguard.audit.plan import Plan, Settings, compile_first, plan
 from lazyguard.audit.report import Advice, ModuleReport, Report, cause_of
+from lazyguard.audit.signals import Wakeup, taken
 from lazyguard.audit.trace import Job, Trace
 from lazyguard.errors import ConfigurationError
 
@@ -95,19 +93,19 @@ def audit(
         []
     """
     settings = Settings(os.fspath(path), python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)))
-    with _signals() as wakeup:
+    with taken() as wakeup:
         try:
-            planned = plan(targets, settings, stop=lambda: _stopped(wakeup))
+            planned = plan(targets, settings, stop=wakeup.came)
         except ConfigurationError:
-            if wakeup is not None and wakeup.number is not None:
+            if wakeup.number is not None:
                 nothing = Report("", float(timeout), repeat, (), float(slow), settings.path, pending=tuple(targets))
                 raise AuditInterrupted(nothing, wakeup.number) from None
             raise
-        compile_first(planned, settings, stop=lambda: _stopped(wakeup))
+        compile_first(planned, settings, stop=wakeup.came)
         report = _Audit(planned, settings, progress, wakeup).run(fork)
         if advice:
             report = _advised(report, targets, planned, settings, wakeup, advising)
-        if wakeup is not None and wakeup.number is not None:
+        if wakeup.number is not None:
             raise AuditInterrupted(report, wakeup.number)
         return report
 
@@ -117,7 +115,7 @@ def _advised(
     targets: Sequence[str],
     planned: Plan,
     settings: Settings,
-    wakeup: Wakeup | None,
+    wakeup: Wakeup,
     advising: Advising | None,
 ) -> Report:
     """Returns the report with the advice for each target, or why there is none."""
@@ -130,56 +128,12 @@ def _advised(
         note = "its import does not go through, or it has no code of its own"
         if target in through:
             try:
-                found.append(advise(target, planned, settings, lambda: _stopped(wakeup), advising))
+                found.append(advise(target, planned, settings, wakeup.came, advising))
                 continue
             except AdviceStopped:
                 note = "interrupted before anything was measured"
         found.append(Advice(target, 0.0, note=note))
     return replace(report, advice=tuple(found))
-
-
-@contextmanager
-def _signals() -> Generator[Wakeup | None]:
-    """Takes SIGINT and SIGTERM for the time of the audit; None where that is not possible."""
-    if threading.current_thread() is not threading.main_thread():
-        yield None
-        return
-    wakeup = Wakeup()
-    before: dict[signal.Signals, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, wakeup.signalled)
-        yield wakeup
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        wakeup.close()
-
-
-class Wakeup:
-    """A pipe that a signal handler writes into, so that the loop's select returns."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        reader, self._writer = os.pipe()
-        self.reader: int = reader
-        os.set_blocking(self._writer, False)
-
-    def signalled(self, number: int, _frame: object) -> None:
-        self.number = number
-        try:
-            os.write(self._writer, b"!")
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        os.close(self.reader)
-        os.close(self._writer)
-
-
-def _stopped(wakeup: Wakeup | None) -> bool:
-    return wakeup is not None and wakeup.number is not None
 
 
 class _Interrupted(Exception):
@@ -189,7 +143,7 @@ class _Interrupted(Exception):
 class _Audit:
     """One audit under way."""
 
-    def __init__(self, planned: Plan, settings: Settings, progress: Progress | None, wakeup: Wakeup | None) -> None:
+    def __init__(self, planned: Plan, settings: Settings, progress: Progress | None, wakeup: Wakeup) -> None:
         self.plan, self.settings, self.progress, self.wakeup = planned, settings, progress, wakeup
         self.known: dict[str, ModuleReport] = {}
         self.interpreter_seconds = 0.0
@@ -205,7 +159,7 @@ class _Audit:
     def run(self, fork: bool | None) -> Report:
         try:
             self._children([""], 1, self._started)
-            statements, self._uncompiled = tiers.scanned(self.plan, self.settings, lambda: _stopped(self.wakeup))
+            statements, self._uncompiled = tiers.scanned(self.plan, self.settings, self.wakeup.came)
             self._fresh_because = tiers.why_fresh(len(self.plan.modules), self.settings, fork)
             if self._fresh_because is None:
                 self._forked(statements)
@@ -225,19 +179,18 @@ class _Audit:
             for _ in range(AGAIN):
                 self._children([name for name in self.plan.modules if self._is_near(name)], 1, self._again)
         except _Interrupted:
-            assert self.wakeup is not None
             assert self.wakeup.number is not None
             raise AuditInterrupted(self._report(), self.wakeup.number) from None
         return self._report()
 
     def _forked(self, statements: Sequence[str]) -> None:
         """Has forks decide what they can; what they cannot is left for fresh children, and all below it."""
-        zygote = self._zygote = tiers.Zygote(self.plan, self.settings, lambda: _stopped(self.wakeup))
+        zygote = self._zygote = tiers.Zygote(self.plan, self.settings, self.wakeup.came)
         try:
             zygote.start(statements)
             self._decide(zygote)
         except tiers.ZygoteLost as lost:
-            if _stopped(self.wakeup):
+            if self.wakeup.came():
                 raise _Interrupted from None
             self._fresh_because = str(lost)
         finally:
@@ -390,13 +343,12 @@ class _Audit:
 
     def _wait(self, running: Sequence[Child]) -> None:
         with selectors.DefaultSelector() as selector:
-            if self.wakeup is not None:
-                selector.register(self.wakeup.reader, selectors.EVENT_READ)
+            selector.register(self.wakeup.reader, selectors.EVENT_READ)
             for child in running:
                 for descriptor in child.descriptors:
                     selector.register(descriptor, selectors.EVENT_READ)
             selector.select(min(child.due() for child in running))
-        if _stopped(self.wakeup):
+        if self.wakeup.came():
             raise _Interrupted
 
     def _child(self, module: str) -> Child:
