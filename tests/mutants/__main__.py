@@ -134,7 +134,7 @@ def main() -> None:
         began = time.monotonic()
         if attempt(module, source, 300.0) != "survived":
             sys.exit(f"{module}: its tests do not pass as it is")
-        limit = max(LEAST, 8 * (time.monotonic() - began))
+        limit = max(LEAST, 4 * (time.monotonic() - began))
         counts = {"killed": 0, "survived": 0, "timeout": 0, "not run": 0}
         for operator, line, text in mutations(source):
             if asked.line and line not in asked.line:

@@ -12,6 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard._core import scheduler
+from lazyguard._core.state import Outcome
 from lazyguard._policies import recovery as module
 
 
@@ -205,6 +206,62 @@ def test_a_reset_without_further_use(get, plant, settled, pace, eventually, limi
     settled(100.0)
     assert db.health().state == "pending"
     assert plant.runs == 2
+    assert db.__lazyguard_cell__().notes is None
+
+
+def test_an_attempt_of_somebody_else(get, plant, settled, pace, story, eventually, limited):
+    """While one runs there is no try, the waits grow, and it is stuck after the longest; its end begins them anew."""
+    db = get(lazyguard.Recovery(initial=1.0, maximum=8.0))
+    cell = db.__lazyguard_cell__()
+    flight, new, _ = cell.board(cell.now)
+    assert new
+    for number, bound in enumerate([1.0, 2.0, 4.0, 8.0], start=1):
+        eventually(lambda number=number: len(pace) == number)
+        assert pace[-1] == (bound / 2, bound)
+        assert story.kinds() == ["failed", "degraded"]
+        settled(bound)
+    story.until("failed", "degraded", "stuck")
+    assert plant.runs == 1
+    eventually(lambda: len(pace) == 5)
+    cell.settle(flight, Outcome(interrupted=True))
+    eventually(lambda: len(pace) == 6)
+    assert pace[-1] == (0.5, 1.0)
+    plant.fate = None
+    settled(1.0)
+    story.until("failed", "degraded", "stuck", "recovered")
+
+
+def test_an_attempt_that_was_lost(get, plant, settled, eventually, limited):
+    """Where its thread has gone, the try that finds it so begins at once, and not a wait later."""
+    db = get(lazyguard.Recovery(initial=1.0))
+    cell = db.__lazyguard_cell__()
+    flight, _, _ = cell.board(cell.now)
+    flight.aloft = True  # and no thread runs it
+    plant.fate = None
+    settled(1.0)
+    eventually(lambda: not lazyguard.is_fallback(db))
+    assert db().name == "thing 1"
+
+
+def test_a_try_that_outlives_its_generation(get, plant, settled, pace, story, eventually, limited):
+    """Its end, after a reset and a new failure, closes what it made and does not end the new recovery."""
+    db = get(lazyguard.Recovery(initial=1.0))
+    plant.fate, plant.hanging = None, True
+    eventually(lambda: len(pace) == 1)
+    settled(1.0)
+    plant.until(2)
+    db.reset()
+    plant.fate, plant.hanging = OSError(), False
+    assert db().runs
+    assert lazyguard.is_fallback(db)
+    course = db.__lazyguard_cell__().notes
+    plant.let_go()
+    eventually(lambda: plant.things and plant.things[0].closed == 1)
+    assert db.__lazyguard_cell__().notes is course
+    plant.fate = None
+    settled(1.0)
+    eventually(lambda: not lazyguard.is_fallback(db))
+    assert db().name == "thing 2"
 
 
 def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited):
@@ -334,6 +391,7 @@ def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, li
         settled(60)
         plant.until(number + 1)
     eventually(lambda: [event.kind for event in told].count("reminder") == 2)
+    assert [event.seconds for event in told if event.kind == "reminder"] == pytest.approx([300.0, 600.0], abs=1.0)
 
 
 def test_a_new_generation_that_hangs(get, plant, settled, pace, eventually, limited):
