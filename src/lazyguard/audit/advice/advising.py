@@ -32,6 +32,14 @@ MOST = 20
 """The most statements that are measured alone, those of the dearest modules."""
 
 
+def _counted(count: int, name: str) -> str:
+    """Returns a count and what was counted: "14 entries in core.db.TABLES", "1 entry in core.db.TABLES"."""
+    what, of, where = name.partition(" ")
+    if count == 1:
+        what = {"entries": "entry", "subclasses": "subclass"}.get(what, what.removesuffix("s"))
+    return f"{count} {what}{of}{where}"
+
+
 @dataclass
 class Subject:
     """One statement on its way through the measurements; what has a reason to stay is out of them."""
@@ -158,7 +166,7 @@ class _Advising:
         for at, each in enumerate(subjects):
             grown = {name: count for name, count in seen.grown.get(at, {}).items() if self._counts(each, name)}
             if grown:
-                told = sorted(f"{count} {name}" for name, count in grown.items())
+                told = sorted(_counted(count, name) for name, count in grown.items())
                 more = f" and {len(told) - 3} more" if len(told) > 3 else ""
                 each.stays("it registers " + ", ".join(told[:3]) + more)
                 each.acts = True

@@ -1,9 +1,11 @@
 """What runs in the audited interpreter to count registrations: what an import leaves behind in other modules.
 
-Invariants: this file alone works on Python 3.10 to 3.15, and loads nothing that is not loaded. It counts, and reads
-no attribute that could run code of the program. Counted are dicts, lists and sets that are globals of modules, or
+Invariants: this file alone works on Python 3.10 to 3.15, and loads nothing but atexit and warnings. It counts, and
+reads no attribute that could run code of the program. Counted are dicts, lists and sets that are globals of modules, or
 attributes of their classes and of the objects in them, and what is registered with the process. The standard library's
-own entries are not counted, for it makes them whenever it is loaded, and neither are caches.
+own entries are not counted, for it makes them whenever it is loaded, and neither are caches, nor what lazyguard knows
+of the lazy objects that a module declares. A filter of warnings counts where the program makes it: those of a library
+are about the library, and come with it (numpy makes four).
 """
 
 import os
@@ -46,6 +48,9 @@ class Registrations:
         self._count(codecs, "register", "codecs", False)
         if hasattr(os, "register_at_fork"):
             self._count(os, "register_at_fork", "functions with os.register_at_fork", True)
+        warnings: Any = __import__("warnings")
+        for name in ("filterwarnings", "simplefilter"):
+            self._count_callers(warnings, name, "filters of warnings")
 
     def _owns(self, module: object) -> bool:
         file = getattr(sys.modules.get(module), "__file__", None) if isinstance(module, str) else None
@@ -64,6 +69,16 @@ class Registrations:
 
         setattr(module, name, counted)
 
+    def _count_callers(self, module: "Any", name: str, text: str) -> None:
+        original: Callable[..., Any] = getattr(module, name)
+        self.calls[text] = 0
+
+        def counted(*args: "Any", **more: "Any") -> "Any":
+            self.calls[text] += self._owns(sys._getframe(1).f_globals.get("__name__"))
+            return original(*args, **more)
+
+        setattr(module, name, counted)
+
     def snapshot(self) -> "dict[str, int]":
         """Returns how many there are, by what they are registered as: `entries in core.app.REGISTRY`."""
         found = dict(self.calls)
@@ -76,7 +91,7 @@ class Registrations:
                 found[f"entries in {name}"] = len(sized)
 
         for module_name, module in list(sys.modules.items()):
-            if is_foreign(module_name) or type(module) is not type(sys):
+            if is_foreign(module_name) or type(module) is not type(sys) or module_name.startswith("lazyguard."):
                 continue
             owned = self._owns(module_name)
             for name, value in list(module.__dict__.items()):
@@ -115,9 +130,6 @@ class Registrations:
         if signals is not None:
             caught = [signals.getsignal(number) for number in signals.valid_signals()]
             found["handlers of signals"] = sum(not is_foreign(getattr(each, "__module__", "os")) for each in caught)
-        filters: Any = getattr(sys.modules.get("warnings"), "filters", None)
-        if filters is not None:
-            found["filters of warnings"] = len(filters)
         logging: Any = sys.modules.get("logging")
         if hasattr(logging, "root"):
             loggers = [logging.root, *list(logging.root.manager.loggerDict.values())]

@@ -83,11 +83,24 @@ def test_what_must_stay_has_its_reason_and_line(advice) -> None:
     called = of(one, "called.py:1")
     assert called.reason == "heavy is used while prog.main is imported"
     assert str(called.because) == "prog/called.py:2"
-    assert of(one, "registers.py:2").reason == "it registers 1 entries in prog.main.REGISTRY"
+    assert of(one, "registers.py:2").reason == "it registers 1 entry in prog.main.REGISTRY"
     based = of(one, "based.py:1")
     assert based.reason == "base is used as a base class"
     assert str(based.because) == "prog/based.py:2"
     assert not any(each.defer for each in (called, of(one, "registers.py:2"), based))
+
+
+def test_a_filter_of_warnings_keeps_the_import_of_who_makes_it(advice, tmp_path: Path) -> None:
+    """A library that silences its own warnings, as numpy does, can come later; a module of the program cannot."""
+    (tmp_path / "library.py").write_text("import warnings\nwarnings.filterwarnings('ignore', 'library')\n")
+    wait = "import time\ntime.sleep(0.01)\n"
+    one = advice(
+        main="from prog import quiet\nfrom prog import loud\ndef f(): return quiet, loud",
+        quiet=wait + "import library\nprint(library)",
+        loud=wait + "import warnings\nwarnings.simplefilter('error')",
+    )
+    assert of(one, "main.py:1").defer
+    assert of(one, "main.py:2").reason == "it registers 1 filter of warnings"
 
 
 def test_an_import_that_fails_without_it_stays(advice) -> None:
