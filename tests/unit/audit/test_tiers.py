@@ -48,7 +48,7 @@ def use():
     settings = Settings(path=str(tmp_path))
     lines, uncompiled = tiers.scanned(plan(["core"], settings), settings, lambda: False)
     assert lines == ["json", "xml.dom", "os\tpath\tsep", "math", "zlib"]
-    assert uncompiled == 2
+    assert uncompiled == 1  # of a source that is broken there can be no byte code
 
 
 def test_modules_below_packages_are_counted() -> None:
