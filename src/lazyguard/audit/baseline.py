@@ -64,7 +64,7 @@ def _findings(report: Report, known: Report) -> Iterator[str]:
         for each in module.findings:
             if _finding(each) not in before and each.kind != "forbidden":  # it is told as a budget
                 before.add(_finding(each))
-                yield f"{each.kind} at {each.file}:{each.line or '?'}: {each.detail}, seen in {module.module}"
+                yield f"{each.kind} at {each.place}: {each.detail}, seen in {module.module}"
 
 
 def _budgets(report: Report, known: Report) -> Iterator[str]:

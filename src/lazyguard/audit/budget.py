@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard._policies import options
 from lazyguard._typing import final
-from lazyguard.audit.report import Imported, Place, Spending
+from lazyguard.audit.report import Imported, Spending
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def spent(seen: ModuleReport, budget: Budget) -> tuple[Spending, ...]:
         found.append(Spending(seen.module, "modules", budget.modules, seen.executed, 0.0, over, place, chain, largest))
     for finding in seen.findings:
         if finding.kind == "forbidden":
-            at = Place(finding.file, finding.line)
+            at = finding.place
             found.append(Spending(seen.module, "forbid", 0.0, 1.0, 0.0, True, at, finding.chain, finding.chain[-1:]))
     return tuple(found)
 

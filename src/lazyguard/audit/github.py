@@ -11,12 +11,11 @@ import os
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.render import over, slower
-from lazyguard.audit.report import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lazyguard.audit.report import Report
+    from lazyguard.audit.report import Place, Report
 
 SHOWN = 10
 """Annotations of a level that GitHub shows of one step."""
@@ -50,7 +49,7 @@ def causes(report: Report) -> list[Annotation]:
     """Returns level, title, place and message of each cause, of each budget exceeded, and of each finding."""
     found: list[Annotation] = []
     for cause in report.causes:
-        lines = [f"{cause.error.type}: {cause.error.message}"] if cause.error else []
+        lines = [str(cause.error)] if cause.error else []
         lines += [cause.error.hint] if cause.error and cause.error.hint else []
         chain = report.chain_to(cause)
         lines += ["by " + " > ".join(chain)] if chain else []
@@ -71,7 +70,7 @@ def causes(report: Report) -> list[Annotation]:
     for module in report.modules:
         for each in module.findings:
             if each.kind != "forbidden":  # it is told as a budget
-                seen.setdefault((each.kind, Place(each.file, each.line), each.detail), []).append(module.module)
+                seen.setdefault((each.kind, each.place, each.detail), []).append(module.module)
     for (kind, place, detail), names in seen.items():
         found.append(("notice", f"{kind} while importing", place, f"{detail}\nin {', '.join(names)}"))
     return found

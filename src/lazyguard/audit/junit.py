@@ -13,6 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 from lazyguard.audit.render import note, over, slower
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lazyguard.audit.report import ModuleReport, Report
 
 ERRORS = ("hangs", "crashes", "exits", "fails")
@@ -25,28 +27,16 @@ def text(report: Report) -> str:
     errors = failures = 0
     for module in report.modules:
         problem = "" if module.verdict == "ok" else _problem(module)
+        costs = "".join(_costs(report, module.module))
         errors += module.verdict in ERRORS
-        budgets = "".join(
-            _element("failure", over(one), "budget", "\n".join((over(one), f"by {' > '.join(one.chain)}")))
-            for one in report.budgets
-            if one.target == module.module and one.exceeded
-        )
-        budgets += "".join(
-            _element("failure", told := slower(one, beside.path), "slower", f"{told}\nby {' > '.join(one.chain)}")
-            for beside in (report.against,)
-            if beside is not None
-            for one in beside.slower
-            if one.module == module.module
-        )
-        failures += module.verdict not in ERRORS and bool(problem or budgets)
+        failures += module.verdict not in ERRORS and bool(problem or costs)
         found = "\n".join(
-            f"{each.kind} {each.file}:{each.line or '?'} {each.detail}, by {' > '.join(each.chain)}"
-            for each in module.findings
+            f"{each.kind} {each.place} {each.detail}, by {' > '.join(each.chain)}" for each in module.findings
         )
         told = (f"<system-out>{_text(found)}</system-out>" if found else "") + (
             f"<system-err>{_text(module.output)}</system-err>" if module.output else ""
         )
-        cases.append(_case(module.module, module.seconds, problem + budgets + told))
+        cases.append(_case(module.module, module.seconds, problem + costs + told))
     cases += [_case(name, 0.0, '<skipped message="the audit was interrupted"/>') for name in report.pending]
     counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
     time = f'time="{sum(module.seconds for module in report.modules):.6f}"'
@@ -58,10 +48,19 @@ def text(report: Report) -> str:
     )
 
 
+def _costs(report: Report, module: str) -> Iterator[str]:
+    """Yields a failure for each budget that a module exceeds, and for being slower than in another state."""
+    exceeded = [("budget", over(one), one.chain) for one in report.budgets if one.target == module and one.exceeded]
+    other = report.against.path if report.against else ""
+    longer = [("slower", slower(one, other), one.chain) for one in report.slower if one.module == module]
+    for kind, told, chain in exceeded + longer:
+        yield _element("failure", told, kind, f"{told}\nby {' > '.join(chain)}")
+
+
 def _problem(module: ModuleReport) -> str:
     lines = [f"{module.module} {module.verdict}  {note(module)}".rstrip()]
     if module.error is not None:
-        lines.append(f"{module.error.type}: {module.error.message}")
+        lines.append(str(module.error))
         lines += [module.error.hint] if module.error.hint else []
     if module.blame is not None and module.blame.chain:
         lines.append("by " + " > ".join(module.blame.chain))

@@ -51,8 +51,7 @@ def note(module: ModuleReport) -> str:
     """Returns where and why, on one line."""
     parts = [where(module.blame)]
     if module.error is not None:
-        message = printable((module.error.message.strip().splitlines() or [""])[0])
-        parts.append(module.error.type + (f": {message}" if message else ""))
+        parts.append(printable(module.error.brief))
     parts.append(module.detail or "")
     return "  ".join(part for part in parts if part)
 
@@ -133,9 +132,7 @@ def _causes(report: Report, color: bool) -> str:
     for cause in report.causes:
         lines.append(paint(cause.text, COLOURS.get(cause.verdict, BAD), color))
         if cause.error is not None and cause.verdict == "fails":
-            message = printable(cause.error.message.strip())
-            told = f"{cause.error.type}: {message}" if message else cause.error.type
-            lines.append(f"    {told}".replace("\n", "\n    "))
+            lines.append(f"    {printable(str(cause.error))}".replace("\n", "\n    "))
             lines += [f"    {cause.error.hint}"] if cause.error.hint else []
         chain = report.chain_to(cause)
         lines += ["    by " + " > ".join(chain)] if chain else []
@@ -196,9 +193,8 @@ def _findings(report: Report) -> str:
     seen: dict[tuple[str, str, str], list[str]] = {}
     for module in report.modules:
         for finding in module.findings:
-            place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
             also = f" (also {finding.also})" if finding.also else ""
-            seen.setdefault((finding.kind, place, finding.detail + also), []).append(module.module)
+            seen.setdefault((finding.kind, str(finding.place), finding.detail + also), []).append(module.module)
     if not seen:
         return ""
     rows = [["while importing", "where", "seen in", "what"]]

@@ -62,6 +62,15 @@ class Failure:
     message: str
     hint: str | None = None
 
+    def __str__(self) -> str:
+        message = self.message.strip()
+        return f"{self.type}: {message}" if message else self.type
+
+    @property
+    def brief(self) -> str:
+        """The type and the first line of the message."""
+        return (str(self).splitlines() or [""])[0]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -80,6 +89,10 @@ class Finding:
     detail: str
     chain: tuple[str, ...]
     also: Place | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file, self.line)
 
 
 @dataclass(frozen=True)
@@ -192,6 +205,10 @@ class Deferral:
     reason: str | None = None
     because: Place | None = None
     replacement: str | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file, self.line)
 
 
 @dataclass(frozen=True)

@@ -131,3 +131,25 @@ def test_what_is_not_there_has_its_default() -> None:
     blame = Blame("core.py", None, None, ())
     assert Report.from_dict(data) == Report("3.12", 5.0, 1, (ModuleReport("core", "ok", 1.0, 0.5, blame=blame),))
     assert isinstance(Report.from_dict(data).modules[0].seconds, float)
+
+
+@pytest.mark.parametrize(
+    ("message", "whole", "brief"),
+    [
+        ("no port", "ValueError: no port", "ValueError: no port"),
+        (" two\nlines\n", "ValueError: two\nlines", "ValueError: two"),
+        (" ", "ValueError", "ValueError"),
+        ("", "ValueError", "ValueError"),
+    ],
+)
+def test_a_failure_is_told_by_its_type_and_message(message: str, whole: str, brief: str) -> None:
+    """Without a colon where nothing follows; in brief by the first line."""
+    failure = Failure("ValueError", message)
+    assert (str(failure), failure.brief) == (whole, brief)
+    assert Failure("", "").brief == ""
+
+
+def test_a_finding_has_its_place() -> None:
+    """As all else that has a line; without one it is the file alone."""
+    assert str(FOUND.place) == "core/a.py:3"
+    assert str(replace(FOUND, line=None).place) == "core/a.py"

@@ -98,7 +98,7 @@ class _Advising:
         self.trials.begin("what it imports")
         look = self.trials.run(())
         if look.error is not None:
-            return Advice(target, look.seconds, note=f"it fails: {look.error.type}: {look.error.message}")
+            return Advice(target, look.seconds, note=f"it fails: {look.error}")
         subjects = self._subjects(look)
         together = self._together(self._watched([each for each in subjects if each.open]))
         together.sort(key=lambda each: -each.seconds)
@@ -190,9 +190,8 @@ class _Advising:
         """Puts down how the import fails without one of them."""
         assert trial.error is not None
         own = [(file, line) for file, line in trial.frames if self.scope.owns(file)] or list(trial.frames)
-        message = (trial.error.message.strip().splitlines() or [""])[0]
         place = self._place(*own[-1]) if own else None
-        each.stays(f"without it{when} the import fails: {trial.error.type}: {message}", place)
+        each.stays(f"without it{when} the import fails: {trial.error.brief}", place)
 
     def _together(self, subjects: list[Subject]) -> list[Subject]:
         """Returns those that can be left out together and whose modules are not loaded all the same."""

@@ -30,14 +30,14 @@ def _of(one: Advice) -> str:
     parts = [_head(one, len(defer))]
     if defer:
         rows = [["saves", "share", "import", "at"]]
-        rows += [[_ms(each.saving, one), _share(each, one), each.statement, _at(each)] for each in defer]
+        rows += [[_ms(each.saving, one), _share(each, one), each.statement, str(each.place)] for each in defer]
         parts += [columns(rows, [0, 1]), _replacements(defer)]
     told = [each for each in stay if not str(each.reason).endswith(NEEDLESS)]
     if told:
         rows = [["stays as it is", "at", "because"]]
         for each in told[:MOST]:
             where = f" ({each.because})" if each.because else ""
-            rows.append([each.statement, _at(each), f"{each.reason}{where}"])
+            rows.append([each.statement, str(each.place), f"{each.reason}{where}"])
         parts.append(columns(rows, []))
     left = [
         f"{len(told) - MOST} more that stay" if len(told) > MOST else "",
@@ -76,10 +76,6 @@ def _replacements(defer: list[Deferral]) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
-
-
-def _at(each: Deferral) -> str:
-    return each.file if each.line is None else f"{each.file}:{each.line}"
 
 
 def _is_noise(saving: float, one: Advice) -> bool:

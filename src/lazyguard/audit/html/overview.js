@@ -32,7 +32,7 @@ const cause = (each) => {
   const modules = element("p", { class: "names code" }, each.modules.join(", "));
   return element("article", { class: `cause v-${each.verdict}`, "data-verdict": each.verdict },
     element("h3", {}, lazyguard.verdict(each.verdict), " ", each.text),
-    each.error ? element("p", { class: "error code" }, `${each.error.type}: ${each.error.message}`) : null,
+    each.error ? element("p", { class: "error code" }, [each.error.type, each.error.message.trim()].filter(Boolean).join(": ")) : null,
     blamed && blamed.error && blamed.error.hint ? element("p", {}, blamed.error.hint) : null,
     blamed && blamed.detail ? element("p", {}, blamed.detail) : null,
     blamed && blamed.blame && blamed.blame.leaf
