@@ -166,7 +166,7 @@ class Measures:
             self._degraded.setdefault(name, now - max(0.0, date - (since or date)))
         for name in [name for name in self._degraded if name not in present]:
             self._stop(name, now)
-        running = {name: now - since for name, since in list(self._degraded.items())}
+        running = {name: now - since for name, since in self._degraded.copy().items()}
         return {name: self._spent.get(name, 0.0) + running.get(name, 0.0) for name in (*self._spent, *running)}
 
     def forked(self) -> None:

@@ -207,7 +207,7 @@ def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
             return links + _told(_down_to_here(following))
         inside = _inside(following)
         links = links + _told(inside)
-        for child, begun_in in list(children.items()):
+        for child, begun_in in children.copy().items():  # a list may collect garbage, and run what changes them
             needed = waiting.get(child)
             if needed is not None and begun_in() in inside and _wakes(child, runner):
                 if child is task:

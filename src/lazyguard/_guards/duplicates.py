@@ -174,7 +174,7 @@ class _Finder:
 
     def _loaded_already(self) -> Iterable[tuple[str, str]]:
         """Yield (canonical name, foreign name) of what ran before the guard was there."""
-        for name, module in list(sys.modules.items()):
+        for name, module in sys.modules.copy().items():
             if name == "__main__" or self.tree.has(name) or not issubclass(type(module), type(sys)):
                 continue
             # Not by getattr: modules that load themselves at first access are to stay as they are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import sys
 import threading
@@ -521,3 +522,22 @@ def test_there_is_room_for_what_must_not_be_cut_off():
         return fall()
 
     assert 55 <= fall() <= 70
+
+
+def test_a_finaliser_that_waits_amid_a_search(monkeypatch):
+    """Garbage that is collected while a ring is sought may have a task begin to wait: no search fails of it."""
+    monkeypatch.setattr(ring, "children", {object(): lambda: None for _ in range(5000)})
+    flight = Flight(Cell(object, name="c", place="p"), 0, 0.0)
+    flight.thread = -1  # another one's
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            ring.children[object()] = lambda: None
+
+    gc.collect()
+    for _ in range(50):
+        [Garbage() for _ in range(10)]
+        assert ring.find(flight, blocks_thread=True) is None
