@@ -13,6 +13,7 @@ from itertools import count
 from lazyguard import _lazy
 from lazyguard._typing import final
 from lazyguard.errors import UsageError
+from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Keys:
             try:
                 entry = self._entries.get(key)
             except TypeError as error:
-                raise self._unhashable(arguments, named, error) from None
+                raise self._unhashable(arguments, named, error) from error
             if entry is None:
                 new = self._new(key, arguments, named)
                 entry = self._entries.setdefault(key, new)
@@ -161,5 +162,6 @@ class Keys:
                     "tuple or a frozen dataclass that says the same."
                 )
         return UsageError(
-            f"{self._of._cell.name} has one object for each set of arguments, and these cannot be a key: {error}."
+            f"{self._of._cell.name} has one object for each set of arguments, and these cannot be a key: "
+            f"comparing them raised {describe(error)}."
         )

@@ -351,3 +351,25 @@ def test_max_keys_without_keys():
     """The bound of what there is not is a mistake, and is told."""
     with pytest.raises(errors.ConfigurationError, match=r"max_keys=3 of .*no parameters"):
         lazyguard.service(max_keys=3)(lambda: 1)
+
+
+def test_arguments_that_cannot_be_compared():
+    """The text says where that failed and not what was said, which is the cause."""
+
+    class Tenant:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            raise TypeError("secret")
+
+    @lazyguard.service()
+    def get(tenant: Tenant) -> list[Tenant]:
+        return [tenant]
+
+    kept = get(Tenant())
+    with pytest.raises(lazyguard.UsageError, match=r"comparing them raised TypeError at .*test_keyed\.py") as caught:
+        get(Tenant())
+    assert "secret" not in str(caught.value)
+    assert "secret" in str(caught.value.__cause__)
+    assert lazyguard.is_resolved(kept) is False
