@@ -261,8 +261,10 @@ class Preload:
     def _built(self, cell: Cell) -> BaseException | None:
         """Build; return what was raised, be it what it may: nobody stands above this thread."""
         found: Cell | None = cell
+        seen: set[Cell] = set()
         try:
-            while found is not None:
+            while found is not None and found not in seen:
+                seen.add(found)
                 if found.plan.awaited and not found.now.served:
                     target = self._on_loop(found)
                 else:

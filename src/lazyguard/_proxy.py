@@ -242,6 +242,10 @@ class ProxyMirror:
         self.home = home
         self._tells = tells
 
+    def is_shown_by(self, thing: object) -> bool:
+        """Return whether that is the proxy itself."""
+        return thing is self._proxy()
+
     def load(self, cell: Cell) -> object:
         """Have the views at hand."""
         if cell.reliefs:

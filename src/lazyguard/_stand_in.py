@@ -116,6 +116,11 @@ class StandIn:
                 "that knows what it cannot do, such as one of lazyguard.mock_service. Tests say so with "
                 "lazyguard.testing.set_testing(True)."
             )
+        if _lazy.find_cell(made) is cell:
+            raise ConfigurationError(
+                f"the fallback of {cell.name} ({self.place}) returned the service itself, for which it is to stand "
+                "in: return an object of its own."
+            )
         kind = type(made)
         if kind is not self._compared:
             self._compared = kind

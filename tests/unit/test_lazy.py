@@ -445,3 +445,12 @@ class TestAresolve:
 def test_a_factory_that_answers_every_name(limited):
     """A mock as factory is declared like any other callable: nobody unwraps it for ever."""
     assert "pending" in repr(lazy(Mock(return_value=1), name="made by a mock"))
+
+
+def test_a_factory_that_returns_its_own_proxy():
+    """As where the name that it imports is the lazy one by now: told at the first use, not by endless recursion."""
+    own = lazyguard.lazy(lambda: own, name="own")
+    for _ in range(2):
+        with pytest.raises(lazyguard.CircularResolutionError, match=r"own, declared at .*returned what stands for it"):
+            own.anything
+    assert not lazyguard.is_resolved(own)

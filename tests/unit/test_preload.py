@@ -624,3 +624,12 @@ print(type(handle.errors["decimal"]).__name__)
 def test_no_thread_is_to_be_had():
     """Then nothing is built and nothing raised: each has the error."""
     assert run(NO_THREADS) == "RuntimeError\n"
+
+
+def test_lazy_objects_that_are_each_others(limited):
+    """A ring of proxies is gone round once."""
+    one = lazyguard.lazy(lambda: other)
+    other = lazyguard.lazy(lambda: one)
+    started = lazyguard.preload(one)
+    assert started.wait()
+    assert not started.failed

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     class Mirror(Protocol):
         """What shows a cell's target to the world: its proxy."""
 
+        def is_shown_by(self, thing: object) -> bool:
+            """Return whether that is what shows it."""
+            ...
+
         def load(self, cell: Cell) -> object:
             """Have at hand what `prepare` will need, before the factory runs."""
             ...

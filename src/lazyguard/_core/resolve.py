@@ -68,6 +68,14 @@ def attempting(cell: Cell) -> Steps[Outcome]:
             ),
             final=True,
         )
+    if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
+        return Outcome(
+            error=CircularResolutionError(
+                f"{cell.name}, declared at {cell.place}, returned what stands for it in place of the object: is "
+                "the name that it returns, or imports, its own?"
+            ),
+            final=True,
+        )
     if plan.probe is not None:
         try:
             probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)

@@ -117,6 +117,14 @@ def test_one_that_comes_after_the_real_object(plant, clock, limited):
     assert causes[1:] == [ConnectionError]
 
 
+def test_one_that_returns_the_service_itself(get):
+    """It would stand in for itself."""
+    get.fallback(lambda: get())
+    with pytest.raises(errors.ServiceUnavailable) as caught:
+        get().state_of()
+    assert "returned the service itself" in str(caught.value.__cause__.__cause__)
+
+
 async def _coroutine() -> StandIn: ...
 
 

@@ -26,6 +26,9 @@ class Mirror:
         self.shown: object = None
         cell.mirror = self
 
+    def is_shown_by(self, _thing: object) -> bool:
+        return False
+
     def load(self, cell: Cell) -> None:
         pass
 

@@ -296,6 +296,9 @@ def test_a_signal_handler_that_changes_the_cell_is_not_overwritten():
     class Mirror:
         shown: object = None
 
+        def is_shown_by(self, _thing):
+            return False
+
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
 
@@ -343,6 +346,9 @@ def test_the_mirror_shows_the_last_of_two_nested_transitions():
     class Mirror:
         shown: object = None
         nested = False
+
+        def is_shown_by(self, _thing):
+            return False
 
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
