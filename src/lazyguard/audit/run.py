@@ -217,12 +217,11 @@ class _Audit:
             seen = replace(seen, tier="forked", repeats=0, executed=seen.executed + trace.unseen)
             name = trace.module
             sure = seen.seconds <= self.settings.slow * tiers.SURE
-            effects = any(finding.kind not in tiers.SEEN_IN_FORKS for finding in seen.findings)
-            certain = sure and not effects and not trace.doubtful
+            certain = sure and not trace.doubtful
             if certain and seen.verdict == "fails":
-                self._accused.setdefault(cause_of(seen), []).append(seen)
+                self._accused.setdefault(_case(seen), []).append(seen)
                 return
-            if not certain or seen.verdict != "ok":
+            if not certain or seen.verdict != "ok" or _effects(seen):
                 if count.get(name):
                     suspects.add(name)
                 return
@@ -235,11 +234,11 @@ class _Audit:
 
     def _convict(self) -> None:
         """Believes forks that modules fail alike, where the first of them fails so in a fresh interpreter."""
-        first = {alike[0].module: cause for cause, alike in self._accused.items() if len(alike) > 1}
+        first = {alike[0].module: case for case, alike in self._accused.items() if len(alike) > 1}
         self._children(first, self.settings.children_at_a_time, self._first)
-        for name, cause in first.items():
-            if cause_of(self.known[name]) == cause:
-                for seen in self._accused[cause][1:]:
+        for name, case in first.items():
+            if _case(self.known[name]) == case:
+                for seen in self._accused[case][1:]:
                     self._keep(seen)
 
     def _keep(self, seen: ModuleReport) -> None:
@@ -372,3 +371,15 @@ class _Audit:
             raise ConfigurationError(
                 f"no child can be started ({error.strerror}); give fewer jobs, or look at {settings.python}"
             ) from error
+
+
+def _effects(seen: ModuleReport) -> frozenset[tuple[object, ...]]:
+    """Returns what was found beyond the program's own modules."""
+    return frozenset(
+        (each.kind, each.file, each.line, each.detail) for each in seen.findings if each.kind not in tiers.SEEN_IN_FORKS
+    )
+
+
+def _case(seen: ModuleReport) -> tuple[object, ...]:
+    """Returns what two failures have to have in common for one of them to be believed for the other's sake."""
+    return cause_of(seen), _effects(seen)

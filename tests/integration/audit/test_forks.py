@@ -96,6 +96,19 @@ def test_who_fails_alike_is_imported_afresh_once(app: App) -> None:
     assert seen["core.d"].error == seen["core.a"].error
 
 
+def test_who_fails_alike_has_the_findings_of_the_fresh_import(app: App) -> None:
+    """What was done on the way to the error is told of each; where it differs, so does the case."""
+    path = app(
+        tries="import os, subprocess\ndef go(name):\n    subprocess.run([name])\n    raise LookupError\n",
+        a="import core.tries\ncore.tries.go('true')\n",
+        b="import core.tries\ncore.tries.go('true')\n",
+        c="import core.tries\ncore.tries.go('env')\n",
+    )
+    seen = {module.module: module for module in forked(path).modules}
+    assert [seen[f"core.{name}"].tier for name in "abc"] == ["fresh", "forked", "fresh"]
+    assert [[f.kind for f in seen[f"core.{name}"].findings] for name in "abc"] == [["subprocess"]] * 3
+
+
 def test_a_failure_that_only_forks_have_convicts_nobody(app: App) -> None:
     """What fails alike in forks and passes in a fresh interpreter passes: each of them is imported afresh."""
     path = app(
