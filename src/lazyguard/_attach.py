@@ -120,6 +120,8 @@ def _attach(
             return attributes.resolve(name)
         attributes.settle()
         text = f"module {package!r} has no attribute {name!r}"
+        if places and name in places:
+            text += f": its stub ({places[name]}) imports it without a re-export; add it to the stub's __all__"
         raise AttributeError(text, name=name, obj=attributes.module)
 
     def listing() -> list[str]:

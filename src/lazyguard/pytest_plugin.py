@@ -295,7 +295,7 @@ def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
                 budgets={module: budget},
             )
         except LazyguardError as error:
-            pytest.fail(f"import_budget: {error}", pytrace=False)
+            raise pytest.fail.Exception(f"import_budget: {error}", pytrace=False) from None
         if report.found:
             pytest.fail(f"{module} does not keep its import_budget of {seconds:g} s\n{table(report)}", pytrace=False)
 
