@@ -6,6 +6,7 @@ imports have another form, since a program of a thousand modules has some hundre
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ class Strings:
         return self.known.setdefault(text, len(self.known))
 
 
+def treeless(report: Report) -> Report:
+    """Returns the report without its trees of imports, which are nearly all of it."""
+    return replace(report, modules=tuple(replace(module, imports=()) for module in report.modules))
+
+
 def packed(report: Report) -> dict[str, Any]:
     """Returns the report as JSON has it, with the imports of each module as one flat list of numbers."""
     strings = Strings()
-    found = report.to_dict()
+    found = treeless(report).to_dict()
     for data, module in zip(found["modules"], report.modules, strict=True):
         data["imports"] = [number for row in module.imports for number in _row(row, strings)]
     return found | {"strings": list(strings.known)}

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from lazyguard.audit.html.packing import treeless
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -35,14 +37,8 @@ def excerpts(report: Report) -> dict[str, dict[int, str]]:
 
 
 def _places(report: Report) -> Iterator[tuple[str, int]]:
-    """Yields every object of the report that has a file and a line, whatever it is a part of."""
-    data = report.to_dict()
-    for module in data["modules"]:
-        module = {key: value for key, value in module.items() if key != "imports"}
-        yield from _within(module)
-    for key, value in data.items():
-        if key != "modules":
-            yield from _within(value)
+    """Yields every object that has a file and a line, whatever it is a part of but the trees of imports."""
+    yield from _within(treeless(report).to_dict())
 
 
 def _within(value: Any) -> Iterator[tuple[str, int]]:
