@@ -203,12 +203,16 @@ class Child:
     def _let_go(self) -> None:
         """Notes what the child has started while its family can still be told, then lets it leave."""
         self._told_to_go = True
-        self._candidates = processes.offspring(self.pid, self.token)
+        self._candidates = self._family()
         self._deadline = min(self._deadline, time.monotonic() + 1.0)
         try:
             self.channel.send(b"g")
         except OSError:
             pass
+
+    def _family(self) -> dict[int, str]:
+        """Returns the processes that come from the child, which has not left yet."""
+        return processes.offspring(self.pid, self.token)
 
     def _size(self, name: str) -> int:
         try:

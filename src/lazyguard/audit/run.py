@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from lazyguard.audit import orders, tiers
+from lazyguard.audit import forking, orders, tiers
 from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
 from lazyguard.audit.collect import Child
 from lazyguard.audit.explain import explain
@@ -149,7 +149,7 @@ class _Audit:
         self.interpreter_seconds = 0.0
         self._busy: dict[str, float] = {}
         self._sampled = True
-        self._zygote: tiers.Zygote | None = None
+        self._zygote: forking.Zygote | None = None
         self._accused: dict[tuple[object, ...], list[ModuleReport]] = {}
         self._running: list[str] = []
         self._fresh_because: str | None = None
@@ -185,11 +185,11 @@ class _Audit:
 
     def _forked(self, statements: Sequence[str]) -> None:
         """Has forks decide what they can; what they cannot is left for fresh children, and all below it."""
-        zygote = self._zygote = tiers.Zygote(self.plan, self.settings, self.wakeup.came)
+        zygote = self._zygote = forking.Zygote(self.plan, self.settings, self.wakeup.came)
         try:
             zygote.start(statements)
             self._decide(zygote)
-        except tiers.ZygoteLost as lost:
+        except forking.ZygoteLost as lost:
             if self.wakeup.came():
                 raise _Interrupted from None
             self._fresh_because = str(lost)
@@ -198,7 +198,7 @@ class _Audit:
             self._left_out = tuple(f"{name} {reason}" for name, reason in sorted(zygote.left_out.items()))
             zygote.close()
 
-    def _decide(self, zygote: tiers.Zygote) -> None:
+    def _decide(self, zygote: forking.Zygote) -> None:
         suspects: set[str] = set()
         waiting = [name for name in self.plan.modules if self._budget(name) == Budget()]
         count = tiers.below(self.plan.modules)
