@@ -99,7 +99,7 @@ def _module_lock_of(thread: int) -> Any:
 
 def _inside(flight: Flight) -> list[Flight]:
     """Return a flight and whatever its thread is building inside it."""
-    stack = [] if flight.task is not None or flight.thread is None else running.get(flight.thread, [])[:]
+    stack = running.get(flight.thread or 0, [])[:]  # what a task runs is in none
     return stack[stack.index(flight) :] if flight in stack else [flight]
 
 

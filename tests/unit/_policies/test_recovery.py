@@ -224,10 +224,13 @@ def test_an_attempt_of_somebody_else(get, plant, settled, pace, story, eventuall
     assert plant.runs == 1
     eventually(lambda: len(pace) == 5)
     cell.settle(flight, Outcome(interrupted=True))
-    eventually(lambda: len(pace) == 6)
-    assert pace[-1] == (0.5, 1.0)
+    for number, bound in enumerate([1.0, 2.0, 4.0], start=6):
+        eventually(lambda number=number: len(pace) == number)
+        assert pace[-1] == (bound / 2, bound)
+        settled(bound)
+    plant.until(4)
     plant.fate = None
-    settled(1.0)
+    settled(8.0)
     story.until("failed", "degraded", "stuck", "recovered")
 
 
@@ -433,6 +436,7 @@ def test_a_loop_that_stands_still(plant, clock, settled, eventually, limited):
         settled(1.0)
         eventually(lambda: db.health().running == 0)
     assert plant.runs == 1
+    assert db.health().cause.startswith("OSError at ")
 
     async def stay() -> None:
         while lazyguard.is_fallback(db):
@@ -478,6 +482,7 @@ def test_a_loop_that_is_closed_under_a_try(plant, clock, pace, settled, eventual
     eventually(lambda: len(pace) == 2)
     assert pace[1] == (1.0, 2.0)
     assert plant.runs == 1
+    assert db.health().cause.startswith("OSError at ")
 
 
 @pytest.mark.parametrize("successes", [0, 1])

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from lazyguard import events
 from lazyguard._core import cell as cells
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
@@ -63,13 +64,16 @@ def test_a_fallback_is_served_though_the_cell_has_changed(told):
 @pytest.mark.parametrize("generation", [0, 1])
 def test_no_fallback_is_served_beside_an_object(told, generation):
     """What is served already, or another generation, is left alone."""
-    cell = Cell(lambda: "real", name="c", place="p")
+    cell, relief = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "stand-in", name="f", place="p")
     if generation == 0:
         resolved(cell)
+    cell.reliefs = (relief,)
     before = cell.now
-    cell.degrade("stand-in", OSError(), generation)
+    cell.degrade(resolved(relief), OSError(), generation)
     assert cell.now is before
     assert "degraded" not in [event.kind for event in told]
+    # What came too late for the object is let go of, and what is only of another generation is not.
+    assert relief.now.state == ("pending" if generation == 0 else "ready")
 
 
 def test_a_target_is_taken_out_of_service_though_the_cell_has_changed(told):
@@ -105,14 +109,11 @@ def test_a_target_of_another_loop_is_renewed_once(told, eventually):
     cell = Cell(lambda: "real", name="c", place="p", plan=Plan(close=closed.append))
     resolved(cell)
     seen = cell.now
-    cell.renew(seen)
-    after = cell.now
-    assert (after.state, after.generation) == ("pending", 1)
-    cell.renew(seen)
-    assert cell.now is after
-    assert [event.kind for event in told] == ["ready", "reset"]
-    eventually(lambda: closed)
-    assert closed == ["real"]
+    for _ in range(2):
+        cell.renew(seen)
+        assert (cell.now.state, cell.now.generation) == ("pending", 1)
+        assert [event.kind for event in told] == ["ready", "reset"]
+        eventually(lambda: closed == ["real"])
 
 
 class Recovery:
@@ -291,6 +292,27 @@ def test_fallbacks_begin_anew_with_their_cell():
     resolved(relief)
     resolved(cell)
     assert relief.now.state == "pending"
+
+
+@pytest.mark.parametrize(("stand_in", "state"), [("stand-in", "pending"), ("another", "degraded")])
+def test_a_stand_in_that_is_served_again_while_it_is_let_go_of(stand_in, state):
+    """The object has failed once more meanwhile: what is about to be closed is served no longer, and another one is."""
+    cell, relief = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "stand-in", name="f", place="p")
+    cell.reliefs = (relief,)
+    cell.degrade(resolved(relief), OSError(), 0)
+
+    def fail_again(event: events.Event) -> None:
+        if (event.name, event.kind) == ("f", "reset"):
+            undo()
+            cell.open(cell.now.generation, OSError())
+            cell.degrade(stand_in, OSError(), cell.now.generation)
+
+    undo = events.subscribe(fail_again)
+    flight, _, _ = cell.board(cell.now, recovery=True)
+    assert flight is not None
+    cell.settle(flight, Outcome("real"))
+    assert cell.now.state == state
+    assert cell.now.target == (None if state == "pending" else stand_in)
 
 
 def test_a_flight_that_cannot_be_boarded_is_not_new():

@@ -92,6 +92,19 @@ def test_what_is_taken_out_of_service_has_its_grace(cell, closed, clock, limited
     eventually(lambda: closed == [[]])
 
 
+def test_a_stand_in_has_the_grace_of_its_service(cell, closed, clock, limited, looked, eventually):
+    """When the object is there, what its fallback has made is closed after `grace`, and not before."""
+    relief = Cell(lambda: "stand-in", name="c", place="p", plan=Plan(close=closed.append))
+    resolved(relief)
+    cell.reliefs = (relief,)
+    resolved(cell)
+    clock.advance(4.9)
+    looked()
+    assert not closed
+    clock.advance(0.2)
+    eventually(lambda: closed == ["stand-in"])
+
+
 def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eventually, monkeypatch):
     """A cell that goes has what it served closed when `grace` is over; one without `close` asks for no thread."""
     begun: list[object] = []
