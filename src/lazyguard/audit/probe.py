@@ -65,6 +65,10 @@ def walk(name: str, spec: "ModuleSpec") -> "list[str]":
 
 
 def missing(name: str, parent: str, locations: "list[str] | None") -> str:
+    """Returns a sentence on a name that is not found, with the directory that it is in, or a name that is like it."""
+    directory = "" if parent else elsewhere(name)
+    if directory:
+        return f"there is no module {name} in {sys.path[0]}, but one in {directory}: give --path {directory}"
     there = [entry.name for entry in pkgutil.iter_modules(locations)]
     prefix = parent + "." if parent else ""
     close = difflib.get_close_matches(name[len(prefix) :], there, 1)
@@ -73,17 +77,42 @@ def missing(name: str, parent: str, locations: "list[str] | None") -> str:
     return f"there is no module {name} {where}{hint}"
 
 
+def elsewhere(name: str) -> str:
+    """Returns the directory below the path, or above it, that has the package or module; "" where none has."""
+    path = sys.path[0]
+    try:
+        below = sorted(os.listdir(path))
+    except OSError:
+        below = []
+    near = [os.path.join(path, each) for each in below if not each.startswith(".")]
+    for directory in [*near, os.path.dirname(os.path.abspath(path))]:
+        if any(os.path.isfile(os.path.join(directory, file)) for file in (f"{name}/__init__.py", f"{name}.py")):
+            return os.path.relpath(directory)
+    return ""
+
+
+def of_path(target: str) -> str:
+    """Returns a sentence on a target that is a path: what to write in its place."""
+    path = next((each for each in (target, os.path.join(sys.path[0], target)) if os.path.exists(each)), None)
+    if path is None:
+        return f"{target} is a path, and there is no such file; give the name of a module, such as package.module"
+    directory, last = os.path.split(os.path.abspath(path))
+    parts = [last.removesuffix(".py")]
+    while os.path.isfile(os.path.join(directory, "__init__.py")):
+        directory, last = os.path.split(directory)
+        parts.insert(0, last)
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    more = "" if os.path.samefile(directory, sys.path[0]) else f" with --path {os.path.relpath(directory)}"
+    return f"{target} is a path; give the module's name: {name}{more}"
+
+
 def resolve(target: str) -> "tuple[ModuleSpec | None, str]":
     """Returns the spec of a dotted name, or None and a sentence that says what is wrong."""
     locations: list[str] | None = None
     spec: ModuleSpec | None = None
     name = ""
     if os.sep in target or target.endswith(".py"):
-        dotted = target.rstrip(os.sep).removesuffix(".py").replace(os.sep, ".").strip(".")
-        return (
-            None,
-            f"{target} is a path; give the module's name, such as {dotted}, and its directory as --path",
-        )
+        return None, of_path(target)
     if not all(part.isidentifier() for part in target.split(".")):
         return None, f"{target!r} is not the name of a module, such as package.module"
     for part in target.split("."):

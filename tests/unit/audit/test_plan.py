@@ -85,7 +85,12 @@ def test_targets_are_found_without_importing_them(
         ("cor", "there is no module cor .*did you mean core?"),
         ("core.taks", "in the package core; did you mean core.tasks?"),
         ("single.part", "single is a module, not a package"),
-        ("core/tasks.py", "give the module's name, such as core.tasks"),
+        ("core/tasks.py", "is a path; give the module's name: core.tasks$"),
+        ("core/__init__.py", "is a path; give the module's name: core$"),
+        ("core/sub/", "is a path; give the module's name: core.sub$"),
+        ("loose/part.py", "is a path; give the module's name: part with --path .*loose$"),
+        ("nowhere/", "there is no such file"),
+        ("part", "there is no module part in .*, but one in .*loose: give --path .*loose$"),
         (".core", "is not the name of a module"),
         ("core.", "is not the name of a module"),
         ("", "is not the name of a module"),
@@ -126,3 +131,9 @@ def test_an_installed_target_is_first_party_only_to_its_own_modules() -> None:
     found = Plan("3.11.7", "/app", (), roots, ())
     assert found.scope("core.tasks").roots == ("/app/core/", "/app/plugins/")
     assert found.scope("redis.client").roots == ("/app/core/", "/app/plugins/", "/v/site-packages/redis/")
+
+
+def test_a_target_that_the_path_is_inside_of_is_told(tree: Path) -> None:
+    """Whoever stands in the package's own directory is told to stand beside it."""
+    with pytest.raises(ConfigurationError, match=r"no module core in .*core, but one in .*: give --path"):
+        plan(["core"], Settings(path=str(tree / "core")))
