@@ -9,7 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard import _guarded, _lazy
+from lazyguard import _function, _guarded, _lazy
 from lazyguard._core import cell as cells
 from lazyguard._core.effect import Sleep
 from lazyguard._core.state import READY
@@ -213,7 +213,7 @@ class Site:
         """Return a function that is like this one to whoever looks, and is hit first."""
         from functools import wraps
 
-        flags = _lazy.flags_of(function)
+        flags = _function.flags_of(function)
 
         def plain(*arguments: Any, **named: Any) -> Any:
             self.hit()
@@ -228,8 +228,8 @@ class Site:
             async for value in function(*arguments, **named):
                 yield value
 
-        hit: Any = coroutine if awaited or (awaited is None and flags & _lazy.COROUTINE) else plain
-        return wraps(function)(iterated if flags & _lazy.ASYNC_GENERATOR else hit)
+        hit: Any = coroutine if awaited or (awaited is None and flags & _function.COROUTINE) else plain
+        return wraps(function)(iterated if flags & _function.ASYNC_GENERATOR else hit)
 
     def hit(self) -> None:
         """Be hit on this thread."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 
 from lazyguard._annotation import annotated_class
-from lazyguard._lazy import ASYNC_GENERATOR, COROUTINE, GENERATOR, find_cell
+from lazyguard._function import ASYNC_GENERATOR, COROUTINE, GENERATOR
+from lazyguard._lazy import find_cell
 from lazyguard._specials import SPECIAL, UNIVERSAL
 from lazyguard._typing import final
 from lazyguard.errors import ConformityError, UsageError

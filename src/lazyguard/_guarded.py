@@ -7,7 +7,7 @@ untouched, unless a policy says otherwise.
 
 from __future__ import annotations
 
-from lazyguard import _lazy, _place
+from lazyguard import _function, _place
 from lazyguard._core import clock, deadline, registry, tally
 from lazyguard._core.effect import Call, Within
 from lazyguard._core.late import loaded
@@ -212,13 +212,13 @@ class Guard:
     ) -> None:
         if not callable(function):
             raise UsageError(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
-        flags = _lazy.flags_of(function)
-        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+        flags = _function.flags_of(function)
+        if flags & (_function.GENERATOR | _function.ASYNC_GENERATOR):
             raise UsageError(
                 f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
                 "Guard the function that makes one step, or one that returns a list."
             )
-        self.awaited = bool(flags & _lazy.COROUTINE)
+        self.awaited = bool(flags & _function.COROUTINE)
         if retry is not None and retry.awaits and not self.awaited:
             raise ConfigurationError(
                 f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
@@ -348,14 +348,14 @@ class Guard:
                 f"the fallback of {self.name} ({self.place}) must be a function, "
                 f"not one of type {type(stand_in).__name__}."
             )
-        flags = _lazy.flags_of(wrapped)
-        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+        flags = _function.flags_of(wrapped)
+        if flags & (_function.GENERATOR | _function.ASYNC_GENERATOR):
             raise ConfigurationError(f"the fallback of {self.name} ({place}) is a generator: use `return`.")
-        if bool(flags & _lazy.COROUTINE) != self.awaited:
+        if bool(flags & _function.COROUTINE) != self.awaited:
             raise ConfigurationError(
                 f"of {self.name} ({self.place}) and its fallback ({place}) one is an `async def`: make both alike."
             )
-        positional = _lazy.positional_parameters(wrapped)
+        positional = _function.positional_parameters(wrapped)
         self._cause_at = _position_of_cause(wrapped, positional)
         self._check_parameters(wrapped, [each for each in positional if each != "cause"], place)
         self.relief = wrapped
@@ -365,10 +365,10 @@ class Guard:
         function = self.function
         if not hasattr(function, "__code__"):
             return
-        takes, star = _lazy.positional_parameters(function), function.__code__.co_flags & 0xC  # *args, **kwargs
-        keywords = set(_lazy.required_parameters(stand_in)) - {"cause"} - set(positional)
-        needed = [each for each in _lazy.required_parameters(stand_in) if each in positional]
-        must = [each for each in _lazy.required_parameters(function) if each in takes]
+        takes, star = _function.positional_parameters(function), function.__code__.co_flags & 0xC  # *args, **kwargs
+        keywords = set(_function.required_parameters(stand_in)) - {"cause"} - set(positional)
+        needed = [each for each in _function.required_parameters(stand_in) if each in positional]
+        must = [each for each in _function.required_parameters(function) if each in takes]
         open_ended = stand_in.__code__.co_flags & 0x4
         if not star and (len(needed) > len(takes) or not keywords <= set(_names(function))):
             raise ConfigurationError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _weakref import ref
 from itertools import count
 
-from lazyguard import _lazy
+from lazyguard import _function
 from lazyguard._typing import final
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
@@ -60,7 +60,7 @@ class Keys:
         self._factory = factory
         self._most = most
         self._signature: Any = None
-        self._positional = len(_lazy.positional_parameters(factory)) if _lazy.only_positional(factory) else None
+        self._positional = len(_function.positional_parameters(factory)) if _function.only_positional(factory) else None
         self._entries: dict[Any, Entry] = {}
 
     def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Service[[], Any]:
@@ -149,7 +149,7 @@ class Keys:
 
     def _by_name(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """Return what each of the factory's parameters is given."""
-        return {**dict(zip(_lazy.positional_parameters(self._factory), arguments, strict=False)), **named}
+        return {**dict(zip(_function.positional_parameters(self._factory), arguments, strict=False)), **named}
 
     def _unhashable(self, arguments: tuple[Any, ...], named: dict[str, Any], error: TypeError) -> UsageError:
         for name, value in self._by_name(arguments, named).items():

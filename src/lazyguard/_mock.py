@@ -7,7 +7,7 @@ would not take. It is no object of `unittest.mock`.
 from __future__ import annotations
 
 from lazyguard import _conform, _place
-from lazyguard._lazy import ASYNC_GENERATOR, COROUTINE, GENERATOR
+from lazyguard._function import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._specials import UNIVERSAL
 from lazyguard._typing import T, final
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError

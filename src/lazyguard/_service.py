@@ -7,7 +7,7 @@ for each set of arguments.
 
 from __future__ import annotations
 
-from lazyguard import _eager, _lazy, _place, _proxy
+from lazyguard import _eager, _function, _lazy, _place, _proxy
 from lazyguard._core import clock, fork, registry
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
@@ -204,7 +204,7 @@ class Service(Generic[P, T]):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
         self._cell = Cell(factory, name=name, place=place, plan=plan)
-        if _lazy.has_parameters(factory):
+        if _function.has_parameters(factory):
             from lazyguard import _keyed
 
             self._keys = _keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
@@ -248,7 +248,7 @@ class Service(Generic[P, T]):
         """Return the service of the one object that is meant where no key is named."""
         if self._keys is None:
             return self
-        required = _lazy.required_parameters(self._factory)
+        required = _function.required_parameters(self._factory)
         if required:
             raise UsageError(
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
@@ -417,7 +417,7 @@ class Service(Generic[P, T]):
                 raise UsageError(
                     f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
                 )
-            parameters = () if self._keys is None else _lazy.all_parameters(self._factory)
+            parameters = () if self._keys is None else _function.all_parameters(self._factory)
             stand_in = _stand_in.StandIn(
                 self._cell,
                 function,
@@ -473,18 +473,18 @@ def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
         raise UsageError(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
-    if hasattr(factory, "__code__") and _lazy.positional_parameters(factory)[:1] in (("self",), ("cls",)):
+    if hasattr(factory, "__code__") and _function.positional_parameters(factory)[:1] in (("self",), ("cls",)):
         raise UsageError(
             f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
             "it outside of the class, with what tells one object from the other as its parameters."
         )
-    flags = _lazy.flags_of(factory)
-    if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+    flags = _function.flags_of(factory)
+    if flags & (_function.GENERATOR | _function.ASYNC_GENERATOR):
         raise UsageError(
             f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
             "`return`, and close= for what is to be done when the object is no longer needed."
         )
-    if flags & _lazy.COROUTINE:
+    if flags & _function.COROUTINE:
         plan = plan.changed(awaited=True)
     if plan.retry is not None and plan.retry.awaits and not plan.awaited:
         raise ConfigurationError(
@@ -492,7 +492,7 @@ def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
             "tenacity.Retrying."
         )
     for label, function in (("probe", plan.probe), ("close", plan.close)):
-        if _lazy.flags_of(function) & _lazy.COROUTINE and not plan.awaited:
+        if _function.flags_of(function) & _function.COROUTINE and not plan.awaited:
             raise ConfigurationError(
                 f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: make its factory one "
                 "too, or give a plain function."

@@ -5,7 +5,7 @@ Invariant: what could not be called in need is refused where it is declared.
 
 from __future__ import annotations
 
-from lazyguard import _lazy, _place, events
+from lazyguard import _function, _lazy, _place, events
 from lazyguard._annotation import annotated_class
 from lazyguard._core import mode
 from lazyguard._core.cell import NOTHING, Cell
@@ -69,10 +69,10 @@ class StandIn:
                 f"the fallback of {cell.name} ({cell.place}) must be a function, "
                 f"not one of type {type(function).__name__}: wrap it in one that returns the stand-in."
             )
-        required = _lazy.required_parameters(function)
-        flags = _lazy.flags_of(function)
-        positional = _lazy.positional_parameters(function)
-        self.takes = tuple(name for name in _lazy.all_parameters(function)[1:] if name in parameters)
+        required = _function.required_parameters(function)
+        flags = _function.flags_of(function)
+        positional = _function.positional_parameters(function)
+        self.takes = tuple(name for name in _function.all_parameters(function)[1:] if name in parameters)
         needs = [name for name in required if name not in self.takes]
         of_key = positional[:1] and positional[0] in parameters and (required or self.takes)  # where the cause goes
         if len(needs) > 1 or (needs and needs[0] not in positional[:1]) or of_key:
@@ -81,17 +81,17 @@ class StandIn:
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
-        if flags & (_lazy.GENERATOR | _lazy.ASYNC_GENERATOR):
+        if flags & (_function.GENERATOR | _function.ASYNC_GENERATOR):
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is a generator: use `return` for the stand-in."
             )
-        self.awaited = bool(flags & _lazy.COROUTINE)
+        self.awaited = bool(flags & _function.COROUTINE)
         if self.awaited and not cell.plan.awaited:
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
             )
         options.function_of_object("close", close)
-        if _lazy.flags_of(close) & _lazy.COROUTINE and not self.awaited:
+        if _function.flags_of(close) & _function.COROUTINE and not self.awaited:
             raise ConfigurationError(
                 f"close= of the fallback of {cell.name} ({place}) is an `async def`, and nothing would await it: make "
                 "the fallback one too, or give a plain function."
