@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lazyguard._close import aclose, close
     from lazyguard._conform import assert_conforms
     from lazyguard._core.deadline import deadline, remaining
+    from lazyguard._declaration import service
     from lazyguard._guarded import guarded
     from lazyguard._guards.bounded import import_guard
     from lazyguard._guards.duplicates import install_import_guard
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from lazyguard._policies.recovery import Recovery
     from lazyguard._policies.retry import Retry
     from lazyguard._preload import Preload, preload
-    from lazyguard._service import Service, service
+    from lazyguard._service import Service
     from lazyguard.errors import (
         CircuitOpen,
         CircularResolutionError,
@@ -135,7 +136,8 @@ _HOMES = {
     "_guards.bounded": "import_guard",
     "_guards.duplicates": "install_import_guard",
     "_guards.hooks": "when_imported",
-    "_service": "Service service",
+    "_declaration": "service",
+    "_service": "Service",
     "_policies.retry": "Retry",
     "_policies.breaker": "Breaker",
     "_policies.recovery": "Recovery",

@@ -147,13 +147,8 @@ def guarded(
         'closed'
     """
     frame = _place.caller()
-    if misplaced:
-        raise UsageError(
-            f"guarded ({_place.of_callable(misplaced[0], _place.of_frame(frame))}) takes options only: write "
-            "@lazyguard.guarded() above the function, with parentheses."
-        )
-    if not isinstance(name, str):
-        raise ConfigurationError(f"name={name!r} is not right: give a text.")
+    options.alone("guarded", misplaced, frame, "function")
+    options.text("name", name)
     options.seconds("timeout", timeout, optional=True)
     if retry is not None:
         from lazyguard._policies import retry as retries

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard.errors import ConfigurationError
+from lazyguard import _place
+from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, NoReturn
 
 
@@ -58,6 +60,22 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
         least = "zero or more" if zero else "more than zero"
         also = ", or None" if optional else ""
         raise ConfigurationError(f"{name}={value!r} is out of range: give {least} seconds{also}.")
+
+
+def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: str) -> None:
+    """Raise UsageError where a decorator that takes options only was given `what` it is to stand above."""
+    if misplaced:
+        place = _place.of_callable(misplaced[0], _place.of_frame(frame))
+        raise UsageError(
+            f"{decorator} ({place}) takes options only: write @lazyguard.{decorator}() above the {what}, with "
+            "parentheses."
+        )
+
+
+def text(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is a text."""
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name}={value!r} is not right: give a text.")
 
 
 def flag(name: str, value: object) -> None:
