@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazyguard.audit import probe
-from lazyguard.audit.processes import run_quietly
+from lazyguard.audit.processes import ended, run_quietly
 from lazyguard.audit.scope import Scope
 from lazyguard.errors import ConfigurationError
 
@@ -142,8 +142,7 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         try:
             found = json.loads(out.read_text(encoding="ascii"))
         except (OSError, ValueError):
-            last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-            why = f"took over {PROBE_LIMIT:g} s" if status is None else f"ended with status {status}: {last}"
+            why = ended(status, errors, limit=PROBE_LIMIT)
             raise ConfigurationError(
                 f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
                 f"{OLDEST[0]}.{OLDEST[1]} or newer"

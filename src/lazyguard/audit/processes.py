@@ -137,3 +137,10 @@ def run_quietly(
                 process.wait()
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
         return status, errors.read().decode(errors="replace")
+
+
+def ended(status: int | None, errors: str, *, limit: float) -> str:
+    """Returns in words how a command that `run_quietly` ran has ended: "ended with status 1: MemoryError"."""
+    if status is None:
+        return f"was not done within {limit:g} s"
+    return f"ended with status {status}: {(errors.strip().splitlines() or ['it said nothing'])[-1]}"

@@ -100,6 +100,8 @@ class _Advising:
         if look.error is not None:
             return Advice(target, look.seconds, note=f"it fails: {look.error}")
         subjects = self._subjects(look)
+        if self.note is not None:
+            return Advice(target, look.seconds, note=self.note)
         together = self._together(self._watched([each for each in subjects if each.open]))
         together.sort(key=lambda each: -each.seconds)
         base, joint = self._rounds(together)
@@ -128,6 +130,8 @@ class _Advising:
         own = {span.module: span for span in look.spans if span.file and self.scope.owns(span.file)}
         sources = [(name, str(span.file), str(span.file).endswith("__init__.py")) for name, span in own.items()]
         found = self.trials.survey([each for each in sources if each[1].endswith(".py")])
+        if "problem" in found:
+            self.note = f"the imports in its sources cannot be judged: the interpreter {found['problem']}"
         self.names_all, self.subclasses = set(found["exports"]), found["subclasses"]
         subjects: list[Subject] = []
         for one in found["judged"]:
@@ -197,7 +201,7 @@ class _Advising:
         """Returns those that can be left out together and whose modules are not loaded all the same."""
         left = subjects
         while left:
-            self.trials.begin(f"whether {len(left)} imports can wait")
+            self.trials.begin(f"whether {_counted(len(left), 'imports')} can wait")
             trial = self.trials.run([each.unit for each in left])
             if not self._settle(trial, left):
                 if trial.error is None:

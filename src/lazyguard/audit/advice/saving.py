@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.advice import deferred, survey
-from lazyguard.audit.processes import run_quietly
+from lazyguard.audit.processes import ended, run_quietly
 from lazyguard.audit.report import Failure
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ class Trials:
         try:
             found: dict[str, Any] = json.loads(out.read_text(encoding="ascii"))
         except (OSError, ValueError):
-            last = (errors.strip().splitlines() or ["it said nothing"])[-1]
-            return None, f"not done within {limit:g} s" if status is None else f"ended with status {status}: {last}"
+            return None, ended(status, errors, limit=limit)
         return found, ""
 
 

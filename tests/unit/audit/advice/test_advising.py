@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lazyguard.audit import AuditInterrupted, audit
-from lazyguard.audit.advice import advising
+from lazyguard.audit.advice import advising, survey
 from lazyguard.audit.advice.text import advised
 from lazyguard.audit.report import Report
 
@@ -137,6 +137,16 @@ def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
     assert one.imports == ()
 
 
+def test_an_interpreter_that_cannot_judge_sources_is_told_of(advice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How it ended is the note of the advice: it does not look as if there was nothing to defer."""
+    monkeypatch.setattr(survey, "BOOT", "raise SystemExit('no ast here')")
+    one = advice(main="from prog import heavy\ndef f(): return heavy", heavy="import time\ntime.sleep(0.01)")
+    assert one.note is not None
+    assert one.note.endswith("cannot be judged: the interpreter ended with status 1: no ast here")
+    assert one.imports == ()
+    assert advised(Report("3", 5, 1, (), advice=(one,))).startswith("no advice for prog.main: the imports")
+
+
 WAITS = {
     "main": "from prog import heavy\ndef f(): return heavy",
     "heavy": "import time\ntime.sleep(0.01)",
@@ -207,7 +217,7 @@ def test_the_advice_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
         advice=True,
         advising=lambda done, total, what: told.append((done, total, what.removeprefix("advice for prog.main: "))),
     )
-    known = ["what it imports", "what it imports", "what they register", "whether 1 imports can wait"]
+    known = ["what it imports", "what it imports", "what they register", "whether 1 import can wait"]
     rounds = ["round 1 of 2, 1 to defer"] * 3 + ["round 2 of 2, 1 to defer"] * 3
     assert told == [
         *((at, None, what) for at, what in enumerate(known)),
