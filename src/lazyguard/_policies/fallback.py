@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The blocks that this context is in, innermost last.
 _permissions: ContextVar[tuple[str, ...]] = ContextVar("lazyguard.fallbacks", default=())
 
+VARIABLE = "LAZYGUARD_FALLBACK"
+ALLOWING = ("", "allow")  # whoever gives another value, "DENY" or "off", means to forbid: it fails safe
+
 
 def fallbacks(permission: Permission) -> Fallbacks:
     """Say for a `with` block whether a service that is degraded may serve its fallback.
@@ -93,8 +96,9 @@ def refusal(cell: Cell, now: Snapshot) -> str | None:
 
 def refusal_to_all(cell: Cell, now: Snapshot) -> str | None:
     """Return why a cell's fallback may not be served to anybody in this process."""
-    if os.environ.get("LAZYGUARD_FALLBACK") == "deny":
-        return "LAZYGUARD_FALLBACK=deny forbids its fallback"
+    value = os.environ.get(VARIABLE, "")
+    if value not in ALLOWING:
+        return f"{VARIABLE}={value} forbids its fallback"
     served = serving(cell, now)
     limit = None if served is None else served.plan.max_degraded
     if limit is not None:
@@ -112,6 +116,6 @@ def _in_celery_task() -> bool:
 def denied() -> bool:
     """Return whether no stand-in may answer here, for what is no cell."""
     permissions = _permissions.get()
-    if os.environ.get("LAZYGUARD_FALLBACK") == "deny" or (permissions and permissions[-1] == "deny"):
+    if os.environ.get(VARIABLE, "") not in ALLOWING or (permissions and permissions[-1] == "deny"):
         return True
     return not permissions and _in_celery_task()

@@ -291,6 +291,18 @@ def test_the_environment(get, monkeypatch):
     assert get().state_of() == "offline"
 
 
+@pytest.mark.parametrize(("value", "serves"), [("DENY", False), ("denied", False), ("", True), ("allow", True)])
+def test_a_value_of_the_environment_that_is_not_known_forbids(get, monkeypatch, value, serves):
+    """A misspelt LAZYGUARD_FALLBACK fails safe, and is told as it was given."""
+    get.fallback(StandIn.made)
+    monkeypatch.setenv("LAZYGUARD_FALLBACK", value)
+    if serves:
+        assert get().state_of() == "offline"
+        return
+    with pytest.raises(errors.ServiceUnavailable, match=f"LAZYGUARD_FALLBACK={value} forbids its fallback"):
+        get().state_of()
+
+
 def test_inside_a_celery_task(get):
     """A task is not served one, so that it is tried again and not acknowledged; a block may allow it."""
     celery = pytest.importorskip("celery", reason="the extra `demo` has Celery")
