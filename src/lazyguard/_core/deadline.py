@@ -57,13 +57,21 @@ _blocks: ContextVar[Block | None] = ContextVar("lazyguard.deadline", default=Non
 
 
 def _end(limit: Deadline | Unlimited) -> None:
-    """End the innermost block of `limit`, with what an interruption has left open in it; nothing where it has none."""
+    """End the innermost block of `limit`, with what an interruption has left open in it; nothing where it has none.
+
+    A deadline that was set later stays: where this one is a generator's, it is that of whoever went on meanwhile.
+    """
+    later: list[Deadline] = []
     block = _blocks.get()
     while block is not None:
-        if block[0] is limit:
-            assign(_blocks, block[1])
+        found, block = block
+        if found is limit:
+            for one in later[::-1] if isinstance(limit, Deadline) else ():
+                block = one, block
+            assign(_blocks, block)
             return
-        block = block[1]
+        if isinstance(found, Deadline):
+            later.append(found)
 
 
 def deadline(seconds: float) -> Deadline:

@@ -304,6 +304,21 @@ def test_what_an_interruption_has_left_open_ends_with_the_block_around_it(clock)
     contextvars.Context().run(work)
 
 
+def test_a_generator_that_ends_in_anothers_block(clock):
+    """Its own deadline ends with it, and the one that was set meanwhile goes on."""
+
+    def parts():
+        with lazyguard.deadline(5.0):
+            yield
+
+    work = parts()
+    next(work)
+    with lazyguard.deadline(2.0):
+        work.close()
+        assert lazyguard.remaining() == 2.0
+    assert lazyguard.remaining() is None
+
+
 def test_a_deadline_that_is_entered_again_inside_itself(clock):
     """Each end of a block ends one of them, the innermost."""
     budget = lazyguard.deadline(1.0)
