@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Permission = Literal["allow", "deny"]
 
 # The blocks that this context is in, innermost last.
-_permissions: ContextVar[tuple[str, ...]] = ContextVar("lazyguard.fallbacks", default=())
+_permissions: ContextVar[tuple[Fallbacks, ...]] = ContextVar("lazyguard.fallbacks", default=())
 
 VARIABLE = "LAZYGUARD_FALLBACK"
 ALLOWING = ("", "allow")  # whoever gives another value, "DENY" or "off", means to forbid: it fails safe
@@ -59,16 +59,20 @@ def fallbacks(permission: Permission) -> Fallbacks:
 class Fallbacks:
     """What `fallbacks` returns: a permission from `__enter__` to `__exit__`; many threads may use one."""
 
-    __slots__ = ("_permission",)
+    __slots__ = ("permission",)
 
     def __init__(self, permission: str) -> None:
-        self._permission = permission
+        self.permission = permission
 
     def __enter__(self) -> None:
-        assign(_permissions, (*_permissions.get(), self._permission))
+        assign(_permissions, (*_permissions.get(), self))
 
     def __exit__(self, *_: object) -> None:
-        assign(_permissions, _permissions.get()[:-1])
+        left = _permissions.get()
+        for index in reversed(range(len(left))):
+            if left[index] is self:  # not the last one, where this block is a generator's and its caller has gone on
+                assign(_permissions, (*left[:index], *left[index + 1 :]))
+                return
 
 
 def serving(cell: Cell, now: Snapshot) -> Cell | None:
@@ -87,7 +91,7 @@ def refusal(cell: Cell, now: Snapshot) -> str | None:
     if reason is not None:
         return reason
     permissions = _permissions.get()
-    if permissions and permissions[-1] == "deny":
+    if permissions and permissions[-1].permission == "deny":
         return 'fallbacks("deny") forbids its fallback here'
     if not permissions and _in_celery_task():
         return 'inside a Celery task its fallback is not served, unless fallbacks("allow") says so'
@@ -116,6 +120,6 @@ def _in_celery_task() -> bool:
 def denied() -> bool:
     """Return whether no stand-in may answer here, for what is no cell."""
     permissions = _permissions.get()
-    if os.environ.get(VARIABLE, "") not in ALLOWING or (permissions and permissions[-1] == "deny"):
+    if os.environ.get(VARIABLE, "") not in ALLOWING or (permissions and permissions[-1].permission == "deny"):
         return True
     return not permissions and _in_celery_task()

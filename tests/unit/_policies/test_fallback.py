@@ -11,6 +11,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
+from lazyguard._policies import fallback as module
 
 
 class StandIn:
@@ -123,6 +124,21 @@ def test_one_that_returns_the_service_itself(get):
     with pytest.raises(errors.ServiceUnavailable) as caught:
         get().state_of()
     assert "returned the service itself" in str(caught.value.__cause__.__cause__)
+
+
+def test_a_generators_block_that_ends_in_its_callers():
+    """What ends is its own permission: its caller's, which came later, goes on."""
+
+    def parts():
+        with lazyguard.fallbacks("allow"):
+            yield
+
+    work = parts()
+    next(work)
+    with lazyguard.fallbacks("deny"):
+        work.close()
+        assert module.denied()
+    assert not module.denied()
 
 
 async def _coroutine() -> StandIn: ...
