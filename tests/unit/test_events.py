@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 
@@ -133,3 +134,24 @@ def test_describe_without_a_traceback():
     assert events.describe(None) == ""
     assert events.describe(ValueError("secret")) == "ValueError"
     assert events.describe(OwnError()).endswith("OwnError")
+
+
+def test_threads_that_subscribe_at_once(race, monkeypatch):
+    """Each listener is there until its own end, whatever others begin and end meanwhile."""
+    monkeypatch.setattr(events, "_listeners", {})
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def come_and_go() -> None:
+        for _ in range(2000):
+            lazyguard.subscribe(print)()
+
+    def stay() -> None:
+        for _ in range(500):
+            lazyguard.subscribe(repr)
+
+    try:
+        assert race(come_and_go, come_and_go, stay, stay) == [None] * 4
+    finally:
+        sys.setswitchinterval(before)
+    assert list(events._listeners.values()) == [repr] * 1000

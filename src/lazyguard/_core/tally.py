@@ -29,20 +29,20 @@ if TYPE_CHECKING:
             ...
 
 
-observers: tuple[Observer, ...] = ()
+# By an entry of its own each, in their order: threads add and remove without a lock, and lose none.
+observers: dict[object, Observer] = {}
 # Told when the observers have changed.
 changed: list[Callable[[], object]] = []
 
 
 def observe(observer: Observer) -> Callable[[], None]:
     """Let somebody count from now on; return what ends it."""
-    global observers
-    observers = (*observers, observer)
+    entry = object()
+    observers[entry] = observer
     recount()
 
     def end() -> None:
-        global observers
-        observers = tuple(one for one in observers if one is not observer)
+        observers.pop(entry, None)
         recount()
 
     return end
@@ -56,11 +56,12 @@ def recount() -> None:
 
 def counting(name: str, count: Count) -> Count:
     """Return `count`, or where somebody counts a function that tells them too."""
-    if not observers:
+    found = list(observers.values())
+    if not found:
         return count
-    well = [observer.counter(name, "ok") for observer in observers]
-    failed = [observer.counter(name, "failed") for observer in observers]
-    if len(observers) == 1:
+    well = [observer.counter(name, "ok") for observer in found]
+    failed = [observer.counter(name, "failed") for observer in found]
+    if len(found) == 1:
         (one_well,), (one_failed,) = well, failed
 
         def both(ended_well: bool) -> None:
@@ -82,7 +83,7 @@ def counting(name: str, count: Count) -> Count:
 
 def called(name: str, ended: Ended) -> None:
     """Count a call that was refused, or that a fallback has answered."""
-    for observer in observers:
+    for observer in list(observers.values()):
         observer.counter(name, ended)()
 
 
@@ -91,5 +92,5 @@ def landed(flight: Flight, outcome: Outcome, seconds: float, *, counts: bool) ->
     if not observers:
         return
     ended = "interrupted" if outcome.interrupted else "failed" if not outcome.ok else "ok" if counts else "late"
-    for observer in observers:
+    for observer in list(observers.values()):
         observer.attempted(flight.cell.name, ended, seconds)

@@ -249,7 +249,7 @@ def test_an_interruption_at_any_moment_leaves_the_cell_usable(monkeypatch):
 
     Without a timeout: threading itself may leave a thread behind whose start was interrupted.
     """
-    monkeypatch.setattr(events, "_listeners", ())  # logging does not survive it: its lock stays taken
+    monkeypatch.setattr(events, "_listeners", {})  # logging does not survive it: its lock stays taken
     cell = Cell(object, name="c", place="p")
 
     def handler(_number, _frame) -> None:

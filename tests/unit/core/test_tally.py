@@ -30,7 +30,7 @@ class Counter:
 @pytest.fixture
 def observe(monkeypatch):
     """Return what makes a counter; nobody else counts in the test."""
-    monkeypatch.setattr(tally, "observers", ())
+    monkeypatch.setattr(tally, "observers", {})
     return Counter
 
 
@@ -56,7 +56,7 @@ def test_where_nobody_counts_nothing_is_put_between(observe):
     assert tally.counting("f", count) is count
     first, second = observe(), observe()
     first.end()
-    assert tally.observers == (second,)
+    assert list(tally.observers.values()) == [second]
     assert tally.counting("f", count) is not count
     second.end()
     assert tally.counting("f", count) is count
