@@ -58,9 +58,8 @@ def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] |
     for name, value in limits.items():
         options.seconds(f"budgets[{name!r}]", value, optional=True)
     tracker = ImportTracker(budget, limits)
-    global _trackers
     _install()
-    _trackers = (*_trackers, tracker)
+    _trackers[tracker] = None
     return tracker
 
 
@@ -122,8 +121,7 @@ class ImportTracker:
 
     def stop(self) -> None:
         """Track no further imports; what is known stays."""
-        global _trackers
-        _trackers = tuple(tracker for tracker in _trackers if tracker is not self)
+        _trackers.pop(self, None)
 
     def slowest(self, count: int = 10) -> list[TrackedImport]:
         """Return the imports whose own bodies took longest, the longest first."""
@@ -184,7 +182,8 @@ class ImportTracker:
         return f"<ImportTracker {len(self.modules)} imports>"
 
 
-_trackers: tuple[ImportTracker, ...] = ()
+# In their order: threads add and remove without a lock, and lose none.
+_trackers: dict[ImportTracker, None] = {}
 _installed = False
 
 
@@ -205,7 +204,7 @@ def _install() -> None:
 
 def _tracking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def run(loader: Any, subject: Any, /) -> Any:
-        trackers = _trackers
+        trackers = list(_trackers)
         if not trackers:
             return original(loader, subject)
         spec = getattr(subject, "__spec__", None) or subject
@@ -221,7 +220,7 @@ def _tracking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             done = [(tracker, tracker._end(name, failed)) for tracker in trackers]
         for tracker, one in done:
             if one is not None:
-                _tell(tracker, one)
+                _tell(tracker, one, first=tracker is trackers[0])
         return result
 
     # Warnings and tracebacks skip frames of the import system: ours is one of them.
@@ -239,9 +238,9 @@ def _asker(frame: FrameType | None) -> str | None:
     return None
 
 
-def _tell(tracker: ImportTracker, one: TrackedImport) -> None:
+def _tell(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
     seconds, over = one.seconds or 0.0, tracker._is_over(one)
-    if tracker is _trackers[0] or over:
+    if first or over:
         kind = "over-budget" if over else "imported"
         place = one.by or ""
         events.emit(

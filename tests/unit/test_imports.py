@@ -224,3 +224,16 @@ def test_a_thread_that_ends_leaves_nothing(program, tracker):
     thread.start()
     thread.join()
     assert tracker._inside == {}
+
+
+def test_a_tracker_that_is_stopped_in_the_midst_of_an_import(program, told):
+    """The import goes on as if nothing had been; it is told of, since it began in time."""
+    program({"stops.py": "import sys\nsys.modules['__tracker__'].stop()\nx = 1"})
+    tracker = lazyguard.track_imports()
+    sys.modules["__tracker__"] = tracker
+    try:
+        assert importlib.import_module("stops").x == 1
+    finally:
+        del sys.modules["__tracker__"]
+    assert [event.name for event in told if event.kind == "imported"] == ["stops"]
+    importlib.import_module("stops")
