@@ -80,7 +80,7 @@ class _Wanted:
     __slots__ = ("extra", "host", "name", "package", "place", "why")
 
     def __init__(self, name: str, extra: str | None, package: str | None, why: str | None, frame: FrameType) -> None:
-        self.place = _place.of_frame(frame)
+        self.place = _place.of_frame(_place.declaring(frame))  # an integration asks for what its user uses
         if not is_module_name(name):
             raise errors.ConfigurationError(
                 f"{self.place}: {name!r} is no module's name; give an absolute one: 'package.module'"

@@ -6,6 +6,7 @@ Invariants: no framework is imported, nor asyncio; the event loop waits for noth
 from __future__ import annotations
 
 from lazyguard._typing import final
+from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
 TYPE_CHECKING = False
@@ -51,6 +52,8 @@ class Middleware:
         timeout: float | None = None,
         max_timeout: float = 60.0,
     ) -> None:
+        if app is not None and not callable(app):  # pyright: ignore[reportUnnecessaryComparison]
+            raise UsageError(f"Middleware takes the ASGI application, or None, not one of type {type(app).__name__}.")
         self._app = app
         self._requests = requests = Requests(
             prefix=prefix,

@@ -7,9 +7,13 @@ bounded number of them, and never a key, an argument, a URL or an exception's te
 
 from __future__ import annotations
 
+import lazyguard
+
+lazyguard.require("opentelemetry.metrics", extra="opentelemetry", why="for lazyguard.integrations.opentelemetry")
+
+# ruff: noqa: E402 - what is missing is said first
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
-import lazyguard
 from lazyguard._measures import Measures
 from lazyguard._policies import options
 from lazyguard._typing import final

@@ -13,6 +13,11 @@ import atexit
 import os
 from collections import deque
 
+import lazyguard
+
+lazyguard.require("prometheus_client", extra="prometheus", why="for lazyguard.integrations.prometheus")
+
+# ruff: noqa: E402 - what is missing is said first
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from lazyguard._core import clock, scheduler

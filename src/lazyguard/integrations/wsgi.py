@@ -6,6 +6,7 @@ Invariants: no framework is imported; a thread has after each part of a request 
 from __future__ import annotations
 
 from lazyguard._typing import final
+from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
 TYPE_CHECKING = False
@@ -46,6 +47,7 @@ class Middleware:
 
     Raises:
         ConfigurationError: An option is not right.
+        UsageError: `app` cannot be called.
 
     The deadline holds while the application is called, for each part of its body and for the body's `close`; in between
     the server's thread has its own again. Nothing is interrupted: see `lazyguard.deadline`.
@@ -73,6 +75,8 @@ class Middleware:
         timeout: float | None = None,
         max_timeout: float = 60.0,
     ) -> None:
+        if app is not None and not callable(app):  # pyright: ignore[reportUnnecessaryComparison]
+            raise UsageError(f"Middleware takes the WSGI application, or None, not one of type {type(app).__name__}.")
         self._app = app
         self._requests = requests = Requests(
             prefix=prefix,
