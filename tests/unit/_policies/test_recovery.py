@@ -287,6 +287,10 @@ def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited)
     assert plant.runs == 3
     assert story.kinds()[3:] == ["stuck", "reminder"]  # once, and then now and then
     assert db.health().running == 2
+    assert [len(flight._done) for flight in db.__lazyguard_cell__().now.running] == [
+        1,
+        1,
+    ]  # however often it has looked
     plant.let_go()
     eventually(lambda: "recovered" in story.kinds())
     eventually(lambda: "late" in story.kinds())
