@@ -310,8 +310,7 @@ class Seconds:
 
     def tripped(self) -> bool:
         """Return whether too many have failed."""
-        oldest = int(clock.now() / self._width) - 10
-        counts = [counts for tenth, counts in self._tenths.copy().items() if tenth > oldest]
+        counts = self._tenths.copy().values()  # `count` has forgotten what is out of the window
         failed, well = sum(count[False] for count in counts), sum(count[True] for count in counts)
         return failed + well >= self._least and failed / (failed + well) >= self._rate
 

@@ -12,8 +12,10 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
+from lazyguard._core import tally
 from lazyguard._policies import circuit as circuits
 from lazyguard._policies.circuit import Circuit
+from lazyguard.testing import FakeClock
 
 
 @pytest.fixture
@@ -148,6 +150,32 @@ def test_a_window_of_time(make, clock):
         clock.advance(1.0)
         succeed(circuit)
     assert len(circuit.now._window._tenths) <= 10
+
+
+@pytest.mark.parametrize("shift", [number * 0.61 for number in range(10)])
+def test_the_reach_of_a_window_of_time(make, clock, shift):
+    """What ended nine tenths of the window ago counts, and what ended a whole one ago does not, whenever that was."""
+    clock.advance(shift)
+    for seconds, state in ((18.0, "open"), (20.001, "closed")):
+        circuit = make(failure_rate=0.5, window_seconds=20.0, minimum_calls=4)
+        succeed(circuit)
+        clock.advance(2.0)  # the next tenth, in counts of its own
+        fail(circuit, 2)
+        succeed(circuit)
+        assert clock.now() < circuit.now._window._latest[0] <= clock.now() + 2.001
+        clock.advance(seconds)
+        fail(circuit)
+        assert circuit.now.state == state
+
+
+def test_what_ends_well_in_a_window_of_time(make):
+    """It is no failure, and makes the share of the failures smaller."""
+    circuit = make(failure_rate=0.5, window_seconds=20.0, minimum_calls=4)
+    succeed(circuit, 4)
+    fail(circuit, 3)
+    assert circuit.now.state == "closed"
+    fail(circuit)
+    assert circuit.now.state == "open"
 
 
 # opening and closing
@@ -297,6 +325,26 @@ def test_what_is_no_exception_never_counts(make):
     assert circuit.now.state == "closed"
 
 
+def test_the_deadline_of_a_caller(make, clock):
+    """A call that ended with its caller's deadline says nothing; one whose own time was too short has failed."""
+    circuit = make(failure_threshold=1)
+
+    def ended(error: Exception, own: object = None) -> str:
+        circuit.reset()
+        circuit.admit().ended(error, own)
+        return circuit.now.state
+
+    assert ended(lazyguard.DeadlineExceeded()) == "open"
+    with lazyguard.deadline(5.0) as limit:
+        clock.advance(4.9)
+        assert ended(lazyguard.DeadlineExceeded()) == "open"
+        assert ended(ConnectionError()) == "open"
+        clock.advance(limit.ends - clock.now())
+        assert ended(lazyguard.DeadlineExceeded()) == "closed"
+        assert ended(lazyguard.DeadlineExceeded(), limit) == "open"
+        assert ended(ConnectionError()) == "open"
+
+
 def test_failures_by_name(make):
     """A library's exceptions count once it is loaded."""
     circuit = make(failure_threshold=1, on=("no_such_library:Error", "decimal:InvalidOperation"))
@@ -339,6 +387,55 @@ def test_events(opened, clock, told):
     assert told[0].cause == "ConnectionError"
     assert told[2].seconds == 0.0
     assert told[3].seconds == pytest.approx(20.001)
+
+
+def test_who_counts_is_told(make, clock, monkeypatch):
+    """From the moment at which they begin: of each call, of a probe by its end, and of one that was refused."""
+    monkeypatch.setattr(tally, "observers", ())
+    counted: list[str] = []
+
+    class Counter:
+        def counter(self, name: str, ended: str):
+            return lambda: counted.append(f"{name} {ended}")
+
+        def attempted(self, name: str, ended: str, seconds: float) -> None: ...
+
+    circuit = make(failure_threshold=1)
+    end = tally.observe(Counter())
+    succeed(circuit)
+    fail(circuit)
+    with pytest.raises(lazyguard.CircuitOpen):
+        circuit.admit()
+    for finish in (fail, succeed):
+        clock.advance(20.001)
+        finish(circuit)
+    assert counted == ["db ok", "db failed", "db refused", "db failed", "db ok"]
+    end()
+    succeed(circuit)
+    assert len(counted) == 5
+
+
+def test_only_the_present_phase_is_followed(make):
+    """Who comes too late hears so, and nothing has changed."""
+    circuit = make(failure_threshold=1)
+    before = circuit.now
+    fail(circuit)
+    after = circuit.now
+    assert not circuit.follow(before, before)
+    assert circuit.now is after
+    assert circuit.follow(after, before)
+    assert circuit.now is before
+
+
+def test_a_clock_that_goes_back(told, chance):
+    """At the end of a clock that was moved on: no event says that something took less than no time."""
+    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3")
+    with FakeClock() as clock:
+        clock.advance(1000.0)
+        fail(circuit)
+    circuit.reset()
+    assert [event.kind for event in told] == ["opened", "closed"]
+    assert told[1].seconds == 0.0
 
 
 def test_the_log(clock, chance, caplog):
