@@ -389,9 +389,8 @@ def test_events(opened, clock, told):
     assert told[3].seconds == pytest.approx(20.001)
 
 
-def test_who_counts_is_told(make, clock, monkeypatch):
+def test_who_counts_is_told(make, clock):
     """From the moment at which they begin: of each call, of a probe by its end, and of one that was refused."""
-    monkeypatch.setattr(tally, "observers", ())
     counted: list[str] = []
 
     class Counter:
