@@ -245,7 +245,7 @@ def _unavailable(cell: Cell, why: str) -> ServiceUnavailable:
     return ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
 
 
-def _timed_out(cell: Cell, limit: float | None, kept: float = 0.0) -> ResolutionTimeout:
+def _timed_out(cell: Cell, limit: float | None, kept: float) -> ResolutionTimeout:
     within = f"{limit} s" if limit is None or not kept else f"{limit - kept:g} s ({kept:g} s are kept for a fallback)"
     mend = "." if kept else ", or a fallback."
     return ResolutionTimeout(

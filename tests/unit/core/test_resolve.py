@@ -9,6 +9,7 @@ import pytest
 
 from lazyguard import errors
 from lazyguard._core import cell as cells
+from lazyguard._core import clock as clocks
 from lazyguard._core import mode
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
@@ -63,6 +64,7 @@ def test_what_a_factory_raises_is_the_untouched_cause(error, driver):
         assert "mod.py:7" in str(told)
         assert type(error).__name__ in str(told)
         assert isinstance(told, ImportError) == isinstance(error, ImportError)
+        assert ("must not end the process" in str(told)) == isinstance(error, SystemExit)
         assert not isinstance(told, AttributeError | TimeoutError)
         assert len(calls) == attempt, "a failure is not cached"
         assert "factory" in "".join(traceback.format_exception(told))
@@ -220,6 +222,92 @@ def test_a_gate_hears_that_no_attempt_has_begun():
     cell.open(0, OSError(), Gate())
     assert resolved(cell) is cell.now.target
     assert [(outcome.interrupted, outcome.ok) for outcome in told] == [(True, False)]
+
+
+def test_a_gate_hears_how_the_attempt_ends_that_it_let_begin():
+    """With its outcome when it has ended; who joins it has begun none, and the gate hears so at once."""
+    told: list[Outcome] = []
+
+    class Gate:
+        def admit(self, asked: Cell):
+            return told.append
+
+    cell = Cell(object, name="c", place="p")
+    resolved(cell)
+    cell.open(0, OSError(), Gate())
+    steps = resolving(cell)
+    launch = next(steps)
+    assert not told
+    # Another one, whom the gate lets in before the cell shows the attempt of the first.
+    failed = cell.now.changed(state="failed")
+    cell.change(lambda now: failed)
+    joins = resolving(cell)
+    assert isinstance(next(joins), Join)
+    assert [outcome.interrupted for outcome in told] == [True]
+    cell.settle(launch.flight, Outcome("made"))
+    assert [outcome.value for outcome in told] == [None, "made"]
+    for waiting in (steps, joins):
+        waiting.close()
+
+
+def test_how_long_a_caller_waits(clock):
+    """The timeout less the fallbacks' shares, which leave a tenth; who wants the real object waits for the whole."""
+    for share, options, seconds in (
+        (0.3, {}, 7.0),
+        (0.3, {"wait": 4.0}, 2.8),
+        (0.3, {"real": True}, 10.0),
+        (0.3, {"real": True, "wait": 4.0}, 4.0),
+        (0.95, {}, 1.0),
+    ):
+        cell = Cell(object, name="c", place="p", plan=Plan(timeout=10.0))
+        cell.reliefs = (Cell(object, name="f", place="p", plan=Plan(share=share)),)
+        steps = resolving(cell, **options)
+        flight = next(steps).flight
+        join = steps.send(None)
+        assert join.until - clocks.now() == pytest.approx(seconds)
+        steps.close()
+        cell.settle(flight, Outcome(interrupted=True))
+
+
+def test_what_a_caller_hears_whose_wait_has_ended(clock):
+    """How long it was, what was kept for a fallback, and what to give; a fallback only where there is none yet."""
+    alone, helped = (Cell(object, name="c", place="p", plan=Plan(timeout=10.0)) for _ in range(2))
+    helped.reliefs = (Cell(object, name="f", place="p", plan=Plan(share=0.3)),)
+    said = []
+    for cell in (alone, helped):
+        steps = resolving(cell)
+        flight = next(steps).flight
+        steps.send(None)
+        try:
+            relief = steps.send(False).flight
+        except errors.ResolutionTimeout as error:
+            said.append(str(error))
+        else:
+            said.append(str(cell.trouble))
+            steps.close()
+            relief.cell.settle(relief, Outcome(interrupted=True))
+        cell.settle(flight, Outcome(interrupted=True))
+    goes_on = "The attempt goes on and is adopted if it ends well; give it a longer timeout="
+    assert said == [
+        f"c, declared at p, was not built within 10.0 s. {goes_on}, or a fallback.",
+        f"c, declared at p, was not built within 7 s (3 s are kept for a fallback). {goes_on}.",
+    ]
+
+
+def test_a_probe_that_is_interrupted_leaves_nothing_open():
+    """What was made is closed, the interruption is the caller's, and the next one tries again."""
+    closed: list[object] = []
+    interrupts = [KeyboardInterrupt()]
+
+    def probe(_target: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    cell = Cell(lambda: "made", name="c", place="p", plan=Plan(probe=probe, close=closed.append))
+    with pytest.raises(KeyboardInterrupt):
+        resolved(cell)
+    assert (closed, cell.now.state) == (["made"], "pending")
+    assert resolved(cell) == "made"
 
 
 def test_a_fallback_that_waits_for_itself_is_told_as_a_ring():
