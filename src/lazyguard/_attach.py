@@ -48,7 +48,7 @@ def attach(
     Errors at first use say where the name was declared and have the original as their cause: what is missing raises
     MissingModuleError or ResolutionImportError, both ImportErrors; everything else that an import raised, an
     AttributeError too, comes as a ResolutionError. So `hasattr` is False for names that nobody declared only. The next
-    use tries again. Holds no lock; a fork changes nothing.
+    use tries again. No lock of ours is held while anything is imported; a fork changes nothing.
 
     From Python 3.15 on the names are native lazy imports (PEP 810), so that functions of the package can use them as
     globals too; what the filter of `sys.set_lazy_imports_filter` refuses is imported at once, and a name of a module

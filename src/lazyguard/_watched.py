@@ -87,9 +87,9 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
 
 def circuit_of(cell: Cell, generation: int, failures: Failures, breaker: Breaker | None) -> Circuit:
     """Return the breaker of a generation's target, which all that show it share."""
-    if cell.calls is not None and cell.calls[0] == generation:
-        known: Circuit = cell.calls[1]
-        return known
+    kept = _kept(cell, generation)
+    if kept is not None:
+        return kept
 
     def changed(old: Phase, new: Phase) -> None:
         if old.state == "closed" and new.state == "open" and new.cause is not None:
@@ -98,7 +98,12 @@ def circuit_of(cell: Cell, generation: int, failures: Failures, breaker: Breaker
     circuit = Circuit(breaker or Breaker(), name=cell.name, place=cell.place, on=failures, changed=changed)
     if cell.calls is None or cell.calls[0] < generation:
         cell.calls = generation, circuit
-    return circuit
+    return _kept(cell, generation) or circuit  # another thread may have made one meanwhile
+
+
+def _kept(cell: Cell, generation: int) -> Circuit | None:
+    calls = cell.calls
+    return calls[1] if calls is not None and calls[0] == generation else None
 
 
 @final

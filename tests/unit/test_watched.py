@@ -13,7 +13,9 @@ import weakref
 import pytest
 
 import lazyguard
-from lazyguard import _view, errors
+from lazyguard import _view, _watched, errors
+from lazyguard._core.cell import Cell
+from lazyguard._policies.circuit import Circuit
 
 
 class Client:
@@ -580,3 +582,20 @@ def test_a_block_ends_on_its_target(declare, clock, story, limited):
     with contextlib.ExitStack() as stack:
         assert stack.enter_context(svc) is get.made[1]
     assert get.made[1].left == [get.made[1]]
+
+
+def test_threads_that_show_one_target_at_once(monkeypatch):
+    """They count in one breaker, also where both were about to make it."""
+    cell = Cell(list, name="db", place="here:1")
+    made: list[Circuit] = []
+
+    class Raced(Circuit):
+        def __init__(self, *arguments, **named) -> None:
+            super().__init__(*arguments, **named)
+            if not made:
+                made.append(self)
+                made.append(_watched.circuit_of(cell, 1, (OSError,), None))
+
+    monkeypatch.setattr(_watched, "Circuit", Raced)
+    assert _watched.circuit_of(cell, 1, (OSError,), None) is made[1]
+    assert _watched.circuit_of(cell, 1, (OSError,), None) is made[1]
