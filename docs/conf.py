@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -35,3 +39,28 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+
+# The tests write these blocks to files; a reader is to see which ones, where the text does not say it.
+FILE = re.compile(
+    r"^<!-- file: (?P<name>.+?) -->\n(?P<fence>```+)(?P<kind>\S*)\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+)
+
+
+def with_its_name(block: re.Match[str]) -> str:
+    """Return the block with the file's name as its caption; a sentence where the file is empty."""
+    said = block.string[: block.start()].rstrip().rsplit("\n\n", 1)[-1]
+    if not block["text"].strip():
+        return "" if f"`{block['name']}`" in said else f"`{block['name']}` is empty."
+    if f"`{block['name']}`" in said:
+        return block[0]
+    return '{fence}{{code-block}} {kind}\n:caption: "`{name}`"\n\n{text}{fence}'.format(**block.groupdict())
+
+
+def name_files(app: Sphinx, page: str, source: list[str]) -> None:
+    """Give the blocks of a page their names before it is parsed."""
+    source[0] = FILE.sub(with_its_name, source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is here."""
+    app.connect("source-read", name_files)
