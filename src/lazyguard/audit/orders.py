@@ -8,6 +8,7 @@ nor the package imports: it was there because another module had asked for it.
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from lazyguard.audit.imports import ImportTree, Span
     from lazyguard.audit.scope import Scope
 
+_IMPORT = re.compile(r"\bimport\b((?:[^\n\\]|\\\n)*)")
+_WORD = re.compile(r"\w+")
 PASSES = ("cannot-exit", "leaves-children", "slow", "ok")
 
 
@@ -47,9 +50,12 @@ def borrowed(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
     """Yields a finding for each submodule that a module uses by the grace of another one."""
     files = {span.name: span.file or "" for span in tree.spans}
     given = {span.name: span for span in reversed(tree.importing()) if _is_given(span, files)}
+    by_top: dict[str, list[str]] = {}
+    for name in given:
+        by_top.setdefault(name.partition(".")[0], []).append(name)
     users = {span.file: span for span in tree.importing() if span.first_party and span.file} if given else {}
     for file, user in users.items():
-        for name, line in _used(file, frozenset(given)).items():
+        for name, line in _used(file, by_top).items():
             span = given[name]
             by = span.site or span.importer
             if by is None or (span.importer is not None and span.importer.file == file):
@@ -70,12 +76,21 @@ def _is_given(span: Span, files: Mapping[str, str]) -> bool:
     return "__getattr__" not in source.text(files.get(package, ""))
 
 
-def _used(file: str, names: frozenset[str]) -> Mapping[str, int]:
-    """Returns the names that a source uses as attributes of a package that it imports as a whole -> first line."""
+def _used(file: str, by_top: Mapping[str, Sequence[str]]) -> Mapping[str, int]:
+    """Returns the names that a source uses as attributes of a package that it imports as a whole -> first line.
+
+    The names are given by the packages on their top. A source is looked through only where it imports one of those, and
+    parsed only where it may hold one of the names, once a run: a thousand modules share most of theirs.
+    """
     text = source.text(file)
-    # A source is parsed only where it may hold one of them, and once a run: a thousand modules share most of theirs.
-    candidates = {name for name in names if name in text}
+    candidates = {name for top in _imported(file) & by_top.keys() for name in by_top[top] if name in text}
     return {name: line for name, line in _attributes(file).items() if name in candidates} if candidates else {}
+
+
+@lru_cache(maxsize=4096)
+def _imported(file: str) -> frozenset[str]:
+    """Returns the words that follow an `import`, among which is all that it binds without `as`."""
+    return frozenset(word for names in _IMPORT.findall(source.text(file)) for word in _WORD.findall(names))
 
 
 @lru_cache(maxsize=4096)

@@ -17,11 +17,14 @@ from lazyguard.audit import source
 from lazyguard.audit.report import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lazyguard.audit.imports import ImportTree, Ring, Span
     from lazyguard.audit.report import Failure
     from lazyguard.audit.scope import Frame, Scope
+
+    Executed = Mapping[str, str | None]
+    """The files of modules by their names."""
 
 _UNBOUND = re.compile(r"partially initialized module '([^']+)'.* has no attribute '([^']+)'")
 
@@ -29,6 +32,7 @@ _UNBOUND = re.compile(r"partially initialized module '([^']+)'.* has no attribut
 def circular(tree: ImportTree, scope: Scope, error: Failure | None) -> Iterator[Finding]:
     """Yields a finding for each line that was given a module before it was done."""
     told: set[tuple[str, str, int | None]] = set()
+    executed = {span.name: span.file for span in tree.spans}
     for ring in tree.rings:
         near, lineage = ring.near, ring.span.lineage() if ring.span is not None else []
         key = (ring.asked, near.file, near.line)
@@ -36,7 +40,7 @@ def circular(tree: ImportTree, scope: Scope, error: Failure | None) -> Iterator[
         if ring.asked not in names or key in told or not scope.owns(near.file):
             continue
         members = lineage[names.index(ring.asked) :]
-        wanted = _wanted(ring, members[-1], tree)
+        wanted = _wanted(ring, members[-1], tree, executed)
         if not members[0].first_party or wanted is None or (len(members) == 1 and not wanted):
             continue
         told.add(key)
@@ -60,21 +64,21 @@ def _in_error(module: str, error: Failure | None) -> list[str]:
     return [found[2]] if found is not None and found[1] == module else []
 
 
-def _wanted(ring: Ring, importing: Span, tree: ImportTree) -> tuple[str, ...] | None:
+def _wanted(ring: Ring, importing: Span, tree: ImportTree, executed: Executed) -> tuple[str, ...] | None:
     """Returns the names that the line takes out of the unfinished module; None when it wants only what is below it."""
     near = ring.near
     # Of a function: where it stands, not who calls it.
     inside = importing.name if importing.file == near.file else tree.module_of(near.file) or ""
-    statements = [each for each in _statements(near.file) if near.line in range(each.lineno, _end(each) + 1)]
+    statements = _statements(near.file).get(near.line or 0, ())
     if not statements:  # import_module, or __import__
         return None if inside.startswith(ring.asked + ".") else ()
-    asks = [_taken(each, ring.asked, inside, near.file, tree) for each in statements]
+    asks = [_taken(each, ring.asked, inside, near.file, executed) for each in statements]
     known = [names for names in asks if names is not None]
     return tuple(name for names in known for name in names) if known else None
 
 
 def _taken(
-    statement: ast.Import | ast.ImportFrom, asked: str, inside: str, file: str, tree: ImportTree
+    statement: ast.Import | ast.ImportFrom, asked: str, inside: str, file: str, executed: Executed
 ) -> tuple[str, ...] | None:
     """Returns the names that a statement takes out of a module that is asked for; None where it does not ask for it."""
     if isinstance(statement, ast.Import):
@@ -82,7 +86,6 @@ def _taken(
     base = _base(statement, inside, is_package=_is_package(file))
     if asked != base:  # a submodule that is itself being executed, or a package above what is wanted
         return () if any(f"{base}.{alias.name}" == asked for alias in statement.names) else None
-    executed = {span.name: span.file for span in tree.spans}
     names = tuple(
         alias.name for alias in statement.names if not _is_below(base, executed.get(base), alias.name, executed)
     )
@@ -101,7 +104,7 @@ def _base(statement: ast.ImportFrom, inside: str, *, is_package: bool) -> str:
     return ".".join([*parts, *([statement.module] if statement.module else [])])
 
 
-def _is_below(package: str, file: str | None, name: str, executed: dict[str, str | None]) -> bool:
+def _is_below(package: str, file: str | None, name: str, executed: Executed) -> bool:
     """Returns whether a name is that of a submodule."""
     if f"{package}.{name}" in executed:
         return True
@@ -111,10 +114,12 @@ def _is_below(package: str, file: str | None, name: str, executed: dict[str, str
     return os.path.isfile(path + ".py") or os.path.isdir(path)
 
 
-def _end(statement: ast.Import | ast.ImportFrom) -> int:
-    return statement.end_lineno or statement.lineno
-
-
-@lru_cache(maxsize=256)
-def _statements(file: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
-    return tuple(node for node in ast.walk(source.tree(file)) if isinstance(node, (ast.Import, ast.ImportFrom)))
+@lru_cache(maxsize=4096)
+def _statements(file: str) -> Mapping[int, Sequence[ast.Import | ast.ImportFrom]]:
+    """Returns the import statements of a source by each of their lines."""
+    found: dict[int, list[ast.Import | ast.ImportFrom]] = {}
+    for node in ast.walk(source.tree(file)):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                found.setdefault(line, []).append(node)
+    return found

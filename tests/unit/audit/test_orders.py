@@ -109,6 +109,25 @@ def test_what_is_imported_here_or_is_another_thing_is_not(told, text: str) -> No
     assert borrowed(told) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import lib, xml",
+        "import lib, \\\n    xml",
+        "import lib; import xml",
+        "if True:\n    import xml",
+        "import xml as xml",
+        "import xml.sax",
+        "try: import xml\nfinally: pass",
+        "import lib  # and\nimport\txml",
+    ],
+)
+def test_however_the_package_is_imported(told, text: str) -> None:
+    """The name is the package's where any statement binds it as a whole."""
+    lent(told, f"import core.other\n{text}\nxml.dom.X\n")
+    assert [one.line for one in borrowed(told)] == [3 + text.count("\n")]
+
+
 def test_a_package_that_loads_it_when_asked_lends_nothing(told) -> None:
     """Its `__getattr__` would have imported it."""
     lent(told, "import core.other\nimport xml\nxml.dom.X\n", "def __getattr__(name): ...\n")
