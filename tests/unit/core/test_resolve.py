@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import traceback
 
 import pytest
@@ -102,6 +103,26 @@ def test_a_cells_failure_inside_a_factory_is_chained_through():
     assert caught.value.__cause__ is not None
     assert "inner" in str(caught.value.__cause__)
     assert caught.value.__cause__.__cause__ is cause
+
+
+def test_a_missing_module_of_a_cell_inside_a_factory_is_chained_through():
+    """The outer one is told by its own name, and is an ImportError that names the module, as the inner one is."""
+    inner = Cell(lambda: importlib.import_module("no_such_module"), name="inner", place="p:1")
+    outer = Cell(lambda: resolved(inner), name="outer", place="p:2")
+    with pytest.raises(ImportError, match=r"^outer, declared at p:2, could not be built") as caught:
+        resolved(outer)
+    assert caught.value.name == "no_such_module"
+    assert str(caught.value.__cause__).startswith("inner, declared at p:1, could not be built")
+
+
+def test_a_failure_that_speaks_like_one_of_ours():
+    """Only our own error about the same cell is passed on as it is."""
+
+    def factory():
+        raise OSError("c, declared at p, is what a factory may say")
+
+    with pytest.raises(errors.ResolutionError, match=r"^c, declared at p, could not be built: .*OSError"):
+        resolved(Cell(factory, name="c", place="p"))
 
 
 @pytest.mark.parametrize("second", [ConnectionError("x"), errors.MissingModuleError("pip install x"), SystemExit(1)])
@@ -208,6 +229,26 @@ def test_a_flight_that_has_left_its_cell_is_waited_for():
     assert stop.value.value == "made"
 
 
+def test_a_failure_that_is_not_the_callers():
+    """An attempt that was interrupted, or failed after its generation, is followed by another one."""
+    for reset, outcome in (
+        (False, Outcome(error=KeyboardInterrupt(), interrupted=True)),
+        (True, Outcome(error=OSError())),
+    ):
+        cell = Cell(object, name="c", place="p")
+        steps = resolving(cell)
+        first = next(steps).flight
+        assert isinstance(steps.send(None), Join)
+        if reset:
+            cell.reset()
+        cell.settle(first, outcome)
+        second = steps.send(True)
+        assert isinstance(second, Launch)
+        assert second.flight is not first
+        steps.close()
+        cell.settle(second.flight, Outcome(interrupted=True))
+
+
 def test_a_gate_hears_that_no_attempt_has_begun():
     """A gate that let an attempt begin is told of an interruption where the cell has changed before it could."""
     told: list[Outcome] = []
@@ -269,7 +310,7 @@ def test_how_long_a_caller_waits(clock):
         cell.settle(flight, Outcome(interrupted=True))
 
 
-def test_what_a_caller_hears_whose_wait_has_ended(clock):
+def test_what_a_caller_hears_whose_wait_has_ended(clock, told):
     """How long it was, what was kept for a fallback, and what to give; a fallback only where there is none yet."""
     alone, helped = (Cell(object, name="c", place="p", plan=Plan(timeout=10.0)) for _ in range(2))
     helped.reliefs = (Cell(object, name="f", place="p", plan=Plan(share=0.3)),)
@@ -278,6 +319,7 @@ def test_what_a_caller_hears_whose_wait_has_ended(clock):
         steps = resolving(cell)
         flight = next(steps).flight
         steps.send(None)
+        clock.advance(10.0)
         try:
             relief = steps.send(False).flight
         except errors.ResolutionTimeout as error:
@@ -287,6 +329,7 @@ def test_what_a_caller_hears_whose_wait_has_ended(clock):
             steps.close()
             relief.cell.settle(relief, Outcome(interrupted=True))
         cell.settle(flight, Outcome(interrupted=True))
+    assert [event.seconds for event in told if event.kind == "timeout"] == pytest.approx([10.0, 10.0])
     goes_on = "The attempt goes on and is adopted if it ends well; give it a longer timeout="
     assert said == [
         f"c, declared at p, was not built within 10.0 s. {goes_on}, or a fallback.",
