@@ -11,6 +11,7 @@ from lazyguard._core.effect import Call, Join, Launch
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
     CircularResolutionError,
+    ConfigurationError,
     DeadlineExceeded,
     MissingModuleError,
     ResolutionDeadlineExceeded,
@@ -277,6 +278,8 @@ def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModule
             told.name, told.path = error.name, error.path
         said: ResolutionError | MissingModuleError = told
         return said
+    if isinstance(error, ConfigurationError):  # of the declaration: the factory need not have raised it
+        return ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")
     if isinstance(error, SystemExit):
         mend = "A factory must not end the process: raise an error that says what is wrong."
     else:

@@ -100,7 +100,7 @@ def test_a_failure_that_names_nothing(library):
     with pytest.raises(errors.ResolutionError) as caught:
         get().upper()
     assert isinstance(caught.value.__cause__, errors.ConfigurationError)
-    assert "'a_library:Refussed' names nothing" in str(caught.value.__cause__)
+    assert "could not be built: failures='a_library:Refussed' names nothing" in str(caught.value)
     assert options.loaded(("a_library:Refussed", "a_library:number")) == ()
     library.Refussed = library.Refused
     assert get().upper() == "MADE"
