@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import lazyguard
 from lazyguard.audit import Against, Blame, Failure, ModuleReport, Place, Report, Slower
 from lazyguard.cli import main
 
@@ -104,5 +105,6 @@ def test_what_a_shell_does_with_the_output(tmp_path: Path, where: str, status: i
 def test_a_current_directory_that_is_gone(tmp_path: Path) -> None:
     """Where the directory was removed, that is what is said."""
     line = f'cd "{tmp_path}" && mkdir gone && cd gone && rmdir ../gone && "{sys.executable}" -m lazyguard report x'
-    ended = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+    env = os.environ | {"PYTHONPATH": str(Path(lazyguard.__file__).parents[1])}
+    ended = subprocess.run(line, shell=True, env=env, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stderr.startswith("lazyguard: the current directory: ")) == (2, True)

@@ -8,21 +8,25 @@ import sys
 import pytest
 
 import lazyguard
+from lazyguard import _install
 from lazyguard.integrations import asgi, wsgi
 from lazyguard.integrations.redis import lazy_redis, redis_client
 
 
-@pytest.mark.parametrize(
-    ("name", "library", "extra"),
-    [("prometheus", "prometheus_client", "prometheus"), ("opentelemetry", "opentelemetry", "opentelemetry")],
-)
-def test_the_import_says_which_extra_it_needs(monkeypatch, name, library, extra):
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch):
+    """As where lazyguard is installed: with its extras."""
+    monkeypatch.setattr(_install, "command", lambda name, *, extra, **more: f"pip install 'lazyguard[{extra}]'")
+
+
+@pytest.mark.parametrize(("name", "library"), [("prometheus", "prometheus_client"), ("opentelemetry", "opentelemetry")])
+def test_the_import_says_which_extra_it_needs(monkeypatch, name, library):
     """The module cannot be imported, and says how to mend that."""
     for each in [module for module in sys.modules if module.partition(".")[0] == library]:
         monkeypatch.delitem(sys.modules, each)
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, f"lazyguard.integrations.{name}", raising=False)
-    with pytest.raises(lazyguard.MissingModuleError, match=rf"pip install 'lazyguard\[{extra}\]'"):
+    with pytest.raises(lazyguard.MissingModuleError, match=rf"pip install 'lazyguard\[{name}\]'"):
         importlib.import_module(f"lazyguard.integrations.{name}")
 
 
