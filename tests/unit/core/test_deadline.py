@@ -305,7 +305,7 @@ def test_what_an_interruption_has_left_open_ends_with_the_block_around_it(clock)
 
 
 def test_a_generator_that_ends_in_anothers_block(clock):
-    """Its own deadline ends with it, and the one that was set meanwhile goes on."""
+    """Its own deadline ends with it, and those that were set meanwhile go on, each until its own end."""
 
     def parts():
         with lazyguard.deadline(5.0):
@@ -313,9 +313,11 @@ def test_a_generator_that_ends_in_anothers_block(clock):
 
     work = parts()
     next(work)
-    with lazyguard.deadline(2.0):
-        work.close()
-        assert lazyguard.remaining() == 2.0
+    with lazyguard.deadline(3.0):
+        with lazyguard.deadline(2.0):
+            work.close()
+            assert lazyguard.remaining() == 2.0
+        assert lazyguard.remaining() == 3.0
     assert lazyguard.remaining() is None
 
 
