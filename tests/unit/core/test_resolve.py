@@ -249,6 +249,15 @@ def test_a_failure_that_is_not_the_callers():
         cell.settle(second.flight, Outcome(interrupted=True))
 
 
+def test_a_stand_in_of_a_loop_that_is_gone_is_not_served():
+    """What an async fallback has made there is of no use here: the cell begins anew, with the real object."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    cell = Cell(lambda: "real", name="c", place="p")
+    cell.degrade("stand-in", OSError(), 0, loop)
+    assert resolved(cell) == "real"
+
+
 def test_a_gate_hears_that_no_attempt_has_begun():
     """A gate that let an attempt begin is told of an interruption where the cell has changed before it could."""
     told: list[Outcome] = []
