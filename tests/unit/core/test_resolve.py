@@ -73,15 +73,48 @@ def test_what_a_factory_raises_is_the_untouched_cause(error, driver):
         assert (told.name, told.path) == (error.name, error.path)
 
 
+def test_a_wrong_declaration_is_told_as_such():
+    """What was declared wrongly speaks for itself; that the factory raised something would be no truth."""
+
+    def factory():
+        raise errors.ConfigurationError("give it another name")
+
+    with pytest.raises(errors.ResolutionError) as caught:
+        resolved(Cell(factory, name="c", place="p"))
+    assert str(caught.value) == "c, declared at p, could not be built: give it another name"
+
+
+class NoRetry:
+    """Stands for retries that must not begin."""
+
+    def begin(self):
+        raise AssertionError("no retry can mend it")
+
+
+def test_a_factory_that_returns_its_own_proxy_is_told_once_per_use():
+    """The error says so, and no retry is wasted on it."""
+
+    class Mirror:
+        def is_shown_by(self, thing: object) -> bool:
+            return thing is self
+
+        def load(self, cell: Cell) -> None: ...
+
+        def prepare(self, cell: Cell, snapshot: object) -> None: ...
+
+    mirror = Mirror()
+    cell = Cell(lambda: mirror, name="c", place="p", plan=Plan(retry=NoRetry()))
+    cell.mirror = mirror
+    with pytest.raises(errors.CircularResolutionError, match="returned what stands for it"):
+        cell.resolve()
+    cell.factory = lambda: "made"
+    assert cell.resolve() == "made"
+
+
 @pytest.mark.parametrize("timeout", [None, 30.0])
 def test_a_factory_that_returns_none_is_told_once_per_use(timeout):
     """None is no object: the error names the place and the likely mistake, and no retry is wasted on it."""
-
-    class Retry:
-        def begin(self):
-            raise AssertionError("no retry can mend it")
-
-    cell = Cell(lambda: None, name="c", place="mod.py:7", plan=Plan(timeout=timeout, retry=Retry()))
+    cell = Cell(lambda: None, name="c", place="mod.py:7", plan=Plan(timeout=timeout, retry=NoRetry()))
     with pytest.raises(errors.ResolutionError, match=r"mod\.py:7.*returned None.*return"):
         resolved(cell)
     allowed = Cell(lambda: None, name="c", place="p", plan=Plan(allow_none=True, timeout=timeout))
@@ -344,6 +377,20 @@ def test_what_a_caller_hears_whose_wait_has_ended(clock, told):
         f"c, declared at p, was not built within 10.0 s. {goes_on}, or a fallback.",
         f"c, declared at p, was not built within 7 s (3 s are kept for a fallback). {goes_on}.",
     ]
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_an_object_that_comes_as_the_wait_ends(told, real):
+    """Before anything is raised the cell is looked at again: what is there by now is served."""
+    cell = Cell(object, name="c", place="p", plan=Plan(timeout=10.0))
+    steps = resolving(cell, real=real)
+    flight = next(steps).flight
+    steps.send(None)
+    cell.settle(flight, Outcome("made"))
+    with pytest.raises(StopIteration) as stop:
+        steps.send(False)
+    assert stop.value.value == "made"
+    assert [event.kind for event in told] == ["ready"]
 
 
 def test_a_probe_that_is_interrupted_leaves_nothing_open():
