@@ -234,6 +234,9 @@ class _Audit:
 
     def _convict(self) -> None:
         """Believes forks that modules fail alike, where the first of them fails so in a fresh interpreter."""
+        place = {name: at for at, name in enumerate(self.plan.modules)}
+        for alike in self._accused.values():
+            alike.sort(key=lambda seen: place[seen.module])  # not as they came, or reports would differ by chance
         first = {alike[0].module: case for case, alike in self._accused.items() if len(alike) > 1}
         self._children(first, self.settings.children_at_a_time, self._first)
         for name, case in first.items():
