@@ -62,7 +62,7 @@ class Fallbacks:
     __slots__ = ("permission",)
 
     def __init__(self, permission: str) -> None:
-        self.permission = permission
+        self.permission: str = permission
 
     def __enter__(self) -> None:
         assign(_permissions, (*_permissions.get(), self))
