@@ -261,7 +261,7 @@ def test_an_import_lock_that_changes_hands_while_it_is_read(eventually):
 
     lock, here = _ModuleLock("changing"), threading.get_ident()
     lock.acquire()
-    thread = threading.Thread(target=lambda: lock.acquire() or lock.release(), daemon=True)
+    thread = threading.Thread(target=lambda: lock.acquire() and lock.release(), daemon=True)
     thread.start()
     assert thread.ident is not None
     eventually(lambda: ring._module_lock_of(thread.ident) is lock)
@@ -541,3 +541,4 @@ def test_a_finaliser_that_waits_amid_a_search(monkeypatch):
     for _ in range(50):
         [Garbage() for _ in range(10)]
         assert ring.find(flight, blocks_thread=True) is None
+    gc.collect()  # while it is this test's that they change
