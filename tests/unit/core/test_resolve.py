@@ -393,6 +393,20 @@ def test_an_object_that_comes_as_the_wait_ends(told, real):
     assert [event.kind for event in told] == ["ready"]
 
 
+def test_a_stand_in_that_comes_as_the_wait_ends(told):
+    """It is served too, to whoever does not want the real object alone."""
+    cell = Cell(object, name="c", place="p", plan=Plan(timeout=10.0))
+    steps = resolving(cell)
+    flight = next(steps).flight
+    steps.send(None)
+    cell.degrade("stand-in", OSError(), 0)
+    with pytest.raises(StopIteration) as stop:
+        steps.send(False)
+    assert stop.value.value == "stand-in"
+    assert [event.kind for event in told] == ["degraded"]
+    cell.settle(flight, Outcome(interrupted=True))
+
+
 def test_a_probe_that_is_interrupted_leaves_nothing_open():
     """What was made is closed, the interruption is the caller's, and the next one tries again."""
     closed: list[object] = []
