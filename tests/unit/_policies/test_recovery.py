@@ -105,7 +105,7 @@ def test_a_tries_failure_is_no_event(get, plant, pace, settled, story, eventuall
 
 def test_a_threshold_without_a_probe(get, plant, settled, story, pace, eventually, limited):
     """Each good try builds anew; the last one's object is served and those before are closed, once."""
-    get(lazyguard.Recovery(initial=1.0, success_threshold=3))
+    _held = get(lazyguard.Recovery(initial=1.0, success_threshold=3))
     plant.fate = None
     for number in range(1, 4):
         eventually(lambda number=number: len(pace) == number)
@@ -145,7 +145,7 @@ def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited
         if fate is not None:
             raise fate
 
-    get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=probe)
+    _held = get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=probe)
     plant.fate = None
     for number in range(1, 5):
         eventually(lambda number=number: len(pace) == number)
@@ -159,7 +159,7 @@ def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited
 @pytest.mark.parametrize("failure", [OSError(), KeyboardInterrupt()], ids=["failure", "interruption"])
 def test_a_factory_that_breaks_the_row(get, plant, settled, story, pace, eventually, limited, failure):
     """Whatever the factory raises begins the row anew, and the next wait is longer."""
-    get(lazyguard.Recovery(initial=1.0, success_threshold=2))
+    _held = get(lazyguard.Recovery(initial=1.0, success_threshold=2))
     for number, fate in enumerate([None, failure, None, None], start=1):
         plant.fate = fate
         eventually(lambda number=number: len(pace) == number)
@@ -394,7 +394,7 @@ def test_it_is_begun_once(get, plant, pace, eventually, limited):
 
 def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, limited):
     """While it stays degraded an event says so every five minutes or so, and never at each try."""
-    get(lazyguard.Recovery(initial=60, maximum=60))
+    _held = get(lazyguard.Recovery(initial=60, maximum=60))
     for number in range(1, 12):
         eventually(lambda number=number: len(pace) == number)
         settled(60)
