@@ -141,6 +141,28 @@ def clock():
         yield fake
 
 
+@pytest.fixture
+def pace(monkeypatch):
+    """Return the bounds of every wait that has been scheduled; the longest one is taken."""
+    from lazyguard._policies import recovery
+
+    bounds: list[tuple[float, float]] = []
+    asked = threading.local()
+    wait = recovery.Convalescence.wait
+
+    def uniform(low: float, high: float) -> float:
+        asked.bounds = low, high
+        return high
+
+    def wait_and_note(course: recovery.Convalescence) -> None:
+        wait(course)
+        bounds.append(asked.bounds)  # not before: until it is scheduled, a clock that is moved is not seen
+
+    monkeypatch.setattr("random.uniform", uniform)
+    monkeypatch.setattr(recovery.Convalescence, "wait", wait_and_note)
+    return bounds
+
+
 class Story:
     """The events about one name, in order, and a wait for the next of them."""
 

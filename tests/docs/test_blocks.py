@@ -66,7 +66,8 @@ def run(tmp_path):
     env = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "PYTHONWARNINGS": "error"}
     env["PATH"] = f"{commands}{os.pathsep}{env['PATH']}"
     env["PYTHONPATH"] = str(PACKAGE.parent)
-    env.pop("LAZYGUARD_FALLBACK", None)
+    for name in ("LAZYGUARD_FALLBACK", "PYTEST_ADDOPTS"):
+        env.pop(name, None)
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # the audit tells of it
 
     def start(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,19 +17,6 @@ from lazyguard._policies import recovery as module
 
 
 @pytest.fixture
-def pace(monkeypatch):
-    """Return the bounds of every wait that was asked for; the longest one is taken."""
-    bounds: list[tuple[float, float]] = []
-
-    def uniform(low: float, high: float) -> float:
-        bounds.append((low, high))
-        return high
-
-    monkeypatch.setattr("random.uniform", uniform)
-    return bounds
-
-
-@pytest.fixture
 def get(plant, clock, pace):
     """Return a function that declares a degraded service: its factory fails, a stand-in serves."""
 

@@ -209,10 +209,8 @@ def test_the_older_attempts_result_wakes_those_who_wait_for_the_newer(plant, clo
     eventually(lambda: get.health().running == 0)
 
 
-def test_recovery_looks_soon_after_a_place_is_free(plant, clock, eventually, monkeypatch, asking):
+def test_recovery_looks_soon_after_a_place_is_free(plant, clock, eventually, pace, asking):
     """Stuck for hours, its waits at their longest, it tries again `initial` seconds after an attempt has ended."""
-    waits: list[float] = []
-    monkeypatch.setattr("random.uniform", lambda _low, high: waits.append(high) or high)
     get = lazyguard.service(
         name="db", timeout=5.0, abandon_after=50.0, recovery=lazyguard.Recovery(initial=1.0, maximum=1000.0)
     )(plant.make)
@@ -229,12 +227,12 @@ def test_recovery_looks_soon_after_a_place_is_free(plant, clock, eventually, mon
         scheduler.at(clock.now(), looked.set)
         assert looked.wait(30)
     assert plant.runs == 2
-    assert waits[-1] == 1000.0
+    assert pace[-1][1] == 1000.0
     assert get.health().stacks
     plant.fate = None
     plant.let_go()
     eventually(lambda: get.health().running == 0)
-    eventually(lambda: waits[-1] <= 2.0)
+    eventually(lambda: pace[-1][1] <= 2.0)
     clock.advance(2.0)
     eventually(lambda: get.health().state == "ready")
     clock.advance(100_000.0)  # nothing is due any more: the scheduler's thread ends before the clock is put back
