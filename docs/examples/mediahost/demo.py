@@ -69,7 +69,7 @@ def measure(side: str, targets: Sequence[str], env: dict[str, str], jobs: int | 
             repeat=repeat,
             walk=False,
             env=env,
-            progress=progress,
+            progress=progress.module,
         )
     (BUILD / f"{side}.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report

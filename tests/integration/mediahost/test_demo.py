@@ -65,3 +65,25 @@ def test_bad_arguments_are_told(example, child_environment):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("usage:")
+
+
+def test_one_side_is_measured_and_written_down(example, child_environment, tmp_path):
+    """What `make demo` does for each side, here for one module: told on the way, returned, and kept as JSON."""
+    lines = """
+import json, os, pathlib, sys
+import demo
+demo.BUILD = pathlib.Path(sys.argv[1])
+report = demo.measure("after", ["core.config"], dict(os.environ), jobs=1)
+kept = json.loads((demo.BUILD / "after.json").read_text())
+print([(each.module, each.verdict) for each in report.modules], [each["module"] for each in kept["modules"]])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", lines, str(tmp_path)],
+        env=child_environment(PYTHONPATH=os.pathsep.join([str(example), child_environment()["PYTHONPATH"]])),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+    )
+    assert done.stdout == "[('core.config', 'ok')] ['core.config']\n", done.stderr
+    assert "[1/1] core.config ok" in done.stderr
