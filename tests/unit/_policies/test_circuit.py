@@ -469,7 +469,7 @@ def test_no_lock_while_listeners_run(make):
 def test_a_race_for_the_probe(opened, clock, race, limited):
     """Of 50 threads one gets through, each time."""
     circuit, _ = opened
-    for _ in range(20):
+    for _ in range(8):
         clock.advance(200.0)
         found = race(*[circuit.admit] * 50)
         probes = [each for each in found if not isinstance(each, lazyguard.CircuitOpen)]
