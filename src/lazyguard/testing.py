@@ -42,7 +42,9 @@ class FakeClock(clock.Clock):
     __slots__ = ("_ahead", "_before", "_date", "_lock", "_start")
 
     def __init__(self) -> None:
-        self._start = clock.now()  # not 0.0: a wait that began before the block goes on in it
+        # Not 0.0: a wait that began before the block goes on in it. A whole number: no sum of seconds is rounded to a
+        # little less than what is waited for.
+        self._start = -(-clock.now() // 1)
         self._date = clock.current.date()
         self._ahead = 0.0
         self._before: list[clock.Clock] = []

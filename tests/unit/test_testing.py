@@ -26,6 +26,17 @@ def test_time_stands_still_and_moves_by_what_it_is_told():
     assert clock.current is real
 
 
+def test_no_sum_of_seconds_is_rounded():
+    """It begins at a whole second that is not over yet, so that what is waited for is reached to the bit."""
+    before = clock.now()
+    with FakeClock() as time:
+        assert before <= time.now() == int(time.now()) < before + 30.0
+        began = time.now()
+        for _ in range(10_000):
+            time.advance(50.5)
+        assert time.now() - began == 505_000.0
+
+
 @pytest.mark.parametrize("seconds", [-1.0, float("nan")])
 def test_time_does_not_go_back(seconds):
     """A negative or meaningless advance is refused where it is written."""
