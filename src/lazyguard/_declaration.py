@@ -120,7 +120,7 @@ def service(
         if given is not None and f"{type(given).__module__}.{type(given).__qualname__}" != right:
             raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
-        options.function_of_object(label, function)
+        options.function_of(label, function)
     if breaker is not None and not failing:
         raise ConfigurationError("breaker= counts the exceptions of failures=, and there are none: give both.")
     if abandon_after is None and timeout is not None:
@@ -173,10 +173,7 @@ def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
             f"retry= of {name} ({place}) has a tenacity.AsyncRetrying, and the factory is not async: give a "
             "tenacity.Retrying."
         )
-    for label, function in (("probe", plan.probe), ("close", plan.close)):
-        if _function.flags_of(function) & _function.COROUTINE and not plan.awaited:
-            raise ConfigurationError(
-                f"{label}= of {name} ({place}) is an `async def`, and nothing would await it: make its factory one "
-                "too, or give a plain function."
-            )
+    if not plan.awaited:
+        for label, function in (("probe", plan.probe), ("close", plan.close)):
+            options.plain(label, function, f"{name} ({place})", "its factory")
     return plan

@@ -16,14 +16,15 @@ def caller(depth: int = 1) -> FrameType:
 
 def declaring(frame: FrameType) -> FrameType:
     """Return the innermost frame, from this one outwards, that is not in a function of lazyguard's: who declares."""
-    while frame.f_back is not None and _is_ours(frame) and not at_module_level(frame):
+    while frame.f_back is not None and _package(frame) == "lazyguard" and not at_module_level(frame):
         frame = frame.f_back
     return frame
 
 
-def _is_ours(frame: FrameType) -> bool:
+def _package(frame: FrameType) -> str:
+    """Return the first part of the name of the module whose code the frame executes; "" where it has none."""
     module = frame.f_globals.get("__name__")
-    return isinstance(module, str) and module.partition(".")[0] == "lazyguard"
+    return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 def at_module_level(frame: FrameType) -> bool:
@@ -41,8 +42,7 @@ def of_frame(frame: FrameType) -> str:
 def of_user(frame: FrameType | None) -> str:
     """Return `file:line` of the innermost frame that is neither lazyguard's nor the import system's."""
     while frame is not None:
-        module = frame.f_globals.get("__name__")
-        if not isinstance(module, str) or module.partition(".")[0] not in ("lazyguard", "importlib"):
+        if _package(frame) not in ("lazyguard", "importlib"):
             return of_frame(frame)
         frame = frame.f_back
     return "nobody's line"

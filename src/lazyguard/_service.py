@@ -300,7 +300,7 @@ class Service(Generic[P, T]):
         options.seconds("timeout", timeout, optional=True)
         options.seconds("max_degraded", max_degraded, optional=True)
         options.flag("partial", partial)
-        options.function_of_object("close", close)
+        options.function_of("close", close)
         return declare if stand_in is None else declare(stand_in)
 
     def health(self) -> Check:

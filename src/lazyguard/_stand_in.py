@@ -90,12 +90,9 @@ class StandIn:
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
             )
-        options.function_of_object("close", close)
-        if _function.flags_of(close) & _function.COROUTINE and not self.awaited:
-            raise ConfigurationError(
-                f"close= of the fallback of {cell.name} ({place}) is an `async def`, and nothing would await it: make "
-                "the fallback one too, or give a plain function."
-            )
+        options.function_of("close", close)
+        if not self.awaited:
+            options.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
         self.close = close
         # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)

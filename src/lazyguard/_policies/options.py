@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard import _place
+from lazyguard import _function, _place
 from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
@@ -90,10 +90,19 @@ def whole(name: str, value: object, *, least: int = 1) -> None:
         raise ConfigurationError(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
 
 
-def function_of_object(name: str, value: object) -> None:
+def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
     if value is not None and not callable(value):
-        raise ConfigurationError(f"{name}={value!r} is not right: give a function of the object, or None.")
+        raise ConfigurationError(f"{name}={value!r} is not right: give a function of the {what}, or None.")
+
+
+def plain(name: str, function: object, of: str, maker: str) -> None:
+    """Raise ConfigurationError where `function` is async, and what `maker` makes is not awaited."""
+    if _function.flags_of(function) & _function.COROUTINE:
+        raise ConfigurationError(
+            f"{name}= of {of} is an `async def`, and nothing would await it: make {maker} one too, or give a plain "
+            "function."
+        )
 
 
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:

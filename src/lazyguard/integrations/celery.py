@@ -84,8 +84,7 @@ def lazy_celery(
     checks.flag("default", default)
     if not isinstance(main, str):
         raise ConfigurationError(f"lazy_celery({main!r}) is not right: give the application's name.")
-    if configure is not None and not callable(configure):
-        raise ConfigurationError(f"configure={configure!r} is not right: give a function of the application.")
+    checks.function_of("configure", configure, "application")
     factory = _Factory(main, configure, timeout, options)
     app: Any = _lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)
     if default:

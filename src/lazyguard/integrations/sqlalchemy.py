@@ -12,7 +12,6 @@ from lazyguard._core import deadline
 from lazyguard._policies import options as checks
 from lazyguard._proxy import Proxy
 from lazyguard._typing import final
-from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,8 +131,7 @@ class _Factory:
         configure: Callable[[Any], object] | None,
         options: dict[str, Any],
     ) -> None:
-        if configure is not None and not callable(configure):
-            raise ConfigurationError(f"configure={configure!r} is not right: give a function of the engine.")
+        checks.function_of("configure", configure, "engine")
         self._make, self._url, self._configure, self._options = make, url, configure, options
 
     def __call__(self) -> Any:
