@@ -150,7 +150,7 @@ class _Audit:
         self._busy: dict[str, float] = {}
         self._sampled = True
         self._zygote: forking.Zygote | None = None
-        self._accused: dict[tuple[object, ...], list[ModuleReport]] = {}
+        self._accused: dict[str, ModuleReport] = {}
         self._running: list[str] = []
         self._fresh_because: str | None = None
         self._left_out: tuple[str, ...] = ()
@@ -219,7 +219,7 @@ class _Audit:
             sure = seen.seconds <= self.settings.slow * tiers.SURE
             certain = sure and not trace.doubtful
             if certain and seen.verdict == "fails":
-                self._accused.setdefault(_case(seen), []).append(seen)
+                self._accused[name] = seen
                 return
             if not certain or seen.verdict != "ok" or _effects(seen):
                 if count.get(name):
@@ -234,14 +234,15 @@ class _Audit:
 
     def _convict(self) -> None:
         """Believes forks that modules fail alike, where the first of them fails so in a fresh interpreter."""
-        place = {name: at for at, name in enumerate(self.plan.modules)}
-        for alike in self._accused.values():
-            alike.sort(key=lambda seen: place[seen.module])  # not as they came, or reports would differ by chance
-        first = {alike[0].module: case for case, alike in self._accused.items() if len(alike) > 1}
-        self._children(first, self.settings.children_at_a_time, self._first)
-        for name, case in first.items():
-            if _case(self.known[name]) == case:
-                for seen in self._accused[case][1:]:
+        cases: dict[tuple[object, ...], list[ModuleReport]] = {}
+        for name in self.plan.modules:  # not as they came, or reports would differ by chance
+            if name in self._accused:
+                cases.setdefault(_case(self._accused[name]), []).append(self._accused[name])
+        alike = {case: seen for case, seen in cases.items() if len(seen) > 1}
+        self._children([first.module for first, *_ in alike.values()], self.settings.children_at_a_time, self._first)
+        for case, (first, *others) in alike.items():
+            if _case(self.known[first.module]) == case:
+                for seen in others:
                     self._keep(seen)
 
     def _keep(self, seen: ModuleReport) -> None:
