@@ -305,10 +305,10 @@ class _Advising:
             return found or [one["module"]]
 
         deferred = [
-            each for each in subjects if each.defer and (each.statement["kind"] == "import" or not each.exported)
+            each
+            for each in subjects
+            if each.defer and (native or each.statement["kind"] == "import" or not each.exported)
         ]
-        if native:
-            deferred = [each for each in subjects if each.defer]
         return ruff.toml(
             [name for each in deferred for name in named(each)],
             [name for each in subjects if not each.defer for name in named(each)],
