@@ -6,10 +6,10 @@ this imports nothing of the target, and nothing else of lazyguard but its errors
 
 from __future__ import annotations
 
-from lazyguard.audit.budget import Allowance, Budget
-from lazyguard.audit.comparison import Comparison, Row, compare
-from lazyguard.audit.render import table
-from lazyguard.audit.report import (
+from lazyguard.audit.output.text import table
+from lazyguard.audit.report.budget import Allowance, Budget
+from lazyguard.audit.report.comparison import Comparison, Row, compare
+from lazyguard.audit.report.model import (
     Against,
     Blame,
     Cause,

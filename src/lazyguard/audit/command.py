@@ -1,7 +1,7 @@
 """The command `lazyguard audit`: its options, and what is done with what they say.
 
 Invariants: what cannot be used is said before the first child starts. Results go to stdout, the rest to stderr. A
-format of the report is a function in `output.FORMATS` and an option that names its file.
+format of the report is a function in `output.files.FORMATS` and an option that names its file.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from contextlib import contextmanager, nullcontext
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit import output, turns
-from lazyguard.audit.baseline import new, told
-from lazyguard.audit.budget import for_nothing
+from lazyguard.audit import against
+from lazyguard.audit.output import files as formats
+from lazyguard.audit.report.baseline import new, told
+from lazyguard.audit.report.budget import for_nothing
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import TextIO
 
-    from lazyguard.audit.report import Report
+    from lazyguard.audit.report.model import Report
 
 DESCRIPTION = (
     "Imports every module of the targets, each in a process of its own under a time limit, and says for each how it "
@@ -133,7 +134,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
     )
-    turns.declare(parser)
+    against.declare(parser)
     declare_looks(parser)
     add("--quiet", "-q", action="store_true", help="no progress")
 
@@ -170,12 +171,12 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used; after
             the audit, that a budget was for none of its modules.
     """
-    from lazyguard.audit import progress
     from lazyguard.audit.options import from_pyproject, with_given
+    from lazyguard.audit.output import progress
     from lazyguard.audit.run import AuditInterrupted, audit
 
     if arguments.schema:
-        print(output.schema(), end="", flush=True)
+        print(formats.schema(), end="", flush=True)
         return 0
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     places = [arguments.path, "."] if arguments.path else ["."]
@@ -194,9 +195,9 @@ def run(arguments: argparse.Namespace) -> int:
     other = earlier("compare", arguments.compare) if arguments.compare else None
     known = earlier("baseline", arguments.baseline) if arguments.baseline else None
     if arguments.against:
-        turns.check(arguments.against)
-    files = {name: given[name] for name in output.FORMATS if name in given}
-    output.check(files)
+        against.check(arguments.against)
+    files = {name: given[name] for name in formats.FORMATS if name in given}
+    formats.check(files)
     status = 0
     with progress.shown(plain=arguments.plain) as shown:
         try:
@@ -207,11 +208,11 @@ def run(arguments: argparse.Namespace) -> int:
                 **options,
             )
             if arguments.against:
-                report = turns.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
+                report = against.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal
-    output.write(report, files, other)
+    formats.write(report, files, other)
     if "-" not in files.values():
         with _no_commands() if arguments.github else nullcontext():
             show(report, other, arguments)
@@ -237,7 +238,7 @@ def _no_commands() -> Generator[None]:
 
 
 def _annotate(report: Report, stream: TextIO) -> None:
-    from lazyguard.audit.github import tell
+    from lazyguard.audit.output.github import tell
 
     try:
         lines = tell(report, os.environ)
@@ -249,7 +250,7 @@ def _annotate(report: Report, stream: TextIO) -> None:
 
 def show(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:
     """Prints the table, in the colours that were asked for."""
-    from lazyguard.audit.render import table
+    from lazyguard.audit.output.text import table
 
     wanted = arguments.color == "always" or (
         arguments.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -268,7 +269,7 @@ def earlier(option: str, file: str) -> Report:
     Raises:
         ConfigurationError: it cannot be read, or is none.
     """
-    from lazyguard.audit.report import Report
+    from lazyguard.audit.report.model import Report
 
     named = f"--{option} {file}" if option else file
     try:

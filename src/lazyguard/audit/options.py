@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lazyguard.audit.budget import Allowance, Budget, is_pattern
+from lazyguard.audit.report.budget import Allowance, Budget, is_pattern
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -14,14 +14,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from lazyguard.audit import forking, orders, tiers
-from lazyguard.audit.budget import Budget, budget_of, checked, near, spent
-from lazyguard.audit.collect import Child
-from lazyguard.audit.explain import explain
-from lazyguard.audit.plan import Plan, Settings, compile_first, plan
-from lazyguard.audit.report import Advice, ModuleReport, Report, cause_of
-from lazyguard.audit.signals import Wakeup, taken
-from lazyguard.audit.trace import Job, Trace
+from lazyguard.audit.analysis import import_order
+from lazyguard.audit.analysis.verdict import explain
+from lazyguard.audit.processes import tiers, zygote_process
+from lazyguard.audit.processes.child_process import Child
+from lazyguard.audit.processes.plan import Plan, Settings, compile_first, plan
+from lazyguard.audit.processes.signals import Wakeup, taken
+from lazyguard.audit.processes.trace import Job, Trace
+from lazyguard.audit.report.budget import Budget, budget_of, checked, near, spent
+from lazyguard.audit.report.model import Advice, ModuleReport, Report, cause_of
 from lazyguard.errors import ConfigurationError
 
 Progress = Callable[[int, int, ModuleReport], object]
@@ -149,7 +150,7 @@ class _Audit:
         self.interpreter_seconds = 0.0
         self._busy: dict[str, float] = {}
         self._sampled = True
-        self._zygote: forking.Zygote | None = None
+        self._zygote: zygote_process.Zygote | None = None
         self._accused: dict[str, ModuleReport] = {}
         self._running: list[str] = []
         self._fresh_because: str | None = None
@@ -185,11 +186,11 @@ class _Audit:
 
     def _forked(self, statements: Sequence[str]) -> None:
         """Has forks decide what they can; what they cannot is left for fresh children, and all below it."""
-        zygote = self._zygote = forking.Zygote(self.plan, self.settings, self.wakeup.came)
+        zygote = self._zygote = zygote_process.Zygote(self.plan, self.settings, self.wakeup.came)
         try:
             zygote.start(statements)
             self._decide(zygote)
-        except forking.ZygoteLost as lost:
+        except zygote_process.ZygoteLost as lost:
             if self.wakeup.came():
                 raise _Interrupted from None
             self._fresh_because = str(lost)
@@ -198,7 +199,7 @@ class _Audit:
             self._left_out = tuple(f"{name} {reason}" for name, reason in sorted(zygote.left_out.items()))
             zygote.close()
 
-    def _decide(self, zygote: forking.Zygote) -> None:
+    def _decide(self, zygote: zygote_process.Zygote) -> None:
         suspects: set[str] = set()
         waiting = [name for name in self.plan.modules if self._budget(name) == Budget()]
         count = tiers.below(self.plan.modules)
@@ -304,7 +305,7 @@ class _Audit:
             python=self.plan.python,
             timeout=float(settings.timeout),
             repeats=settings.repeat,
-            modules=orders.told([self.known[name] for name in self.plan.modules if name in self.known]),
+            modules=import_order.told([self.known[name] for name in self.plan.modules if name in self.known]),
             slow=float(settings.slow),
             path=settings.path,
             interpreter_seconds=self.interpreter_seconds,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lazyguard.audit import command, output
+from lazyguard.audit import command
+from lazyguard.audit.output import files as formats
 
 if TYPE_CHECKING:
     import argparse
@@ -46,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
     report = command.earlier("", arguments.file)
     other = command.earlier("compare", arguments.compare) if arguments.compare else None
     report = replace(report, path=arguments.path or "")
-    files = {name: file for name in output.FORMATS if (file := getattr(arguments, name, None)) is not None}
-    output.check(files)
-    output.write(report, files, other)
+    files = {name: file for name in formats.FORMATS if (file := getattr(arguments, name, None)) is not None}
+    formats.check(files)
+    formats.write(report, files, other)
     if "-" not in files.values():
         command.show(report, other, arguments)
     return 1 if report.found else 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lazyguard.audit import Against, Blame, Failure, Finding, Imported, ModuleReport, Place, Report, Slower
-from lazyguard.audit.html import page
+from lazyguard.audit.output.html import page
 
 SHOTS = Path(__file__).parents[3] / "build" / "tests" / "browser"
 SMOOTH = 0.25  # seconds a frame in the middle, on a busy machine without a graphics card: without windows it is many

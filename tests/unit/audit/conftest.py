@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lazyguard.audit.imports import ImportTree, grow
-from lazyguard.audit.scope import Scope
+from lazyguard.audit.analysis.import_tree import ImportTree, grow
+from lazyguard.audit.analysis.scope import Scope
 
 
 class Told:

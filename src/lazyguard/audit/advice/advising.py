@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.advice import form, ruff
 from lazyguard.audit.advice.saving import AdviceStopped, Span, Trial, Trials, Unit, least
-from lazyguard.audit.report import Advice, Deferral, Place
+from lazyguard.audit.report.model import Advice, Deferral, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lazyguard.audit.advice.saving import Told
-    from lazyguard.audit.plan import Plan, Settings
-    from lazyguard.audit.scope import Scope
+    from lazyguard.audit.analysis.scope import Scope
+    from lazyguard.audit.processes.plan import Plan, Settings
 
 ROUNDS = 5
 SHORTEST = 0.001

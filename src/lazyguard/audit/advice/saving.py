@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.advice import deferred, survey
-from lazyguard.audit.processes import ended, run_quietly
-from lazyguard.audit.report import Failure
+from lazyguard.audit.processes.families import ended, run_quietly
+from lazyguard.audit.report.model import Failure
+from lazyguard.audit.target import deferred, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.plan import Plan, Settings
+    from lazyguard.audit.processes.plan import Plan, Settings
 
 Unit = deferred.Unit
 

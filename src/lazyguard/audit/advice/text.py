@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.render import columns
+from lazyguard.audit.output.text import columns
 
 if TYPE_CHECKING:
-    from lazyguard.audit.report import Advice, Deferral, Report
+    from lazyguard.audit.report.model import Advice, Deferral, Report
 
 NOISE, NOISY_PART = 0.001, 0.02
 NEEDLESS = "is loaded all the same"

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lazyguard.audit import AuditInterrupted, audit
-from lazyguard.audit.advice import advising, survey
+from lazyguard.audit.advice import advising
 from lazyguard.audit.advice.text import advised
-from lazyguard.audit.report import Report
+from lazyguard.audit.report.model import Report
+from lazyguard.audit.target import survey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lazyguard.audit.report import Advice, Deferral
+    from lazyguard.audit.report.model import Advice, Deferral
 
 SLEEP = 0.4
 

@@ -10,7 +10,7 @@ import pytest
 
 from lazyguard.audit.advice import form, ruff
 from lazyguard.audit.advice.text import advised
-from lazyguard.audit.report import Advice, Deferral, Place, Report
+from lazyguard.audit.report.model import Advice, Deferral, Place, Report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,205 @@
+"""Another state of the program beside this one, measured by turns, so that both meet the same moments of the machine.
+
+Invariants: what decides was measured alone, in fresh interpreters, by turns, the order changing from round to round,
+and the least time of each state counts: load can only make a time longer. What the kernel had it wait for a processor
+is taken off. A least time is believed when a second one is near; a module is slower only when it is beyond its
+allowance after the last round then. A look at everything only tells which modules are measured so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit.report.budget import CONTRIBUTORS, allowance_of, lineage
+from lazyguard.audit.report.model import Against, Place, Slower
+from lazyguard.audit.run import AuditInterrupted, audit
+from lazyguard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lazyguard.audit.report.budget import Budget
+    from lazyguard.audit.report.model import Imported, ModuleReport, Report
+
+ROUNDS = 7
+"""Rounds of what looks slower to the end."""
+MOST = 15
+"""Rounds of what looks slower while its least times are not confirmed."""
+SURE = 3
+"""Rounds from which on a module that is within half of its allowance is done with."""
+CLOSE = 24
+"""Modules that are measured by turns at a time; a program that has no more is measured so as a whole."""
+OWN = ("path", "repeat", "advice")
+"""Options of the report that is beside the other state, and of no turn."""
+
+Seen = dict[str, "ModuleReport"]
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to the parser of the subcommand."""
+    parser.add_argument(
+        "--against",
+        metavar="DIR",
+        help="the --path of another state of the program, such as a git worktree of main: both are measured by turns, "
+        "and a module that became slower, beyond the allowance of its budget, fails",
+    )
+
+
+def check(other: str) -> None:
+    """Raises ConfigurationError where the directory of the other state cannot be one."""
+    if not os.path.isdir(other):
+        raise ConfigurationError(
+            f"--against {other} is no directory; give the one that has the top-level packages of the other state, such "
+            "as that of `git worktree add ../main origin/main`"
+        )
+
+
+def measured(
+    report: Report,
+    targets: Sequence[str],
+    other: str,
+    options: Mapping[str, Any],
+    *,
+    quiet: bool = True,
+    run: Callable[..., Report] = audit,
+) -> Report:
+    """Returns the report with what became slower against the other state; `options` are those of its `audit`.
+
+    Raises:
+        ConfigurationError: the other state has no such targets.
+        AuditInterrupted: SIGINT or SIGTERM came; its report is the one that was given.
+    """
+    if not quiet:
+        print(f"measuring by turns with {other}", file=sys.stderr, flush=True)
+    try:
+        return replace(report, against=_Turns(report, targets, other, options, run).taken())
+    except AuditInterrupted as interrupted:
+        raise AuditInterrupted(report, interrupted.signal) from None
+    except KeyboardInterrupt:  # between two audits, each of which takes signals for itself
+        raise AuditInterrupted(report, signal.SIGINT) from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--against {other}: {error}") from error
+
+
+class _Turns:
+    """Two states under measurement."""
+
+    def __init__(
+        self,
+        report: Report,
+        targets: Sequence[str],
+        other: str,
+        options: Mapping[str, Any],
+        run: Callable[..., Report],
+    ) -> None:
+        self.report, self.targets, self.other = report, targets, other
+        self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in OWN}
+        self.budgets: Mapping[str, Budget] = self.options.pop("budgets", {})
+        self.path = options.get("path", ".")
+        self.run = run
+
+    def taken(self) -> Against:
+        looked = self.run(self.targets, path=self.other, **self.options)
+        before, after = _times(looked), _times(self.report)
+        both = [name for name in after if name in before]
+        suspects = both
+        if len(both) > CLOSE:
+            # Forks make a look cheap; one of each state could hide what became slower behind a busy moment.
+            for path, least in ((self.other, before), (self.path, after)):
+                _keep(self.run(self.targets, path=path, **self.options), least)
+            suspects = [name for name in both if self._beyond(name, before, after) > 0.5]
+            suspects.sort(key=lambda name: self._beyond(name, before, after), reverse=True)
+        slower, left = list[Slower](), list[str]()
+        while suspects and not slower:
+            slower, unsure = self._closely(suspects[:CLOSE])
+            left += unsure
+            suspects = suspects[CLOSE:]
+        return Against(self.other, len(both), looked.uncompiled, tuple(slower), (*left, *suspects))
+
+    def _closely(self, names: Sequence[str]) -> tuple[list[Slower], list[str]]:
+        """Returns what is slower of some modules, taken alone and by turns, and what cannot be told."""
+        plain = {**self.options, "walk": False, "jobs": 1, "fork": False}
+        before, after = dict[str, Any](), dict[str, Any]()
+        second = dict[str, float](), dict[str, float]()
+        states = [(self.other, before, second[0]), (self.path, after, second[1])]
+        left, slower = list(names), list[str]()
+        for turn in range(1, MOST + 1):
+            for path, least, next_ in states:
+                _keep(self.run(left, path=path, **plain), least, next_)
+            states.reverse()
+            left = [
+                name
+                for name in left
+                if name in before and name in after and (turn < SURE or self._beyond(name, before, after) > 0.5)
+            ]
+            if turn >= ROUNDS:
+                sure = [name for name in left if all(map(self._is_near, [name] * 2, (before, after), second))]
+                slower += [name for name in sure if self._beyond(name, before, after) > 1.0]
+                left = [name for name in left if name not in sure]
+            if not left:
+                break
+        return [_slower(before[name], after[name]) for name in slower], left
+
+    def _is_near(self, name: str, least: Seen, second: Mapping[str, float]) -> bool:
+        """Returns whether a second time confirms the least one."""
+        limit = _net(least[name])
+        allowed = allowance_of(name, self.budgets).most(limit) - limit
+        return name in second and second[name] - limit <= allowed / 2
+
+    def _beyond(self, name: str, before: Seen, after: Seen) -> float:
+        """Returns how much longer a module takes, as a multiple of what is allowed to it."""
+        limit = _net(before[name])
+        allowed = allowance_of(name, self.budgets).most(limit) - limit
+        more = _net(after[name]) - limit
+        return more / allowed if allowed else float("inf") if more > 0 else 0.0
+
+
+def _times(report: Report) -> Seen:
+    return {each.module: each for each in report.modules if each.verdict in ("ok", "slow")}
+
+
+def _net(seen: ModuleReport) -> float:
+    """Returns the seconds that do not depend on who else wanted the processor."""
+    return seen.seconds - seen.queued_seconds
+
+
+def _keep(report: Report, least: Seen, second: dict[str, float] | None = None) -> None:
+    """Keeps the faster of what was seen of each module, and the time that comes next."""
+    for name, seen in _times(report).items():
+        slower = seen
+        if name not in least or _net(seen) < _net(least[name]):
+            least[name], slower = seen, least.get(name, seen)
+            if slower is seen:
+                continue
+        if second is not None:
+            second[name] = min(_net(slower), second.get(name, _net(slower)))
+
+
+def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
+    """Returns a module that became slower, with the imports and the bodies that its time went into."""
+    known = {one.module: one.own_seconds for one in before.imports}
+    worth = (_net(after) - _net(before)) / 10
+    new: list[tuple[float, Imported]] = []
+    grown: list[tuple[float, Imported]] = []
+    for one in after.imports:
+        if one.module in known:
+            grown.append((one.own_seconds - known[one.module], one))
+        elif one.parent is None or after.imports[one.parent].module in known:
+            new.append((one.seconds, one))  # what it imported itself is in its seconds
+    new, grown = (
+        sorted((each for each in some if each[0] >= worth), key=lambda each: -each[0])[:CONTRIBUTORS]
+        for some in (new, grown)
+    )
+    place: Place | None = None
+    chain: tuple[str, ...] = ()
+    if new or grown:
+        _, one = max(new[:1] + grown[:1], key=lambda each: each[0])
+        place = one.by if one.module not in known else Place(one.file, None) if one.file else None
+        chain = lineage(after, one)
+    names = [tuple(one.module for _, one in some) for some in (new, grown)]
+    return Slower(after.module, _net(before), _net(after), names[0], names[1], place, chain)

@@ -1,0 +1,1 @@
+"""From what a child reported to a verdict and findings."""

@@ -1,0 +1,89 @@
+"""A report as JUnit XML, one test case a module: what Jenkins, GitLab and most other servers show.
+
+Invariants: the XML is well formed whatever a module wrote: what XML 1.0 cannot hold is written as its escape. What ends
+an import is an error, what an import takes or leaves behind is a failure, what was not reached is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape, quoteattr
+
+from lazyguard.audit.output.text import note, over, slower
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lazyguard.audit.report.model import ModuleReport, Report
+
+ERRORS = ("hangs", "crashes", "exits", "fails")
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text(report: Report) -> str:
+    """Returns the whole file."""
+    cases: list[str] = []
+    errors = failures = 0
+    for module in report.modules:
+        problem = "" if module.verdict == "ok" else _problem(module)
+        costs = "".join(_costs(report, module.module))
+        errors += module.verdict in ERRORS
+        failures += module.verdict not in ERRORS and bool(problem or costs)
+        found = "\n".join(
+            f"{each.kind} {each.place} {each.detail}, by {' > '.join(each.chain)}" for each in module.findings
+        )
+        told = (f"<system-out>{_text(found)}</system-out>" if found else "") + (
+            f"<system-err>{_text(module.output)}</system-err>" if module.output else ""
+        )
+        cases.append(_case(module.module, module.seconds, problem + costs + told))
+    cases += [_case(name, 0.0, '<skipped message="the audit was interrupted"/>') for name in report.pending]
+    counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
+    time = f'time="{sum(module.seconds for module in report.modules):.6f}"'
+    suite = f'name="lazyguard audit" {counts} skipped="{len(report.pending)}" {time}'
+    body = "\n".join(cases)
+    return (
+        f'<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="lazyguard" {counts} {time}>\n'
+        f"<testsuite {suite}>\n{body}\n</testsuite>\n</testsuites>\n"
+    )
+
+
+def _costs(report: Report, module: str) -> Iterator[str]:
+    """Yields a failure for each budget that a module exceeds, and for being slower than in another state."""
+    exceeded = [("budget", over(one), one.chain) for one in report.budgets if one.target == module and one.exceeded]
+    other = report.against.path if report.against else ""
+    longer = [("slower", slower(one, other), one.chain) for one in report.slower if one.module == module]
+    for kind, told, chain in exceeded + longer:
+        yield _element("failure", told, kind, f"{told}\nby {' > '.join(chain)}")
+
+
+def _problem(module: ModuleReport) -> str:
+    lines = [f"{module.module} {module.verdict}  {note(module)}".rstrip()]
+    if module.error is not None:
+        lines.append(str(module.error))
+        lines += [module.error.hint] if module.error.hint else []
+    if module.blame is not None and module.blame.chain:
+        lines.append("by " + " > ".join(module.blame.chain))
+    tag = "error" if module.verdict in ERRORS else "failure"
+    return _element(tag, lines[0], module.verdict, "\n".join(lines))
+
+
+def _element(tag: str, message: str, kind: str, body: str) -> str:
+    return f"<{tag} message={_quoted(message)} type={_quoted(kind)}>{_text(body)}</{tag}>"
+
+
+def _case(name: str, seconds: float, inner: str) -> str:
+    package = name.rpartition(".")[0] or name
+    return f'<testcase classname={_quoted(package)} name={_quoted(name)} time="{seconds:.6f}">{inner}</testcase>'
+
+
+def _fit(value: str) -> str:
+    return _UNFIT.sub(lambda unfit: unfit[0].encode("unicode_escape").decode("ascii"), value)
+
+
+def _text(value: str) -> str:
+    return escape(_fit(value))
+
+
+def _quoted(value: str) -> str:
+    return quoteattr(_fit(value))
