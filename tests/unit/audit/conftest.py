@@ -39,7 +39,7 @@ class Told:
 
     def ring(self, asked: str, name: str, line: int, *unbound: str) -> None:
         """A line asks for a module that is being executed; `unbound` are the names in its code that are not there."""
-        self.events.append(["ring", float(len(self.events)), 1, asked, self.file(name), line, list(unbound)])
+        self.events.append(["circular", float(len(self.events)), 1, asked, self.file(name), line, list(unbound)])
 
     def tree(self, target: str = "core") -> ImportTree:
         return grow(target, self.events, self.scope, main=1, now=float(len(self.events)))

@@ -7,7 +7,6 @@ failed. No process of a run is left.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes.families import ended, run_quietly
 from lazyguard.audit.report.model import Failure
-from lazyguard.audit.target import deferred, survey
+from lazyguard.audit.target import CHILD, SURVEYING, deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,15 +98,14 @@ class Trials:
         """Imports the target without the units; to watch, with them."""
         rows: list[Iterable[object]] = [("root", root) for root in self.plan.scope(self.target).roots]
         rows += [("unit", *unit) for unit in units]
-        program = [os.path.abspath(deferred.__file__)]
-        found, why = self._ask(program, rows, self.plan.path, self.target, mode)
+        found, why = self._ask((CHILD, "deferred"), rows, self.plan.path, self.target, mode)
         if found is None:
             return Trial(0.0, Failure("no result", why), (), {}, frozenset(), (), {}, frozenset())
         error = found["error"]
         return Trial(
             found["seconds"],
             None if error is None else Failure(error[0], error[1]),
-            () if error is None else tuple((file, line) for file, line in error[2]),
+            () if error is None else tuple((file, line) for file, line, _ in error[3]),
             {at: (name, file, line) for at, name, file, line in reversed(found["used"])},
             frozenset(found["applied"]),
             tuple(Span(*span[:2], *span[3:]) for span in found["spans"]),
@@ -118,12 +116,11 @@ class Trials:
     def survey(self, modules: Iterable[tuple[str, str, bool]]) -> dict[str, Any]:
         """Returns what the sources of modules (name, file, whether it is a package) say of their imports."""
         rows = [(name, file, "1" if package else "0") for name, file, package in modules]
-        program = ["-I", "-c", survey.BOOT, os.path.dirname(os.path.abspath(survey.__file__))]
-        found, why = self._ask(program, rows)
+        found, why = self._ask(SURVEYING, rows)
         return found or {"judged": [], "subclasses": False, "exports": [], "problem": why}
 
     def _ask(
-        self, program: list[str], rows: Iterable[Iterable[object]], *more: str
+        self, program: Sequence[str], rows: Iterable[Iterable[object]], *more: str
     ) -> tuple[dict[str, Any] | None, str]:
         if self.stop():
             raise AdviceStopped

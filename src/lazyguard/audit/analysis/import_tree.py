@@ -168,7 +168,7 @@ def grow(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, n
             _, _, thread, kind, detail, near, near_line, site, site_line = event
             leaf, wanted = _frame(near, near_line), _frame(site, site_line)
             tree.effects.append(Effect(kind, detail, leaf, wanted, tree.threads.get(thread), thread))
-        elif event[0] == "ring":
+        elif event[0] == "circular":
             _, _, thread, name, near, near_line, unbound = event
             tree.rings.append(Ring(name, Frame(near, near_line, ""), tuple(unbound), tree.threads.get(thread)))
     tree.open = tree.threads.get(main)

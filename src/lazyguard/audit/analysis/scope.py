@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.model import Place
-from lazyguard.audit.target.child import HERE, IMPORT_SYSTEM, is_first_party
+from lazyguard.audit.target.recorder import is_first_party, is_machinery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,11 +72,6 @@ class Scope:
     def innermost(self, frames: Sequence[Frame]) -> Frame | None:
         """Returns the innermost first-party frame of a stack that has its innermost frame first."""
         return next((frame for frame in frames if self.owns(frame.file)), None)
-
-
-def is_machinery(file: str) -> bool:
-    """Returns whether frames of this file are the import system's or the child's own."""
-    return file.startswith(IMPORT_SYSTEM) or file == HERE or file.endswith("/importlib/__init__.py")
 
 
 def read_dumps(text: str, thread: int) -> list[Dump]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lazyguard.audit.processes import families
 from lazyguard.audit.processes.trace import Job, Trace
-from lazyguard.audit.target import child as child_program
+from lazyguard.audit.target import CHILD
+from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,11 +99,11 @@ class Child:
         out, err = (os.open(self.directory / name, flags, 0o600) for name in ("out", "err"))
         try:
             return subprocess.Popen(
-                [*job.command, os.path.abspath(child_program.__file__), *arguments, *job.roots],
+                [*job.command, CHILD, *arguments, *job.roots],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**job.env, families.MARKER: self.token},
+                env={**job.env, MARKER: self.token},
                 pass_fds=(descriptor,),
                 start_new_session=True,
             )

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lazyguard.audit.target.zygote import MARKER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-MARKER = "LAZYGUARD_AUDIT_CHILD"
 
 
 def _stat(pid: str) -> tuple[str, int, int, int] | None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lazyguard.audit import target
 from lazyguard.audit.analysis.scope import Scope
 from lazyguard.audit.processes.families import ended, run_quietly
-from lazyguard.audit.target import probe
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -122,16 +122,16 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     """
     if isinstance(targets, str) or not targets:
         raise ConfigurationError('no target; give the names of packages or modules, such as ["core", "core.tasks"]')
-    if not os.path.isfile(probe.__file__):
+    if not os.path.isfile(target.PROBE):
         raise ConfigurationError(
-            f"lazyguard is in a zip file ({probe.__file__}), and an audit runs files of its own in other interpreters: "
+            f"lazyguard is in a zip file ({target.PROBE}), and an audit runs files of its own in other interpreters: "
             "install it in a directory, with pip install lazyguard"
         )
     path = os.path.abspath(settings.path)
     with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
         out = Path(directory) / "answer"
         down = "1" if settings.walk else "0"
-        command = [settings.python, os.path.abspath(probe.__file__), str(out), path, down, *targets]
+        command = [settings.python, target.PROBE, str(out), path, down, *targets]
         try:
             status, errors = run_quietly(command, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
         except OSError as error:

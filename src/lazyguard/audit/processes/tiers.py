@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.processes.families import run_quietly
-from lazyguard.audit.target import scan
+from lazyguard.audit.target import SCAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ def scanned(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[l
         given, out = Path(directory) / "in", Path(directory) / "out"
         rows = ("\t".join((each, *plan.roots.get(each.partition(".")[0], ()))) + "\n" for each in plan.modules)
         given.write_text("".join(rows), encoding="utf-8")
-        command = [settings.python, os.path.abspath(scan.__file__), str(out), str(given)]
+        command = [settings.python, SCAN, str(out), str(given)]
         run_quietly(command, limit=60.0, env=settings.environment, stop=stop)
         try:
             *lines, last = out.read_text(encoding="utf-8").splitlines()

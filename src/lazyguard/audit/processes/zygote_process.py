@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes import families
 from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child
-from lazyguard.audit.target import child as child_program
+from lazyguard.audit.target import CHILD
+from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,14 +158,14 @@ class Zygote:
     def _launch(self, file: Path, forbidden: set[str]) -> None:
         self.server = server = Server()
         roots = [root for roots in self.plan.roots.values() for root in roots]
-        program = [self.settings.python, os.path.abspath(child_program.__file__), "zygote"]
+        program = [self.settings.python, CHILD, "zygote"]
         with open(os.devnull, "rb") as null, open(server.directory / "out", "ab") as out:
             self.process = subprocess.Popen(
                 [*program, str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), *roots],
                 stdin=null,
                 stdout=out,
                 stderr=out,
-                env={**self.settings.environment, families.MARKER: self.token},
+                env={**self.settings.environment, MARKER: self.token},
                 start_new_session=True,
             )
         server.pid = self.process.pid

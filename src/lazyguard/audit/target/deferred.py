@@ -1,49 +1,37 @@
-"""What runs in the audited interpreter: imports a module while some of its import statements wait for their names.
+"""Imports a module while some of its import statements wait until their names are used.
 
-Invariants: this file alone, with nothing of lazyguard beside it (and registrations.py, when it watches), works on
-Python 3.10 to 3.15. It imports only what every interpreter has loaded or built in. A statement that waits is taken out
-of its module's code before the clock starts, and the byte code that is there is read all the same, so that runs with
-and without differ in nothing else. It runs when somebody looks its name up: a global that is missing is looked for
-in the builtins, and these are ours. So what is found is always the real thing, as with `lazy import` of Python 3.15.
+Invariants: `child.py` runs this in place of itself. It imports only what every interpreter has loaded or built in. A
+statement that waits is taken out of its module's code before the clock starts. The byte code that is there is read in
+any case, so that runs with and without differ in nothing else. A statement runs when its name is looked up: a global
+that is missing is looked for in the builtins, and these are ours. So what is found is always the real object, as with
+`lazy import` of Python 3.15.
 """
 
 import builtins
 import os
 import sys
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, FrameType, ModuleType
+    from types import CodeType
     from typing import Any
+
+    from lazyguard.audit.target import child, recorder, registrations
 
     _Builtins = dict[str, Any]
 else:
     _Builtins = dict
 
-IMPORT_SYSTEM = "<frozen importlib"
-HERE = os.path.abspath(__file__)
 ONLY_PARSE = 0x400
 BLOCKS = ("If", "Try", "TryStar", "With", "For", "While", "Match", "ExceptHandler", "match_case")
 
 Unit = tuple[str, int, int, str]
 """File, line and column of a statement, and the module that it imports."""
-_clock = time.perf_counter
-
-
-def place_of(frame: "FrameType | None") -> "list[Any]":
-    """Returns file and line of the nearest frame outside the import system."""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not (file.startswith(IMPORT_SYSTEM) or file == HERE or file.endswith("/importlib/__init__.py")):
-            return [file, frame.f_lineno]
-        frame = frame.f_back
-    return [None, None]
 
 
 def take(body: "list[Any]", wanted: "dict[tuple[int, int, str], int]") -> "list[tuple[int, Any]]":
-    """Takes the wanted import statements out of a body; returns them with their numbers."""
+    """Take the wanted import statements out of a body; return them with their numbers."""
     ast: Any = sys.modules["_ast"]
     taken: list[tuple[int, Any]] = []
     for at, node in enumerate(body):
@@ -110,7 +98,7 @@ class Names(_Builtins):
         for each in same:
             del self.waiting[each]
         if not self.run.over:
-            self.run.used.append([number, name, *place_of(sys._getframe(2))])
+            self.run.used.append([number, name, *recorder.place_of(sys._getframe(2))])
         try:
             exec(code, self.space)
         except BaseException:
@@ -119,7 +107,7 @@ class Names(_Builtins):
         return self.space[name]
 
     def attribute(self, before: "Callable[[str], Any] | None") -> "Callable[[str], Any]":
-        """Returns a module's `__getattr__`, for those who look from outside."""
+        """Return a module's `__getattr__`, for look-ups from outside."""
         module = self.space.get("__name__")
 
         def lazily(name: str) -> "Any":
@@ -158,7 +146,7 @@ class Run:
     def imported(
         self, name: str, globals: "Any" = None, locals: "Any" = None, names: "Any" = (), level: int = 0
     ) -> "Any":
-        """Stands for `__import__` when it watches: what grows meanwhile is put down to the statement."""
+        """Stand for `__import__` when registrations are watched: what grows meanwhile is put down to the statement."""
         frame = sys._getframe(1)
         code = frame.f_code
         at = None
@@ -175,18 +163,17 @@ class Run:
             self.grown.setdefault(at, more)
 
     def install(self) -> None:
-        external = sys.modules["_frozen_importlib_external"]
-        self._wrap(external._LoaderBasics, "exec_module")
-        self._wrap(external.ExtensionFileLoader, "create_module")
-        self._wrap(external.ExtensionFileLoader, "exec_module")
+        """Begin to watch which modules run, and to have statements wait."""
+        for loader, method in recorder.loader_methods():
+            self._wrap(loader, method)
 
     def _wrap(self, loader: "Any", method: str) -> None:
         original: Callable[[Any, Any], Any] = getattr(loader, method)
 
         def run(self_: "Any", subject: "Any", /) -> "Any":
-            spec = getattr(subject, "__spec__", subject)
-            name, file = spec.name, getattr(spec, "origin", None)
-            span = [name, file, self.stack[-1] if self.stack else None, _clock(), 0.0, *place_of(sys._getframe(1))]
+            name, file = recorder.module_of(subject)
+            above, place = self.stack[-1] if self.stack else None, recorder.place_of(sys._getframe(1))
+            span = [name, file, above, recorder._clock(), 0.0, *place]
             self.stack.append(len(self.spans))
             self.spans.append(span)
             try:
@@ -195,15 +182,14 @@ class Run:
                     return original(self_, subject)
                 return self.execute(self_, subject, waiting)
             finally:
-                span[4] = _clock()
+                span[4] = recorder._clock()
                 self.stack.pop()
 
-        run.__code__ = run.__code__.replace(co_filename=IMPORT_SYSTEM + "._bootstrap_external>")
         setattr(loader, method, run)
 
     def execute(self, loader: "Any", module: "Any", waiting: Waiting) -> None:
-        """Executes a module without the statements that wait."""
-        loader.get_code(module.__name__)  # it is read as ever, so that the time for that is in all runs
+        """Execute a module without the statements that wait."""
+        loader.get_code(module.__name__)  # it is read in any case, so that the time for that is in all runs
         space = module.__dict__
         names = space["__builtins__"] = Names(self, space, waiting.names)
         ours = space["__getattr__"] = names.attribute(None)
@@ -216,34 +202,8 @@ class Run:
                 space["__getattr__"] = names.attribute(own)
 
 
-def explain(error: BaseException) -> "list[Any]":
-    """Returns type, message, and the lines that it came by, outermost first."""
-    frames: list[list[Any]] = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not code.co_filename.startswith(IMPORT_SYSTEM) and code.co_filename != HERE:
-            frames.append([code.co_filename, trace.tb_lineno])
-        trace = trace.tb_next
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        return [name, str(error)[:2000], frames[-200:]]
-    except Exception:
-        return [name, "(its message cannot be read)", frames[-200:]]
-
-
-def watching(roots: "list[str]", subclasses: bool) -> "Callable[[], dict[str, int]]":
-    """Returns what counts registrations; from the file beside this one, whose frames count as ours."""
-    with open(os.path.join(os.path.dirname(HERE), "registrations.py"), encoding="utf-8") as file:
-        code = compile(file.read(), HERE, "exec", dont_inherit=True)
-    space: dict[str, Any] = {"__name__": "registrations"}
-    exec(code, space)
-    return space["Registrations"](tuple(roots), subclasses).snapshot  # type: ignore[no-any-return]
-
-
 def main(argv: "list[str]") -> None:
-    """Runs `deferred.py OUT GIVEN PATH MODULE run|watch|watch-subclasses`; GIVEN has a unit or a root a line."""
+    """Run `child.py deferred OUT GIVEN PATH MODULE run|watch|watch-subclasses`; GIVEN has a unit or a root a line."""
     out, given, path, module, mode = argv
     units: list[Unit] = []
     roots: list[str] = []
@@ -254,23 +214,21 @@ def main(argv: "list[str]") -> None:
                 units.append((rest[0], int(rest[1]), int(rest[2]), rest[3]))
             else:
                 roots.append(rest[0])
-    if getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, path)
-    else:
-        sys.path[0] = path
-    sys.argv[:] = ["-c"]
-    sys.modules["__main__"] = type(sys)("__main__")
-    run = Run(units, watching(roots, mode == "watch-subclasses") if mode != "run" else None)
+    child.settle(path)
+    watching = None
+    if mode != "run":
+        watching = registrations.Registrations(tuple(roots), mode == "watch-subclasses").snapshot
+    run = Run(units, watching)
     run.install()
     error: list[Any] | None = None
-    began = _clock()
+    began = recorder._clock()
     try:
         __import__(module)
     except BaseException as raised:
-        taken = _clock() - began
-        error = explain(raised)
+        taken = recorder._clock() - began
+        error = recorder.describe(raised)
     else:
-        taken = _clock() - began
+        taken = recorder._clock() - began
     run.over = True
     answer = {
         "seconds": taken,
@@ -285,9 +243,4 @@ def main(argv: "list[str]") -> None:
 
     with open(out, "w", encoding="ascii") as file:
         json.dump(answer, file)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    itself: "ModuleType" = sys.modules["__main__"]  # which is kept, though it is no longer the main module
-    main(sys.argv[1:])
+    recorder._exit(0)

@@ -14,18 +14,6 @@ from dataclasses import asdict
 from lazyguard.audit.target.judgement import judge
 from lazyguard.audit.target.statements import Source
 
-BOOT = """
-import sys
-name = ""
-for part, where in (("lazyguard", ""), ("audit", ""), ("target", sys.argv[1])):
-    name = f"{name}.{part}" if name else part
-    sys.modules[name] = type(sys)(name)
-    sys.modules[name].__path__ = [where]
-from lazyguard.audit.target.survey import main
-main(sys.argv[2:])
-"""
-"""Starts this in an interpreter that has no lazyguard: its packages are empty modules there."""
-
 
 def read(rows: list[list[str]]) -> list[Source]:
     """Returns the sources: of each module its name, its file, and whether it is a package ("1")."""

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lazyguard.audit import AuditInterrupted, audit
-from lazyguard.audit.advice import advising
+from lazyguard.audit.advice import advising, saving
 from lazyguard.audit.advice.text import advised
 from lazyguard.audit.report.model import Report
-from lazyguard.audit.target import survey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,7 +139,7 @@ def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_cannot_judge_sources_is_told_of(advice, monkeypatch: pytest.MonkeyPatch) -> None:
     """How it ended is the note of the advice: it does not look as if there was nothing to defer."""
-    monkeypatch.setattr(survey, "BOOT", "raise SystemExit('no ast here')")
+    monkeypatch.setattr(saving, "SURVEYING", ("-c", "raise SystemExit('no ast here')"))
     one = advice(main="from prog import heavy\ndef f(): return heavy", heavy="import time\ntime.sleep(0.01)")
     assert one.note is not None
     assert one.note.endswith("cannot be judged: the interpreter ended with status 1: no ast here")

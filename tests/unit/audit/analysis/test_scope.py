@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lazyguard.audit.analysis.scope import Frame, Scope, read_dumps
-from lazyguard.audit.target.child import HERE
+from lazyguard.audit.target import CHILD
 
 DUMP = r"""Timeout (0:00:01)!
 Thread 0x0000000000000a01 [worker] (most recent call first):
@@ -22,7 +22,7 @@ Thread 0x0000000000000b02 (most recent call first):
 
 Current thread's C stack trace (most recent call first):
   Binary file "python", at _Py_DumpStack+0x4a [0x1]
-""".replace("{here}", HERE)
+""".replace("{here}", CHILD)
 
 
 def test_dumps_are_read_thread_by_thread() -> None:

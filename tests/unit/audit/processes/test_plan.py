@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lazyguard.audit import target
 from lazyguard.audit.processes.plan import Plan, Settings, plan
-from lazyguard.audit.target import probe
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def test_an_interpreter_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 
 def test_a_lazyguard_that_is_no_directory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """An audit that is run out of a zip file has nothing to run in another interpreter."""
-    monkeypatch.setattr(probe, "__file__", "/app.pyz/lazyguard/audit/target/probe.py")
+    monkeypatch.setattr(target, "PROBE", "/app.pyz/lazyguard/audit/target/probe.py")
     with pytest.raises(ConfigurationError, match="is in a zip file"):
         plan(["json"], Settings())
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lazyguard.audit.processes import tiers
 from lazyguard.audit.processes.plan import Settings, plan
-from lazyguard.audit.target import scan, survey
 
 
 @pytest.mark.parametrize(
@@ -54,34 +51,3 @@ def use():
 def test_modules_below_packages_are_counted() -> None:
     """A package that is imported for one module alone needs no process of its own."""
     assert tiers.below(["a", "a.b", "a.b.c", "a.d", "e"]) == {"a": 3, "a.b": 1}
-
-
-def test_a_source_that_is_not_there_has_no_file() -> None:
-    """A module without a source (an extension, a zip file) is passed over."""
-    assert scan.source_of("core.part", ["/nowhere/core/"]) is None
-    assert scan.source_of("single", ["/nowhere/single.py"]) == "/nowhere/single.py"
-
-
-def test_the_scan_runs_alone(tmp_path: Path) -> None:
-    """It is a program of the audited interpreter, without lazyguard beside it."""
-    given, out = tmp_path / "in", tmp_path / "out"
-    given.write_text("")
-    subprocess.run([sys.executable, "-I", scan.__file__, str(out), str(given)], check=True)
-    assert out.read_text() == "\t0\n"
-
-
-def test_a_source_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
-    """Broken, not in UTF-8, or nested deeper than the parser goes, which it tells by a MemoryError: passed over."""
-    sources = {
-        "broken": b"import a\n(",
-        "latin": b"import b\nx = '\xe4'\n",
-        "deep": b"import c\nx = " + b"-" * 7000 + b"1\n",
-    }
-    for name, text in {**sources, "fine": b"import d\n"}.items():
-        (tmp_path / f"{name}.py").write_bytes(text)
-    given, out = tmp_path / "in", tmp_path / "out"
-    given.write_text("".join(f"{name}\t{tmp_path / name}.py\n" for name in (*sources, "away", "fine")))
-    scan.main([str(out), str(given)])
-    assert out.read_text().splitlines()[:-1] == ["d"]
-    rows = [[name, str(tmp_path / f"{name}.py"), "0"] for name in (*sources, "away", "fine")]
-    assert [each.module for each in survey.read(rows)] == ["fine"]
