@@ -1,9 +1,9 @@
 """Another state of the program beside this one, measured by turns, so that both meet the same moments of the machine.
 
-Invariants: what decides was measured alone, in fresh interpreters, by turns, the order changing from round to round,
-and the least time of each state counts: load can only make a time longer. What the kernel had it wait for a processor
-is taken off. A least time is believed when a second one is near; a module is slower only when it is beyond its
-allowance after the last round then. A look at everything only tells which modules are measured so.
+Invariants: what decides was measured alone, in fresh interpreters, by turns, the order changing from round to round.
+The least time of each state counts: load can only make a time longer. The time in which it waited for a processor is
+taken off. A least time is believed when a second one is near; then a module that is beyond its allowance after the last
+round is slower. A first audit of everything only selects the modules that are measured so.
 """
 
 from __future__ import annotations
@@ -14,44 +14,33 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.report.budget import CONTRIBUTORS, allowance_of, lineage
+from lazyguard.audit.report.budget import CONTRIBUTORS, allowance_of, chain_to
 from lazyguard.audit.report.model import Against, Place, Slower
 from lazyguard.audit.run import AuditInterrupted, audit
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from lazyguard.audit.report.budget import Budget
     from lazyguard.audit.report.model import Imported, ModuleReport, Report
 
 ROUNDS = 7
-"""Rounds of what looks slower to the end."""
+"""Rounds of a module that looks slower to the end."""
 MOST = 15
-"""Rounds of what looks slower while its least times are not confirmed."""
+"""Rounds of a module that looks slower while its least times are not confirmed."""
 SURE = 3
 """Rounds from which on a module that is within half of its allowance is done with."""
 CLOSE = 24
 """Modules that are measured by turns at a time; a program that has no more is measured so as a whole."""
 OWN = ("path", "repeat", "advice")
-"""Options of the report that is beside the other state, and of no turn."""
+"""Options of the audit that are not those of a turn."""
 
 Seen = dict[str, "ModuleReport"]
 
 
-def declare(parser: argparse.ArgumentParser) -> None:
-    """Adds the option to the parser of the subcommand."""
-    parser.add_argument(
-        "--against",
-        metavar="DIR",
-        help="the --path of another state of the program, such as a git worktree of main: both are measured by turns, "
-        "and a module that became slower, beyond the allowance of its budget, fails",
-    )
-
-
 def check(other: str) -> None:
-    """Raises ConfigurationError where the directory of the other state cannot be one."""
+    """Raise ConfigurationError where the directory of the other state cannot be one."""
     if not os.path.isdir(other):
         raise ConfigurationError(
             f"--against {other} is no directory; give the one that has the top-level packages of the other state, such "
@@ -68,7 +57,7 @@ def measured(
     quiet: bool = True,
     run: Callable[..., Report] = audit,
 ) -> Report:
-    """Returns the report with what became slower against the other state; `options` are those of its `audit`.
+    """Return the report with what became slower against the other state; `options` are those of its `audit`.
 
     Raises:
         ConfigurationError: the other state has no such targets.
@@ -77,16 +66,16 @@ def measured(
     if not quiet:
         print(f"measuring by turns with {other}", file=sys.stderr, flush=True)
     try:
-        return replace(report, against=_Turns(report, targets, other, options, run).taken())
+        return replace(report, against=_Measurement(report, targets, other, options, run).result())
     except AuditInterrupted as interrupted:
         raise AuditInterrupted(report, interrupted.signal) from None
-    except KeyboardInterrupt:  # between two audits, each of which takes signals for itself
+    except KeyboardInterrupt:  # between two audits, each of which handles signals itself
         raise AuditInterrupted(report, signal.SIGINT) from None
     except ConfigurationError as error:
         raise ConfigurationError(f"--against {other}: {error}") from error
 
 
-class _Turns:
+class _Measurement:
     """Two states under measurement."""
 
     def __init__(
@@ -103,13 +92,14 @@ class _Turns:
         self.path = options.get("path", ".")
         self.run = run
 
-    def taken(self) -> Against:
-        looked = self.run(self.targets, path=self.other, **self.options)
-        before, after = _times(looked), _times(self.report)
+    def result(self) -> Against:
+        """Return what became slower."""
+        first = self.run(self.targets, path=self.other, **self.options)
+        before, after = _times(first), _times(self.report)
         both = [name for name in after if name in before]
         suspects = both
         if len(both) > CLOSE:
-            # Forks make a look cheap; one of each state could hide what became slower behind a busy moment.
+            # Forks make an audit cheap; one of each state could hide what became slower behind a busy moment.
             for path, least in ((self.other, before), (self.path, after)):
                 _keep(self.run(self.targets, path=path, **self.options), least)
             suspects = [name for name in both if self._beyond(name, before, after) > 0.5]
@@ -119,10 +109,10 @@ class _Turns:
             slower, unsure = self._closely(suspects[:CLOSE])
             left += unsure
             suspects = suspects[CLOSE:]
-        return Against(self.other, len(both), looked.uncompiled, tuple(slower), (*left, *suspects))
+        return Against(self.other, len(both), first.uncompiled, tuple(slower), (*left, *suspects))
 
     def _closely(self, names: Sequence[str]) -> tuple[list[Slower], list[str]]:
-        """Returns what is slower of some modules, taken alone and by turns, and what cannot be told."""
+        """Return what is slower of some modules, measured alone and by turns, and what is uncertain."""
         plain = {**self.options, "walk": False, "jobs": 1, "fork": False}
         before, after = dict[str, Any](), dict[str, Any]()
         second = dict[str, float](), dict[str, float]()
@@ -146,13 +136,13 @@ class _Turns:
         return [_slower(before[name], after[name]) for name in slower], left
 
     def _is_near(self, name: str, least: Seen, second: Mapping[str, float]) -> bool:
-        """Returns whether a second time confirms the least one."""
+        """Return whether a second time confirms the least one."""
         limit = _net(least[name])
         allowed = allowance_of(name, self.budgets).most(limit) - limit
         return name in second and second[name] - limit <= allowed / 2
 
     def _beyond(self, name: str, before: Seen, after: Seen) -> float:
-        """Returns how much longer a module takes, as a multiple of what is allowed to it."""
+        """Return how much longer a module takes, as a multiple of what is allowed to it."""
         limit = _net(before[name])
         allowed = allowance_of(name, self.budgets).most(limit) - limit
         more = _net(after[name]) - limit
@@ -164,12 +154,12 @@ def _times(report: Report) -> Seen:
 
 
 def _net(seen: ModuleReport) -> float:
-    """Returns the seconds that do not depend on who else wanted the processor."""
+    """Return the seconds without the wait for a processor."""
     return seen.seconds - seen.queued_seconds
 
 
 def _keep(report: Report, least: Seen, second: dict[str, float] | None = None) -> None:
-    """Keeps the faster of what was seen of each module, and the time that comes next."""
+    """Keep the faster of what was seen of each module, and the time that comes next."""
     for name, seen in _times(report).items():
         slower = seen
         if name not in least or _net(seen) < _net(least[name]):
@@ -181,7 +171,7 @@ def _keep(report: Report, least: Seen, second: dict[str, float] | None = None) -
 
 
 def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
-    """Returns a module that became slower, with the imports and the bodies that its time went into."""
+    """Return a module that became slower, with the imports and the bodies that its time went into."""
     known = {one.module: one.own_seconds for one in before.imports}
     worth = (_net(after) - _net(before)) / 10
     new: list[tuple[float, Imported]] = []
@@ -200,6 +190,6 @@ def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
     if new or grown:
         _, one = max(new[:1] + grown[:1], key=lambda each: each[0])
         place = one.by if one.module not in known else Place(one.file, None) if one.file else None
-        chain = lineage(after, one)
+        chain = chain_to(after, one)
     names = [tuple(one.module for _, one in some) for some in (new, grown)]
     return Slower(after.module, _net(before), _net(after), names[0], names[1], place, chain)

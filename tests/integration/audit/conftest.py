@@ -45,7 +45,7 @@ def app(tmp_path: Path) -> Callable[..., Path]:
 
 
 def processes_with(entry: str) -> set[int]:
-    """Returns the living processes on this machine that were started with an entry of the environment."""
+    """Return the living processes on this machine that were started with an entry of the environment."""
     found: set[int] = set()
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():

@@ -24,7 +24,7 @@ def forked(path: Path, *, timeout: float = 20.0, python: str = sys.executable, *
 
 
 def of(report: Report, name: str) -> ModuleReport:
-    """Returns the report on one module."""
+    """Return the report on one module."""
     return next(module for module in report.modules if module.module == name)
 
 

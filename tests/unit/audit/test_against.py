@@ -24,8 +24,8 @@ from lazyguard.audit import (
 )
 from lazyguard.audit.against import CLOSE, MOST, ROUNDS, SURE, measured
 from lazyguard.audit.output import github, junit
-from lazyguard.audit.output.text import slower
 from lazyguard.audit.report import baseline
+from lazyguard.audit.report.sentences import slower
 from lazyguard.cli import main
 from lazyguard.errors import ConfigurationError
 
@@ -89,7 +89,7 @@ def test_a_least_time_that_nothing_confirms_says_nothing() -> None:
     assert len(machine.calls) == 1 + 2 * MOST
     report = replace(machine.report("here", ["core"]), against=found)
     assert not report.found
-    assert "1 may be slower, which could not be told for sure: core" in table(report)
+    assert "1 may be slower, but this is not certain: core" in table(report)
     assert "none of" not in table(report)
 
 
@@ -167,7 +167,7 @@ def body(name: str, own: float, parent: int | None, total: float = 0.0, line: in
     return Imported(name, parent, 0.0, total or own, own, True, f"{name}.py", by)
 
 
-def test_the_dearest_new_imports_are_named() -> None:
+def test_the_slowest_new_imports_are_named() -> None:
     """A new one with all below it, at the line that asked for it; a body that takes longer beside it."""
     before = (body("core", 0.1, None), body("json", 0.01, 0))
     after = (

@@ -1,8 +1,8 @@
-"""Circular imports: the whole ring, each line of it, and the name that was not yet bound.
+"""Circular imports: the whole circle, each line of it, and the name that was not yet bound.
 
-Invariants: a ring was seen, not guessed: a module asked for one that its own thread was executing. The finding is the
-line that got the unfinished module, which is first-party as the module is. That a package is asked for its
-submodules while it runs is no ring.
+Invariants: a circle was seen, not guessed: a module asked for one that its own thread was executing. The finding is the
+line that got the unfinished module; both are first-party. A package that is asked for its submodules while it runs
+makes no circle.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.analysis import source
 from lazyguard.audit.report.model import Finding
+from lazyguard.audit.target.statements import absolute, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lazyguard.audit.analysis.import_tree import ImportTree, Ring, Span
+    from lazyguard.audit.analysis.import_tree import ImportTree, Span, Unfinished
     from lazyguard.audit.analysis.scope import Frame, Scope
     from lazyguard.audit.report.model import Failure
 
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
 _UNBOUND = re.compile(r"partially initialized module '([^']+)'.* has no attribute '([^']+)'")
 
 
-def circular(tree: ImportTree, scope: Scope, error: Failure | None) -> Iterator[Finding]:
-    """Yields a finding for each line that was given a module before it was done."""
-    told: set[tuple[str, str, int | None]] = set()
-    executed = {span.name: span.file for span in tree.spans}
-    for ring in tree.rings:
-        near, lineage = ring.near, ring.span.lineage() if ring.span is not None else []
-        key = (ring.asked, near.file, near.line)
+def circular(imports: ImportTree, scope: Scope, error: Failure | None) -> Iterator[Finding]:
+    """Yield a finding for each line that was given a module before it was done."""
+    reported: set[tuple[str, str, int | None]] = set()
+    executed = {span.name: span.file for span in imports.spans}
+    for one in imports.unfinished:
+        near, lineage = one.near, one.span.lineage() if one.span is not None else []
+        key = (one.asked, near.file, near.line)
         names = [span.name for span in lineage]
-        if ring.asked not in names or key in told or not scope.owns(near.file):
+        if one.asked not in names or key in reported or not scope.owns(near.file):
             continue
-        members = lineage[names.index(ring.asked) :]
-        wanted = _wanted(ring, members[-1], tree, executed)
+        members = lineage[names.index(one.asked) :]
+        wanted = _wanted(one, members[-1], imports, executed)
         if not members[0].first_party or wanted is None or (len(members) == 1 and not wanted):
             continue
-        told.add(key)
+        reported.add(key)
         place = scope.place(near.file, near.line)
         asked = [after.importer or after.site for after in members[1:]]
         lines = [*(_place(each, scope) for each in asked), str(place)]
-        ring_of = " > ".join(f"{member.name} ({line})" for member, line in zip(members, lines, strict=True))
-        missing = [name for name in wanted if name in ring.unbound] or _in_error(ring.asked, error)
+        circle = " > ".join(f"{member.name} ({line})" for member, line in zip(members, lines, strict=True))
+        missing = [name for name in wanted if name in one.unbound] or _in_error(one.asked, error)
         state = f", whose {', '.join(missing)} is not yet bound" if missing else ", which is not done"
         also = scope.place(asked[0].file, asked[0].line) if asked and asked[0] is not None else None
-        detail = f"{ring_of} > {ring.asked}{state}"
-        yield Finding("circular-import", place.file, place.line, detail, tree.chain(ring.span), also)
+        detail = f"{circle} > {one.asked}{state}"
+        yield Finding("circular-import", place.file, place.line, detail, imports.chain(one.span), also)
 
 
 def _place(frame: Frame | None, scope: Scope) -> str:
@@ -64,15 +64,15 @@ def _in_error(module: str, error: Failure | None) -> list[str]:
     return [found[2]] if found is not None and found[1] == module else []
 
 
-def _wanted(ring: Ring, importing: Span, tree: ImportTree, executed: Executed) -> tuple[str, ...] | None:
-    """Returns the names that the line takes out of the unfinished module; None when it wants only what is below it."""
-    near = ring.near
+def _wanted(one: Unfinished, importing: Span, imports: ImportTree, executed: Executed) -> tuple[str, ...] | None:
+    """Return the names that the line takes out of the unfinished module; None when it wants only what is below it."""
+    near = one.near
     # Of a function: where it stands, not who calls it.
-    inside = importing.name if importing.file == near.file else tree.module_of(near.file) or ""
+    inside = importing.name if importing.file == near.file else imports.module_of(near.file) or ""
     statements = _statements(near.file).get(near.line or 0, ())
     if not statements:  # import_module, or __import__
-        return None if inside.startswith(ring.asked + ".") else ()
-    asks = [_taken(each, ring.asked, inside, near.file, executed) for each in statements]
+        return None if inside.startswith(one.asked + ".") else ()
+    asks = [_taken(each, one.asked, inside, near.file, executed) for each in statements]
     known = [names for names in asks if names is not None]
     return tuple(name for names in known for name in names) if known else None
 
@@ -80,10 +80,10 @@ def _wanted(ring: Ring, importing: Span, tree: ImportTree, executed: Executed) -
 def _taken(
     statement: ast.Import | ast.ImportFrom, asked: str, inside: str, file: str, executed: Executed
 ) -> tuple[str, ...] | None:
-    """Returns the names that a statement takes out of a module that is asked for; None where it does not ask for it."""
+    """Return the names that a statement takes out of a module that is asked for; None where it does not ask for it."""
     if isinstance(statement, ast.Import):
         return () if any(alias.name == asked for alias in statement.names) else None
-    base = _base(statement, inside, is_package=_is_package(file))
+    base = absolute(statement, inside, package=_is_package(file))
     if asked != base:  # a submodule that is itself being executed, or a package above what is wanted
         return () if any(f"{base}.{alias.name}" == asked for alias in statement.names) else None
     names = tuple(
@@ -96,16 +96,8 @@ def _is_package(file: str) -> bool:
     return os.path.basename(file).startswith("__init__.")
 
 
-def _base(statement: ast.ImportFrom, inside: str, *, is_package: bool) -> str:
-    if not statement.level:
-        return statement.module or ""
-    parts = inside.split(".")
-    parts = parts[: len(parts) - statement.level + is_package]
-    return ".".join([*parts, *([statement.module] if statement.module else [])])
-
-
 def _is_below(package: str, file: str | None, name: str, executed: Executed) -> bool:
-    """Returns whether a name is that of a submodule."""
+    """Return whether a name is that of a submodule."""
     if f"{package}.{name}" in executed:
         return True
     if file is None or not _is_package(file):
@@ -116,9 +108,9 @@ def _is_below(package: str, file: str | None, name: str, executed: Executed) -> 
 
 @lru_cache(maxsize=4096)
 def _statements(file: str) -> Mapping[int, Sequence[ast.Import | ast.ImportFrom]]:
-    """Returns the import statements of a source by each of their lines."""
+    """Return the import statements of a source by each of their lines."""
     found: dict[int, list[ast.Import | ast.ImportFrom]] = {}
-    for node in ast.walk(source.tree(file)):
+    for node in ast.walk(tree(file) or ast.Module([], [])):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
                 found.setdefault(line, []).append(node)

@@ -1,8 +1,8 @@
 """Imports that depend on what was imported before.
 
-Invariants: two things are told, and both were measured. A module failed when it was imported first, and was executed
-to its end in the import of another one. Or a module uses a submodule as an attribute of its package, which neither it
-nor the package imports: it was there because another module had asked for it.
+Invariants: there are two findings, and both were seen, not guessed. A module failed when it was imported first, and was
+executed to its end in the import of another one. Or a module uses a submodule as an attribute of its package, which
+neither it nor the package imports: it was there because another module had asked for it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.analysis import source
 from lazyguard.audit.report.model import Finding, ModuleReport, Place
+from lazyguard.audit.target.statements import text, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +27,8 @@ _WORD = re.compile(r"\w+")
 PASSES = ("cannot-exit", "leaves-children", "slow", "ok")
 
 
-def told(modules: Sequence[ModuleReport]) -> tuple[ModuleReport, ...]:
-    """Returns the reports, with a finding for each module that failed alone and passed in another's import."""
+def with_order_findings(modules: Sequence[ModuleReport]) -> tuple[ModuleReport, ...]:
+    """Return the reports, with a finding for each module that failed alone and passed in another's import."""
     failed = {each.module for each in modules if each.verdict == "fails" and each.blame is not None}
     passed: dict[str, tuple[str, Place | None]] = {}
     for each in modules if failed else ():
@@ -46,14 +46,14 @@ def _with(report: ModuleReport, other: str, by: Place | None) -> ModuleReport:
     return replace(report, findings=(*report.findings, found))
 
 
-def borrowed(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
-    """Yields a finding for each submodule that a module uses by the grace of another one."""
-    files = {span.name: span.file or "" for span in tree.spans}
-    given = {span.name: span for span in reversed(tree.importing()) if _is_given(span, files)}
+def borrowed(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
+    """Yield a finding for each submodule that a module uses, and only another one imports."""
+    files = {span.name: span.file or "" for span in imports.spans}
+    given = {span.name: span for span in reversed(imports.importing()) if _is_given(span, files)}
     by_top: dict[str, list[str]] = {}
     for name in given:
         by_top.setdefault(name.partition(".")[0], []).append(name)
-    users = {span.file: span for span in tree.importing() if span.first_party and span.file} if given else {}
+    users = {span.file: span for span in imports.importing() if span.first_party and span.file} if given else {}
     for file, user in users.items():
         for name, line in _used(file, by_top).items():
             span = given[name]
@@ -63,40 +63,40 @@ def borrowed(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
             place = scope.place(file, line)
             detail = f"{user.name} uses {name}, which neither it nor {name.rpartition('.')[0]} imports: others did"
             yield Finding(
-                "order-dependent", place.file, place.line, detail, tree.chain(user), scope.place(by.file, by.line)
+                "order-dependent", place.file, place.line, detail, imports.chain(user), scope.place(by.file, by.line)
             )
 
 
 def _is_given(span: Span, files: Mapping[str, str]) -> bool:
-    """Returns whether a submodule was asked for by a line outside its package, which does not load it when asked."""
+    """Return whether a submodule was asked for by a line outside its package, which does not load it when asked."""
     package = span.name.rpartition(".")[0]
     above = [each.name for each in span.lineage()[:-1]]
     if not package or any(name == package or name.startswith(package + ".") for name in above):
         return False
-    return "__getattr__" not in source.text(files.get(package, ""))
+    return "__getattr__" not in text(files.get(package, ""))
 
 
 def _used(file: str, by_top: Mapping[str, Sequence[str]]) -> Mapping[str, int]:
-    """Returns the names that a source uses as attributes of a package that it imports as a whole -> first line.
+    """Return the names that a source uses as attributes of a package that it imports as a whole -> first line.
 
-    The names are given by the packages on their top. A source is looked through only where it imports one of those, and
-    parsed only where it may hold one of the names, once a run: a thousand modules share most of theirs.
+    The names are grouped by their top-level packages. A source is searched only where it imports one of those, and
+    parsed only where it may contain one of the names, once a run: a thousand modules share most of theirs.
     """
-    text = source.text(file)
-    candidates = {name for top in _imported(file) & by_top.keys() for name in by_top[top] if name in text}
+    source = text(file)
+    candidates = {name for top in _imported(file) & by_top.keys() for name in by_top[top] if name in source}
     return {name: line for name, line in _attributes(file).items() if name in candidates} if candidates else {}
 
 
 @lru_cache(maxsize=4096)
 def _imported(file: str) -> frozenset[str]:
-    """Returns the words that follow an `import`, among which is all that it binds without `as`."""
-    return frozenset(word for names in _IMPORT.findall(source.text(file)) for word in _WORD.findall(names))
+    """Return the words that follow an `import`, among which is all that it binds without `as`."""
+    return frozenset(word for names in _IMPORT.findall(text(file)) for word in _WORD.findall(names))
 
 
 @lru_cache(maxsize=4096)
 def _attributes(file: str) -> Mapping[str, int]:
-    """Returns the dotted names that begin with what `import` has bound, and that no statement here imports."""
-    nodes = list(ast.walk(source.tree(file)))
+    """Return the dotted names that begin with what `import` has bound, and that no statement here imports."""
+    nodes = list(ast.walk(tree(file) or ast.Module([], [])))
     bound: set[str] = set()
     imported: set[str] = set()
     for node in nodes:
@@ -120,7 +120,7 @@ def _attributes(file: str) -> Mapping[str, int]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """Returns a.b.c of an attribute of an attribute of a name; "" for anything else."""
+    """Return a.b.c of an attribute of an attribute of a name; "" for anything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)

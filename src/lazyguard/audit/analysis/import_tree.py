@@ -39,14 +39,15 @@ class Span:
     inner: float = 0.0
 
     def seconds(self, now: float) -> float:
-        """Returns how long it took; 0 where it began after the import had ended, in an exit function."""
+        """Return how long it took; 0 where it began after the import had ended, in an exit function."""
         return max(0.0, (now if self.ended is None else self.ended) - self.began)
 
     def own_seconds(self, now: float) -> float:
+        """Return how long its body alone took."""
         return max(0.0, self.seconds(now) - self.inner)
 
     def lineage(self) -> list[Span]:
-        """Returns the spans from the outermost to this one."""
+        """Return the spans from the outermost to this one."""
         spans: list[Span] = []
         span: Span | None = self
         while span is not None:
@@ -68,7 +69,7 @@ class Effect:
 
 
 @dataclass
-class Ring:
+class Unfinished:
     """A module that was asked for while it was being executed."""
 
     asked: str
@@ -89,26 +90,26 @@ class ImportTree:
     """The child's clock at its end."""
     spans: list[Span] = field(default_factory=list[Span])
     effects: list[Effect] = field(default_factory=list[Effect])
-    rings: list[Ring] = field(default_factory=list[Ring])
+    unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
     open: Span | None = None
     """The innermost span of the importing thread that did not end."""
     threads: dict[int, Span | None] = field(default_factory=dict[int, "Span | None"])
 
     def chain(self, span: Span | None, *last: str) -> tuple[str, ...]:
-        """Returns the names from the target to a span, and then `last`, none twice in a row."""
+        """Return the names from the target to a span, and then `last`, none twice in a row."""
         names = [self.target, *([each.name for each in span.lineage()] if span else []), *last]
         return tuple(name for at, name in enumerate(names) if at == 0 or name != names[at - 1])
 
     def module_of(self, file: str) -> str | None:
-        """Returns the name of the module that was executed from a file."""
+        """Return the name of the module that was executed from a file."""
         return next((span.name for span in self.spans if span.file == file), None)
 
     def importing(self) -> list[Span]:
-        """Returns the spans of the importing thread: what other threads import meanwhile is nobody's cost."""
+        """Return the spans of the importing thread: what other threads import meanwhile costs the import nothing."""
         return [span for span in self.spans if span.thread == self.main]
 
     def executed(self, scope: Scope, began: float) -> tuple[Imported, ...]:
-        """Returns what a report tells of the tree; `began` is when the import did, by the child's clock."""
+        """Return the tree as a report has it; `began` is when the import did, by the child's clock."""
         kept: dict[Span, int] = {}
         found: list[Imported] = []
         for span in self.importing():
@@ -133,11 +134,11 @@ class ImportTree:
         return tuple(found)
 
     def own_seconds(self, name: str) -> float:
-        """Returns the time in the body of a module alone."""
+        """Return the time in the body of a module alone."""
         return sum(span.own_seconds(self.now) for span in self.importing() if span.name == name)
 
     def third_party_seconds(self) -> float:
-        """Returns the time in the bodies of modules that are not first-party."""
+        """Return the time in the bodies of modules that are not first-party."""
         return sum(span.own_seconds(self.now) for span in self.importing() if not span.first_party)
 
 
@@ -146,7 +147,7 @@ def _frame(file: str | None, line: int | None) -> Frame | None:
 
 
 def grow(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, now: float) -> ImportTree:
-    """Returns the tree that a child's events tell; `now` is the child's clock at its end."""
+    """Return the tree that a child's events describe; `now` is the child's clock at its end."""
     tree = ImportTree(target, main, now)
     for event in events:
         if event[0] == "begin":
@@ -170,7 +171,8 @@ def grow(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, n
             tree.effects.append(Effect(kind, detail, leaf, wanted, tree.threads.get(thread), thread))
         elif event[0] == "circular":
             _, _, thread, name, near, near_line, unbound = event
-            tree.rings.append(Ring(name, Frame(near, near_line, ""), tuple(unbound), tree.threads.get(thread)))
+            asking = Frame(near, near_line, "")
+            tree.unfinished.append(Unfinished(name, asking, tuple(unbound), tree.threads.get(thread)))
     tree.open = tree.threads.get(main)
     running = tree.open
     while running is not None and running.parent is not None:

@@ -1,7 +1,8 @@
 """What an import missed, and how to mend it: a distribution to install, a module or a name that is spelled otherwise.
 
-Invariants: a command to install is given only for what is neither first-party nor was ever of the standard library, as
-anybody may register such a name. A name counts as missing only in a module that is done; what is not done is a ring.
+Invariants: a command to install is given only for what is neither first-party nor was ever in the standard library:
+such a name may be registered by anyone. A name counts as missing only in a module that is done; one that is not done is
+part of a circular import.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ DISTRIBUTIONS = {
     "yaml": "PyYAML",
     "zmq": "pyzmq",
 }
-"""Distributions whose name differs from that of their module; those of the target may not be installed to look."""
+"""Distributions whose name differs from that of their module: the target's may not be installed, to find it there."""
 GONE = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.12") | dict.fromkeys(
     (
         *("aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "lib2to3", "mailcap", "msilib", "nis"),
@@ -65,10 +66,10 @@ _NO_NAME = re.compile(r"cannot import name '([^']+)'|has no attribute '([^']+)'"
 
 
 def hint(kind: str, message: str, about: Sequence[Any], tree: ImportTree, scope: Scope) -> str | None:
-    """Returns how to mend an import error; None where nothing is known.
+    """Return how to mend an import error; None where nothing is known.
 
     Args:
-        about: what the child told of the module that lacks a name: its name, its file, its names.
+        about: what the child reported of the module that lacks a name: its name, its file, its names.
     """
     if kind == "ModuleNotFoundError" and (found := _NO_MODULE.match(message)):
         return _no_module(found[1], tree, scope) if found[2] is None else _no_package(found[2], tree, scope)
@@ -117,7 +118,7 @@ def _is_own(top: str, tree: ImportTree, scope: Scope) -> bool:
 
 
 def _modules_beside(file: str) -> list[str]:
-    """Returns the names of the modules and packages beside the file of a package."""
+    """Return the names of the modules and packages beside the file of a package."""
     directory = os.path.dirname(file)
     try:
         entries = os.listdir(directory)
@@ -129,7 +130,7 @@ def _modules_beside(file: str) -> list[str]:
 
 
 def _close(name: str, names: Iterable[str]) -> str:
-    """Returns the names that are most like one, in words."""
+    """Return the most similar names, in words."""
     same = [each for each in names if each.lower() == name.lower()]
     close = same or difflib.get_close_matches(name, sorted(names), 3, 0.6)
     return f": did you mean {' or '.join(close)}?" if close else ""

@@ -1,4 +1,4 @@
-"""Which files are first-party, what they are called in a report, and what a dump of faulthandler says about them.
+"""Which files are first-party, what they are called in a report, and which frames a dump of faulthandler has.
 
 Invariants: first-party are the audited packages, nothing that is installed below them. A file is named relative to
 the longest entry of the target's sys.path that it lies below, the audited path among them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.model import Place
@@ -16,6 +17,8 @@ from lazyguard.audit.target.recorder import is_first_party, is_machinery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from lazyguard.audit.processes.plan import Plan
 
 _THREAD = re.compile(r"^(?:Thread|Current thread) 0x([0-9a-f]+)")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
@@ -50,6 +53,7 @@ class Scope:
     _own: dict[str, bool] = field(default_factory=dict[str, bool], compare=False)
 
     def owns(self, file: str | None) -> bool:
+        """Return whether a file is first-party."""
         if file is None:
             return False
         own = self._own.get(file)
@@ -58,7 +62,7 @@ class Scope:
         return own
 
     def name(self, file: str) -> str:
-        """Returns what the file is called in a report."""
+        """Return what the file is called in a report."""
         name = self._names.get(file)
         if name is None:
             bases = {base.rstrip(os.sep) + os.sep for base in (self.path, os.path.realpath(self.path), *self.sys_path)}
@@ -67,15 +71,27 @@ class Scope:
         return name
 
     def place(self, file: str, line: int | None) -> Place:
+        """Return a line as a report names it."""
         return Place(self.name(file), line)
 
     def innermost(self, frames: Sequence[Frame]) -> Frame | None:
-        """Returns the innermost first-party frame of a stack that has its innermost frame first."""
+        """Return the innermost first-party frame of a stack that has its innermost frame first."""
         return next((frame for frame in frames if self.owns(frame.file)), None)
 
 
+def scope_of(plan: Plan, module: str) -> Scope:
+    """Return the scope of one module of a plan."""
+    return _scope(plan.path, plan.first_party(module), plan.sys_path)
+
+
+@lru_cache(maxsize=64)
+def _scope(path: str, roots: tuple[str, ...], sys_path: tuple[str, ...]) -> Scope:
+    """Return a scope that is kept with the names that it has worked out: a report asks for most of them often."""
+    return Scope(path, roots, sys_path)
+
+
 def read_dumps(text: str, thread: int) -> list[Dump]:
-    """Returns the dumps in a file that faulthandler wrote, each with the stack of the given thread.
+    """Return the dumps in a file that faulthandler wrote, each with the stack of the given thread.
 
     A dump names the current thread by its kind only when it holds the GIL; where no thread has the number (the target
     may have been a forked copy), the last stack stands for it, which is that of the main thread.

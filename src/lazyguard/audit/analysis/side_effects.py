@@ -1,7 +1,7 @@
 """The findings beside a verdict: connections, look-ups of names, sleeps, files written, processes, threads, and so on.
 
-Invariants: a finding has a first-party line, or it is none of ours to tell. The same one is told once. A look-up of
-an address that is a number, or of localhost, asks no server and is no finding.
+Invariants: a finding has a first-party line; without one it is none. The same one is reported once. A look-up of an
+address that is a number, or of localhost, asks no server and is no finding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ONE_A_LINE = ("subprocess", "sleep", "file-write")
 
 
 def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
-    """Returns what was seen, in the order in which it happened, double imports last."""
+    """Return what was seen, in the order in which it happened, double imports last."""
     found: dict[tuple[str, str, int | None, str], Finding] = {}
     for effect in tree.effects:
         if effect.site is None or effect.kind not in KINDS or _is_local_look_up(effect) or _is_no_sleep(effect, tree):
@@ -39,14 +39,14 @@ def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
 
 
 def forbidden(tree: ImportTree, scope: Scope, budget: Budget | None) -> Iterator[Finding]:
-    """Yields a finding for each name that a budget forbids, with the line that asked for it first."""
-    told: set[str] = set()
+    """Yield a finding for each name that a budget forbids, with the line that asked for it first."""
+    reported: set[str] = set()
     for span in tree.importing() if budget is not None else ():
         name = budget.forbidden(span.name) if budget is not None else None
         asked = span.site or span.importer
-        if name is None or name in told or asked is None:
+        if name is None or name in reported or asked is None:
             continue
-        told.add(name)
+        reported.add(name)
         place = scope.place(asked.file, asked.line)
         yield Finding("forbidden", place.file, place.line, f"{span.name} is executed", tree.chain(span))
 
@@ -58,7 +58,7 @@ def _own(span: Span | None) -> Span | None:
 
 
 def _is_no_sleep(effect: Effect, tree: ImportTree) -> bool:
-    """Returns whether it is a sleep of no time, or of a thread that nobody waits for."""
+    """Return whether it is a sleep of no time, or of a thread that the import does not wait for."""
     return effect.kind == "sleep" and (effect.thread != tree.main or float(effect.detail) <= 0)
 
 
@@ -76,7 +76,7 @@ def _is_local_look_up(effect: Effect) -> bool:
 
 
 def _double_imports(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
-    """Yields the files that were executed again, under another name or because the first execution failed."""
+    """Yield the files that were executed again, under another name or because the first execution failed."""
     first: dict[str, Span] = {}
     for span in tree.spans:
         if not span.first_party or span.file is None or not span.file.endswith((".py", ".pyc")):

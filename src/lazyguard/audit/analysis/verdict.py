@@ -1,8 +1,8 @@
-"""From what a child told to a verdict: which one, which line is to blame, which imports led there.
+"""From what a child reported to a verdict: which one, which line is to blame, which imports led there.
 
 Invariants: a verdict is the first of VERDICTS that applies. Blame goes to the innermost first-party line of the
 importing thread's stack; where there is no stack, to the line that asked for the innermost module that was running. A
-chain begins at the target and ends in the blamed module. Nothing is guessed: a line that is not known is None.
+chain begins at the target and ends in the blamed module. Nothing is guessed: a line that is unknown is None.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lazyguard.audit.report.model import Blame, Failure, ModuleReport
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lazyguard.audit.processes.trace import Trace
+    from lazyguard.audit.processes.child_process import Trace
     from lazyguard.audit.report.budget import Budget
 
 OUTPUT_SHOWN = 2000
@@ -31,13 +31,13 @@ BUSY = 0.5
 """The part of its time from which an import that was ended counts as one that computed."""
 
 
-def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:
-    """Returns the report on one module; what its budget forbids is a finding."""
+def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:
+    """Return the report on one module; what its budget forbids is a finding."""
     result = trace.result
     seconds = float(result[1]) if result else min(timeout, trace.waited_seconds)
     tree = grow(trace.module, trace.events, scope, main=trace.thread, now=(trace.started or 0.0) + seconds)
     dumps = read_dumps(trace.dump, trace.thread)
-    verdict, blame, error, detail = _judge(trace, tree, scope, dumps, timeout=timeout, slow=slow)
+    verdict, blame, error, detail = _judgement(trace, tree, scope, dumps, timeout=timeout, slow=slow)
     return ModuleReport(
         module=trace.module,
         verdict=verdict,
@@ -63,7 +63,7 @@ def explain(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: 
 Judgement = tuple[str, Blame | None, Failure | None, str | None]
 
 
-def _judge(
+def _judgement(
     trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequence[Dump], *, timeout: float, slow: float
 ) -> Judgement:
     result = trace.result
@@ -115,7 +115,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
 
 
 def _was_it_busy(trace: Trace) -> str | None:
-    """Returns a word where an import that was ended had computed for most of its time: it may have got somewhere."""
+    """Return a sentence where an import that was ended had computed for most of its time: it may be only slow."""
     if trace.cpu_seconds < BUSY * trace.waited_seconds:
         return None
     return f"it computed for {trace.cpu_seconds:.2g} s: with a longer time limit it may be slow only"
@@ -158,7 +158,7 @@ def _signal_name(number: int) -> str:
 
 
 def _effect_blame(tree: ImportTree, scope: Scope, kind: str) -> Blame | None:
-    """Returns blame for the last effect of a kind; without one, for the module that was running."""
+    """Return blame for the last effect of a kind; without one, for the module that was running."""
     for effect in tree.effects[::-1]:
         if effect.kind == kind and effect.site is not None:
             return _frames_blame(tree, scope, _beside(effect.leaf, effect.site), span=effect.span)
@@ -170,7 +170,7 @@ def _beside(leaf: Frame | None, site: Frame) -> list[Frame]:
 
 
 def _stack_blame(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
-    """Returns blame for the stack of a dump. faulthandler stops at 100 frames: the stream has what lies above."""
+    """Return blame for the stack of a dump. faulthandler stops at 100 frames: the stream has what lies above."""
     if dumps and scope.innermost(dumps[0].frames):
         return _frames_blame(tree, scope, dumps[0].frames, span=tree.open)
     blame = _running_blame(tree, scope)
@@ -181,7 +181,7 @@ def _stack_blame(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame
 
 
 def _running_blame(tree: ImportTree, scope: Scope) -> Blame | None:
-    """Returns blame for the line that asked for the foreign module that runs, else for the module that runs."""
+    """Return blame for the line that asked for the foreign module that runs, else for the module that runs."""
     lineage = tree.open.lineage() if tree.open else []
     own = [span for span in lineage if span.first_party]
     if not own:
@@ -196,7 +196,7 @@ def _running_blame(tree: ImportTree, scope: Scope) -> Blame | None:
 def _frames_blame(
     tree: ImportTree, scope: Scope, frames: Sequence[Frame], *, span: Span | None = None, from_stack: bool = False
 ) -> Blame | None:
-    """Returns blame for a stack with its innermost frame first.
+    """Return blame for a stack with its innermost frame first.
 
     The chain comes from the span that ran, up to its last first-party module, or from the stack's own module bodies.
     """
@@ -225,7 +225,7 @@ def _frames_blame(
 
 
 def _costliest(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
-    """Returns blame for the line that a slow import owes most of its time to.
+    """Return blame for the line that takes most of the time of a slow import.
 
     Foreign modules are charged, with all below them, to the first-party line that asked for them; the rest of a body
     to the line that most samples of it were taken in.
@@ -258,5 +258,5 @@ def _costliest(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame |
 
 
 def _body(frames: Sequence[Frame], scope: Scope) -> str | None:
-    """Returns the file of the first-party module whose body a stack is in."""
+    """Return the file of the first-party module whose body a stack is in."""
     return next((frame.file for frame in frames if frame.function == "<module>" and scope.owns(frame.file)), None)

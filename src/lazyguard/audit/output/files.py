@@ -1,7 +1,7 @@
 """The files that a report is written to, one format each.
 
-Invariants: a path that cannot be written is said before the audit begins. A file is replaced as a whole or stays as it
-was; what is no regular file (a pipe, /dev/stderr) is written as it is. `-` stands for stdout, in place of the table.
+Invariants: a path that cannot be written is an error before the audit begins. A file is replaced as a whole or stays as
+it was; what is no regular file (a pipe, /dev/stderr) is written as it is. `-` stands for stdout, in place of the table.
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ def _html(report: Report, before: Report | None) -> str:
     return page(report, before)
 
 
+SCHEMA = ("lazyguard.audit.report", "report.schema.json")
+"""The package and the file of the JSON schema."""
 FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _html, "junit": _junit}
-"""By the option that names the file: what makes the text of a report, and of an earlier one beside it."""
+"""By the option that names the file: what makes the text of a report, with an earlier one beside it."""
 
 
 def schema() -> str:
-    """Returns the JSON Schema (draft 2020-12) of what `--json` writes."""
+    """Return the JSON Schema (draft 2020-12) of what `--json` writes."""
     from importlib.resources import files
 
-    return files("lazyguard.audit.report").joinpath("report.schema.json").read_text(encoding="utf-8")
+    package, name = SCHEMA
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def check(files: Mapping[str, str]) -> None:
-    """Raises ConfigurationError where a file (by its option) could not be written."""
+    """Raise ConfigurationError where a file (by its option) could not be written."""
     named: dict[str, str] = {}
     for option, file in files.items():
         other = named.setdefault(file if file == "-" else os.path.realpath(file), option)
@@ -68,7 +71,7 @@ def check(files: Mapping[str, str]) -> None:
 
 
 def write(report: Report, files: Mapping[str, str], before: Report | None = None) -> None:
-    """Writes the report, beside an earlier one, to each file in the format of its option.
+    """Write the report, beside an earlier one, to each file in the format of its option.
 
     Raises:
         ConfigurationError: a file cannot be written.
@@ -86,7 +89,7 @@ def write(report: Report, files: Mapping[str, str], before: Report | None = None
 
 
 def _put(file: str, text: str | None) -> None:
-    """Replaces the file; None only tries whether that could be done."""
+    """Replace the file; with None only try whether that is possible."""
     if _is_special(file):
         with open(file, "w", encoding="utf-8") as stream:
             stream.write(text or "")

@@ -1,8 +1,8 @@
 """A report as annotations of a GitHub workflow, and as the summary of its step.
 
-Invariants: one annotation a cause, and at most ten of a level, which is what GitHub shows of a step; what is left out
-is counted in the last one. Files are named from the root of the repository, and not at all where they lie outside of
-it. Text is escaped as workflow commands demand, so that no module can write a command of its own.
+Invariants: one annotation a cause, and at most ten of a level, which is what GitHub shows of a step. The last one
+counts what is left out. Files are named from the root of the repository, and not at all where they lie outside of it.
+Text is escaped as workflow commands demand, so that no module can write a command of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.output.text import over, slower
+from lazyguard.audit.report.sentences import by, over, slower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ Annotation = tuple[str, str, "Place | None", str]
 
 
 def commands(report: Report, environment: Mapping[str, str]) -> str:
-    """Returns the lines to print, `::error file=core/tasks.py,line=12,title=...::...`, each with its end."""
+    """Return the lines to print, `::error file=core/tasks.py,line=12,title=...::...`, each with its end."""
     root = environment.get("GITHUB_WORKSPACE") or os.getcwd()
     lines: list[str] = []
     every = causes(report)
@@ -46,30 +46,27 @@ def commands(report: Report, environment: Mapping[str, str]) -> str:
 
 
 def causes(report: Report) -> list[Annotation]:
-    """Returns level, title, place and message of each cause, of each budget exceeded, and of each finding."""
+    """Return level, title, place and message of each cause, of each budget exceeded, and of each finding."""
     found: list[Annotation] = []
     for cause in report.causes:
-        lines = [str(cause.error)] if cause.error else []
-        lines += [cause.error.hint] if cause.error and cause.error.hint else []
-        chain = report.chain_to(cause)
-        lines += ["by " + " > ".join(chain)] if chain else []
-        lines += ["in " + ", ".join(cause.modules)]
-        found.append((LEVELS.get(cause.verdict, "error"), cause.text, cause.place, "\n".join(lines)))
+        lines = [str(cause.error), cause.error.hint or ""] if cause.error else []
+        lines += [*by(report.chain_to(cause)), "in " + ", ".join(cause.modules)]
+        found.append((LEVELS.get(cause.verdict, "error"), cause.text, cause.place, "\n".join(filter(None, lines))))
     budgets: dict[tuple[Place | None, str], list[str]] = {}
     for one in report.budgets:
         if one.exceeded:
             budgets.setdefault((one.place, one.kind), []).append(over(one))
-    for (place, kind), told in budgets.items():
-        found.append(("error", f"budget of {kind} exceeded", place, "\n".join(told)))
+    for (place, kind), lines in budgets.items():
+        found.append(("error", f"budget of {kind} exceeded", place, "\n".join(lines)))
     longer: dict[Place | None, list[str]] = {}
     for more in report.slower:
         longer.setdefault(more.place, []).append(slower(more, report.against.path if report.against else ""))
-    for place, told in longer.items():
-        found.append(("error", "slower import", place, "\n".join(told)))
+    for place, lines in longer.items():
+        found.append(("error", "slower import", place, "\n".join(lines)))
     seen: dict[tuple[str, Place, str], list[str]] = {}
     for module in report.modules:
         for each in module.findings:
-            if each.kind != "forbidden":  # it is told as a budget
+            if each.kind != "forbidden":  # it is reported as a budget
                 seen.setdefault((each.kind, each.place, each.detail), []).append(module.module)
     for (kind, place, detail), names in seen.items():
         found.append(("notice", f"{kind} while importing", place, f"{detail}\nin {', '.join(names)}"))
@@ -77,7 +74,7 @@ def causes(report: Report) -> list[Annotation]:
 
 
 def summary(report: Report) -> str:
-    """Returns the step's summary in Markdown."""
+    """Return the step's summary in Markdown."""
     text = f"### Audit of imports\n\n{report.verdicts}; Python {report.python or '?'}\n\n"
     rows = [(level, title, str(place or ""), message) for level, title, place, message in causes(report)]
     text += _rows(("level", "what", "where", "why"), rows)
@@ -91,8 +88,8 @@ def summary(report: Report) -> str:
     return text
 
 
-def tell(report: Report, environment: Mapping[str, str]) -> str:
-    """Appends the summary to $GITHUB_STEP_SUMMARY, where there is one, and returns the commands to print.
+def publish(report: Report, environment: Mapping[str, str]) -> str:
+    """Append the summary to $GITHUB_STEP_SUMMARY, where there is one, and return the commands to print.
 
     Raises:
         OSError: the summary cannot be written.

@@ -1,7 +1,7 @@
 """A report as JUnit XML, one test case a module: what Jenkins, GitLab and most other servers show.
 
-Invariants: the XML is well formed whatever a module wrote: what XML 1.0 cannot hold is written as its escape. What ends
-an import is an error, what an import takes or leaves behind is a failure, what was not reached is skipped.
+Invariants: the XML is well formed whatever a module wrote; what XML 1.0 cannot hold is written as its escape. What ends
+an import is an error. What an import takes or leaves behind is a failure. What was not reached is skipped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from lazyguard.audit.output.text import note, over, slower
+from lazyguard.audit.report.sentences import by, over, slower, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text(report: Report) -> str:
-    """Returns the whole file."""
+    """Return the whole file."""
     cases: list[str] = []
     errors = failures = 0
     for module in report.modules:
@@ -30,13 +30,11 @@ def text(report: Report) -> str:
         costs = "".join(_costs(report, module.module))
         errors += module.verdict in ERRORS
         failures += module.verdict not in ERRORS and bool(problem or costs)
-        found = "\n".join(
-            f"{each.kind} {each.place} {each.detail}, by {' > '.join(each.chain)}" for each in module.findings
-        )
-        told = (f"<system-out>{_text(found)}</system-out>" if found else "") + (
-            f"<system-err>{_text(module.output)}</system-err>" if module.output else ""
-        )
-        cases.append(_case(module.module, module.seconds, problem + costs + told))
+        findings = [", ".join([f"{each.kind} {each.place} {each.detail}", *by(each.chain)]) for each in module.findings]
+        out, err = _text("\n".join(findings)), _text(module.output or "")
+        out = f"<system-out>{out}</system-out>" if out else ""
+        err = f"<system-err>{err}</system-err>" if err else ""
+        cases.append(_case(module.module, module.seconds, problem + costs + out + err))
     cases += [_case(name, 0.0, '<skipped message="the audit was interrupted"/>') for name in report.pending]
     counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
     time = f'time="{sum(module.seconds for module in report.modules):.6f}"'
@@ -49,21 +47,20 @@ def text(report: Report) -> str:
 
 
 def _costs(report: Report, module: str) -> Iterator[str]:
-    """Yields a failure for each budget that a module exceeds, and for being slower than in another state."""
+    """Yield a failure for each budget that a module exceeds, and for being slower than in another state."""
     exceeded = [("budget", over(one), one.chain) for one in report.budgets if one.target == module and one.exceeded]
     other = report.against.path if report.against else ""
     longer = [("slower", slower(one, other), one.chain) for one in report.slower if one.module == module]
-    for kind, told, chain in exceeded + longer:
-        yield _element("failure", told, kind, f"{told}\nby {' > '.join(chain)}")
+    for kind, sentence, chain in exceeded + longer:
+        yield _element("failure", sentence, kind, "\n".join([sentence, *by(chain)]))
 
 
 def _problem(module: ModuleReport) -> str:
-    lines = [f"{module.module} {module.verdict}  {note(module)}".rstrip()]
+    lines = [verdict(module)]
     if module.error is not None:
-        lines.append(str(module.error))
-        lines += [module.error.hint] if module.error.hint else []
-    if module.blame is not None and module.blame.chain:
-        lines.append("by " + " > ".join(module.blame.chain))
+        lines += filter(None, [str(module.error), module.error.hint])
+    if module.blame is not None:
+        lines += by(module.blame.chain)
     tag = "error" if module.verdict in ERRORS else "failure"
     return _element(tag, lines[0], module.verdict, "\n".join(lines))
 

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from lazyguard.audit.output.text import note, seconds
+from lazyguard.audit.report.sentences import note, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.model import ModuleReport
 
 
-class Shown(Protocol):
-    """Where an audit tells how far it is: what `audit` takes as `progress` and as `advising`."""
+class Display(Protocol):
+    """What shows how far an audit is: what `audit` takes as `progress` and as `advising`."""
 
     def module(self, done: int, total: int, module: ModuleReport) -> None: ...
 
@@ -29,8 +29,8 @@ class Shown(Protocol):
 
 
 @contextmanager
-def shown(*, plain: bool) -> Generator[Shown]:
-    """Yields where to tell. `plain` asks for lines on a terminal too."""
+def shown(*, plain: bool) -> Generator[Display]:
+    """Yield what shows the progress. `plain` asks for lines on a terminal too."""
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     if terminal and not plain:
         try:
@@ -50,19 +50,19 @@ class _Lines:
     """A line a module, and a line where the advice turns to something else."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._last = ""
 
     def module(self, done: int, total: int, module: ModuleReport) -> None:
-        text = f"[{done}/{total}] {module.module} {module.verdict} {seconds(module.seconds)} s  {note(module)}"
-        self._say(text.rstrip())
+        name, rest = f"{module.module} {module.verdict}", note(module)
+        self._print(f"[{done}/{total}] {name} {seconds(module.seconds)} s  {rest}".rstrip())
 
     def advice(self, done: int, total: int | None, what: str) -> None:
-        if what != self._said:
-            self._say(what)
+        if what != self._last:
+            self._print(what)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
-        self._said = text
+        self._last = text
 
 
 class _Bar:
@@ -80,7 +80,7 @@ class _Bar:
         self._show(done, total, what)
 
     def _show(self, done: int, total: int | None, text: str) -> None:
-        if total is None and self._total is not None:  # of a bar with a total it cannot be taken back
+        if total is None and self._total is not None:  # a bar keeps the total that it has once got
             self._bars.remove_task(self._task)
             self._task = self._bars.add_task(text, total=None)
         self._total = total

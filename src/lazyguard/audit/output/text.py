@@ -1,18 +1,19 @@
 """A report as text: a table, the causes, the findings; two reports side by side.
 
-Invariants: plain text that reads the same without colour; colour is a handful of escape codes, only when asked for.
+Invariants: plain text that reads the same without colour. Colour is a handful of escape codes, only when asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.comparison import compare
+from lazyguard.audit.report.baseline import compare
+from lazyguard.audit.report.sentences import by, note, over, printable, seconds, slower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.report.model import Blame, ModuleReport, Report, Slower, Spending
+    from lazyguard.audit.report.model import Report
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
 BAD = "31"
@@ -22,44 +23,19 @@ LEAST = 16
 
 
 def paint(text: str, code: str, color: bool) -> str:
+    """Return the text in a colour, where that is wanted."""
     return f"\x1b[{code}m{text}\x1b[0m" if color and text.strip() else text
 
 
-def printable(text: str) -> str:
-    """Returns a message without what a terminal would take for a command."""
-    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
-
-
-def seconds(value: float) -> str:
-    """Returns seconds with as many digits as tell something: 5.00, 0.012, 0.0004."""
-    return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.001 else f"{value:.4f}"
-
-
 def ratio(value: float | None) -> str:
-    """Returns how many times faster: 1,250x, 2.4x."""
+    """Return how many times faster: 1,250x, 2.4x."""
     return "" if value is None else f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"
-
-
-def where(blame: Blame | None) -> str:
-    """Returns the blamed line, and the innermost line beside it."""
-    if blame is None:
-        return ""
-    return f"{blame.place}" + (f" -> {blame.leaf}" if blame.leaf else "")
-
-
-def note(module: ModuleReport) -> str:
-    """Returns where and why, on one line."""
-    parts = [where(module.blame)]
-    if module.error is not None:
-        parts.append(printable(module.error.brief))
-    parts.append(module.detail or "")
-    return "  ".join(part for part in parts if part)
 
 
 def columns(
     rows: Sequence[Sequence[str]], right: Iterable[int], colours: Sequence[Sequence[str]] = (), *, width: int = 0
 ) -> str:
-    """Returns rows with their columns aligned; the last column is left as it is, or cut where the width has an end."""
+    """Return rows with their columns aligned. The last column is left as it is, or cut at the width."""
     right = set(right)
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     lines: list[str] = []
@@ -78,11 +54,11 @@ def _cut(text: str, room: int) -> str:
 
 
 def table(report: Report, other: Report | None = None, *, color: bool = False, width: int = 0) -> str:
-    """Returns a report as text; with an earlier one, the two side by side and then the present one's causes.
+    """Return a report as text; with an earlier one, the two side by side and then the causes of the present one.
 
     Args:
-        width: where the lines of the table end, for a terminal, which would break them; the causes below have
-            messages in full. 0 for no end.
+        width: where the lines of the table end, for a terminal, which would break them; 0 for no end. The causes below
+            the table have their messages in full.
     """
     rows = _alone(report) if other is None else _beside(other, report)
     verdicts = [1] if other is None else [1, 4]
@@ -135,53 +111,24 @@ def _causes(report: Report, color: bool) -> str:
             lines.append(f"    {printable(str(cause.error))}".replace("\n", "\n    "))
             lines += [f"    {cause.error.hint}"] if cause.error.hint else []
         chain = report.chain_to(cause)
-        lines += ["    by " + " > ".join(chain)] if chain else []
+        lines += [f"    {line}" for line in by(chain)]
         if len(cause.modules) > 1 or chain[:1] != cause.modules:
             lines.append("    in " + ", ".join(cause.modules))
     return "\n".join(lines)
 
 
 def _budgets(report: Report) -> str:
-    lines: list[str] = []
-    for one in report.budgets:
-        if one.exceeded:
-            lines.append(over(one))
-            lines += [f"    by {' > '.join(one.chain)}"] if one.chain else []
-    return "\n".join(lines)
-
-
-def over(one: Spending) -> str:
-    """Returns what was spent beyond a budget, on one line."""
-    at = f" at {one.place}" if one.place else ""
-    if one.kind == "forbid":
-        return f"{one.target} loads {one.largest[0]}, which its budget forbids,{at}"
-    dear = f"; the dearest: {', '.join(one.largest)}{at}" if one.largest else ""
-    if one.kind == "modules":
-        return f"{one.target} executes {one.measured:g} modules, over its budget of {one.limit:g}{dear}"
-    took = f"{one.target} takes {seconds(one.measured)} s, over its budget of {one.limit:g} s"
-    return took + f" and {seconds(one.allowance)} s of allowance{dear}"
-
-
-def slower(one: Slower, path: str) -> str:
-    """Returns what became slower than in the other state's directory, on one line."""
-    times = f"{one.factor:.2f} times the {seconds(one.before)} s of" if one.before > 0 else "nothing measurable in"
-    at = f" at {one.place}" if one.place else ""
-    parts = [f"new: {', '.join(one.new)}"] if one.new else []
-    parts += [f"longer than there: {', '.join(one.grown)}"] if one.grown else []
-    dear = f"; {'; '.join(parts)}{at}" if parts else ""
-    return f"{one.module} takes {seconds(one.after)} s, {times} {path}{dear}"
+    exceeded = [one for one in report.budgets if one.exceeded]
+    return "\n".join("\n    ".join([over(one), *by(one.chain)]) for one in exceeded)
 
 
 def _slower(report: Report) -> str:
     beside = report.against
     if beside is None:
         return ""
-    lines: list[str] = []
-    for one in beside.slower:
-        lines.append(slower(one, beside.path))
-        lines += [f"    by {' > '.join(one.chain)}"] if one.chain else []
+    lines = ["\n    ".join([slower(one, beside.path), *by(one.chain)]) for one in beside.slower]
     if beside.left:
-        lines.append(f"{len(beside.left)} may be slower, which could not be told for sure: {', '.join(beside.left)}")
+        lines.append(f"{len(beside.left)} may be slower, but this is not certain: {', '.join(beside.left)}")
     if beside.uncompiled != report.uncompiled:
         lines.append(f"{beside.uncompiled} sources of {beside.path} have no byte code, {report.uncompiled} here")
     if not beside.slower and not beside.left:
@@ -198,29 +145,24 @@ def _findings(report: Report) -> str:
     if not seen:
         return ""
     rows = [["while importing", "where", "seen in", "what"]]
-    rows += [
-        [kind, place, f"{len(names)} of {len(report.modules)}", what] for (kind, place, what), names in seen.items()
-    ]
+    for (kind, place, what), names in seen.items():
+        rows.append([kind, place, f"{len(names)} of {len(report.modules)}", what])
     return columns(rows, [])
 
 
-def _tiers(report: Report) -> str:
-    """Returns where the figures come from, as far as it is not simply one fresh interpreter a module."""
+def _summary(report: Report) -> str:
+    """Return the counts, and where the figures come from, unless it is one fresh interpreter a module."""
+    start = f"the interpreter's own start, {seconds(report.interpreter_seconds)} s, not included"
+    lines = [f"{report.verdicts}; Python {report.python or '?'}, time limit {report.timeout:g} s, {start}"]
     forked = [module.module for module in report.modules if module.tier == "forked"]
-    text = ""
     if forked:
-        text += f"\n{len(forked)} of {len(report.modules)} decided by forks, their times put together (~)"
+        lines.append(f"{len(forked)} of {len(report.modules)} decided by forks, their times put together (~)")
     if forked and report.left_out:
-        text += "\nnot loaded before forking, so that what needs them is slower to audit: " + "; ".join(report.left_out)
+        reasons = "; ".join(report.left_out)
+        lines.append(f"not loaded before forking, so that modules that need them take longer to audit: {reasons}")
     if report.uncompiled:
         have = "source has" if report.uncompiled == 1 else "sources have"
-        text += f"\n{report.uncompiled} {have} no byte code and could get none: times have the compiler's in them"
-    return text
-
-
-def _summary(report: Report) -> str:
-    start = f"the interpreter's own start, {seconds(report.interpreter_seconds)} s, not included"
-    text = f"{report.verdicts}; Python {report.python or '?'}, time limit {report.timeout:g} s, {start}"
-    return (
-        text + _tiers(report) + (f"\ninterrupted; not audited: {', '.join(report.pending)}" if report.pending else "")
-    )
+        lines.append(f"{report.uncompiled} {have} no byte code and could get none: times include the compiler's")
+    if report.pending:
+        lines.append(f"interrupted; not audited: {', '.join(report.pending)}")
+    return "\n".join(lines)

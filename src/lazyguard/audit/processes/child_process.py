@@ -1,4 +1,4 @@
-"""One child, from its start to its end, as its parent sees it.
+"""One child as its parent sees it: what it is to do (`Job`), its life, and what it reported (`Trace`).
 
 Invariants: the result message decides, never an end of file and never an exit: a grandchild may hold either back.
 Every state has a deadline. When `finish` returns, the child and all that came from it are gone, and so are its files.
@@ -14,16 +14,16 @@ import socket
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lazyguard.audit.processes import families
-from lazyguard.audit.processes.trace import Job, Trace
 from lazyguard.audit.target import CHILD
 from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 STARTUP_LIMIT = 30.0
 """Seconds for the interpreter to reach the import, beside the time limit."""
@@ -37,8 +37,48 @@ LARGEST_DUMP = 1 << 20
 TAIL = 4000
 
 
+@dataclass
+class Job:
+    """What a child is to do."""
+
+    module: str
+    command: tuple[str, ...]
+    path: str
+    timeout: float
+    period: float
+    roots: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass
+class Trace:
+    """What a child reported and how it ended. Times are seconds on the child's clock."""
+
+    module: str
+    events: list[list[Any]] = field(default_factory=list[list[Any]])
+    result: list[Any] | None = None
+    thread: int = 0
+    started: float | None = None
+    start_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    threads: list[list[Any]] = field(default_factory=list[list[Any]])
+    stage: str = "threads"
+    left: bool = False
+    status: int | None = None
+    replaced: bool = False
+    dump: str = ""
+    leaving_dump: str = ""
+    output: str = ""
+    survivors: dict[int, str] = field(default_factory=dict[int, str])
+    cpu_seconds: float = 0.0
+    unseen: int = 0
+    """How many modules a fork got at no cost worth a line."""
+    doubtful: bool = False
+    """Whether a fork cannot be certain."""
+
+
 class Channel(Protocol):
-    """What a child is heard and answered over: a socket, or two pipes."""
+    """The connection between a child and the audit: a socket, or two pipes."""
 
     def fileno(self) -> int: ...
     def recv(self, most: int, /) -> bytes: ...
@@ -47,7 +87,7 @@ class Channel(Protocol):
 
 
 class Child:
-    """A running child: `pump` takes what it says, `due` says when to look again, `over` when to finish."""
+    """A running child: `pump` reads what it reports, `due` says when to look again, `over` when to finish."""
 
     def __init__(self, job: Job) -> None:
         self.job: Job = job
@@ -58,7 +98,7 @@ class Child:
         self._rest, self._dumped = b"", 0
         self._read_to = {"spill": 0, "events": 0}
         self._candidates: dict[int, str] = {}
-        self._told_to_go = self._eof = False
+        self._released = self._eof = False
         self.began: float = time.monotonic()
         self._deadline = self.began + STARTUP_LIMIT + job.timeout
         try:
@@ -72,7 +112,7 @@ class Child:
             self.exit_descriptor = None
 
     def _launch(self) -> int:
-        """Starts the process, opens the channel to it, and returns its number."""
+        """Start the process, open the channel to it, and return its number."""
         ours, theirs = socket.socketpair()
         self.channel: Channel = ours
         try:
@@ -118,19 +158,19 @@ class Child:
         return channel if self.exit_descriptor is None else [*channel, self.exit_descriptor]
 
     def pump(self) -> None:
-        """Takes what is there to take, and judges the deadline. Never blocks."""
+        """Read what has arrived, and check the deadline. Never block."""
         gone = self._has_exited()
         self._receive()
         self.trace.waited_seconds = time.monotonic() - self.began - self.trace.start_seconds
-        if self.trace.left and not self._told_to_go and not gone:
-            self._let_go()
+        if self.trace.left and not self._released and not gone:
+            self._release()
         now = time.monotonic()
         if gone or now > self._deadline or (self.trace.replaced and self.trace.result is None):
             self.over = True
         self._bound_output()
 
     def due(self) -> float:
-        """Returns in how many seconds to look again when nothing was heard."""
+        """Return in how many seconds to look again when nothing has arrived."""
         soon = 0.02 if self.exit_descriptor is None or self._eof else 0.1
         return max(0.0, min(soon, self._deadline - time.monotonic() + 0.001))
 
@@ -167,7 +207,7 @@ class Child:
             self._take(line)
 
     def _new_lines(self, name: str) -> list[bytes]:
-        """Returns the whole lines that a file has got since it was last read."""
+        """Return the whole lines that a file has got since it was last read."""
         try:
             with open(self.directory / name, "rb") as file:
                 file.seek(self._read_to[name])
@@ -183,7 +223,7 @@ class Child:
             event = json.loads(line)
             kind = event[0]
         except (ValueError, IndexError, TypeError, KeyError):
-            return  # another process wrote into the descriptor: what is no event says nothing
+            return  # another process wrote into the descriptor: this is no event
         trace, now = self.trace, time.monotonic()
         if kind == "start":
             trace.started, trace.thread, trace.start_seconds = event[1], event[2], now - self.began
@@ -201,9 +241,9 @@ class Child:
         else:
             trace.events.append(event)
 
-    def _let_go(self) -> None:
-        """Notes what the child has started while its family can still be told, then lets it leave."""
-        self._told_to_go = True
+    def _release(self) -> None:
+        """Note what the child has started while its family is still known, then let it leave."""
+        self._released = True
         self._candidates = self._family()
         self._deadline = min(self._deadline, time.monotonic() + 1.0)
         try:
@@ -212,7 +252,7 @@ class Child:
             pass
 
     def _family(self) -> dict[int, str]:
-        """Returns the processes that come from the child, which has not left yet."""
+        """Return the processes that come from the child, which has not left yet."""
         return families.offspring(self.pid, self.token)
 
     def _size(self, name: str) -> int:
@@ -228,7 +268,7 @@ class Child:
                 os.truncate(self.directory / name, 0)
 
     def _survivors(self) -> dict[int, str]:
-        """Returns what is still there a moment after the child has left by itself."""
+        """Return what is still there a moment after the child has left by itself."""
         deadline = time.monotonic() + SURVIVAL_GRACE
         while True:
             left = families.offspring(self.pid, self.token)
@@ -239,7 +279,7 @@ class Child:
             time.sleep(0.01)
 
     def finish(self) -> Trace:
-        """Ends what is left of the child, reaps it, and returns what is known of it."""
+        """End what is left of the child, reap it, and return what is known of it."""
         trace = self.trace
         try:
             exited = self._has_exited()
@@ -276,7 +316,7 @@ class Child:
         self.trace.status = status if exited else None
 
     def _wait(self) -> tuple[int, Any]:
-        """Reaps the killed child. One that the kernel holds is given up: it can be waited for without end."""
+        """Reap the killed child. Give up one that the kernel holds: that wait may have no end."""
         deadline = time.monotonic() + REAP_LIMIT
         while True:
             pid, raw, usage = os.wait4(self.process.pid, os.WNOHANG)
@@ -285,7 +325,7 @@ class Child:
             time.sleep(0.001)
 
     def _read(self, name: str, end: int, most: int) -> str:
-        """Returns what a file has before `end`, the last `most` bytes of it."""
+        """Return what a file has before `end`, the last `most` bytes of it."""
         try:
             with open(self.directory / name, "rb") as file:
                 file.seek(max(0, end - most))

@@ -1,7 +1,7 @@
 """Processes that an audited module started: found again, and ended, whatever they did to get away.
 
-Invariants: a process belongs to a child when it is in its session, descends from it, or carries its marker in the
-environment it was started with (which forks keep, and daemons too). Nothing else is ever signalled. Without /proc
+Invariants: a process belongs to a child when it is in its session, descends from it, or has its marker in the
+environment it was started with (which forks keep, and daemons too). No other process is ever signalled. Without /proc
 only the process group is seen.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _stat(pid: str) -> tuple[str, int, int, int] | None:
-    """Returns state, parent, session and start time of a process; None when it is gone."""
+    """Return state, parent, session and start time of a process; None when it is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
@@ -40,7 +40,7 @@ def _marked(pid: str, token: str) -> bool:
 
 
 def offspring(leader: int, token: str) -> dict[int, str]:
-    """Returns the living processes that come from a child, without itself: process id -> command."""
+    """Return the living processes that come from a child, without itself: process id -> command."""
     if not os.path.isdir("/proc/self"):
         return _group(leader)
     table = {int(pid): stat for pid in os.listdir("/proc") if pid.isdigit() and (stat := _stat(pid)) is not None}
@@ -66,7 +66,7 @@ def _group(leader: int) -> dict[int, str]:
 
 
 def is_alive(pid: int) -> bool:
-    """Returns whether a process runs; one that has ended and was not reaped does not."""
+    """Return whether a process runs; one that has ended and was not reaped does not."""
     stat = _stat(str(pid))
     if stat is not None:
         return stat[0] not in "ZX"
@@ -78,7 +78,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _command(pid: int) -> str:
-    """Returns the name of a process, without its arguments: they may hold passwords."""
+    """Return the name of a process, without its arguments: they may hold passwords."""
     try:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
@@ -86,10 +86,10 @@ def _command(pid: int) -> str:
 
 
 def kill(leader: int, token: str, *, others: Sequence[int] = (), limit: float = 2.0) -> None:
-    """Ends a child's whole group and every descendant; returns when none lives or the limit is over.
+    """End a child's whole group and every descendant; return when none lives or the limit is over.
 
-    `others` are further processes known to come from it. The child itself must not have been reaped yet, so that its
-    number cannot belong to anybody else.
+    `others` are further processes known to come from it. The child must not have been reaped yet, so that its number
+    cannot belong to another process.
     """
     deadline = time.monotonic() + limit
     while True:
@@ -113,9 +113,9 @@ def kill(leader: int, token: str, *, others: Sequence[int] = (), limit: float = 
 def run_quietly(
     command: Sequence[str], *, limit: float, env: Mapping[str, str], stop: Callable[[], bool] = lambda: False
 ) -> tuple[int | None, str]:
-    """Runs a command in a session of its own until it ends, the limit is over or `stop` says so.
+    """Run a command in a session of its own until it ends, the limit is over or `stop` says so.
 
-    Returns its status (None: it had to be ended) and the end of its stderr.
+    Return its status (None: it had to be ended) and the end of its stderr.
 
     Raises:
         OSError: it cannot be started.
@@ -140,7 +140,7 @@ def run_quietly(
 
 
 def ended(status: int | None, errors: str, *, limit: float) -> str:
-    """Returns in words how a command that `run_quietly` ran has ended: "ended with status 1: MemoryError"."""
+    """Return in words how a command that `run_quietly` ran has ended: "ended with status 1: MemoryError"."""
     if status is None:
         return f"was not done within {limit:g} s"
-    return f"ended with status {status}: {(errors.strip().splitlines() or ['it said nothing'])[-1]}"
+    return f"ended with status {status}: {(errors.strip().splitlines() or ['without a message'])[-1]}"

@@ -1,4 +1,4 @@
-"""What is to be audited, and with what: options checked, targets found by the target's own interpreter, code compiled.
+"""What is to be audited, and how: options checked, targets found by the target's own interpreter, code compiled.
 
 Invariants: nothing of the target is imported here. What cannot be right is a ConfigurationError that says how to mend
 it.
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazyguard.audit import target
-from lazyguard.audit.analysis.scope import Scope
 from lazyguard.audit.processes.families import ended, run_quietly
 from lazyguard.errors import ConfigurationError
 
@@ -39,8 +38,8 @@ class Settings:
         timeout: an import that takes longer hangs.
         slow: an import that takes longer is slow.
         jobs: children at a time; None: as many as there are processors, 8 at most.
-        repeat: times that each module is imported; the fastest counts.
-        walk: whether a package stands for all that is below it too.
+        repeat: how many times each module is imported; the fastest counts.
+        walk: whether a package stands for all that is below it, too.
         python: the interpreter, used as it is named: a virtual environment's link is not resolved.
         env: the environment of the children; None: this process's.
         budgets: what modules may take, by their names or patterns of them.
@@ -97,25 +96,22 @@ class Plan:
     roots: Mapping[str, tuple[str, ...]]
     """The files of each top-level name among the targets: directories, which end in a slash, or a file."""
     sys_path: tuple[str, ...]
-    _scopes: dict[str, Scope] = field(default_factory=dict[str, Scope], compare=False)
 
-    def scope(self, module: str) -> Scope:
-        """Returns what is first-party to a module: the targets, installed ones only where it belongs to them."""
+    def first_party(self, module: str) -> tuple[str, ...]:
+        """Return the roots that are first-party to a module: installed targets only where it belongs to them."""
         top = module.partition(".")[0]
-        known = self._scopes.get(top)
-        if known is not None:
-            return known
-        first = [root for name, roots in self.roots.items() for root in roots if name == top or not is_installed(root)]
-        return self._scopes.setdefault(top, Scope(self.path, tuple(first), self.sys_path))
+        return tuple(
+            root for name, roots in self.roots.items() for root in roots if name == top or not is_installed(root)
+        )
 
 
 def is_installed(root: str) -> bool:
-    """Returns whether a root lies where packages are installed."""
+    """Return whether a root lies where packages are installed."""
     return "/site-packages/" in root or "/dist-packages/" in root
 
 
 def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool] = lambda: False) -> Plan:
-    """Returns what is to be audited.
+    """Return what is to be audited.
 
     Raises:
         ConfigurationError: a target that is not there, an interpreter that cannot be used.
@@ -158,9 +154,9 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
 
 
 def compile_first(plan: Plan, settings: Settings, *, stop: Callable[[], bool] = lambda: False) -> None:
-    """Has the interpreter write byte code where it may: compiling costs an import four times its usual time and more.
+    """Have the interpreter write byte code where it may: compiling costs an import four times its usual time and more.
 
-    Where it may not (a read-only tree, PYTHONDONTWRITEBYTECODE) nothing is said: an import would do without it, too.
+    Where it may not (a read-only tree, PYTHONDONTWRITEBYTECODE) this does nothing, as an import would.
     """
     if settings.environment.get("PYTHONDONTWRITEBYTECODE"):
         return

@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM, taken for as long as an audit runs, so that it ends its children and says what it knows.
+"""SIGINT and SIGTERM, handled while an audit runs, so that it ends its children and reports what is known.
 
-Invariants: only the main thread can take signals; elsewhere none ever comes, and they do what they always do. Those
-that the host ignores stay ignored. Its handlers are back when the audit ends.
+Invariants: only the main thread can handle signals; elsewhere none arrives, and they do what they always do. Those that
+the host ignores stay ignored. Its handlers are back when the audit ends.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Wakeup:
 
 
 @contextmanager
-def taken() -> Generator[Wakeup]:
-    """Takes the signals meanwhile; yields where they are told."""
+def handled() -> Generator[Wakeup]:
+    """Handle the signals meanwhile; yield what has the one that came."""
     wakeup = Wakeup()
     before: dict[signal.Signals, Any] = {}
     try:

@@ -1,7 +1,7 @@
 """Processes that fork children which find their dependencies loaded, as the audit sees them: `zygote.py` is their side.
 
-Invariants: a process that forks has one thread, and does nothing else; it answers in time or is lost. When `close`
-returns, all of them are gone, and so are their files. A forked child is one like any other, but its zygote's to reap.
+Invariants: a process that forks has one thread, and does nothing else. It answers in time or is lost. When `close`
+returns, all of them are gone, and so are their files. A forked child is like any other, but its zygote reaps it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes import families
-from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child
-from lazyguard.audit.target import CHILD
+from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Job
+from lazyguard.audit.target import CHILD, SCAN
 from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lazyguard.audit.processes.plan import Plan, Settings
-    from lazyguard.audit.processes.trace import Job
 
 ROUNDS = 4
-"""Zygotes that are started, each without what was found unsafe before, until all children are fresh."""
+"""How many zygotes are started, each without what was unsafe before, until all children are fresh."""
 ANSWER_LIMIT = 10.0
 
 
 class ZygoteLost(Exception):
-    """The zygote cannot be had or does not answer; the text says why."""
+    """There is no zygote, or it does not answer; the text says why."""
 
 
 class Pipes:
@@ -71,12 +70,12 @@ class Server:
         self._text = b""
 
     def ask(self, *words: str) -> list[Any]:
-        """Sends a request and returns the answer."""
+        """Send a request and return the answer."""
         self.pipes.send(("\t".join(words) + "\n").encode("utf-8", "surrogateescape"))
         return self.answer(ANSWER_LIMIT)
 
     def answer(self, limit: float, stop: Callable[[], bool] = lambda: False) -> list[Any]:
-        """Returns the next line; raises ZygoteLost when none comes in time."""
+        """Return the next line; raises ZygoteLost when none comes in time."""
         deadline = time.monotonic() + limit
         while b"\n" not in self._text:
             left = deadline - time.monotonic()
@@ -114,7 +113,7 @@ class Zygote:
         self._work = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
 
     def start(self, statements: Sequence[str]) -> None:
-        """Starts zygotes until one is left with nothing that is unsafe to fork.
+        """Start zygotes until one has loaded nothing that is unsafe to fork.
 
         Raises:
             ZygoteLost: there is none, or the audit was stopped.
@@ -143,7 +142,7 @@ class Zygote:
                         found = dict(zip(rest[::2], rest[1::2], strict=True))
                         self.left_out.update(found)
                         forbidden |= set(found)
-                        reason = "some dependency is unsafe to fork whatever is left out"
+                        reason = "some dependency is unsafe to fork, whatever is left out"
                         break
             except ZygoteLost as lost:
                 reason = f"the zygote {lost}" + (f" while it loaded {loading}" if loading else "")
@@ -171,7 +170,7 @@ class Zygote:
         server.pid = self.process.pid
 
     def fork(self, job: Job) -> Forked:
-        """Forks a child from the process that holds the nearest package above the module."""
+        """Fork a child from the process that holds the nearest package above the module."""
         return Forked(job, self._nearest(job.module))
 
     def _nearest(self, module: str) -> Server:
@@ -184,7 +183,7 @@ class Zygote:
         return self.server
 
     def hold(self, package: str) -> bool:
-        """Has a process import a package and stand by to fork its modules; returns whether it does."""
+        """Have a process import a package and stand by to fork its modules; return whether it does."""
         server = Server(package)
         below = self._nearest(package)
         try:
@@ -203,7 +202,7 @@ class Zygote:
         return False
 
     def release(self, needed: Callable[[str], bool]) -> None:
-        """Ends the processes that hold packages which nobody needs any more."""
+        """End the processes that hold packages which are no longer needed."""
         for package in [each for each in self.held if not needed(each)]:
             server = self.held.pop(package)
             _kill(server.pid)
@@ -218,10 +217,25 @@ class Zygote:
         self.process = self.server = None
 
     def close(self) -> None:
-        """Ends all of them."""
+        """End all of them."""
         self.release(lambda _: False)
         self._end()
         shutil.rmtree(self._work, ignore_errors=True)
+
+
+def scan(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list[str], int]:
+    """Return the import statements of foreign modules in the sources, and how many sources have no byte code."""
+    with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
+        given, out = Path(directory) / "in", Path(directory) / "out"
+        rows = ("\t".join((each, *plan.roots.get(each.partition(".")[0], ()))) + "\n" for each in plan.modules)
+        given.write_text("".join(rows), encoding="utf-8")
+        command = [settings.python, SCAN, str(out), str(given)]
+        families.run_quietly(command, limit=60.0, env=settings.environment, stop=stop)
+        try:
+            *lines, last = out.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return [], 0
+    return lines, int(last)
 
 
 def _kill(pid: int) -> None:
@@ -232,7 +246,7 @@ def _kill(pid: int) -> None:
 
 
 class Forked(Child):
-    """A child that a zygote forks, and reaps when it is told to."""
+    """A child that a zygote forks, and reaps on request."""
 
     def __init__(self, job: Job, server: Server) -> None:
         self.server = server
@@ -262,7 +276,7 @@ class Forked(Child):
             super()._take(line)
 
     def _is_alone(self) -> bool:
-        """Returns whether it has started nothing: then there is no need to look through all processes for it."""
+        """Return whether it has started nothing: then there is no need to look through all processes for it."""
         self._read_events()
         if any(event[0] == "effect" and event[3] == "subprocess" for event in self.trace.events):
             return False

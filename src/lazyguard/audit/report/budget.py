@@ -1,7 +1,7 @@
 """Budgets: what the import of a module may take, how many modules it may execute, and which not at all.
 
-Invariants: a time is over its limit only beyond both allowances, the absolute and the relative one; counts and
-forbidden names have none, for they do not jump. Of several patterns that fit a module each limit comes from the most
+Invariants: a time is over its limit only beyond both allowances, the absolute and the relative one. Counts and
+forbidden names have none, for they do not vary. Of several patterns that fit a module each limit comes from the most
 exact one (the name itself, else the longest pattern) that sets it; what is forbidden adds up.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.model import ModuleReport
 
 NEAR = 2.0
-"""A time over its limit and below this many times it may be owed to what else the machine does."""
+"""A time over its limit and below this many times it may come from other load on the machine."""
 CONTRIBUTORS = 3
 
 
@@ -52,7 +52,7 @@ class Allowance(options.Options):
         self._set(seconds=seconds, relative=relative)
 
     def most(self, limit: float) -> float:
-        """Returns the seconds up to which a time is within the limit."""
+        """Return the seconds up to which a time is within the limit."""
         return limit + max(self.seconds, self.relative * limit)
 
 
@@ -106,26 +106,26 @@ class Budget(options.Options):
         )
 
     def exceeded(self, seconds: float) -> bool:
-        """Returns whether a time is over the limit, beyond its allowance."""
+        """Return whether a time is over the limit, beyond its allowance."""
         return self.seconds is not None and seconds > self.allowance.most(self.seconds)
 
     def forbidden(self, module: str) -> str | None:
-        """Returns the name in `forbid` that a module is, or lies below."""
+        """Return the name in `forbid` that a module is, or lies below."""
         return next((name for name in self.forbid if module == name or module.startswith(name + ".")), None)
 
 
 def is_name(text: str) -> bool:
-    """Returns whether a text can be the absolute name of a module."""
+    """Return whether a text can be the absolute name of a module."""
     return all(part.isidentifier() for part in text.split("."))
 
 
 def near(budget: Budget, seconds: float) -> bool:
-    """Returns whether a time is over its limit by so little that it is to be taken again before it is believed."""
+    """Return whether a time is so little over its limit that it is measured again."""
     return budget.exceeded(seconds) and seconds < NEAR * budget.allowance.most(budget.seconds or 0.0)
 
 
 def budget_of(module: str, budgets: Mapping[str, Budget]) -> Budget:
-    """Returns what holds for a module; `budgets` are by name or pattern (`core.*`, `*`)."""
+    """Return what holds for a module; `budgets` are by name or pattern (`core.*`, `*`)."""
     fitting = _fitting(module, budgets)
     timed = next((each for each in fitting if each.seconds is not None), Budget())
     counted = next((each.modules for each in fitting if each.modules is not None), None)
@@ -133,40 +133,40 @@ def budget_of(module: str, budgets: Mapping[str, Budget]) -> Budget:
     return Budget(seconds=timed.seconds, modules=counted, forbid=forbidden, allowance=timed.allowance)
 
 
-def for_nothing(names: Iterable[str], modules: Sequence[str]) -> list[str]:
-    """Returns a sentence for each name or pattern that stands for none of the modules: its budget guards nothing."""
-    said: list[str] = []
+def unused(names: Iterable[str], modules: Sequence[str]) -> list[str]:
+    """Return a sentence for each name or pattern that stands for none of the modules: its budget guards nothing."""
+    found: list[str] = []
     for name in names:
         if not any(_fitting(module, {name: Budget()}) for module in modules):
             import difflib
 
             close = difflib.get_close_matches(name.removesuffix(".*"), modules, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            said.append(f"the budget {name} is for no module that was audited{hint}")
-    return said
+            found.append(f"the budget {name} is for no module that was audited{hint}")
+    return found
 
 
 def allowance_of(module: str, budgets: Mapping[str, Budget]) -> Allowance:
-    """Returns what is allowed to a module whose budget need not limit its seconds: the most exact that is given."""
+    """Return the allowance of a module whose budget need not limit its seconds: the most exact that is given."""
     usual = Allowance()
     return next((each.allowance for each in _fitting(module, budgets) if each.allowance != usual), usual)
 
 
 def _fitting(module: str, budgets: Mapping[str, Budget]) -> Sequence[Budget]:
-    """Returns the budgets that fit a module, the most exact one first."""
+    """Return the budgets that fit a module, the most exact one first."""
     fitting = (pattern for pattern in budgets if pattern == module or fnmatchcase(module, pattern))
     return [budgets[each] for each in sorted(fitting, key=lambda pattern: (pattern != module, -len(pattern)))]
 
 
 def spent(seen: ModuleReport, budget: Budget) -> tuple[Spending, ...]:
-    """Returns how a module stands against each limit of its budget.
+    """Return what a module used of each limit of its budget.
 
-    A time is judged of what was imported to the end (ok, slow), a count and a forbidden name of whatever was seen.
+    A time counts where the import was completed (ok, slow), a count and a forbidden name in any case.
     """
     found: list[Spending] = []
-    dear = sorted(seen.imports, key=lambda one: one.own_seconds, reverse=True)[:CONTRIBUTORS]
-    place, chain = (dear[0].by, lineage(seen, dear[0])) if dear else (None, ())
-    largest = tuple(one.module for one in dear)
+    slowest = sorted(seen.imports, key=lambda one: one.own_seconds, reverse=True)[:CONTRIBUTORS]
+    place, chain = (slowest[0].by, chain_to(seen, slowest[0])) if slowest else (None, ())
+    largest = tuple(one.module for one in slowest)
     if budget.seconds is not None and seen.verdict in ("ok", "slow"):
         over = budget.exceeded(seen.seconds)
         allowance = budget.allowance.most(budget.seconds) - budget.seconds
@@ -183,8 +183,8 @@ def spent(seen: ModuleReport, budget: Budget) -> tuple[Spending, ...]:
     return tuple(found)
 
 
-def lineage(seen: ModuleReport, one: Imported) -> tuple[str, ...]:
-    """Returns the names from the audited module to one of what it executed, none twice in a row."""
+def chain_to(seen: ModuleReport, one: Imported) -> tuple[str, ...]:
+    """Return the names from the audited module to one of what it executed, none twice in a row."""
     names: list[str] = []
     at: Imported | None = one
     while at is not None:
@@ -195,7 +195,7 @@ def lineage(seen: ModuleReport, one: Imported) -> tuple[str, ...]:
 
 
 def checked(budgets: Mapping[str, Budget] | None) -> Sequence[tuple[str, Budget]]:
-    """Returns budgets as they can be kept, each pattern checked."""
+    """Return budgets as they can be kept, each pattern checked."""
     found: dict[Any, Any] = dict(budgets or {})
     for pattern, budget in found.items():
         if not isinstance(pattern, str) or not is_pattern(pattern):
@@ -206,6 +206,6 @@ def checked(budgets: Mapping[str, Budget] | None) -> Sequence[tuple[str, Budget]
 
 
 def is_pattern(text: str) -> bool:
-    """Returns whether a text is a name of a module, or one with `*`, `?` and `[...]` in it."""
+    """Return whether a text is a name of a module, or one with `*`, `?` and `[...]` in it."""
     plain = text.translate({ord(each): "x" for each in "*?[]!-"})
     return bool(text) and is_name(plain)

@@ -1,14 +1,17 @@
 """What an audit found: plain, frozen objects, and the JSON that they are kept in.
 
 Invariants: times are float seconds. Files are relative to the audited path where they lie below it, otherwise to the
-entry of the target's sys.path that they lie below. `from_dict(to_dict())` gives the same report; what is not a report
-raises ConfigurationError with the place that is wrong. A line is None where it is not known.
+entry of the target's sys.path that they lie below. `from_dict(to_dict())` gives the same report. What is not a report
+raises ConfigurationError with the place that is wrong. A line is None where it is unknown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from lazyguard.audit.report.schema import expect, plain, read
+from lazyguard.errors import ConfigurationError
 
 SCHEMA = 1
 VERDICTS = ("hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "ok")
@@ -46,7 +49,11 @@ class Blame:
 
     @property
     def place(self) -> Place:
+        """File and line."""
         return Place(self.file, self.line)
+
+    def __str__(self) -> str:
+        return f"{self.place} -> {self.leaf}" if self.leaf else str(self.place)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Failure:
 
     Attributes:
         hint: how to mend it, where that is known: the command that installs a missing module, or the file that lacks a
-            name with names that are like it.
+            name, with similar names.
     """
 
     type: str
@@ -79,8 +86,8 @@ class Finding:
     Attributes:
         kind: one of `connect dns subprocess thread sleep file-write double-import circular-import order-dependent
             forbidden`.
-        also: the second place, where there is one: of a double import the first, of a ring its beginning, of an import
-            that depends on the order the line that made it pass.
+        also: the second place, where there is one: of a double import the first, of a circular import its beginning,
+            of an import that depends on the order the line that made it pass.
     """
 
     kind: str
@@ -88,7 +95,7 @@ class Finding:
     line: int | None
     detail: str
     chain: tuple[str, ...]
-    also: Place | None = None
+    also: Place | None = field(default=None, metadata={"left_out": True})
 
     @property
     def place(self) -> Place:
@@ -125,20 +132,20 @@ class ModuleReport:
         seconds: the import as a whole, parents and everything below included, the interpreter's start not.
         own_seconds: the module's own body alone, what it imports not included; 0.0 where its body was not reached.
         third_party_seconds: everything executed that does not belong to the audited packages, the standard library
-            included. What is left of `seconds` went into other modules of the audited packages and into finding files.
+            included. The rest of `seconds` went into other modules of the audited packages and into finding files.
         detail: a sentence beside the verdict: which thread, which processes, which signal.
         output: the end of what the module wrote to stderr, where the verdict is not ok.
-        imports: what was executed on the way; of foreign modules those alone that took a millisecond or more.
+        imports: what was executed on the way; of foreign modules only those that took a millisecond or more.
         executed: how many modules were executed on the way, itself and all foreign ones included.
         tier: where verdict and times come from: "fresh" (a fresh interpreter), "repeated" (the fastest of several), or
-            "forked": a fork decided it, and its times are put together from what it took there and from what its
-            dependencies took when they were loaded once.
-        repeats: how many imports in fresh interpreters the times are the least of; 0 for a forked one.
-        queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where the system does not tell.
+            "forked": a fork decided it. Its times then are what it took there, and what its dependencies took when they
+            were loaded once.
+        repeats: how many imports in fresh interpreters there were, of which the fastest counts; 0 for a forked one.
+        queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where that is unknown.
     """
 
     module: str
-    verdict: str
+    verdict: str = field(metadata={"one_of": VERDICTS})
     seconds: float
     own_seconds: float
     third_party_seconds: float = 0.0
@@ -156,16 +163,16 @@ class ModuleReport:
 
 @dataclass(frozen=True)
 class Spending:
-    """How a module stands against one limit of its budget.
+    """What a module used of one limit of its budget.
 
     Attributes:
         kind: "seconds", "modules" or "forbid".
-        limit: seconds, or a number of modules; 0 of a forbidden one.
+        limit: seconds, or a number of modules; 0 for a forbidden one.
         measured: what it took, in the same unit.
         allowance: what it may be over the limit before it counts.
-        place: the line that asked for the dearest body, or for the forbidden module.
+        place: the line that asked for the slowest body, or for the forbidden module.
         chain: the imports that led there.
-        largest: the modules with the dearest bodies, the dearest first; the forbidden one.
+        largest: the modules with the slowest bodies, the slowest first; or the forbidden module.
     """
 
     target: str
@@ -187,11 +194,11 @@ class Deferral:
         module: the absolute name of what it imports.
         importer: the module that it stands in.
         defer: whether it is worth deferring, and can be.
-        saving: seconds that the import of the target took less without this one statement; None: it was not measured.
+        saving: seconds that the import of the target took less without this one statement; None: not measured.
         share: the same as a part of the whole import.
-        reason: why it must stay, or is not worth it; of an optional import that is deferred, what its form is for.
+        reason: why it must stay, or is not worth it; for an optional import that is deferred, why it has its form.
         because: the line of that.
-        replacement: the text to write in its place; of a package's re-exports one text for all of them.
+        replacement: the text to write in its place; for the re-exports of a package one text for all of them.
     """
 
     file: str
@@ -216,13 +223,14 @@ class Advice:
     """Which imports that one target leads to can be deferred, and what that saves, measured by running without them.
 
     Attributes:
-        seconds: the import of the target as it is, the least of all rounds.
-        saving: seconds that it took less without all that are advised, together; None where that was not measured.
+        seconds: the import of the target as it is, the fastest of all rounds.
+        saving: seconds that it took less without all that are advised, together; None: not measured.
         rounds: how many times each was run, in turns.
-        imports: the statements, those that are advised first, by what each saves alone.
-        ruff: TOML for ruff's rules that keep what is advised.
-        note: what is to be said of the whole.
-        noise: seconds by which the import as it is differed between rounds (median less least): a saving below is none.
+        imports: the statements, those to defer first, by what each saves alone.
+        ruff: TOML for the rules of ruff that keep the advice.
+        note: a sentence on the whole.
+        noise: seconds by which the import as it is differed between rounds (median less least). A smaller saving is
+            none.
     """
 
     target: str
@@ -240,10 +248,10 @@ class Slower:
     """A module that takes longer than in another state of the program, beyond its allowance.
 
     Attributes:
-        before: seconds in the other state; like `after`, the least of imports that were taken alone and by turns.
-        new: the dearest modules that it did not import there, each with all below it; the dearest first.
-        grown: the modules whose own bodies took the most longer.
-        place: the line that asked for the dearest new one, or the file of the body where that is dearer.
+        before: seconds in the other state; like `after`, the fastest of imports that ran alone and in turns.
+        new: the slowest modules that it did not import there, each with all below it; the slowest first.
+        grown: the modules whose own bodies grew most, in time.
+        place: the line that asked for the slowest new one, or the file of the body where that is slower.
         chain: the imports that led there.
     """
 
@@ -263,14 +271,14 @@ class Slower:
 
 @dataclass(frozen=True)
 class Against:
-    """How long the imports take beside those of another state of the program.
+    """How long the imports take in comparison with another state of the program.
 
     Attributes:
         path: the directory of the other state.
         modules: how many modules both states import to the end.
-        uncompiled: the sources of the other state that have no byte code.
-        left: modules that looked slower and of which nothing is said: the machine was too busy for two measurements
-            that agree, or slower ones had been found before.
+        uncompiled: how many sources of the other state have no byte code.
+        left: modules that looked slower, but are undecided: the machine was too busy for two measurements that agree,
+            or slower ones had been found before.
     """
 
     path: str
@@ -282,7 +290,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Cause:
-    """One line that several modules owe the same verdict to."""
+    """One line that is to blame for the same verdict of several modules."""
 
     verdict: str
     place: Place | None
@@ -292,7 +300,7 @@ class Cause:
 
 
 def cause_of(module: ModuleReport) -> tuple[object, ...]:
-    """Returns what modules have in common whose verdicts are owed to the same line, and to the same error there."""
+    """Return what modules have in common whose verdicts come from the same line, and the same error there."""
     place = module.blame and module.blame.place
     return module.verdict, place or module.module, module.error if module.verdict == "fails" else None
 
@@ -311,8 +319,8 @@ class Report:
         pending: the modules that were not reached when it was interrupted.
         fresh_because: why no child was forked; None where some were.
         left_out: the dependencies that forks did not find loaded, each with the reason.
-        uncompiled: the audited sources that have no byte code, so that their times have the compiler's in them.
-        advice: what can be deferred, a target each; empty where that was not asked for.
+        uncompiled: how many audited sources have no byte code, so that their times include the compiler's.
+        advice: what can be deferred, one for each target; empty where that was not asked for.
         against: what became slower than in another state of the program, where that was asked for.
     """
 
@@ -356,7 +364,7 @@ class Report:
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """The verdicts that are not ok, grouped by the line that they are owed to, worst and most frequent first."""
+        """The verdicts that are not ok, grouped by the line to blame, worst and most frequent first."""
         groups: dict[Any, list[ModuleReport]] = {}
         for module in self.modules:
             if module.verdict != "ok":
@@ -365,10 +373,10 @@ class Report:
         return tuple(sorted(causes, key=lambda cause: (VERDICTS.index(cause.verdict), -len(cause.modules))))
 
     def chain_to(self, cause: Cause) -> tuple[str, ...]:
-        """Returns the longest chain of imports that leads to a cause; empty where none is known.
+        """Return the longest chain of imports that leads to a cause; empty where none is known.
 
-        What only begins one because Python executes a package before a module of it is left out: it is all modules of
-        the package that have it, and none of them that asked.
+        Packages that Python executes only because a module of theirs is next are left out at the beginning: all their
+        modules have them in common, and none of them asked.
         """
         chains = {
             _without_children(each.blame.chain) for each in self.modules if each.module in cause.modules and each.blame
@@ -383,19 +391,18 @@ class Report:
         return Cause(first.verdict, place, tuple(each.module for each in members), first.error, text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report as JSON has it (see the documentation of the schema)."""
-        from lazyguard.audit.report.schema import plain
-
+        """Return the report as JSON has it (see the documentation of the schema)."""
         found = plain(self)
         return {"schema": found.pop("schema"), **found, "causes": plain(self.causes)}
 
     @classmethod
     def from_dict(cls, data: object) -> Report:
-        """Returns the report that `to_dict` wrote.
+        """Return the report that `to_dict` wrote.
 
         Raises:
             ConfigurationError: it is not one, or one of a later schema.
         """
-        from lazyguard.audit.report.schema import read
-
-        return read(data)
+        schema = expect(int, expect(dict, data, "the report").get("schema"), "the report.schema")
+        if schema != SCHEMA:
+            raise ConfigurationError(f"this report has schema {schema}; this lazyguard reads {SCHEMA}: audit again")
+        return read(cls, data)

@@ -1,8 +1,9 @@
-"""The JSON of a report: written from its objects, read back with every place checked.
+"""Objects of a report as JSON, and back with every place checked.
 
-Invariants: `read(plain(report))` gives the same report; what is not a report raises ConfigurationError that names the
-place that is wrong, never a KeyError from inside. What is read is what the fields of the objects are annotated with; a
-field that is not there has its default, or is empty where it may be.
+Invariants: `read(kind, plain(value))` gives the same value. What is not such an object raises ConfigurationError that
+names the place that is wrong, never a KeyError from inside. A field is read as it is annotated. One that is not there
+has its default, or is empty where it may be. `field(metadata=)` knows `one_of`, the values that a text may have, and
+`left_out`, for a None that is not written.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from lazyguard.audit.report.model import SCHEMA, VERDICTS, Finding, ModuleReport, Report
 from lazyguard.errors import ConfigurationError
 
+T = TypeVar("T")
 Reader = Callable[[Any, str], Any]
-"""Takes a value of the JSON, and what its place is called."""
+"""Takes a value of the JSON, and the name of its place."""
 WORDS: dict[type, str] = {
     str: "a string",
     int: "a whole number",
@@ -28,33 +29,26 @@ WORDS: dict[type, str] = {
 
 
 def plain(value: Any) -> Any:
-    """Returns objects of a report as dicts and lists."""
+    """Return objects of a report as dicts and lists."""
     if is_dataclass(value):
-        found = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
-        if isinstance(value, Finding) and value.also is None:
-            del found["also"]
-        return found
+        given = [(each, getattr(value, each.name)) for each in fields(value)]
+        return {each.name: plain(one) for each, one in given if one is not None or "left_out" not in each.metadata}
     if isinstance(value, tuple):
         members: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
         return [plain(each) for each in members]
     return value
 
 
-def read(data: object) -> Report:
-    """Returns the report in the data, or raises ConfigurationError."""
-    schema = _plain(int, _plain(dict, data, "the report").get("schema"), "the report.schema")
-    if schema != SCHEMA:
-        raise ConfigurationError(f"this report has schema {schema}; this lazyguard reads {SCHEMA}: audit again")
-    report: Report = _object(Report, data, "")
-    return report
+def read(kind: type[T], data: object) -> T:
+    """Return the object of a kind that the data is, or raise ConfigurationError."""
+    made: T = _object(kind, data, "")
+    return made
 
 
 def _object(kind: Any, value: object, where: str) -> Any:
-    """Returns an object of a kind, made of a mapping."""
-    data = _plain(dict, value, where or "the report")
+    """Return an object of a kind, made of a mapping."""
+    data = expect(dict, value, where or "the report")
     within = where + "." if where else ""
-    if kind is ModuleReport and (verdict := _plain(str, data.get("verdict"), within + "verdict")) not in VERDICTS:
-        raise _wrong(within + "verdict", "one of " + ", ".join(VERDICTS), verdict)
     made: dict[str, Any] = {}
     for name, reader, absent in _fields(kind):
         made[name] = absent if name not in data and absent is not MISSING else reader(data.get(name), within + name)
@@ -63,9 +57,21 @@ def _object(kind: Any, value: object, where: str) -> Any:
 
 @cache
 def _fields(kind: Any) -> list[tuple[str, Reader, object]]:
-    """Returns of each field its name, what reads it, and its value where it is not there (MISSING: it must be)."""
+    """Return of each field its name, what reads it, and its value where it is not there (MISSING: it must be)."""
     hints = get_type_hints(kind)
-    return [(each.name, _reader(hints[each.name]), _absent(hints[each.name], each.default)) for each in fields(kind)]
+    found: list[tuple[str, Reader, object]] = []
+    for each in fields(kind):
+        values = each.metadata.get("one_of")
+        reader = _reader(hints[each.name]) if values is None else partial(_one_of, values)
+        found.append((each.name, reader, _absent(hints[each.name], each.default)))
+    return found
+
+
+def _one_of(values: tuple[str, ...], value: Any, where: str) -> str:
+    """Return a text that is one of some."""
+    if expect(str, value, where) not in values:
+        raise _wrong(where, "one of " + ", ".join(values), value)
+    return str(value)
 
 
 def _absent(hint: Any, default: object) -> object:
@@ -75,7 +81,7 @@ def _absent(hint: Any, default: object) -> object:
 
 
 def _reader(hint: Any) -> Reader:
-    """Returns what reads a field with an annotation."""
+    """Return what reads a field with an annotation."""
     members = get_args(hint)
     if type(None) in members:
         inner = _reader(members[0])
@@ -83,13 +89,13 @@ def _reader(hint: Any) -> Reader:
     if get_origin(hint) is tuple:
         one = _reader(members[0])
         return lambda value, where: tuple(
-            [one(each, f"{where}[{at}]") for at, each in enumerate(_plain(list, value, where))]
+            [one(each, f"{where}[{at}]") for at, each in enumerate(expect(list, value, where))]
         )
-    return partial(_object if is_dataclass(hint) else _plain, hint)
+    return partial(_object if is_dataclass(hint) else expect, hint)
 
 
-def _plain(kind: Any, value: Any, where: str) -> Any:
-    """Returns a value as it is, or a number as a float where that is wanted."""
+def expect(kind: Any, value: Any, where: str) -> Any:
+    """Return a value of a kind as it is, or a number as a float where that is wanted."""
     wanted = (int, float) if kind is float else kind
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise _wrong(where, WORDS[kind], value)

@@ -1,7 +1,7 @@
 """Which statements may be deferred by what their sources say, and the reason and its line for those that may not.
 
-Invariants: works on Python 3.10 to 3.15 without lazyguard; nothing is run. What only running shows (a function that is
-called at import, a registration) is not judged here.
+Invariants: nothing is run. What only a run shows (a function that is called at import, a registration) is not judged
+here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+FOR_EFFECTS = "nothing uses its name: it is imported for its side effects"
+"""The reason of a statement that binds a name in vain."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """A statement with the reason why it must stay as it is (None: it may be deferred), and the place of that.
 
     Attributes:
         optional: whether it may be missing: `lazyguard.optional_import` is its form.
-        exported: whether it is there for others: only packages' re-exports, and nothing in the module uses it.
+        exported: whether it is a re-export of a package, and nothing in the module uses it.
     """
 
     statement: Statement
@@ -34,7 +38,7 @@ class Judged:
 
 
 def judge(sources: Sequence[Source], version: tuple[int, ...]) -> list[Judged]:
-    """Returns all import statements of the sources, judged; `version` is that of the interpreter."""
+    """Return all import statements of the sources, judged; `version` is that of the interpreter."""
     known = [(source, statements(source)) for source in sources]
     stars: dict[str, Statement] = {}
     asked: set[tuple[str, str]] = set()
@@ -82,5 +86,5 @@ def _judge(
     if star is not None and any(exported or not name.startswith("_") for name in one.names):
         return stays(f"`from {one.importer} import *` takes it at once", star.line, star.file)
     if not mine and not one.package and not wanted:
-        return stays("nothing uses its name: it is imported for what it does", one.line)
+        return stays(FOR_EFFECTS, one.line)
     return Judged(one, exported=all(use.kind == EXPORT for use in mine))

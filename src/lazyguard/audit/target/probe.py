@@ -1,8 +1,8 @@
-"""What runs in the audited interpreter before anything else: which Python it is, and which modules there are to audit.
+"""The program that finds out which Python an interpreter is, and which modules there are to audit.
 
-Invariants: this file alone works on Python 3.10 to 3.15 with nothing of lazyguard installed. No module of the target
-is imported: parents are found, not run, by the interpreter's own finders, so that editable installs and zip files are
-seen as an import would see them. What is wrong with a target comes back as a sentence; nothing is raised.
+Invariants: runs alone, before anything else. No module of the target is imported: parents are found, not run, by the
+interpreter's own finders, so that editable installs and zip files are seen as an import would see them. What is wrong
+with a target comes back as a sentence; nothing is raised.
 """
 
 import difflib
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def find(name: str, locations: "list[str] | None") -> "ModuleSpec | None":
-    """Returns what the interpreter's finders say of the name, without importing its parents."""
+    """Return what the interpreter's finders say of the name, without importing its parents."""
     parent = name.rpartition(".")[0]
     if locations is not None and parent not in sys.modules:
         # Directories without __init__.py ask sys.modules for their parent: an empty module stands for it.
-        stand_in: Any = type(sys)(parent)
-        stand_in.__path__ = locations
-        sys.modules[parent] = stand_in
+        empty: Any = type(sys)(parent)
+        empty.__path__ = locations
+        sys.modules[parent] = empty
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         spec: ModuleSpec | None = find_spec(name, locations, None) if find_spec else None
@@ -39,12 +39,12 @@ def is_namespace(spec: "ModuleSpec") -> bool:
 
 
 def locations_of(spec: "ModuleSpec") -> "list[str]":
-    """Returns the directories of a package."""
+    """Return the directories of a package."""
     return list(spec.submodule_search_locations or ())
 
 
 def walk(name: str, spec: "ModuleSpec") -> "list[str]":
-    """Returns the names of a package and of everything below it, `__main__` modules left out."""
+    """Return the names of a package and of everything below it, `__main__` modules left out."""
     locations = locations_of(spec)
     namespace = is_namespace(spec)
     found = [] if namespace else [name]  # a namespace package has no code of its own to run
@@ -65,7 +65,7 @@ def walk(name: str, spec: "ModuleSpec") -> "list[str]":
 
 
 def missing(name: str, parent: str, locations: "list[str] | None") -> str:
-    """Returns a sentence on a name that is not found, with the directory that it is in, or a name that is like it."""
+    """Return a sentence on a name that is not found, with the directory that it is in, or a name that is like it."""
     directory = "" if parent else elsewhere(name)
     if directory:
         return f"there is no module {name} in {sys.path[0]}, but one in {directory}: give --path {directory}"
@@ -78,7 +78,7 @@ def missing(name: str, parent: str, locations: "list[str] | None") -> str:
 
 
 def elsewhere(name: str) -> str:
-    """Returns the directory below the path, or above it, that has the package or module; "" where none has."""
+    """Return the directory below the path, or above it, that has the package or module; "" where none has."""
     path = sys.path[0]
     try:
         below = sorted(os.listdir(path))
@@ -92,7 +92,7 @@ def elsewhere(name: str) -> str:
 
 
 def of_path(target: str) -> str:
-    """Returns a sentence on a target that is a path: what to write in its place."""
+    """Return a sentence on a target that is a path: what to write in its place."""
     path = next((each for each in (target, os.path.join(sys.path[0], target)) if os.path.exists(each)), None)
     if path is None:
         return f"{target} is a path, and there is no such file; give the name of a module, such as package.module"
@@ -107,7 +107,7 @@ def of_path(target: str) -> str:
 
 
 def resolve(target: str) -> "tuple[ModuleSpec | None, str]":
-    """Returns the spec of a dotted name, or None and a sentence that says what is wrong."""
+    """Return the spec of a dotted name, or None and a sentence that says what is wrong."""
     locations: list[str] | None = None
     spec: ModuleSpec | None = None
     name = ""
@@ -127,7 +127,7 @@ def resolve(target: str) -> "tuple[ModuleSpec | None, str]":
 
 
 def roots_of(top: str) -> "list[str]":
-    """Returns the directories (with a slash at their ends) or the file that a top-level name stands for."""
+    """Return the directories (with a slash at their ends) or the file that a top-level name stands for."""
     spec = find(top, None)
     if spec is None:
         return []
@@ -170,7 +170,7 @@ def answer(path: str, down: bool, targets: "list[str]") -> "dict[str, Any]":
 
 
 def main(argv: "list[str]") -> None:
-    """Runs `probe.py FILE PATH 0|1 TARGET...` and writes the answer to FILE; 1 walks packages."""
+    """Run `probe.py FILE PATH 0|1 TARGET...` and write the answer to FILE; 1 walks packages."""
     out, path, down, *targets = argv
     if getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, path)

@@ -1,11 +1,11 @@
-"""What runs in the audited interpreter to count registrations: what an import leaves behind in other modules.
+"""Counts registrations: what an import leaves behind in other modules.
 
-Invariants: this file alone works on Python 3.10 to 3.15, and loads nothing but atexit and warnings. It counts, and
-reads no attribute that could run code of the program. Counted are dicts, lists and sets that are globals of modules, or
-attributes of their classes and of the objects in them, and what is registered with the process. The standard library's
-own entries are not counted, for it makes them whenever it is loaded, and neither are caches, nor what lazyguard knows
-of the lazy objects that a module declares. A filter of warnings counts where the program makes it: those of a library
-are about the library, and come with it (numpy makes four).
+Invariants: `child.py` loads this beside `deferred.py`; it imports nothing but atexit and warnings. It reads no
+attribute that could run code of the program. Counted are dicts, lists and sets that are globals of modules, or
+attributes of their classes and of the objects in them, and what is registered with the process. Entries of the standard
+library are not counted, for they come whenever it is loaded; neither are caches, nor lazyguard's own registry of lazy
+objects. A filter of warnings counts where the program makes it: those of a library are about the library, and come with
+it (numpy makes four).
 """
 
 import os
@@ -22,12 +22,12 @@ PLAIN = frozenset(("type", "ABCMeta", "EnumMeta", "EnumType", "_ProtocolMeta"))
 
 
 def is_foreign(module: object) -> bool:
-    """Returns whether the name of a module is one of the standard library's, or none."""
+    """Return whether the name of a module is one of the standard library's, or none."""
     return not isinstance(module, str) or module.partition(".")[0] in STANDARD or module == "builtins"
 
 
 def contents(value: object) -> "dict[str, Any]":
-    """Returns an object's own attributes, without asking the object."""
+    """Return an object's own attributes, without asking the object."""
     try:
         found = object.__getattribute__(value, "__dict__")
     except Exception:
@@ -80,7 +80,7 @@ class Registrations:
         setattr(module, name, counted)
 
     def snapshot(self) -> "dict[str, int]":
-        """Returns how many there are, by what they are registered as: `entries in core.app.REGISTRY`."""
+        """Return how many there are, by what they are registered as: `entries in core.app.REGISTRY`."""
         found = dict(self.calls)
         seen: set[int] = set()
 
@@ -116,8 +116,8 @@ class Registrations:
         for attribute, inner in list(type.__getattribute__(kind, "__dict__").items()):
             if not attribute.startswith("__"):
                 count(inner, f"{whole}.{attribute}")
-        told = any("__init_subclass__" in vars(each) and not is_foreign(each.__module__) for each in kind.__mro__)
-        if told or type(kind).__name__ not in PLAIN or self.subclasses:
+        notified = any("__init_subclass__" in vars(each) and not is_foreign(each.__module__) for each in kind.__mro__)
+        if notified or type(kind).__name__ not in PLAIN or self.subclasses:
             found[f"subclasses of {whole}"] = len(type.__subclasses__(kind))
 
     def _of_process(self, found: "dict[str, int]") -> None:

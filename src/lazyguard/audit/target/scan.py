@@ -1,8 +1,8 @@
-"""What runs in the audited interpreter to see, in the sources, which foreign modules the program imports.
+"""The program that reads, in the sources, which foreign modules an audited program imports.
 
-Invariants: this file alone works on Python 3.10 to 3.15. Nothing is imported but the standard library, and nothing of
-the target is run. Only statements that an import of the module cannot pass by count: those of its body and of the
-`try` and `with` blocks in it, not those under a condition, in a handler or in a function.
+Invariants: runs alone, and imports only the standard library. Nothing of the target is run. Only statements count that
+every import of the module reaches: those of its body and of the `try` and `with` blocks in it, not those under a
+condition, in a handler or in a function.
 """
 
 import ast
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def statements(body: "list[ast.stmt]") -> "Iterator[tuple[str, tuple[str, ...]]]":
-    """Yields the module and the names of each import that is reached for certain."""
+    """Yield the module and the names of each import that is certainly reached."""
     for node in body:
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -28,7 +28,7 @@ def statements(body: "list[ast.stmt]") -> "Iterator[tuple[str, tuple[str, ...]]]
 
 
 def source_of(module: str, roots: "list[str]") -> "str | None":
-    """Returns the file of a module below one of the roots of its top-level package."""
+    """Return the file of a module below one of the roots of its top-level package."""
     parts = module.split(".")
     for root in roots:
         if not root.endswith("/"):
@@ -41,7 +41,7 @@ def source_of(module: str, roots: "list[str]") -> "str | None":
 
 
 def main(argv: "list[str]") -> None:
-    """Runs `scan.py OUT IN`: IN has a module and its roots a line, OUT gets a statement a line, then `uncompiled`.
+    """Run `scan.py OUT IN`: IN has a module and its roots a line, OUT gets a statement a line, then `uncompiled`.
 
     Fields are parted by tabs. Names are left out that are first-party, by the first fields of IN.
     """

@@ -1,15 +1,16 @@
 """The import statements that run when a module is imported, and what each binds.
 
-Invariants: works on Python 3.10 to 3.15 without lazyguard, in the interpreter that is audited, whose syntax may be
-newer than ours. A statement is the smallest thing that can be deferred alone: each module of `import a, b` is one, a
-`from` import is one as a whole, since it loads its module for the first of its names. What nobody runs (under
-`TYPE_CHECKING`), what cannot be deferred by anybody (`__future__`) and what is deferred already is left out.
+Invariants: sources are read by the interpreter that is audited, whose syntax may be newer than ours. A statement is the
+smallest thing that can be deferred alone: each module of `import a, b` is one. A `from` import is one as a whole, since
+it loads its module for the first of its names. What never runs (under `TYPE_CHECKING`), what cannot be deferred
+(`__future__`) and what is deferred already is left out.
 """
 
 from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Statement:
         importer: the module that it stands in.
         module: the absolute name of what it imports.
         names: what it binds -> the attribute that it takes; "" for a module.
-        column: of the statement, which with the line tells it from its neighbours.
+        column: of the statement, which with the line distinguishes it from its neighbours.
         within: "" at the very top, else the block that it stands in: if, try, handler, with, block.
         guard: the line of the `except` that would catch that its module is missing.
         level: dots of a relative import.
@@ -59,8 +60,31 @@ class Statement:
     """Whether other modules are imported by the same statement."""
 
 
+@lru_cache(maxsize=4096)
+def text(file: str) -> str:
+    """Return the text of a source, in UTF-8 as far as it is; "" where it cannot be read."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def tree(file: str) -> ast.Module | None:
+    """Return a source parsed.
+
+    None where it cannot be read, is broken, is in no encoding that it declares, or is nested deeper than the parser
+    goes, for which that raises MemoryError.
+    """
+    try:
+        with open(file, "rb") as stream:
+            return ast.parse(stream.read())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def statements(source: Source) -> list[Statement]:
-    """Returns the import statements of a module that can run when it is imported, in the order of their lines."""
+    """Return the import statements of a module that can run when it is imported, in the order of their lines."""
     return list(_walk(source, source.tree.body, "", None))
 
 
@@ -105,7 +129,7 @@ def _catches_missing(kind: ast.expr | None) -> bool:
 
 
 def checks_types(test: ast.expr) -> bool | None:
-    """Returns whether a condition holds for type checkers alone (True), for programs alone (False), or neither."""
+    """Return whether a condition holds for type checkers alone (True), for programs alone (False), or neither."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         answer = checks_types(test.operand)
         return None if answer is None else not answer
@@ -114,7 +138,7 @@ def checks_types(test: ast.expr) -> bool | None:
 
 
 def _is_lazy_block(item: ast.expr) -> bool:
-    """Whether a `with` block is `lazyguard.imports()`."""
+    """Return whether a `with` block is `lazyguard.imports()`."""
     if not isinstance(item, ast.Call):
         return False
     called = item.func
@@ -144,7 +168,7 @@ def _of(source: Source, node: ast.Import | ast.ImportFrom, within: str, guard: i
             bound = alias.asname or alias.name.partition(".")[0]
             yield made(alias.name, {bound: ""}, ast.unparse(ast.Import(names=[alias])), "import")
         return
-    module = absolute(source, node)
+    module = absolute(node, source.module, package=source.package)
     if module == "__future__":
         return
     if any(alias.name == "*" for alias in node.names):
@@ -153,10 +177,10 @@ def _of(source: Source, node: ast.Import | ast.ImportFrom, within: str, guard: i
     yield made(module, {alias.asname or alias.name: alias.name for alias in node.names}, ast.unparse(node), "from")
 
 
-def absolute(source: Source, node: ast.ImportFrom) -> str:
-    """Returns the absolute name of the module that names are taken from."""
+def absolute(node: ast.ImportFrom, module: str, *, package: bool) -> str:
+    """Return the absolute name of the module that names are taken from, by a statement in a module or package."""
     if not node.level:
         return node.module or ""
-    parts = source.module.split(".")
-    kept = parts[: len(parts) - node.level + source.package]
+    parts = module.split(".")
+    kept = parts[: len(parts) - node.level + package]
     return ".".join([*kept, *([node.module] if node.module else [])])

@@ -1,4 +1,4 @@
-"""What runs in the audited interpreter to judge sources: the modules beside this one do, without lazyguard.
+"""The program that judges the import statements of sources, in the interpreter whose syntax they have.
 
 Invariants: nothing of the target is imported. A file that cannot be read or parsed is left out: it was not executed
 from that text.
@@ -6,30 +6,22 @@ from that text.
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from dataclasses import asdict
 
 from lazyguard.audit.target.judgement import judge
-from lazyguard.audit.target.statements import Source
+from lazyguard.audit.target.statements import Source, text, tree
 
 
 def read(rows: list[list[str]]) -> list[Source]:
-    """Returns the sources: of each module its name, its file, and whether it is a package ("1")."""
-    found: list[Source] = []
-    for module, file, package in rows:
-        try:
-            with open(file, "rb") as stream:
-                data = stream.read()
-            found.append(Source(module, file, package == "1", data.decode("utf-8", "replace"), ast.parse(data)))
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last: it is nested too deeply
-            continue
-    return found
+    """Return the sources: of each module its name, its file, and whether it is a package ("1")."""
+    found = [(module, file, package == "1", tree(file)) for module, file, package in rows]
+    return [Source(module, file, package, text(file), body) for module, file, package, body in found if body]
 
 
 def main(argv: list[str]) -> None:
-    """Reads rows from the file IN, and writes to OUT what is judged."""
+    """Read rows from the file IN, and write the judgement to OUT."""
     out, given = argv
     with open(given, encoding="utf-8", errors="surrogateescape") as stream:
         sources = read([line.split("\t") for line in stream.read().splitlines()])

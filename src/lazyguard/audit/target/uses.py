@@ -1,8 +1,8 @@
 """Where a module uses the names that its imports bind: while it is imported, or only once its functions are called.
 
-Invariants: works on Python 3.10 to 3.15 without lazyguard. What runs at import is what Python runs then: bases,
-decorators, defaults, bodies of classes, and annotations unless they are deferred (PEP 563, or PEP 649 from 3.14 on).
-Names are told apart by spelling: a local variable of the same name counts as a use in a function, which delays nothing.
+Invariants: what runs at import is what Python runs then: bases, decorators, defaults, bodies of classes, and
+annotations unless they are deferred (PEP 563, or PEP 649 from 3.14 on). Names are compared by spelling: a local
+variable of the same name counts as a use in a function, which delays nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Use:
 
 
 def uses(source: Source, version: tuple[int, ...]) -> list[Use]:
-    """Returns the uses of all names in a module, in the order in which it is read; `version` is the interpreter's."""
+    """Return the uses of all names in a module, in the order in which it is read; `version` is the interpreter's."""
     future = any(
         isinstance(node, ast.ImportFrom)
         and node.module == "__future__"
@@ -58,7 +58,7 @@ class _Reader(ast.NodeVisitor):
         self.hidden: frozenset[str] = frozenset()
 
     def within(self, kind: str, nodes: Iterable[ast.AST | None]) -> None:
-        """Reads nodes that stand in some part of the module; what is in a function stays in it."""
+        """Read nodes that stand in some part of the module; what is in a function stays in it."""
         before = self.kind
         if before != LATER:
             self.kind = kind
@@ -120,7 +120,7 @@ class _Reader(ast.NodeVisitor):
             self.found.append(Use(node.name, node.lineno, AGAIN))
 
     def _parameters(self, node: ast.AST) -> None:
-        """Reads type parameters, whose bounds are evaluated when somebody asks."""
+        """Read type parameters, whose bounds are evaluated on demand."""
         self.within(LATER, getattr(node, "type_params", ()))
 
     def _arguments(self, given: ast.arguments) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lazyguard.audit import AuditInterrupted, audit
-from lazyguard.audit.advice import advising, saving
-from lazyguard.audit.advice.text import advised
+from lazyguard.audit.advice import advising, trials
+from lazyguard.audit.advice import text as advice_text
 from lazyguard.audit.report.model import Report
 
 if TYPE_CHECKING:
@@ -133,18 +133,18 @@ def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
     """There is no advice for what cannot be imported, and the report says so."""
     (tmp_path / "broken.py").write_text("1 / 0")
     (one,) = audit(["broken"], path=tmp_path, advice=True).advice
-    assert one.note == "its import does not go through, or it has no code of its own"
+    assert one.note == "its import does not succeed, or it has no code of its own"
     assert one.imports == ()
 
 
 def test_an_interpreter_that_cannot_judge_sources_is_told_of(advice, monkeypatch: pytest.MonkeyPatch) -> None:
     """How it ended is the note of the advice: it does not look as if there was nothing to defer."""
-    monkeypatch.setattr(saving, "SURVEYING", ("-c", "raise SystemExit('no ast here')"))
+    monkeypatch.setattr(trials, "SURVEYING", ("-c", "raise SystemExit('no ast here')"))
     one = advice(main="from prog import heavy\ndef f(): return heavy", heavy="import time\ntime.sleep(0.01)")
     assert one.note is not None
     assert one.note.endswith("cannot be judged: the interpreter ended with status 1: no ast here")
     assert one.imports == ()
-    assert advised(Report("3", 5, 1, (), advice=(one,))).startswith("no advice for prog.main: the imports")
+    assert advice_text.advice(Report("3", 5, 1, (), advice=(one,))).startswith("no advice for prog.main: the imports")
 
 
 WAITS = {
@@ -188,7 +188,7 @@ def test_an_interrupt_before_a_round_is_done_leaves_the_verdicts(interrupted, nu
     for one in interrupted("what they register", number):
         assert one.note == "interrupted before anything was measured"
         assert one.imports == ()
-        assert advised(Report("3", 5, 1, (), advice=(one,))) == f"no advice for {one.target}: {one.note}"
+        assert advice_text.advice(Report("3", 5, 1, (), advice=(one,))) == f"no advice for {one.target}: {one.note}"
 
 
 def test_an_interrupt_after_a_round_leaves_what_it_measured(interrupted) -> None:

@@ -26,7 +26,7 @@ def test_what_fails_first_and_passes_in_another_is_told() -> None:
     """At the line that failed, beside the line that asked for it where it passed; of several the first one."""
     by = Place("core/views.py", 3)
     reports = [FAILS, importing("core.views", by=by), importing("core.other", by=Place("core/other.py", 1))]
-    (late, *others) = import_order.told(reports)
+    (late, *others) = import_order.with_order_findings(reports)
     (one,) = late.findings
     assert (one.kind, one.file, one.line, one.also, one.chain) == (
         "order-dependent",
@@ -42,21 +42,21 @@ def test_what_fails_first_and_passes_in_another_is_told() -> None:
 @pytest.mark.parametrize("verdict", import_order.PASSES)
 def test_it_passed_wherever_the_import_came_to_its_end(verdict: str) -> None:
     """What its importer left behind afterwards takes nothing from that."""
-    assert len(import_order.told([FAILS, importing("core.views", verdict)])[0].findings) == 1
+    assert len(import_order.with_order_findings([FAILS, importing("core.views", verdict)])[0].findings) == 1
 
 
 @pytest.mark.parametrize("verdict", ["hangs", "crashes", "exits", "fails"])
 def test_an_import_that_did_not_end_shows_nothing(verdict: str) -> None:
     """Nor one in which the module failed and somebody caught that."""
-    assert import_order.told([FAILS, importing("core.views", verdict)])[0].findings == ()
-    assert import_order.told([FAILS, importing("core.views", failed=True)])[0].findings == ()
+    assert import_order.with_order_findings([FAILS, importing("core.views", verdict)])[0].findings == ()
+    assert import_order.with_order_findings([FAILS, importing("core.views", failed=True)])[0].findings == ()
 
 
 def test_a_failure_without_a_line_is_left_alone() -> None:
     """There is no place to tell it at."""
     unblamed = ModuleReport("core.late", "fails", 0.1, 0.1)
-    assert import_order.told([unblamed, importing("core.views")])[0].findings == ()
-    assert import_order.told([]) == ()
+    assert import_order.with_order_findings([unblamed, importing("core.views")])[0].findings == ()
+    assert import_order.with_order_findings([]) == ()
 
 
 def borrowed(told) -> list[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lazyguard.audit.analysis.scope import Scope
-from lazyguard.audit.analysis.verdict import explain
-from lazyguard.audit.processes.trace import Trace
+from lazyguard.audit.analysis.verdict import judge
+from lazyguard.audit.processes.child_process import Trace
 
 
 @pytest.mark.parametrize(
@@ -15,5 +15,5 @@ from lazyguard.audit.processes.trace import Trace
 def test_an_import_that_computed_is_told_from_one_that_waited(computed: float, told: str | None) -> None:
     """Both hang, since neither was done in time; of the one that was busy it is said that it may be slow only."""
     trace = Trace("core", started=0.0, waited_seconds=5.0, cpu_seconds=computed)
-    report = explain(trace, Scope("/app", ("/app/core/",)), timeout=5.0, slow=0.5)
+    report = judge(trace, Scope("/app", ("/app/core/",)), timeout=5.0, slow=0.5)
     assert (report.verdict, report.detail) == ("hangs", told)

@@ -150,7 +150,7 @@ def test_the_summary_is_appended_and_is_markdown(tmp_path: Path) -> None:
     """No cell ends its row, and none opens a tag."""
     file = tmp_path / "summary.md"
     file.write_text("before\n")
-    github.tell(REPORT, {"GITHUB_STEP_SUMMARY": str(file)})
+    github.publish(REPORT, {"GITHUB_STEP_SUMMARY": str(file)})
     text = file.read_text()
     assert text.startswith("before\n### Audit of imports")
     row = next(line for line in text.splitlines() if "ValueError" in line)

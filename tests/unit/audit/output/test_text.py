@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from lazyguard.audit import Blame, Failure, Finding, ModuleReport, Place, Report, table
-from lazyguard.audit.output.text import seconds
+from lazyguard.audit.report.sentences import seconds
 
 BLAME = Blame("core/tasks.py", 12, Place("redis/connection.py", 64), ("core.views", "core.tasks"))
 FOUND = Finding("connect", "core/tasks.py", 12, "127.0.0.1:6379", ("core.tasks",))

@@ -129,8 +129,8 @@ def test_an_installed_target_is_first_party_only_to_its_own_modules() -> None:
     """A library audited beside the program does not take the blame for what the program asks of it."""
     roots = {"core": ("/app/core/",), "plugins": ("/app/plugins/",), "redis": ("/v/site-packages/redis/",)}
     found = Plan("3.11.7", "/app", (), roots, ())
-    assert found.scope("core.tasks").roots == ("/app/core/", "/app/plugins/")
-    assert found.scope("redis.client").roots == ("/app/core/", "/app/plugins/", "/v/site-packages/redis/")
+    assert found.first_party("core.tasks") == ("/app/core/", "/app/plugins/")
+    assert found.first_party("redis.client") == ("/app/core/", "/app/plugins/", "/v/site-packages/redis/")
 
 
 def test_a_target_that_the_path_is_inside_of_is_told(tree: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_command_fails_over_what_is_new_alone(tmp_path: Path, capsys: pytest
     assert main([*arguments, "--baseline", file]) == 1
     out = capsys.readouterr().out
     assert f"new against {file}:\n    core.worse fails  core/worse.py:1  KeyError" in out
-    assert "1 that it knows is gone: write it anew with --json" in out
+    assert "1 of its verdicts and findings is gone: write it anew with --json" in out
     assert main([*arguments, "--baseline", str(tmp_path / "core" / "bad.py")]) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lazyguard.audit import Allowance, Budget, Finding, Imported, ModuleReport, Place, Report, audit, table
 from lazyguard.audit.options import from_pyproject, with_given
-from lazyguard.audit.report.budget import budget_of, for_nothing, near, spent
+from lazyguard.audit.report.budget import budget_of, near, spent, unused
 from lazyguard.cli import main
 from lazyguard.errors import ConfigurationError
 
@@ -80,8 +80,8 @@ def test_the_most_exact_pattern_decides_and_what_is_forbidden_adds_up() -> None:
     assert budget_of("core", {}) == Budget()
 
 
-def test_every_limit_is_told_with_what_was_measured_and_the_dearest() -> None:
-    """The line and the chain are those of the dearest body."""
+def test_every_limit_is_reported_with_what_was_measured_and_the_slowest() -> None:
+    """The line and the chain are those of the slowest body."""
     seconds, modules = spent(SEEN, Budget(seconds=0.1, modules=300))
     assert (seconds.kind, seconds.exceeded, seconds.limit, seconds.measured) == ("seconds", True, 0.1, 0.2)
     assert seconds.place == Place("core/tasks.py", 3)
@@ -98,7 +98,7 @@ def test_a_report_over_budget_is_found_told_and_read_back() -> None:
     assert report.found
     assert Report.from_dict(report.to_dict()) == report
     text = table(report)
-    assert "core.tasks takes 0.200 s, over its budget of 0.1 s and 0.010 s of allowance; the dearest: pandas" in text
+    assert "core.tasks takes 0.200 s, over its budget of 0.1 s and 0.010 s of allowance; the slowest: pandas" in text
     assert "core.tasks executes 300 modules, over its budget of 10" in text
     assert "core.tasks loads pandas, which its budget forbids, at core/tasks.py:3\n    by a > pandas" in text
     assert not replace(report, budgets=spent(SEEN, Budget(modules=300))).found
@@ -193,16 +193,16 @@ def test_a_wrong_budget_is_told_with_its_key_and_file(tmp_path: Path, text: str,
         from_pyproject([str(tmp_path)])
 
 
-def test_a_budget_that_is_for_nothing_is_told() -> None:
+def test_a_budget_that_is_unused_is_told() -> None:
     """A misspelt name would guard nothing, and nobody would see it."""
-    assert for_nothing(["core.tasks", "core.*", "*"], ["core", "core.tasks"]) == []
-    assert for_nothing(["core.task"], ["core", "core.tasks"]) == [
+    assert unused(["core.tasks", "core.*", "*"], ["core", "core.tasks"]) == []
+    assert unused(["core.task"], ["core", "core.tasks"]) == [
         "the budget core.task is for no module that was audited; did you mean core.tasks?"
     ]
 
 
 @needs_toml
-def test_the_command_refuses_a_budget_that_is_for_nothing(
+def test_the_command_refuses_a_budget_that_is_unused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Those of the table only where all of its targets are audited; those of an option always."""

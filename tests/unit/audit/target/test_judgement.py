@@ -93,7 +93,7 @@ def test_annotations_are_not_evaluated_from_3_14_on() -> None:
         ("import x.a\nimport x.b\ndef f(): return x", "bound again", 2),
         ("import x\ndef f():\n    global x\n    x = 1", "bound again", 3),
         ("import x\ndef x(): pass", "bound again", 2),
-        ("import x", "imported for what it does", 1),
+        ("import x", "imported for its side effects", 1),
         ("try:\n    import x\nfinally:\n    pass\ndef f(): x", "stands in a try", 2),
         ("try:\n    from x import y\nexcept ImportError:\n    raise\ndef f(): y", "stands in a try", 2),
         ("try:\n    pass\nexcept E:\n    import x\ndef f(): x", "stands in an except", 4),

@@ -35,7 +35,7 @@ SCRIPTS = (
 
 
 def page(report: Report, before: Report | None = None) -> str:
-    """Returns the page of a report, beside an earlier one where that is given.
+    """Return the page of a report, beside an earlier one where that is given.
 
     Example:
         >>> from lazyguard.audit import audit

@@ -28,12 +28,12 @@ class Strings:
 
 
 def treeless(report: Report) -> Report:
-    """Returns the report without its trees of imports, which are nearly all of it."""
+    """Return the report without its trees of imports, which are nearly all of it."""
     return replace(report, modules=tuple(replace(module, imports=()) for module in report.modules))
 
 
 def packed(report: Report) -> dict[str, Any]:
-    """Returns the report as JSON has it, with the imports of each module as one flat list of numbers."""
+    """Return the report as JSON has it, with the imports of each module as one flat list of numbers."""
     strings = Strings()
     found = treeless(report).to_dict()
     for data, module in zip(found["modules"], report.modules, strict=True):

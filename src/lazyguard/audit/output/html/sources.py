@@ -1,7 +1,7 @@
 """The lines of the audited program around the places that a report names.
 
 Invariants: a file that is away, that is no Python source or that does not lie below the audited path gives no lines,
-and no error: the report then shows the place alone. A report without a path, such as one from a file that anybody may
+and no error: the report then shows the place alone. A report without a path, such as one from a file somebody else may
 have written, gives none at all.
 """
 
@@ -37,7 +37,7 @@ def excerpts(report: Report) -> dict[str, dict[int, str]]:
 
 
 def _places(report: Report) -> Iterator[tuple[str, int]]:
-    """Yields every object that has a file and a line, whatever it is a part of but the trees of imports."""
+    """Yield every object that has a file and a line, whatever it is a part of but the trees of imports."""
     yield from _within(treeless(report).to_dict())
 
 

@@ -53,7 +53,7 @@ def test_what_became_slower_is_kept(kept: Path, tmp_path: Path, capsys: pytest.C
     assert main(["report", str(kept), "--html", str(page), "--path", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "core takes 0.300 s, 3.00 times the 0.100 s of ../main; new: pandas at core.py:1" in out
-    assert "1 may be slower, which could not be told for sure: core.a" in out
+    assert "1 may be slower, but this is not certain: core.a" in out
     assert '"new":["pandas"]' in page.read_text()
     assert "word = 1" in page.read_text()
 

@@ -1,6 +1,6 @@
 """What the import of a target takes with and without some of its statements, each time in a fresh interpreter.
 
-Invariants: nothing runs beside a measurement. A run that does not end within the time limit, or says nothing, has
+Invariants: nothing runs beside a measurement. A run that does not end within the time limit, or has no result, has
 failed. No process of a run is left.
 """
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Unit = deferred.Unit
 
 
-Told = Callable[[int, "int | None", str], object]
-"""Hears of each run before it begins: how many are done, how many there will be (None: not known yet), what for."""
+Announce = Callable[[int, "int | None", str], object]
+"""Called before each run: how many are done, how many there will be (None: not known yet), what for."""
 
 
 class AdviceStopped(Exception):
@@ -52,10 +52,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run without some statements, which are told by their places in the list that it was given.
+    """One run without some statements, which are known by their places in the list that was given.
 
     Attributes:
-        used: those whose names were looked up while the target was imported: the name, and the line.
+        used: those whose names were used while the target was imported: the name, and the line.
         applied: those that were left out: their modules were executed by Python's own loader.
         grown: what grew elsewhere while a statement ran, where that was watched.
     """
@@ -71,16 +71,16 @@ class Trial:
 
 
 class Trials:
-    """Runs of one target. To be closed."""
+    """Runs of one target. Close it when they are done."""
 
     def __init__(
-        self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], told: Told | None = None
+        self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], announce: Announce | None = None
     ) -> None:
         self.target: str = target
         self.plan: Plan = plan
         self.settings: Settings = settings
         self.stop: Callable[[], bool] = stop
-        self._told = told
+        self._announce = announce
         self._purpose = ""
         self._done = 0
         self._expected: int | None = None
@@ -90,13 +90,13 @@ class Trials:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def begin(self, purpose: str, runs: int | None = None) -> None:
-        """Says what the next runs are for, and how many they are, where they are the last."""
+        """Set what the next runs are for, and how many they are, where they are the last."""
         self._purpose = purpose
         self._expected = None if runs is None else self._done + runs
 
     def run(self, units: Sequence[Unit], mode: str = "run") -> Trial:
-        """Imports the target without the units; to watch, with them."""
-        rows: list[Iterable[object]] = [("root", root) for root in self.plan.scope(self.target).roots]
+        """Import the target without the units; to watch registrations, with them."""
+        rows: list[Iterable[object]] = [("root", root) for root in self.plan.first_party(self.target)]
         rows += [("unit", *unit) for unit in units]
         found, why = self._ask((CHILD, "deferred"), rows, self.plan.path, self.target, mode)
         if found is None:
@@ -114,7 +114,7 @@ class Trials:
         )
 
     def survey(self, modules: Iterable[tuple[str, str, bool]]) -> dict[str, Any]:
-        """Returns what the sources of modules (name, file, whether it is a package) say of their imports."""
+        """Return what the sources of modules (name, file, whether it is a package) say of their imports."""
         rows = [(name, file, "1" if package else "0") for name, file, package in modules]
         found, why = self._ask(SURVEYING, rows)
         return found or {"judged": [], "subclasses": False, "exports": [], "problem": why}
@@ -124,8 +124,8 @@ class Trials:
     ) -> tuple[dict[str, Any] | None, str]:
         if self.stop():
             raise AdviceStopped
-        if self._told is not None:
-            self._told(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
+        if self._announce is not None:
+            self._announce(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
         out, given = self._directory / "out", self._directory / "given"
         out.unlink(missing_ok=True)
         text = "".join("\t".join(str(each) for each in row) + "\n" for row in rows)
@@ -144,5 +144,5 @@ class Trials:
 
 
 def least(runs: Sequence[Trial]) -> float:
-    """Returns the least time of several runs."""
+    """Return the least time of several runs."""
     return min(run.seconds for run in runs)

@@ -1,24 +1,11 @@
-"""Which children are forked, and what a zygote is to load."""
+"""What a zygote is to load."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from lazyguard.audit.processes import tiers
 from lazyguard.audit.processes.plan import Settings, plan
-
-
-@pytest.mark.parametrize(
-    ("count", "repeat", "fork", "said"),
-    [(3, 1, None, "fewer than"), (50, 2, None, "repeated"), (50, 2, True, "repeated"), (50, 1, False, "asked for")],
-)
-def test_when_no_fork_is_used(count: int, repeat: int, fork: bool | None, said: str) -> None:
-    """Few modules, repeated times and --no-fork: all children are fresh, for a reason that is told."""
-    found = tiers.why_fresh(count, Settings(repeat=repeat), fork)
-    assert found is not None
-    assert said in found
+from lazyguard.audit.processes.zygote_process import scan
 
 
 def test_only_imports_that_are_reached_for_certain_are_loaded(tmp_path: Path) -> None:
@@ -43,11 +30,6 @@ def use():
     (tmp_path / "core" / "__init__.py").write_text(text)
     (tmp_path / "core" / "part.py").write_text("import (\n")
     settings = Settings(path=str(tmp_path))
-    lines, uncompiled = tiers.scanned(plan(["core"], settings), settings, lambda: False)
+    lines, uncompiled = scan(plan(["core"], settings), settings, lambda: False)
     assert lines == ["json", "xml.dom", "os\tpath\tsep", "math", "zlib"]
     assert uncompiled == 1  # of a source that is broken there can be no byte code
-
-
-def test_modules_below_packages_are_counted() -> None:
-    """A package that is imported for one module alone needs no process of its own."""
-    assert tiers.below(["a", "a.b", "a.b.c", "a.d", "e"]) == {"a": 3, "a.b": 1}
