@@ -30,9 +30,9 @@ ROUNDS = 7
 MOST = 15
 """Rounds of a module that looks slower while its least times are not confirmed."""
 SURE = 3
-"""Rounds from which on a module that is within half of its allowance is done with."""
+"""Rounds from which on a module that is within half of its allowance is done."""
 CLOSE = 24
-"""Modules that are measured by turns at a time; a program that has no more is measured so as a whole."""
+"""The most modules that are measured by turns at a time."""
 OWN = ("path", "repeat", "advice")
 """Options of the audit that are not those of a turn."""
 
@@ -99,7 +99,7 @@ class _Measurement:
         both = [name for name in after if name in before]
         suspects = both
         if len(both) > CLOSE:
-            # Forks make an audit cheap; one of each state could hide what became slower behind a busy moment.
+            # Forks make an audit cheap. With only one of each state a busy moment could hide what became slower.
             for path, least in ((self.other, before), (self.path, after)):
                 _keep(self.run(self.targets, path=path, **self.options), least)
             suspects = [name for name in both if self._beyond(name, before, after) > 0.5]

@@ -112,7 +112,7 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _check_key(key: str, known: Collection[str], where: str) -> None:
-    """Raise ConfigurationError for an unknown option, with what was meant."""
+    """Raise ConfigurationError for an unknown option, with the most similar one."""
     if key not in known:
         close = difflib.get_close_matches(key, known, 1)
         hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(known)

@@ -1,4 +1,4 @@
-"""The audit: what is to be done, done, and the advice on top.
+"""The function `audit`: options, plan, the audit itself, and the advice.
 
 Invariants: SIGINT and SIGTERM, where this runs in the main thread, end all children at once, and what is known comes
 with the exception.

@@ -73,7 +73,7 @@ def test_load_makes_nothing_slower_and_hides_nothing(busy: tuple[float, ...]) ->
     assert found.factor == pytest.approx(1.3)
 
 
-def test_waiting_for_a_processor_is_nobodys_slowness() -> None:
+def test_waiting_for_a_processor_is_no_slowness() -> None:
     """Where the kernel tells how long it was, no quiet moment is needed."""
     for here, count in ((0.3, 0), (0.39, 1)):
         machine = Machine(here, 0.3, tuple(0.1 + 0.17 * at % 1 for at in range(31)))
@@ -188,14 +188,16 @@ def test_the_slowest_new_imports_are_named() -> None:
         Slower("core", 0.11, 0.3, ("pandas",), ("core",), Place("core/a.py", 7), ("core", "pandas")),
     )
     assert report.found
-    told = "core takes 0.300 s, 2.73 times the 0.110 s of there; new: pandas; longer than there: core at core/a.py:7"
-    assert told in table(report)
-    assert told in baseline.new(report, run(None, path="here"))
-    assert told.partition(";")[0] in github.commands(report, {})
+    reported = (
+        "core takes 0.300 s, 2.73 times the 0.110 s of there; new: pandas; longer than there: core at core/a.py:7"
+    )
+    assert reported in table(report)
+    assert reported in baseline.new(report, run(None, path="here"))
+    assert reported.partition(";")[0] in github.commands(report, {})
     assert github.commands(report, {}).startswith("::error title=slower import::core/a.py:7: core takes")
     suite = ElementTree.fromstring(junit.text(report))[0]
     assert suite.get("failures") == "1"
-    assert [(each.get("type"), each.get("message")) for each in suite[0]] == [("slower", told)]
+    assert [(each.get("type"), each.get("message")) for each in suite[0]] == [("slower", reported)]
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
@@ -217,7 +219,7 @@ def test_what_is_known_outlives_an_interrupt() -> None:
         assert caught.value.signal == 2
 
 
-def test_a_state_that_cannot_be_audited_is_told_with_its_option(
+def test_a_state_that_cannot_be_audited_is_reported_with_its_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No directory, before anything is imported; a directory without the targets."""

@@ -59,7 +59,7 @@ def test_what_became_slower_is_kept(kept: Path, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(("text", "wrong"), [("{", "is not JSON"), ("[]", "not a report"), (None, "cannot be read")])
-def test_what_is_no_report_is_told(
+def test_what_is_no_report_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, wrong: str
 ) -> None:
     """A file that is away or holds something else is named, with what to do, and the exit status is 2."""
@@ -67,13 +67,13 @@ def test_what_is_no_report_is_told(
     if text is not None:
         file.write_text(text)
     assert main(["report", str(file)]) == 2
-    told = capsys.readouterr().err
-    assert str(file) in told
-    assert wrong in told
+    reported = capsys.readouterr().err
+    assert str(file) in reported
+    assert wrong in reported
 
 
 @pytest.mark.parametrize(
-    ("where", "status", "told"),
+    ("where", "status", "reported"),
     [
         ("", 1, ""),
         (">&-", 1, ""),
@@ -86,7 +86,7 @@ def test_what_is_no_report_is_told(
         ),
     ],
 )
-def test_what_a_shell_does_with_the_output(tmp_path: Path, where: str, status: int, told: str) -> None:
+def test_what_a_shell_does_with_the_output(tmp_path: Path, where: str, status: int, reported: str) -> None:
     """Neither a closed or full stream nor a character that it cannot take makes a traceback of the command's own."""
     file = tmp_path / "report.json"
     odd = ModuleReport("core", "fails", 0.1, 0.1, error=Failure("ValueError", "\udcff ü"))
@@ -96,7 +96,7 @@ def test_what_a_shell_does_with_the_output(tmp_path: Path, where: str, status: i
         line, shell=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == status
-    assert told in ended.stderr
+    assert reported in ended.stderr
     assert "Traceback" not in ended.stderr
     if not where:
         assert "ValueError: \\udcff \\xfc" in ended.stdout

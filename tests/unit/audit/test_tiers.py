@@ -13,7 +13,7 @@ from lazyguard.audit.processes.plan import Settings
     [(3, 1, None, "fewer than"), (50, 2, None, "repeated"), (50, 2, True, "repeated"), (50, 1, False, "asked for")],
 )
 def test_when_no_fork_is_used(count: int, repeat: int, fork: bool | None, said: str) -> None:
-    """Few modules, repeated times and --no-fork: all children are fresh, for a reason that is told."""
+    """Few modules, repeated times and --no-fork: all children are fresh, for a reason that is reported."""
     found = tiers.why_fresh(count, Settings(repeat=repeat), fork)
     assert found is not None
     assert said in found

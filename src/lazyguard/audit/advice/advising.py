@@ -187,13 +187,13 @@ class _Advising:
         tops = set(self.trials.plan.roots)
         return where.partition(".")[0] in tops or each.statement["module"].partition(".")[0] in tops
 
-    def _settle(self, trial: Trial, subjects: Sequence[Subject]) -> bool:
+    def _note_uses(self, trial: Trial, subjects: Sequence[Subject]) -> bool:
         """Note what one run without all of them shows to be needed; return whether there was any."""
         for at, (name, file, line) in trial.used.items():
             subjects[at].stays(f"{name} is used while {self.trials.target} is imported", self._place(file, line))
         return bool(trial.used)
 
-    def _fails(self, each: Subject, trial: Trial, when: str = "") -> None:
+    def _note_failure(self, each: Subject, trial: Trial, when: str = "") -> None:
         """Note how the import fails without one of them."""
         assert trial.error is not None
         own = [(file, line) for file, line in trial.frames if self.scope.owns(file)] or list(trial.frames)
@@ -206,25 +206,25 @@ class _Advising:
         while left:
             self.trials.begin(f"whether {_counted(len(left), 'imports')} can wait")
             trial = self.trials.run([each.unit for each in left])
-            if not self._settle(trial, left):
+            if not self._note_uses(trial, left):
                 if trial.error is None:
                     return self._needless(left, trial)
-                self._culprit(left, trial)
+                self._find_culprit(left, trial)
             left = [each for each in left if each.open]
         return []
 
-    def _culprit(self, subjects: list[Subject], together: Trial) -> None:
+    def _find_culprit(self, subjects: list[Subject], together: Trial) -> None:
         """Find one without which the import fails."""
         half = subjects
         while len(half) > 1:
             parts = [half[: len(half) // 2], half[len(half) // 2 :]]
             failing = next((part for part in parts if self.trials.run([one.unit for one in part]).error), None)
             if failing is None:
-                break  # only several together make it fail: the last of them is as good as any
+                break  # only several together make it fail: any of them will do
             half = failing
         alone = self.trials.run([half[-1].unit])
         failed, when = (together, " and others") if alone.error is None else (alone, "")
-        self._fails(half[-1], failed, when)
+        self._note_failure(half[-1], failed, when)
 
     def _needless(self, subjects: list[Subject], trial: Trial) -> list[Subject]:
         by = {span.module: span for span in reversed(trial.spans)}
@@ -260,7 +260,7 @@ class _Advising:
         for each, runs in zip(together, alone, strict=False):
             failed = next((run for run in runs if run.error is not None), None)
             if failed is not None:
-                self._fails(each, failed)
+                self._note_failure(each, failed)
             else:
                 each.saving = base - least(runs)
         if any(not each.open for each in together):

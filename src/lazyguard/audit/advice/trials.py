@@ -1,4 +1,4 @@
-"""What the import of a target takes with and without some of its statements, each time in a fresh interpreter.
+"""How long the import of a target takes with and without some of its statements, in fresh interpreters.
 
 Invariants: nothing runs beside a measurement. A run that does not end within the time limit, or has no result, has
 failed. No process of a run is left.

@@ -1,1 +1,1 @@
-"""From what a child reported to a verdict and findings."""
+"""What the report of a child means: the verdict, the line to blame, and the findings."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _UNBOUND = re.compile(r"partially initialized module '([^']+)'.* has no attribute '([^']+)'")
 
 
-def circular(imports: ImportTree, scope: Scope, error: Failure | None) -> Iterator[Finding]:
-    """Yield a finding for each line that was given a module before it was done."""
+def circular_findings(imports: ImportTree, scope: Scope, error: Failure | None) -> Iterator[Finding]:
+    """Yield a finding for each line that got a module before it was done."""
     reported: set[tuple[str, str, int | None]] = set()
     executed = {span.name: span.file for span in imports.spans}
     for one in imports.unfinished:
@@ -65,9 +65,9 @@ def _in_error(module: str, error: Failure | None) -> list[str]:
 
 
 def _wanted(one: Unfinished, importing: Span, imports: ImportTree, executed: Executed) -> tuple[str, ...] | None:
-    """Return the names that the line takes out of the unfinished module; None when it wants only what is below it."""
+    """Return the names that the line takes from the unfinished module; None where it wants only a submodule."""
     near = one.near
-    # Of a function: where it stands, not who calls it.
+    # For a line in a function, the module that the function is in, not that of its caller.
     inside = importing.name if importing.file == near.file else imports.module_of(near.file) or ""
     statements = _statements(near.file).get(near.line or 0, ())
     if not statements:  # import_module, or __import__
@@ -80,7 +80,7 @@ def _wanted(one: Unfinished, importing: Span, imports: ImportTree, executed: Exe
 def _taken(
     statement: ast.Import | ast.ImportFrom, asked: str, inside: str, file: str, executed: Executed
 ) -> tuple[str, ...] | None:
-    """Return the names that a statement takes out of a module that is asked for; None where it does not ask for it."""
+    """Return the names that a statement takes from a module; None where it does not ask for that module."""
     if isinstance(statement, ast.Import):
         return () if any(alias.name == asked for alias in statement.names) else None
     base = absolute(statement, inside, package=_is_package(file))

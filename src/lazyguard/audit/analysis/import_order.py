@@ -46,10 +46,10 @@ def _with(report: ModuleReport, other: str, by: Place | None) -> ModuleReport:
     return replace(report, findings=(*report.findings, found))
 
 
-def borrowed(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
-    """Yield a finding for each submodule that a module uses, and only another one imports."""
+def submodule_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
+    """Yield a finding for each submodule that a module uses, and only other modules import."""
     files = {span.name: span.file or "" for span in imports.spans}
-    given = {span.name: span for span in reversed(imports.importing()) if _is_given(span, files)}
+    given = {span.name: span for span in reversed(imports.importing()) if _is_from_outside(span, files)}
     by_top: dict[str, list[str]] = {}
     for name in given:
         by_top.setdefault(name.partition(".")[0], []).append(name)
@@ -67,8 +67,8 @@ def borrowed(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
             )
 
 
-def _is_given(span: Span, files: Mapping[str, str]) -> bool:
-    """Return whether a submodule was asked for by a line outside its package, which does not load it when asked."""
+def _is_from_outside(span: Span, files: Mapping[str, str]) -> bool:
+    """Return whether a line outside its package asked for a submodule, and the package does not load it on demand."""
     package = span.name.rpartition(".")[0]
     above = [each.name for each in span.lineage()[:-1]]
     if not package or any(name == package or name.startswith(package + ".") for name in above):
@@ -89,7 +89,7 @@ def _used(file: str, by_top: Mapping[str, Sequence[str]]) -> Mapping[str, int]:
 
 @lru_cache(maxsize=4096)
 def _imported(file: str) -> frozenset[str]:
-    """Return the words that follow an `import`, among which is all that it binds without `as`."""
+    """Return the words that follow an `import`: among them are all names that it binds without `as`."""
     return frozenset(word for names in _IMPORT.findall(text(file)) for word in _WORD.findall(names))
 
 

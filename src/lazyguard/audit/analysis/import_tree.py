@@ -105,7 +105,7 @@ class ImportTree:
         return next((span.name for span in self.spans if span.file == file), None)
 
     def importing(self) -> list[Span]:
-        """Return the spans of the importing thread: what other threads import meanwhile costs the import nothing."""
+        """Return the spans of the importing thread: what other threads import meanwhile is no cost of the import."""
         return [span for span in self.spans if span.thread == self.main]
 
     def executed(self, scope: Scope, began: float) -> tuple[Imported, ...]:
@@ -146,7 +146,7 @@ def _frame(file: str | None, line: int | None) -> Frame | None:
     return None if file is None else Frame(file, line, "")
 
 
-def grow(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, now: float) -> ImportTree:
+def build(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, now: float) -> ImportTree:
     """Return the tree that a child's events describe; `now` is the child's clock at its end."""
     tree = ImportTree(target, main, now)
     for event in events:

@@ -51,7 +51,7 @@ DISTRIBUTIONS = {
     "yaml": "PyYAML",
     "zmq": "pyzmq",
 }
-"""Distributions whose name differs from that of their module: the target's may not be installed, to find it there."""
+"""Distributions whose name differs from that of their module. They may not be installed here, to look it up."""
 GONE = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.12") | dict.fromkeys(
     (
         *("aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "lib2to3", "mailcap", "msilib", "nis"),

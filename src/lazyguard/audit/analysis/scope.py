@@ -86,15 +86,15 @@ def scope_of(plan: Plan, module: str) -> Scope:
 
 @lru_cache(maxsize=64)
 def _scope(path: str, roots: tuple[str, ...], sys_path: tuple[str, ...]) -> Scope:
-    """Return a scope that is kept with the names that it has worked out: a report asks for most of them often."""
+    """Return a scope, the same one for the same roots: it keeps the names that it has found."""
     return Scope(path, roots, sys_path)
 
 
 def read_dumps(text: str, thread: int) -> list[Dump]:
     """Return the dumps in a file that faulthandler wrote, each with the stack of the given thread.
 
-    A dump names the current thread by its kind only when it holds the GIL; where no thread has the number (the target
-    may have been a forked copy), the last stack stands for it, which is that of the main thread.
+    Where no thread has its number (the target may have been a forked copy), the last stack counts, which is that of the
+    main thread.
     """
     dumps: list[Dump] = []
     reason = ""

@@ -29,7 +29,7 @@ def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
         if effect.site is None or effect.kind not in KINDS or _is_local_look_up(effect) or _is_no_sleep(effect, tree):
             continue
         place = scope.place(effect.site.file, effect.site.line)
-        # Starting one program raises several events; the first has its name. So has a loop over files, or of waiting.
+        # One program raises several events, and the first has its name. Loops over files, or of waits, do so, too.
         key = (effect.kind, place.file, place.line, "" if effect.kind in ONE_A_LINE else effect.detail)
         module = tree.module_of(effect.site.file)
         chain = tree.chain(_own(effect.span), *([module] if module else []))

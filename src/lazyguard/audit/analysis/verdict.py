@@ -12,9 +12,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.analysis import missing
-from lazyguard.audit.analysis.circular_imports import circular
-from lazyguard.audit.analysis.import_order import borrowed
-from lazyguard.audit.analysis.import_tree import ImportTree, Span, grow
+from lazyguard.audit.analysis.circular_imports import circular_findings
+from lazyguard.audit.analysis.import_order import submodule_findings
+from lazyguard.audit.analysis.import_tree import ImportTree, Span, build
 from lazyguard.audit.analysis.scope import Dump, Frame, Scope, read_dumps
 from lazyguard.audit.analysis.side_effects import findings, forbidden
 from lazyguard.audit.processes.child_process import LEAVING_LIMIT
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 OUTPUT_SHOWN = 2000
 BUSY = 0.5
-"""The part of its time from which an import that was ended counts as one that computed."""
+"""The part of its time from which an import that was ended counts as busy."""
 
 
 def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:
     """Return the report on one module; what its budget forbids is a finding."""
     result = trace.result
     seconds = float(result[1]) if result else min(timeout, trace.waited_seconds)
-    tree = grow(trace.module, trace.events, scope, main=trace.thread, now=(trace.started or 0.0) + seconds)
+    tree = build(trace.module, trace.events, scope, main=trace.thread, now=(trace.started or 0.0) + seconds)
     dumps = read_dumps(trace.dump, trace.thread)
     verdict, blame, error, detail = _judgement(trace, tree, scope, dumps, timeout=timeout, slow=slow)
     return ModuleReport(
@@ -49,8 +49,8 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
         error=error,
         findings=(
             *findings(tree, scope),
-            *circular(tree, scope, error),
-            *borrowed(tree, scope),
+            *circular_findings(tree, scope, error),
+            *submodule_findings(tree, scope),
             *forbidden(tree, scope, budget),
         ),
         detail=detail,
@@ -93,12 +93,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     status = trace.status
     if status is None:
         if trace.started is None:
-            return (
-                "hangs",
-                None,
-                None,
-                "the interpreter did not reach the import: look at sitecustomize and .pth files",
-            )
+            return "hangs", None, None, "the interpreter did not reach the import: look at sitecustomize and .pth files"
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _was_it_busy(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
@@ -142,12 +137,7 @@ def _cannot_exit(trace: Trace, tree: ImportTree, scope: Scope) -> Judgement:
         blame = _frames_blame(tree, scope, _beside(leaf, wanted), span=span) if wanted else None
         return "cannot-exit", blame, None, f"non-daemon threads keep the process: {names}"
     last = read_dumps(trace.leaving_dump, trace.thread)[-1:]
-    return (
-        "cannot-exit",
-        _stack_blame(tree, scope, last),
-        None,
-        f"an exit function takes over {LEAVING_LIMIT:g} s",
-    )
+    return "cannot-exit", _stack_blame(tree, scope, last), None, f"an exit function takes over {LEAVING_LIMIT:g} s"
 
 
 def _signal_name(number: int) -> str:

@@ -47,7 +47,7 @@ def shown(*, plain: bool) -> Generator[Display]:
 
 
 class _Lines:
-    """A line a module, and a line where the advice turns to something else."""
+    """A line for each module, and for each step of the advice."""
 
     def __init__(self) -> None:
         self._last = ""

@@ -127,14 +127,7 @@ class Child:
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         job = self.job
-        arguments = (
-            str(descriptor),
-            str(self.directory),
-            job.path,
-            repr(job.timeout),
-            repr(job.period),
-            job.module,
-        )
+        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period), job.module)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         out, err = (os.open(self.directory / name, flags, 0o600) for name in ("out", "err"))
         try:
@@ -262,7 +255,7 @@ class Child:
             return 0
 
     def _bound_output(self) -> None:
-        """A module that floods its output must not fill the disk; the files are open for appending."""
+        """Truncate output that would fill the disk; the files are open for appending."""
         for name in ("out", "err"):
             if self._size(name) > LARGEST_OUTPUT:
                 os.truncate(self.directory / name, 0)
@@ -291,10 +284,8 @@ class Child:
             self._reap(exited)
             end = self._size("dump")
             cut = self._dumped if trace.result is not None else end
-            trace.dump, trace.leaving_dump = (
-                self._read("dump", cut, LARGEST_DUMP),
-                self._read("dump", end, end - cut),
-            )
+            trace.dump = self._read("dump", cut, LARGEST_DUMP)
+            trace.leaving_dump = self._read("dump", end, end - cut)
             trace.output = self._read("err", self._size("err"), TAIL) or self._read("out", self._size("out"), TAIL)
         finally:
             self.channel.close()

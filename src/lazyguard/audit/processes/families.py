@@ -1,4 +1,4 @@
-"""Processes that an audited module started: found again, and ended, whatever they did to get away.
+"""Processes that an audited module started: found again and ended, also where they detached themselves.
 
 Invariants: a process belongs to a child when it is in its session, descends from it, or has its marker in the
 environment it was started with (which forks keep, and daemons too). No other process is ever signalled. Without /proc
@@ -66,7 +66,7 @@ def _group(leader: int) -> dict[int, str]:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and was not reaped does not."""
+    """Return whether a process runs; one that has ended but was not reaped does not."""
     stat = _stat(str(pid))
     if stat is not None:
         return stat[0] not in "ZX"

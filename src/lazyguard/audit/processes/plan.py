@@ -27,7 +27,7 @@ PROBE_LIMIT = 60.0
 COMPILE_LIMIT = 300.0
 OLDEST = (3, 10)
 SAMPLES = 50
-"""The most samples that are taken of one import."""
+"""The most stack samples of one import."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Server:
         return self.answer(ANSWER_LIMIT)
 
     def answer(self, limit: float, stop: Callable[[], bool] = lambda: False) -> list[Any]:
-        """Return the next line; raises ZygoteLost when none comes in time."""
+        """Return the next line; raise ZygoteLost when none comes in time."""
         deadline = time.monotonic() + limit
         while b"\n" not in self._text:
             left = deadline - time.monotonic()
@@ -276,7 +276,7 @@ class Forked(Child):
             super()._take(line)
 
     def _is_alone(self) -> bool:
-        """Return whether it has started nothing: then there is no need to look through all processes for it."""
+        """Return whether it has started nothing: then no other process needs to be looked at."""
         self._read_events()
         if any(event[0] == "effect" and event[3] == "subprocess" for event in self.trace.events):
             return False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.model import Finding, ModuleReport, Report, Spending
 
 LOOSE = ("sleep", "file-write", "circular-import", "order-dependent")
-"""Kinds of findings whose details are not compared to the letter."""
+"""Kinds of findings whose details are compared without numbers that vary."""
 _PASSING = re.compile(r"(?<=:)\d+|(?<=tmp)[a-z0-9_]{8}|(?<=sleeps )[\d.e+-]+")
 
 

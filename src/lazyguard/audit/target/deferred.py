@@ -78,7 +78,7 @@ class Waiting:
 
 
 class Names(_Builtins):
-    """The builtins of one module: what is in neither its globals nor these may be waiting."""
+    """The builtins of one module: a name that neither its globals nor these have may be waiting."""
 
     def __init__(self, run: "Run", space: "dict[str, Any]", waiting: "dict[str, tuple[int, CodeType]]") -> None:
         super().__init__(builtins.__dict__)

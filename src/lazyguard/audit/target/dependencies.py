@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lazyguard.audit.target import recorder
 
 WORTH_A_LINE = 0.001
-"""Seconds from which the execution of a hidden module is told as one of its own."""
+"""Seconds from which the execution of a hidden module is noted on its own."""
 HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "getswitchinterval", "setrecursionlimit")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 FOR_EFFECTS = "nothing uses its name: it is imported for its side effects"
-"""The reason of a statement that binds a name in vain."""
+"""The reason of a statement whose name is never used."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Judged:
     """A statement with the reason why it must stay as it is (None: it may be deferred), and the place of that.
 
     Attributes:
-        optional: whether it may be missing: `lazyguard.optional_import` is its form.
+        optional: whether its module may be missing, so that `lazyguard.optional_import` replaces it.
         exported: whether it is a re-export of a package, and nothing in the module uses it.
     """
 

@@ -65,7 +65,7 @@ def walk(name: str, spec: "ModuleSpec") -> "list[str]":
 
 
 def missing(name: str, parent: str, locations: "list[str] | None") -> str:
-    """Return a sentence on a name that is not found, with the directory that it is in, or a name that is like it."""
+    """Return a sentence on a name that is not found, with the directory that has it, or a similar name."""
     directory = "" if parent else elsewhere(name)
     if directory:
         return f"there is no module {name} in {sys.path[0]}, but one in {directory}: give --path {directory}"

@@ -27,7 +27,7 @@ def is_foreign(module: object) -> bool:
 
 
 def contents(value: object) -> "dict[str, Any]":
-    """Return an object's own attributes, without asking the object."""
+    """Return an object's own attributes, without running its code."""
     try:
         found = object.__getattribute__(value, "__dict__")
     except Exception:

@@ -43,7 +43,7 @@ def source_of(module: str, roots: "list[str]") -> "str | None":
 def main(argv: "list[str]") -> None:
     """Run `scan.py OUT IN`: IN has a module and its roots a line, OUT gets a statement a line, then `uncompiled`.
 
-    Fields are parted by tabs. Names are left out that are first-party, by the first fields of IN.
+    Tabs separate the fields. First-party names, by the first fields of IN, are left out.
     """
     out, given = argv
     with open(given, encoding="utf-8") as file:

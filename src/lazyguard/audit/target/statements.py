@@ -38,9 +38,9 @@ class Statement:
         importer: the module that it stands in.
         module: the absolute name of what it imports.
         names: what it binds -> the attribute that it takes; "" for a module.
-        column: of the statement, which with the line distinguishes it from its neighbours.
+        column: where the statement begins in its line.
         within: "" at the very top, else the block that it stands in: if, try, handler, with, block.
-        guard: the line of the `except` that would catch that its module is missing.
+        guard: the line of the `except` that would catch the error of a missing module.
         level: dots of a relative import.
     """
 

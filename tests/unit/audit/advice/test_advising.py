@@ -25,7 +25,7 @@ SLEEP = 0.4
 
 @pytest.fixture
 def advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What gives the advice for `prog.main` of a program, told by its files."""
+    """What gives the advice for `prog.main` of a program, reported by its files."""
     monkeypatch.setattr(advising, "ROUNDS", 2)
 
     def advise(**files: str) -> Advice:
@@ -129,7 +129,7 @@ def test_what_is_loaded_all_the_same_is_no_advice(advice) -> None:
     assert str(found.because) == "prog/main.py:2"
 
 
-def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
+def test_a_target_that_fails_is_reported(tmp_path: Path) -> None:
     """There is no advice for what cannot be imported, and the report says so."""
     (tmp_path / "broken.py").write_text("1 / 0")
     (one,) = audit(["broken"], path=tmp_path, advice=True).advice
@@ -137,7 +137,7 @@ def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
     assert one.imports == ()
 
 
-def test_an_interpreter_that_cannot_judge_sources_is_told_of(advice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_that_cannot_judge_sources_is_reported(advice, monkeypatch: pytest.MonkeyPatch) -> None:
     """How it ended is the note of the advice: it does not look as if there was nothing to defer."""
     monkeypatch.setattr(trials, "SURVEYING", ("-c", "raise SystemExit('no ast here')"))
     one = advice(main="from prog import heavy\ndef f(): return heavy", heavy="import time\ntime.sleep(0.01)")
@@ -207,7 +207,7 @@ def test_the_advice_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     for name, text in WAITS.items():
         (tmp_path / "prog").mkdir(exist_ok=True)
         (tmp_path / "prog" / f"{name}.py").write_text(text)
-    told: list[tuple[int, int | None, str]] = []
+    reported: list[tuple[int, int | None, str]] = []
     audit(
         ["prog.main"],
         path=tmp_path,
@@ -215,11 +215,11 @@ def test_the_advice_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
         timeout=60.0,
         slow=60.0,
         advice=True,
-        advising=lambda done, total, what: told.append((done, total, what.removeprefix("advice for prog.main: "))),
+        advising=lambda done, total, what: reported.append((done, total, what.removeprefix("advice for prog.main: "))),
     )
     known = ["what it imports", "what it imports", "what they register", "whether 1 import can wait"]
     rounds = ["round 1 of 2, 1 to defer"] * 3 + ["round 2 of 2, 1 to defer"] * 3
-    assert told == [
+    assert reported == [
         *((at, None, what) for at, what in enumerate(known)),
         *((at + 4, 10, what) for at, what in enumerate(rounds)),
     ]

@@ -65,11 +65,11 @@ def test_ruff_takes_the_lists(native: bool, rule: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(settings)
     (tmp_path / "code.py").write_text("import heavy.part\nimport mixed.part\nimport effects\n")
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise", str(tmp_path)]
-    told = subprocess.run([*command, "--select", rule], capture_output=True, text=True, check=False)
-    assert "code.py:1" in told.stdout, told.stderr
-    assert rule in told.stdout
-    assert "code.py:2" not in told.stdout
-    assert "code.py:3" not in told.stdout
+    reported = subprocess.run([*command, "--select", rule], capture_output=True, text=True, check=False)
+    assert "code.py:1" in reported.stdout, reported.stderr
+    assert rule in reported.stdout
+    assert "code.py:2" not in reported.stdout
+    assert "code.py:3" not in reported.stdout
 
 
 def test_there_is_nothing_for_ruff_without_advice() -> None:

@@ -7,14 +7,14 @@ import pytest
 from lazyguard.audit.analysis.missing import hint
 
 
-def missing(told, name: str, more: str = "") -> str | None:
+def missing(reported, name: str, more: str = "") -> str | None:
     """What is said where the import of core.app misses a module."""
-    return hint("ModuleNotFoundError", f"No module named '{name}'{more}", [], told.tree("core.app"), told.scope)
+    return hint("ModuleNotFoundError", f"No module named '{name}'{more}", [], reported.tree("core.app"), reported.scope)
 
 
-def lacking(told, message: str, *about: object, kind: str = "ImportError") -> str | None:
+def lacking(reported, message: str, *about: object, kind: str = "ImportError") -> str | None:
     """What is said where a module that is there lacks a name."""
-    return hint(kind, message, about, told.tree("core.app"), told.scope)
+    return hint(kind, message, about, reported.tree("core.app"), reported.scope)
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ def lacking(told, message: str, *about: object, kind: str = "ImportError") -> st
         ("sqlite3", "sqlite3 belongs to the standard library; this interpreter is older, or was built without it"),
     ],
 )
-def test_what_is_not_there_is_told_with_how_to_get_it(told, name: str, said: str) -> None:
+def test_what_is_not_there_is_reported_with_how_to_get_it(reported, name: str, said: str) -> None:
     """A distribution to install; never one that takes the name of a standard module."""
-    assert missing(told, name) == said
+    assert missing(reported, name) == said
 
 
 @pytest.mark.parametrize("name", ["core.nosuch", "core", "core.nosuch.deeper"])
-def test_what_is_of_the_program_is_never_to_be_installed(told, name: str) -> None:
-    """Anybody may have registered its name."""
-    assert missing(told, name) == f"there is no {name} in the audited path"
-    told.begin("tools.a", "core/tools.py")
-    assert missing(told, "tools.b") == "there is no tools.b in the audited path"
+def test_what_is_of_the_program_is_never_to_be_installed(reported, name: str) -> None:
+    """Its name may be registered by anyone."""
+    assert missing(reported, name) == f"there is no {name} in the audited path"
+    reported.begin("tools.a", "core/tools.py")
+    assert missing(reported, "tools.b") == "there is no tools.b in the audited path"
 
 
 @pytest.mark.parametrize(
@@ -55,38 +55,41 @@ def test_what_is_of_the_program_is_never_to_be_installed(told, name: str) -> Non
         ("git", ""),
     ],
 )
-def test_a_module_missing_in_a_package_is_told_with_those_like_it(told, name: str, said: str) -> None:
+def test_a_module_missing_in_a_package_is_reported_with_those_like_it(reported, name: str, said: str) -> None:
     """The package's file, and which modules and packages beside it have a name like that; other files are none."""
     for file in ("__init__.py", "views.py", "model.py", "models/__init__.py", "tasks.pyc", "fast_.cpython-311-x.so"):
-        told.write(f"core/{file}")
+        reported.write(f"core/{file}")
     for file in ("README.md", ".git/config", "my-data/x", "__pycache__/views.pyc"):
-        told.write(f"core/{file}")
-    told.begin("core", "core/__init__.py")
-    assert missing(told, f"core.{name}") == f"core (core/__init__.py) has no module {name}{said}"
+        reported.write(f"core/{file}")
+    reported.begin("core", "core/__init__.py")
+    assert missing(reported, f"core.{name}") == f"core (core/__init__.py) has no module {name}{said}"
 
 
-def test_a_package_whose_directory_is_gone_has_no_names(told) -> None:
+def test_a_package_whose_directory_is_gone_has_no_names(reported) -> None:
     """No error comes of it."""
-    told.begin("core", "core/__init__.py")
-    assert missing(told, "core.views") == "core (core/__init__.py) has no module views"
+    reported.begin("core", "core/__init__.py")
+    assert missing(reported, "core.views") == "core (core/__init__.py) has no module views"
 
 
-def test_a_package_that_is_installed_and_lacks_a_module_has_another_version(told) -> None:
+def test_a_package_that_is_installed_and_lacks_a_module_has_another_version(reported) -> None:
     """Installing it again would change nothing."""
-    told.begin("redis", "site/redis/__init__.py")
+    reported.begin("redis", "site/redis/__init__.py")
     assert (
-        missing(told, "redis.nosuch") == "redis is installed and has no redis.nosuch: another version of it has, or had"
+        missing(reported, "redis.nosuch")
+        == "redis is installed and has no redis.nosuch: another version of it has, or had"
     )
-    assert missing(told, "redi") == "pip install redi"
+    assert missing(reported, "redi") == "pip install redi"
 
 
-def test_what_is_below_a_module_cannot_be_there(told) -> None:
+def test_what_is_below_a_module_cannot_be_there(reported) -> None:
     """A file that hides a package of the same name is named; so is what is built in, which has none."""
-    told.begin("email", "core/email.py")
+    reported.begin("email", "core/email.py")
     more = "; '{}' is not a package"
     said = "email (core/email.py) is a module and no package, so nothing is below it: does it hide a package?"
-    assert missing(told, "email.message", more.format("email")) == said
-    assert missing(told, "sys.nosuch", more.format("sys")) == "sys is a module and no package, so nothing is below it"
+    assert missing(reported, "email.message", more.format("email")) == said
+    assert (
+        missing(reported, "sys.nosuch", more.format("sys")) == "sys is a module and no package, so nothing is below it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,30 +101,31 @@ def test_what_is_below_a_module_cannot_be_there(told) -> None:
         ("_", " has no _"),
     ],
 )
-def test_a_name_missing_in_a_module_is_told_with_those_like_it(told, name: str, said: str) -> None:
+def test_a_name_missing_in_a_module_is_reported_with_those_like_it(reported, name: str, said: str) -> None:
     """One that differs by its case alone goes before all others; the file is named as in the report."""
     names = ["view", "vie", "a"] if name == "View" else ["view", "a"]
-    about = ("core.views", told.file("core/views.py"), names)
+    about = ("core.views", reported.file("core/views.py"), names)
     assert (
-        lacking(told, f"cannot import name '{name}' from 'core.views'", *about) == f"core.views (core/views.py){said}"
+        lacking(reported, f"cannot import name '{name}' from 'core.views'", *about)
+        == f"core.views (core/views.py){said}"
     )
     text = f"module 'core.views' has no attribute '{name}'"
-    assert lacking(told, text, *about, kind="AttributeError") == f"core.views (core/views.py){said}"
+    assert lacking(reported, text, *about, kind="AttributeError") == f"core.views (core/views.py){said}"
 
 
-def test_a_module_without_a_file_is_named_alone(told) -> None:
+def test_a_module_without_a_file_is_named_alone(reported) -> None:
     """Such as a namespace package, or one that is built in."""
-    assert lacking(told, "cannot import name 'x' from 'core'", "core", None, []) == "core has no x"
+    assert lacking(reported, "cannot import name 'x' from 'core'", "core", None, []) == "core has no x"
 
 
 @pytest.mark.parametrize("kind", ["ImportError", "AttributeError"])
-def test_a_name_that_is_bound_later_is_no_missing_one(told, kind: str) -> None:
-    """What is asked of an unfinished module is a ring, whatever names are like it."""
+def test_a_name_that_is_bound_later_is_no_missing_one(reported, kind: str) -> None:
+    """What is asked of an unfinished module is a circle, whatever names are like it."""
     text = (
         "cannot import name 'VALUE' from partially initialized module 'core.a' (most likely due to a circular import)"
     )
     said = "core.a is not done: this is a circular import, not a name that is missing"
-    assert lacking(told, text, "core.a", None, ["VALUES"], kind=kind) == said
+    assert lacking(reported, text, "core.a", None, ["VALUES"], kind=kind) == said
 
 
 @pytest.mark.parametrize(
@@ -137,11 +141,11 @@ def test_a_name_that_is_bound_later_is_no_missing_one(told, kind: str) -> None:
         ("ImportError", ""),
     ],
 )
-def test_of_anything_else_nothing_is_known(told, kind: str, message: str) -> None:
+def test_of_anything_else_nothing_is_known(reported, kind: str, message: str) -> None:
     """No guess is made from a message that says no more, nor of an object that is no module."""
-    assert lacking(told, message, kind=kind) is None
+    assert lacking(reported, message, kind=kind) is None
 
 
-def test_a_message_without_a_name_says_nothing_of_its_module(told) -> None:
-    """Even where the child has told which module it was about."""
-    assert lacking(told, "it is too old", "core.views", told.file("core/views.py"), ["view"]) is None
+def test_a_message_without_a_name_says_nothing_of_its_module(reported) -> None:
+    """Even where the child has reported which module it was about."""
+    assert lacking(reported, "it is too old", "core.views", reported.file("core/views.py"), ["view"]) is None

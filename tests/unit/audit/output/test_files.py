@@ -53,6 +53,6 @@ def test_a_path_that_cannot_be_written_is_said_before_the_audit(tmp_path: Path, 
 
 
 def test_what_fails_while_it_is_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    """A directory that vanished after the check is told too."""
+    """A directory that vanished after the check is reported too."""
     with pytest.raises(ConfigurationError, match="cannot be written"):
         files.write(REPORT, {"json": str(tmp_path / "nosuch" / "a.json")})

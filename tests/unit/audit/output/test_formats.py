@@ -37,7 +37,7 @@ REPORT = Report(
     5.0,
     1,
     (
-        ModuleReport("core.views", "hangs", 5.0, 0.0, 0.1, BLAME, findings=(FOUND,), output="\x00 told"),
+        ModuleReport("core.views", "hangs", 5.0, 0.0, 0.1, BLAME, findings=(FOUND,), output="\x00 reported"),
         FAILS,
         ModuleReport("core.slow", "slow", 1.0, 1.0, blame=Blame("core/slow.py", 1, None, ("core.slow",))),
         ModuleReport("core", "ok", 0.1, 0.1, imports=(Imported("core", None, 0.0, 0.1, 0.1, True),), executed=1),

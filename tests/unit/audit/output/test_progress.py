@@ -1,4 +1,4 @@
-"""What is told while an audit runs: lines where nobody watches, one bar at a time on a terminal."""
+"""What is reported while an audit runs: lines elsewhere, one bar at a time on a terminal."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_targets_are_found_without_importing_them(
         ("hollow", "without __init__.py and with no module in it"),
     ],
 )
-def test_a_target_that_is_not_there_is_told(tree: Path, target: str, said: str) -> None:
+def test_a_target_that_is_not_there_is_reported(tree: Path, target: str, said: str) -> None:
     """The message says what is wrong and what to write in its place."""
     with pytest.raises(ConfigurationError, match=said):
         plan([target], Settings(path=str(tree)))
@@ -110,7 +110,7 @@ def test_targets_are_a_list_of_names(targets: Any) -> None:
         plan(targets, Settings())
 
 
-def test_an_interpreter_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_an_interpreter_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     """One that is not there, and one that is no Python."""
     with pytest.raises(ConfigurationError, match="cannot be started"):
         plan(["json"], Settings(python=str(tmp_path / "python")))
@@ -118,7 +118,7 @@ def test_an_interpreter_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         plan(["json"], Settings(python="/bin/false"))
 
 
-def test_a_lazyguard_that_is_no_directory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lazyguard_that_is_no_directory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """An audit that is run out of a zip file has nothing to run in another interpreter."""
     monkeypatch.setattr(target, "PROBE", "/app.pyz/lazyguard/audit/target/probe.py")
     with pytest.raises(ConfigurationError, match="is in a zip file"):
@@ -133,7 +133,7 @@ def test_an_installed_target_is_first_party_only_to_its_own_modules() -> None:
     assert found.first_party("redis.client") == ("/app/core/", "/app/plugins/", "/v/site-packages/redis/")
 
 
-def test_a_target_that_the_path_is_inside_of_is_told(tree: Path) -> None:
-    """Whoever stands in the package's own directory is told to stand beside it."""
+def test_a_target_that_the_path_is_inside_of_is_reported(tree: Path) -> None:
+    """A user in the package's own directory is advised to stand beside it."""
     with pytest.raises(ConfigurationError, match=r"no module core in .*core, but one in .*: give --path"):
         plan(["core"], Settings(path=str(tree / "core")))

@@ -29,7 +29,7 @@ def test_what_is_known_is_not_new_wherever_its_line_has_moved() -> None:
     assert gone(report, KNOWN) == 0
 
 
-def test_what_is_new_is_told_once_with_its_line() -> None:
+def test_what_is_new_is_reported_once_with_its_line() -> None:
     """Another verdict, another finding, more modules than before, another forbidden one."""
     found = replace(FOUND, detail="10.0.0.2:80")
     modules = (replace(SLOW, verdict="hangs", findings=(found,)), replace(SLOW, module="core.b", findings=(found,)))

@@ -91,7 +91,7 @@ def test_every_limit_is_reported_with_what_was_measured_and_the_slowest() -> Non
     assert spent(replace(SEEN, verdict="fails"), Budget(seconds=0.1)) == ()
 
 
-def test_a_report_over_budget_is_found_told_and_read_back() -> None:
+def test_a_report_over_budget_is_found_reported_and_read_back() -> None:
     """All verdicts are ok, and yet there is something to tell."""
     seen = replace(SEEN, findings=(Finding("forbidden", "core/tasks.py", 3, "pandas is executed", ("a", "pandas")),))
     report = Report("3.12", 5.0, 1, (seen,), budgets=spent(seen, Budget(seconds=0.1, modules=10)))
@@ -115,7 +115,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_a_forbidden_module_is_named_with_the_line_that_loads_it(program: Path) -> None:
-    """However short its execution: the first-party line and the whole chain are told, and the count is exact."""
+    """However short its execution: the first-party line and the whole chain are reported, and the count is exact."""
     budgets = {"core.*": Budget(forbid=["colorsys"], modules=3)}
     report = audit(["core"], path=program, timeout=30, slow=30, budgets=budgets)
     over = [one for one in report.budgets if one.exceeded]
@@ -186,15 +186,15 @@ def test_budgets_are_read_from_pyproject(tmp_path: Path) -> None:
         ('"*" = {forbid = "x"}', "give names of modules"),
     ],
 )
-def test_a_wrong_budget_is_told_with_its_key_and_file(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_budget_is_reported_with_its_key_and_file(tmp_path: Path, text: str, said: str) -> None:
     """Which key, in which file, and how to mend it."""
     (tmp_path / "pyproject.toml").write_text(f"[tool.lazyguard.audit.budgets]\n{text}\n")
     with pytest.raises(ConfigurationError, match=rf"pyproject.toml.*{said}"):
         from_pyproject([str(tmp_path)])
 
 
-def test_a_budget_that_is_unused_is_told() -> None:
-    """A misspelt name would guard nothing, and nobody would see it."""
+def test_a_budget_that_is_unused_is_reported() -> None:
+    """A misspelt name would guard nothing, and nothing would show it."""
     assert unused(["core.tasks", "core.*", "*"], ["core", "core.tasks"]) == []
     assert unused(["core.task"], ["core", "core.tasks"]) == [
         "the budget core.task is for no module that was audited; did you mean core.tasks?"

@@ -52,7 +52,7 @@ def test_json_has_the_keys_of_the_schema() -> None:
         ({"modules": [3]}, "modules[0] must be an object"),
     ],
 )
-def test_what_is_no_report_is_told_with_its_place(change: dict[str, Any], said: str) -> None:
+def test_what_is_no_report_is_reported_with_its_place(change: dict[str, Any], said: str) -> None:
     """Broken data raises ConfigurationError that names the place, never a KeyError from inside."""
     with pytest.raises(ConfigurationError) as caught:
         Report.from_dict({**REPORT.to_dict(), **change})
@@ -142,7 +142,7 @@ def test_what_is_not_there_has_its_default() -> None:
         ("", "ValueError", "ValueError"),
     ],
 )
-def test_a_failure_is_told_by_its_type_and_message(message: str, whole: str, brief: str) -> None:
+def test_a_failure_is_reported_by_its_type_and_message(message: str, whole: str, brief: str) -> None:
     """Without a colon where nothing follows; in brief by the first line."""
     failure = Failure("ValueError", message)
     assert (str(failure), failure.brief) == (whole, brief)

@@ -107,15 +107,15 @@ def test_statements_that_must_stay_as_they_are(text: str, reason: str, line: int
     assert one.line == line
 
 
-def test_an_optional_import_is_told_apart() -> None:
+def test_an_optional_import_is_distinguished() -> None:
     """An import that may be missing is to be an `optional_import`, and its `except` is the reason."""
     (one,) = judged("try:\n    import x\nexcept (ImportError, OSError):\n    x = None\ndef f(): return x")
     assert one.optional
     assert one.line == 3
 
 
-def test_what_nobody_runs_or_is_lazy_already_is_left_out() -> None:
-    """No statement is told of under TYPE_CHECKING, of __future__, in a function, or in a lazy block."""
+def test_what_never_runs_or_is_lazy_already_is_left_out() -> None:
+    """No statement is reported under TYPE_CHECKING, of __future__, in a function, or in a lazy block."""
     text = """
     from __future__ import annotations
     import typing, typing as t
@@ -182,7 +182,7 @@ def test_blocks_are_walked() -> None:
 
 
 def test_re_exports_of_a_package_may_be_deferred() -> None:
-    """An import that nobody uses is a re-export in a package; one that the package uses as well is told apart."""
+    """An import that is not used is a re-export in a package; one that the package uses as well is distinguished."""
     found = judged("from .a import b\nfrom .c import d\n__all__ = ['b', 'd']\ndef f(): return d", package=True)
     assert [(one.reason, one.exported) for one in found] == [(None, True), (None, False)]
 

@@ -1,10 +1,10 @@
-// Another state of the program that was measured by turns with this one: what became slower, what could not be told.
+// Another state of the program that was measured by turns with this one: what became slower, what is undecided.
 
 const { element, section, seconds, place } = lazyguard;
 
 const factor = ({ before, after }) => (before > 0 ? `${(after / before).toFixed(2)}x` : "was ~0");
 
-// The imports and bodies that the time went into, and the line that asked for the dearest.
+// The imports and bodies that the time went into, and the line that asked for the slowest.
 const why = (each) => {
   const parts = [];
   if (each.new.length) parts.push(`new: ${each.new.join(", ")}`);
@@ -27,7 +27,7 @@ lazyguard.against = () => {
       slower.length ? `${slower.length} of ${modules} modules became slower than in ` : left.length
         ? `Of ${modules} modules none is known to have become slower than in `
         : `None of ${modules} modules became slower than in `,
-      element("span", { class: "code" }, path), left.length ? `; of ${left.length} it could not be told.` : "."),
+      element("span", { class: "code" }, path), left.length ? `; undecided: ${left.length}.` : "."),
     uncompiled !== against.uncompiled
       ? element("p", { class: "notice" }, `${against.uncompiled} sources there have no byte code, ${uncompiled} here: times have the compiler's in them.`)
       : null,

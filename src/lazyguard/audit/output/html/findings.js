@@ -54,7 +54,7 @@ lazyguard.budgets = () => {
   const budgets = lazyguard.report.budgets || [];
   if (!budgets.length) return null;
   const text = (each, value) => (each.kind === "seconds" ? seconds(value) : String(value));
-  const titles = ["module", "of", "measured", "limit", "allowance", "", "dearest"];
+  const titles = ["module", "of", "measured", "limit", "allowance", "", "slowest"];
   return section("budgets", "Budgets", lazyguard.table("Table of the budgets", titles, budgets.map((each) =>
     element("tr", { class: each.exceeded ? "bad" : "" },
       element("th", { scope: "row", class: "code" }, each.target),

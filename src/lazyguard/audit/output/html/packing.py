@@ -1,4 +1,4 @@
-"""A report in the form that the page reads: what is many times the same is there once.
+"""A report in the form that the page reads: texts that occur often are in it once.
 
 Invariants: all that `Report.to_dict` has is in it, fields that this module does not know included; only the trees of
 imports have another form, since a program of a thousand modules has some hundred thousand rows of them.

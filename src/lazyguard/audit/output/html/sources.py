@@ -1,8 +1,8 @@
 """The lines of the audited program around the places that a report names.
 
 Invariants: a file that is away, that is no Python source or that does not lie below the audited path gives no lines,
-and no error: the report then shows the place alone. A report without a path, such as one from a file somebody else may
-have written, gives none at all.
+and no error: the report then shows the place alone. A report without a path, such as one from
+a stranger's file, gives none at all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LARGEST = 4_000_000  # bytes of a file
 
 
 def excerpts(report: Report) -> dict[str, dict[int, str]]:
-    """Returns, by file, the lines around each place: number -> text."""
+    """Return, by file, the lines around each place: number -> text."""
     found: dict[str, dict[int, str]] = {}
     read: dict[str, list[str]] = {}
     for file, line in dict.fromkeys(_places(report)):

@@ -1,5 +1,5 @@
 """Takes a name of a module that is not done."""
 
-import zoo.ok_ring_taken
+import zoo.ok_circle_taken
 
 VALUE = 1

@@ -1,3 +1,3 @@
 """The third of three."""
 
-import zoo.ok_ring_first
+import zoo.ok_circle_first

@@ -1,5 +1,5 @@
 """Imported first, it fails: the name that the other module takes is not yet bound."""
 
-import zoo.ok_ring_third
+import zoo.ok_circle_third
 
 OTHER = 1
