@@ -21,36 +21,14 @@ if TYPE_CHECKING:
     from lazyguard.audit.analysis.import_tree import ImportTree
     from lazyguard.audit.analysis.scope import Scope
 
-DISTRIBUTIONS = {
-    "Crypto": "pycryptodome",
-    "MySQLdb": "mysqlclient",
-    "OpenSSL": "pyOpenSSL",
-    "PIL": "pillow",
-    "attr": "attrs",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python",
-    "dateutil": "python-dateutil",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "fitz": "PyMuPDF",
-    "git": "GitPython",
-    "github": "PyGithub",
-    "grpc": "grpcio",
-    "jose": "python-jose",
-    "jwt": "PyJWT",
-    "ldap": "python-ldap",
-    "magic": "python-magic",
-    "pkg_resources": "setuptools",
-    "rest_framework": "djangorestframework",
-    "serial": "pyserial",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "slugify": "python-slugify",
-    "usb": "pyusb",
-    "win32api": "pywin32",
-    "yaml": "PyYAML",
-    "zmq": "pyzmq",
-}
+_RENAMED = """
+    Crypto=pycryptodome MySQLdb=mysqlclient OpenSSL=pyOpenSSL PIL=pillow attr=attrs bs4=beautifulsoup4
+    cv2=opencv-python dateutil=python-dateutil docx=python-docx dotenv=python-dotenv fitz=PyMuPDF git=GitPython
+    github=PyGithub grpc=grpcio jose=python-jose jwt=PyJWT ldap=python-ldap magic=python-magic
+    pkg_resources=setuptools rest_framework=djangorestframework serial=pyserial skimage=scikit-image
+    sklearn=scikit-learn slugify=python-slugify usb=pyusb win32api=pywin32 yaml=PyYAML zmq=pyzmq
+"""
+DISTRIBUTIONS = {module: name for module, _, name in (pair.partition("=") for pair in _RENAMED.split())}
 """Distributions whose name differs from that of their module. They may not be installed here, to look it up."""
 GONE = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.12") | dict.fromkeys(
     (

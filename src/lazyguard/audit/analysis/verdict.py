@@ -94,7 +94,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     if status is None:
         if trace.started is None:
             return "hangs", None, None, "the interpreter did not reach the import: look at sitecustomize and .pth files"
-        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _was_it_busy(trace)
+        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
         name = _signal_name(-status) if status < 0 else f"status {status}"
@@ -109,7 +109,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     return "exits", blame, Failure(kind, f"status {status}"), None
 
 
-def _was_it_busy(trace: Trace) -> str | None:
+def _busy(trace: Trace) -> str | None:
     """Return a sentence where an import that was ended had computed for most of its time: it may be only slow."""
     if trace.cpu_seconds < BUSY * trace.waited_seconds:
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.sentences import by, over, slower
+from lazyguard.audit.report.sentences import by, excesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,17 +52,11 @@ def causes(report: Report) -> list[Annotation]:
         lines = [str(cause.error), cause.error.hint or ""] if cause.error else []
         lines += [*by(report.chain_to(cause)), "in " + ", ".join(cause.modules)]
         found.append((LEVELS.get(cause.verdict, "error"), cause.text, cause.place, "\n".join(filter(None, lines))))
-    budgets: dict[tuple[Place | None, str], list[str]] = {}
-    for one in report.budgets:
-        if one.exceeded:
-            budgets.setdefault((one.place, one.kind), []).append(over(one))
-    for (place, kind), lines in budgets.items():
-        found.append(("error", f"budget of {kind} exceeded", place, "\n".join(lines)))
-    longer: dict[Place | None, list[str]] = {}
-    for more in report.slower:
-        longer.setdefault(more.place, []).append(slower(more, report.against.path if report.against else ""))
-    for place, lines in longer.items():
-        found.append(("error", "slower import", place, "\n".join(lines)))
+    groups: dict[tuple[str, Place | None], list[str]] = {}
+    for one in excesses(report):
+        title = "slower import" if one.kind == "slower" else f"budget of {one.kind} exceeded"
+        groups.setdefault((title, one.place), []).append(one.sentence)
+    found += [("error", title, place, "\n".join(lines)) for (title, place), lines in groups.items()]
     seen: dict[tuple[str, Place, str], list[str]] = {}
     for module in report.modules:
         for each in module.findings:

@@ -10,12 +10,11 @@ import re
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from lazyguard.audit.report.sentences import by, over, slower, verdict
+from lazyguard.audit.report.sentences import by, excesses, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lazyguard.audit.report.model import ModuleReport, Report
+    from lazyguard.audit.report.sentences import Excess
 
 ERRORS = ("hangs", "crashes", "exits", "fails")
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,9 +24,12 @@ def text(report: Report) -> str:
     """Return the whole file."""
     cases: list[str] = []
     errors = failures = 0
+    exceeded: dict[str, list[Excess]] = {}
+    for one in excesses(report):
+        exceeded.setdefault(one.module, []).append(one)
     for module in report.modules:
         problem = "" if module.verdict == "ok" else _problem(module)
-        costs = "".join(_costs(report, module.module))
+        costs = "".join(map(_excess, exceeded.get(module.module, ())))
         errors += module.verdict in ERRORS
         failures += module.verdict not in ERRORS and bool(problem or costs)
         findings = [", ".join([f"{each.kind} {each.place} {each.detail}", *by(each.chain)]) for each in module.findings]
@@ -46,13 +48,9 @@ def text(report: Report) -> str:
     )
 
 
-def _costs(report: Report, module: str) -> Iterator[str]:
-    """Yield a failure for each budget that a module exceeds, and for being slower than in another state."""
-    exceeded = [("budget", over(one), one.chain) for one in report.budgets if one.target == module and one.exceeded]
-    other = report.against.path if report.against else ""
-    longer = [("slower", slower(one, other), one.chain) for one in report.slower if one.module == module]
-    for kind, sentence, chain in exceeded + longer:
-        yield _element("failure", sentence, kind, "\n".join([sentence, *by(chain)]))
+def _excess(one: Excess) -> str:
+    kind = one.kind if one.kind == "slower" else "budget"
+    return _element("failure", one.sentence, kind, "\n".join(one.lines))
 
 
 def _problem(module: ModuleReport) -> str:

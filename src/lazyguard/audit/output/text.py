@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.baseline import compare
-from lazyguard.audit.report.sentences import by, note, over, printable, seconds, slower
+from lazyguard.audit.report.sentences import by, excesses, note, printable, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lazyguard.audit.report.model import Report
+    from lazyguard.audit.report.sentences import Excess
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
 BAD = "31"
@@ -73,7 +74,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
     parts = [
         columns(rows, numbers, colours, width=width),
         _causes(report, color),
-        _budgets(report),
+        "\n".join(_excess(one) for one in excesses(report) if one.kind != "slower"),
         _slower(report),
         _findings(report),
         _summary(report),
@@ -117,16 +118,15 @@ def _causes(report: Report, color: bool) -> str:
     return "\n".join(lines)
 
 
-def _budgets(report: Report) -> str:
-    exceeded = [one for one in report.budgets if one.exceeded]
-    return "\n".join("\n    ".join([over(one), *by(one.chain)]) for one in exceeded)
+def _excess(one: Excess) -> str:
+    return "\n    ".join(one.lines)
 
 
 def _slower(report: Report) -> str:
     beside = report.against
     if beside is None:
         return ""
-    lines = ["\n    ".join([slower(one, beside.path), *by(one.chain)]) for one in beside.slower]
+    lines = [_excess(one) for one in excesses(report) if one.kind == "slower"]
     if beside.left:
         lines.append(f"{len(beside.left)} may be slower, but this is not certain: {', '.join(beside.left)}")
     if beside.uncompiled != report.uncompiled:

@@ -62,8 +62,7 @@ class Pipes:
 class Server:
     """A process that forks: the zygote, or one that holds a package which it has imported."""
 
-    def __init__(self, package: str = "") -> None:
-        self.package = package
+    def __init__(self) -> None:
         self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
         self.pipes: Pipes = Pipes(self.directory)
         self.pid = 0
@@ -105,7 +104,6 @@ class Zygote:
         self.settings: Settings = settings
         self.stop: Callable[[], bool] = stop
         self.left_out: dict[str, str] = {}
-        self.loaded: int = 0
         self.token: str = os.urandom(8).hex()
         self.server: Server | None = None
         self.process: subprocess.Popen[bytes] | None = None
@@ -136,7 +134,6 @@ class Zygote:
                     elif verb == "left":
                         self.left_out.setdefault(rest[0], rest[1])
                     elif verb == "ready":
-                        self.loaded = rest[0]
                         return
                     else:
                         found = dict(zip(rest[::2], rest[1::2], strict=True))
@@ -184,7 +181,7 @@ class Zygote:
 
     def hold(self, package: str) -> bool:
         """Have a process import a package and stand by to fork its modules; return whether it does."""
-        server = Server(package)
+        server = Server()
         below = self._nearest(package)
         try:
             (pid,) = below.ask("hold", str(server.directory), os.urandom(8).hex(), package, "0")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.sentences import over, slower, verdict
+from lazyguard.audit.report.sentences import excesses, over, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,9 +65,11 @@ def compare(before: Report, after: Report) -> Comparison:
 def new(report: Report, known: Report) -> tuple[str, ...]:
     """Return what is new against an earlier report, a line each: verdicts, findings, budgets exceeded.
 
-    A module that was over its budget of modules is new again when it executes more of them than before.
+    A module that was over its budget of modules is new again when it executes more of them than before. What became
+    slower than another state of the program is always new.
     """
-    return (*_verdicts(report, known), *_findings(report, known), *_budgets(report, known), *_slower(report))
+    longer = (one.sentence for one in excesses(report) if one.kind == "slower")
+    return (*_verdicts(report, known), *_findings(report, known), *_budgets(report, known), *longer)
 
 
 def gone(report: Report, known: Report) -> int:
@@ -116,12 +118,6 @@ def _budgets(report: Report, known: Report) -> Iterator[str]:
         more = measured is None or (one.kind == "modules" and one.measured > measured)
         if one.exceeded and more:
             yield over(one)
-
-
-def _slower(report: Report) -> Iterator[str]:
-    """Yield what became slower than another state of the program, whatever was known before."""
-    if report.against is not None:
-        yield from (slower(one, report.against.path) for one in report.slower)
 
 
 def _finding(each: Finding) -> tuple[str, str, str]:

@@ -6,12 +6,37 @@ printable: no terminal takes it for a command.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from lazyguard.audit.report.model import ModuleReport, Slower, Spending
+    from lazyguard.audit.report.model import ModuleReport, Place, Report, Slower, Spending
+
+
+class Excess(NamedTuple):
+    """A module that exceeds its budget (kind `seconds`, `modules` or `forbid`) or became slower (`slower`)."""
+
+    module: str
+    kind: str
+    sentence: str
+    place: Place | None
+    chain: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The sentence, and the chain of imports."""
+        return [self.sentence, *by(self.chain)]
+
+
+def excesses(report: Report) -> Iterator[Excess]:
+    """Yield what exceeds a budget, then what became slower than in another state."""
+    for one in report.budgets:
+        if one.exceeded:
+            yield Excess(one.target, one.kind, over(one), one.place, one.chain)
+    for each in report.slower:
+        path = report.against.path if report.against else ""
+        yield Excess(each.module, "slower", slower(each, path), each.place, each.chain)
 
 
 def printable(text: str) -> str:

@@ -41,7 +41,6 @@ class Statement:
         column: where the statement begins in its line.
         within: "" at the very top, else the block that it stands in: if, try, handler, with, block.
         guard: the line of the `except` that would catch the error of a missing module.
-        level: dots of a relative import.
     """
 
     importer: str
@@ -54,10 +53,7 @@ class Statement:
     kind: str
     within: str = ""
     guard: int | None = None
-    level: int = 0
     package: bool = False
-    shared: bool = False
-    """Whether other modules are imported by the same statement."""
 
 
 @lru_cache(maxsize=4096)
@@ -147,21 +143,8 @@ def _is_lazy_block(item: ast.expr) -> bool:
 
 def _of(source: Source, node: ast.Import | ast.ImportFrom, within: str, guard: int | None) -> Iterator[Statement]:
     def made(module: str, names: dict[str, str], text: str, kind: str) -> Statement:
-        return Statement(
-            source.module,
-            source.file,
-            node.lineno,
-            node.col_offset,
-            module,
-            names,
-            text,
-            kind,
-            within,
-            guard,
-            getattr(node, "level", 0) or 0,
-            source.package,
-            kind == "import" and len(node.names) > 1,
-        )
+        place = (source.module, source.file, node.lineno, node.col_offset)
+        return Statement(*place, module, names, text, kind, within, guard, source.package)
 
     if isinstance(node, ast.Import):
         for alias in node.names:

@@ -139,10 +139,10 @@ def test_what_never_runs_or_is_lazy_already_is_left_out() -> None:
 def test_each_module_of_an_import_is_a_statement_of_its_own() -> None:
     """`import a, b.c as d` is two statements; `from a import b, c` is one."""
     found = statements(source("import a, b.c as d\nfrom a import b, c as e"))
-    assert [(each.text, each.names, each.shared) for each in found] == [
-        ("import a", {"a": ""}, True),
-        ("import b.c as d", {"d": ""}, True),
-        ("from a import b, c as e", {"b": "b", "e": "c"}, False),
+    assert [(each.text, each.names) for each in found] == [
+        ("import a", {"a": ""}),
+        ("import b.c as d", {"d": ""}),
+        ("from a import b, c as e", {"b": "b", "e": "c"}),
     ]
 
 

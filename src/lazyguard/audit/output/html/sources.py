@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lazyguard.audit.output.html.packing import treeless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from lazyguard.audit.report.model import Report
 
@@ -38,23 +38,16 @@ def excerpts(report: Report) -> dict[str, dict[int, str]]:
 
 def _places(report: Report) -> Iterator[tuple[str, int]]:
     """Yield every object that has a file and a line, whatever it is a part of but the trees of imports."""
-    yield from _within(treeless(report).to_dict())
-
-
-def _within(value: Any) -> Iterator[tuple[str, int]]:
-    if isinstance(value, dict):
-        members: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
-        file, line = members.get("file"), members.get("line")
-        if isinstance(file, str) and isinstance(line, int):
-            yield file, line
-        yield from _all_within(members.values())
-    elif isinstance(value, list):
-        yield from _all_within(value)  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _all_within(values: Iterable[Any]) -> Iterator[tuple[str, int]]:
-    for each in values:
-        yield from _within(each)
+    left: list[Any] = [treeless(report).to_dict()]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            file, line = value.get("file"), value.get("line")  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(file, str) and isinstance(line, int):
+                yield file, line
+            left += value.values()  # pyright: ignore[reportUnknownArgumentType]
+        elif isinstance(value, list):
+            left += value  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _lines(path: str, file: str) -> list[str]:
