@@ -65,7 +65,7 @@ def test_mocks(thing):
     assert _stand_in.is_mock(thing)
 
 
-@pytest.mark.parametrize("thing", NO_MOCKS, ids=repr)
+@pytest.mark.parametrize("thing", NO_MOCKS)
 def test_no_mocks(thing):
     """A real object is none, also where it holds one."""
     assert not _stand_in.is_mock(thing)
