@@ -238,7 +238,7 @@ class LazyAttributes:
             if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
                 del self.namespace["__getattr__"]  # the resolver is held by this object
         if isinstance(self.module, _Package):
-            self.module._release()
+            _Package._release(self.module)  # another thread may have made it a plain module by now
 
     def is_resolved(self, name: str) -> bool:
         """Return whether the value of `name` is there."""
@@ -285,11 +285,16 @@ class _Package(_Module):
         registry: dict[str, LazyAttributes] = vars(self).get(REGISTRY, {})
         owner = registry.get(name)
         if owner is None or not owner._is_shadow(name, value):
-            super().__setattr__(name, value)
+            try:
+                above = super()
+            except TypeError:  # another thread has made it a plain module since this call began
+                setattr(self, name, value)
+            else:
+                above.__setattr__(name, value)
             return
         # The import system does this once a submodule: afterwards the name is safe.
         owner.contested.discard(name)
-        self._release()
+        _Package._release(self)  # not self._release: see above
 
     def _release(self) -> None:
         """Be a plain module again if no name is in danger any more (and nobody has put a class over this one)."""

@@ -102,7 +102,8 @@ def test_threads_race_for_attached_names(race, modules, tmp_path):
         names = ["Thing", "Other", "two", "deep"]
         got = race(*[lambda one=one, package=package: getattr(package, one) for one in names] * (THREADS // 4))
         for index, one in enumerate(names):
-            assert all(found is getattr(package, one) for found in got[index::4]), got
+            wrong = [found for found in got[index::4] if found is not getattr(package, one)]
+            assert not wrong, (one, wrong)
         assert package.Thing is package.Other is package.two[0]
         assert "__getattr__" not in vars(package)
 
