@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.scheduler import Job
 
 # Seconds for all that is closed at the exit, and seconds after which a close counts as hanging.
 AT_EXIT, HANGS = 2.0, 10.0
@@ -42,9 +43,22 @@ class Debt:
         made: Its place in the order of construction.
         home: The event loop that it belongs to; None where it belongs to none.
         awaited: Whether its factory is async, so that `close` may be.
+        hangs: Whether its `close` has not returned for `HANGS` seconds.
     """
 
-    __slots__ = ("_close", "_ended", "_told", "_waiting", "awaited", "home", "made", "name", "target")
+    __slots__ = (
+        "_close",
+        "_ended",
+        "_told",
+        "_waiting",
+        "_watch",
+        "awaited",
+        "hangs",
+        "home",
+        "made",
+        "name",
+        "target",
+    )
 
     def __init__(self, cell: Cell, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
         now = cell.now
@@ -57,6 +71,8 @@ class Debt:
         self._told = {"place": cell.place, "before": now.state, "after": now.state, "generation": now.generation}
         self._close = close
         self._ended = False
+        self.hangs = False
+        self._watch: Job | None = None
         self._waiting: list[Callable[[], object]] = []
 
     def taken(self) -> list[Debt]:
@@ -67,9 +83,7 @@ class Debt:
         """Call `close` here, unless somebody else has begun to; `launch` sees to what is to be awaited."""
         if _owed.pop(self, None) is None:
             return
-        scheduler = loaded("_core.scheduler")
-
-        scheduler.at(clock.now() + HANGS, self._look)
+        self._watch = loaded("_core.scheduler").at(clock.now() + HANGS, self._look)
         launched = False
         try:
             waits = self._close(self.target)
@@ -90,6 +104,8 @@ class Debt:
         """Let go of the target, and tell all who wait."""
         self._ended = True
         self.target = None
+        if self._watch is not None:
+            self._watch.cancel()
         self.tell()
 
     def tell(self) -> None:
@@ -115,6 +131,8 @@ class Debt:
     def _look(self) -> None:
         if not self._ended:
             self.failed(f"close= has not returned for {HANGS:g} s")
+            self.hangs = True
+            loaded("_core.closers").look()
 
 
 def built() -> None:
@@ -181,9 +199,8 @@ def beside(debt: Debt, paying: Callable[[Debt], None] = pay) -> None:
 
 def later(debt: Debt, due: float) -> None:
     """Close the target when the clock shows `due`."""
-    scheduler = loaded("_core.scheduler")
-
-    scheduler.at(due, lambda: beside(debt))
+    closers = loaded("_core.closers")
+    loaded("_core.scheduler").closing_at(due, lambda: closers.close(debt))
 
 
 def finalised(debt: Debt, due: float) -> None:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from lazyguard._core import clock as clocks
-from lazyguard._core import closing, debts, registry, scheduler
+from lazyguard._core import closers, closing, debts, registry, scheduler
 from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
 from lazyguard._core.drive import resolved
@@ -127,6 +127,109 @@ def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eve
     assert not closed
     clock.advance(0.2)
     eventually(lambda: closed == served[1:])
+
+
+def test_what_is_closed_leaves_nothing_due(cell, closed, clock):
+    """The watch over a `close` ends with it: nothing is due of a target that was closed."""
+    watched: list[scheduler.Job] = []
+
+    def watch(due, work):
+        watched.append(at(due, work))
+        return watched[-1]
+
+    at = scheduler.at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler, "at", watch)
+        for _ in range(100):
+            resolved(cell)
+            cell.reset()
+    assert len(closed) == len(watched) == 100
+    assert {job.work for job in watched} == {None}
+
+
+def at_work() -> int:
+    return sum(thread.name == "lazyguard closer" for thread in threading.enumerate())
+
+
+def test_many_that_fall_due_at_once_are_closed_by_a_few_threads(clock, limited, eventually):
+    """However much falls due at once, a handful of threads closes it."""
+    most: list[int] = []
+    done: list[object] = []
+
+    def close(target) -> None:
+        most.append(at_work())
+        done.append(target)
+
+    cells = [Cell(object, name="c", place="p", plan=Plan(close=close, grace=5.0)) for _ in range(300)]
+    targets = []
+    for cell in cells:
+        targets.append(resolved(cell))
+        cell.open(0, OSError())
+    clock.advance(5.0)
+    eventually(lambda: len(done) == 300)
+    assert {id(target) for target in done} == {id(target) for target in targets}
+    assert max(most) <= closers.AT_MOST
+
+
+def test_a_close_that_hangs_holds_up_no_other(clock, told, limited, eventually):
+    """Where as many hang as there are threads for it, others take their place once they count as hanging."""
+    gate = threading.Event()
+    begun: list[object] = []
+    hanging = [
+        Cell(object, name="c", place="p", plan=Plan(close=lambda _: begun.append(1) or gate.wait(50), grace=1.0))
+        for _ in range(2 * closers.AT_MOST)
+    ]
+    closed: list[object] = []
+    last = Cell(list, name="c", place="p", plan=Plan(close=closed.append, grace=2.0))
+    for cell in (*hanging, last):
+        resolved(cell)
+        cell.open(0, OSError())
+    try:
+        clock.advance(1.0)
+        eventually(lambda: len(begun) == closers.AT_MOST)
+        clock.advance(1.0)
+        clock.advance(debts.HANGS)
+        eventually(lambda: len(begun) == 2 * closers.AT_MOST)
+        assert not closed
+        clock.advance(debts.HANGS)
+        eventually(lambda: closed == [[]])
+    finally:
+        gate.set()
+    eventually(lambda: not at_work())
+
+
+def test_a_closer_that_is_interrupted_leaves_the_others_to_another(clock, limited, eventually, monkeypatch):
+    """What ends a closing thread (a KeyboardInterrupt that `close` raises) keeps nothing else open."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    closed: list[object] = []
+
+    def interrupt(_target) -> None:
+        raise KeyboardInterrupt
+
+    closes = [interrupt] * 10 + [closed.append]
+    cells = [Cell(list, name="c", place="p", plan=Plan(close=close, grace=1.0)) for close in closes]
+    for cell in cells:
+        resolved(cell)
+        cell.open(0, OSError())
+    clock.advance(1.0)
+    eventually(lambda: closed == [[]])
+
+
+def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventually):
+    """What is due beside 20,000 closings is done while they wait."""
+    gate = threading.Event()
+    done: list[bool] = []
+    cell = Cell(list, name="c", place="p", plan=Plan(close=lambda _: gate.wait(50)))
+    few = [debts.owe(cell, []) for _ in range(9)]
+    for index in range(20_000):
+        debts.later(few[index % 9], clocks.now() + 1.0)
+    scheduler.at(clocks.now() + 1.0, lambda: done.append(gate.is_set()))
+    try:
+        clock.advance(1.0)
+        eventually(lambda: done == [False])
+    finally:
+        gate.set()
+    eventually(lambda: not closers._due)
 
 
 def test_who_waits_too_late_is_told_at_once(cell, closed):
