@@ -64,7 +64,7 @@ def test_threads_race_for_one_module_attribute(race, modules):
         source = """
             import lazyguard
             made = []
-            @lazyguard.module_attribute
+            @lazyguard.lazy_attribute
             def numbers() -> list:
                 made.append([1])
                 return made[-1]
@@ -254,11 +254,11 @@ def test_a_module_attribute_never_keeps_what_was_reset(race, modules):
         stress_resets="""
         import lazyguard
         made = []
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def one() -> list:
             made.append([1])
             return made[-1]
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def two() -> list:
             return [2]
         """
@@ -288,7 +288,10 @@ def test_a_module_attribute_never_keeps_what_was_reset(race, modules):
                 before = len(module.made)
                 assert type(getattr(module, name)) is list
                 assert name == "two" or len(module.made) == before + 1, "what was reset is served"
-            assert vars(module)[name] is lazyguard._module._declared["stress_resets", name].cell.now.target
+            assert (
+                vars(module)[name]
+                is lazyguard._lazy_imports.lazy_attribute._declared["stress_resets", name].cell.now.target
+            )
             lazyguard.reset(address)
             assert type(getattr(module, name)) is list
 
@@ -300,7 +303,7 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
         stress_between="""
         import lazyguard
         made = []
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def one() -> list:
             made.append([len(made)])
             return made[-1]
@@ -310,7 +313,7 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
     fake = lazyguard.override("stress_between:one", ["fake"])
     if change == "override ends":
         fake.__enter__()
-        attribute = lazyguard._module._declared["stress_between", "one"]
+        attribute = lazyguard._lazy_imports.lazy_attribute._declared["stress_between", "one"]
         attribute.stand_in()
         vars(module)["one"] = attribute.shown = attribute.proxy
     resolve, changes = Cell.resolve, [change]

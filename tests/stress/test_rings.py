@@ -12,11 +12,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from lazyguard._core import ring
-from lazyguard._core.adrive import aresolved
+from lazyguard._core import wait_cycles
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
 from lazyguard._core.plan import Plan
+from lazyguard._core.tasks import aresolved
+from lazyguard._core.threads import resolved
 from lazyguard.errors import CircularResolutionError, ResolutionError
 
 # How a cell is built, and how its factory asks for the next one.
@@ -72,7 +72,9 @@ class Ring:
         def factory():
             self.begin(index)
             self.all_begun.wait()
-            if ring.current_loop() is None and (kind in ("loop", "gathering loop") or self.next(index).plan.awaited):
+            if wait_cycles.current_loop() is None and (
+                kind in ("loop", "gathering loop") or self.next(index).plan.awaited
+            ):
                 return [asyncio.run(await_next())]
             return [resolved(self.next(index))]
 
@@ -137,7 +139,7 @@ def test_a_ring_of_any_kinds_is_told_whole(within, race, eventually, kinds, meet
         assert all(isinstance(result, ResolutionError) for result in results), results
         circles = {str(circle_in(result)) for result in results}
         assert any(all(f"c{i} (here:{i})" in text for i in range(made.size)) for text in circles), circles
-        eventually(lambda: not ring.waiting and not ring.running and not ring.children)
+        eventually(lambda: not wait_cycles.waiting and not wait_cycles.running and not wait_cycles.children)
 
 
 @pytest.mark.usefixtures("limited")
@@ -163,9 +165,9 @@ def test_a_child_task_that_nobody_waits_for_is_no_ring(kind):
 
     async def factory():
         later.append(asyncio.ensure_future(keep_alive()))
-        while not any(flight is cell.now.flight for flight in ring.waiting.values()):
+        while not any(flight is cell.now.flight for flight in wait_cycles.waiting.values()):
             await asyncio.sleep(0)
-        await through(kind, asyncio.sleep(ring.FIRST_LOOK * 2))  # it looks, more than once
+        await through(kind, asyncio.sleep(wait_cycles.FIRST_LOOK * 2))  # it looks, more than once
         return "built"
 
     cell = Cell(factory, name="c", place="here:1", plan=Plan(awaited=True))
@@ -207,11 +209,11 @@ def test_a_handler_on_top_of_a_wait_is_no_ring(eventually):
 
     def build_inner():
         handling.set()
-        eventually(lambda: builder.ident in ring.waiting)  # who builds the outer one waits for this
+        eventually(lambda: builder.ident in wait_cycles.waiting)  # who builds the outer one waits for this
         return "inner"
 
     def build_outer():
-        eventually(lambda: main in ring.waiting)
+        eventually(lambda: main in wait_cycles.waiting)
         signal.pthread_kill(main, signal.SIGUSR1)
         assert handling.wait(20)
         return "outer", resolved(inner)
@@ -228,7 +230,7 @@ def test_a_handler_on_top_of_a_wait_is_no_ring(eventually):
     finally:
         signal.signal(signal.SIGUSR1, before)
     builder.join(20)
-    assert not ring.waiting
+    assert not wait_cycles.waiting
 
 
 def cell_runs(cell: Cell) -> bool:
@@ -248,7 +250,7 @@ def modules(tmp_path, monkeypatch, eventually):
         importlib.invalidate_caches()
 
     yield write
-    eventually(lambda: not ring.running)  # attempts on threads of their own, of which nobody waits any more
+    eventually(lambda: not wait_cycles.running)  # attempts on threads of their own, of which nobody waits any more
     for name in names:
         sys.modules.pop(name, None)
 
@@ -259,15 +261,15 @@ def modules(tmp_path, monkeypatch, eventually):
 def test_services_of_modules_that_import_each_other_in_their_factories(modules, race, size, timeout):
     """Each module's factory imports the next module and uses its service: every user is told, with the whole ring."""
     # Names of its own: an attempt of the test before may still be importing.
-    ring = f"stress_ring_{size}{'_beside' if timeout else ''}_"
+    wait_cycles = f"stress_ring_{size}{'_beside' if timeout else ''}_"
     modules(
         **{
-            f"{ring}{i}": f"""
+            f"{wait_cycles}{i}": f"""
 import lazyguard
 
 @lazyguard.service({timeout}{", " if timeout else ""}recovery=None)
 def get_it() -> list:
-    from {ring}{(i + 1) % size} import get_it as get_next
+    from {wait_cycles}{(i + 1) % size} import get_it as get_next
     return [len(get_next())]
 """
             for i in range(size)
@@ -275,12 +277,12 @@ def get_it() -> list:
     )
 
     def user_of(index: int):
-        return lambda: len(importlib.import_module(f"{ring}{index}").get_it())
+        return lambda: len(importlib.import_module(f"{wait_cycles}{index}").get_it())
 
     results = race(*[user_of(index) for index in range(size)])
     assert all(isinstance(result, ResolutionError) for result in results), results
     whole = [str(circle_in(result)) for result in results]
-    assert any(all(f"{ring}{i}.py:4" in text for i in range(size)) for text in whole), whole
+    assert any(all(f"{wait_cycles}{i}.py:4" in text for i in range(size)) for text in whole), whole
 
 
 @pytest.mark.usefixtures("limited")

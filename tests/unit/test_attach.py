@@ -13,10 +13,11 @@ from types import ModuleType
 
 import pytest
 
-from lazyguard import _attributes, errors
-from lazyguard._attach import attach, attach_stub
+from lazyguard import errors
+from lazyguard._lazy_imports import package as packages
+from lazyguard._lazy_imports.attach import attach, attach_stub
 
-ATTACH = "from lazyguard._attach import attach, attach_stub\n"
+ATTACH = "from lazyguard._lazy_imports.attach import attach, attach_stub\n"
 
 
 def package(declaration: str, **modules: str) -> dict[str, str]:
@@ -69,7 +70,7 @@ def test_a_finaliser_that_settles_amid_another_settling(program):
         )
     )
     core = importlib.import_module("core")
-    attributes = vars(core)[_attributes.REGISTRY]["Queue"]
+    attributes = vars(core)[packages.REGISTRY]["Queue"]
     attributes.unsettled = Contended(["views", "Queue"])
     core.Queue
     assert attributes.unsettled == ["views"]
@@ -84,7 +85,7 @@ def test_a_thread_that_resets_amid_anothers_settling(program, limited):
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
-    attributes = vars(core)[_attributes.REGISTRY]["Queue"]
+    attributes = vars(core)[packages.REGISTRY]["Queue"]
     resets = threading.Thread(target=attributes.reset, args=("Queue",), daemon=True)
 
     looks: list[int] = []
@@ -109,7 +110,7 @@ def test_a_reset_keeps_what_finds_the_name(program, monkeypatch):
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
-    attributes = vars(core)[_attributes.REGISTRY]["Queue"]
+    attributes = vars(core)[packages.REGISTRY]["Queue"]
 
     class Settling(dict):
         def pop(self, *args):
@@ -351,7 +352,7 @@ def test_eager(program, monkeypatch, variable, value, eager):
     monkeypatch.setenv(variable, value)
     program(package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2"))
     core = importlib.import_module("core")
-    assert all(_attributes.is_resolved_attribute(core, name) == eager for name in ("x", "y"))
+    assert all(packages.is_resolved_attribute(core, name) == eager for name in ("x", "y"))
     assert core.x + core.y == 3
 
 
@@ -423,27 +424,27 @@ def test_addresses(program):
     """A lazy attribute can be looked at, reset and overridden by module and name; other names are refused."""
     program(package("attach(__name__, ['a'], {'a': ['x']})", a="x = 1"))
     core = importlib.import_module("core")
-    assert _attributes.is_lazy_attribute(core, "x")
-    assert not _attributes.is_resolved_attribute(core, "x")
-    restore = _attributes.override_attribute(core, "x", "fake")
+    assert packages.is_lazy_attribute(core, "x")
+    assert not packages.is_resolved_attribute(core, "x")
+    restore = packages.override_attribute(core, "x", "fake")
     assert core.x == "fake"
     assert "core.a" not in sys.modules
     restore()
-    assert not _attributes.is_resolved_attribute(core, "x")
+    assert not packages.is_resolved_attribute(core, "x")
     core.x, core.a
-    assert _attributes.is_resolved_attribute(core, "x")
+    assert packages.is_resolved_attribute(core, "x")
     assert "__getattr__" not in vars(core)
-    _attributes.override_attribute(core, "x", "fake")()
+    packages.override_attribute(core, "x", "fake")()
     assert core.x == 1
     sys.modules["core.a"].x = 2
-    _attributes.reset_attribute(core, "x")
-    assert not _attributes.is_resolved_attribute(core, "x")
+    packages.reset_attribute(core, "x")
+    assert not packages.is_resolved_attribute(core, "x")
     assert core.x == 2
-    assert not _attributes.is_lazy_attribute(core, "__name__")
+    assert not packages.is_lazy_attribute(core, "__name__")
     with pytest.raises(errors.UsageError, match="core:nothing is no lazy attribute; those of core: a, x"):
-        _attributes.reset_attribute(core, "nothing")
+        packages.reset_attribute(core, "nothing")
     with pytest.raises(errors.UsageError, match="those of sys: none"):
-        _attributes.override_attribute(sys, "path", [])
+        packages.override_attribute(sys, "path", [])
 
 
 def test_a_stub_declares(program):
@@ -493,7 +494,7 @@ def test_what_declaring_loads():
     dear = "wrapt tenacity asyncio typing inspect dataclasses logging re threading importlib.metadata ast"
     code = (
         "import sys; before = set(sys.modules)\n"
-        "from lazyguard._attach import attach\n"
+        "from lazyguard._lazy_imports.attach import attach\n"
         "attach('lazyguard', ['cli'], {'errors': ['UsageError as E']})\n"
         f"print(*(set({dear.split()!r}) & (set(sys.modules) - before)))"
     )

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 import lazyguard
-from lazyguard import _chaos, errors
+from lazyguard import errors
+from lazyguard._services import chaos as chaos_module
 from lazyguard.testing import chaos
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("limited")
 def _nothing_is_left():
     """After each test there is no site of faults any more."""
     yield
-    assert _chaos._sites == {}
+    assert chaos_module._sites == {}
 
 
 def mirror_of(get):
@@ -448,14 +449,14 @@ def test_guarded_functions():
         return 2
 
     for function, right in ((price, 3), (stock, 1), (slow, 2)):
-        before = lazyguard._guarded.find(function).fallback.__self__.function
+        before = lazyguard._services.guarded.find(function).fallback.__self__.function
         assert function("tea") == right
         with chaos(function, error=ConnectionError) as faults:
             with pytest.raises(ConnectionError):
                 function("tea")
             assert faults.hits == (3 if function is price else 1)
         assert function("tea") == right
-        assert lazyguard._guarded.find(function).fallback.__self__.function is before
+        assert lazyguard._services.guarded.find(function).fallback.__self__.function is before
     assert len(runs) == 2
 
     @price.fallback

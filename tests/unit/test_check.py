@@ -163,7 +163,7 @@ def test_overdue(plant, clock, story, race, limited):
         return before
 
     told, before = race(lambda: get().name, wait)
-    assert type(told) is lazyguard.ResolutionTimeout
+    assert type(told) is lazyguard.errors.ResolutionTimeout
     assert before == "pass"
     check = get.health()
     assert (check.state, check.status, check.cause) == ("resolving", "fail", "not built within 2.5 s")

@@ -14,7 +14,8 @@ from textwrap import dedent
 import pytest
 
 import lazyguard
-from lazyguard._core import adrive, debts
+from lazyguard._core import closing as closings
+from lazyguard._core import tasks
 
 STARTS_NO_THREADS_AT_EXIT = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
 
@@ -172,7 +173,7 @@ def test_a_child_closes_what_it_made(diary, in_child):
         lazyguard.close()
         assert not diary
         assert kept().upper() + fresh().upper() == "KEPTFRESH"
-        debts.at_exit()
+        closings.at_exit()
         assert diary == ["fresh", "kept"]
 
     assert in_child(work) == 0
@@ -203,7 +204,7 @@ def test_what_a_recovery_keeps(clock, limited, eventually):
         len(get())
     up = True
     name = get.__lazyguard_cell__().name
-    eventually(lambda: clock.advance(1.0) or any(debt.name == name for debt in list(debts._owed)))
+    eventually(lambda: clock.advance(1.0) or any(debt.name == name for debt in list(closings._owed)))
     lazyguard.close()
     assert closed
     eventually(lambda: clock.advance(1.0) or get.health().state == "ready")
@@ -283,7 +284,7 @@ class Deaf(asyncio.SelectorEventLoop):
     closes = True
 
     def call_soon_threadsafe(self, callback, *args, context=None):
-        if callback is not adrive._pay_here:
+        if callback is not tasks._pay_here:
             return super().call_soon_threadsafe(callback, *args, context=context)
         super().call_soon_threadsafe(self.stop)
         self.thread.join(30)

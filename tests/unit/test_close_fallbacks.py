@@ -12,10 +12,10 @@ from textwrap import dedent
 import pytest
 
 import lazyguard
-from lazyguard._core import tally
+from lazyguard._core import observers
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
 from lazyguard._core.plan import Plan
+from lazyguard._core.threads import resolved
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -283,7 +283,7 @@ def test_a_real_object_that_fails_at_once(clock, closed, eventually):
         def counter(self, name: str, ended: str):
             return lambda: None
 
-    end = tally.observe(Observer())
+    end = observers.observe(Observer())
     try:
         resolved(cell, real=True)
     except lazyguard.ResolutionError:
@@ -306,5 +306,5 @@ def _give(made: object) -> object:
 )
 def test_what_is_no_close(get, close, what):
     """It is refused where it is declared."""
-    with pytest.raises(lazyguard.ConfigurationError, match=what):
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=what):
         get.fallback(close=close)(lambda: StandIn())

@@ -14,7 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import pytest
 
 import lazyguard
-from lazyguard import _conform, errors
+from lazyguard import errors
+from lazyguard._services import conformity
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Queue:
 
 def differing(**changed: object) -> type:
     """Return a class like Queue, but for what is changed (None: missing)."""
-    names = _conform.members(Queue)
+    names = conformity.members(Queue)
     namespace = {name: value for name, value in vars(Queue).items() if name in names}
     namespace.setdefault("name", "")
     namespace.update(changed)
@@ -63,7 +64,7 @@ def differing(**changed: object) -> type:
 
 def find(**changed: object) -> list[tuple[str, bool, bool]]:
     """Return name, missing and certain of each difference."""
-    return [(one.name, one.missing, one.certain) for one in _conform.differences(differing(**changed), Queue)]
+    return [(one.name, one.missing, one.certain) for one in conformity.differences(differing(**changed), Queue)]
 
 
 async def _async(self, *args: Any, **named: Any) -> Any: ...
@@ -93,7 +94,7 @@ def test_what_conforms():
         def further(self) -> None: ...
 
     for stand_in in (Queue, Queue(), Sub, Sub(), differing()):
-        lazyguard.assert_conforms(stand_in, Queue)
+        lazyguard.testing.assert_conforms(stand_in, Queue)
 
 
 @pytest.mark.parametrize("name", ["put", "size", "made", "parse", "lock", "limit", "__len__", "stream"])
@@ -109,9 +110,9 @@ def test_what_is_not_missed():
         def __init__(self) -> None:
             self.name = "x"
 
-    lazyguard.assert_conforms(Other(), Queue)
+    lazyguard.testing.assert_conforms(Other(), Queue)
     with pytest.raises(errors.ConformityError, match="name is missing"):
-        lazyguard.assert_conforms(Other, Queue)
+        lazyguard.testing.assert_conforms(Other, Queue)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_what_may_be_otherwise(changed):
 def test_signatures(stand_in, real, certain):
     """Calls that are right for the real one are right for the stand-in (None), fail, or may fail (False)."""
     other, wanted = type("Other", (), {"do": stand_in}), type("Real", (), {"do": real})
-    told = [one.certain for one in _conform.differences(other, wanted)]
+    told = [one.certain for one in conformity.differences(other, wanted)]
     assert told == ([] if certain is None else [certain])
 
 
@@ -207,7 +208,7 @@ def test_signatures_of_special_methods():
     """Those that Python calls itself may take what they are given in any way."""
     real = type("Real", (), {"__exit__": lambda self, *_: None, "__call__": lambda self, a: None})
     other = type("Other", (), {"__exit__": lambda self, a, b, c: None, "__call__": lambda self: None})
-    assert [one.name for one in _conform.differences(other, real)] == ["__call__"]
+    assert [one.name for one in conformity.differences(other, real)] == ["__call__"]
 
 
 class Port(Protocol):
@@ -224,7 +225,7 @@ class Channel(ABC, Generic[T]):
 @pytest.mark.parametrize(("kind", "names"), [(Port, {"name", "send"}), (Channel, {"send"}), (dict, None)])
 def test_members(kind, names):
     """Of a protocol, an ABC and a generic class count what they say themselves, nothing of typing's own."""
-    found = set(_conform.members(kind))
+    found = set(conformity.members(kind))
     assert found == names if names else {"keys", "__getitem__"} <= found
 
 
@@ -234,7 +235,7 @@ def test_a_stand_in_that_answers_all():
     class All:
         def __getattr__(self, name: str) -> Any: ...
 
-    assert {one.name for one in _conform.differences(All, Queue)} == {"__len__"}
+    assert {one.name for one in conformity.differences(All, Queue)} == {"__len__"}
 
 
 def test_assert_conforms():
@@ -244,7 +245,7 @@ def test_assert_conforms():
         def put(self, item: str) -> None: ...
 
     with pytest.raises(AssertionError) as caught:
-        lazyguard.assert_conforms(Less(), Queue)
+        lazyguard.testing.assert_conforms(Less(), Queue)
     assert type(caught.value) is errors.ConformityError
     text = str(caught.value)
     assert text.startswith(
@@ -252,10 +253,10 @@ def test_assert_conforms():
     )
     assert "take, wait, items" in text
     with pytest.raises(errors.ConformityError) as caught:
-        lazyguard.assert_conforms(Less(), Queue, partial=True)
+        lazyguard.testing.assert_conforms(Less(), Queue, partial=True)
     assert "missing" not in str(caught.value)
     with pytest.raises(errors.UsageError, match="not with one of type Queue"):
-        lazyguard.assert_conforms(Less(), Queue())
+        lazyguard.testing.assert_conforms(Less(), Queue())
 
 
 def test_assert_conforms_of_a_reference(plant):
@@ -263,8 +264,8 @@ def test_assert_conforms_of_a_reference(plant):
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(lambda: plant.make())
     get.fallback(lambda: Queue())
-    lazyguard.assert_conforms(get(), Queue)
-    lazyguard.assert_conforms(lazyguard.lazy(Queue), Queue)
+    lazyguard.testing.assert_conforms(get(), Queue)
+    lazyguard.testing.assert_conforms(lazyguard.lazy(Queue), Queue)
 
 
 # told of fallbacks
@@ -377,7 +378,7 @@ print(*set(sys.modules) - before)
 """
     options = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {_source()!r})\n{program}"]
     loaded = subprocess.run(options, capture_output=True, text=True, timeout=60, check=True).stdout.split()
-    assert "lazyguard._conform" in loaded
+    assert "lazyguard._services.conformity" in loaded
     assert not {"inspect", "typing", "re", "dataclasses", "wrapt"} & set(loaded)
 
 

@@ -23,7 +23,7 @@ def app(): return Made("app")
 @app.task
 def job(): ...
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def attribute(): return Made("attribute")
 
 @lazyguard.service(recovery=None)
@@ -36,7 +36,7 @@ live = get_service()
 loaded = lazyguard.load("core.loaded")
 optional = lazyguard.optional_import("core.optional")
 missing = lazyguard.optional_import("no_such_module")
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     from core.named import Name
 
 def later():
@@ -155,7 +155,7 @@ def test_a_failure_is_the_imports(eager):
 
 def test_a_missing_import(eager):
     """It is an ImportError of the module that declares it."""
-    with pytest.raises(lazyguard.MissingModuleError, match="no_such_module, declared at .*core"):
+    with pytest.raises(lazyguard.errors.MissingModuleError, match="no_such_module, declared at .*core"):
         eager({"core/__init__.py": "import lazyguard\nx = lazyguard.load('no_such_module')"}, "core")
 
 

@@ -742,7 +742,7 @@ def test_health(there):
     with clock:
         call = lazyguard.guarded(name="a guarded call", breaker=lazyguard.Breaker(failure_threshold=1))(there.__call__)
 
-        def check(seen=call.health) -> lazyguard.Check:
+        def check(seen=call.health) -> lazyguard.types.Check:
             (found,) = [each for each in lazyguard.health().checks if each.name == "a guarded call"]
             assert (found.kind, found.state) == ("guarded", seen().state)
             return found

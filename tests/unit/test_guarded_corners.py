@@ -261,7 +261,7 @@ def test_a_lost_probe_on_a_thread(clock, limited):
     """A probe that hangs longer than its lease is replaced, and what becomes of it then counts nowhere."""
     begun, go_on = threading.Event(), threading.Event()
 
-    @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1, lease=5.0))
+    @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1, half_open_timeout=5.0))
     def call(hangs: bool = False, fails: bool = False) -> str:
         if hangs:
             begun.set()

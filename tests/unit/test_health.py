@@ -8,15 +8,15 @@ import sys
 import pytest
 
 import lazyguard
-from lazyguard import _attributes
 from lazyguard._core import registry
+from lazyguard._lazy_imports import package
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     """What other tests declared is not seen here."""
     monkeypatch.setattr(registry, "_known", {})
-    monkeypatch.setattr(_attributes, "_known", {})
+    monkeypatch.setattr(package, "_known", {})
     monkeypatch.setattr(registry, "_guards", {})
 
 

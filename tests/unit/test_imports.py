@@ -12,7 +12,8 @@ import warnings
 import pytest
 
 import lazyguard
-from lazyguard import _imports, errors
+from lazyguard import errors
+from lazyguard._monitoring import track_imports
 from lazyguard.audit import Report
 
 
@@ -176,7 +177,7 @@ class TestReport:
     def test_slowest(self, program, tracker, monkeypatch):
         """The imports whose own bodies took longest come first, and no more than were asked for."""
         time = [0.0]
-        monkeypatch.setattr(_imports, "perf_counter", lambda: time[0])
+        monkeypatch.setattr(track_imports, "perf_counter", lambda: time[0])
         monkeypatch.setattr(sys, "spend", lambda seconds: time.append(time.pop() + seconds), raising=False)
         program({"one.py": "import sys, two; sys.spend(1.0)", "two.py": "import sys; sys.spend(2.0)"})
         importlib.import_module("one")

@@ -368,7 +368,9 @@ def test_arguments_that_cannot_be_compared():
         return [tenant]
 
     kept = get(Tenant())
-    with pytest.raises(lazyguard.UsageError, match=r"comparing them raised TypeError at .*test_keyed\.py") as caught:
+    with pytest.raises(
+        lazyguard.errors.UsageError, match=r"comparing them raised TypeError at .*test_keyed\.py"
+    ) as caught:
         get(Tenant())
     assert "secret" not in str(caught.value)
     assert "secret" in str(caught.value.__cause__)

@@ -14,7 +14,8 @@ from unittest.mock import Mock
 import pytest
 
 import lazyguard
-from lazyguard import ConfigurationError, ResolutionError, UsageError, is_resolved, lazy, override, reset, resolve
+from lazyguard import ResolutionError, is_resolved, lazy, override, reset, resolve
+from lazyguard.errors import ConfigurationError, UsageError
 
 
 class Thing:
@@ -204,7 +205,7 @@ class TestFailures:
     def test_of_itself(self):
         """An object that is asked for in its own factory is an error at once, and no deadlock."""
         thing = lazy(lambda: [thing.value])
-        with pytest.raises(lazyguard.CircularResolutionError, match="waits for itself"):
+        with pytest.raises(lazyguard.errors.CircularResolutionError, match="waits for itself"):
             thing.value
 
 
@@ -451,6 +452,8 @@ def test_a_factory_that_returns_its_own_proxy():
     """As where the name that it imports is the lazy one by now: told at the first use, not by endless recursion."""
     own = lazyguard.lazy(lambda: own, name="own")
     for _ in range(2):
-        with pytest.raises(lazyguard.CircularResolutionError, match=r"own, declared at .*returned what stands for it"):
+        with pytest.raises(
+            lazyguard.errors.CircularResolutionError, match=r"own, declared at .*returned what stands for it"
+        ):
             own.anything
     assert not lazyguard.is_resolved(own)

@@ -9,10 +9,11 @@ import warnings
 import pytest
 
 import lazyguard
-from lazyguard import ProxyLimitWarning, lazy, resolve
+from lazyguard import lazy, resolve
 from lazyguard._core.cell import Cell
+from lazyguard.errors import ProxyLimitWarning
 
-pytestmark = pytest.mark.filterwarnings("always::lazyguard.ProxyLimitWarning")
+pytestmark = pytest.mark.filterwarnings("always::lazyguard.errors.ProxyLimitWarning")
 
 
 class Pair(typing.NamedTuple):
@@ -95,7 +96,7 @@ def test_lazy_imports_of_exceptions(program):
     program({"failing_host.py": "class GoneError(Exception): ...\nNotAnError = 5\n"})
     namespace = {"lazyguard": lazyguard, "__name__": "importing"}
     with pytest.warns(ProxyLimitWarning, match="failing_host:GoneError.* by its name.*Import or define it eagerly"):
-        exec("with lazyguard.imports():\n    from failing_host import GoneError", namespace)
+        exec("with lazyguard.lazy_imports():\n    from failing_host import GoneError", namespace)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert issubclass(resolve(namespace["GoneError"]), Exception)  # told once

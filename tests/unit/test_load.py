@@ -10,7 +10,8 @@ import threading
 import pytest
 
 import lazyguard
-from lazyguard import MissingModuleError, UsageError, is_resolved, load
+from lazyguard import is_resolved, load
+from lazyguard.errors import MissingModuleError, UsageError
 
 FILES = {
     "pkg/__init__.py": "name = 'pkg'\nwith open(__file__ + '.log', 'a') as f: f.write('x')\n",
@@ -35,7 +36,7 @@ def declare(program):
 
     def make(source, name="host"):
         path = f"{name.replace('.', '/')}.py"
-        program({**FILES, path: f"import lazyguard\nwith lazyguard.imports():\n{source}"})
+        program({**FILES, path: f"import lazyguard\nwith lazyguard.lazy_imports():\n{source}"})
         return importlib.import_module(name)
 
     before = builtins.__import__
@@ -171,7 +172,7 @@ class TestImports:
 
     def test_below_one_package_in_two_blocks(self, declare):
         """So do those of two blocks."""
-        host = declare(indented("import pkg.one") + "with lazyguard.imports():\n" + indented("import pkg.two"))
+        host = declare(indented("import pkg.one") + "with lazyguard.lazy_imports():\n" + indented("import pkg.two"))
         assert (host.pkg.one.value, host.pkg.two.value) == (1, 2)
 
     def test_a_renamed_one_is_not_imported_with_the_others(self, declare):
@@ -187,7 +188,7 @@ class TestImports:
             {
                 **FILES,
                 "pkg/deep/host.py": (
-                    "import lazyguard\nwith lazyguard.imports():\n"
+                    "import lazyguard\nwith lazyguard.lazy_imports():\n"
                     "    from . import er\n    from .er import value\n    from .. import one as first\n"
                     "    from ..two import value as second\n    from ... import beyond\n"
                 ),
@@ -198,7 +199,7 @@ class TestImports:
         program(
             {
                 "pkg/deep/guest.py": (
-                    "import lazyguard\nwith lazyguard.imports():\n"
+                    "import lazyguard\nwith lazyguard.lazy_imports():\n"
                     "    from . import er\n    from .er import value\n    from .. import one as first\n"
                     "    from ..two import value as second\n"
                 )
@@ -221,7 +222,13 @@ class TestImports:
     def test_future(self, program):
         """`from __future__` statements of a function's code are no imports."""
         program(
-            {"host.py": "import lazyguard\nwith lazyguard.imports():\n    exec('from __future__ import division')\n"}
+            {
+                "host.py": """\
+                    import lazyguard
+                    with lazyguard.lazy_imports():
+                        exec('from __future__ import division')
+                    """
+            }
         )
         importlib.import_module("host")
 
@@ -249,7 +256,7 @@ class TestImports:
                 **FILES,
                 "real.py": "import pkg.one as one\nkind = type(one)",
                 "host.py": (
-                    "import importlib\nimport lazyguard\nwith lazyguard.imports():\n"
+                    "import importlib\nimport lazyguard\nwith lazyguard.lazy_imports():\n"
                     "    real = importlib.import_module('real')\n    import pkg\n"
                 ),
             }
@@ -265,10 +272,10 @@ class TestImports:
         before = builtins.__import__
 
         def other():
-            with lazyguard.imports():
+            with lazyguard.lazy_imports():
                 import colorsys
             inside.wait(10)
-            with lazyguard.imports():
+            with lazyguard.lazy_imports():
                 inside.wait(10)
                 assert leave.wait(10)
                 import fractions
@@ -277,7 +284,7 @@ class TestImports:
             results.update(colorsys=colorsys, fractions=fractions, stat=stat)
 
         thread = threading.Thread(target=other)
-        with lazyguard.imports():
+        with lazyguard.lazy_imports():
             thread.start()
             inside.wait(10)
             inside.wait(10)
@@ -293,8 +300,8 @@ class TestImports:
     def test_nested_and_in_a_function(self):
         """Blocks nest, and may stand in a function."""
         before = builtins.__import__
-        with lazyguard.imports():
-            with lazyguard.imports():
+        with lazyguard.lazy_imports():
+            with lazyguard.lazy_imports():
                 import colorsys
             import fractions
         assert builtins.__import__ is before
@@ -312,7 +319,7 @@ class TestImports:
             return wrapped(name, *arguments, **named)
 
         try:
-            with lazyguard.imports():
+            with lazyguard.lazy_imports():
                 wrapped = builtins.__import__
                 builtins.__import__ = hook
             assert builtins.__import__ is hook
@@ -335,7 +342,7 @@ def test_the_arguments_of_lazy_loader(program):
 @pytest.mark.parametrize("name", ["no_such_lib", "no_such_lib.sub", "no_such_lib:Name"])
 def test_error_on_import(name):
     """A missing module is told at the declaration, with its line and the command."""
-    with pytest.raises(lazyguard.MissingModuleError, match=f"{__file__}.*pip install no_such_lib") as caught:
+    with pytest.raises(lazyguard.errors.MissingModuleError, match=f"{__file__}.*pip install no_such_lib") as caught:
         lazyguard.load(name, error_on_import=True)
     assert caught.value.name == "no_such_lib"
 
@@ -345,7 +352,9 @@ def test_error_on_import_of_a_submodule(program):
     program({"mylib/__init__.py": "", "mylib/sub.py": "x = 1"})
     assert not lazyguard.is_resolved(lazyguard.load("mylib.sub", error_on_import=True))
     assert "mylib.sub" not in sys.modules
-    with pytest.raises(lazyguard.MissingModuleError, match=r"mylib has no module 'mylib\.other': correct the name"):
+    with pytest.raises(
+        lazyguard.errors.MissingModuleError, match=r"mylib has no module 'mylib\.other': correct the name"
+    ):
         lazyguard.load("mylib.other", error_on_import=True)
 
 
@@ -355,7 +364,7 @@ def test_require():
     assert lazyguard.load("pytest", require="pytest>=1").main
     old = lazyguard.load("pytest", require="pytest>=999")
     with pytest.raises(
-        lazyguard.MissingModuleError,
+        lazyguard.errors.MissingModuleError,
         match=r"pytest \d\S* is installed, and 'pytest>=999' is required: pip install 'pytest>=999'",
     ):
         old.main
@@ -366,7 +375,7 @@ def test_require():
 
 def test_require_of_a_module_that_is_missing():
     """The command asks for the version that is required."""
-    with pytest.raises(lazyguard.MissingModuleError, match="pip install 'no_such_lib>=2'"):
+    with pytest.raises(lazyguard.errors.MissingModuleError, match="pip install 'no_such_lib>=2'"):
         lazyguard.load("no_such_lib", require="no_such_lib>=2").x
 
 
@@ -376,7 +385,7 @@ def test_require_of_a_module_that_is_missing():
 def test_requirements_that_cannot_be_right(requirement, what):
     """They are told with a way to mend them."""
     pytest.importorskip("packaging")
-    with pytest.raises(lazyguard.ConfigurationError, match=what):
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=what):
         lazyguard.load("pytest", require=requirement, error_on_import=True)
 
 
@@ -384,5 +393,5 @@ def test_require_without_packaging(monkeypatch):
     """What reads requirements is named where it is missing."""
     monkeypatch.setitem(sys.modules, "packaging", None)
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
-    with pytest.raises(lazyguard.MissingModuleError, match="pip install packaging"):
+    with pytest.raises(lazyguard.errors.MissingModuleError, match="pip install packaging"):
         lazyguard.load("pytest", require="pytest>=1", error_on_import=True)

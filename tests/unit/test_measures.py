@@ -7,8 +7,8 @@ import gc
 import pytest
 
 import lazyguard
-from lazyguard._core import tally
-from lazyguard._measures import Measures, Names
+from lazyguard._core import observers
+from lazyguard._monitoring.metrics import Measures, Names
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -41,7 +41,7 @@ def meter():
     found.measures = measures
     yield found
     measures.end()
-    assert not tally.observers
+    assert not observers.observers
 
 
 class Db:
@@ -63,7 +63,7 @@ def test_attempts_by_their_ends(meter, plant, clock, race):
         clock.advance(6.0)
 
     late, _ = race(lambda: get_db().name, meanwhile)
-    assert isinstance(late, lazyguard.ResolutionTimeout)
+    assert isinstance(late, lazyguard.errors.ResolutionTimeout)
     assert meter.measures.abandoned() == {"db": 1}
     get_db.reset()
     plant.let_go()

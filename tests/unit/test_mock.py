@@ -276,14 +276,14 @@ def test_a_protocol():
     assert (port.name, asyncio.run(port.fetch())) == ("x", "fetched")
     with pytest.raises(errors.ServiceUnavailable):
         port.send("x")
-    lazyguard.assert_conforms(port, Port)
+    lazyguard.testing.assert_conforms(port, Port)
     assert lazyguard.mock_service(Plan, returns={"send": None}).send("x") is None
 
 
 @pytest.mark.parametrize("kind", [Service, Port, Plan, Abstract, dict])
 def test_it_conforms(kind):
     """What it is made of it conforms to."""
-    lazyguard.assert_conforms(lazyguard.mock_service(kind), kind)
+    lazyguard.testing.assert_conforms(lazyguard.mock_service(kind), kind)
 
 
 def test_it_looks_like_the_class():

@@ -14,7 +14,8 @@ from unittest import mock
 import pytest
 
 import lazyguard
-from lazyguard import ConfigurationError, UsageError, is_resolved, override, reset
+from lazyguard import is_resolved, override, reset
+from lazyguard.errors import ConfigurationError, UsageError
 
 CORE = """
 import lazyguard
@@ -28,11 +29,11 @@ class App:
     def task(self, function):
         return (self, function)
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def app() -> App:
     return App()
 
-@lazyguard.module_attribute("queue")
+@lazyguard.lazy_attribute("queue")
 def make_queue() -> list:
     return [app]
 
@@ -113,7 +114,7 @@ class TestAccess:
             {
                 "first.py": """
                 import lazyguard
-                @lazyguard.module_attribute
+                @lazyguard.lazy_attribute
                 def app() -> list:
                     return [1]
                 import second
@@ -132,7 +133,7 @@ class TestAccess:
                 "failing.py": """
                 import lazyguard
                 results = []
-                @lazyguard.module_attribute
+                @lazyguard.lazy_attribute
                 def app() -> int:
                     return results[0]
                 """
@@ -212,9 +213,9 @@ class TestAccess:
 
     @pytest.mark.parametrize("order", ["attach first", "attach last"])
     def test_beside_attach(self, program, order):
-        """`attach` and `module_attribute` go together in one package, in either order."""
+        """`attach` and `lazy_attribute` go together in one package, in either order."""
         attach = "__getattr__, __dir__, __all__ = lazyguard.attach(__name__, submod_attrs={'part': ['thing']})\n"
-        declared = "@lazyguard.module_attribute\ndef app() -> list:\n    return [1]\n"
+        declared = "@lazyguard.lazy_attribute\ndef app() -> list:\n    return [1]\n"
         parts = (attach, declared) if order == "attach first" else (declared, attach)
         program({"both/__init__.py": "import lazyguard\n" + "".join(parts), "both/part.py": "thing = 'thing'"})
         both = importlib.import_module("both")
@@ -383,13 +384,13 @@ class TestBadInput:
         """It belongs at module level."""
         with pytest.raises(UsageError, match=r"belongs at module level.*use lazy\(\)"):
 
-            @lazyguard.module_attribute
+            @lazyguard.lazy_attribute
             def app() -> int:
                 return 1
 
     def test_in_a_class(self, program):
         """A class is no module."""
-        program({"wrong.py": "import lazyguard\nclass A:\n @lazyguard.module_attribute\n def app(): return 1"})
+        program({"wrong.py": "import lazyguard\nclass A:\n @lazyguard.lazy_attribute\n def app(): return 1"})
         with pytest.raises(UsageError, match="module level"):
             importlib.import_module("wrong")
 
@@ -397,15 +398,15 @@ class TestBadInput:
     def test_name(self, name):
         """A name that no attribute can have is refused."""
         with pytest.raises(ConfigurationError, match="not the name of an attribute"):
-            lazyguard.module_attribute(name)(list)
+            lazyguard.lazy_attribute(name)(list)
 
     @pytest.mark.parametrize(
         ("source", "told"),
         [
-            ("@lazyguard.module_attribute\nasync def app(): return 1", "async def"),
-            ("@lazyguard.module_attribute\ndef app(a): return 1", "needs a"),
-            ("app = lazyguard.module_attribute(5)", "is made by a function"),
-            ("app = lazyguard.module_attribute(lambda: 5)", "not the name of an attribute"),
+            ("@lazyguard.lazy_attribute\nasync def app(): return 1", "async def"),
+            ("@lazyguard.lazy_attribute\ndef app(a): return 1", "needs a"),
+            ("app = lazyguard.lazy_attribute(5)", "is made by a function"),
+            ("app = lazyguard.lazy_attribute(lambda: 5)", "not the name of an attribute"),
         ],
     )
     def test_factory(self, program, source, told):
@@ -419,7 +420,7 @@ def test_in_a_script():
     """In `__main__` it is the same."""
     code = (
         "import lazyguard, __main__\n"
-        "@lazyguard.module_attribute\n"
+        "@lazyguard.lazy_attribute\n"
         "def app() -> list:\n    return [1]\n"
         "assert not lazyguard.is_resolved('__main__:app')\n"
         "assert app == [1] and type(__main__.app) is list and type(app) is list\n"

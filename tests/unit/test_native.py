@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import lazyguard
-from lazyguard import _native
+from lazyguard._lazy_imports import pep810
 
-pytestmark = pytest.mark.skipif(not _native.SUPPORTED, reason="native lazy imports (PEP 810) begin with Python 3.15")
+pytestmark = pytest.mark.skipif(not pep810.SUPPORTED, reason="native lazy imports (PEP 810) begin with Python 3.15")
 
 DECLARATION = """
 import lazyguard
@@ -83,10 +83,10 @@ def test_errors_are_ours(core, use):
     place = f"{core.__file__}:4"
     for name, error, cause, text in (
         ("x", lazyguard.ResolutionError, AttributeError, "importing core.bad raised AttributeError"),
-        ("z", lazyguard.ResolutionImportError, AttributeError, "module core.lacking has no attribute 'z'"),
+        ("z", lazyguard.errors.ResolutionImportError, AttributeError, "module core.lacking has no attribute 'z'"),
         (
             "c",
-            lazyguard.ResolutionImportError,
+            lazyguard.errors.ResolutionImportError,
             (ImportError, AttributeError),
             "circular import: core.circular is not finished",
         ),
@@ -209,7 +209,7 @@ def test_only_the_package_itself_gets_them(core):
     """Declared from elsewhere, the package's namespace is left alone."""
     lookup, _, _ = lazyguard.attach("core", None, {"queue": ["other"]})
     assert "other" not in vars(core)
-    with pytest.raises(lazyguard.ResolutionImportError):
+    with pytest.raises(lazyguard.errors.ResolutionImportError):
         lookup("other")
 
 

@@ -7,39 +7,40 @@ import inspect
 import sys
 import weakref
 
-from lazyguard import _place, lazy
+from lazyguard import lazy
+from lazyguard._base import places
 
 
 def test_caller():
     """`caller` is the frame of whoever called the function that asks."""
 
     def asking():
-        return _place.caller()
+        return places.caller()
 
     line = inspect.currentframe().f_lineno + 1
     frame = asking()
     assert frame is inspect.currentframe()
-    assert _place.of_frame(frame).rpartition(":")[0] == __file__
+    assert places.of_frame(frame).rpartition(":")[0] == __file__
     assert line
 
 
 def test_of_callable():
     """A function is placed by its first line, anything without code by what is given instead."""
     line = test_of_callable.__code__.co_firstlineno
-    assert _place.of_callable(test_of_callable, "x:1") == f"{__file__}:{line}"
-    assert _place.of_callable(list, "x:1") == "x:1"
+    assert places.of_callable(test_of_callable, "x:1") == f"{__file__}:{line}"
+    assert places.of_callable(list, "x:1") == "x:1"
 
 
 def test_name_of():
     """Functions and classes have names; other callables go by their type."""
-    assert _place.name_of(test_name_of) == f"{__name__}:test_name_of"
-    assert _place.name_of(dict) == "builtins:dict"
-    assert _place.name_of(functools.partial(dict)) == "functools:partial"
+    assert places.name_of(test_name_of) == f"{__name__}:test_name_of"
+    assert places.name_of(dict) == "builtins:dict"
+    assert places.name_of(functools.partial(dict)) == "functools:partial"
 
 
 def test_at_module_level():
     """A module's statements are at module level, a function's and a class's are not."""
-    namespace = {"place": _place, "seen": {}, "__name__": "declaring"}
+    namespace = {"place": places, "seen": {}, "__name__": "declaring"}
     source = """
 def ask(name):
     seen[name] = place.at_module_level(place.caller())
@@ -56,7 +57,7 @@ function()
 
 def test_who_declares_is_outside_of_our_functions():
     """A function of lazyguard's declares for whoever called it; a module of lazyguard's declares for itself."""
-    ours = {"place": _place, "__name__": "lazyguard.integrations.some"}
+    ours = {"place": places, "__name__": "lazyguard.integrations.some"}
     source = """
 def declare():
     return place.declaring(place.caller(0))

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import lazyguard
-from lazyguard import _preload, errors
+from lazyguard import errors
+from lazyguard._services import preload
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("limited")
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch):
     """What other tests preloaded is not seen here, nor the other way round."""
-    monkeypatch.setattr(_preload, "_latest", {})
+    monkeypatch.setattr(preload, "_latest", {})
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_everything_that_is_lazy(program, plant):
             "preloaded/attached.py": "",
             "preloaded/plain.py": "value = None",
             "preloaded/lazy.py": "import lazyguard\n"
-            "@lazyguard.module_attribute\ndef attribute() -> list:\n    return [1]\n"
+            "@lazyguard.lazy_attribute\ndef attribute() -> list:\n    return [1]\n"
             "@lazyguard.lazy\ndef thing() -> list:\n    return [2]\n"
             "@lazyguard.service()\ndef get() -> list:\n    return [3]\n",
         }
@@ -433,7 +434,7 @@ def test_a_wait_that_would_hold_up_the_loop(gate):
 
 def test_what_is_built_waits_for_all():
     """A factory that waits for the preload that builds it is told so, where it would wait for ever."""
-    handles: list[lazyguard.Preload] = []
+    handles: list[lazyguard.types.Preload] = []
     ready = threading.Event()
 
     def factory():

@@ -19,7 +19,8 @@ from unittest import mock
 import pytest
 
 import lazyguard
-from lazyguard import _proxy, is_resolved, lazy
+from lazyguard import is_resolved, lazy
+from lazyguard._proxies import proxy
 
 HOST = '''
 """A module of pending objects, each with an annotation that names a class.
@@ -190,7 +191,7 @@ class TestLooking:
 class TestLookingWithoutAnnotation:
     """What builds nothing although nobody says what is to come."""
 
-    @pytest.mark.parametrize("name", sorted(_proxy.INTROSPECTION))
+    @pytest.mark.parametrize("name", sorted(proxy.INTROSPECTION))
     def test_names_of_introspection(self, name):
         """A pending object says that it lacks what tools look for in modules."""
         thing = lazy(plain)
@@ -203,7 +204,7 @@ class TestLookingWithoutAnnotation:
         thing = lazy(plain, name="a thing")
         assert repr(thing).startswith("<lazy a thing, pending, declared at ")
         assert thing in [thing]
-        assert issubclass(type(thing), _proxy.Proxy)
+        assert issubclass(type(thing), proxy.Proxy)
 
     def test_a_failed_one(self):
         """A failed object can be looked at as well, and shows that it has failed."""
@@ -260,11 +261,11 @@ class TestAnnotations:
             raise AssertionError("built")
 
         factory.__annotations__ = {"return": annotation}
-        assert _proxy.declared_class(_proxy.cell_of(lazy(factory))) is expected
+        assert proxy.declared_class(proxy.cell_of(lazy(factory))) is expected
 
     def test_partial_and_class(self):
         """A factory without code says nothing."""
-        assert _proxy.declared_class(_proxy.cell_of(lazy(dict))) is None
+        assert proxy.declared_class(proxy.cell_of(lazy(dict))) is None
 
     def test_a_class_that_comes_later(self):
         """A class that is defined after the factory is known once it is there."""
@@ -315,10 +316,10 @@ class TestPendingClasses:
 
         class Kind: ...
 
-        assert _proxy.pending_class(Kind) is _proxy.pending_class(Kind)
-        assert _proxy.pending_class(None) is _proxy.AnyPending
+        assert proxy.pending_class(Kind) is proxy.pending_class(Kind)
+        assert proxy.pending_class(None) is proxy.AnyPending
 
     def test_small(self):
         """A pending proxy has no dict."""
         assert sys.getsizeof(lazy(plain)) <= 64
-        assert not hasattr(type(lazy(plain)), "__dict__") or "__dict__" not in dir(_proxy.AnyPending)
+        assert not hasattr(type(lazy(plain)), "__dict__") or "__dict__" not in dir(proxy.AnyPending)

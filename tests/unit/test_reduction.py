@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import lazyguard
-from lazyguard import UsageError, is_resolved, lazy, resolve
+from lazyguard import is_resolved, lazy, resolve
+from lazyguard.errors import UsageError
 
 HOST = """
 import lazyguard
@@ -27,7 +28,7 @@ def numbers() -> list[int]:
     built.append("numbers")
     return [1, 2]
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def table():
     built.append("table")
     return {"a": 1}

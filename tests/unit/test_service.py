@@ -772,7 +772,7 @@ def test_resolve_gives_the_real_object_or_fails(plant):
 
 def test_without_parentheses():
     """`@service` alone says how it is to be written, and where."""
-    with pytest.raises(lazyguard.UsageError, match=r"test_service\.py:\d+.*@lazyguard\.service\(\)"):
+    with pytest.raises(lazyguard.errors.UsageError, match=r"test_service\.py:\d+.*@lazyguard\.service\(\)"):
 
         @lazyguard.service
         def get() -> list[int]:

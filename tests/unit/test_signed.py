@@ -64,7 +64,7 @@ def test_aget_is_one_object():
     assert get.aget is get.aget
     assert get.aget is not lazyguard.service(recovery=None)(awaited).aget
     assert get.aget.__name__ == "aget"
-    assert get.aget.__doc__ == lazyguard._service.Service.aget.__doc__
+    assert get.aget.__doc__ == lazyguard._services.service.Service.aget.__doc__
 
     async def main() -> None:
         assert await get.aget() is get()

@@ -13,7 +13,8 @@ import pytest
 
 import lazyguard
 import lazyguard.testing
-from lazyguard import _stand_in, errors
+from lazyguard import errors
+from lazyguard._services import fallback
 
 
 class Thing:
@@ -62,13 +63,13 @@ NO_MOCKS = [Thing(), Thing, plain, Recorder(), Thing().work, len, object(), "moc
 @pytest.mark.parametrize("thing", MOCKS, ids=lambda thing: type(thing).__name__)
 def test_mocks(thing):
     """They are known by their type, whatever they say that they are."""
-    assert _stand_in.is_mock(thing)
+    assert fallback.is_mock(thing)
 
 
 @pytest.mark.parametrize("thing", NO_MOCKS)
 def test_no_mocks(thing):
     """A real object is none, also where it holds one."""
-    assert not _stand_in.is_mock(thing)
+    assert not fallback.is_mock(thing)
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lazyguard import _typing
+from lazyguard._base import typing
 
 
 def test_generic():
     """A class with `Generic[...]` among its bases can be subscripted, and gains nothing else."""
 
-    class Box(_typing.Generic[_typing.P, _typing.T]):
+    class Box(typing.Generic[typing.P, typing.T]):
         __slots__ = ("a",)
 
     assert Box[int].__origin__ is Box
@@ -18,4 +18,4 @@ def test_generic():
 
 def test_final():
     """`final` gives back what it is put above."""
-    assert _typing.final(test_final) is test_final
+    assert typing.final(test_final) is test_final

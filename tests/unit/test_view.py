@@ -20,7 +20,8 @@ import weakref
 import pytest
 
 import lazyguard
-from lazyguard import _view, lazy, reset, resolve
+from lazyguard import lazy, reset, resolve
+from lazyguard._proxies import views
 
 
 class Resource:
@@ -398,13 +399,13 @@ class TestClasses:
         class Temporary: ...
 
         gc.collect()
-        before = len(_view._shared)
+        before = len(views._shared)
         thing = lazy(Temporary)
         resolve(thing)
-        assert len(_view._shared) == before + 1
+        assert len(views._shared) == before + 1
         del thing, Temporary
         gc.collect()
-        assert len(_view._shared) == before
+        assert len(views._shared) == before
 
     def test_swapped_under_use(self, flavour):
         """Threads that use an object while it is reset and overridden see whole objects only, and no error."""

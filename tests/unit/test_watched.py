@@ -13,9 +13,11 @@ import weakref
 import pytest
 
 import lazyguard
-from lazyguard import _view, _watched, errors
+from lazyguard import errors
 from lazyguard._core.cell import Cell
 from lazyguard._policies.circuit import Circuit
+from lazyguard._proxies import views
+from lazyguard._services import counted_view
 
 
 class Client:
@@ -538,13 +540,13 @@ def test_without_failures_it_is_a_resolved_proxy(declare):
     """Then its class is that of any resolved proxy: the builtin getattr, bound to the target."""
     get = declare(failures=())
     svc, client = get(), get.require_real()
-    plain = lazyguard._proxy.bound(get.__lazyguard_cell__(), get.__lazyguard_cell__().now)
+    plain = lazyguard._proxies.proxy.bound(get.__lazyguard_cell__(), get.__lazyguard_cell__().now)
     kind = type(svc)
     assert kind.__name__ == plain.__name__
     assert kind.__bases__ == plain.__bases__
     assert vars(kind).keys() == vars(plain).keys()
     own = vars(kind)["__getattribute__"]
-    assert type(own) is _view.MethodType
+    assert type(own) is views.MethodType
     assert (own.__func__, own.__self__) == (getattr, client)
     assert svc.get == client.get
 
@@ -594,8 +596,8 @@ def test_threads_that_show_one_target_at_once(monkeypatch):
             super().__init__(*arguments, **named)
             if not made:
                 made.append(self)
-                made.append(_watched.circuit_of(cell, 1, (OSError,), None))
+                made.append(counted_view.circuit_of(cell, 1, (OSError,), None))
 
-    monkeypatch.setattr(_watched, "Circuit", Raced)
-    assert _watched.circuit_of(cell, 1, (OSError,), None) is made[1]
-    assert _watched.circuit_of(cell, 1, (OSError,), None) is made[1]
+    monkeypatch.setattr(counted_view, "Circuit", Raced)
+    assert counted_view.circuit_of(cell, 1, (OSError,), None) is made[1]
+    assert counted_view.circuit_of(cell, 1, (OSError,), None) is made[1]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from lazyguard._core import debts, scheduler
+from lazyguard._core import closing, scheduler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lazyguard._core.debts import Debt
+    from lazyguard._core.closing import Debt
 
 # How many close at once; one in a close that hangs is not counted.
 AT_MOST = 4
@@ -48,7 +48,7 @@ def _work(key: object) -> None:
             except IndexError:
                 return
             _at_work[key] = debt
-            debts.pay(debt)
+            closing.pay(debt)
     finally:
         _at_work.pop(key, None)
         look()  # at what came as this thread left

@@ -12,8 +12,8 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from lazyguard import events
+from lazyguard._base.typing import final
 from lazyguard._core import clock
-from lazyguard._typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import warnings
 import pytest
 
 import lazyguard
-from lazyguard import ConfigurationError, ImportActError, ImportActWarning, ImportTimeout, UsageError
-from lazyguard._guards import acts, alarm, frames
+from lazyguard._guards import alarm, frames, side_effects
+from lazyguard.errors import ConfigurationError, ImportActError, ImportActWarning, ImportTimeout, UsageError
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -40,7 +40,7 @@ def quiet():
     yield
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
-    assert not acts._watched
+    assert not side_effects._watched
 
 
 @pytest.fixture(autouse=True)
@@ -262,7 +262,7 @@ def test_on_another_thread_it_tells_and_interrupts_nothing(program, race, clock,
     assert event.cause.startswith(f"at {root}/slow_one.py:4, in ")
     assert event.seconds == 6.0
     (warned,) = told
-    assert warned.category is lazyguard.ImportBudgetWarning
+    assert warned.category is lazyguard.errors.ImportBudgetWarning
     assert event.place == f"{warned.filename}:{warned.lineno}"
     assert f"it hangs at {root}/slow_one.py:4" in str(warned.message)
 
@@ -441,7 +441,7 @@ def test_in_the_child_of_a_fork(in_child, eventually):
             assert leave.wait(30)
 
     def work() -> None:
-        assert len(acts._watched) == 1
+        assert len(side_effects._watched) == 1
         with pytest.raises(ImportActError):
             connect(9)
 
@@ -452,4 +452,4 @@ def test_in_the_child_of_a_fork(in_child, eventually):
             assert in_child(work) == 0
     finally:
         leave.set()
-    eventually(lambda: not acts._watched)
+    eventually(lambda: not side_effects._watched)

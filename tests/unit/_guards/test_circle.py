@@ -8,7 +8,7 @@ import traceback
 import pytest
 
 import lazyguard
-from lazyguard._guards import circle
+from lazyguard._guards import circular_imports
 
 
 def told(error: BaseException) -> str:
@@ -114,7 +114,7 @@ def test_other_errors_are_left_alone(program):
     program({"plain.py": "x = 1\n", "user.py": "from plain import y\n"})
     for error in (failing("user"), failing("no_such_module"), AttributeError("x"), ImportError(), ValueError("x")):
         before = told(error)
-        circle.explain(error)
+        circular_imports.explain(error)
         assert told(error) == before
         assert "ring of imports" not in before
 
@@ -125,7 +125,7 @@ def test_it_is_said_once(program):
     with pytest.raises(ImportError) as caught, lazyguard.import_guard():
         with lazyguard.import_guard():
             importlib.import_module("tw.a")
-    circle.explain(caught.value)
+    circular_imports.explain(caught.value)
     assert told(caught.value).count("This is a ring of imports") == 1
 
 

@@ -12,7 +12,7 @@ from lazyguard import errors
 CODE = """
 import sys
 before = set(sys.modules)
-from lazyguard._guards.duplicates import install_import_guard
+from lazyguard._guards.duplicates import prevent_duplicate_imports
 from lazyguard._guards.hooks import when_imported
 from lazyguard._guards.once import once
 from lazyguard._guards.optional import optional_import, require
@@ -28,8 +28,8 @@ def hook(module): ...
 
 lib = optional_import("no_such_module", extra="x", package="y", why="z")
 repr(lib), dir(lib)
-for mode in ("alias", "warn", "raise"):
-    install_import_guard("lazyguard", duplicates=mode)
+for mode in ("alias", "warn", "error"):
+    prevent_duplicate_imports("lazyguard", action=mode)
 first()
 require("sys")
 print(*sorted(set(sys.modules) - before))

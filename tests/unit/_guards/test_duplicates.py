@@ -1,4 +1,4 @@
-"""What `install_import_guard` promises about files under a second name."""
+"""What `prevent_duplicate_imports` promises about files under a second name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from lazyguard import errors
 from lazyguard._guards import duplicates
-from lazyguard._guards.duplicates import install_import_guard
+from lazyguard._guards.duplicates import prevent_duplicate_imports
 
 COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
 
@@ -45,7 +45,7 @@ def core(program, monkeypatch):
 @pytest.mark.parametrize("first", ["models", "core.models"])
 def test_alias_is_the_very_same_module(core, first):
     """Whichever name comes first, the file runs once, under its canonical name, and knows itself by that."""
-    install_import_guard("core", duplicates="alias")
+    prevent_duplicate_imports("core", action="alias")
     importlib.import_module(first)
     models, canonical = importlib.import_module("models"), importlib.import_module("core.models")
     assert models is canonical is sys.modules["models"]
@@ -63,7 +63,7 @@ def test_alias_is_the_very_same_module(core, first):
 def test_alias_below_a_sub_directory(core, monkeypatch):
     """A script in core/monitoring imports its neighbour by its bare name; so for packages."""
     monkeypatch.syspath_prepend(str(core / "core/monitoring"))
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     board = importlib.import_module("board")
     assert board.__name__ == "core.monitoring.board"
     assert importlib.import_module("monitoring") is sys.modules["core.monitoring"]
@@ -73,7 +73,7 @@ def test_alias_below_a_sub_directory(core, monkeypatch):
 
 def test_alias_of_a_module_that_is_still_running(core):
     """A circular import by the second name gets the partial module, as by the first."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     cycle = importlib.import_module("core.cycle")
     assert cycle.same is cycle
     assert cycle.again == 1
@@ -83,7 +83,7 @@ def test_alias_of_a_module_that_is_still_running(core):
 
 def test_alias_entered_by_the_second_name(core):
     """The same circle begun from its other end."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     cycle = importlib.import_module("cycle")
     assert cycle.same is cycle is sys.modules["core.cycle"]
     assert builtins.executed == ["core.cycle"]
@@ -95,7 +95,7 @@ def test_a_package_above_makes_second_names_too(program, monkeypatch):
     monkeypatch.setattr(duplicates, "_GUARDS", {})
     root = program({"src/__init__.py": "", "src/core/__init__.py": COUNT, "src/core/models.py": COUNT})
     monkeypatch.syspath_prepend(str(root / "src"))
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     assert importlib.import_module("src.core.models") is importlib.import_module("core.models")
     assert sys.modules["src.core"] is sys.modules["core"]
     assert builtins.executed == ["core", "core.models"]
@@ -106,13 +106,13 @@ def test_a_link_to_the_package(core, monkeypatch):
     (core / "linked").mkdir()
     (core / "linked/alias").symlink_to(core / "core/monitoring")
     monkeypatch.syspath_prepend(str(core / "linked/alias"))
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     assert importlib.import_module("board").__name__ == "core.monitoring.board"
 
 
 def test_pickle_and_reload(core):
     """A class of an aliased module is found by its canonical name; `reload` runs the module again."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     models = importlib.import_module("models")
     assert type(pickle.loads(pickle.dumps(models.Meeting()))) is models.Meeting
     assert importlib.reload(models) is models
@@ -122,7 +122,7 @@ def test_pickle_and_reload(core):
 
 def test_a_module_that_fails(core):
     """Its error passes as it is, the very same one each time, and leaves neither name behind."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     raised = set()
     for name in ("broken", "core.broken", "broken"):
         with pytest.raises(ValueError) as caught:
@@ -136,7 +136,7 @@ def test_a_module_that_fails(core):
 def test_a_module_that_fails_after_a_circle(core):
     """What it left behind under its second name is not taken for the module when it is tried again."""
     (core / "core/broken.py").write_text("import broken\nraise ValueError\n")
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     with pytest.raises(ValueError):
         importlib.import_module("core.broken")
     (core / "core/broken.py").write_text("import broken\nfine = broken\n")
@@ -147,7 +147,7 @@ def test_a_module_that_fails_after_a_circle(core):
 
 def test_names_that_mean_something_else(core, monkeypatch):
     """A built-in module, or a file earlier on the path, is what Python takes: the guard leaves it."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     builtin = next(name for name in sys.builtin_module_names if name not in sys.modules)
     (core / f"core/{builtin}.py").write_text(COUNT)
     assert importlib.import_module(builtin).__spec__.origin == "built-in"
@@ -162,13 +162,13 @@ def test_names_that_mean_something_else(core, monkeypatch):
 def test_a_directory_that_is_no_package(core, monkeypatch):
     """Scripts in a directory without `__init__.py` have no other name by their place."""
     monkeypatch.syspath_prepend(str(core / "core/scripts"))
-    install_import_guard("core", duplicates="raise")
+    prevent_duplicate_imports("core", action="error")
     assert importlib.import_module("tool").__name__ == "tool"
 
 
 def test_warn_goes_on(core):
     """The warning names both and stands at the importing line, seen by default; then the file runs again."""
-    install_import_guard("core", duplicates="warn")
+    prevent_duplicate_imports("core", action="warn")
     importlib.import_module("core.models")
     with pytest.warns(errors.DuplicateImportWarning, match=r"write `import core\.models` in place") as caught:
         importlib.import_module("lib.models_user")
@@ -179,7 +179,7 @@ def test_warn_goes_on(core):
 
 def test_raise_tells_all(core):
     """Both names, the file, the importing line and the mending; an ImportError."""
-    install_import_guard("core", duplicates="raise")
+    prevent_duplicate_imports("core", action="error")
     with pytest.raises(errors.DuplicateImportError) as caught:
         importlib.import_module("lib.models_user")
     text = str(caught.value)
@@ -190,17 +190,17 @@ def test_raise_tells_all(core):
     assert builtins.executed == []
 
 
-@pytest.mark.parametrize("mode", ["alias", "warn", "raise"])
+@pytest.mark.parametrize("mode", ["alias", "warn", "error"])
 def test_what_ran_before_the_guard(core, mode):
     """A foreign name that came first counts: then the canonical one is the second."""
     models = importlib.import_module("models")
-    install_import_guard("core", duplicates=mode)
+    prevent_duplicate_imports("core", action=mode)
     if mode == "alias":
         assert importlib.import_module("core.models") is models
         assert sys.modules["core"].models is models
         assert models.__spec__.name == "models"
         return
-    kind = errors.DuplicateImportError if mode == "raise" else errors.DuplicateImportWarning
+    kind = errors.DuplicateImportError if mode == "error" else errors.DuplicateImportWarning
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(kind, match=r"is module models; .* `import core\.models` in place of `import models`"):
@@ -210,14 +210,14 @@ def test_what_ran_before_the_guard(core, mode):
 def test_installing_again(core):
     """The same mode changes nothing, another replaces the mode; undo may be called twice."""
     before = list(sys.meta_path)
-    install_import_guard("core", duplicates="raise")
+    prevent_duplicate_imports("core", action="error")
     installed = duplicates._GUARDS["core"]
-    undo = install_import_guard("core", duplicates="raise")
+    undo = prevent_duplicate_imports("core", action="error")
     assert duplicates._GUARDS["core"] is installed
     assert len(sys.meta_path) == len(before) + 1
     with pytest.raises(errors.DuplicateImportError):
         importlib.import_module("models")
-    replaced = install_import_guard("core", duplicates="alias")
+    replaced = prevent_duplicate_imports("core", action="alias")
     assert len(sys.meta_path) == len(before) + 1
     undo()
     assert importlib.import_module("models").__name__ == "core.models"
@@ -229,7 +229,7 @@ def test_installing_again(core):
 @pytest.mark.parametrize(
     ("package", "mode", "what"),
     [
-        ("core", "nonsense", "none of 'alias', 'warn', 'raise'"),
+        ("core", "nonsense", "none of 'alias', 'warn', 'error'"),
         ("no_such_package", "alias", "there is no package 'no_such_package'"),
         ("no_such_package.sub", "alias", "cannot be found"),
         ("core.models", "alias", "is a module, not a package"),
@@ -241,14 +241,14 @@ def test_bad_input(core, package, mode, what):
     """Each is a ConfigurationError, and installs nothing."""
     before = list(sys.meta_path)
     with pytest.raises(errors.ConfigurationError, match=what):
-        install_import_guard(package, duplicates=mode)
+        prevent_duplicate_imports(package, action=mode)
     assert sys.meta_path == before
 
 
 def test_threads_by_both_names(core):
     """However many threads import by however many names, the file runs once and all get the one module."""
     (core / "core/slow.py").write_text(COUNT + "import time\ntime.sleep(0.02)\ndone = True\n")
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     start = threading.Barrier(12)
     found: list[object] = []
 
@@ -298,7 +298,7 @@ def import_while_another_runs(first: str, second: str, monkeypatch) -> list[obje
 def test_a_ring_of_two_threads_by_two_names(core, monkeypatch):
     """One thread runs the file and imports its second name, for which another waits: both get the module."""
     (core / "core/ring.py").write_text("import builtins\nbuiltins.meet()\nimport ring\nsame = ring\n")
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     found = import_while_another_runs("core.ring", "ring", monkeypatch)
     module = sys.modules["core.ring"]
     assert found == [module, module]
@@ -308,7 +308,7 @@ def test_a_ring_of_two_threads_by_two_names(core, monkeypatch):
 def test_a_module_that_fails_while_another_thread_waits(core, monkeypatch):
     """Whoever waits by the second name gets its error, not half a module, and the file runs once."""
     (core / "core/broken.py").write_text(COUNT + "builtins.meet()\nraise ValueError\n")
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     found = import_while_another_runs("core.broken", "broken", monkeypatch)
     assert [type(each) for each in found] == [ValueError, ValueError]
     assert builtins.executed == ["core.broken"]
@@ -317,7 +317,7 @@ def test_a_module_that_fails_while_another_thread_waits(core, monkeypatch):
 
 def test_a_script_in_the_package(core):
     """The real thing: `python core/script.py`, whose directory Python puts on the path."""
-    guard = "from lazyguard._guards.duplicates import install_import_guard\ninstall_import_guard(__name__)\n"
+    guard = "from lazyguard._guards.duplicates import prevent_duplicate_imports\nprevent_duplicate_imports(__name__)\n"
     (core / "core/__init__.py").write_text(guard)
     (core / "core/models.py").write_text("import core.monitoring\nprint('executed', __name__)\n")
     (core / "core/monitoring/__init__.py").write_text("")

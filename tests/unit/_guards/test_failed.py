@@ -1,4 +1,4 @@
-"""What `install_import_guard` promises about modules that fail, and about the file that runs as `__main__`."""
+"""What `prevent_duplicate_imports` promises about modules that fail, and about the file that runs as `__main__`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import traceback
 import pytest
 
 import lazyguard
-from lazyguard import DuplicateImportWarning, install_import_guard
+from lazyguard import prevent_duplicate_imports
 from lazyguard._guards import duplicates
+from lazyguard.errors import DuplicateImportWarning
 
 COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
 
@@ -42,7 +43,7 @@ def failure(name: str) -> BaseException:
 
 def test_the_first_failure_again(core):
     """The same exception, its traceback as it was, and a note with the line that asked first and the way out."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     first = failure("core.user")
     lines = traceback.format_exception(first)
     for _ in range(3):
@@ -59,7 +60,7 @@ def test_the_first_failure_again(core):
 
 def test_what_lets_it_be_tried_again(core):
     """A changed file, invalidated caches, a reload of another module of the package."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     fine = importlib.import_module("core.fine")
     first = failure("core.broken")
     importlib.invalidate_caches()
@@ -75,7 +76,7 @@ def test_what_lets_it_be_tried_again(core):
 
 def test_warn_executes_it_and_says_so(core):
     """As for a second name: the warning is at the importing line, and names the first one."""
-    install_import_guard("core", duplicates="warn")
+    prevent_duplicate_imports("core", action="warn")
     failure("core.user")
     with pytest.warns(
         DuplicateImportWarning, match=r"broken\.py failed when it was imported at .*user\.py:4"
@@ -89,7 +90,7 @@ def test_the_attempts_of_a_service_try_again(core, monkeypatch):
     """What a factory imports may come to work: no attempt is answered from what another one failed with."""
     monkeypatch.setattr(builtins, "away", True, raising=False)
     (core / "core/needy.py").write_text(COUNT + "if builtins.away:\n    raise ConnectionError\n")
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
 
     def make() -> object:
         return importlib.import_module("core.needy")
@@ -110,12 +111,12 @@ def test_what_a_guard_has_ended_is_no_failure(core, monkeypatch):
     monkeypatch.setattr(builtins, "hang", True, raising=False)
     (core / "core/slow.py").write_text("import builtins, os, threading\nif builtins.hang: threading.Event().wait()\n")
     (core / "core/starts.py").write_text("import os\nos.system('true')\n")
-    install_import_guard("core")
-    with pytest.raises(lazyguard.ImportTimeout), lazyguard.import_guard(timeout=0.01):
+    prevent_duplicate_imports("core")
+    with pytest.raises(lazyguard.errors.ImportTimeout), lazyguard.import_guard(timeout=0.01):
         importlib.import_module("core.slow")
     monkeypatch.setattr(builtins, "hang", False)
     importlib.import_module("core.slow")
-    with pytest.raises(lazyguard.ImportActError), lazyguard.import_guard(subprocess="forbid"):
+    with pytest.raises(lazyguard.errors.ImportActError), lazyguard.import_guard(subprocess="forbid"):
         importlib.import_module("core.starts")
     importlib.import_module("core.starts")
 
@@ -124,7 +125,7 @@ def test_a_ring_is_explained(core):
     """The guarded package's circular imports are explained without an `import_guard` around."""
     (core / "core/a.py").write_text("import core.b\nx = 1\n")
     (core / "core/b.py").write_text("from core.a import x\n")
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     with pytest.raises(ImportError) as caught:
         importlib.import_module("core.a")
     assert f"core.a ({core}/core/a.py:1) imports core.b" in "".join(traceback.format_exception(caught.value))
@@ -132,7 +133,7 @@ def test_a_ring_is_explained(core):
 
 def test_modules_keep_their_own_loaders(core):
     """Nothing is to be seen of the guard on a module, and a spec that is only looked for answers as ever."""
-    install_import_guard("core")
+    prevent_duplicate_imports("core")
     spec = importlib.util.find_spec("core.fine")
     assert "executed" in spec.loader.get_source("core.fine")
     fine = importlib.import_module("core.fine")
@@ -152,19 +153,19 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("how", [["-m", "core.tasks"], ["core/tasks.py"]])
-@pytest.mark.parametrize("mode", ["alias", "warn", "raise"])
+@pytest.mark.parametrize("mode", ["alias", "warn", "error"])
 def test_the_file_that_runs_as_main(program, how, mode):
     """`python -m core.tasks`, `python core/tasks.py`: the file's own name is a second one, and both lines are named."""
     root = program(
         {
-            "core/__init__.py": f"import lazyguard\nlazyguard.install_import_guard('core', duplicates={mode!r})\n",
+            "core/__init__.py": f"import lazyguard\nlazyguard.prevent_duplicate_imports('core', action={mode!r})\n",
             "core/services.py": "\nimport core.tasks\n",
             "core/tasks.py": "print('executed')\n" + TASKS,
         }
     )
     path = os.pathsep.join([str(root), os.path.dirname(os.path.dirname(lazyguard.__file__))])
     done = subprocess.run(
-        [sys.executable, "-W", "always::lazyguard.DuplicateImportWarning", *how],
+        [sys.executable, "-W", "always::lazyguard.errors.DuplicateImportWarning", *how],
         env={**os.environ, "PYTHONPATH": path},
         cwd=root,
         capture_output=True,
@@ -174,7 +175,7 @@ def test_the_file_that_runs_as_main(program, how, mode):
     told = (
         "core/tasks.py:3); imported as core.tasks it is executed a second time: move what others import into a module"
     )
-    if mode == "raise":
+    if mode == "error":
         assert done.returncode == 1
         assert f"DuplicateImportError: {root}/core/services.py:2: {root}/core/tasks.py runs as __main__" in done.stderr
         assert told in done.stderr

@@ -285,7 +285,7 @@ def test_interrupted_before_it_runs(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.drive, "fly", interrupted)
+        patch.setattr(module.threads, "fly", interrupted)
         with pytest.raises(KeyboardInterrupt):
             guarded()
     assert guarded() == "done"

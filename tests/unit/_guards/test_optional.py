@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lazyguard import _install, errors
+from lazyguard import errors
+from lazyguard._base import distributions
 from lazyguard._guards.optional import optional_import, require
 
 if TYPE_CHECKING:
@@ -154,5 +155,5 @@ def test_an_editable_host(host):
     metadata.write_text(metadata.read_text().replace("Host-Dist", "hostpkg"))
     metadata.parent.rename(host / "hostpkg-1.0.dist-info")
     importlib.invalidate_caches()
-    assert _install.command("x", extra="dash-board", host="hostpkg.sub") == "pip install 'hostpkg[dash-board]'"
-    assert _install.command("x.y", extra="dash-board", host="json") == "pip install x"
+    assert distributions.command("x", extra="dash-board", host="hostpkg.sub") == "pip install 'hostpkg[dash-board]'"
+    assert distributions.command("x.y", extra="dash-board", host="json") == "pip install x"

@@ -171,16 +171,16 @@ def threads_of(name: str) -> list[threading.Thread]:
 
 def waits(monkeypatch) -> list[tuple[str, float]]:
     """Return the list to which each wait for a flight is added: whose, and until when, in seconds from now."""
-    from lazyguard._core import clock, drive
+    from lazyguard._core import clock, threads
 
     seen: list[tuple[str, float]] = []
-    join, begun = drive._join, clock.now()
+    join, begun = threads._join, clock.now()
 
     def joining(effect):
         seen.append((effect.flight.cell.name, round(effect.until - begun, 3)))
         return join(effect)
 
-    monkeypatch.setattr(drive, "_join", joining)
+    monkeypatch.setattr(threads, "_join", joining)
     return seen
 
 

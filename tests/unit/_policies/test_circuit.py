@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._core import tally
+from lazyguard._core import observers
 from lazyguard._policies import circuit as circuits
 from lazyguard._policies.circuit import Circuit
 from lazyguard.testing import FakeClock
@@ -77,7 +77,7 @@ def opened(make, told):
         ({"open_time": 0}, "open_time=0 is out of range"),
         ({"max_open_time": float("inf")}, "max_open_time=inf is out of range"),
         ({"open_time": 5, "max_open_time": 4}, "max_open_time=4 is less than open_time=5"),
-        ({"lease": -1}, "lease=-1 is out of range"),
+        ({"half_open_timeout": -1}, "lease=-1 is out of range"),
         ({"on": 3}, "on=3 is not right"),
         ({"ignore": ("OSError",)}, "ignore=.* is not right"),
     ],
@@ -254,7 +254,7 @@ def test_an_interrupted_probe(opened, clock, error):
 
 def test_a_lost_probe(make, clock):
     """A probe that does not end within its lease loses its place, and its outcome counts no more."""
-    circuit = make(failure_threshold=1, lease=5.0)
+    circuit = make(failure_threshold=1, half_open_timeout=5.0)
     fail(circuit)
     clock.advance(10.001)
     lost = circuit.admit()
@@ -400,7 +400,7 @@ def test_who_counts_is_told(make, clock):
         def attempted(self, name: str, ended: str, seconds: float) -> None: ...
 
     circuit = make(failure_threshold=1)
-    end = tally.observe(Counter())
+    end = observers.observe(Counter())
     succeed(circuit)
     fail(circuit)
     with pytest.raises(lazyguard.CircuitOpen):

@@ -9,7 +9,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._policies import options
+from lazyguard._base import validation
 
 OPTIONS = [lazyguard.Retry(attempts=2), lazyguard.Breaker(failure_threshold=2), lazyguard.Recovery(initial=2)]
 
@@ -86,8 +86,8 @@ def library(monkeypatch):
 
 def test_failures_by_name(library):
     """A name stands for the type once its module is loaded, and for nothing before."""
-    given = options.failure_types("failures", (OSError, "a_library:Refused", "no_such_library:Refused"))
-    assert options.loaded(given) == (OSError, library.Refused)
+    given = validation.failure_types("failures", (OSError, "a_library:Refused", "no_such_library:Refused"))
+    assert validation.loaded(given) == (OSError, library.Refused)
 
 
 def test_a_failure_that_names_nothing(library):
@@ -101,6 +101,6 @@ def test_a_failure_that_names_nothing(library):
         get().upper()
     assert isinstance(caught.value.__cause__, errors.ConfigurationError)
     assert "could not be built: failures='a_library:Refussed' names nothing" in str(caught.value)
-    assert options.loaded(("a_library:Refussed", "a_library:number")) == ()
+    assert validation.loaded(("a_library:Refussed", "a_library:number")) == ()
     library.Refussed = library.Refused
     assert get().upper() == "MADE"

@@ -9,8 +9,8 @@ import tenacity
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._core import adrive, clock, drive
-from lazyguard._core.effect import Call, Sleep
+from lazyguard._core import clock, tasks, threads
+from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
 from lazyguard._policies import retry as retries
 from lazyguard._policies.retry import Retry
@@ -31,7 +31,7 @@ def decide(course, outcome: Outcome, until: float | None = None) -> tuple[float 
             slept, answer = effect.seconds, None
         else:
             assert isinstance(effect, Call)
-            answer = drive.call(effect)
+            answer = threads.call(effect)
 
 
 def waits(retry: Retry, *errors: BaseException) -> list[float | None]:
@@ -187,7 +187,7 @@ def test_an_async_retrying_object(limited):
 
     async def main() -> list[object]:
         course = retry.begin()
-        return [await adrive.adrive(course.again(Outcome(error=OSError()))) for _ in range(3)]
+        return [await tasks.adrive(course.again(Outcome(error=OSError()))) for _ in range(3)]
 
     found = asyncio.run(main())
     assert found[:2] == [None, None]

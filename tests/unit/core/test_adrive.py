@@ -9,13 +9,15 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._core import adrive, clock, debts, registry, ring
 from lazyguard._core import cell as cells
-from lazyguard._core.adrive import aresolved
+from lazyguard._core import clock, registry, wait_cycles
+from lazyguard._core import closing as closings
+from lazyguard._core import tasks as task_driver
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
-from lazyguard._core.effect import Call, Within
+from lazyguard._core.effects import Call, Within
 from lazyguard._core.plan import Plan
+from lazyguard._core.tasks import aresolved
+from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -124,7 +126,7 @@ def test_a_cancelled_caller_cancels_nobody_else():
     results = asyncio.run(main())
     assert isinstance(results[0], asyncio.CancelledError)
     assert results[1:] == ["built", "built"]
-    assert not ring.waiting
+    assert not wait_cycles.waiting
 
 
 @pytest.mark.parametrize("raised", [asyncio.CancelledError, GeneratorExit, StopAsyncIteration])
@@ -230,7 +232,9 @@ def test_a_thread_that_waits_for_a_loop_that_closes_is_let_go(eventually):
     thread.start()
     assert started.wait(20)
     threading.Thread(
-        target=lambda: eventually(lambda: any(isinstance(key, int) for key in list(ring.waiting))) or waits.set(),
+        target=lambda: (
+            eventually(lambda: any(isinstance(key, int) for key in list(wait_cycles.waiting))) or waits.set()
+        ),
         daemon=True,
     ).start()
     flight = cell.now.running[0]
@@ -296,7 +300,7 @@ def test_what_is_no_exception_passes_through_a_deadline(clock):
 
     async def main() -> None:
         with pytest.raises(Enough):
-            await adrive.adrive(within())
+            await task_driver.adrive(within())
         assert lazyguard.remaining() is None
         await asyncio.sleep(0)
 
@@ -339,7 +343,7 @@ def test_a_thread_that_asks_a_loop_that_is_closed_meanwhile(monkeypatch):
                 looked.set()
             return super().is_closed()
 
-    monkeypatch.setattr(ring, "LAST_LOOK", 0.001)
+    monkeypatch.setattr(wait_cycles, "LAST_LOOK", 0.001)
     looked = threading.Event()
     loop = Closing()
     loop.looks = 0
@@ -350,7 +354,7 @@ def test_a_thread_that_asks_a_loop_that_is_closed_meanwhile(monkeypatch):
 
     def ask() -> None:
         try:
-            adrive.from_thread(loop, task)
+            task_driver.from_thread(loop, task)
         except RuntimeError as error:
             never.append(str(error))
 
@@ -368,7 +372,7 @@ def test_a_word_for_a_loop_that_is_closed_by_now():
     callbacks: list = []
 
     async def main() -> bool:
-        return await adrive.until_told(lambda: False, callbacks.append, callbacks.count, clock.now() - 1.0)
+        return await task_driver.until_told(lambda: False, callbacks.append, callbacks.count, clock.now() - 1.0)
 
     assert asyncio.run(main()) is False
     for told in callbacks:
@@ -388,9 +392,9 @@ def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):
     loop = Going()
     loop.close()
     cell = Cell(object, name="c", place="p", plan=Plan(awaited=True, close=close))
-    debt = debts.owe(cell, "target", home=loop)
+    debt = closings.owe(cell, "target", home=loop)
     assert debt is not None
-    adrive.pay(debt)
+    task_driver.pay(debt)
     assert [(event.kind, event.name) for event in told] == [("close-failed", "c")]
     assert "does not run" in told[0].cause
 
@@ -413,7 +417,7 @@ def test_what_others_close_meanwhile_is_not_closed_twice_in_a_task():
         first.reset()
 
     last = closing("last", close)
-    asyncio.run(adrive.aclosed())
+    asyncio.run(task_driver.aclosed())
     assert closed == ["last", "first"]
     assert first.now.state == last.now.state == "pending"
 
@@ -434,7 +438,7 @@ def test_an_aclose_that_is_given_up(gone, eventually):
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: wrong.append(context))
-        aclosing = asyncio.ensure_future(adrive.aclosed())
+        aclosing = asyncio.ensure_future(task_driver.aclosed())
         while not begun.is_set():
             await asyncio.sleep(0)
         aclosing.cancel()

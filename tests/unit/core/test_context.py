@@ -9,13 +9,13 @@ from contextvars import ContextVar
 
 import pytest
 
-from lazyguard._core.context import assign, restore
+from lazyguard._base.context_variables import assign, restore
 
 # Up to 3.11 many a run of this crashes where `assign` is plain `set`.
 STORM = """
 import gc
 from contextvars import ContextVar
-from lazyguard._core.context import assign, restore
+from lazyguard._base.context_variables import assign, restore
 variable = ContextVar("variable")
 others = [ContextVar(str(number)) for number in range(40)]
 for other in others:

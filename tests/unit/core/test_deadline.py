@@ -11,7 +11,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._core import deadline as deadlines
+from lazyguard._core import deadlines as deadlines
 
 
 def test_outside_there_is_none():
@@ -145,7 +145,7 @@ def test_a_wait_ends_with_the_deadline(clock, hanging, race, story, limited):
         clock.advance(2.0)
 
     error, _ = race(use, advance)
-    assert isinstance(error, lazyguard.ResolutionTimeout)
+    assert isinstance(error, lazyguard.errors.ResolutionTimeout)
     assert isinstance(error, lazyguard.DeadlineExceeded)
     assert "db, declared at" in str(error)
     assert "the deadline of 2 s, set at" in str(error)
@@ -167,7 +167,7 @@ def test_the_services_own_timeout_is_not_the_deadline(clock, hanging, race, limi
         clock.advance(2.0)
 
     error, _ = race(use, advance)
-    assert type(error) is lazyguard.ResolutionTimeout
+    assert type(error) is lazyguard.errors.ResolutionTimeout
 
 
 def test_one_callers_deadline_degrades_nobody(clock, hanging, race, limited):

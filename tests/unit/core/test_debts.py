@@ -9,11 +9,12 @@ import threading
 import pytest
 
 from lazyguard._core import clock as clocks
-from lazyguard._core import closers, closing, debts, registry, scheduler
-from lazyguard._core.adrive import aresolved
+from lazyguard._core import closers, closing, registry, scheduler
+from lazyguard._core import closing as closings
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
 from lazyguard._core.plan import Plan
+from lazyguard._core.tasks import aresolved
+from lazyguard._core.threads import resolved
 from lazyguard.errors import ResolutionError
 
 
@@ -121,7 +122,7 @@ def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eve
             cell = Cell(object, name="c", place="p", plan=Plan(close=close, grace=5.0))
             served.append(resolved(cell))
             del cell
-    assert begun == [debts.later]
+    assert begun == [closings.later]
     clock.advance(4.9)
     looked()
     assert not closed
@@ -188,10 +189,10 @@ def test_a_close_that_hangs_holds_up_no_other(clock, told, limited, eventually):
         clock.advance(1.0)
         eventually(lambda: len(begun) == closers.AT_MOST)
         clock.advance(1.0)
-        clock.advance(debts.HANGS)
+        clock.advance(closings.HANGS)
         eventually(lambda: len(begun) == 2 * closers.AT_MOST)
         assert not closed
-        clock.advance(debts.HANGS)
+        clock.advance(closings.HANGS)
         eventually(lambda: closed == [[]])
     finally:
         gate.set()
@@ -220,9 +221,9 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
     gate = threading.Event()
     done: list[bool] = []
     cell = Cell(list, name="c", place="p", plan=Plan(close=lambda _: gate.wait(50)))
-    few = [debts.owe(cell, []) for _ in range(9)]
+    few = [closings.owe(cell, []) for _ in range(9)]
     for index in range(20_000):
-        debts.later(few[index % 9], clocks.now() + 1.0)
+        closings.later(few[index % 9], clocks.now() + 1.0)
     scheduler.at(clocks.now() + 1.0, lambda: done.append(gate.is_set()))
     try:
         clock.advance(1.0)
@@ -234,7 +235,7 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
 
 def test_who_waits_too_late_is_told_at_once(cell, closed):
     """A debt that was paid before somebody asks to be told of it tells at once."""
-    debt = debts.owe(cell, [])
+    debt = closings.owe(cell, [])
     told: list[bool] = []
     debt.run()
     debt.wait(lambda: told.append(True))
@@ -272,14 +273,14 @@ def refuse(*_anything: object) -> None:
 
 def test_where_no_thread_is_to_be_had_it_stays_owed(cell, closed, monkeypatch):
     """Who waits is told, so that nobody hangs; what is owed is closed by whoever comes next, the exit at the latest."""
-    debt = debts.owe(cell, [])
+    debt = closings.owe(cell, [])
     told: list[bool] = []
     debt.wait(lambda: told.append(True))
     with monkeypatch.context() as patch:
         patch.setattr(scheduler, "daemon", refuse)
-        debts.beside(debt)
+        closings.beside(debt)
     assert (closed, told) == ([], [True])
-    debts.close()
+    closings.close()
     assert closed == [[]]
 
 
@@ -290,13 +291,13 @@ def test_a_finaliser_for_which_no_thread_is_to_be_had(cell, closed, monkeypatch)
         patch.setattr(_thread, "start_new_thread", refuse)
         cell.__del__()
     assert closed == []
-    debts.close()
+    closings.close()
     assert closed == [[]]
 
 
 def test_what_others_close_meanwhile_is_not_closed_twice(closed, told, monkeypatch):
     """A `close` that resets the next in the line: neither `close()` nor the exit closes that one again."""
-    for close_all in (debts.close, debts.at_exit):
+    for close_all in (closings.close, closings.at_exit):
         closed.clear()
         first = Cell(lambda: "first", name="first", place="p", plan=Plan(close=closed.append))
 
@@ -314,7 +315,7 @@ def test_what_others_close_meanwhile_is_not_closed_twice(closed, told, monkeypat
 
 def test_the_exit_tells_of_a_close_that_hangs(closed, told, monkeypatch, limited):
     """A `close` that has not returned when the exit goes on is told, by name, and does not hold the others up."""
-    monkeypatch.setattr(debts, "AT_EXIT", 0.2)
+    monkeypatch.setattr(closings, "AT_EXIT", 0.2)
     gate = threading.Event()
     quick = Cell(lambda: "quick", name="quick", place="p", plan=Plan(close=closed.append))
     hangs = Cell(lambda: "hangs", name="hangs", place="p", plan=Plan(close=lambda _target: gate.wait(30)))
@@ -322,7 +323,7 @@ def test_the_exit_tells_of_a_close_that_hangs(closed, told, monkeypatch, limited
         registry.register(one, "service")
         resolved(one)
     try:
-        debts.at_exit()
+        closings.at_exit()
         failures = [event for event in told if event.kind == "close-failed" and event.name == "hangs"]
         assert [event.cause for event in failures] == ["close= has not returned at the exit"]
     finally:
@@ -333,27 +334,27 @@ def test_the_exit_is_told_of_what_has_a_close(cell, in_child):
     """What is built asks for the exit where there is something to close, and not otherwise."""
 
     def work() -> None:
-        debts._registered.clear()
+        closings._registered.clear()
         resolved(Cell(list, name="plain", place="p"))
-        assert not debts._registered
+        assert not closings._registered
         resolved(cell)
-        assert "exit" in debts._registered
+        assert "exit" in closings._registered
 
     assert in_child(work) == 0
 
 
 def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monkeypatch, limited):
     """Where no thread can be started at the exit, one that waits since the first build does the work, job after job."""
-    monkeypatch.setattr(debts, "_parked", [])
-    debts._park()
+    monkeypatch.setattr(closings, "_parked", [])
+    closings._park()
     for _ in range(2):
         done = _thread.allocate_lock()
         done.acquire()
-        debt = debts.owe(cell, [])
+        debt = closings.owe(cell, [])
         debt.wait(done.release)
         with monkeypatch.context() as patch:
             patch.setattr(scheduler, "daemon", refuse)
-            debts._start(debt)
+            closings._start(debt)
         assert done.acquire(True, 20)
     assert closed == [[], []]
 
@@ -361,8 +362,8 @@ def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monke
 def test_a_parked_thread_that_is_awake_already(cell, monkeypatch):
     """Work that comes before it has looked at the work before is left to the same look."""
     jobs, wake = [], _thread.allocate_lock()
-    monkeypatch.setattr(debts, "_parked", [(jobs, wake)])
-    debts._start(debts.owe(cell, []))
+    monkeypatch.setattr(closings, "_parked", [(jobs, wake)])
+    closings._start(closings.owe(cell, []))
     assert not wake.locked()
     assert len(jobs) == 1
     jobs.pop()()

@@ -16,11 +16,11 @@ import pytest
 
 from lazyguard import errors, events
 from lazyguard._core import cell as cells
-from lazyguard._core import ring, scheduler
+from lazyguard._core import scheduler, wait_cycles
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
-from lazyguard._core.effect import Sleep
+from lazyguard._core.effects import Sleep
 from lazyguard._core.plan import Plan
+from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -57,7 +57,7 @@ def test_all_who_race_hear_of_one_failure(race, eventually, timeout):
         return resolved(cell)
 
     def let_it_fail():
-        eventually(lambda: len(ring.waiting) == (3 if timeout else 2))
+        eventually(lambda: len(wait_cycles.waiting) == (3 if timeout else 2))
         gate.set()
 
     *answers, _ = race(ask, ask, ask, let_it_fail)
@@ -178,7 +178,7 @@ def test_a_timeout_bounds_the_whole_wait_and_a_late_result_is_adopted(told, even
     with FakeClock() as clock:
         cell = Cell(factory, name="late", place="here:1", plan=Plan(timeout=5.0, retry=Retry()))
         thread = threading.Thread(
-            target=lambda: eventually(lambda: bool(ring.waiting)) or clock.advance(6.0), daemon=True
+            target=lambda: eventually(lambda: bool(wait_cycles.waiting)) or clock.advance(6.0), daemon=True
         )
         thread.start()
         with pytest.raises(errors.ResolutionTimeout, match=r"here:1.*5\.0 s"):
@@ -222,7 +222,7 @@ def test_an_interruption_passes_through_and_the_next_caller_builds():
         resolved(cell)
     assert cell.now.state == "pending"
     assert resolved(cell) == "built"
-    assert not ring.running
+    assert not wait_cycles.running
 
 
 def test_an_interruption_in_the_probe_closes_what_was_made():
@@ -284,8 +284,8 @@ def test_an_interruption_at_any_moment_leaves_the_cell_usable(monkeypatch):
     assert resolved(cell, wait=20.0) is resolved(cell, wait=20.0)
     assert cell.now.running == ()
     # an interruption in the very last lines may leave a note of what does not run any more, which nobody follows
-    ring.running.pop(threading.get_ident(), None)
-    ring.waiting.pop(threading.get_ident(), None)
+    wait_cycles.running.pop(threading.get_ident(), None)
+    wait_cycles.waiting.pop(threading.get_ident(), None)
     cells.active.clear()
 
 
@@ -397,8 +397,8 @@ def test_a_flight_whose_thread_has_left_it_is_ended_by_those_who_wait():
     flight, new, _ = cell.board(cell.now)
     assert flight is not None
     assert new
-    ring.enter(flight)
-    ring.leave(flight)
+    wait_cycles.enter(flight)
+    wait_cycles.leave(flight)
     assert resolved(cell) is cell.now.target
     assert flight.outcome is not None
     assert flight.outcome.interrupted
@@ -424,9 +424,9 @@ def test_the_process_exits_at_once_whatever_hangs(where):
     program = f"""
         import asyncio, threading
         from lazyguard._core import clock, scheduler
-        from lazyguard._core.adrive import aresolved
+        from lazyguard._core.tasks import aresolved
         from lazyguard._core.cell import Cell
-        from lazyguard._core.drive import resolved
+        from lazyguard._core.threads import resolved
         from lazyguard._core.plan import Plan
 
         hang = threading.Event().wait

@@ -12,11 +12,11 @@ from textwrap import dedent
 import pytest
 
 from lazyguard._core import cell as cells
-from lazyguard._core import fork
-from lazyguard._core.adrive import aresolved
+from lazyguard._core import forks
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
 from lazyguard._core.plan import Plan
+from lazyguard._core.tasks import aresolved
+from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -31,7 +31,7 @@ def make():
 
     def watched(factory, **plan) -> Cell:
         cell = Cell(factory, name="c", place="here:1", plan=Plan(**plan))
-        fork.watch(cell)
+        forks.watch(cell)
         made.append(cell)  # cells are watched weakly
         return cell
 
@@ -326,9 +326,9 @@ def test_a_child_of_a_program_that_loaded_us_first_can_start_threads():
     """Hooks run in the order of registration: ours may come before that of threading, and must not start threads."""
     program = """
         import os, signal, sys
-        from lazyguard._core import fork
+        from lazyguard._core import forks
         from lazyguard._core.cell import Cell
-        from lazyguard._core.drive import resolved
+        from lazyguard._core.threads import resolved
         from lazyguard._core.plan import Plan
         assert "threading" not in sys.modules
 
@@ -346,7 +346,7 @@ def test_a_child_of_a_program_that_loaded_us_first_can_start_threads():
         done = _thread.allocate_lock()
         done.acquire()
         cell = Cell(broken, name="c", place="p", plan=Plan(recovery=Recovery()))
-        fork.watch(cell)
+        forks.watch(cell)
         try:
             resolved(cell)
         except RuntimeError:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lazyguard._core import late
+from lazyguard._core import loading
 from lazyguard._core.cell import Cell
 from lazyguard.errors import ResolutionError
 
@@ -41,7 +41,7 @@ def body(monkeypatch):
         monkeypatch.setattr(sys, "meta_path", [Body(run), *sys.meta_path])
 
     yield runs
-    late._whole.pop(NAME, None)
+    loading._whole.pop(NAME, None)
     sys.modules.pop(f"lazyguard.{NAME}", None)
     vars(sys.modules["lazyguard"]).pop(NAME, None)
 
@@ -50,11 +50,11 @@ def test_what_was_had_once_is_had_for_good(body, monkeypatch):
     """The module is executed once, and is at hand when nothing can be imported any more."""
     ran: list[int] = []
     body(lambda: ran.append(1))
-    found = late.loaded(NAME)
+    found = loading.loaded(NAME)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "meta_path", None)
         patch.delitem(sys.modules, f"lazyguard.{NAME}")
-        assert late.loaded(NAME) is found
+        assert loading.loaded(NAME) is found
     assert ran == [1]
 
 
@@ -65,14 +65,14 @@ def test_nobody_gets_half_a_module(body, of, named):
 
     def run() -> None:
         with pytest.raises(ResolutionError) as caught:
-            late.loaded(NAME, of)
+            loading.loaded(NAME, of)
         told.append(str(caught.value))
-        assert threading.get_ident() in late._importing  # the outer one still does
+        assert threading.get_ident() in loading._importing  # the outer one still does
 
     body(run)
-    assert late.loaded(NAME, of).__name__ == f"lazyguard.{NAME}"
+    assert loading.loaded(NAME, of).__name__ == f"lazyguard.{NAME}"
     assert told[0].startswith(f"{named} cannot be built now")
-    assert threading.get_ident() not in late._importing
+    assert threading.get_ident() not in loading._importing
 
 
 def test_the_end_of_the_interpreter_is_told(monkeypatch):
@@ -80,15 +80,15 @@ def test_the_end_of_the_interpreter_is_told(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "meta_path", None)
         with pytest.raises(ResolutionError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
-            late.loaded(NAME, Cell(object, name="c", place="p:1"))
+            loading.loaded(NAME, Cell(object, name="c", place="p:1"))
     assert isinstance(caught.value.__cause__, ImportError)
-    assert threading.get_ident() not in late._importing
+    assert threading.get_ident() not in loading._importing
 
 
 def test_a_module_that_is_missing_is_an_import_error():
     """That is a broken installation, which Python's own error tells best."""
     with pytest.raises(ImportError, match=NAME):
-        late.loaded(NAME)
+        loading.loaded(NAME)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
@@ -107,15 +107,15 @@ def test_a_fork_waits_for_the_imports_of_others(body, monkeypatch):
         thread.join(20)
 
     body(run)
-    thread = threading.Thread(target=late.loaded, args=(NAME,), daemon=True)
+    thread = threading.Thread(target=loading.loaded, args=(NAME,), daemon=True)
     thread.start()
     assert begun.wait(20)
     monkeypatch.setattr(time, "sleep", sleep)
-    late._let_others_import()
+    loading._let_others_import()
     assert slept == [0.001]
-    late._importing.add(threading.get_ident())
+    loading._importing.add(threading.get_ident())
     try:
-        late._let_others_import()
+        loading._let_others_import()
     finally:
-        late._importing.discard(threading.get_ident())
+        loading._importing.discard(threading.get_ident())
     assert slept == [0.001]

@@ -11,13 +11,13 @@ import types
 
 import pytest
 
-from lazyguard._core import ring
-from lazyguard._core.adrive import aresolved
+from lazyguard._core import wait_cycles
+from lazyguard._core.attempt import Flight
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
-from lazyguard._core.flight import Flight
 from lazyguard._core.plan import Plan
 from lazyguard._core.state import Outcome
+from lazyguard._core.tasks import aresolved
+from lazyguard._core.threads import resolved
 from lazyguard.errors import CircularResolutionError, ResolutionError
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -68,7 +68,7 @@ def test_a_ring_over_threads_is_told_to_all(race, eventually, size, timeout):
     results = race(*[lambda cell=cell: resolved(cell) for cell in cells])
     assert all(isinstance(result, ResolutionError) for result in results), results
     assert any(isinstance(result, CircularResolutionError) for result in results)
-    eventually(lambda: not ring.waiting and not ring.running)
+    eventually(lambda: not wait_cycles.waiting and not wait_cycles.running)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -91,7 +91,7 @@ def test_a_ring_over_tasks_is_told_to_all(size):
     results = asyncio.run(main())
     assert all(isinstance(result, ResolutionError) for result in results), results
     assert "c0 (here:0)" in str(circle_in(results[0]))
-    assert not ring.waiting
+    assert not wait_cycles.waiting
 
 
 def test_sync_access_in_the_task_that_builds_names_the_awaitable_way():
@@ -165,7 +165,7 @@ def test_a_ring_through_an_import_lock_is_told(race, module, eventually, factory
         building.set()
         assert importing.wait(10)
         if not factory_first:
-            eventually(lambda: body_thread[0] in ring.waiting)
+            eventually(lambda: body_thread[0] in wait_cycles.waiting)
         waiting.set()
         return importlib.import_module(name)
 
@@ -178,7 +178,7 @@ def test_a_ring_through_an_import_lock_is_told(race, module, eventually, factory
         importing.set()
         assert waiting.wait(10) if factory_first else building.wait(10)
         if factory_first:
-            eventually(lambda: ring._module_lock_of(builder()) is not None)
+            eventually(lambda: wait_cycles._module_lock_of(builder()) is not None)
         return resolved(cell)
 
     def builder() -> int:
@@ -235,7 +235,7 @@ def test_a_ring_through_two_import_locks_is_told(race, module, eventually):
         return importlib.import_module("ring_first")
 
     def waiting_for_modules() -> list[int]:
-        return [one.ident for one in threading.enumerate() if ring._module_lock_of(one.ident or 0) is not None]
+        return [one.ident for one in threading.enumerate() if wait_cycles._module_lock_of(one.ident or 0) is not None]
 
     module("ring_first", first_body)
     module("ring_second", second_body)
@@ -264,15 +264,15 @@ def test_an_import_lock_that_changes_hands_while_it_is_read(eventually):
     thread = threading.Thread(target=lambda: lock.acquire() and lock.release(), daemon=True)
     thread.start()
     assert thread.ident is not None
-    eventually(lambda: ring._module_lock_of(thread.ident) is lock)
-    assert ring._imports(thread.ident, here) == (["the import of 'changing'"], None)
+    eventually(lambda: wait_cycles._module_lock_of(thread.ident) is lock)
+    assert wait_cycles._imports(thread.ident, here) == (["the import of 'changing'"], None)
     for owner in (thread.ident, None):
         lock.owner = owner
-        assert ring._imports(thread.ident, here) is None
+        assert wait_cycles._imports(thread.ident, here) is None
     lock.owner = here
     lock.release()
     thread.join(20)
-    assert ring._imports(thread.ident, here) is None
+    assert wait_cycles._imports(thread.ident, here) is None
 
 
 def test_an_event_loop_whose_thread_waits_for_an_import_is_seen(race, module, eventually):
@@ -308,7 +308,7 @@ def test_a_loop_that_is_blocked_beside_a_task_that_waits_is_seen(race, module, e
     looping: list[int] = []
 
     async def block():
-        while not any(task is cell.now.flight.task for task in ring.waiting if cell.now.flight is not None):
+        while not any(task is cell.now.flight.task for task in wait_cycles.waiting if cell.now.flight is not None):
             await asyncio.sleep(0)
         looping.append(threading.get_ident())
         blocked.set()
@@ -321,7 +321,7 @@ def test_a_loop_that_is_blocked_beside_a_task_that_waits_is_seen(race, module, e
         if go.is_set():
             raise ImportError("the first import of it failed")
         assert blocked.wait(20)
-        eventually(lambda: ring._module_lock_of(looping[0]) is not None)
+        eventually(lambda: wait_cycles._module_lock_of(looping[0]) is not None)
         go.set()
         return resolved(cell)
 
@@ -353,7 +353,7 @@ class Drawn:
         flight = Flight(Cell(object, name=name, place="p"), 0, 0.0)
         flight.thread, flight.task, flight.aloft = thread, task, True
         if thread is not None and task is None:
-            ring.running.setdefault(thread, []).append(flight)
+            wait_cycles.running.setdefault(thread, []).append(flight)
         return flight
 
 
@@ -361,7 +361,7 @@ class Drawn:
 def drawn():
     """Return a hand that draws who runs what; all of it is gone after the test."""
     yield Drawn()
-    for known in (ring.running, ring.waiting, ring.children):
+    for known in (wait_cycles.running, wait_cycles.waiting, wait_cycles.children):
         known.clear()
 
 
@@ -369,11 +369,11 @@ def test_what_a_thread_builds_inside_belongs_to_the_ring(drawn):
     """Whoever waits for the outer one waits for what is built inside it; not so whoever waits for the inner one."""
     outer, inner = drawn.flight("outer", 1), drawn.flight("inner", 1)
     mine = drawn.flight("mine", drawn.here)
-    ring.waiting[1] = mine
-    assert ring.find(outer, blocks_thread=True) == ["outer (p)", "inner (p)", "mine (p)"]
-    assert ring.find(inner, blocks_thread=True) == ["inner (p)", "mine (p)"]
-    ring.waiting[1] = drawn.flight("elsewhere", 2)
-    assert ring.find(outer, blocks_thread=True) is None
+    wait_cycles.waiting[1] = mine
+    assert wait_cycles.find(outer, blocks_thread=True) == ["outer (p)", "inner (p)", "mine (p)"]
+    assert wait_cycles.find(inner, blocks_thread=True) == ["inner (p)", "mine (p)"]
+    wait_cycles.waiting[1] = drawn.flight("elsewhere", 2)
+    assert wait_cycles.find(outer, blocks_thread=True) is None
 
 
 @pytest.mark.parametrize("dead_end", ["task", "thread"])
@@ -385,24 +385,24 @@ def test_a_way_that_leads_nowhere_ends_no_search(drawn, dead_end, why):
     nowhere = drawn.flight("nowhere", 2 if why == "ended" else None)
     if why == "ended":
         nowhere.outcome = Outcome("made")
-    ring.waiting[task], ring.waiting[1] = (nowhere, mine) if dead_end == "task" else (mine, nowhere)
-    assert ring.find(theirs, blocks_thread=True) == ["theirs (p)", "mine (p)"]
+    wait_cycles.waiting[task], wait_cycles.waiting[1] = (nowhere, mine) if dead_end == "task" else (mine, nowhere)
+    assert wait_cycles.find(theirs, blocks_thread=True) == ["theirs (p)", "mine (p)"]
 
 
 def test_a_flight_that_has_ended_is_waited_for_by_nobody(drawn):
     """Who waited for it is about to go on, though this thread has run it."""
     theirs, ended = drawn.flight("theirs", 1), drawn.flight("ended", drawn.here)
-    ring.waiting[1] = ended
-    assert ring.find(theirs, blocks_thread=True) == ["theirs (p)", "ended (p)"]
+    wait_cycles.waiting[1] = ended
+    assert wait_cycles.find(theirs, blocks_thread=True) == ["theirs (p)", "ended (p)"]
     ended.outcome = Outcome("made")
-    assert ring.find(theirs, blocks_thread=True) is None
+    assert wait_cycles.find(theirs, blocks_thread=True) is None
 
 
 def test_a_ring_of_others_ends_the_search(drawn):
     """They will be told; who waits for one of them is not in it."""
     one, two = drawn.flight("one", 1), drawn.flight("two", 2)
-    ring.waiting[1], ring.waiting[2] = two, one
-    assert ring.find(one, blocks_thread=True) is None
+    wait_cycles.waiting[1], wait_cycles.waiting[2] = two, one
+    assert wait_cycles.find(one, blocks_thread=True) is None
 
 
 def test_who_runs_a_flight_is_known_while_it_does():
@@ -410,7 +410,7 @@ def test_who_runs_a_flight_is_known_while_it_does():
     seen: list[object] = []
 
     def factory():
-        flights = ring.running[threading.get_ident()]
+        flights = wait_cycles.running[threading.get_ident()]
         seen.append([(flight.cell.name, flight.aloft, flight.thread) for flight in flights])
         return [resolved(inner)] if len(seen) == 1 else "inner"
 
@@ -418,7 +418,7 @@ def test_who_runs_a_flight_is_known_while_it_does():
     assert resolved(outer) == ["inner"]
     here = threading.get_ident()
     assert seen == [[("outer", True, here)], [("outer", True, here), ("inner", True, here)]]
-    assert not ring.running
+    assert not wait_cycles.running
 
 
 def test_when_what_a_loop_was_making_is_lost():
@@ -434,10 +434,10 @@ def test_when_what_a_loop_was_making_is_lost():
         return flight
 
     async def look(flight: Flight) -> bool:
-        return ring.ended(flight)
+        return wait_cycles.ended(flight)
 
     flight = board()
-    assert not ring.ended(flight)
+    assert not wait_cycles.ended(flight)
     assert not home.run_until_complete(look(flight))
     thread = threading.Thread(target=home.run_forever, daemon=True)
     thread.start()
@@ -448,7 +448,7 @@ def test_when_what_a_loop_was_making_is_lost():
     assert cell.now.state == "pending"
     flight = board()
     home.close()
-    assert ring.ended(flight)
+    assert wait_cycles.ended(flight)
     assert flight.outcome is not None
     assert flight.outcome.interrupted
     assert cell.now.state == "pending"
@@ -472,15 +472,15 @@ def test_whom_the_end_of_a_task_wakes():
     async def main() -> None:
         task, here = asyncio.current_task(), threading.get_ident()
         followed, detached, other = (asyncio.ensure_future(nothing()) for _ in range(3))
-        assert ring._wakes(task, here)
-        assert not ring._wakes(task, other)
-        assert not ring._wakes(detached, here)
+        assert wait_cycles._wakes(task, here)
+        assert not wait_cycles._wakes(task, other)
+        assert not wait_cycles._wakes(detached, here)
         followed.add_done_callback(Follower(task))
         nobody = Follower(None)
         followed.add_done_callback(nobody)
         followed.add_done_callback(nobody)
-        assert ring._wakes(followed, task)
-        assert not ring._wakes(followed, other)
+        assert wait_cycles._wakes(followed, task)
+        assert not wait_cycles._wakes(followed, other)
         await asyncio.wait([followed, detached, other])
 
     asyncio.run(main())
@@ -496,9 +496,9 @@ def test_a_callback_that_is_not_made_yet_is_passed_over():
         callback = types.FunctionType((lambda _task: later).__code__, globals(), "callback", None, (empty,))
         task = asyncio.ensure_future(nothing())
         task.add_done_callback(callback)
-        assert not ring._wakes(task, asyncio.current_task())
+        assert not wait_cycles._wakes(task, asyncio.current_task())
         empty.cell_contents = asyncio.current_task()
-        assert ring._wakes(task, asyncio.current_task())
+        assert wait_cycles._wakes(task, asyncio.current_task())
         await task
 
     later = None
@@ -516,7 +516,7 @@ def test_there_is_room_for_what_must_not_be_cut_off():
 
     def fall() -> int:
         try:
-            ring.room()
+            wait_cycles.room()
         except RecursionError:
             return left()
         return fall()
@@ -526,7 +526,7 @@ def test_there_is_room_for_what_must_not_be_cut_off():
 
 def test_a_finaliser_that_waits_amid_a_search(monkeypatch):
     """Garbage that is collected while a ring is sought may have a task begin to wait: no search fails of it."""
-    monkeypatch.setattr(ring, "children", {object(): lambda: None for _ in range(5000)})
+    monkeypatch.setattr(wait_cycles, "children", {object(): lambda: None for _ in range(5000)})
     flight = Flight(Cell(object, name="c", place="p"), 0, 0.0)
     flight.thread = -1  # another one's
 
@@ -535,10 +535,10 @@ def test_a_finaliser_that_waits_amid_a_search(monkeypatch):
             self.itself = self
 
         def __del__(self) -> None:
-            ring.children[object()] = lambda: None
+            wait_cycles.children[object()] = lambda: None
 
     gc.collect()
     for _ in range(50):
         [Garbage() for _ in range(10)]
-        assert ring.find(flight, blocks_thread=True) is None
+        assert wait_cycles.find(flight, blocks_thread=True) is None
     gc.collect()  # while it is this test's that they change

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lazyguard._core import tally
+from lazyguard._core import observers
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
 from lazyguard._core.state import Outcome
+from lazyguard._core.threads import resolved
 from lazyguard.errors import ResolutionError
 
 
@@ -17,7 +17,7 @@ class Counter:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str]] = []
         self.attempts: list[tuple[str, str]] = []
-        self.end = tally.observe(self)
+        self.end = observers.observe(self)
 
     def counter(self, name: str, ended: str):
         return lambda: self.calls.append((name, ended))
@@ -30,7 +30,7 @@ class Counter:
 @pytest.fixture
 def observe(monkeypatch):
     """Return what makes a counter; nobody else counts in the test."""
-    monkeypatch.setattr(tally, "observers", {})
+    monkeypatch.setattr(observers, "observers", {})
     return Counter
 
 
@@ -39,10 +39,10 @@ def test_all_who_count_are_told(observe, many):
     """Each is told of every call by its name and its end, after the one whose count it is."""
     counters = [observe() for _ in range(many)]
     own: list[bool] = []
-    count = tally.counting("f", own.append)
+    count = observers.counting("f", own.append)
     count(True)
     count(False)
-    tally.called("f", "refused")
+    observers.called("f", "refused")
     assert own == [True, False]
     for counter in counters:
         assert counter.calls == [("f", "ok"), ("f", "failed"), ("f", "refused")]
@@ -53,19 +53,19 @@ def test_where_nobody_counts_nothing_is_put_between(observe):
     """The count itself is what is called then; so it is again after the last one has ended."""
     own: list[bool] = []
     count = own.append
-    assert tally.counting("f", count) is count
+    assert observers.counting("f", count) is count
     first, second = observe(), observe()
     first.end()
-    assert list(tally.observers.values()) == [second]
-    assert tally.counting("f", count) is not count
+    assert list(observers.observers.values()) == [second]
+    assert observers.counting("f", count) is not count
     second.end()
-    assert tally.counting("f", count) is count
+    assert observers.counting("f", count) is count
 
 
 def test_a_change_is_told(observe, monkeypatch):
     """Whoever counts calls is told when somebody begins or ends to count, each time once."""
     told: list[int] = []
-    monkeypatch.setattr(tally, "changed", [lambda: told.append(len(tally.observers))])
+    monkeypatch.setattr(observers, "changed", [lambda: told.append(len(observers.observers))])
     observe().end()
     assert told == [1, 0]
 

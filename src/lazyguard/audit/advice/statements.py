@@ -114,7 +114,7 @@ def checks_types(test: ast.expr) -> bool | None:
 
 
 def _is_lazy_block(item: ast.expr) -> bool:
-    """Whether a `with` block is `lazyguard.imports()`."""
+    """Whether a `with` block is `lazyguard.lazy_imports()`."""
     if not isinstance(item, ast.Call):
         return False
     called = item.func
