@@ -6,7 +6,6 @@ imports nothing of what is declared.
 
 from __future__ import annotations
 
-import ast
 import os
 
 from lazyguard import errors
@@ -17,6 +16,7 @@ from lazyguard._lazy_imports.package import REGISTRY, LazyAttributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ast
     from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
     from typing import Any
@@ -165,6 +165,8 @@ def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple
 
 def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, dict[str, str]]:
     """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
+    import ast
+
     try:
         with open(stub, encoding="utf-8") as file:
             tree = ast.parse(file.read(), stub)
@@ -198,6 +200,8 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, 
 
 
 def _exported(tree: ast.Module) -> set[str]:
+    import ast
+
     """Return the names in the stub's `__all__`."""
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lazyguard._core.attempt import Flight
 
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def of_flight(flight: Flight) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def _is_lazy_block(item: ast.expr) -> bool:
     if not isinstance(item, ast.Call):
         return False
     called = item.func
-    return called.attr == "imports" if isinstance(called, ast.Attribute) else getattr(called, "id", "") == "imports"
+    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "lazy_imports"
 
 
 def _of(source: Source, node: ast.Import | ast.ImportFrom, within: str, guard: int | None) -> Iterator[Statement]:

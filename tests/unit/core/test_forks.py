@@ -379,7 +379,7 @@ def test_a_child_of_a_program_that_loaded_us_first_can_start_threads():
     assert ran.stdout == "done\n", ran.stderr
 
 
-@pytest.mark.parametrize("name", ["scheduler", "ring"])
+@pytest.mark.parametrize("name", ["scheduler", "wait_cycles"])
 def test_what_was_never_loaded_has_nothing_to_forget(make, in_child, monkeypatch, name):
     """The hooks load nothing: a program that has only declared its cells forks as others do."""
     cell = make(os.getpid, on_fork="reset")

@@ -195,7 +195,7 @@ def test_nothing_is_set(svc, change):
 def test_looking_is_no_use(svc, caplog):
     """Where fallbacks are denied one can still look at the reference, log it and ask what it is."""
     with lazyguard.fallbacks("deny"):
-        assert repr(svc).startswith("<tests.unit.test_degraded.Less")
+        assert repr(svc).startswith("<tests.unit.services.test_degraded_view.Less")
         assert "get" in dir(svc)
         assert isinstance(svc, Less)
         assert svc.__doc__ == Less.__doc__

@@ -77,7 +77,7 @@ def opened(make, told):
         ({"open_time": 0}, "open_time=0 is out of range"),
         ({"max_open_time": float("inf")}, "max_open_time=inf is out of range"),
         ({"open_time": 5, "max_open_time": 4}, "max_open_time=4 is less than open_time=5"),
-        ({"half_open_timeout": -1}, "lease=-1 is out of range"),
+        ({"half_open_timeout": -1}, "half_open_timeout=-1 is out of range"),
         ({"on": 3}, "on=3 is not right"),
         ({"ignore": ("OSError",)}, "ignore=.* is not right"),
     ],
