@@ -2,30 +2,32 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# uv installs in seconds what takes pip minutes. It does not read pip's settings: where a mirror is set for pip alone,
+# `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
+INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 .PHONY: help demo test coverage mutants check format bench bench-audit load docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-$(BIN)/python:
+$(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip uv
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[demo]'
+$(VENV)/.demo: $(BIN)/uv pyproject.toml
+	$(INSTALL) --editable '.[demo]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) --group test --group stress --group tools --group integration --group migration
+	$(INSTALL) --group test --group stress --group tools --group integration --group migration
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
-	$(PIP) --group lint
+	$(INSTALL) --group lint
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.test
-	$(PIP) --group docs
+	$(INSTALL) --group docs
 	@touch $@
 
 demo: $(VENV)/.demo   ## audit the example host application before and after, print the table
@@ -47,7 +49,7 @@ coverage:        ## the branches of the core that no test takes: none; COVERED= 
 	$(VENV)-coverage/bin/python -m coverage report
 
 mutants: $(VENV)/.test ## changes to the core that no test notices, to be judged in docs/explanation/mutants.md
-	$(PIP) --group mutants
+	$(INSTALL) --group mutants
 	$(BIN)/python -m tests.mutants $(MODULES)
 
 check: $(VENV)/.lint  ## what CI runs: format, lint, types, layers
@@ -62,7 +64,7 @@ format: $(VENV)/.lint ## put the code in order
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.test  ## measure, peers beside us
-	$(PIP) --group bench
+	$(INSTALL) --group bench
 	$(BIN)/python -m tests.benchmarks $(PYTHONS)
 
 bench-audit: $(VENV)/.test  ## audit large packages and the zoo, other tools beside us
@@ -74,11 +76,11 @@ docs: $(VENV)/.docs   ## the documentation, without a warning
 	@echo build/docs/index.html
 
 load: $(VENV)/.test   ## the example under load while its Redis fails: a minute of wrk
-	$(PIP) matplotlib
+	$(INSTALL) matplotlib
 	$(BIN)/python -m tests.benchmarks.load
 
 dist: $(VENV)/.test   ## wheel and sdist
-	$(PIP) build
+	$(INSTALL) build
 	$(BIN)/python -m build
 
 clean:           ## all that the targets above made

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import lazyguard
-from lazyguard import _typing
+from lazyguard._base import typing
 
 # lazyguard does not load typing, and has None in the place of its type variables.
-_typing.T, _typing.P = TypeVar("T"), ParamSpec("P")  # type: ignore[misc, assignment]
+typing.T, typing.P = TypeVar("T"), ParamSpec("P")  # type: ignore[misc, assignment]
 
 project = "lazyguard"
 author = "The lazyguard authors"

@@ -10,55 +10,34 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lazyguard._attach import attach, attach_stub
-    from lazyguard._check import Check
-    from lazyguard._close import aclose, close
-    from lazyguard._conform import assert_conforms
-    from lazyguard._core.deadline import deadline, remaining
-    from lazyguard._declaration import service
-    from lazyguard._guarded import guarded
-    from lazyguard._guards.bounded import import_guard
-    from lazyguard._guards.duplicates import install_import_guard
+    from lazyguard import errors as errors
+    from lazyguard import types as types
+    from lazyguard._core.closing import aclose, close
+    from lazyguard._core.deadlines import deadline, remaining
+    from lazyguard._guards.duplicates import prevent_duplicate_imports
     from lazyguard._guards.hooks import when_imported
+    from lazyguard._guards.import_guard import import_guard
     from lazyguard._guards.once import once
     from lazyguard._guards.optional import optional_import, require
-    from lazyguard._health import Health, health
-    from lazyguard._imports import ImportTracker, track_imports
-    from lazyguard._lazy import aresolve, is_resolved, lazy, override, reset, resolve
-    from lazyguard._live import is_fallback
-    from lazyguard._load import imports, load
-    from lazyguard._mock import mock_service
-    from lazyguard._module import module_attribute
-    from lazyguard._pinned import pinned
+    from lazyguard._lazy_imports.access import aresolve, is_resolved, override, reset, resolve
+    from lazyguard._lazy_imports.attach import attach, attach_stub
+    from lazyguard._lazy_imports.lazy_attribute import lazy_attribute
+    from lazyguard._lazy_imports.load import lazy_imports, load
+    from lazyguard._monitoring.health import health
+    from lazyguard._monitoring.track_imports import track_imports
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.fallback import fallbacks
     from lazyguard._policies.recovery import Recovery
     from lazyguard._policies.retry import Retry
-    from lazyguard._preload import Preload, preload
-    from lazyguard._service import Service
-    from lazyguard.errors import (
-        CircuitOpen,
-        CircularResolutionError,
-        ConfigurationError,
-        ConformityError,
-        ConformityWarning,
-        DeadlineExceeded,
-        DuplicateImportError,
-        DuplicateImportWarning,
-        ImportActError,
-        ImportActWarning,
-        ImportBudgetWarning,
-        ImportTimeout,
-        LazyguardError,
-        MissingModuleError,
-        ProxyLimitWarning,
-        ResolutionError,
-        ResolutionImportError,
-        ResolutionTimeout,
-        ServiceUnavailable,
-        UsageError,
-    )
-    from lazyguard.events import Event, subscribe
+    from lazyguard._proxies.lazy import lazy
+    from lazyguard._services.declare import service
+    from lazyguard._services.guarded import guarded
+    from lazyguard._services.mock import mock_service
+    from lazyguard._services.pinned import pinned
+    from lazyguard._services.preload import preload
+    from lazyguard._services.service import is_fallback
+    from lazyguard.errors import CircuitOpen, DeadlineExceeded, LazyguardError, ResolutionError, ServiceUnavailable
+    from lazyguard.events import subscribe
 
 __version__ = "0.1.0"
 
@@ -71,113 +50,89 @@ __all__ = [
     "resolve",
     "attach",
     "attach_stub",
-    "imports",
+    "lazy_attribute",
+    "lazy_imports",
     "load",
-    "module_attribute",
+    "import_guard",
     "once",
     "optional_import",
+    "prevent_duplicate_imports",
     "require",
-    "import_guard",
-    "install_import_guard",
     "when_imported",
-    "Service",
-    "service",
-    "Retry",
     "Breaker",
     "Recovery",
+    "Retry",
     "aclose",
     "close",
-    "guarded",
     "deadline",
-    "remaining",
     "fallbacks",
+    "guarded",
     "is_fallback",
-    "pinned",
     "mock_service",
-    "assert_conforms",
-    "Check",
-    "Health",
+    "pinned",
+    "remaining",
+    "service",
     "health",
-    "Preload",
     "preload",
-    "ImportTracker",
+    "subscribe",
     "track_imports",
     "CircuitOpen",
-    "CircularResolutionError",
-    "ConfigurationError",
-    "ConformityError",
-    "ConformityWarning",
     "DeadlineExceeded",
-    "DuplicateImportError",
-    "DuplicateImportWarning",
-    "ImportActError",
-    "ImportActWarning",
-    "ImportBudgetWarning",
-    "ImportTimeout",
     "LazyguardError",
-    "MissingModuleError",
-    "ProxyLimitWarning",
     "ResolutionError",
-    "ResolutionImportError",
-    "ResolutionTimeout",
     "ServiceUnavailable",
-    "UsageError",
-    "Event",
-    "subscribe",
 ]
 
+# The names that each module has.
 _HOMES = {
-    "_lazy": "aresolve is_resolved lazy override reset resolve",
-    "_attach": "attach attach_stub",
-    "_load": "imports load",
-    "_module": "module_attribute",
+    "_proxies.lazy": "lazy",
+    "_lazy_imports.access": "aresolve is_resolved override reset resolve",
+    "_lazy_imports.attach": "attach attach_stub",
+    "_lazy_imports.lazy_attribute": "lazy_attribute",
+    "_lazy_imports.load": "lazy_imports load",
     "_guards.once": "once",
     "_guards.optional": "optional_import require",
-    "_guards.bounded": "import_guard",
-    "_guards.duplicates": "install_import_guard",
+    "_guards.import_guard": "import_guard",
+    "_guards.duplicates": "prevent_duplicate_imports",
     "_guards.hooks": "when_imported",
-    "_declaration": "service",
-    "_service": "Service",
+    "_services.declare": "service",
+    "_services.guarded": "guarded",
+    "_services.mock": "mock_service",
+    "_services.pinned": "pinned",
+    "_services.preload": "preload",
+    "_services.service": "is_fallback",
     "_policies.retry": "Retry",
     "_policies.breaker": "Breaker",
     "_policies.recovery": "Recovery",
     "_policies.fallback": "fallbacks",
-    "_close": "aclose close",
-    "_guarded": "guarded",
-    "_core.deadline": "deadline remaining",
-    "_live": "is_fallback",
-    "_pinned": "pinned",
-    "_mock": "mock_service",
-    "_conform": "assert_conforms",
-    "_check": "Check",
-    "_health": "Health health",
-    "_preload": "Preload preload",
-    "_imports": "ImportTracker track_imports",
-    "errors": (
-        "CircuitOpen CircularResolutionError ConfigurationError ConformityError ConformityWarning DeadlineExceeded "
-        "DuplicateImportError DuplicateImportWarning ImportActError ImportActWarning ImportBudgetWarning "
-        "ImportTimeout LazyguardError MissingModuleError ProxyLimitWarning ResolutionError ResolutionImportError "
-        "ResolutionTimeout ServiceUnavailable UsageError"
-    ),
-    "events": "Event subscribe",
+    "_core.closing": "aclose close",
+    "_core.deadlines": "deadline remaining",
+    "_monitoring.health": "health",
+    "_monitoring.track_imports": "track_imports",
+    "errors": "CircuitOpen DeadlineExceeded LazyguardError ResolutionError ServiceUnavailable",
+    "events": "subscribe",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> object:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module: object = __import__(f"{__name__}.{home}", fromlist=[name])
-    except ImportError:
-        # at the interpreter's end nothing is imported any more, not even what is loaded: that is found below us
-        module = globals().get(home)
-        if sys.meta_path or module is None:
-            raise
-    value: object = getattr(module, name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # else a checker takes any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        is_module = name in ("errors", "types")
+        home = name if is_module else _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        full_name = f"{__name__}.{home}"
+        try:
+            module: object = __import__(full_name, fromlist=["*"])
+        except ImportError:
+            # at the interpreter's end nothing is imported any more, not even what is loaded
+            module = sys.modules.get(full_name)
+            if sys.meta_path or module is None:
+                raise
+        value: object = module if is_module else getattr(module, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

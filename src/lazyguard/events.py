@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard import _place
-from lazyguard._typing import final
+from lazyguard._base import places
+from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _report(listener: object, event: Event, error: BaseException) -> None:
     except ImportError:
         return  # the interpreter is ending, and imports nothing any more
 
-    told = _place.name_of(listener)  # its repr may hold arguments
+    told = places.name_of(listener)  # its repr may hold arguments
     if hasattr(logging, "getLogger"):  # else this is told in the midst of its own import
         logging.getLogger("lazyguard").error("listener %s raised %s on %r", told, describe(error), event)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lazyguard import _place
+from lazyguard._base import places as place_of
 from lazyguard._core import mode, registry
 from lazyguard._guards.alarm import Alarm
 from lazyguard._guards.frames import is_installed
@@ -168,7 +168,7 @@ def _where(frame: FrameType | None) -> str:
 
 
 def _shown(frame: FrameType) -> str:
-    return _place.of_frame(frame).removeprefix(os.getcwd() + os.sep)
+    return place_of.of_frame(frame).removeprefix(os.getcwd() + os.sep)
 
 
 def _is_installed(file: str) -> bool:
@@ -181,7 +181,7 @@ def _forbid(cell: Cell) -> None:
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
         frame = frame.f_back
-    used = "" if frame is None else f" at {_place.of_frame(frame)}"
+    used = "" if frame is None else f" at {place_of.of_frame(frame)}"
     raise ResolvedInCollection(
         f"{cell.name}, declared at {cell.place}, is used{used} while tests are collected, and {SERVICES} = forbid: use "
         "it in a test or a fixture."
@@ -196,7 +196,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         yield
         return
     budget = _budget(*marker.args, **marker.kwargs)
-    from lazyguard._imports import track_imports
+    from lazyguard._monitoring.track_imports import track_imports
 
     with track_imports() as tracker:
         outcome = yield

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import _thread
 
-from lazyguard._chaos import chaos
+from lazyguard._base import validation
+from lazyguard._base.typing import final
 from lazyguard._core import clock, mode, scheduler
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._services.chaos import chaos
+from lazyguard._services.conformity import assert_conforms
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["FakeClock", "chaos", "set_testing"]
+__all__ = ["FakeClock", "assert_conforms", "chaos", "set_testing"]
 
 # How long a waiter sleeps, in real seconds, before it looks at the fake time again.
 _LOOK = 0.002
@@ -121,7 +122,7 @@ def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
     """
     if not isinstance(testing, bool):
         raise ConfigurationError(f"set_testing({testing!r}) is not right: give True or False.")
-    options.whole("attempts", attempts)
+    validation.whole("attempts", attempts)
     before, mode.said = mode.said, attempts if testing else 0
     return Testing(before)
 

@@ -13,8 +13,9 @@ from tests.benchmarks.proxies import Thing, peers
 from tests.benchmarks.rows import US, Row
 
 import lazyguard
-from lazyguard import _place, _proxy
+from lazyguard._base import places
 from lazyguard._core.cell import Cell
+from lazyguard._proxies import proxy
 
 COUNT = 10_000
 
@@ -40,7 +41,7 @@ def _weight(make: Callable[[], Any], count: int) -> float:
 
 def _bound() -> Any:
     """Make what a declaration at module level makes: a class for each target."""
-    return _proxy.make(Cell(_thing, name="thing", place=_place.of_callable(_thing, "")), _proxy.bound)
+    return proxy.make(Cell(_thing, name="thing", place=places.of_callable(_thing, "")), proxy.bound)
 
 
 def _collection() -> float:

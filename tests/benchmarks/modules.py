@@ -16,7 +16,7 @@ PACKAGES = {
     "a plain module": "from .sub import dumps, loads\n",
     "lazyguard.attach": "import lazyguard\n__getattr__, __dir__, __all__ = "
     "lazyguard.attach(__name__, submod_attrs={'sub': ['dumps', 'loads']})\n",
-    "lazyguard.module_attribute": "import lazyguard\n@lazyguard.module_attribute\ndef dumps() -> int:\n    return 1\n",
+    "lazyguard.lazy_attribute": "import lazyguard\n@lazyguard.lazy_attribute\ndef dumps() -> int:\n    return 1\n",
 }
 if installed("lazy_loader"):
     PACKAGES["lazy_loader.attach"] = PACKAGES["lazyguard.attach"].replace("lazyguard", "lazy_loader")

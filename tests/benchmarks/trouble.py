@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from tests.benchmarks.rows import Row, fresh, installed
+from tests.benchmarks.rows import US, Row, fresh, installed
 
 HANGING = """
 import json, sys, threading, time
@@ -252,6 +252,45 @@ def recovery(quick: bool) -> list[Row]:
     return [Row(title, "median", taken[len(taken) // 2], "ms"), Row(title, "longest", taken[-1], "ms")]
 
 
+SCHEDULE = """
+import json, sys, threading
+from time import perf_counter
+from lazyguard._core import clock, scheduler
+waiting, timed = int(sys.argv[1]), 10_000
+for number in range(waiting):
+    scheduler.at(clock.now() + 1000.0 + number, list)
+def until_done(due):
+    done = threading.Event()
+    scheduler.at(due, done.set)
+    assert done.wait(60)
+until_done(clock.now())  # what waits has been put in order
+began, due = perf_counter(), clock.now()
+for _ in range(timed):
+    scheduler.at(due, list)
+until_done(due)
+a_job = (perf_counter() - began) / timed
+for _ in range(100_000):
+    scheduler.closing_at(clock.now() + 0.5, list)
+late = threading.Event()
+due = clock.now() + 0.5
+scheduler.at(due, lambda: (seen.append(clock.now() - due), late.set()))
+seen = []
+assert late.wait(60)
+print(json.dumps([a_job * 1e6, seen[0] * 1000]))
+"""
+
+
+def schedule(quick: bool) -> list[Row]:
+    """Return what a scheduled job costs beside others that wait, and how late one is beside 100,000 closings."""
+    found: list[Row] = []
+    for waiting in (10, 1000) if quick else (10, 100, 1000, 10_000, 100_000):
+        a_job, late = fresh(SCHEDULE, str(waiting))
+        name = f"{waiting:,} others wait"
+        found.append(Row("the scheduler: a job, from its order to its end", name, a_job, US))
+        found.append(Row("the scheduler: how late a job is beside 100,000 closings that are due", name, late, "ms"))
+    return found
+
+
 def rows(quick: bool) -> list[Row]:
     """Return all of it."""
-    return [*hanging(quick), *half_open(quick), *scale(quick), *recovery(quick)]
+    return [*hanging(quick), *half_open(quick), *scale(quick), *schedule(quick), *recovery(quick)]

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -29,9 +30,13 @@ class Server:
 
     def __init__(self, program: str, directory: str) -> None:
         self.program, self.directory = program, directory
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        # Held without listening until the end: so no other process is given the port, not even while this server is down.
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(("127.0.0.1", 0))
+        self.port: int = self._held.getsockname()[1]
+        if sys.platform != "linux":
+            self._held.close()  # only there a server can listen beside it
         self.process: subprocess.Popen[bytes] | None = None
 
     def options(self) -> list[str]:
@@ -78,11 +83,17 @@ class Server:
             self.process.wait()
             self.process = None
 
+    def end(self) -> None:
+        """Stop for good, and leave the port to others."""
+        self.stop()
+        self._held.close()
+
     def _signal(self, number: int, states: str) -> None:
         """Send a signal to the server and what it has started, and wait until all are in one of these states."""
         if self.process is None:
             return
-        known: dict[int, str] = {self.process.pid: "S"}
+        # its children first: those of one that has been killed are no longer known for its own
+        known = {self.process.pid: "S", **states_of([self.process.pid])}
         until = time.monotonic() + 20.0
         while True:
             for pid in known:
@@ -188,7 +199,7 @@ def make_redis(redis_program, tmp_path_factory):
 
     yield make
     for server in made:
-        server.stop()
+        server.end()
 
 
 @pytest.fixture(scope="session")
@@ -222,4 +233,4 @@ def make_postgres(postgres_program):
 
         yield make
         for server in made:
-            server.stop()
+            server.end()

@@ -165,4 +165,4 @@ def test_a_service_and_its_caller(frozen_redis, timed, limited):
 
     error = timed(lambda: get_cache().ping())
     assert isinstance(error, lazyguard.DeadlineExceeded)
-    assert isinstance(error, lazyguard.ResolutionTimeout)
+    assert isinstance(error, lazyguard.errors.ResolutionTimeout)

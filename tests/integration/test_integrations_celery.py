@@ -42,7 +42,7 @@ FILES = {
         app = lazy_celery("shop", configure=configure, timeout=float(os.environ.get("WAIT", "5")))
         app.autodiscover_tasks(["shop"], related_name="jobs")
 
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def Counting():
             from celery import Task
             class Counting(Task):
@@ -379,5 +379,5 @@ def test_what_the_configuration_says_comes_first():
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"default": "yes"}, {"configure": "no"}])
 def test_wrong_options_are_told_at_once(wrong):
     """An option that is not right is an error of the declaration."""
-    with pytest.raises(lazyguard.ConfigurationError, match=next(iter(wrong))):
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=next(iter(wrong))):
         lazy_celery("wrong", **wrong)

@@ -59,7 +59,7 @@ print(sorted({"redis", "asyncio", "typing", "threading", "inspect", "logging"} &
 def test_a_missing_redis_is_told_with_the_command(monkeypatch):
     """Without the library the error says what to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(lazyguard.MissingModuleError, match="to install it: .*redis"):
+    with pytest.raises(lazyguard.errors.MissingModuleError, match="to install it: .*redis"):
         redis_client("redis://127.0.0.1:1/0")
 
 

@@ -209,7 +209,7 @@ def test_an_engine_is_named_and_placed_where_it_is_declared(make):
 @pytest.mark.parametrize("make", [lazy_engine, lazy_async_engine])
 def test_configure_has_to_be_a_function(make):
     """Said where the engine is declared."""
-    with pytest.raises(lazyguard.ConfigurationError, match="configure='pragmas'"):
+    with pytest.raises(lazyguard.errors.ConfigurationError, match="configure='pragmas'"):
         make("sqlite://", configure="pragmas")
 
 
@@ -275,7 +275,7 @@ def test_connect_timeouts_of_ones_own(clock):
     with lazyguard.deadline(1.5):
         assert bounds(psycopg_async.sync_engine) == ({"connect_timeout": 2}, [])
         assert bounds(asyncpg.sync_engine) == ({"timeout": 1.5}, [])
-    with pytest.raises(lazyguard.ConfigurationError, match="connect_timeout"):
+    with pytest.raises(lazyguard.errors.ConfigurationError, match="connect_timeout"):
         make_engine("sqlite://", connect_timeout=0)
 
 

@@ -104,7 +104,7 @@ def test_silent(server, declare, story):
     server.process.send_signal(signal.SIGSTOP)
     get = lazyguard.service(name="db", timeout=0.3, recovery=None)(lambda: client(server.url, 60.0))
     begun = time.monotonic()
-    with pytest.raises(lazyguard.ResolutionTimeout):
+    with pytest.raises(lazyguard.errors.ResolutionTimeout):
         get().get("x")
     assert 0.3 <= time.monotonic() - begun < 0.3 + SLACK
     get.fallback(lambda: Offline())
@@ -130,7 +130,7 @@ def get():
 
 try:
     get().get("x")
-except lazyguard.ResolutionTimeout:
+except lazyguard.errors.ResolutionTimeout:
     print("leaving", flush=True)
 """
 
@@ -174,7 +174,7 @@ def test_a_thousand_calls_leave_two_threads(server):
     for caller in callers:
         caller.join(60)
     assert time.monotonic() - begun < 100 * 0.01 + SLACK
-    assert {type(error) for error in told} == {lazyguard.ResolutionTimeout}
+    assert {type(error) for error in told} == {lazyguard.errors.ResolutionTimeout}
     assert len(told) == 1000
     assert max(most) == 2
     assert get.health().running == 2

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lazyguard import errors, events
-from lazyguard._core import debts
+from lazyguard._core import closing
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
 from lazyguard._core.plan import Plan
+from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
 
 PATIENCE, GRACE, LIMIT = 30.0, 5.0, 30.0
@@ -76,7 +76,7 @@ class OneCell(RuleBasedStateMachine):
                 Cell(Thing, name=f"fallback of {self.name}", place="here:2", plan=Plan(close=self.close)),
             )
         self.unsubscribe = events.subscribe(self.listen)
-        debts.Debt.end = self.end_noted()
+        closing.Debt.end = self.end_noted()
         # the model
         self.state = "pending"
         self.generation = 0
@@ -110,9 +110,9 @@ class OneCell(RuleBasedStateMachine):
 
     def end_noted(self):
         """Return `Debt.end` with a note: a clock that jumps on before it tells that a close has not returned."""
-        end = self.end_of_a_debt = debts.Debt.end
+        end = self.end_of_a_debt = closing.Debt.end
 
-        def end_and_note(debt: debts.Debt) -> None:
+        def end_and_note(debt: closing.Debt) -> None:
             end(debt)
             if debt.name in (self.name, f"fallback of {self.name}"):
                 self.note(self.ended, debt)
@@ -302,7 +302,7 @@ class OneCell(RuleBasedStateMachine):
         self.until(lambda: not self.cell.now.running)
         self.clock.advance(GRACE)
         self.unsubscribe()
-        debts.Debt.end = self.end_of_a_debt
+        closing.Debt.end = self.end_of_a_debt
         self.clock.__exit__(None, None, None)
 
 

@@ -63,7 +63,7 @@ class CircuitMachine(RuleBasedStateMachine):
                 **options,  # type: ignore[arg-type]
                 open_time=OPEN,
                 max_open_time=LONGEST,
-                lease=LEASE,
+                half_open_timeout=LEASE,
                 on=(OSError,),
                 ignore=(ConnectionResetError,),
             ),
@@ -73,7 +73,7 @@ class CircuitMachine(RuleBasedStateMachine):
         self.calls: list[Call] = []
         self.state, self.epoch, self.rounds = "closed", object(), 0
         self.outcomes: list[tuple[float, bool]] = []
-        self.least = self.most = self.lease = 0.0  # when somebody is let in: not before, surely after
+        self.least = self.most = self.half_open_timeout = 0.0  # when somebody is let in: not before, surely after
         self.wanted: list[str] = []
 
     def teardown(self) -> None:

@@ -33,7 +33,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazyguard
-from lazyguard._specials import BASIC, SPECIAL, has
+from lazyguard._proxies.special_methods import BASIC, SPECIAL, has
 
 # ------------------------------------------------------------------------------------------------------- targets
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import lazyguard
 from lazyguard import errors
 from lazyguard._core import scheduler
-from lazyguard._core.ring import waiting
+from lazyguard._core.wait_cycles import waiting
 from lazyguard.testing import FakeClock
 
 TIMEOUT, PATIENCE, WAIT, GRACE, THRESHOLD, LIMIT = 1.618, 20.0, 10.0, 5.0, 2, 30.0
@@ -91,7 +91,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.expected_waits = 0
         self.to_close: list[object] = []
         self.released: list[tuple[float, object]] = []
-        self.covering: tuple[lazyguard._lazy.Override, tuple[str, object, bool]] | None = None
+        self.covering: tuple[lazyguard._lazy_imports.access.Override, tuple[str, object, bool]] | None = None
 
     # the world
 

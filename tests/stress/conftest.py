@@ -15,7 +15,7 @@ from textwrap import dedent
 
 import pytest
 
-from lazyguard._core import ring
+from lazyguard._core import wait_cycles
 
 # Seconds: the child writes its stacks, then the parent kills it and all that it started.
 DUMP_AFTER, KILL_AFTER = 40, 50
@@ -35,7 +35,7 @@ def modules(tmp_path, monkeypatch, eventually):
         importlib.invalidate_caches()
 
     yield write
-    eventually(lambda: not ring.running)  # attempts on threads of their own, of which nobody waits any more
+    eventually(lambda: not wait_cycles.running)  # attempts on threads of their own, of which nobody waits any more
     for name in names:
         sys.modules.pop(name, None)
 

@@ -13,7 +13,7 @@ import pytest
 import lazyguard
 from lazyguard import errors
 from lazyguard._core import cell as cells
-from lazyguard._core import ring
+from lazyguard._core import wait_cycles
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -89,7 +89,7 @@ def raising(kind: type[BaseException], calls: list[int]):
 
 
 def is_clean() -> bool:
-    return not (cells.active or ring.running or ring.waiting or ring.children)
+    return not (cells.active or wait_cycles.running or wait_cycles.waiting or wait_cycles.children)
 
 
 @pytest.mark.parametrize("kind", [*FAILURES, SystemExit])
@@ -155,7 +155,7 @@ def test_what_a_factory_raises_is_told_to_all_tasks(how, kind, eventually):
 
     async def main():
         asking = asyncio.gather(*[service.aget() for _ in range(20)], return_exceptions=True)
-        while not asking.done() and len(ring.waiting) < 20:
+        while not asking.done() and len(wait_cycles.waiting) < 20:
             await asyncio.sleep(0)
         everybody_waits.set()
         return await asking, (await service.aget())[0]
@@ -260,7 +260,7 @@ def test_a_process_with_hanging_attempts_exits_at_once(process, how):
             for _ in range(200):
                 try:
                     await get_hanging.aget()
-                except (lazyguard.ResolutionTimeout, lazyguard.ServiceUnavailable):
+                except (lazyguard.errors.ResolutionTimeout, lazyguard.ServiceUnavailable):
                     pass
 
         if how == "task":
@@ -268,7 +268,7 @@ def test_a_process_with_hanging_attempts_exits_at_once(process, how):
         for _ in range(200):
             try:
                 len(get_hanging())
-            except (lazyguard.ResolutionTimeout, lazyguard.ServiceUnavailable):
+            except (lazyguard.errors.ResolutionTimeout, lazyguard.ServiceUnavailable):
                 pass
         ours = [thread for thread in threading.enumerate() if "lazyguard" in thread.name]
         assert len(ours) <= (4 if how == "fallback" else 2), ours

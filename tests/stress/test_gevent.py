@@ -48,7 +48,7 @@ PROGRAM = """
     beating = gevent.spawn(beat)
     try:
         len(get_hanging())
-    except lazyguard.ResolutionTimeout:
+    except lazyguard.errors.ResolutionTimeout:
         pass
     else:
         raise AssertionError

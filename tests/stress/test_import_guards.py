@@ -12,8 +12,8 @@ import threading
 import pytest
 
 import lazyguard
-from lazyguard import ImportActError, ImportTimeout
-from lazyguard._guards import acts
+from lazyguard._guards import side_effects
+from lazyguard.errors import ImportActError, ImportTimeout
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -69,7 +69,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
         thread.join(30)
         assert not thread.is_alive()
     assert not trouble
-    assert not acts._watched
+    assert not side_effects._watched
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
 
@@ -84,7 +84,7 @@ def test_forks_amid_guarded_threads(in_child):
                 pass
 
     def work() -> None:
-        assert set(acts._watched) <= {threading.get_ident()}
+        assert set(side_effects._watched) <= {threading.get_ident()}
         with lazyguard.import_guard(network="warn", timeout=30):
             assert os.system("true") == 0
 

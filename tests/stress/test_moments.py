@@ -10,15 +10,15 @@ import pytest
 import lazyguard
 from lazyguard import errors
 from lazyguard._core import cell as cells
-from lazyguard._core import ring
+from lazyguard._core import wait_cycles
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
+from lazyguard._core.threads import resolved
 
 pytestmark = pytest.mark.usefixtures("limited")
 
 
 def is_clean() -> bool:
-    return not (cells.active or ring.running or ring.waiting)
+    return not (cells.active or wait_cycles.running or wait_cycles.waiting)
 
 
 class Dying:
@@ -166,7 +166,7 @@ AT_EVERY_LINE = """
         sys.settrace(None)
     assert len(told) > 10, (len(told), len(built))
     # a handler on top of an attempt cannot wait for that same attempt
-    told = [error for error in told if not isinstance(error, lazyguard.CircularResolutionError)]
+    told = [error for error in told if not isinstance(error, lazyguard.errors.CircularResolutionError)]
     def root(error):
         return error if error.__cause__ is None else root(error.__cause__)
 

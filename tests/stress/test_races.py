@@ -64,7 +64,7 @@ def test_threads_race_for_one_module_attribute(race, modules):
         source = """
             import lazyguard
             made = []
-            @lazyguard.module_attribute
+            @lazyguard.lazy_attribute
             def numbers() -> list:
                 made.append([1])
                 return made[-1]
@@ -102,7 +102,8 @@ def test_threads_race_for_attached_names(race, modules, tmp_path):
         names = ["Thing", "Other", "two", "deep"]
         got = race(*[lambda one=one, package=package: getattr(package, one) for one in names] * (THREADS // 4))
         for index, one in enumerate(names):
-            assert all(found is getattr(package, one) for found in got[index::4]), got
+            wrong = [found for found in got[index::4] if found is not getattr(package, one)]
+            assert not wrong, (one, wrong)
         assert package.Thing is package.Other is package.two[0]
         assert "__getattr__" not in vars(package)
 
@@ -253,11 +254,11 @@ def test_a_module_attribute_never_keeps_what_was_reset(race, modules):
         stress_resets="""
         import lazyguard
         made = []
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def one() -> list:
             made.append([1])
             return made[-1]
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def two() -> list:
             return [2]
         """
@@ -287,7 +288,10 @@ def test_a_module_attribute_never_keeps_what_was_reset(race, modules):
                 before = len(module.made)
                 assert type(getattr(module, name)) is list
                 assert name == "two" or len(module.made) == before + 1, "what was reset is served"
-            assert vars(module)[name] is lazyguard._module._declared["stress_resets", name].cell.now.target
+            assert (
+                vars(module)[name]
+                is lazyguard._lazy_imports.lazy_attribute._declared["stress_resets", name].cell.now.target
+            )
             lazyguard.reset(address)
             assert type(getattr(module, name)) is list
 
@@ -299,7 +303,7 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
         stress_between="""
         import lazyguard
         made = []
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def one() -> list:
             made.append([len(made)])
             return made[-1]
@@ -309,7 +313,7 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
     fake = lazyguard.override("stress_between:one", ["fake"])
     if change == "override ends":
         fake.__enter__()
-        attribute = lazyguard._module._declared["stress_between", "one"]
+        attribute = lazyguard._lazy_imports.lazy_attribute._declared["stress_between", "one"]
         attribute.stand_in()
         vars(module)["one"] = attribute.shown = attribute.proxy
     resolve, changes = Cell.resolve, [change]

@@ -11,7 +11,7 @@ import pytest
 
 import lazyguard
 from lazyguard._core import cell as cells
-from lazyguard._core import ring
+from lazyguard._core import wait_cycles
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -23,7 +23,7 @@ DECLARING = """
     def thing() -> list:
         return [version]
 
-    @lazyguard.module_attribute
+    @lazyguard.lazy_attribute
     def attribute() -> list:
         return [version]
 
@@ -140,7 +140,7 @@ def test_a_service_is_used_while_its_module_is_imported(modules, race):
         def thing() -> list:
             return [1]
 
-        @lazyguard.module_attribute
+        @lazyguard.lazy_attribute
         def attribute() -> list:
             return [2]
 
@@ -176,7 +176,7 @@ def test_a_factory_that_imports_the_module_that_uses_it_is_told(modules):
             return [stress_body.value]
         """,
     )
-    with pytest.raises(lazyguard.CircularResolutionError, match=r"stress_declares.*the import of 'stress_body'"):
+    with pytest.raises(lazyguard.errors.CircularResolutionError, match=r"stress_declares.*the import of 'stress_body'"):
         importlib.import_module("stress_body")
 
 
@@ -253,7 +253,7 @@ def test_abandoned_tasks_of_a_loop_hold_up_no_other(ending):
         for task in left:
             task.get_coro().close()
     gc.collect()
-    assert not ring.waiting
+    assert not wait_cycles.waiting
     assert not cells.active
 
 
@@ -287,8 +287,8 @@ def test_an_eager_task_factory_changes_nothing(eager):
 
     asyncio.run(main())
     assert len(built) == 1
-    assert not ring.waiting
-    assert not ring.children
+    assert not wait_cycles.waiting
+    assert not wait_cycles.children
     assert not cells.active
 
 

@@ -50,12 +50,12 @@ def forked() -> Client:
     return Client()
 
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def attribute() -> Client:
     return Client()
 
 
-@lazyguard.module_attribute("renamed")
+@lazyguard.lazy_attribute("renamed")
 def _make_renamed() -> Client:
     return Client()
 
@@ -132,8 +132,8 @@ async def awaiting() -> None:
 undo: Callable[[], None] = lazyguard.subscribe(lambda event: event.name)
 assert_type(lazyguard.health().to_dict(), dict[str, Any])
 
-# import statements in imports() keep their real types
-with lazyguard.imports():
+# import statements in lazy_imports() keep their real types
+with lazyguard.lazy_imports():
     import decimal
     from json import dumps
 
@@ -182,4 +182,4 @@ assert_type(get_other(size=2), Client)
 assert_type(get_generator(), Generator[int, None, None])
 with get_other.override(FakeClient()):
     pass
-named_in_an_annotation: lazyguard.Service[[], Client] = get_client
+named_in_an_annotation: lazyguard.types.Service[[], Client] = get_client

@@ -10,6 +10,7 @@ from typing import Protocol
 from typing_extensions import assert_type
 
 import lazyguard
+import lazyguard.testing
 
 
 class Client:
@@ -33,8 +34,8 @@ class Abstract(ABC):
 assert_type(lazyguard.mock_service(Client), Client)
 assert_type(lazyguard.mock_service(Port, returns={"send": None}), Port)
 assert_type(lazyguard.mock_service(Abstract, returns={"fetch": "x"}), Abstract)
-lazyguard.assert_conforms(lazyguard.mock_service(Client), Client)
-lazyguard.assert_conforms(Replica, Client, partial=True)
+lazyguard.testing.assert_conforms(lazyguard.mock_service(Client), Client)
+lazyguard.testing.assert_conforms(Replica, Client, partial=True)
 
 
 @lazyguard.service(timeout=2.0)

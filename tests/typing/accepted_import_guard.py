@@ -25,10 +25,10 @@ def load(name: str, *, times: int = 1) -> list[str]:
 
 
 assert_type(load("a", times=2), list[str])
-undo: Callable[[], None] = lazyguard.install_import_guard("core", duplicates="raise")
+undo: Callable[[], None] = lazyguard.prevent_duplicate_imports("core", action="error")
 
 try:
     load("b")
-except lazyguard.ImportTimeout as late:
+except lazyguard.errors.ImportTimeout as late:
     assert_type(late.place, str)
     assert_type(late.chain, tuple[str, ...])

@@ -41,7 +41,7 @@ def _without_anything() -> Client:
 
 assert_type(get_client("one"), Client)
 assert_type(get_client("one", region="us"), Client)
-assert_type(get_client.of("one"), lazyguard.Service[[], Client])
+assert_type(get_client.of("one"), lazyguard.types.Service[[], Client])
 assert_type(get_client.of("one").require_real(timeout=1.0), Client)
 get_client.of("one").health().state
 get_client.of("one").reset()

@@ -31,7 +31,7 @@ def progress(done: int, total: int, name: str, seconds: float, error: BaseExcept
 
 
 handle = lazyguard.preload(get_client, get_async_client, get_client(), client, "core.reports", concurrency=2)
-assert_type(handle, lazyguard.Preload)
+assert_type(handle, lazyguard.types.Preload)
 assert_type(lazyguard.preload("core", progress=progress).wait(timeout=1.0), bool)
 lazyguard.preload("core", progress=lambda done, total, name, seconds, error: print(done / total, name.upper(), seconds))
 assert_type(handle.done, int)

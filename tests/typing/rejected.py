@@ -53,7 +53,7 @@ lazyguard.service(retry=3)  # type: ignore[arg-type]
 lazyguard.Retry(3)  # type: ignore[call-arg]
 lazyguard.Recovery(success_threshold="two")  # type: ignore[arg-type]
 lazyguard.fallbacks("perhaps")  # type: ignore[arg-type]
-lazyguard.install_import_guard("core", duplicates="ignore")  # type: ignore[arg-type]
+lazyguard.prevent_duplicate_imports("core", action="ignore")  # type: ignore[arg-type]
 
 number: int = client  # type: ignore[assignment]
 client()  # type: ignore[operator]
@@ -61,7 +61,7 @@ lazyguard.lazy(Client, "client")  # type: ignore[call-overload]
 lazyguard.lazy(Client, name=5)  # type: ignore[call-overload]
 lazyguard.lazy(Client, timeout=5)  # type: ignore[call-overload]
 lazyguard.lazy(record=5)  # type: ignore[call-overload]
-lazyguard.module_attribute(5)  # type: ignore[call-overload]
+lazyguard.lazy_attribute(5)  # type: ignore[call-overload]
 lazyguard.load(5)  # type: ignore[arg-type]
 
 

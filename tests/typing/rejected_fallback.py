@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import lazyguard
+import lazyguard.testing
 
 
 class Client:
@@ -60,4 +61,4 @@ client: Client = lazyguard.mock_service(Port)  # type: ignore[assignment]
 lazyguard.mock_service("Client")  # type: ignore[arg-type]
 lazyguard.mock_service(Client, returns={3: 4})  # type: ignore[dict-item]
 lazyguard.mock_service(Client, get=b"")  # type: ignore[call-arg]
-lazyguard.assert_conforms(Client(), Client())  # type: ignore[arg-type]
+lazyguard.testing.assert_conforms(Client(), Client())  # type: ignore[arg-type]

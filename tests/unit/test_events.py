@@ -107,7 +107,7 @@ def test_subscribed_twice(seen):
 
 def test_subscribe_something_else():
     """What cannot be called is refused where it is given."""
-    with pytest.raises(lazyguard.UsageError, match="takes a function of an event, not one of type int"):
+    with pytest.raises(lazyguard.errors.UsageError, match="takes a function of an event, not one of type int"):
         lazyguard.subscribe(5)  # type: ignore[arg-type]
 
 

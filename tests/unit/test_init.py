@@ -24,6 +24,7 @@ def imported_for_checkers() -> dict[str, str]:
         for node in block.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
+        if node.module != "lazyguard"  # its own modules
     }
 
 

@@ -10,19 +10,19 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._core import clock, debts, tally, trace
-from lazyguard._core.flight import Flight
-from lazyguard._core.late import loaded
+from lazyguard._base.typing import final
+from lazyguard._core import clock, closing, observers, trace
+from lazyguard._core.attempt import Flight
+from lazyguard._core.loading import loaded
 from lazyguard._core.plan import PLAIN
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
-from lazyguard._typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from lazyguard._core.debts import Debt
+    from lazyguard._core.closing import Debt
     from lazyguard._core.plan import Plan
     from lazyguard._core.state import Gate
 
@@ -181,7 +181,7 @@ class Cell:
         """
         moment = clock.now()
         if now.running:
-            ring = loaded("_core.ring", self)
+            ring = loaded("_core.wait_cycles", self)
             if any(ring.ended(flight) for flight in now.running):
                 return None, False, now  # lost with its thread or its loop: it has given its place back
             newest = now.running[-1]
@@ -237,13 +237,13 @@ class Cell:
         flight.end(outcome)
         seconds = moment - flight.started
         trace.landed(flight, outcome, seconds, counts=counts)
-        tally.landed(flight, outcome, seconds, counts=counts)
+        observers.landed(flight, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.tell("late", now, new, seconds)
             self.dispose(outcome.value, flight.home)
         elif outcome.ok:
             if self.plan.close is not None:
-                debts.built()
+                closing.built()
             self._release_reliefs()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or flight.recovery else "ready",
@@ -299,14 +299,14 @@ class Cell:
 
         The drivers are loaded here and not before: a program that only declares does without them.
         """
-        drive = loaded("_core.drive", self)
+        drive = loaded("_core.threads", self)
         if self.mirror is not None:
             self.mirror.load(self)
         return drive.resolved(self, wait=wait, real=real)
 
     async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target without blocking the event loop."""
-        adrive = loaded("_core.adrive", self)
+        adrive = loaded("_core.tasks", self)
         if self.mirror is not None:
             self.mirror.load(self)
         return await adrive.aresolved(self, wait=wait, real=real)
@@ -314,14 +314,14 @@ class Cell:
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
         for debt in self.begin_anew():
-            debts.pay(debt)
+            closing.pay(debt)
 
     def begin_anew(self) -> list[Debt]:
         """Do `reset`, and leave the closing to the caller."""
         owed = [debt for relief in self.reliefs for debt in relief.begin_anew()]  # first, or one might be served again
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         dropped = now.held or now  # an override stays: what it covers begins anew
-        debt = debts.owe(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
+        debt = closing.owe(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
         if debt is not None:
             owed.append(debt)
         if dropped.state != PENDING:
@@ -337,7 +337,7 @@ class Cell:
             if now.state == DEGRADED and now.target is made:  # the real object has failed since
                 self.swap(now, now.fresh(clock.now()))
             for debt in owed:
-                debts.later(debt, clock.now() + self.plan.grace)
+                closing.later(debt, clock.now() + self.plan.grace)
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
@@ -366,23 +366,23 @@ class Cell:
 
     def release(self, old: Snapshot) -> None:
         """Close what `old` served, `grace` seconds from now, on a thread of its own."""
-        debt = debts.owe(self, old.target, old.made, old.home)
+        debt = closing.owe(self, old.target, old.made, old.home)
         if debt is not None:
-            debts.later(debt, clock.now() + self.plan.grace)
+            closing.later(debt, clock.now() + self.plan.grace)
 
     def dispose(self, target: Any, home: Any = None) -> None:
         """Close a target that the factory made and nobody was given; its failure is an event."""
-        debt = debts.owe(self, target, home=home)
+        debt = closing.owe(self, target, home=home)
         if debt is not None:
-            debts.pay(debt)
+            closing.pay(debt)
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
         now = self.now.held or self.now
         if now.state == READY:
-            debt = debts.owe(self, now.target, now.made, now.home)
+            debt = closing.owe(self, now.target, now.made, now.home)
             if debt is not None:
-                debts.finalised(debt, clock.now() + self.plan.grace)
+                closing.finalised(debt, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

@@ -1,18 +1,29 @@
-"""Targets that somebody holds on to: what would close one is put off until the last of them lets go.
+"""Closing what factories made: a target that is to be closed is a Debt, which somebody pays, once.
 
-Invariants: one lock for all, held for a few statements and never while user code runs; whoever holds a target and then
-finds it still served has it unclosed until it lets go.
+Invariants: whoever takes a debt out of `_owed` pays it; not while a block holds its target; on its event loop, where it
+belongs to one that runs; no lock is held while `close` runs; no child of a fork closes what its parent has made; the
+exit is held up for `AT_EXIT` seconds at the most.
 """
 
 from __future__ import annotations
 
 import _thread
-import os
+import sys
+
+from lazyguard import events
+from lazyguard._base.typing import final
+from lazyguard._core import clock, registry
+from lazyguard._core.loading import loaded
+from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.scheduler import Job
+
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
@@ -51,11 +62,312 @@ def put_off(target: Any, close: Callable[[], object]) -> bool:
         return True
 
 
-def _in_child() -> None:
-    """Begin with a new lock in the child of a fork: a thread of the parent may have held the old one."""
-    global _lock
-    _lock = _thread.RLock()
+# Seconds for all that is closed at the exit, and seconds after which a close counts as hanging.
+AT_EXIT, HANGS = 2.0, 10.0
+_owed: dict[Debt, Debt] = {}
+# What has no higher number was made by a parent of this process. It is kept, so that no finaliser runs here either.
+_parents = 0
+_inherited: list[Any] = []
+_registered: dict[str, object] = {}
+# On CPython 3.12.0 and 3.12.1 no thread can be started at the exit: the work for one that was started before.
+_parked: list[tuple[list[Callable[[], object]], _thread.LockType]] = []
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)
+@final
+class Debt:
+    """One target that is to be closed.
+
+    Attributes:
+        made: Its place in the order of construction.
+        home: The event loop that it belongs to; None where it belongs to none.
+        awaited: Whether its factory is async, so that `close` may be.
+        hangs: Whether its `close` has not returned for `HANGS` seconds.
+    """
+
+    __slots__ = (
+        "_close",
+        "_ended",
+        "_told",
+        "_waiting",
+        "_watch",
+        "awaited",
+        "hangs",
+        "home",
+        "made",
+        "name",
+        "target",
+    )
+
+    def __init__(self, cell: Cell, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
+        now = cell.now
+        self.target: Any = target
+        self.made: int = made
+        self.home: Any = home
+        self.awaited: bool = cell.plan.awaited
+        self.name: str = cell.name
+        # not the cell itself, which may be about to go
+        self._told = {"place": cell.place, "before": now.state, "after": now.state, "generation": now.generation}
+        self._close = close
+        self._ended = False
+        self.hangs = False
+        self._watch: Job | None = None
+        self._waiting: list[Callable[[], object]] = []
+
+    def taken(self) -> list[Debt]:
+        """Return it: its target was taken out of service before."""
+        return [self]
+
+    def run(self, launch: Callable[[Debt, Any], object] | None = None) -> None:
+        """Call `close` here, unless somebody else has begun to; `launch` sees to what is to be awaited."""
+        if _owed.pop(self, None) is None:
+            return
+        self._watch = loaded("_core.scheduler").at(clock.now() + HANGS, self._look)
+        launched = False
+        try:
+            waits = self._close(self.target)
+            if self.awaited and hasattr(waits, "__await__"):
+                if launch is None:
+                    getattr(waits, "close", bool)()
+                    self.failed("the event loop that it belongs to does not run: await lazyguard.aclose() in it")
+                else:
+                    launch(self, waits)
+                    launched = True
+        except (Exception, SystemExit) as error:
+            self.failed(events.describe(error))
+        finally:
+            if not launched:
+                self.end()
+
+    def end(self) -> None:
+        """Let go of the target, and tell all who wait."""
+        self._ended = True
+        self.target = None
+        if self._watch is not None:
+            self._watch.cancel()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell those who wait that it is closed, or that it will be later."""
+        while True:
+            try:
+                wake = self._waiting.pop()
+            except IndexError:
+                return
+            wake()
+
+    def wait(self, wake: Callable[[], object]) -> None:
+        """Wake once when it is closed, or was put off."""
+        self._waiting.append(wake)
+        if self._ended:
+            self.tell()
+
+    def failed(self, cause: str) -> None:
+        """Tell that it was not closed, and why."""
+        told: Any = self._told
+        events.emit(events.Event("close-failed", name=self.name, cause=cause, **told))
+
+    def _look(self) -> None:
+        if not self._ended:
+            self.failed(f"close= has not returned for {HANGS:g} s")
+            self.hangs = True
+            loaded("_core.closers").look()
+
+
+def built() -> None:
+    """Note that there is something to close: at the exit, at the latest."""
+    token = object()
+    if _registered.setdefault("exit", token) is token:
+        import atexit
+
+        atexit.register(at_exit)
+    if (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2):  # pragma: no cover (of those two versions alone)
+        if _registered.setdefault("thread", token) is token:
+            _park()
+
+
+def owe(cell: Cell, target: Any, made: int = 0, home: Any = None) -> Debt | None:
+    """Return the debt for a target that a cell does not serve any more, if it is to be closed by us."""
+    close = cell.plan.close
+    if close is None:
+        return None
+    if 0 < made <= _parents:
+        _inherited.append(target)
+        return None
+    if home is None and cell.plan.awaited:
+        from lazyguard._core import wait_cycles
+
+        home = wait_cycles.current_loop() or cell.home
+    debt = Debt(cell, target, made or next(builds), home, close)
+    _owed[debt] = debt
+    return debt
+
+
+def taken_back(debt: Debt) -> bool:
+    """Return whether the target is in use again: nobody has begun to close it."""
+    return _owed.pop(debt, None) is not None
+
+
+def pay(debt: Debt) -> None:
+    """Close the target here, or have its event loop do it; put off while a block holds it."""
+    if put_off(debt.target, lambda: pay(debt)):
+        debt.tell()
+    else:
+        pay_now(debt)
+
+
+def pay_now(debt: Debt) -> None:
+    """Do `pay`, whoever holds the target."""
+    if debt.awaited:
+        adrive = loaded("_core.tasks")
+
+        adrive.pay(debt)
+    else:
+        debt.run()
+
+
+def beside(debt: Debt, paying: Callable[[Debt], None] = pay) -> None:
+    """Close the target on a daemon thread of its own."""
+    scheduler = loaded("_core.scheduler")
+
+    try:
+        scheduler.daemon(lambda: paying(debt), debt.name)
+    except RuntimeError:
+        debt.tell()  # no thread is to be had: it stays owed, and the exit pays
+
+
+def later(debt: Debt, due: float) -> None:
+    """Close the target when the clock shows `due`."""
+    closers = loaded("_core.closers")
+    loaded("_core.scheduler").closing_at(due, lambda: closers.close(debt))
+
+
+def finalised(debt: Debt, due: float) -> None:
+    """Do `later` for a finaliser, which may run while its thread holds any lock, those of `threading` too."""
+    try:
+        _thread.start_new_thread(later, (debt, due))
+    except RuntimeError:
+        pass  # the interpreter is leaving: the exit pays
+
+
+def standing(*, awaited: bool) -> list[Callable[[], list[Debt]]]:
+    """Return what takes each target out of service and returns its debts, the last one that was built first.
+
+    With `awaited` also those of async services.
+    """
+    found: list[tuple[int, Callable[[], list[Debt]]]] = [
+        (debt.made, debt.taken) for debt in list(_owed) if awaited or not debt.awaited
+    ]
+    for cell, _ in registry.cells():
+        held = [one.now.held or one.now for one in (cell, *cell.reliefs) if one.plan.close is not None]
+        made = max((now.made for now in held if now.state == READY), default=0)
+        if made and (awaited or not cell.plan.awaited):
+            found.append((made, cell.begin_anew))
+    found.sort(key=lambda one: -one[0])
+    return [take for _, take in found]
+
+
+def close() -> None:
+    """Close what services with sync factories hold, on this thread, the last one that was built first.
+
+    It is for services with a `close=`; the next use of one builds anew. What waits for its `grace` to be over is closed
+    now, what a block holds when that block ends. The value of an override is yours and stays as it is.
+
+    It is done at the exit too, by itself, for async services as well: in two seconds for all, whatever hangs. An error
+    in `close=` is an event, "close-failed", and raised nowhere. A forked child closes nothing that its parent made.
+
+    Any number of threads may call it: each object is closed once.
+
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.service(close=lambda numbers: print("closing", numbers))
+        ... def get_numbers() -> list[int]:
+        ...     return [1, 2]
+        >>> len(get_numbers())
+        2
+        >>> lazyguard.close()
+        closing [1, 2]
+        >>> lazyguard.close()
+    """
+    for take in standing(awaited=False):
+        for debt in take():
+            pay(debt)
+
+
+async def aclose() -> None:
+    """Close what all services hold, async ones included, the last one that was built first.
+
+    What an async factory made is closed on its own event loop: this one, or another one that runs. Where that does not
+    run any more, an async `close=` cannot be awaited, and "close-failed" says so: await this as the last thing in the
+    loop. A sync factory's object is closed on a thread beside it. For the rest it is like `close`.
+
+    Cancelled, it leaves what it has not come to in service.
+
+    Example:
+        >>> import asyncio, lazyguard
+        >>> async def say_goodbye(numbers: list[int]) -> None:
+        ...     print("closing", numbers)
+        >>> @lazyguard.service(close=say_goodbye)
+        ... async def get_numbers() -> list[int]:
+        ...     return [1, 2]
+        >>> async def main() -> None:
+        ...     await get_numbers.aget()
+        ...     await lazyguard.aclose()
+        >>> asyncio.run(main())
+        closing [1, 2]
+    """
+    await loaded("_core.tasks").aclosed()
+
+
+def at_exit() -> None:
+    """Close all that there is, each on a thread of its own; one that hangs leaves half of the time to the next."""
+    import time
+
+    todo = standing(awaited=True)
+    until = time.monotonic() + AT_EXIT  # not our clock, which may stand still
+    for left_over, take in zip(reversed(range(len(todo))), todo, strict=True):
+        for debt in take():
+            left = until - time.monotonic()
+            done = _thread.allocate_lock()
+            done.acquire()
+            debt.wait(done.release)
+            _start(debt)
+            if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
+                debt.failed("close= has not returned at the exit")
+
+
+def _start(debt: Debt) -> None:
+    if not _parked:
+        beside(debt, pay_now)
+        return
+    jobs, wake = _parked[0]
+    jobs.append(lambda: pay_now(debt))
+    if wake.locked():
+        wake.release()
+
+
+def _park() -> None:
+    scheduler = loaded("_core.scheduler")
+
+    jobs: list[Callable[[], object]] = []
+    wake = _thread.allocate_lock()
+    wake.acquire()
+
+    def work() -> None:
+        while True:
+            wake.acquire()
+            while jobs:
+                jobs.pop(0)()
+
+    scheduler.daemon(work, "exit")
+    _parked[:] = [(jobs, wake)]
+
+
+def in_child() -> None:
+    """Owe nothing of what the parent of this process has made."""
+    global _lock, _parents
+    _lock = _thread.RLock()  # a thread of the parent may have held the old one
+    _parents = next(builds)
+    _inherited.extend(debt.target for debt in list(_owed))
+    _owed.clear()
+    _parked.clear()
+    _registered.pop("thread", None)

@@ -5,7 +5,7 @@ Invariant: a plan holds no state of a cell; policies keep theirs in the cell's o
 
 from __future__ import annotations
 
-from lazyguard._typing import final
+from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Protocol, TypeAlias
 
     from lazyguard._core.cell import Cell
-    from lazyguard._core.effect import Steps
+    from lazyguard._core.effects import Steps
     from lazyguard._core.state import Outcome, Snapshot
 
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"

@@ -6,8 +6,8 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadline, mode, ring
-from lazyguard._core.effect import Call, Join, Launch
+from lazyguard._core import clock, deadlines, mode, wait_cycles
+from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
     CircularResolutionError,
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lazyguard._core.attempt import Flight
     from lazyguard._core.cell import Cell
-    from lazyguard._core.deadline import Deadline
-    from lazyguard._core.effect import Steps
-    from lazyguard._core.flight import Flight
+    from lazyguard._core.deadlines import Deadline
+    from lazyguard._core.effects import Steps
     from lazyguard._core.state import Snapshot
 
 
@@ -113,7 +113,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
     until = None if limit is None else clock.now() + limit
     kept = 0.0 if real or limit is None else limit * _shares(cell.reliefs)
     patience = None if until is None else until - kept
-    given = deadline.current()
+    given = deadlines.current()
     if given is not None and (patience is None or given.ends < patience):
         patience = given.ends
     else:
@@ -139,7 +139,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             raise _too_late(cell, given)
         if mode.forbid is not None:
             mode.forbid(cell)
-        ring.room()
+        wait_cycles.room()
         entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
         try:
             flight, new, now = cell.board(now)
@@ -187,7 +187,7 @@ def _tell(entered: Callable[[Outcome], object], flight: Flight | None) -> None:
 def _at_home(now: Snapshot) -> bool:
     if now.home is None:
         return True
-    here = ring.current_loop()
+    here = wait_cycles.current_loop()
     return here is now.home or (here is None and not now.home.is_closed())
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from itertools import count
 
-from lazyguard._typing import final
+from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, Protocol
 
+    from lazyguard._core.attempt import Flight
     from lazyguard._core.cell import Cell
-    from lazyguard._core.flight import Flight
 
     class Gate(Protocol):
         """What is asked before an attempt begins to replace a target that calls have taken out of service."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard import _place
+from lazyguard._base import places
 from lazyguard._core import clock
 from lazyguard.events import describe
 
@@ -17,9 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lazyguard._core.flight import Flight
+    from lazyguard._base.typing import T
+    from lazyguard._core.attempt import Flight
     from lazyguard._core.state import Outcome
-    from lazyguard._typing import T
 
 
 def wanted() -> bool:
@@ -30,7 +30,7 @@ def wanted() -> bool:
 def took_off(flight: Flight) -> None:
     """Keep who asked for a flight: it may be another thread that runs it."""
     if wanted():
-        flight.asked_by = "the recovery" if flight.recovery else _place.of_user(_place.caller())
+        flight.asked_by = "the recovery" if flight.recovery else places.of_user(places.caller())
 
 
 def landed(flight: Flight, outcome: Outcome, seconds: float, *, counts: bool) -> None:
@@ -48,7 +48,7 @@ def traced(what: str, place: str, work: Callable[[], T]) -> T:
     """Do an import that has no cell, and tell of it."""
     if not wanted():
         return work()
-    asked_by, begun, end = _place.of_user(_place.caller()), clock.now(), "ok"
+    asked_by, begun, end = places.of_user(places.caller()), clock.now(), "ok"
     try:
         return work()
     except BaseException as error:

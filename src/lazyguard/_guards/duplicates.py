@@ -1,4 +1,4 @@
-"""`install_import_guard`: a package's files are not executed again, under a second name or after they failed.
+"""`prevent_duplicate_imports`: a package's files are not executed again, under a second name or after they failed.
 
 Invariants: an import that has nothing to do with the package costs a few dict look-ups and no system call;
 the guard holds no lock (the import system's own order threads); which file a name means is asked of the
@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard import _place, errors
-from lazyguard._guards import alias, around
-from lazyguard._guards.failed import Failures
-from lazyguard._guards.tree import Tree
+from lazyguard import errors
+from lazyguard._base import places
+from lazyguard._guards import loaders
+from lazyguard._guards.failed_modules import Failures
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from types import FrameType, ModuleType
     from typing import Literal
 
-    Mode = Literal["alias", "warn", "raise"]
+    Mode = Literal["alias", "warn", "error"]
 
-_MODES = ("alias", "warn", "raise")
+
+_MODES = ("alias", "warn", "error")
 _GUARDS: dict[str, _Finder] = {}
 _OWN_FILES = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
-def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callable[[], None]:
+def prevent_duplicate_imports(package: str, *, action: Mode = "alias") -> Callable[[], None]:
     """Keep the files of a package from being executed a second time: under a second name, or because they failed.
 
     The first happens when a directory of the package is on `sys.path`, as it is for a script in it: `import models`
@@ -39,9 +40,9 @@ def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callabl
 
     Args:
         package: The package's name; it need not be imported yet.
-        duplicates: What the second name does. "alias": it means the module that there is, the very same object; that
+        action: What the second name does. "alias": it means the module that there is, the very same object; that
             is the one under its canonical name, imported now if need be, or `__main__` where the file runs as that.
-            "warn": DuplicateImportWarning at the importing line, then Python's way. "raise": DuplicateImportError.
+            "warn": DuplicateImportWarning at the importing line, then Python's way. "error": DuplicateImportError.
             Both texts name the line that had it executed first, too.
             A module that failed is not executed again, but raises what it failed with, the same exception with a
             note; with "warn" there is a warning, and it is executed.
@@ -62,16 +63,16 @@ def install_import_guard(package: str, *, duplicates: Mode = "alias") -> Callabl
 
     Example:
         >>> import lazyguard
-        >>> undo = lazyguard.install_import_guard("json", duplicates="raise")
+        >>> undo = lazyguard.prevent_duplicate_imports("json", action="error")
         >>> undo()
     """
-    if duplicates not in _MODES:
-        text = f"duplicates={duplicates!r} is none of 'alias', 'warn', 'raise': choose one"
-        raise errors.ConfigurationError(f"install_import_guard({package!r}): {text}")
+    if action not in _MODES:
+        text = f"action={action!r} is none of 'alias', 'warn', 'error': choose one"
+        raise errors.ConfigurationError(f"prevent_duplicate_imports({package!r}): {text}")
     present = _GUARDS.get(package)
-    if present is not None and present.mode == duplicates and present in sys.meta_path:
+    if present is not None and present.mode == action and present in sys.meta_path:
         return present.remove
-    finder = _Finder(Tree(package), duplicates)
+    finder = _Finder(Tree(package), action)
     if present is not None:
         present.remove()
     _GUARDS[package] = finder
@@ -137,8 +138,8 @@ class _Finder:
             )
         spec: ModuleSpec | None = sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, path)
         if spec is not None:
-            self._asked.setdefault(name, _place.of_frame(_importing_frame()))
-            around.wrap(spec, self._failures.executing)
+            self._asked.setdefault(name, places.of_frame(_importing_frame()))
+            loaders.wrap(spec, self._failures.executing)
         return spec
 
     def _name_of_main(self) -> str | None:
@@ -152,7 +153,7 @@ class _Finder:
     def _answer(self, second: str, first: str, file: str, right: str, wrong: str) -> ModuleSpec | None:
         if self.mode == "alias":
             self._aliases.setdefault(first, set()).add(second)
-            return alias.spec_of(second, first, file)
+            return loaders.spec_of(second, first, file)
         frame = _importing_frame()
         if first == "__main__":
             since = f"runs as __main__ (now at {_place_in_main()})"
@@ -162,10 +163,10 @@ class _Finder:
             since = f"is module {first}" + (f" (imported at {asked})" if asked and first in sys.modules else "")
             mend = f"write `{right}` in place of `{wrong}`"
         text = f"{file} {since}; imported as {second} it is executed a second time: {mend}"
-        if self.mode == "raise":
-            raise errors.DuplicateImportError(f"{_place.of_frame(frame)}: {text}", name=second, path=file)
+        if self.mode == "error":
+            raise errors.DuplicateImportError(f"{places.of_frame(frame)}: {text}", name=second, path=file)
         _warn(frame, text)
-        self._asked.setdefault(second, _place.of_frame(frame))
+        self._asked.setdefault(second, places.of_frame(frame))
         return None
 
     def invalidate_caches(self) -> None:
@@ -211,7 +212,7 @@ def _place_in_main() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals is main and frame.f_code.co_name == "<module>":
-            return _place.of_frame(frame)
+            return places.of_frame(frame)
         frame = frame.f_back
     return f"the end of {main.get('__file__')}"
 
@@ -225,3 +226,90 @@ def _importing_frame() -> FrameType:
             break
         frame = frame.f_back
     return frame
+
+
+class Tree:
+    """The directories of one package; imports nothing."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self._inside = f"{package}."
+        self._given = _directories(package)
+        self._roots = [os.path.realpath(directory) for directory in self._given]
+        self._parents: dict[str, str | None] = {}
+
+    def has(self, name: str) -> bool:
+        """Tell whether a module's name is the package's or below it."""
+        return name == self.package or name.startswith(self._inside)
+
+    def in_directory(self, directory: object, name: str) -> str | None:
+        """Return the name in the package of the module `name` found in a directory, if there is one."""
+        if not isinstance(directory, str):
+            return None
+        parent = self._parents[directory] if directory in self._parents else self._parent(directory)
+        if parent is None:
+            return None
+        canonical = f"{parent}.{name}" if parent else name
+        if self.has(canonical) and any(
+            os.path.exists(f"{directory or '.'}/{name}{end}") for end in (".py", "/__init__.py")
+        ):
+            return canonical
+        return None
+
+    def _parent(self, directory: str) -> str | None:
+        """Return the dotted name of a directory of the package, or of the one above; None for any other."""
+        real = os.path.realpath(directory)
+        parent = self._dotted(real)
+        if parent is None and any(os.path.dirname(root) == real for root in self._roots):
+            parent = self.package.rpartition(".")[0]
+        if os.path.isabs(directory):  # what is relative moves with the process
+            self._parents[directory] = parent
+        return parent
+
+    def of_file(self, file: str) -> str | None:
+        """Return the name that a file has by its place; None outside, and below what is no package."""
+        real = os.path.realpath(file)
+        stem = f"{os.path.dirname(real)}/{os.path.basename(real).partition('.')[0]}"
+        canonical = self._dotted(stem.removesuffix("/__init__"))
+        return canonical if canonical is not None and self._is_regular(canonical) else None
+
+    def may_hold(self, file: str) -> bool:
+        """Tell cheaply, without a system call, whether a file seems to lie in the package."""
+        return any(file.startswith(f"{root}/") for root in (*self._given, *self._roots))
+
+    def _dotted(self, real: str) -> str | None:
+        for root in self._roots:
+            if f"{real}/".startswith(f"{root}/"):
+                return self.package + real[len(root) :].replace("/", ".")
+        return None
+
+    def _is_regular(self, canonical: str) -> bool:
+        parent = canonical.rpartition(".")[0]
+        while parent.startswith(self._inside) and parent not in sys.modules:
+            below = parent[len(self._inside) :].replace(".", "/")
+            if not any(os.path.exists(f"{root}/{below}/__init__.py") for root in self._roots):
+                return False
+            parent = parent.rpartition(".")[0]
+        return True
+
+
+def _directories(package: str) -> list[str]:
+    module = sys.modules.get(package)
+    found: Iterable[str] | None = getattr(module, "__path__", None)
+    if module is None:
+        from importlib.util import find_spec
+
+        try:
+            spec = find_spec(package)
+        except (ImportError, ValueError) as error:
+            raise errors.ConfigurationError(f"prevent_duplicate_imports: {package!r} cannot be found") from error
+        if spec is None:
+            raise errors.ConfigurationError(
+                f"prevent_duplicate_imports: there is no package {package!r}: give the name that it is imported by"
+            )
+        found = spec.submodule_search_locations
+    if not found:
+        raise errors.ConfigurationError(
+            f"prevent_duplicate_imports: {package!r} is a module, not a package: give the one that it belongs to"
+        )
+    return list(found)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard import _place
-from lazyguard._typing import final
+from lazyguard._base import places
+from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Sight:
 
     def __init__(self, frames: list[FrameType], package: str) -> None:
         own = [frame for frame in frames if is_own(frame, package)]
-        self.leaf = _place.of_frame(frames[-1]) if frames else "an unknown line"
-        self.chain = tuple(_place.of_frame(frame) for frame in own)
+        self.leaf = places.of_frame(frames[-1]) if frames else "an unknown line"
+        self.chain = tuple(places.of_frame(frame) for frame in own)
         self.place = self.chain[-1] if own else self.leaf
         bodies = (frame for frame in frames[1:] if frame.f_code.co_name == "<module>")
         body = next(bodies, None)

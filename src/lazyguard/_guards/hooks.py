@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._guards import around, is_module_name
+from lazyguard._base.places import is_module_name
+from lazyguard._guards import loaders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class _Finder:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
-                around.wrap(spec, _then_hooks)
+                loaders.wrap(spec, _then_hooks)
                 return spec
         return None
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 
-from lazyguard import _place, errors
-from lazyguard._core import drive
-from lazyguard._core import fork as fork  # the child of a fork waits for nothing that only the parent runs
+from lazyguard import errors
+from lazyguard._base import places
+from lazyguard._core import forks as forks  # the child of a fork waits for nothing that only the parent runs
+from lazyguard._core import threads
 from lazyguard._core.cell import Cell
-from lazyguard._core.effect import Call, Join
+from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import READY
 
 TYPE_CHECKING = False
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, overload
 
-    from lazyguard._core.effect import Steps
-    from lazyguard._core.flight import Flight
+    from lazyguard._base.typing import P, T
+    from lazyguard._core.attempt import Flight
+    from lazyguard._core.effects import Steps
     from lazyguard._core.state import Outcome, Snapshot
-    from lazyguard._typing import P, T
 else:
 
     def overload(function):
@@ -80,14 +81,14 @@ def once(  # noqa: F811
 
 def _guard(function: Any, key: str | None) -> Any:
     code = getattr(function, "__code__", None)
-    name = _place.name_of(function)
+    name = places.name_of(function)
     if not callable(function) or (code is None and key is None):
         what = f"{function!r} is no Python function"
         raise errors.ConfigurationError(f"once: {what}: decorate the function itself, or give once(key=...)")
     for flag, kind in _KINDS.items():
         if code is not None and code.co_flags & flag:
             raise errors.ConfigurationError(f"once: {name} is {kind}, whose result serves one caller only")
-    place = _place.of_callable(function, name)
+    place = places.of_callable(function, name)
     cell = _CELLS.setdefault(key or _identity(function), Cell(function, name=name, place=place))
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -100,9 +101,9 @@ def _guard(function: Any, key: str | None) -> Any:
                 if flight is None:
                     continue
                 if not new:
-                    drive.drive(_waiting(flight, now))
+                    threads.drive(_waiting(flight, now))
                     continue
-                drive.fly(flight, _running(lambda: function(*args, **kwargs)))
+                threads.fly(flight, _running(lambda: function(*args, **kwargs)))
             except BaseException:
                 cell.unboard()
                 raise

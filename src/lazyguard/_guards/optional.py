@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard import _eager, _place, errors
-from lazyguard._annotation import INTROSPECTION
-from lazyguard._core import trace
-from lazyguard._guards import is_module_name
-from lazyguard._looking import walks
+from lazyguard import errors
+from lazyguard._base import places
+from lazyguard._base.places import is_module_name
+from lazyguard._core import eager, trace
+from lazyguard._proxies.inspection import INTROSPECTION, walks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def require(name: str, *, extra: str | None = None, package: str | None = None, 
         Traceback (most recent call last):
         lazyguard.errors.MissingModuleError: module 'no_such_module' is not installed, needed for the ...
     """
-    return _Wanted(name, extra, package, why, _place.caller()).load()
+    return _Wanted(name, extra, package, why, places.caller()).load()
 
 
 def optional_import(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> Any:
@@ -68,9 +68,9 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
         >>> lazyguard.optional_import("json").dumps([1])
         '[1]'
     """
-    frame = _place.caller()
+    frame = places.caller()
     stand_in = OptionalModule(_Wanted(name, extra, package, why, frame))
-    _eager.declared(frame, stand_in.__bool__)
+    eager.declared(frame, stand_in.__bool__)
     return stand_in
 
 
@@ -80,7 +80,7 @@ class _Wanted:
     __slots__ = ("extra", "host", "name", "package", "place", "why")
 
     def __init__(self, name: str, extra: str | None, package: str | None, why: str | None, frame: FrameType) -> None:
-        self.place = _place.of_frame(_place.declaring(frame))  # an integration asks for what its user uses
+        self.place = places.of_frame(places.declaring(frame))  # an integration asks for what its user uses
         if not is_module_name(name):
             raise errors.ConfigurationError(
                 f"{self.place}: {name!r} is no module's name; give an absolute one: 'package.module'"
@@ -99,9 +99,9 @@ class _Wanted:
         return sys.modules[self.name]
 
     def _text(self) -> str:
-        from lazyguard import _install
+        from lazyguard._base import distributions
 
-        command = _install.command(self.name, extra=self.extra, package=self.package, host=self.host)
+        command = distributions.command(self.name, extra=self.extra, package=self.package, host=self.host)
         why = f", needed {self.why}" if self.why else ""
         what = f"module {self.name!r} is not installed{why} (asked for at {self.place})"
         return f"{what}; to install it: {command}"

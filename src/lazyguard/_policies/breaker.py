@@ -5,8 +5,8 @@ Invariants: it holds no state; one may be given to many functions and services, 
 
 from __future__ import annotations
 
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._base import validation
+from lazyguard._base.typing import final
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Breaker(options.Options):
+class Breaker(validation.Options):
     """Stop calling what keeps failing, and let one call a while later find out whether it is well again.
 
     It opens after so many failures in a row, or, where `failure_rate` is given, when that share of the calls in a
@@ -27,8 +27,9 @@ class Breaker(options.Options):
     `max_open_time`. Each of these times is jittered to between its half and its whole, so that many processes do not
     probe together.
 
-    A probe that is cancelled gives its place back at once, one that is never heard of again loses it after `lease`. The
-    outcome of a call counts only in the state in which it began: what ends after a transition is out of date.
+    A probe that is cancelled gives its place back at once, one that is never heard of again loses it after
+    `half_open_timeout`. The outcome of a call counts only in the state in which it began: what ends after a transition
+    is out of date.
 
     A call fails when it raises one of `on`; what is in `ignore`, and what is no Exception (KeyboardInterrupt,
     SystemExit, CancelledError), does not count at all; neither does another breaker's `CircuitOpen`. Any other
@@ -44,7 +45,7 @@ class Breaker(options.Options):
             `window_calls` where those are fewer.
         open_time: The first open time, in seconds.
         max_open_time: The longest open time, in seconds.
-        lease: Seconds after which a probe that has not ended loses its place to the next caller.
+        half_open_timeout: Seconds after which a probe that has not ended loses its place to the next caller.
         on: The exception types that count as failures. Those of a library that is not to be imported for it are given
             by name: "redis:RedisError".
         ignore: The exception types that count as nothing, given alike.
@@ -71,7 +72,7 @@ class Breaker(options.Options):
         "minimum_calls",
         "open_time",
         "max_open_time",
-        "lease",
+        "half_open_timeout",
         "on",
         "ignore",
     )
@@ -82,7 +83,7 @@ class Breaker(options.Options):
     minimum_calls: int | None
     open_time: float
     max_open_time: float
-    lease: float
+    half_open_timeout: float
     on: tuple[type[BaseException] | str, ...]
     ignore: tuple[type[BaseException] | str, ...]
 
@@ -96,7 +97,7 @@ class Breaker(options.Options):
         minimum_calls: int | None = None,
         open_time: float = 10.0,
         max_open_time: float = 120.0,
-        lease: float = 30.0,
+        half_open_timeout: float = 30.0,
         on: Failures = (Exception,),
         ignore: Failures = (),
     ) -> None:
@@ -105,12 +106,12 @@ class Breaker(options.Options):
                 "failure_rate", window_calls=window_calls, window_seconds=window_seconds, minimum_calls=minimum_calls
             )
             failure_threshold = 3 if failure_threshold is None else failure_threshold
-            options.whole("failure_threshold", failure_threshold)
+            validation.whole("failure_threshold", failure_threshold)
         else:
             minimum_calls = _check_rate(failure_threshold, failure_rate, window_calls, window_seconds, minimum_calls)
-        options.seconds("open_time", open_time)
-        options.seconds("max_open_time", max_open_time)
-        options.seconds("lease", lease)
+        validation.seconds("open_time", open_time)
+        validation.seconds("max_open_time", max_open_time)
+        validation.seconds("half_open_timeout", half_open_timeout)
         if max_open_time < open_time:
             raise ConfigurationError(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
         self._set(
@@ -121,9 +122,9 @@ class Breaker(options.Options):
             minimum_calls=minimum_calls,
             open_time=open_time,
             max_open_time=max_open_time,
-            lease=lease,
-            on=options.failure_types("on", on),
-            ignore=options.failure_types("ignore", ignore),
+            half_open_timeout=half_open_timeout,
+            on=validation.failure_types("on", on),
+            ignore=validation.failure_types("ignore", ignore),
         )
 
 
@@ -146,11 +147,11 @@ def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: An
             "failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=."
         )
     if calls is not None:
-        options.whole("window_calls", calls)
-    options.seconds("window_seconds", seconds, optional=True)
+        validation.whole("window_calls", calls)
+    validation.seconds("window_seconds", seconds, optional=True)
     if minimum is None:
         return 10 if calls is None else min(10, calls)
-    options.whole("minimum_calls", minimum)
+    validation.whole("minimum_calls", minimum)
     if calls is not None and minimum > calls:
         raise ConfigurationError(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
     checked: int = minimum

@@ -12,9 +12,9 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._core import clock, deadline, tally
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._base import validation
+from lazyguard._base.typing import final
+from lazyguard._core import clock, deadlines, observers
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, TypeAlias
 
-    from lazyguard._core.deadline import Deadline
+    from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
 
     State = Literal["closed", "open", "half-open"]
@@ -77,7 +77,7 @@ class Phase:
     def recount(self) -> None:
         """Let whoever counts calls now be told of each."""
         if self._window is not None:
-            self.count = tally.counting(self._circuit.name, self._window.count)
+            self.count = observers.counting(self._circuit.name, self._window.count)
 
     def ended(self, error: BaseException | None = None, own: Deadline | None = None) -> None:
         """Say how the call ended: well, or with `error`. A call of which nothing follows gives its place back.
@@ -103,7 +103,7 @@ class Phase:
 
     def _probed(self, error: BaseException | None) -> None:
         if self.state == "half-open":
-            tally.called(self._circuit.name, "ok" if error is None else "failed")
+            observers.called(self._circuit.name, "ok" if error is None else "failed")
             closed = Phase(self._circuit, "closed", clock.now())
             self._circuit.follow(self, closed if error is None else self._opened(error))
 
@@ -174,13 +174,13 @@ class Circuit:
                 return phase
             moment = clock.now()
             if moment < phase.until:
-                tally.called(self.name, "refused")
+                observers.called(self.name, "refused")
                 raise self._refusal(phase, moment) from phase.cause
             probe = Phase(
                 self,
                 "half-open",
                 moment,
-                until=moment + self.breaker.lease,
+                until=moment + self.breaker.half_open_timeout,
                 rounds=phase.rounds,
                 cause=phase.cause,
             )
@@ -192,12 +192,12 @@ class Circuit:
         if not isinstance(error, Exception) or isinstance(error, CircuitOpen):
             return None
         if isinstance(error, DeadlineExceeded):
-            limit = deadline.current()
+            limit = deadlines.current()
             if limit is not None and limit is not own and limit.ends <= clock.now():
                 return None  # its caller had no more time: another one may have
-        if isinstance(error, options.loaded(self.breaker.ignore)):
+        if isinstance(error, validation.loaded(self.breaker.ignore)):
             return None
-        return isinstance(error, options.loaded(self._on))
+        return isinstance(error, validation.loaded(self._on))
 
     def follow(self, old: Phase, new: Phase) -> bool:
         """Let `new` follow `old`, if `old` is still the present phase; return whether it was."""
@@ -344,6 +344,6 @@ def _in_child() -> None:
             circuit.now = Phase(circuit, "closed", clock.now())
 
 
-tally.changed.append(_recount)
+observers.changed.append(_recount)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)

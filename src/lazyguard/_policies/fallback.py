@@ -9,10 +9,10 @@ import os
 import sys
 from contextvars import ContextVar
 
+from lazyguard._base.context_variables import assign
+from lazyguard._base.typing import final
 from lazyguard._core import clock
-from lazyguard._core.context import assign
 from lazyguard._core.state import DEGRADED, READY
-from lazyguard._typing import final
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False

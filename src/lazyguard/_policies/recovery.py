@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._core import clock, debts
-from lazyguard._core.effect import Call
-from lazyguard._core.late import loaded
+from lazyguard._base import validation
+from lazyguard._base.typing import final
+from lazyguard._core import clock, closing
+from lazyguard._core.effects import Call
+from lazyguard._core.loading import loaded
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
-from lazyguard._policies import options
-from lazyguard._typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lazyguard._core.attempt import Flight
     from lazyguard._core.cell import Cell
-    from lazyguard._core.debts import Debt
-    from lazyguard._core.effect import Steps
-    from lazyguard._core.flight import Flight
+    from lazyguard._core.closing import Debt
+    from lazyguard._core.effects import Steps
 
 
 # Seconds between two reminders that a service is still degraded.
@@ -32,7 +32,7 @@ _REMIND_EVERY = 300.0
 
 
 @final
-class Recovery(options.Options):
+class Recovery(validation.Options):
     """Try again in the background while a service is degraded or failed.
 
     Waits grow from `initial` to `maximum`, doubled after each failure and jittered to between half and the whole, so
@@ -60,9 +60,9 @@ class Recovery(options.Options):
     success_threshold: int
 
     def __init__(self, *, initial: float = 1.0, maximum: float = 60.0, success_threshold: int = 1) -> None:
-        options.seconds("initial", initial)
-        options.seconds("maximum", maximum)
-        options.whole("success_threshold", success_threshold)
+        validation.seconds("initial", initial)
+        validation.seconds("maximum", maximum)
+        validation.whole("success_threshold", success_threshold)
         self._set(initial=initial, maximum=maximum, success_threshold=success_threshold)
 
     def begin(self, cell: Cell) -> None:
@@ -132,7 +132,7 @@ class Convalescence:
     def __del__(self) -> None:
         """Close what was built for a cell that nobody holds any more."""
         if self._debt is not None:
-            debts.finalised(self._debt, clock.now())
+            closing.finalised(self._debt, clock.now())
 
     def _over(self) -> bool:
         now = self._cell.now
@@ -149,9 +149,9 @@ class Convalescence:
 
     def _keep(self, candidate: Any) -> None:
         before, self._candidate = self._debt, candidate
-        self._debt = None if candidate is None else debts.owe(self._cell, candidate)
+        self._debt = None if candidate is None else closing.owe(self._cell, candidate)
         if before is not None:
-            debts.beside(before)
+            closing.beside(before)
 
     def _patience(self) -> float:
         """Return the seconds after which a flight counts as hanging."""
@@ -191,14 +191,14 @@ class Convalescence:
     def _launch(self, flight: Flight) -> None:
         from contextvars import Context
 
-        drive = loaded("_core.drive", self._cell)
+        drive = loaded("_core.threads", self._cell)
         self._watch(flight)
         if not self._cell.plan.awaited:
             drive.launch_beside(flight, self._trying(), Context().run)
             return
         home = self._home()
         if home is not None:
-            adrive = loaded("_core.adrive", self._cell)
+            adrive = loaded("_core.tasks", self._cell)
             flight.home = home  # so that whoever joins sees when that loop is gone
             try:
                 home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, flight, self._trying()))
@@ -220,7 +220,7 @@ class Convalescence:
         plan = self._cell.plan
         candidate, self._candidate = self._candidate, None  # this flight's own, also when it is abandoned
         debt, self._debt = self._debt, None
-        if debt is not None and not debts.taken_back(debt):
+        if debt is not None and not closing.taken_back(debt):
             candidate = None  # `close` had it
         made = candidate
         try:

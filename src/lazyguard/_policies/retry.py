@@ -6,11 +6,11 @@ and a `CircuitOpen` are never tried again, whatever the options say; what tenaci
 
 from __future__ import annotations
 
+from lazyguard._base import validation
+from lazyguard._base.typing import final
 from lazyguard._core import clock, mode
-from lazyguard._core.effect import Call, Sleep
+from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
-from lazyguard._policies import options
-from lazyguard._typing import final
 from lazyguard.errors import CircuitOpen, ConfigurationError
 
 TYPE_CHECKING = False
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    from lazyguard._core.effect import Steps
+    from lazyguard._core.effects import Steps
 
     Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
 
 @final
-class Retry(options.Options):
+class Retry(validation.Options):
     """Try a failed attempt again.
 
     Waits grow exponentially with full jitter: before attempt n + 1 a random time between zero and
@@ -96,13 +96,13 @@ class Retry(options.Options):
             _alone("stop", attempts=attempts)
         else:
             attempts = 3 if attempts is None else attempts
-            options.whole("attempts", attempts)
+            validation.whole("attempts", attempts)
         if wait is not None:
             _alone("wait", initial=initial, maximum=maximum)
         else:
             initial, maximum = 0.1 if initial is None else initial, 5.0 if maximum is None else maximum
-            options.seconds("initial", initial, zero=True)
-            options.seconds("maximum", maximum, zero=True)
+            validation.seconds("initial", initial, zero=True)
+            validation.seconds("maximum", maximum, zero=True)
         if retry is not None:
             _alone("retry", on=on)
             _check_predicate("retry", retry)
@@ -110,7 +110,7 @@ class Retry(options.Options):
             attempts=attempts,
             initial=initial,
             maximum=maximum,
-            on=None if retry is not None else options.failure_types("on", (Exception,) if on is None else on),
+            on=None if retry is not None else validation.failure_types("on", (Exception,) if on is None else on),
             stop=stop,
             wait=wait,
             retry=retry,
@@ -232,4 +232,4 @@ class Retries:
 
 
 def _is_one_of(error: BaseException, retry: Retry) -> bool:
-    return isinstance(error, options.loaded(retry.on or ()))
+    return isinstance(error, validation.loaded(retry.on or ()))

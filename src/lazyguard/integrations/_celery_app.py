@@ -21,8 +21,8 @@ from celery.app.defaults import DEFAULTS
 from celery.signals import worker_init
 from kombu.exceptions import OperationalError
 
-from lazyguard._core import deadline
-from lazyguard._lazy import resolve
+from lazyguard._core import deadlines
+from lazyguard._lazy_imports.access import resolve
 from lazyguard.errors import DeadlineExceeded, LazyguardError
 
 
@@ -41,11 +41,11 @@ def _begin_work(**_: Any) -> None:
 
 def within(app: Any, seconds: float, work: Any, *arguments: Any, **named: Any) -> Any:
     """Return what `work` returns, within the deadline, or these seconds where there is none."""
-    own = deadline.current() is None and not _works
+    own = deadlines.current() is None and not _works
     if own:
         _ = app.amqp.producer_pool, app.backend, app.control  # what is imported for them is no wait for a server
     try:
-        with deadline.deadline(seconds) if own else nullcontext():
+        with deadlines.deadline(seconds) if own else nullcontext():
             return work(*arguments, **named)
     except OutOfTime as error:
         until = f"{seconds:g} s" if own else "the time that was left"
@@ -54,7 +54,7 @@ def within(app: Any, seconds: float, work: Any, *arguments: Any, **named: Any) -
 
 def _in_time() -> None:
     try:
-        deadline.remaining()
+        deadlines.remaining()
     except DeadlineExceeded as error:
         raise OutOfTime(str(error)) from error
 
@@ -120,7 +120,7 @@ class DeadlinedControl(Control):  # type: ignore[misc]
         def ask() -> Any:
             _in_time()
             return super(DeadlinedControl, self).broadcast(
-                *arguments, timeout=min(wait, deadline.remaining() or wait), **named
+                *arguments, timeout=min(wait, deadlines.remaining() or wait), **named
             )
 
         return within(app, app.longest_wait + wait, ask)

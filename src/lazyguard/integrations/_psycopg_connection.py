@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from lazyguard._core import deadline
+from lazyguard._core import deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,5 +24,5 @@ class Connection(psycopg.Connection[Any]):
                 wanted = steps.send(ready)  # type: ignore[arg-type]
             except StopIteration as done:
                 return done.value
-            deadline.remaining()  # raises
+            deadlines.remaining()  # raises
             ready = yield wanted

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from lazyguard._core import clock, deadline
+from lazyguard._core import clock, deadlines
 from lazyguard.errors import DeadlineExceeded
 
 
@@ -26,7 +26,7 @@ class Patience:
     def compute(self, failures: int) -> float:
         """Return the seconds to wait; where there is no time for it, raise again what was to be retried."""
         seconds: float = self._backoff.compute(failures)
-        nearest = deadline.current()
+        nearest = deadlines.current()
         if nearest is not None and nearest.ends - clock.now() <= seconds:
             raise  # redis-py asks while it handles that
         return seconds
@@ -43,7 +43,7 @@ def _within_deadline(base: type, name: str) -> property:
 
     def get(self: Any) -> float | None:
         seconds = own(self)
-        left = deadline.remaining() if vars(self).get("lazyguard_made") else None
+        left = deadlines.remaining() if vars(self).get("lazyguard_made") else None
         return left if seconds is None else seconds if left is None else min(left, seconds)
 
     def set(self: Any, seconds: float | None) -> None:
@@ -57,7 +57,7 @@ def _within_deadline(base: type, name: str) -> property:
 
 def _capped(named: dict[str, Any]) -> dict[str, Any]:
     """Return a read's arguments with a time-out of its own, such as get_message's, brought down to the deadline."""
-    if isinstance(named.get("timeout"), int | float) and (left := deadline.remaining()) is not None:
+    if isinstance(named.get("timeout"), int | float) and (left := deadlines.remaining()) is not None:
         return {**named, "timeout": min(left, named["timeout"])}
     return named
 
@@ -83,7 +83,7 @@ class _Sync(_Deadlined):
         return super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
 
     def disconnect(self, *arguments: Any, **named: Any) -> Any:
-        with deadline.Unlimited():  # to close is not to wait, and redis-py reads its time-outs on the way
+        with deadlines.Unlimited():  # to close is not to wait, and redis-py reads its time-outs on the way
             return super().disconnect(*arguments, **named)  # type: ignore[misc]
 
     def _hold(self) -> None:
@@ -110,9 +110,9 @@ class _Async(_Deadlined):
         return await super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
 
     async def disconnect(self, nowait: bool = False, **named: Any) -> Any:
-        nearest = deadline.current()
+        nearest = deadlines.current()
         over = nearest is not None and nearest.ends <= clock.now()
-        with deadline.Unlimited():  # redis-py reads its time-outs on the way
+        with deadlines.Unlimited():  # redis-py reads its time-outs on the way
             return await super().disconnect(nowait=nowait or over, **named)  # type: ignore[misc]
 
     async def _hold(self) -> None:

@@ -7,10 +7,10 @@ types of exceptions, never an exception's text, an argument or a URL; a header t
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._core.deadline import Deadline, Reach
-from lazyguard._health import Health
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._base import validation
+from lazyguard._base.typing import final
+from lazyguard._core.deadlines import Deadline, Reach
+from lazyguard._monitoring.health import Health
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -53,9 +53,9 @@ class Requests:
             raise ConfigurationError(f'prefix={prefix!r} is not right: give a path such as "/health", or "".')
         if timeout_header is not None and not _is_token(timeout_header):
             raise ConfigurationError(f"timeout_header={timeout_header!r} is not right: give a header's name, or None.")
-        options.flag("details", details)
-        options.seconds("timeout", timeout, optional=True)
-        options.seconds("max_timeout", max_timeout)
+        validation.flag("details", details)
+        validation.seconds("timeout", timeout, optional=True)
+        validation.seconds("max_timeout", max_timeout)
         self._prefix, self._details = prefix, details
         self._seconds, self._longest = timeout, max_timeout
         self.header: str | None = timeout_header

@@ -7,9 +7,10 @@ one from the moment that Celery is imported, so that no task is sent to another 
 from __future__ import annotations
 
 import lazyguard
-from lazyguard import _lazy, _place
-from lazyguard._policies import options as checks
-from lazyguard._typing import final
+from lazyguard._base import places
+from lazyguard._base import validation as checks
+from lazyguard._base.typing import final
+from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -79,14 +80,14 @@ def lazy_celery(
         >>> lazyguard.is_resolved(app)
         False
     """
-    frame = _place.caller()
+    frame = places.caller()
     checks.seconds("timeout", timeout)
     checks.flag("default", default)
     if not isinstance(main, str):
         raise ConfigurationError(f"lazy_celery({main!r}) is not right: give the application's name.")
     checks.function_of("configure", configure, "application")
     factory = _Factory(main, configure, timeout, options)
-    app: Any = _lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)
+    app: Any = lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)
     if default:
 
         @lazyguard.when_imported("celery")

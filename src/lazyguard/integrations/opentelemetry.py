@@ -14,9 +14,9 @@ lazyguard.require("opentelemetry.metrics", extra="opentelemetry", why="for lazyg
 # ruff: noqa: E402 - what is missing is said first
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
-from lazyguard._measures import Measures
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._base import validation
+from lazyguard._base.typing import final
+from lazyguard._monitoring.metrics import Measures
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def install(provider: MeterProvider | None = None, *, most_names: int = 200) -> 
         >>> undo = opentelemetry.install()
         >>> undo()
     """
-    options.whole("most_names", most_names)
+    validation.whole("most_names", most_names)
     instruments = _Instruments(provider or get_meter_provider(), most_names)
     instruments.begin()
     return instruments.end

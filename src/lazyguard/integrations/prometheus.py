@@ -20,11 +20,11 @@ lazyguard.require("prometheus_client", extra="prometheus", why="for lazyguard.in
 # ruff: noqa: E402 - what is missing is said first
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from lazyguard._base import validation
+from lazyguard._base.typing import final
 from lazyguard._core import clock, scheduler
-from lazyguard._core import fork as _  # noqa: F401  (its hooks are to run before ours)
-from lazyguard._measures import Measures
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._core import forks as _  # noqa: F401  (its hooks are to run before ours)
+from lazyguard._monitoring.metrics import Measures
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) ->
         1.0
         >>> undo()
     """
-    options.whole("most_names", most_names, least=1)
+    validation.whole("most_names", most_names, least=1)
     metrics = _Metrics(registry, most_names)
     metrics.begin()
     return metrics.end

@@ -7,8 +7,9 @@ and set of options in a process, and for asyncio in an event loop.
 from __future__ import annotations
 
 import lazyguard
-from lazyguard import _lazy, _place
-from lazyguard._typing import T, final
+from lazyguard._base import places
+from lazyguard._base.typing import T, final
+from lazyguard._proxies import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def lazy_redis(url: str | Callable[[], str], *, name: str = "", **options: Any) 
         >>> lazyguard.is_resolved(cache)
         False
     """
-    frame = _place.caller()
-    return _lazy.make(_Factory(url, options), frame, name=name or _place.name_in(frame, "redis"))
+    frame = places.caller()
+    return lazy.make(_Factory(url, options), frame, name=name or places.name_in(frame, "redis"))
 
 
 @final

@@ -7,11 +7,11 @@ parent's connections, and ends none of them.
 from __future__ import annotations
 
 import lazyguard
-from lazyguard import _place
-from lazyguard._core import deadline
-from lazyguard._policies import options as checks
-from lazyguard._proxy import Proxy
-from lazyguard._typing import final
+from lazyguard._base import places
+from lazyguard._base import validation as checks
+from lazyguard._base.typing import final
+from lazyguard._core import deadlines
+from lazyguard._proxies.proxy import Proxy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def lazy_engine(
         >>> lazyguard.is_resolved(engine)
         False
     """
-    name = name or _place.name_in(_place.caller(), "engine")
+    name = name or places.name_in(places.caller(), "engine")
     declare = lazyguard.service(name=name, recovery=None, close=dispose, on_fork=renew, grace=0.0)
     engine: Engine = declare(_Factory(make_engine, url, configure, options))()
     return engine
@@ -112,7 +112,7 @@ def lazy_async_engine(
     **options: Any,
 ) -> AsyncEngine:
     """Return a lazy `make_async_engine`, for a module to declare; `await engine.dispose()` before its loop ends."""
-    name = name or _place.name_in(_place.caller(), "async engine")
+    name = name or places.name_in(places.caller(), "async engine")
     declare = lazyguard.service(name=name, recovery=None, on_fork=renew)
     engine: AsyncEngine = declare(_Factory(make_async_engine, url, configure, options))()
     return engine
@@ -171,7 +171,7 @@ def _bound(engine: Engine, own: float) -> None:
         name = _TIMEOUTS.get(dialect.driver)
         if name is None:
             return None
-        seconds, left = float(named.get(name, own)), deadline.remaining()
+        seconds, left = float(named.get(name, own)), deadlines.remaining()
         seconds = seconds if left is None else min(left, seconds)
         if dialect.driver == "asyncpg":
             named[name] = seconds

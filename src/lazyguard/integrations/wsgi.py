@@ -5,7 +5,7 @@ Invariants: no framework is imported; a thread has after each part of a request 
 
 from __future__ import annotations
 
-from lazyguard._typing import final
+from lazyguard._base.typing import final
 from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from lazyguard._core.deadline import Reach
+    from lazyguard._core.deadlines import Reach
 
 __all__ = ["Middleware"]
 

@@ -73,4 +73,4 @@ def prometheus(tmp_path):
 
     yield start
     for server in started:
-        server.stop()
+        server.end()

@@ -16,7 +16,7 @@ metrics = pytest.importorskip("opentelemetry.sdk.metrics", reason="the group `in
 
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: E402
 
-from lazyguard._core import tally  # noqa: E402
+from lazyguard._core import observers  # noqa: E402
 from lazyguard.integrations import opentelemetry as integration  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -56,7 +56,7 @@ def look():
     undo = integration.install(found.provider)
     yield found
     undo()
-    assert not tally.observers
+    assert not observers.observers
     assert "lazyguard.state" not in found.points()
     found.provider.shutdown()
 

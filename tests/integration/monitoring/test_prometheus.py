@@ -19,7 +19,7 @@ import lazyguard
 
 client = pytest.importorskip("prometheus_client", reason="the group `integration` has prometheus-client")
 
-from lazyguard._core import tally  # noqa: E402
+from lazyguard._core import observers  # noqa: E402
 from lazyguard.integrations import prometheus as integration  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -38,7 +38,7 @@ def registry():
     yield found
     undo()
     assert not list(found.collect())
-    assert not tally.observers
+    assert not observers.observers
 
 
 def value(registry, name: str, **labels: str) -> float | None:
@@ -161,7 +161,7 @@ def test_abandoned_threads(registry, plant, clock, race, eventually):
         clock.advance(2.0)
 
     late, _ = race(use, meanwhile)
-    assert isinstance(late, lazyguard.ResolutionTimeout)
+    assert isinstance(late, lazyguard.errors.ResolutionTimeout)
     assert value(registry, "abandoned_threads", service="db") == 1.0
     plant.let_go()
     eventually(lambda: value(registry, "abandoned_threads", service="db") == 0.0)
@@ -217,7 +217,7 @@ def test_names_are_bounded():
 @pytest.mark.parametrize("most", [0, "3", True])
 def test_bounds_that_cannot_be_right(most):
     """They are refused."""
-    with pytest.raises(lazyguard.ConfigurationError):
+    with pytest.raises(lazyguard.errors.ConfigurationError):
         integration.install(client.CollectorRegistry(), most_names=most)
 
 

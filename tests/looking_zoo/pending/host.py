@@ -61,12 +61,12 @@ def names() -> dict[str, int]:
     return build("names")
 
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def attribute() -> Client:
     return build("attribute")
 
 
-@lazyguard.module_attribute("test_other")
+@lazyguard.lazy_attribute("test_other")
 def make_other() -> Called:
     return build("test_other")
 
@@ -93,7 +93,7 @@ async def get_async() -> Client:
 
 live, watched, live_async = get_service(), get_watched(), get_async()
 loaded = lazyguard.load("pending.sub")
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     import pending.other as renamed
     import pending.sub
 optional = lazyguard.optional_import("pending.sub")

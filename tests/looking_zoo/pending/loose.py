@@ -9,7 +9,7 @@ def test_bare():
     return build("test_bare")
 
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def attribute():
     return build("attribute")
 
@@ -21,7 +21,7 @@ def get_bare():
 
 live = get_bare()
 test_name = lazyguard.load("pending.sub:Name")
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     from pending.other import Name, flag
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from lazyguard import events
 from lazyguard._core import cell as cells
+from lazyguard._core.attempt import Flight
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
-from lazyguard._core.flight import Flight
 from lazyguard._core.plan import Plan
 from lazyguard._core.state import Outcome
+from lazyguard._core.threads import resolved
 from lazyguard.errors import ResolutionError
 
 pytestmark = pytest.mark.usefixtures("limited")

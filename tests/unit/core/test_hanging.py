@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import lazyguard
-from lazyguard._core import ring, scheduler
+from lazyguard._core import scheduler, wait_cycles
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -37,7 +37,7 @@ def asking(eventually):
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
         threads.append(thread)
-        eventually(lambda: thread.ident in ring.waiting)
+        eventually(lambda: thread.ident in wait_cycles.waiting)
         return told
 
     yield ask
@@ -53,7 +53,7 @@ def stuck(get, plant, clock, asking, eventually):
         told = asking(lambda: get().name)
         plant.until(runs)
         clock.advance(50.0)
-        eventually(lambda told=told: told == [lazyguard.ResolutionTimeout])
+        eventually(lambda told=told: told == [lazyguard.errors.ResolutionTimeout])
     return get
 
 
@@ -92,7 +92,7 @@ def test_two_that_hang_are_told_at_once(stuck, plant, clock):
     """A thousand callers are told in no time: nobody waits for what two have waited for in vain."""
     before = clock.now()
     for _ in range(1000):
-        with pytest.raises(lazyguard.ResolutionTimeout, match="two attempts hang"):
+        with pytest.raises(lazyguard.errors.ResolutionTimeout, match="two attempts hang"):
             stuck().name
     assert clock.now() == before
     assert plant.runs == 2
@@ -120,7 +120,7 @@ def test_tasks_are_told_at_once_too(stuck):
     async def main() -> list[object]:
         return await asyncio.gather(*[stuck.aget() for _ in range(100)], return_exceptions=True)
 
-    assert {type(told) for told in asyncio.run(main())} == {lazyguard.ResolutionTimeout}
+    assert {type(told) for told in asyncio.run(main())} == {lazyguard.errors.ResolutionTimeout}
 
 
 def test_health_shows_where_they_hang(stuck, plant, eventually):
@@ -152,12 +152,12 @@ def test_health_shows_where_tasks_hang(clock):
         await inner()
         return object()
 
-    async def main() -> lazyguard.Check:
+    async def main() -> lazyguard.types.Check:
         for _ in range(2):
             waits = asyncio.ensure_future(get.aget())
             await asyncio.sleep(0.01)
             clock.advance(50.0)
-            with pytest.raises(lazyguard.ResolutionTimeout):
+            with pytest.raises(lazyguard.errors.ResolutionTimeout):
                 await waits
         return get.health()
 

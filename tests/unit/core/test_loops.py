@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from lazyguard._core import ring
+from lazyguard._core import wait_cycles
 
 
 @pytest.mark.parametrize("module", [None, types.ModuleType("asyncio")], ids=["absent", "half imported"])
@@ -18,14 +18,17 @@ def test_no_loop_where_asyncio_is_not_there_yet(monkeypatch, module):
         monkeypatch.delitem(sys.modules, "asyncio")
     else:
         monkeypatch.setitem(sys.modules, "asyncio", module)
-    assert ring.current_loop() is None
-    assert ring.current_task() is None
+    assert wait_cycles.current_loop() is None
+    assert wait_cycles.current_task() is None
 
 
 def test_the_loop_that_runs_here():
     """Inside a task its loop and the task itself are told."""
 
     async def look() -> tuple[bool, bool]:
-        return ring.current_loop() is asyncio.get_running_loop(), ring.current_task() is asyncio.current_task()
+        return (
+            wait_cycles.current_loop() is asyncio.get_running_loop(),
+            wait_cycles.current_task() is asyncio.current_task(),
+        )
 
     assert asyncio.run(look()) == (True, True)

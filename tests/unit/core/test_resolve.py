@@ -12,13 +12,13 @@ from lazyguard import errors
 from lazyguard._core import cell as cells
 from lazyguard._core import clock as clocks
 from lazyguard._core import mode
-from lazyguard._core.adrive import aresolved
 from lazyguard._core.cell import Cell
-from lazyguard._core.drive import resolved
-from lazyguard._core.effect import Join, Launch, Sleep
+from lazyguard._core.effects import Join, Launch, Sleep
 from lazyguard._core.plan import Plan
 from lazyguard._core.resolve import resolving
 from lazyguard._core.state import Outcome
+from lazyguard._core.tasks import aresolved
+from lazyguard._core.threads import resolved
 
 pytestmark = pytest.mark.usefixtures("limited")
 

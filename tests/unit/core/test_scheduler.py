@@ -82,6 +82,51 @@ def test_an_earlier_job_wakes_a_waiting_scheduler(eventually):
         eventually(lambda: done == ["early", "late"])
 
 
+def test_a_cancelled_job_is_not_done(eventually):
+    """What was cancelled is not done, keeps nothing alive, and does not keep the thread waiting for its time."""
+    done: list[str] = []
+    others = set(runners())
+    scheduler.renew()
+    with FakeClock() as time:
+        jobs = [scheduler.at(clock.now() + 5.0, lambda: done.append("cancelled")) for _ in range(1000)]
+        kept = scheduler.at(clock.now() + 1.0, lambda: done.append("kept"))
+        for job in jobs:
+            job.cancel()
+        assert {job.work for job in jobs} == {None}
+        time.advance(1.0)
+        eventually(lambda: done == ["kept"])
+        eventually(lambda: not set(runners()) - others)  # although the clock does not show their time yet
+        kept.cancel()
+        time.advance(9.0)
+    assert done == ["kept"]
+
+
+def test_cancelled_jobs_give_their_places_back(eventually):
+    """However many jobs come and are cancelled behind one that stays, few of them are kept."""
+    one = scheduler.Scheduler()
+    entries: list[list] = []
+    take_in = scheduler.Scheduler._take_in
+
+    class Watched(scheduler.Scheduler):
+        def _take_in(self, due) -> None:
+            take_in(self, due)
+            entries[:] = [due]
+
+    one = Watched()
+    with FakeClock() as time:
+        first = one.at(clock.now() + 5.0, lambda: None)
+        for _ in range(50):
+            jobs = [one.at(clock.now() + 9.0, lambda: None) for _ in range(100)]
+            eventually(lambda: not one._inbox)
+            for job in jobs:
+                job.cancel()
+        eventually(lambda: len(entries[0]) < 400)
+        assert first.work is not None
+        time.advance(9.0)
+        one.poke()
+        eventually(lambda: not one._owner)
+
+
 def test_no_thread_at_the_end_of_the_interpreter(monkeypatch):
     """Where not even `threading` can be imported any more, that is the RuntimeError that callers expect."""
     with monkeypatch.context() as patch:
@@ -129,7 +174,7 @@ def test_a_job_that_comes_as_the_thread_leaves(eventually):
     class Leaving(dict):
         def clear(self) -> None:
             if not done:
-                one._inbox.append((0.0, 0, lambda: done.append("late")))
+                one._inbox.append((0.0, 0, scheduler.Job(0.0, lambda: done.append("late"))))
             super().clear()
 
     one = scheduler.Scheduler()
@@ -146,19 +191,19 @@ def test_a_job_that_comes_after_the_look_at_the_clock_is_not_waited_over(eventua
         def now(self) -> float:
             if not coming:
                 coming.append(1)
-                one._inbox.append((0.0, 1, lambda: done.append("now")))
+                one._inbox.append((0.0, 1, scheduler.Job(0.0, lambda: done.append("now"))))
             return 1.0
 
         def real(self, seconds: float) -> float:
             assert done == ["now"], "it waits although there is something to do"
-            one._inbox.append((0.0, 2, lambda: one._owner.clear()))
+            one._inbox.append((0.0, 2, scheduler.Job(0.0, lambda: one._owner.clear())))
             return 0.0
 
     coming: list[int] = []
     one = scheduler.Scheduler()
     before = clock.install(Clock())
     try:
-        one._inbox.append((2.0, 0, lambda: done.append("in a second")))
+        one._inbox.append((2.0, 0, scheduler.Job(2.0, lambda: done.append("in a second"))))
         thread = threading.Thread(target=one._run, daemon=True)
         thread.start()
         eventually(lambda: done == ["now"])

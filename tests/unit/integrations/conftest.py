@@ -12,8 +12,9 @@ from wsgiref.validate import validator
 
 import pytest
 
-from lazyguard import _attributes, _preload
 from lazyguard._core import registry
+from lazyguard._lazy_imports import package
+from lazyguard._services import preload
 from lazyguard.integrations import asgi, wsgi
 
 
@@ -22,8 +23,8 @@ def known(monkeypatch):
     """What other tests declared is not seen here."""
     monkeypatch.setattr(registry, "_known", {})
     monkeypatch.setattr(registry, "_guards", {})
-    monkeypatch.setattr(_attributes, "_known", {})
-    monkeypatch.setattr(_preload, "_latest", {})
+    monkeypatch.setattr(package, "_known", {})
+    monkeypatch.setattr(preload, "_latest", {})
 
 
 @pytest.fixture(params=["wsgi", "asgi"])

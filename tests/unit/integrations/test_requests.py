@@ -233,7 +233,7 @@ def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
 )
 def test_wrong_options_are_told_when_they_are_given(serve, options):
     """Each names itself."""
-    with pytest.raises(lazyguard.ConfigurationError, match=next(iter(options))):
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=next(iter(options))):
         serve(**options)
 
 

@@ -40,7 +40,7 @@ def replacement(one: Statement, version: tuple[int, ...], *, optional: bool = Fa
         return f"lazy {one['text']}"
     if one["within"] == "with" and one["kind"] == "import" and one["text"].endswith(" as " + next(iter(one["names"]))):
         return f'{next(iter(one["names"]))} = lazyguard.load("{one["module"]}")'
-    return f"with lazyguard.imports():\n    {one['text']}"
+    return f"with lazyguard.lazy_imports():\n    {one['text']}"
 
 
 def attached(exports: Sequence[Statement], package: str, *, has_all: bool) -> str:

@@ -13,7 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lazyguard import _install
+from lazyguard._base import distributions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,7 +76,7 @@ def _no_module(name: str, tree: ImportTree, scope: Scope) -> str:
         return f"{top} is no longer in the standard library from Python {GONE[top]} on"
     if top in sys.stdlib_module_names:
         return f"{top} belongs to the standard library; this interpreter is older, or was built without it"
-    return _install.command(name, package=DISTRIBUTIONS.get(top))
+    return distributions.command(name, package=DISTRIBUTIONS.get(top))
 
 
 def _no_package(name: str, tree: ImportTree, scope: Scope) -> str:

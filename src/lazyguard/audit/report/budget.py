@@ -10,8 +10,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from lazyguard._policies import options
-from lazyguard._typing import final
+from lazyguard._base import validation
+from lazyguard._base.typing import final
 from lazyguard.audit.report.model import Imported, Spending
 from lazyguard.errors import ConfigurationError
 
@@ -26,7 +26,7 @@ CONTRIBUTORS = 3
 
 
 @final
-class Allowance(options.Options):
+class Allowance(validation.Options):
     """How far a measured time may go beyond its limit before it counts.
 
     Args:
@@ -45,7 +45,7 @@ class Allowance(options.Options):
     seconds: float
 
     def __init__(self, *, seconds: float = 0.005, relative: float = 0.1) -> None:
-        options.seconds("seconds", seconds, zero=True)
+        validation.seconds("seconds", seconds, zero=True)
         part: Any = relative
         if not isinstance(part, int | float) or isinstance(part, bool) or not 0 <= part < float("inf"):
             raise ConfigurationError(f"relative={relative!r} is out of range: give a part such as 0.1, or 0.")
@@ -57,7 +57,7 @@ class Allowance(options.Options):
 
 
 @final
-class Budget(options.Options):
+class Budget(validation.Options):
     """What importing a module may take.
 
     Args:
@@ -90,9 +90,9 @@ class Budget(options.Options):
         forbid: Iterable[str] = (),
         allowance: Allowance | None = None,
     ) -> None:
-        options.seconds("seconds", seconds, optional=True)
+        validation.seconds("seconds", seconds, optional=True)
         if modules is not None:
-            options.whole("modules", modules)
+            validation.whole("modules", modules)
         names: tuple[Any, ...] = () if isinstance(forbid, str) else tuple(forbid)
         if isinstance(forbid, str) or not all(isinstance(name, str) and is_name(name) for name in names):
             raise ConfigurationError(f'forbid={forbid!r} is not right: give names of modules, ("pandas",).')

@@ -134,11 +134,11 @@ def checks_types(test: ast.expr) -> bool | None:
 
 
 def _is_lazy_block(item: ast.expr) -> bool:
-    """Return whether a `with` block is `lazyguard.imports()`."""
+    """Return whether a `with` block is `lazyguard.lazy_imports()`."""
     if not isinstance(item, ast.Call):
         return False
     called = item.func
-    return called.attr == "imports" if isinstance(called, ast.Attribute) else getattr(called, "id", "") == "imports"
+    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "lazy_imports"
 
 
 def _of(source: Source, node: ast.Import | ast.ImportFrom, within: str, guard: int | None) -> Iterator[Statement]:

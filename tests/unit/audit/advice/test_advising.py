@@ -61,7 +61,10 @@ def test_what_is_shared_is_saved_by_all_together_alone(advice) -> None:
     assert one.saving is not None
     assert one.saving > SLEEP * 0.75
     assert max(first.saving, second.saving) < one.saving / 2
-    assert first.replacement in ("with lazyguard.imports():\n    from prog import slow", "lazy from prog import slow")
+    assert first.replacement in (
+        "with lazyguard.lazy_imports():\n    from prog import slow",
+        "lazy from prog import slow",
+    )
 
 
 def test_what_must_stay_has_its_reason_and_line(advice) -> None:

@@ -25,7 +25,7 @@ def statement(text: str, module: str, kind: str = "import", within: str = "", **
         ("", (3, 15), "lazy import a.b as c"),
         ("if", (3, 15), "lazy import a.b as c"),
         ("with", (3, 15), 'c = lazyguard.load("a.b")'),
-        ("", (3, 14), "with lazyguard.imports():\n    import a.b as c"),
+        ("", (3, 14), "with lazyguard.lazy_imports():\n    import a.b as c"),
     ],
 )
 def test_the_form_is_what_the_interpreter_has(within: str, version: tuple[int, int], wanted: str) -> None:

@@ -130,7 +130,7 @@ def test_what_never_runs_or_is_lazy_already_is_left_out() -> None:
         import e
     def f():
         import g
-    with lazyguard.imports():
+    with lazyguard.lazy_imports():
         import h
     """
     assert [each.module for each in statements(source(text))] == ["typing", "typing", "lazyguard", "c", "d"]

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazyguard.attach(
     },
 )
 
-lazyguard.install_import_guard("core", duplicates="alias")
+lazyguard.prevent_duplicate_imports("core", action="alias")
 
 
 @lazyguard.when_imported("celery")

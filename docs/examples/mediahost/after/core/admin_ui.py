@@ -5,7 +5,7 @@ from __future__ import annotations
 import lazyguard
 from core.exceptions import MeetingNotFound, QueueUnavailable
 
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     from flask import Response, jsonify, request
 
     from core.database import transaction

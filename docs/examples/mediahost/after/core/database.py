@@ -41,7 +41,7 @@ def session() -> scoped_session[Session]:
     return scoped_session(sessionmaker(bind=lazyguard.resolve(engine), expire_on_commit=False))
 
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def Base() -> type[DeclarativeBase]:
     from core.models import Base
 

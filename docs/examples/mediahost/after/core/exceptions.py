@@ -80,7 +80,7 @@ def _no_error_counter() -> ErrorCounter:
 error_counter = get_error_counter()
 
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def RETRYABLE() -> tuple[type[Exception], ...]:
     import kombu.exceptions
     import redis

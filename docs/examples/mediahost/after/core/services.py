@@ -4,7 +4,7 @@ import lazyguard
 from core.exceptions import QueueUnavailable, TranscriptionFailed
 from core.tasks import app
 
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     import re
     from collections import Counter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lazyguard
 from lazyguard.integrations.celery import lazy_celery
 
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     import logging
 
     from celery import chord, group
@@ -44,7 +44,7 @@ app = lazy_celery(
 )
 
 
-@lazyguard.module_attribute
+@lazyguard.lazy_attribute
 def MeetingTask() -> type[Task]:
     from celery import Task
 

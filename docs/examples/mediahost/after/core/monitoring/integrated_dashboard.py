@@ -5,7 +5,7 @@ from __future__ import annotations
 import lazyguard
 from core.services import get_queue_service, get_summary_service, get_transcription_service
 
-with lazyguard.imports():
+with lazyguard.lazy_imports():
     from flask import Flask, jsonify
 
     from core.admin_ui import blueprint

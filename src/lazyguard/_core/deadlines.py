@@ -1,0 +1,193 @@
+"""Deadlines: until when what is done in a context has to be done, and how much of that is left.
+
+Invariants: in a nested block the earlier deadline counts, so that what is left only ever shrinks; an attempt to build
+a cell's target has none, since others wait for it too; what is left is never handed out as zero, which is "do not
+wait" to a socket and "wait for ever" to some clients.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from lazyguard._base import places
+from lazyguard._base.context_variables import assign
+from lazyguard._base.typing import final
+from lazyguard._core import clock
+from lazyguard.errors import ConfigurationError, DeadlineExceeded
+
+TYPE_CHECKING = False
+
+
+@final
+class Deadline:
+    """What `deadline` returns: a point in time, which holds in its `with` blocks.
+
+    It never changes, so it may be entered several times, and in other threads and tasks, which then share it.
+
+    Attributes:
+        ends: When it passes, by the clock.
+    """
+
+    __slots__ = ("_said", "_seconds", "ends")
+
+    def __init__(self, seconds: float, said: str) -> None:
+        self.ends: float = clock.now() + seconds
+        self._seconds = seconds
+        self._said = said
+
+    def __enter__(self) -> Deadline:
+        assign(_blocks, (self, _blocks.get()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self)
+
+    def exceeded(self) -> DeadlineExceeded:
+        """Return the error that says that it has passed."""
+        return DeadlineExceeded(self._said)
+
+    def __repr__(self) -> str:
+        return f"<deadline of {self._seconds:g} s>"
+
+
+if TYPE_CHECKING:
+    Block = tuple["Deadline | Unlimited", "Block | None"]
+# The blocks that this context is in: the innermost, and those around it.
+_blocks: ContextVar[Block | None] = ContextVar("lazyguard.deadline", default=None)
+
+
+def _end(limit: Deadline | Unlimited) -> None:
+    """End the innermost block of `limit`, with what an interruption has left open in it; nothing where it has none.
+
+    A deadline that was set later stays: where this one is a generator's, it is that of whoever went on meanwhile.
+    """
+    later: list[Deadline] = []
+    block = _blocks.get()
+    while block is not None:
+        found, block = block
+        if found is limit:
+            for one in later[::-1] if isinstance(limit, Deadline) else ():
+                block = one, block
+            assign(_blocks, block)
+            return
+        if isinstance(found, Deadline):
+            later.append(found)
+
+
+def deadline(seconds: float) -> Deadline:
+    """Give what is done in a `with` block so many seconds in all.
+
+    In the block `remaining()` tells what is left, to be handed to whatever takes a timeout: a socket, a database or an
+    HTTP client. Waits for services and lazy objects end with it, and `guarded` functions begin no retry that would pass
+    it. Nothing is interrupted by force: code that never asks goes on.
+
+    Args:
+        seconds: How long, from now on, above zero. A deadline inside another one can only be earlier.
+
+    Returns:
+        A `Deadline`, to be entered. Its time runs from this call, not from the `with`.
+
+    Raises:
+        ConfigurationError: It is no number of seconds above zero.
+
+    It holds for this context: tasks that are created in the block have it, threads of `asyncio.to_thread` too. Another
+    thread enters the same object, `with budget:`, and shares what is left. What builds a service's object has no
+    deadline of its callers, since the others go on waiting for it.
+
+    Example:
+        >>> import lazyguard
+        >>> with lazyguard.deadline(1.5) as budget, lazyguard.deadline(60):
+        ...     0 < lazyguard.remaining() <= 1.5
+        True
+        >>> lazyguard.remaining() is None
+        True
+    """
+    given: object = seconds
+    if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < float("inf"):
+        raise ConfigurationError(f"deadline({seconds!r}) is out of range: give more than zero seconds.")
+    place = places.of_frame(places.caller())
+    return Deadline(
+        seconds,
+        f"the deadline of {seconds:g} s, set at {place}, has passed. What is done in that block takes longer: give it "
+        "more time, or do less in it.",
+    )
+
+
+def remaining() -> float | None:
+    """Return the seconds that are left of this context's deadline, always more than zero; None where there is none.
+
+    Raises:
+        DeadlineExceeded: Nothing is left. So a zero never gets into a client, where it would mean something else.
+
+    Example:
+        >>> import lazyguard, socket
+        >>> with lazyguard.deadline(2.0), socket.socket() as connection:
+        ...     connection.settimeout(lazyguard.remaining())
+        ...     connection.gettimeout() <= 2.0
+        True
+    """
+    nearest = current()
+    if nearest is None:
+        return None
+    left = nearest.ends - clock.now()
+    if left <= 0:
+        raise nearest.exceeded()
+    return left
+
+
+def current() -> Deadline | None:
+    """Return the deadline that counts in this context: the earliest."""
+    nearest: Deadline | None = None
+    block = _blocks.get()
+    while block is not None:
+        limit, block = block
+        if isinstance(limit, Unlimited):
+            break
+        if nearest is None or limit.ends < nearest.ends:
+            nearest = limit
+    return nearest
+
+
+def forget() -> None:
+    """Let this context have no deadline: it is one of an attempt's own."""
+    assign(_blocks, None)
+
+
+@final
+class Unlimited:
+    """A block without a deadline, for an attempt that runs in its caller's context: those around it do not reach in.
+
+    One right in another one is no block of its own, so that interruptions leave no more than one open.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        block = _blocks.get()
+        if block is None or not isinstance(block[0], Unlimited):
+            assign(_blocks, (self, block))
+
+    def __exit__(self, *_: object) -> None:
+        _end(self)
+
+
+@final
+class Reach:
+    """A deadline over work that is done in parts: what is around each part has its own deadline, before and after.
+
+    A generator's own blocks, open where it yields, are there again in the next part. Not for two threads at once.
+    """
+
+    __slots__ = ("_inside", "_outside")
+
+    def __init__(self, given: Deadline) -> None:
+        self._inside: Block | None = (given, _blocks.get())
+        self._outside: Block | None = None
+
+    def __enter__(self) -> None:
+        self._outside = _blocks.get()
+        assign(_blocks, self._inside)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = _blocks.get()
+        assign(_blocks, self._outside)

@@ -1,0 +1,98 @@
+"""`LAZYGUARD_EAGER=package,...`: what modules of these packages declare is built when their import has ended.
+
+Invariants: nothing is built while a module of these packages is being executed on the thread, since a factory may need
+what stands further down, or in a module that imports this one; no lock is held while something is built; where the
+variable is not set, a declaration costs one look at the environment.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+
+from lazyguard._base import places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    Build = tuple[str, Callable[[], object]]  # the module that declared it, and what builds it
+
+_WAITING = "_lazyguard_eager"
+_lock = _thread.RLock()  # reentrant: a finaliser may import
+# What is still to be built, while a thread is building; what its factories import is built after them.
+_building: list[Build] | None = None
+
+
+def named(module: str) -> bool:
+    """Return whether LAZYGUARD_EAGER names the module or a package above it, or all (`1` or `*`)."""
+    text = os.environ.get("LAZYGUARD_EAGER", "")
+    wanted = [name.strip() for name in text.split(",")] if text else []
+    return any(name in ("1", "*") or f"{module}.".startswith(f"{name}.") for name in wanted if name)
+
+
+def declared(frame: FrameType, build: Callable[[], object]) -> None:
+    """Let `build` run when the import has ended that `frame`, a module's own, belongs to, if it is to be eager."""
+    if not os.environ.get("LAZYGUARD_EAGER") or not places.at_module_level(frame):
+        return
+    module = str(frame.f_globals.get("__name__"))
+    spec = _outermost(frame)
+    if spec is None or not named(module):
+        return
+    with _lock:
+        if _building is not None:
+            _building.append((module, build))
+            return
+        if _WAITING not in vars(spec):
+            setattr(spec, _WAITING, [])
+            kind = type(spec)
+            spec.__class__ = type(kind.__name__, (kind,), {"__setattr__": _set, "__module__": kind.__module__})
+        vars(spec)[_WAITING].append((module, build))
+
+
+def _outermost(frame: FrameType | None) -> Any:
+    """Return the spec of the outermost eager module that this thread is importing; None where there is none."""
+    found = None
+    while frame is not None:
+        spec: Any = frame.f_globals.get("__spec__")
+        if getattr(spec, "_initializing", False) and places.at_module_level(frame) and named(spec.name):
+            found = spec
+        frame = frame.f_back
+    return found
+
+
+def _set(spec: Any, name: str, value: object) -> None:
+    """Stand for `__setattr__` of a spec whose module is being executed: the import system says when that has ended."""
+    kind: Any = type(spec).__mro__[1]
+    kind.__setattr__(spec, name, value)
+    if name == "_initializing" and not value:
+        spec.__class__ = kind
+        builds = vars(spec).pop(_WAITING)
+        if spec.name in sys.modules:  # else its execution has failed
+            _build(builds, spec.name)
+
+
+def _build(builds: list[Build], imported: str) -> None:
+    """Build all, in the order of declaration; a failure makes the import fail."""
+    global _building
+    with _lock:
+        if _building is not None:
+            _building.extend(builds)
+            return
+        queue = _building = list(builds)
+    try:
+        while True:
+            with _lock:
+                if not queue:
+                    _building = None
+                    return
+                module, build = queue.pop(0)
+            if module in sys.modules:
+                build()
+    except BaseException:
+        _building = None
+        sys.modules.pop(imported, None)
+        raise

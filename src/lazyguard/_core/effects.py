@@ -1,0 +1,100 @@
+"""What a generator of the core asks of its driver: run this, sleep so long, launch a flight, wait for one.
+
+Invariant: the logic yields effects and never performs one, so that it is written once for threads and for tasks.
+"""
+
+from __future__ import annotations
+
+from lazyguard._base.typing import final
+from lazyguard._core.state import READY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any, TypeAlias, TypeVar
+
+    from lazyguard._core.attempt import Flight
+    from lazyguard._core.deadlines import Deadline
+    from lazyguard._core.state import Outcome, Snapshot
+
+    R = TypeVar("R")
+    Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
+    Steps: TypeAlias = Generator[Effect, Any, R]
+
+
+@final
+class Call:
+    """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so."""
+
+    __slots__ = ("arguments", "awaited", "function")
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, awaited: bool = False) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.awaited = awaited
+
+
+@final
+class Sleep:
+    """Let `seconds` pass."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+@final
+class Launch:
+    """Let a flight begin: here, or on a daemon thread, or as a task, as its cell and the driver require."""
+
+    __slots__ = ("flight",)
+
+    def __init__(self, flight: Flight) -> None:
+        self.flight = flight
+
+
+@final
+class Join:
+    """Wait for a flight until a time by the clock (None: for ever); answered with whether there is news.
+
+    News is that it has ended; or that there is something to serve (a fallback too, unless the `real` object is wanted);
+    or that since the cell was `seen` its generation has ended, or a place is free and the flight out of date. It is no
+    news that another flight has failed: who waits would try again, which is the retry's business.
+    """
+
+    __slots__ = ("flight", "real", "seen", "until")
+
+    def __init__(self, flight: Flight, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
+        self.flight = flight
+        self.until = until
+        self.seen = seen
+        self.real = real
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something to look at."""
+        if self.flight.outcome is not None:
+            return True
+        now = self.flight.cell.now
+        if self.flight not in now.running:
+            return False  # out of its cell but without an outcome: it is about to end, wait for how
+        if now.state == READY or (now.served and not self.real) or now.generation != self.seen.generation:
+            return True
+        return self.flight.generation != now.generation and len(now.running) < len(self.seen.running)
+
+
+@final
+class Within:
+    """Perform `steps` in the block of a deadline; answered with their Outcome.
+
+    A task is cancelled where it waits when the deadline passes, and `expired` says so while that goes on; on a thread
+    nothing is interrupted.
+    """
+
+    __slots__ = ("expired", "limit", "steps")
+
+    def __init__(self, limit: Deadline) -> None:
+        self.limit = limit
+        self.expired = False
+        self.steps: Steps[Outcome] | None = None

@@ -1,0 +1,110 @@
+"""What a fork leaves in the child: fresh locks, no flights of the parent's threads, pending cells where asked for.
+
+Invariants: the child waits for nothing that only the parent runs; a target that the parent still uses is neither
+closed nor finalised in the child. The first hook runs no user code; the second one, which calls the `on_fork` that a
+cell was given and starts threads, runs after threading and logging have put their own locks in order.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+from _weakref import ref
+
+from lazyguard._core import cell as cells
+from lazyguard._core import clock, closing
+from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lazyguard._core.attempt import Flight
+    from lazyguard._core.cell import Cell
+
+_watched: set[ref[Cell]] = set()
+# Targets of the parent, kept so that no finaliser in the child says goodbye on the parent's connections.
+_inherited: list[Any] = []
+# How many of the modules that `_revive` must come after were loaded -> its registration then.
+_registered: dict[int, object] = {}
+
+
+def watch(cell: Cell) -> None:
+    """See to a cell in the child of every fork: its `on_fork`, and its recovery."""
+    _watched.add(ref(cell, _watched.discard))
+
+
+def _before() -> None:
+    loaded = ("threading" in sys.modules) + ("logging" in sys.modules)
+    token = object()
+    if _registered.setdefault(loaded, token) is token:
+        os.register_at_fork(after_in_child=lambda: _revive() if loaded == max(_registered) else None)
+
+
+def _in_child() -> None:
+    cells.lock = _thread.RLock()
+    half_done, cells.midway = cells.midway, None
+    if half_done is not None and half_done.mirror is not None:
+        half_done.show(half_done.mirror)
+    closing.in_child()
+    here = _thread.get_ident()
+    # what is not loaded has nothing to forget, and a program that only declares has not loaded it
+    scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in ("scheduler", "wait_cycles"))
+    if scheduler is not None:
+        scheduler.renew()
+    if ring is not None:
+        running = ring.running.get(here)
+        ring.waiting.clear()
+        ring.children.clear()
+        ring.running.clear()
+        if running is not None:
+            ring.running[here] = running
+    for flight in list(cells.active):
+        if flight.task is None and flight.thread == here:
+            continue  # the thread that forked goes on with it
+        cells.active.discard(flight)
+        flight.outcome = Outcome(interrupted=True)
+        _forget(flight)
+    for cell in _cells():
+        _tend(cell)
+
+
+def _cells() -> list[Cell]:
+    return [cell for known in list(_watched) if (cell := known()) is not None]
+
+
+def _forget(flight: Flight) -> None:
+    flight.cell.change(lambda now: now.without(flight))
+
+
+def _tend(cell: Cell) -> None:
+    now = cell.now
+    if cell.answered:
+        cell.answered = {}
+    held, on_fork = now.held or now, cell.plan.on_fork
+    if on_fork == "reset" or (callable(on_fork) and held.state == DEGRADED):  # which is for the real object
+        cell.notes = None
+        for one in (cell, *cell.reliefs):
+            _inherited.append(one.now.held or one.now)
+            one.change(lambda present: present.fresh(clock.now()))
+    elif now.state in (DEGRADED, FAILED):
+        cell.notes = None
+
+
+def _revive() -> None:
+    for cell in _cells():
+        now = cell.now
+        on_fork = cell.plan.on_fork
+        target = now.held or now
+        if callable(on_fork) and target.state == READY:
+            try:
+                on_fork(target.target)
+            except (Exception, SystemExit) as error:
+                cell.tell("close-failed", now, now.changed(cause=error))
+        if now.state in (DEGRADED, FAILED):
+            cell.recover()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(before=_before, after_in_child=_in_child)

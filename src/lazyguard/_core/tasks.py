@@ -1,0 +1,393 @@
+"""The driver for tasks: performs the same effects without blocking the event loop; the only importer of asyncio.
+
+Invariants: an async factory runs as a task of its own, so that a cancelled caller cancels nobody else's build; a sync
+factory runs beside the loop, on a daemon thread; what an async factory made belongs to the loop that ran it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+from _weakref import ref
+from contextvars import Context, copy_context
+
+from lazyguard._base.context_variables import assign
+from lazyguard._core import clock, closing, deadlines, resolve, threads, wait_cycles
+from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.state import Outcome
+from lazyguard.events import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from lazyguard._core.attempt import Flight
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.closing import Debt
+    from lazyguard._core.effects import Effect, R, Steps
+
+_LATE = "lazyguard: its deadline has passed"
+# A loop keeps only weak references to its tasks.
+_flying: set[asyncio.Task[Any]] = set()
+
+
+async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
+    """Return the target of a cell, awaiting it if need be; see `resolve.resolving`."""
+    return await adrive(resolve.resolving(cell, wait=wait, real=real))
+
+
+async def adrive(steps: Steps[R]) -> R:
+    """Run a generator of effects to its end in this task; return what it returns."""
+    advance: Callable[[Any], Effect] = steps.send
+    answer: Any = None
+    try:
+        while True:
+            try:
+                effect = advance(answer)
+            except StopIteration as stop:
+                result: R = stop.value
+                return result
+            try:
+                advance, answer = steps.send, await _perform(effect)
+            except BaseException as error:
+                advance, answer = steps.throw, error
+    finally:
+        del advance, answer  # else a cycle: an error, its traceback, this frame
+
+
+async def _perform(effect: Effect) -> Any:
+    if isinstance(effect, Join):
+        return await _join(effect)
+    if isinstance(effect, Launch):
+        return _launch(effect.flight)
+    if isinstance(effect, Call):
+        return await _call(effect)
+    if isinstance(effect, Within):
+        return await _within(effect)
+    return await _sleep(effect.seconds)
+
+
+async def _call(effect: Call) -> Outcome:
+    if not effect.awaited:
+        return threads.call(effect)
+    try:
+        value = effect.function(*effect.arguments)
+        if hasattr(value, "__await__"):
+            value = await value
+        return Outcome(value)
+    except (Exception, SystemExit) as error:
+        return Outcome(error=error)
+    except asyncio.CancelledError as error:
+        cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
+        if cancelling is None or cancelling():
+            raise
+        return Outcome(error=error)  # nobody cancelled this task: the factory raised it of its own
+
+
+async def _sleep(seconds: float) -> None:
+    until = clock.now() + seconds
+    while (left := until - clock.now()) > 0:
+        await asyncio.sleep(clock.current.real(left))
+
+
+async def _within(effect: Within) -> Outcome:
+    """Perform steps until a deadline; tell our own cancellation from everybody else's as `asyncio.timeout` does."""
+    loop = asyncio.get_running_loop()
+    task: Any = asyncio.current_task()
+    before = task.cancelling() if hasattr(task, "cancelling") else 0
+    timer: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal timer
+        left = effect.limit.ends - clock.now()
+        if left > 0:
+            timer = loop.call_later(clock.current.real(left), look)
+        elif timer is not None:  # else it had passed before the beginning, and the steps see that themselves
+            effect.expired = True
+            task.cancel(_LATE)
+
+    look()
+    assert effect.steps is not None
+    try:
+        with effect.limit:
+            outcome = await adrive(effect.steps)
+    except asyncio.CancelledError as error:
+        if not _taken_back(effect, task, before, error):
+            raise
+        return _expired(effect, error)
+    except BaseException:
+        _taken_back(effect, task, before, None)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+    _taken_back(effect, task, before, None)
+    return outcome
+
+
+def _expired(effect: Within, error: BaseException) -> Outcome:
+    outcome = Outcome(error=effect.limit.exceeded())
+    assert outcome.error is not None
+    outcome.error.__cause__ = error
+    return outcome
+
+
+def _taken_back(effect: Within, task: Any, before: int, error: BaseException | None) -> bool:
+    """Take back our cancellation, if there was one; return whether it was the only one."""
+    if not effect.expired:
+        return False
+    if not hasattr(task, "uncancel"):  # pragma: no cover (Python 3.10)
+        return error is not None and error.args == (_LATE,)
+    only: bool = task.uncancel() <= before
+    return only
+
+
+def _launch(flight: Flight) -> None:
+    steps = resolve.flying(flight.cell, flight)
+    if flight.cell.plan.awaited:
+        launch_task(flight, steps)
+    else:
+        threads.launch_beside(flight, steps, copy_context().run)
+
+
+if hasattr(asyncio.Task, "cancelling"):
+
+    def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return loop.create_task(coroutine, name=name)
+
+else:  # pragma: no cover (Python 3.10)
+
+    class _Task(asyncio.Task[None]):
+        """A task that knows whether it was asked to end."""
+
+        _asked = 0
+
+        def cancel(self, msg: Any = None) -> bool:
+            self._asked += 1
+            return super().cancel(msg)
+
+        def cancelling(self) -> int:
+            return self._asked
+
+    def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return _Task(coroutine, loop=loop, name=name)
+
+
+def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
+    """Let a task of its own, on the running loop, run a flight."""
+    _forget_closed_loops()
+    flight.thread = _thread.get_ident()
+    flight.home = flight.cell.home = asyncio.get_running_loop()
+    task = _task(flight.home, _fly(flight, steps), f"lazyguard {flight.cell.name}")
+    flight.task = task
+    flight.aloft = True
+    _flying.add(task)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        _flying.discard(task)
+        if flight.outcome is None:  # cancelled before its first step
+            flight.cell.settle(flight, Outcome(interrupted=True))
+        if not task.cancelled():
+            task.exception()  # told as the flight's outcome
+
+    task.add_done_callback(ended)
+
+
+def _forget_closed_loops() -> None:
+    """Let go of tasks that nobody will run any more: their loop was closed under them."""
+    for task in [*_flying, *wait_cycles.waiting]:
+        if isinstance(task, asyncio.Future) and task.get_loop().is_closed():
+            _flying.discard(task)
+            wait_cycles.waiting.pop(task, None)
+            wait_cycles.children.pop(task, None)
+
+
+async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
+    deadlines.forget()  # in this task's own context
+    outcome = Outcome(interrupted=True)
+    flight.begun_in = wait_cycles.within.get()
+    assign(wait_cycles.within, ref(flight))
+    try:
+        outcome = await adrive(steps)
+    except BaseException as interrupt:
+        # outside its task somebody closes the coroutine, since its loop has gone
+        asked = isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt) or wait_cycles.current_task() is None
+        outcome = Outcome(error=interrupt, interrupted=asked)
+        raise
+    finally:
+        flight.cell.settle(flight, outcome)
+
+
+async def _join(effect: Join) -> bool:
+    flight, until = effect.flight, effect.until
+    if effect.news:
+        return True
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    landed: asyncio.Future[None] = loop.create_future()
+
+    def land() -> None:
+        landed.set_result(None)  # once each: `told` is called once for every time that the flight is asked to
+
+    def told() -> None:
+        try:
+            loop.call_soon_threadsafe(land)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits there any more
+
+    inside = wait_cycles.within.get()
+    wait_cycles.waiting[task] = flight
+    if inside is not None:
+        wait_cycles.children[task] = inside
+    flight.wait(told)
+    look = wait_cycles.FIRST_LOOK
+    try:
+        while True:
+            if wait_cycles.ended(flight) or effect.news:
+                return True
+            wait_cycles.check(flight, blocks_thread=False)
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return effect.news
+            pause = look if left is None else min(look, clock.current.real(left))
+            if (await asyncio.wait({landed}, timeout=pause))[0]:
+                landed = loop.create_future()
+                flight.wait(told)
+                continue
+            look = min(look * 2, wait_cycles.LAST_LOOK)
+    finally:
+        flight.forget(told)
+        wait_cycles.waiting.pop(task, None)
+        wait_cycles.children.pop(task, None)
+
+
+def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    """Run an async function as a task of a loop that runs on another thread; wait for its end and return its result.
+
+    Raises:
+        RuntimeError: The loop is closed, or was before the task had ended.
+    """
+    landed = _thread.allocate_lock()
+    landed.acquire()
+    begun: list[asyncio.Task[R]] = []
+
+    def begin() -> None:
+        task = loop.create_task(function())
+        begun.append(task)
+        _flying.add(task)
+        task.add_done_callback(ended)
+
+    def ended(task: asyncio.Task[R]) -> None:
+        _flying.discard(task)
+        landed.release()
+
+    loop.call_soon_threadsafe(begin)
+    while not landed.acquire(True, wait_cycles.LAST_LOOK):
+        if loop.is_closed():
+            raise RuntimeError("its event loop was closed before it was done")
+    return begun[0].result()
+
+
+async def until_told(
+    over: Callable[[], bool],
+    wait: Callable[[Callable[[], None]], object],
+    forget: Callable[[Callable[[], None]], object],
+    until: float | None,
+) -> bool:
+    """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
+    loop = asyncio.get_running_loop()
+    landed = asyncio.Event()
+
+    def told() -> None:
+        try:
+            loop.call_soon_threadsafe(landed.set)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits there any more
+
+    wait(told)
+    try:
+        while not over():
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return False
+            pause = wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left))
+            try:
+                await asyncio.wait_for(landed.wait(), pause)
+            except asyncio.TimeoutError:  # another class than the builtin before 3.11
+                pass
+        return True
+    finally:
+        forget(told)
+
+
+def pay(debt: Debt) -> None:
+    """Close an async service's target on its own event loop, where that one runs; else call `close` here."""
+    home = debt.home
+    if home is not None and home is wait_cycles.current_loop():
+        _pay_here(debt)
+    elif home is not None and home.is_running():
+        try:
+            home.call_soon_threadsafe(_pay_here, debt, context=Context())
+        except RuntimeError:
+            debt.run()  # closed a moment ago
+    else:
+        debt.run()
+
+
+def _pay_here(debt: Debt) -> None:
+    debt.run(_launch_payment)
+
+
+def _launch_payment(debt: Debt, waits: Any) -> None:
+    task = asyncio.get_running_loop().create_task(_paying(waits), name=f"lazyguard {debt.name}")
+    _flying.add(task)
+
+    def ended(task: asyncio.Task[BaseException | None]) -> None:
+        _flying.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
+        if error is not None:
+            getattr(waits, "close", bool)()  # it may not have begun
+            debt.failed(describe(error))
+        debt.end()
+
+    task.add_done_callback(ended)
+
+
+async def _paying(waits: Any) -> BaseException | None:
+    try:
+        await waits
+    except (Exception, SystemExit) as error:
+        return error
+    return None
+
+
+async def aclosed() -> None:
+    """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
+    for take in closing.standing(awaited=True):
+        for debt in take():
+            await _paid(debt)
+
+
+async def _paid(debt: Debt) -> None:
+    """Pay, and wait until it is done, or put off, or its event loop has gone."""
+    told: list[None] = []
+
+    def begin(wake: Callable[[], None]) -> None:
+        def land() -> None:
+            told.append(None)
+            wake()
+
+        debt.wait(land)
+        if debt.awaited:
+            closing.pay(debt)
+        else:
+            closing.beside(debt)
+
+    def is_left() -> bool:
+        home = debt.home
+        return debt.awaited and home is not None and home is not wait_cycles.current_loop() and not home.is_running()
+
+    await until_told(lambda: bool(told) or is_left(), begin, bool, None)
+    if not told:
+        debt.run()  # that loop has not begun it, nor will

@@ -1,0 +1,212 @@
+"""The driver for threads: performs the effects of the core's generators on this thread or on a daemon thread.
+
+Invariants: without a timeout the caller's own thread builds; with one a daemon thread does, so that nothing the
+factory does can hold the caller or the process; a wait can be interrupted by a signal; no lock of ours is held.
+"""
+
+from __future__ import annotations
+
+import _thread
+from _weakref import ref
+from contextvars import copy_context
+
+from lazyguard import errors
+from lazyguard._base.context_variables import assign, restore
+from lazyguard._core import cell as cells
+from lazyguard._core import clock, deadlines, resolve, scheduler, wait_cycles
+from lazyguard._core import forks as forks  # whoever has flights must survive a fork
+from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.state import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.attempt import Flight
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.effects import Effect, R, Sleep, Steps
+
+
+def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
+    """Return the target of a cell, building it if need be; see `resolve.resolving`."""
+    return drive(resolve.resolving(cell, wait=wait, real=real))
+
+
+def drive(steps: Steps[R]) -> R:
+    """Run a generator of effects to its end on this thread; return what it returns."""
+    lock: Any = cells.lock
+    if lock._is_owned():
+        return _unlocked(lock, steps)
+    advance: Callable[[Any], Effect] = steps.send
+    answer: Any = None
+    try:
+        while True:
+            try:
+                effect = advance(answer)
+            except StopIteration as stop:
+                result: R = stop.value
+                return result
+            try:
+                advance, answer = steps.send, _perform(effect)
+            except BaseException as error:
+                advance, answer = steps.throw, error
+    finally:
+        del advance, answer  # else a cycle: an error, its traceback, this frame
+
+
+def _unlocked(lock: Any, steps: Steps[R]) -> R:
+    """Do it without the lock of the cells, which a signal handler or a finaliser on top of its holder has.
+
+    Whom it waits for may need the lock; and what another thread does meanwhile the holder sees, as it sees a handler's.
+    """
+    held = lock._release_save()
+    try:
+        return drive(steps)
+    finally:
+        if lock is not cells.lock:
+            lock._at_fork_reinit()  # it is a child's by now, where whoever has it does not exist
+        lock._acquire_restore(held)
+
+
+def _perform(effect: Effect) -> Any:
+    if isinstance(effect, Join):
+        return _join(effect)
+    if isinstance(effect, Launch):
+        return _launch(effect.flight)
+    if isinstance(effect, Call):
+        return call(effect)
+    if isinstance(effect, Within):
+        with effect.limit:
+            assert effect.steps is not None
+            return drive(effect.steps)
+    return _sleep(effect)
+
+
+def call(effect: Call) -> Outcome:
+    """Run user code. A SystemExit is a failure like another; Ctrl-C and its like pass through."""
+    try:
+        return Outcome(effect.function(*effect.arguments))
+    except (Exception, SystemExit) as error:
+        return Outcome(error=error)
+
+
+def _sleep(effect: Sleep) -> None:
+    import time
+
+    until = clock.now() + effect.seconds
+    while (left := until - clock.now()) > 0:
+        time.sleep(clock.current.real(left))
+
+
+def _launch(flight: Flight) -> None:
+    plan = flight.cell.plan
+    if plan.awaited:
+        raise errors.UsageError(
+            f"{flight.cell.name}, declared at {flight.cell.place}, has an async factory and is not ready: use `await` "
+            "(aget, aresolve) in a task of its event loop first."
+        )
+    if plan.timeout is None:
+        given, begun = deadlines.current(), clock.now()
+        with deadlines.Unlimited():
+            fly(flight, resolve.flying(flight.cell, flight, None if given is None else given.ends))
+        if clock.now() - begun >= wait_cycles.FIRST_LOOK:
+            _tell_of_a_blocked_loop(flight)
+        return
+    launch_beside(flight, resolve.flying(flight.cell, flight), copy_context().run)
+
+
+def launch_beside(flight: Flight, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
+    """Let a daemon thread of its own run a flight, through `run` of the context that it is to have."""
+
+    def work() -> None:
+        try:
+            fly(flight, steps, beside=True)
+        except BaseException:
+            pass  # told as the flight's outcome; there is nobody above this frame to interrupt
+
+    def begin() -> None:
+        with cells.lock:
+            flight.thread = _thread.get_ident()
+        deadlines.forget()
+        work()
+
+    try:
+        # Until the other thread is there the flight is this one's: a signal handler must not wait for it now.
+        scheduler.daemon(lambda: run(begin), flight.cell.name)
+        with cells.lock:
+            if flight.thread == _thread.get_ident():
+                flight.thread = None
+    except RuntimeError as error:
+        flight.cell.settle(flight, Outcome(error=error))
+    except BaseException:
+        if not flight.aloft:
+            flight.cell.settle(flight, Outcome(interrupted=True))
+        raise
+
+
+def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
+    """Run a flight on this thread and settle it; what is no Exception is passed on.
+
+    On the caller's own thread that is an interruption, and the next caller tries again. A thread of our own (`beside`)
+    is interrupted by nobody: there it is the factory's failure.
+    """
+    outcome = Outcome(interrupted=True)
+    thread, below = _thread.get_ident(), None
+    flight.begun_in = wait_cycles.within.get()
+    inside = assign(wait_cycles.within, ref(flight))
+    try:
+        wait_cycles.enter(flight)
+        # A signal handler, or a finaliser, on top of a wait: this thread does not wait while it builds.
+        below = wait_cycles.waiting.pop(thread, None)
+        outcome = drive(steps)
+    except BaseException as interrupt:
+        outcome = Outcome(error=interrupt, interrupted=not beside)
+        raise
+    finally:
+        try:
+            flight.cell.settle(flight, outcome)
+        finally:
+            wait_cycles.leave(flight)
+            restore(wait_cycles.within, inside)
+            if below is not None:
+                wait_cycles.waiting[thread] = below
+
+
+def _tell_of_a_blocked_loop(flight: Flight) -> None:
+    if wait_cycles.current_loop() is not None:
+        flight.cell.tell("blocked-loop", flight.cell.now, flight.cell.now)
+
+
+def _join(effect: Join) -> bool:
+    flight, until = effect.flight, effect.until
+    if effect.news:
+        return True
+    thread = _thread.get_ident()
+    before = wait_cycles.waiting.get(thread)
+    wait_cycles.waiting[thread] = flight
+    landed = _thread.allocate_lock()
+    landed.acquire()
+    told = landed.release
+    flight.wait(told)
+    look = wait_cycles.FIRST_LOOK
+    try:
+        while True:
+            if wait_cycles.ended(flight) or effect.news:
+                return True
+            wait_cycles.check(flight, blocks_thread=True)
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return effect.news
+            if landed.acquire(True, look if left is None else min(look, clock.current.real(left))):
+                flight.wait(told)
+                continue
+            if look == wait_cycles.FIRST_LOOK:
+                _tell_of_a_blocked_loop(flight)
+            look = min(look * 2, wait_cycles.LAST_LOOK)
+    finally:
+        flight.forget(told)
+        if before is None:
+            wait_cycles.waiting.pop(thread, None)
+        else:
+            wait_cycles.waiting[thread] = before

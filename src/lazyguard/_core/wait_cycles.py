@@ -1,0 +1,236 @@
+"""Who waits for whom: sees a ring before anybody waits in it, so that no deadlock is silent.
+
+Invariants: whoever is about to wait says so first and looks second, so of those who close a ring at least one sees it;
+nothing here blocks or runs user code. The ways to be blocked that are followed: a flight that another thread or task
+runs, a task that the flight's own one awaits (alone, gathered, in a group), an event loop whose thread is blocked, and
+a module lock of the interpreter (read, never touched).
+
+The method is the search for a cycle in a wait-for graph (Coffman, Elphick, Shoshani: System Deadlocks, 1971), done as
+`importlib` does it for its own locks.
+"""
+
+from __future__ import annotations
+
+import _thread
+import sys
+from _contextvars import ContextVar
+
+from lazyguard._core.state import Outcome
+from lazyguard.errors import CircularResolutionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _weakref import ref
+    from typing import Any
+
+    from lazyguard._core.attempt import Flight
+
+# Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
+FIRST_LOOK, LAST_LOOK = 0.02, 0.5
+# Thread id or task -> the flight that it waits for. Entries are written by their own thread only.
+waiting: dict[Any, Flight] = {}
+# Thread id -> the flights that it runs itself, outermost first.
+running: dict[int, list[Flight]] = {}
+# A task that waits -> the flight in whose factory it was started, where the flight's own task is another one.
+children: dict[Any, ref[Flight]] = {}
+# The flight in whose factory the running code was started; weak, since what a factory starts may live long.
+within: ContextVar[ref[Flight] | None] = ContextVar("lazyguard flight", default=None)
+
+
+def room(frames: int = 64) -> None:
+    """Raise RecursionError now, where the stack has no room for what must not be cut off half done."""
+    if frames:
+        room(frames - 1)
+
+
+def current_task() -> Any:
+    """Return the asyncio task that runs on this thread; None outside one. Loads nothing."""
+    return None if current_loop() is None else sys.modules["asyncio"].current_task()
+
+
+def current_loop() -> Any:
+    """Return the event loop that runs on this thread, or None. Loads nothing."""
+    # None also while another thread is importing asyncio, as the factory that this one waits for may do
+    running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if running_loop is None else running_loop()
+
+
+def enter(flight: Flight) -> None:
+    """Note that this thread runs a flight from now on."""
+    flight.thread = _thread.get_ident()
+    running.setdefault(flight.thread, []).append(flight)
+    flight.aloft = True
+
+
+def leave(flight: Flight) -> None:
+    """Note that this thread does not run the flight any more."""
+    thread = _thread.get_ident()
+    stack = running.get(thread, [])
+    if flight in stack:
+        stack.remove(flight)
+    if not stack:
+        running.pop(thread, None)
+
+
+def ended(flight: Flight) -> bool:
+    """Return whether a flight has ended; end it if whoever ran it has gone without doing so."""
+    if flight.outcome is None and _lost(flight):
+        flight.cell.settle(flight, Outcome(interrupted=True))
+    return flight.outcome is not None
+
+
+def _lost(flight: Flight) -> bool:
+    home = flight.home
+    if home is not None:
+        # what a loop that stands still was making for itself is of no use to another one
+        return home.is_closed() or (current_loop() not in (None, home) and not home.is_running())
+    # a second interruption came while its thread settled the first
+    return flight.aloft and flight not in running.get(flight.thread or 0, ())
+
+
+def _module_lock_of(thread: int) -> Any:
+    """Return the module lock for which a thread waits, or None."""
+    waits = getattr(sys.modules.get("_frozen_importlib"), "_blocking_on", None)
+    lock: Any = None if waits is None else waits.get(thread)
+    if hasattr(lock, "append"):  # since 3.12 a list, innermost last
+        return next(reversed(lock), None)
+    return lock
+
+
+def _inside(flight: Flight) -> list[Flight]:
+    """Return a flight and whatever its thread is building inside it."""
+    stack = running.get(flight.thread or 0, [])[:]  # what a task runs is in none
+    return stack[stack.index(flight) :] if flight in stack else [flight]
+
+
+def _down_to_here(flight: Flight) -> list[Flight]:
+    """Return a flight and those inside it, each begun by the one before, the last one by what runs here."""
+    inside: list[Flight] = []
+    begun_in = within.get()
+    while begun_in is not None and (one := begun_in()) is not None:
+        inside.append(one)
+        if one is flight:
+            return inside[::-1]
+        begun_in = one.begun_in
+    return _inside(flight)
+
+
+def _told(flights: list[Flight]) -> list[str]:
+    return [f"{one.cell.name} ({one.cell.place})" for one in flights]
+
+
+def _wakes(task: Any, runner: Any) -> bool:
+    """Return whether the end of a task lets `runner` go on: a task, or a thread that runs an event loop.
+
+    A future knows whom it wakes, but only as a callback: that of another task, of gather, wait, shield or wait_for
+    (in whose closure, or arguments, is the future that they wait for), or a method of a task group.
+    """
+    seen: set[int] = set()
+    todo: list[Any] = [task]
+    while todo and len(seen) < _FAR:
+        one = todo.pop()
+        if one is runner or (getattr(one, "__name__", "") == _LOOP_ENDS and not hasattr(runner, "get_coro")):
+            return True
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if hasattr(one, "_callbacks"):
+            todo += [callback for callback, _ in one._callbacks or ()]
+        elif getattr(one, "__closure__", None):
+            todo += [known for cell in one.__closure__ if _leads_on(known := _content(cell))]
+        elif hasattr(one, "__self__"):
+            todo.append(one.__self__)
+        elif hasattr(one, "func") and hasattr(one, "args"):
+            todo += [one.func, *one.args]
+        else:
+            todo += [value for value in getattr(one, "__dict__", {}).values() if hasattr(value, "_callbacks")]
+    return False
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _leads_on(value: Any) -> bool:
+    return hasattr(value, "_callbacks") or hasattr(value, "__dict__")
+
+
+# How many steps from a task to whom it wakes are followed; what run_until_complete calls when its task has ended.
+_FAR, _LOOP_ENDS = 500, "_run_until_complete_cb"
+
+
+def _imports(thread: int, here: int) -> tuple[list[str], Flight | None] | None:
+    """Follow the import locks for which a thread waits.
+
+    Returns:
+        The links, and the flight for which the last owner waits: None where that is the thread `here`. None if there is
+        no lock, or its last owner goes on.
+    """
+    links: list[str] = []
+    owners = {thread}
+    while True:
+        lock = _module_lock_of(thread)
+        if lock is None or lock.owner is None or (lock.owner in owners and lock.owner != here):
+            return None
+        thread = lock.owner
+        owners.add(thread)
+        links.append(f"the import of {lock.name!r}")
+        if thread == here:
+            return links, None
+        flight = waiting.get(thread)
+        if flight is not None:
+            return links, flight
+
+
+def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
+    """Return the links of the ring that waiting for `flight` here would close; None if it closes none.
+
+    Args:
+        flight: What this thread or task is about to wait for.
+        blocks_thread: Whether the wait blocks the whole thread (True) or only the running task (False).
+    """
+    here = _thread.get_ident()
+    task = current_task()
+    seen: set[Flight] = set()
+    todo: list[tuple[list[str], Flight]] = [([], flight)]
+    while todo:
+        links, following = todo.pop()
+        thread, runner = following.thread, following.thread if following.task is None else following.task
+        if following.outcome is not None or following in seen or runner is None:
+            continue
+        seen.add(following)
+        # what this thread runs lies below us on its stack; a task of its loop can only go on when it returns there
+        if runner in (here, task) or (following.task is not None and thread == here and blocks_thread):
+            return links + _told(_down_to_here(following))
+        inside = _inside(following)
+        links = links + _told(inside)
+        for child, begun_in in children.copy().items():  # a list may collect garbage, and run what changes them
+            needed = waiting.get(child)
+            if needed is not None and begun_in() in inside and _wakes(child, runner):
+                if child is task:
+                    return links
+                todo.append((links, needed))
+        locked = None if thread is None else _imports(thread, here)
+        if locked is not None:
+            more, owner_waits = locked
+            if owner_waits is None:
+                return links + more
+            todo.append((links + more, owner_waits))
+        todo += [(links, waiting[one]) for one in {runner, thread} if one in waiting]
+    return None
+
+
+def check(flight: Flight, *, blocks_thread: bool) -> None:
+    """Raise CircularResolutionError if waiting for `flight` here would never end."""
+    links = find(flight, blocks_thread=blocks_thread)
+    if links is None or find(flight, blocks_thread=blocks_thread) != links:
+        return  # none, or what was read in passing has changed: the next look decides
+    mend = "Break it: build one of them without using the next."
+    if any(link.startswith("the import of") for link in links):
+        mend = "Break it: do not use it while that module is being imported, or import the module before."
+    elif blocks_thread and flight.task is not None:
+        mend = "It is being built by a task of this thread's event loop: use `await` (aget, aresolve) here."
+    raise CircularResolutionError(f"{flight.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}")

@@ -1,0 +1,216 @@
+"""`attach` and `attach_stub`: a package's submodules and re-exports, imported at their first use.
+
+Invariants: arguments and results are those of lazy_loader, so that a package can switch over; declaring
+imports nothing of what is declared.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lazyguard import errors
+from lazyguard._base import places as place_of
+from lazyguard._core import eager as eagerly
+from lazyguard._lazy_imports import pep810
+from lazyguard._lazy_imports.package import REGISTRY, LazyAttributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable, Iterable, Mapping
+    from types import FrameType
+    from typing import Any
+
+    Attached = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
+    Names = dict[str, list[str]]
+
+
+def attach(
+    package_name: str,
+    submodules: Iterable[str] | None = None,
+    submod_attrs: Mapping[str, Iterable[str]] | None = None,
+    *,
+    absolute_attrs: Mapping[str, Iterable[str]] | None = None,
+) -> Attached:
+    """Declare what a package re-exports; each name is imported at its first use, then an ordinary global.
+
+    Args:
+        package_name: The package's `__name__`.
+        submodules: Submodules that are attributes of the package.
+        submod_attrs: Submodule (relative to the package, without a leading dot) -> names in it; `"app as celery_app"`
+            renames.
+        absolute_attrs: The same for any other module, by its absolute name: `{"celery": ["shared_task"]}`.
+
+    Returns:
+        `(__getattr__, __dir__, __all__)` for the package.
+
+    Raises:
+        ConfigurationError: The arguments cannot be right.
+
+    A declared name wins over a submodule of the same name (one declared as both is the submodule, as in lazy_loader).
+    With `EAGER_IMPORT=1`, or the package or one above it in `LAZYGUARD_EAGER=core,other`, all is imported at once.
+
+    Errors at first use say where the name was declared and have the original as their cause: what is missing raises
+    MissingModuleError or ResolutionImportError, both ImportErrors; everything else that an import raised, an
+    AttributeError too, comes as a ResolutionError. So `hasattr` is False for names that nobody declared only. The next
+    use tries again. No lock of ours is held while anything is imported; a fork changes nothing.
+
+    From Python 3.15 on the names are native lazy imports (PEP 810), so that functions of the package can use them as
+    globals too; what the filter of `sys.set_lazy_imports_filter` refuses is imported at once, and a name of a module
+    that is imported already is there at once. Elsewhere the package's `__getattr__` finds them (PEP 562).
+
+    Example:
+        >>> import lazyguard
+        >>> __getattr__, __dir__, __all__ = lazyguard.attach("json", ["tool"], {"decoder": ["JSONDecoder as Decoder"]})
+        >>> __all__
+        ['Decoder', 'tool']
+        >>> __getattr__("Decoder")
+        <class 'json.decoder.JSONDecoder'>
+    """
+    return _attach(package_name, place_of.caller(), submodules or (), submod_attrs or {}, absolute_attrs or {})
+
+
+def attach_stub(package_name: str, filename: str) -> Attached:
+    """Declare what the package's stub (`__init__.pyi`) imports; what checkers read is then what happens.
+
+    Args:
+        package_name: The package's `__name__`.
+        filename: Its `__file__` (the stub lies beside it), or the stub itself.
+
+    `from .queue import QueueService`, `from .tasks import app as celery_app` and `from . import models`
+    count, and absolute ones where the stub re-exports them (`from celery import Celery as Celery`, or a name
+    in its `__all__`).
+
+    Returns:
+        What `attach` does. An error at first use names the line of the stub.
+
+    Raises:
+        ConfigurationError: The stub is missing or cannot be read.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
+    """
+
+    frame = place_of.caller()
+    stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
+    return _attach(package_name, frame, *read(package_name, stub, place_of.of_frame(frame)))
+
+
+def _attach(
+    package: str,
+    frame: FrameType,
+    submodules: Iterable[str],
+    relative: Mapping[str, Iterable[str]],
+    absolute: Mapping[str, Iterable[str]],
+    places: Mapping[str, str] | None = None,
+) -> Attached:
+    place = place_of.of_frame(frame)
+    origins: dict[str, tuple[str, str | None]] = {}
+    for source, names in [
+        *((f"{package}.{key}", names) for key, names in relative.items()),
+        *absolute.items(),
+    ]:
+        for attribute, name in _renames(source, names, place):
+            origins[name] = (source, attribute)
+    for attribute, name in _renames(f"{package}, submodules", submodules, place):
+        origins[name] = (f"{package}.{attribute}", None)
+    attributes = LazyAttributes(package, origins, place, places or {})
+
+    def lookup(name: str) -> Any:
+        if name in origins:
+            return attributes.resolve(name)
+        attributes.settle()
+        text = f"module {package!r} has no attribute {name!r}"
+        if places and name in places:
+            text += f": its stub ({places[name]}) imports it without a re-export; add it to the stub's __all__"
+        raise AttributeError(text, name=name, obj=attributes.module)
+
+    def listing() -> list[str]:
+        return sorted({*attributes.namespace, *origins} - {REGISTRY})
+
+    attributes.resolver = lookup
+    # EAGER_IMPORT as lazy_loader 0.6 reads it
+    eager = os.environ.get("EAGER_IMPORT", "") not in ("", "0") or eagerly.named(package)
+    # Only where the package itself declares: for another one this must not touch its namespace.
+    native = pep810.SUPPORTED and not eager and frame.f_globals is attributes.namespace
+    if eager or native:
+        # What is imported now may be circular: it finds the names as it does when all is lazy.
+        attributes.namespace.setdefault("__getattr__", lookup)
+    if native:
+        attributes.make_native()
+    for name in origins if eager else ():
+        attributes.resolve(name)
+    return lookup, listing, sorted(origins)
+
+
+def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple[str, str]]:
+    """Yield (attribute, name in the package) for what a declaration lists."""
+    if isinstance(names, str):
+        raise errors.ConfigurationError(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
+    for entry in names:
+        if isinstance(entry, str) and entry.isidentifier():
+            yield entry, entry
+            continue
+        attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
+        name = name.strip() if renamed else attribute
+        if not all(part.isidentifier() for part in (attribute.strip(), name)):
+            raise errors.ConfigurationError(
+                f"{place}: {source}: {entry!r} is no name; write 'name' or 'name as other_name'"
+            )
+        yield attribute.strip(), name
+
+
+def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, dict[str, str]]:
+    """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
+    import ast
+
+    try:
+        with open(stub, encoding="utf-8") as file:
+            tree = ast.parse(file.read(), stub)
+    except FileNotFoundError as error:
+        raise errors.ConfigurationError(f"{package}: there is no stub {stub} (wanted at {place})") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise errors.ConfigurationError(f"{package}: the stub {stub} cannot be read (wanted at {place})") from error
+    exported = _exported(tree)
+    submodules: list[str] = []
+    relative: Names = {}
+    absolute: Names = {}
+    places: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        for alias in node.names:
+            if alias.name == "*":
+                raise errors.ConfigurationError(
+                    f"{stub}:{node.lineno}: a star import does not say what to attach; write the names"
+                )
+            entry = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+            places[alias.asname or alias.name] = f"{stub}:{alias.lineno}"
+            if node.level == 1 and node.module is None:
+                submodules.append(entry)
+            elif node.level == 1 and node.module is not None:
+                relative.setdefault(node.module, []).append(entry)
+            # A stub imports from elsewhere for its annotations too: only what it re-exports (PEP 484) counts.
+            elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
+                absolute.setdefault(_absolute(package, node), []).append(entry)
+    return submodules, relative, absolute, places
+
+
+def _exported(tree: ast.Module) -> set[str]:
+    import ast
+
+    """Return the names in the stub's `__all__`."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if isinstance(value, (ast.List, ast.Tuple)) and "__all__" in (getattr(t, "id", "") for t in targets):
+            return {item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)}
+    return set()
+
+
+def _absolute(package: str, node: ast.ImportFrom) -> str:
+    parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
+    return ".".join(part for part in (parent, node.module) if part)

@@ -1,0 +1,370 @@
+"""Lazy attributes of a package (PEP 562; from 3.15 on PEP 810): where each comes from, and which are resolved.
+
+Invariants: the package's own dict is the state: a declared name is resolved when its value is in there. Our
+`__getattr__` leaves the dict once it has nothing left to resolve, since its mere presence costs 2.6-3.3x on every
+attribute; and it is there, at every moment, while a declared name is not. One lock for all packages sees to that, held
+for a few statements and never while anything is imported or let go of; the import system serialises imports.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+from _weakref import ref
+
+from lazyguard import errors
+from lazyguard._core import trace
+from lazyguard._lazy_imports import pep810
+from lazyguard.events import describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
+    from types import ModuleType as _Module
+    from typing import Any
+else:
+    _Module = type(sys)
+
+# In the dict of every module that has lazy attributes: name -> the LazyAttributes that declared it.
+REGISTRY = "__lazy_attributes__"
+
+# Reentrant, since a signal handler or a finaliser may run on its holder's thread.
+_lock = _thread.RLock()
+# Without a GIL another thread may stand between its look into the dict and its look for `__getattr__`.
+_MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+_PENDING = object()
+_NOTHING = object()
+
+
+class LazyAttributes:
+    """The attributes that one `attach` declared for one package."""
+
+    __slots__ = (
+        "__weakref__",
+        "contested",
+        "failures",
+        "imports",
+        "module",
+        "namespace",
+        "origins",
+        "package",
+        "place",
+        "places",
+        "resolver",
+        "unsettled",
+        "written",
+    )
+
+    def __init__(
+        self, package: str, origins: dict[str, tuple[str, str | None]], place: str, places: Mapping[str, str]
+    ) -> None:
+        """Take the `origins`: name -> (absolute module, attribute in it, or None for the module itself).
+
+        `places` has the places of those names that are not declared at `place`.
+        """
+        self.package = package
+        self.origins = origins
+        self.place = place
+        self.places = places
+        self.module: ModuleType | None = sys.modules.get(package)
+        self.namespace: dict[str, Any] = {} if self.module is None else vars(self.module)
+        self.written: dict[str, Any] = {}
+        self.resolver: Callable[[str], Any] | None = None
+        self.contested: set[str] = set()
+        self.failures: dict[str, str] = {}
+        self.unsettled = list(origins)
+        self.imports: pep810.Imports | None = None
+        self._claim()
+        _register(self)
+
+    def _claim(self) -> None:
+        """Enter the names into the package, and keep them from its submodules of the same names."""
+        registry: dict[str, LazyAttributes] = self.namespace.setdefault(REGISTRY, {})
+        siblings = _entries(self.namespace.get("__path__", ()))
+        for name, (source, attribute) in self.origins.items():
+            before = registry.get(name)
+            found = self.namespace.get(name, _PENDING)
+            # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
+            if before is not None and (before.written.get(name, _NOTHING) is found or pep810.is_native(found)):
+                before.reset(name)
+            elif self._is_shadow(name, found):
+                del self.namespace[name]
+            registry[name] = self
+            submodule = f"{self.package}.{name}"
+            if attribute is None or not (name in siblings or f"{source}.".startswith(f"{submodule}.")):
+                continue
+            loaded = sys.modules.get(submodule)
+            if loaded is None or _is_initializing(loaded):
+                self.contested.add(name)
+        if self.contested and self.module is not None and not isinstance(self.module, _Package):
+            kind = type(self.module)
+            self.module.__class__ = type(kind.__name__, (_Package, kind), {})
+
+    def _is_shadow(self, name: str, value: object) -> bool:
+        """Tell whether `value` is the submodule of a name that was declared to be something else."""
+        submodule = sys.modules.get(f"{self.package}.{name}")
+        return submodule is not None and submodule is value and self.origins[name][1] is not None
+
+    def resolve(self, name: str) -> Any:
+        """Import what `name` stands for, write it into the package, and return it."""
+        value = self._traced(name)
+        with _lock:
+            found = self.namespace.get(name, _PENDING)
+            if self._is_shadow(name, found) or pep810.is_native(found):
+                self.namespace[name] = value
+            # Another thread's value, or an override that came meanwhile, stays.
+            value = self.written[name] = self.namespace.setdefault(name, value)
+        self.settle()
+        return value
+
+    def make_native(self) -> None:
+        """Put native lazy imports in the places of the names (Python 3.15), which the interpreter resolves itself.
+
+        Where a module has a `__getattr__`, the interpreter asks that first. Ours costs nothing there: on 3.15 it makes
+        the module's other attributes no slower. So it stays until all is resolved, as on older versions, and a name
+        that its half-imported module has already is found, where the interpreter by itself would see a cycle.
+        """
+        names: dict[tuple[str, str], list[str]] = {}
+        statements: dict[str, list[str]] = {}
+        for name in self.origins:
+            module, attribute = self._statement(name)
+            if (module, attribute) not in names:
+                statements.setdefault(module, []).append(attribute)
+            names.setdefault((module, attribute), []).append(name)
+
+        def find(module: str, attribute: str) -> Any:
+            same = names[module, attribute]
+            value = self._traced(same[0])
+            for name in same:
+                self.written[name] = value
+            self.settle()
+            return value
+
+        self.imports = pep810.Imports(self.package, find)
+        for module, attributes in statements.items():
+            place = self.place_of(names[module, attributes[0]][0])
+            for attribute, value in zip(attributes, self.imports.make(module, attributes, place), strict=True):
+                for name in names[module, attribute]:
+                    self._bind(name, value, like=names[module, attribute][0])
+
+    def _statement(self, name: str) -> tuple[str, str]:
+        """Return the module and the attribute of a `from module import attribute` that gives `name`."""
+        source, attribute = self.origins[name]
+        if attribute is not None:
+            return source, attribute
+        above, _, submodule = source.rpartition(".")
+        return above, submodule
+
+    def _bind(self, name: str, value: object, *, like: str) -> None:
+        # What the package has of its own goes before what it declares, as with `__getattr__`. Where the same words
+        # import a submodule and something else, the second is left to `__getattr__`.
+        if name in self.namespace or self.origins[name] != self.origins[like]:
+            return
+        if not pep810.is_native(value):  # imported before, or now where `sys.set_lazy_imports_filter` wants it so
+            if self.origins[name][1] is None and value is not sys.modules.get(self.origins[name][0]):
+                return  # it is what the package has of that name in the place of the submodule
+            self.written[name] = value
+        self.namespace[name] = value
+
+    def place_of(self, name: str) -> str:
+        """Return where the name is declared."""
+        return self.places.get(name, self.place)
+
+    def _traced(self, name: str) -> Any:
+        return trace.traced(f"{self.package}:{name}", self.place_of(name), lambda: self._load(name))
+
+    def _load(self, name: str) -> Any:
+        source, attribute = self.origins[name]
+        module: ModuleType | None = None
+        value: Any
+        try:
+            if attribute is None:
+                __import__(source)
+                value = sys.modules[source]
+            else:
+                module = __import__(source, None, None, (attribute,))
+                value = getattr(module, attribute)
+        except Exception as error:
+            self.failures[name] = describe(error)
+            if isinstance(error, errors.LazyguardError):
+                raise
+            raise self._explain(name, module, error) from error
+        self.failures.pop(name, None)
+        return value
+
+    def _explain(self, name: str, module: ModuleType | None, error: Exception) -> errors.LazyguardError:
+        """Say which declaration failed, and how to mend it; an ImportError stays one."""
+        source, attribute = self.origins[name]
+        what = f"{self.package}.{name} (declared at {self.place_of(name)})"
+        if module is not None and isinstance(error, AttributeError):
+            if _is_initializing(module):
+                text = f"{what}: {_circular(source, attribute)}"
+            else:
+                text = f"{what}: module {source} has no attribute {attribute!r}: correct one or the other"
+            return _import_error(text, source, getattr(module, "__file__", None))
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return errors.MissingModuleError(f"{what}: {self._missing(source, error.name)}", name=error.name)
+        text = f"{what}: importing {source} raised {type(error).__name__}"
+        if isinstance(error, ImportError):
+            if type(error).__name__ == "ImportCycleError":  # a builtin since 3.15
+                text = f"{what}: {_circular(source, attribute)}"
+            return _import_error(text, error.name, error.path)
+        return errors.ResolutionError(text)
+
+    def _missing(self, source: str, missing: str) -> str:
+        if f"{source}.".startswith(f"{missing}.") and f"{missing}.".startswith(f"{self.package}."):
+            return f"there is no module {missing}: correct the declaration"
+        if missing.partition(".")[0] == self.package.partition(".")[0]:
+            return f"{source} imports {missing}, which does not exist"
+        from lazyguard._base import distributions
+
+        return f"module {missing!r} is not installed; to install it: {distributions.command(missing)}"
+
+    def settle(self) -> None:
+        """Take out of the package, with what is resolved, our `__getattr__` and our class."""
+        with _lock:
+            while self.unsettled:
+                # A finaliser on top of this may settle too: what one looked at, it may have taken out by now.
+                try:
+                    name = self.unsettled[-1]
+                    if not self.is_resolved(name):
+                        break
+                    self.unsettled.remove(name)
+                except (IndexError, ValueError):
+                    continue
+            # No other thread misses it where the names are native: they were there before it looked.
+            ours = self.namespace.get("__getattr__") is self.resolver
+            if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
+                del self.namespace["__getattr__"]  # the resolver is held by this object
+        if isinstance(self.module, _Package):
+            _Package._release(self.module)  # another thread may have made it a plain module by now
+
+    def is_resolved(self, name: str) -> bool:
+        """Return whether the value of `name` is there."""
+        found = self.namespace.get(name, _PENDING)
+        return found is not _PENDING and not pep810.is_native(found)
+
+    def reset(self, name: str) -> None:
+        """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
+        with _lock:
+            if name not in self.unsettled:
+                self.unsettled.append(name)
+            if self.resolver is not None:
+                self.namespace.setdefault("__getattr__", self.resolver)
+            dropped = self.namespace.pop(name, None), self.written.pop(name, None)
+        del dropped  # outside the lock: it may have a finaliser
+        self.failures.pop(name, None)
+
+
+def _in_child() -> None:
+    """Begin with a new lock in the child of a fork: a thread of the parent may have held the old one."""
+    global _lock
+    _lock = _thread.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(after_in_child=_in_child)
+_known: dict[ref[LazyAttributes], None] = {}
+
+
+def _register(attributes: LazyAttributes) -> None:
+    _known[ref(attributes, _known.pop)] = None
+
+
+def declared() -> list[LazyAttributes]:
+    """Return what `attach` has declared for packages that are imported, in that order."""
+    found = [known() for known in list(_known)]
+    return [one for one in found if one is not None and sys.modules.get(one.package) is one.module is not None]
+
+
+class _Package(_Module):
+    """A package with declared names that are also names of submodules, until those have been imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        registry: dict[str, LazyAttributes] = vars(self).get(REGISTRY, {})
+        owner = registry.get(name)
+        if owner is None or not owner._is_shadow(name, value):
+            try:
+                above = super()
+            except TypeError:  # another thread has made it a plain module since this call began
+                setattr(self, name, value)
+            else:
+                above.__setattr__(name, value)
+            return
+        # The import system does this once a submodule: afterwards the name is safe.
+        owner.contested.discard(name)
+        _Package._release(self)  # not self._release: see above
+
+    def _release(self) -> None:
+        """Be a plain module again if no name is in danger any more (and nobody has put a class over this one)."""
+        registry: dict[str, LazyAttributes] = vars(self).get(REGISTRY, {})
+        first, *others = type(self).__bases__
+        if first is _Package and not any(each.contested for each in registry.values()):
+            self.__class__ = others[0]
+
+
+def _import_error(text: str, name: str | None, path: str | None) -> errors.ResolutionImportError:
+    error = errors.ResolutionImportError(text)
+    error.name, error.path = name, path
+    return error
+
+
+def _circular(source: str, attribute: str | None) -> str:
+    return f"circular import: {source} is not finished, and has no {attribute!r} yet"
+
+
+def _is_initializing(module: ModuleType) -> bool:
+    return getattr(getattr(module, "__spec__", None), "_initializing", False)
+
+
+def _entries(directories: Iterable[str]) -> set[str]:
+    """Return the names that may be modules in these directories."""
+    found: set[str] = set()
+    for directory in directories:
+        # In an archive there is nothing to list: there the names of the sources have to do.
+        if os.path.isdir(directory):
+            found.update(entry.partition(".")[0] for entry in os.listdir(directory))
+    return found
+
+
+def is_lazy_attribute(module: ModuleType, name: str) -> bool:
+    """Return whether `name` was declared as a lazy attribute of the module; resolves nothing."""
+    return name in vars(module).get(REGISTRY, {})
+
+
+def is_resolved_attribute(module: ModuleType, name: str) -> bool:
+    """Return whether the lazy attribute has its value; resolves nothing. UsageError for any other name."""
+    return _owner(module, name).is_resolved(name)
+
+
+def reset_attribute(module: ModuleType, name: str) -> None:
+    """Make a lazy attribute pending again, whatever it holds. UsageError for a name that is none."""
+    _owner(module, name).reset(name)
+
+
+def override_attribute(module: ModuleType, name: str, value: object) -> Callable[[], None]:
+    """Put `value` in a lazy attribute's place, resolving nothing; return what restores the state from before.
+
+    UsageError for a name that is no lazy attribute.
+    """
+    owner = _owner(module, name)
+    before = owner.namespace.get(name, _PENDING)
+    owner.namespace[name] = value
+
+    def restore() -> None:
+        if before is _PENDING:
+            owner.reset(name)
+        else:
+            owner.namespace[name] = before
+
+    return restore
+
+
+def _owner(module: ModuleType, name: str) -> LazyAttributes:
+    registry: dict[str, LazyAttributes] = vars(module).get(REGISTRY, {})
+    if name in registry:
+        return registry[name]
+    known = ", ".join(sorted(registry)) or "none"
+    raise errors.UsageError(f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}")

@@ -1,0 +1,80 @@
+"""Native lazy imports (PEP 810, Python 3.15): what `lazy from module import name` binds, made for names of a package.
+
+Invariants: the interpreter itself puts the value in the name's place, so that nothing is left to pay; the statement
+carries the file and the line of the declaration; and its builtins have an `__import__` of ours, so that the errors are
+ours too. What is made here belongs into the namespace of a module and nowhere else: only there it is replaced.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from lazyguard._base.typing import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType
+
+SUPPORTED = hasattr(builtins, "__lazy_import__")
+_KIND: type | None = getattr(__import__("_types"), "LazyImportType") if SUPPORTED else None  # noqa: B009
+
+_statements: dict[int, CodeType] = {}  # by the number of names
+
+
+def is_native(value: object) -> bool:
+    """Return whether this is a native lazy import that nobody has used yet."""
+    return type(value) is _KIND
+
+
+@final
+class _Found:
+    """Stands for the module in `from module import name`; the interpreter takes the names from it."""
+
+    __slots__ = ("_find", "_module")
+
+    def __init__(self, module: str, find: Callable[[str, str], object]) -> None:
+        self._module = module
+        self._find = find
+
+    def __getattr__(self, name: str) -> object:
+        return self._find(self._module, name)
+
+
+@final
+class Imports:
+    """Makes the native lazy imports of one package; `find(module, attribute)` is asked for the value of each."""
+
+    __slots__ = ("_builtins", "_package")
+
+    def __init__(self, package: str, find: Callable[[str, str], object]) -> None:
+        self._package = package
+        self._builtins = {
+            "__import__": lambda name, *_: _Found(name, find),
+            "__lazy_import__": getattr(builtins, "__lazy_import__"),  # noqa: B009 - no checker knows it yet
+        }
+
+    def make(self, module: str, attributes: Sequence[str], place: str) -> list[object]:
+        """Return what `lazy from module import attribute, ...` binds: native lazy imports.
+
+        They are the values themselves where the filter of `sys.set_lazy_imports_filter` wants this import eager.
+        """
+        count = len(attributes)
+        statement = _statements.get(count)
+        if statement is None:
+            text = f"lazy from M import {', '.join(f'A{n} as N{n}' for n in range(count))}"
+            statement = _statements[count] = compile(text, "", "exec")
+        file, _, line = place.rpartition(":")
+        # One statement a module, since each keeps its code: one a name would take 1 KB a name. And given other names
+        # rather than compiled from them, which may be keywords.
+        names = {"M": module, **{f"A{n}": attribute for n, attribute in enumerate(attributes)}}
+        before, after = tuple(f"A{n}" for n in range(count)), tuple(attributes)
+        statement = statement.replace(
+            co_filename=file,
+            co_firstlineno=int(line),
+            co_names=tuple(names.get(name, name) for name in statement.co_names),
+            co_consts=tuple(after if const == before else const for const in statement.co_consts),
+        )
+        namespace: dict[str, object] = {"__builtins__": self._builtins, "__name__": self._package}
+        exec(statement, namespace)
+        return [namespace[f"N{n}"] for n in range(count)]

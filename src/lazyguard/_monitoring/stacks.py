@@ -1,0 +1,57 @@
+"""Where an attempt stands at the moment: the places of its stack, from the factory inwards.
+
+Invariant: places alone, `file:line function`; no argument, no local and no line of source is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import Any
+
+    from lazyguard._core.attempt import Flight
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def of_flight(flight: Flight) -> tuple[str, ...]:
+    """Return the stack of whoever runs a flight; empty where it is not to be had, as that of a greenlet is not."""
+    if flight.task is not None:
+        frames = list(_awaiting(flight.task.get_coro()))
+    else:
+        frames = list(_calling(sys._current_frames().get(flight.thread or 0)))
+        frames.reverse()
+    while frames and not _is_ours(frames[0]):  # the thread's own
+        del frames[0]
+    while frames and _is_ours(frames[0]):
+        del frames[0]
+    return tuple(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}" for frame in frames)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_OURS)
+
+
+def _calling(frame: FrameType | None) -> Iterator[FrameType]:
+    """Walk from a frame outwards."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _awaiting(waits: Any) -> Iterator[FrameType]:
+    """Walk from a suspended coroutine inwards, to what it waits for."""
+    while waits is not None:
+        for kind in ("cr", "gi", "ag"):
+            frame = getattr(waits, f"{kind}_frame", None)
+            if frame is not None:
+                yield frame
+                break
+        else:
+            return
+        waits = getattr(waits, "gi_yieldfrom" if kind == "gi" else f"{kind}_await", None)

@@ -1,0 +1,361 @@
+"""`track_imports`: how long each import of the running program takes, and which line asked for it.
+
+Invariants: it wraps what executes a module's body, never `__import__`, so that an import of what is there already
+costs nothing more; an import is told after it has ended, on its own thread, and its outcome is never changed (but where
+a host turns the warning of a budget into an error). Nothing is locked: each thread has a stack of its own.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import platform
+import sys
+from time import perf_counter
+
+from lazyguard import events
+from lazyguard._base import places, validation
+from lazyguard._base.typing import final
+from lazyguard.errors import ImportBudgetWarning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import FrameType
+    from typing import Any
+
+
+_IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport")
+
+
+def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] | None = None) -> ImportTracker:
+    """Keep the time and the importer of every module that is imported from now on.
+
+    Args:
+        budget: Seconds that any one import may take, with all that it imports; None: no limit.
+        budgets: The same for single modules, by their absolute names; these go before `budget`.
+
+    Returns:
+        What keeps the imports, until its `stop`; also a context manager.
+
+    Raises:
+        ConfigurationError: A budget is not a number of seconds above zero.
+
+    What takes longer than its budget is told once it has ended, by an ImportBudgetWarning at the line that asked for
+    it. Each import is an event too, of kind "imported" or "over-budget", with the module as its `name`, the line that
+    asked as its `place`, and its `seconds`. Cheap enough to leave on: it costs some microseconds a module that is
+    executed, and nothing for one that is there already. Imports of all threads are kept; a forked child goes on with
+    its own copy. Modules that are built in are not seen, nor what a loader of somebody's own executes.
+
+    Example:
+        >>> import sys, lazyguard
+        >>> _ = sys.modules.pop("colorsys", None)
+        >>> with lazyguard.track_imports(budget=60.0) as imports:
+        ...     import colorsys
+        >>> imports.modules[0].module, imports.modules[0].failed
+        ('colorsys', False)
+    """
+    limits = {} if budgets is None else dict(budgets)
+    validation.seconds("budget", budget, optional=True)
+    for name, value in limits.items():
+        validation.seconds(f"budgets[{name!r}]", value, optional=True)
+    tracker = ImportTracker(budget, limits)
+    _install()
+    _trackers[tracker] = None
+    return tracker
+
+
+@final
+class TrackedImport:
+    """One execution of a module's body.
+
+    Attributes:
+        module: Its absolute name.
+        file: Where it came from; None where its loader does not say.
+        by: The line that asked for it, `file:line`; None where only the import system is known.
+        parent: The execution that it took place in, on the same thread.
+        start: Seconds since tracking began.
+        seconds: How long it took, with all that it imported; None while it is under way.
+        inner: Seconds of what it imported.
+        failed: Whether it raised.
+    """
+
+    __slots__ = ("by", "failed", "file", "inner", "module", "parent", "seconds", "start")
+
+    def __init__(
+        self, module: str, file: str | None, by: str | None, parent: TrackedImport | None, start: float
+    ) -> None:
+        self.module = module
+        self.file = file
+        self.by = by
+        self.parent = parent
+        self.start = start
+        self.seconds: float | None = None
+        self.inner = 0.0
+        self.failed = False
+
+    @property
+    def own_seconds(self) -> float:
+        """How long its own body took, without what it imported."""
+        return max(0.0, (self.seconds or 0.0) - self.inner)
+
+    def __repr__(self) -> str:
+        took = "under way" if self.seconds is None else f"{self.seconds:.4f} s"
+        return f"<TrackedImport {self.module} {took}>"
+
+
+@final
+class ImportTracker:
+    """What `track_imports` returns.
+
+    Attributes:
+        modules: Every execution so far, in the order in which they began.
+    """
+
+    __slots__ = ("_budget", "_budgets", "_inside", "_start", "modules")
+
+    def __init__(self, budget: float | None, budgets: dict[str, float]) -> None:
+        self._budget = budget
+        self._budgets = budgets
+        self._inside: dict[int, list[TrackedImport]] = {}
+        self._start = perf_counter()
+        self.modules: list[TrackedImport] = []
+
+    def stop(self) -> None:
+        """Track no further imports; what is known stays."""
+        _trackers.pop(self, None)
+
+    def slowest(self, count: int = 10) -> list[TrackedImport]:
+        """Return the imports whose own bodies took longest, the longest first."""
+        return sorted(self.modules, key=lambda one: one.own_seconds, reverse=True)[:count]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known in the form of an audit's report, for `--compare` and the HTML report.
+
+        Each outermost import is a module of the report, with all that it imported.
+        """
+
+        return report(self.modules, self.budget_of)
+
+    def write(self, file: str | os.PathLike[str]) -> None:
+        """Write what `to_dict` returns as JSON."""
+        import json
+
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump(self.to_dict(), stream, indent=2)
+            stream.write("\n")
+
+    def budget_of(self, module: str) -> float | None:
+        """Return the seconds that the import of a module may take; None: as long as it likes."""
+        return self._budgets.get(module, self._budget)
+
+    def _begin(self, module: str, file: str | None, by: str | None) -> None:
+        stack = self._inside.setdefault(_thread.get_ident(), [])
+        one = TrackedImport(module, file, by, stack[-1] if stack else None, perf_counter() - self._start)
+        self.modules.append(one)
+        stack.append(one)
+
+    def _end(self, module: str, failed: bool) -> TrackedImport | None:
+        thread = _thread.get_ident()
+        stack = self._inside.get(thread)
+        if not stack or stack[-1].module != module:
+            return None  # it began before the tracking did
+        one = stack.pop()
+        if not stack:
+            self._inside.pop(thread, None)
+        one.seconds = perf_counter() - self._start - one.start
+        one.failed = failed
+        if one.parent is not None:
+            one.parent.inner += one.seconds
+        return one
+
+    def _is_over(self, one: TrackedImport) -> bool:
+        limit = self.budget_of(one.module)
+        return limit is not None and (one.seconds or 0.0) > limit
+
+    def __enter__(self) -> ImportTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<ImportTracker {len(self.modules)} imports>"
+
+
+# In their order: threads add and remove without a lock, and lose none.
+_trackers: dict[ImportTracker, None] = {}
+_installed = False
+
+
+def _install() -> None:
+    """Wrap the methods that execute modules, once and for good: another wrapper may come to stand around ours."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    external: Any = sys.modules["_frozen_importlib_external"]
+    for loader, method in (
+        (external._LoaderBasics, "exec_module"),
+        (external.ExtensionFileLoader, "create_module"),
+        (external.ExtensionFileLoader, "exec_module"),
+    ):
+        setattr(loader, method, _tracking(getattr(loader, method)))
+
+
+def _tracking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def run(loader: Any, subject: Any, /) -> Any:
+        trackers = list(_trackers)
+        if not trackers:
+            return original(loader, subject)
+        spec = getattr(subject, "__spec__", None) or subject
+        name = getattr(spec, "name", None) or subject.__name__
+        by = _asker(sys._getframe(1))
+        for tracker in trackers:
+            tracker._begin(name, getattr(spec, "origin", None), by)
+        failed = True
+        try:
+            result = original(loader, subject)
+            failed = False
+        finally:
+            done = [(tracker, tracker._end(name, failed)) for tracker in trackers]
+        for tracker, one in done:
+            if one is not None:
+                _tell(tracker, one, first=tracker is trackers[0])
+        return result
+
+    # Warnings and tracebacks skip frames of the import system: ours is one of them.
+    run.__code__ = run.__code__.replace(co_filename=f"{_IMPORT_SYSTEM[0]}._bootstrap_external>")
+    return run
+
+
+def _asker(frame: FrameType | None) -> str | None:
+    """Return the line that asked for an import: the nearest frame outside the import system."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_IMPORT_SYSTEM) and not file.endswith("importlib/__init__.py"):
+            return places.of_frame(frame)
+        frame = frame.f_back
+    return None
+
+
+def _tell(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
+    seconds, over = one.seconds or 0.0, tracker._is_over(one)
+    if first or over:
+        kind = "over-budget" if over else "imported"
+        place = one.by or ""
+        events.emit(
+            events.Event(
+                kind, name=one.module, place=place, before="pending", after="ready", generation=0, seconds=seconds
+            )
+        )
+    if over:
+        import warnings
+
+        limit = tracker.budget_of(one.module)
+        text = f"the import of {one.module} took {seconds:.3f} s, and its budget is {limit:g} s"
+        file, _, line = (one.by or f"{one.file}:1").rpartition(":")
+        warnings.warn_explicit(text, ImportBudgetWarning, file, int(line))
+
+
+_SHORTEST = 0.001
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def report(modules: Iterable[TrackedImport], budget_of: Callable[[str], float | None]) -> dict[str, Any]:
+    """Return the report of the imports that have ended."""
+    ended = [one for one in modules if one.seconds is not None]
+    trees: dict[TrackedImport, list[TrackedImport]] = {}
+    for one in ended:
+        trees.setdefault(_outermost(one), []).append(one)
+    return {
+        "schema": 1,
+        "python": platform.python_version(),
+        "timeout": 0.0,
+        "repeats": 1,
+        "path": os.getcwd(),
+        "modules": [_module(tree, budget_of) for tree in trees.values()],
+    }
+
+
+def _outermost(one: TrackedImport) -> TrackedImport:
+    while one.parent is not None:
+        one = one.parent
+    return one
+
+
+def _module(tree: list[TrackedImport], budget_of: Callable[[str], float | None]) -> dict[str, Any]:
+    root = tree[0]
+    over = [one for one in tree if (limit := budget_of(one.module)) is not None and (one.seconds or 0.0) > limit]
+    verdict = "fails" if root.failed else "slow" if over else "ok"
+    costliest = max(over, key=lambda one: one.own_seconds, default=root)
+    return {
+        "module": root.module,
+        "verdict": verdict,
+        "seconds": root.seconds,
+        "own_seconds": root.own_seconds,
+        "third_party_seconds": sum(one.own_seconds for one in tree if not _is_own(one.file)),
+        "blame": None if verdict == "ok" else _blame(costliest),
+        "error": None,
+        "findings": [],
+        "imports": _imports(tree, root),
+    }
+
+
+def _blame(one: TrackedImport) -> dict[str, Any] | None:
+    place = _place(one.by)
+    if place is None:
+        return None
+    chain: list[str] = []
+    above: TrackedImport | None = one
+    while above is not None:
+        chain.insert(0, above.module)
+        above = above.parent
+    return {**place, "leaf": None, "chain": chain}
+
+
+def _imports(tree: list[TrackedImport], root: TrackedImport) -> list[dict[str, Any]]:
+    kept: dict[TrackedImport, int] = {}
+    found: list[dict[str, Any]] = []
+    for one in tree:
+        own = _is_own(one.file)
+        if not own and (one.seconds or 0.0) < _SHORTEST and one is not root:
+            continue
+        parent = one.parent
+        while parent is not None and parent not in kept:
+            parent = parent.parent
+        kept[one] = len(found)
+        found.append(
+            {
+                "module": one.module,
+                "parent": None if parent is None else kept[parent],
+                "start": one.start - root.start,
+                "seconds": one.seconds,
+                "own_seconds": one.own_seconds,
+                "first_party": own,
+                "file": None if one.file is None else _name(one.file),
+                "by": _place(one.by),
+                "failed": one.failed,
+            }
+        )
+    return found
+
+
+def _is_own(file: str | None) -> bool:
+    """Return whether a file belongs to the program: neither installed nor of the standard library."""
+    if file is None or any(part in file.split(os.sep) for part in _INSTALLED):
+        return False
+    return not file.startswith((os.path.dirname(os.__file__) + os.sep, "<"))
+
+
+def _place(by: str | None) -> dict[str, Any] | None:
+    if by is None:
+        return None
+    file, _, line = by.rpartition(":")
+    return {"file": _name(file), "line": int(line)}
+
+
+def _name(file: str) -> str:
+    """Return what an audit calls a file: its path below the longest entry of sys.path."""
+    bases = {os.path.join(os.path.abspath(base), "") for base in (*sys.path, os.getcwd())}
+    return file[max((len(base) for base in bases if file.startswith(base)), default=0) :]

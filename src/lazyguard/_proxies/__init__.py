@@ -1,0 +1,1 @@
+"""Proxies: transparent objects that show what a cell holds."""

@@ -1,0 +1,230 @@
+"""Who asks: tools that walk over what a module holds, and are to leave what is pending pending.
+
+Invariant: it is the innermost caller that counts, those that only pass a question on left aside; whoever uses what such
+a tool has found is another caller, and builds.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+
+
+# By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
+# object says that it lacks them.
+INTROSPECTION = frozenset(
+    "__wrapped__ __signature__ __text_signature__ __test__ __isabstractmethod__ __partialmethod__ __objclass__ "
+    "__unittest_skip__ __unittest_skip_why__ __unittest_expecting_failure__ __sphinx_mock__ __pytest_wrapped__ "
+    "_pytestfixturefunction _fixture_function_marker pytestmark _is_coroutine _is_coroutine_mark _is_coroutine_marker "
+    "_partialmethod _mock_self _mock_methods _spec_class __celery_no_autodetect__".split()
+)
+
+# These find an attribute as every object does.
+_PLAIN_LOOK_UPS = frozenset(
+    kind.__getattribute__ for kind in (object, list, dict, tuple, set, frozenset, str, bytes, bytearray, int, float)
+)
+_ABOUT_CLASS = frozenset(("__doc__", "__module__"))
+UNKNOWN = object()
+
+
+def class_answer(kind: type, name: str) -> Any:
+    """Return what a pending `kind` has by a name with underscores around it; UNKNOWN where only the target can tell.
+
+    Raises:
+        AttributeError: Its class has nothing by that name.
+    """
+    if name == "__class__":
+        return kind
+    if name in _ABOUT_CLASS:
+        said = getattr(kind, name)
+        return said if said is None or isinstance(said, str) else UNKNOWN  # else it is each instance's own
+    look_up: Any = kind.__getattribute__
+    if look_up not in _PLAIN_LOOK_UPS or any(
+        name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__
+    ):
+        return UNKNOWN
+    raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+
+
+def declared_class(cell: Cell) -> type | None:
+    """Return the class that the factory's return annotation names, if it tells what the object will answer."""
+    said = annotated_class(cell.factory)
+    # a protocol or a metaclass does not
+    return None if said is None or issubclass(said, type) or getattr(said, "_is_protocol", False) else said
+
+
+def annotated_class(function: Any) -> type | None:
+    """Return the class that a function's return annotation names, if it is loaded already. Evaluates no string."""
+    from lazyguard._proxies.proxy import Proxy
+
+    function = getattr(function, "__wrapped__", function)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    namespace: dict[str, Any] = getattr(function, "__globals__", {})
+    if sys.version_info >= (3, 14):
+        annotate: Any = getattr(function, "__annotate__", None)
+        names = getattr(getattr(annotate, "__code__", None), "co_names", ())
+        if any(type(namespace.get(name)).__name__ == "lazy_import" for name in names):
+            return None  # to read the annotation would import what it names
+    try:
+        said: Any = function.__annotations__.get("return")
+    except Exception:
+        return None  # it names what only a checker sees
+    if isinstance(said, str):
+        head, *rest = said.partition("[")[0].strip().split(".")
+        said = namespace[head] if head in namespace else vars(builtins).get(head)
+        for name in rest:
+            said = vars(said).get(name) if type(said) is type(sys) else None
+    elif not issubclass(type(said), (type, Proxy)):
+        said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
+    if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
+        return None
+    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said
+
+
+# They ask for others.
+_PASS_ON = frozenset(("inspect", "abc", "dataclasses", "functools", "typing", "asyncio.coroutines", "importlib"))
+# Tools that collect, document or print: a pending object whose class nobody knows is to them an object without
+# attributes. Of some only these functions are meant.
+_WALKERS: dict[str, frozenset[str] | None] = {
+    "unittest.loader": None,
+    "doctest": None,
+    "pydoc": None,
+    "_pytest.python": None,
+    "_pytest.fixtures": None,
+    "_pytest.compat": None,
+    "_pytest.doctest": None,
+    "_pytest._code.code": None,
+    "_pytest._code.source": None,
+    "_pytest.unittest": None,
+    "_pytest.mark.structures": None,
+    "anyio.pytest_plugin": None,
+    "pprint": None,
+    "reprlib": None,
+    "traceback": None,
+    "logging": frozenset(("__init__", "getMessage")),  # of a record: is its one argument a mapping?
+}
+_WALKING_PACKAGES = ("rich", "sphinx", "IPython")
+_HELP = frozenset(("resolve", "describe", "render_doc"))  # of pydoc: help() of the object itself
+_SCANNERS = frozenset(("flask.cli", "celery.app.utils"))
+# They ask a module for its names one by one; what they want to know of each they can ask a proxy of it.
+_LISTERS = frozenset(("inspect", "pydoc", "unittest.mock", "_pytest.monkeypatch"))
+
+
+def walks(frame: FrameType | None) -> bool:
+    """Return whether the question that `frame` asks is that of a walking tool."""
+    frame = _asker(frame)
+    if frame is None:
+        return False
+    module = _module_of(frame)
+    if module in _WALKERS:
+        functions = _WALKERS[module]
+        function = frame.f_code.co_name
+        return function not in _HELP if functions is None else function in functions
+    return module.partition(".")[0] in _WALKING_PACKAGES
+
+
+def lists(frame: FrameType | None) -> bool:
+    """Return whether it is a tool that takes all attributes of a module, at `frame`."""
+    return frame is not None and (_module_of(frame) in _LISTERS or walks(frame))
+
+
+def asks_a_protocol(frame: FrameType | None) -> bool:
+    """Return whether an abstract class asks, which looks at the class that a proxy really has, too."""
+    return frame is not None and _module_of(frame) == "abc" and not _is(frame.f_back, "inspect", "isawaitable")
+
+
+def asks_for_a_function(frame: FrameType | None) -> bool:
+    """Return whether inspect wants to know whether a callable without a code is like a function."""
+    return _is(frame, "inspect", "_signature_is_functionlike")
+
+
+def _is(frame: FrameType | None, module: str, function: str) -> bool:
+    return frame is not None and _module_of(frame) == module and frame.f_code.co_name == function
+
+
+def skims(frame: FrameType | None, *, awaited: bool) -> bool:
+    """Return whether it is a tool that need not know what a recorded decorator will make.
+
+    Flask and Celery scan for an application, which that is not; `mock.patch` asks whether a function is to be awaited.
+    """
+    asker = _asker(frame)
+    if asker is None:
+        return False
+    module = _module_of(asker)
+    if module == "unittest.mock":
+        return not awaited and asker.f_code.co_name in ("_is_async_obj", "_is_async_func", "_is_instance_mock")
+    return module in _SCANNERS or walks(asker)
+
+
+def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> Any:
+    """Return what a tool that walks is told of a pending object; UNKNOWN where it is no such tool that asks.
+
+    Args:
+        proxy: The pending object.
+        kind: Its class, if that is known.
+        name: The attribute that is asked for.
+        frame: Where.
+
+    Raises:
+        AttributeError: The tool does without.
+    """
+    asker = _asker(frame)
+    if asker is not None and _module_of(asker) == "unittest.mock":
+        # a spec has to be right: what the class does not tell it is told by the object
+        as_it_is = name.startswith("__") or asker.f_code.co_name == "_mock_add_spec"  # is it a coroutine function?
+        return {} if kind is not None and name == "__dict__" else _member(proxy, kind, name, as_it_is=as_it_is)
+    if not walks(asker):
+        return UNKNOWN
+    if name == "__class__":
+        return type(proxy) if kind is None else kind
+    said = _member(proxy, kind, name)
+    if said is UNKNOWN:
+        raise AttributeError(f"it is pending, so it has no {name!r}", name=name, obj=proxy)
+    return said
+
+
+def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False) -> Any:
+    """Return what an instance of the class has by that name, if that is a method or a plain value of the class.
+
+    Args:
+        proxy: The instance.
+        kind: Its class; None: nobody knows.
+        name: The name.
+        as_it_is: Whether a descriptor will do as it stands in the class.
+    """
+    for base in () if kind is None else kind.__mro__:
+        if name in base.__dict__:
+            found = base.__dict__[name]
+            if type(found) is type(_member):
+                return found.__get__(proxy)
+            return UNKNOWN if hasattr(type(found), "__get__") and not as_it_is else found
+    return UNKNOWN
+
+
+def _asker(frame: FrameType | None) -> FrameType | None:
+    while frame is not None:
+        module = _module_of(frame)
+        ours = (
+            module.partition(".")[0] == "lazyguard" and frame.f_code.co_filename[:1] != "<"
+        )  # an example of ours is not
+        if not ours and module not in _PASS_ON:
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _module_of(frame: FrameType) -> str:
+    module = frame.f_globals.get("__name__")
+    return module if type(module) is str else ""
+
+
+__all__ = ["asks_a_protocol", "asks_for_a_function", "lists", "look", "skims", "walks"]

@@ -1,0 +1,157 @@
+"""Lazy objects: `lazy` makes them.
+
+Invariants: declaring builds nothing and loads nothing but this; the caller's own thread builds, so objects may belong
+to their thread.
+"""
+
+from __future__ import annotations
+
+from lazyguard._base import places, signatures
+from lazyguard._core import eager, registry
+from lazyguard._core.cell import Cell
+from lazyguard._core.plan import Plan
+from lazyguard._proxies import proxy
+from lazyguard.errors import ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+    from typing import Any, overload
+
+    from lazyguard._base.typing import T
+    from lazyguard._core.plan import OnFork
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def lazy(
+        factory: Callable[[], T], /, *, name: str = ..., on_fork: OnFork = ..., record: Sequence[str] = ...
+    ) -> T: ...
+    @overload
+    def lazy(
+        *, name: str = ..., on_fork: OnFork = ..., record: Sequence[str] = ...
+    ) -> Callable[[Callable[[], T]], T]: ...
+
+
+def lazy(
+    factory: Callable[[], T] | None = None,
+    /,
+    *,
+    name: str = "",
+    on_fork: OnFork = "keep",
+    record: Sequence[str] = (),
+) -> T | Callable[[Callable[[], T]], T]:
+    """Return a transparent proxy for what `factory` returns, built at its first use.
+
+    Usable as `lazy(make)`, `@lazy` and `@lazy(...)`; typed as what the factory returns.
+
+    Args:
+        factory: Called without arguments, at most once a generation, on the thread of the first user; others wait.
+        name: What errors, `repr` and events call it; the factory's own name if left out.
+        on_fork: What a forked child does with what the parent built: "keep" it, "reset" (build it anew), or a function
+            that is called with it in the child.
+        record: Attributes of the future object that are decorators. Used before the object is there, they are recorded
+            and replayed, in order, inside its one build.
+
+    Raises:
+        UsageError: The factory cannot be called without arguments, or is an `async def` (see `lazyguard.service`).
+        ConfigurationError: An option is not one of those above.
+
+    The first use raises ResolutionError from what the factory raised; the next use tries again. Threads and tasks may
+    race. Where the factory asks for its own object, or two wait for each other, CircularResolutionError says so.
+
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.lazy
+        ... def numbers() -> list[int]:
+        ...     print("building")
+        ...     return [3, 1, 2]
+        >>> lazyguard.is_resolved(numbers)
+        False
+        >>> sorted(numbers)
+        building
+        [1, 2, 3]
+    """
+    frame = places.caller()
+    if factory is not None:
+        return make(factory, frame, name=name, on_fork=on_fork, record=record)
+
+    def decorate(decorated: Callable[[], T]) -> T:
+        return make(decorated, frame, name=name, on_fork=on_fork, record=record)
+
+    check_on_fork(on_fork)
+    check_record(record)
+    return decorate
+
+
+def make(
+    factory: Callable[[], T], frame: FrameType, *, name: str = "", on_fork: OnFork = "keep", record: Sequence[str] = ()
+) -> T:
+    """Return the proxy for a factory that `frame` declares; see `lazy`."""
+    place = places.of_callable(factory, places.of_frame(frame))
+    check_factory(factory, place)
+    check_on_fork(on_fork)
+    check_record(record)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r} ({place}) is not right: give a text.")
+    cell = Cell(factory, name=name or places.name_of(factory), place=place)
+    if on_fork != "keep":
+        from lazyguard._core import forks
+
+        cell.plan = Plan(on_fork=on_fork)
+        forks.watch(cell)
+    module_level = places.at_module_level(frame)
+    if module_level:
+        registry.register(cell, "lazy object")
+    flavour = proxy.bound if module_level else proxy.shared
+    home = (frame.f_globals.get("__name__"), "") if module_level else None
+    lazy_object: T
+    if record:
+        from lazyguard._proxies import recorded
+
+        lazy_object = recorded.make(cell, record, flavour, home)
+    else:
+        lazy_object = proxy.make(cell, flavour, home=home)
+    eager.declared(frame, cell.resolve)
+    return lazy_object
+
+
+def check_factory(factory: object, place: str) -> None:
+    """Raise UsageError where `factory` is not a plain callable without required parameters."""
+    if not callable(factory):
+        raise UsageError(
+            f"a lazy object is made by a function, not by one of type {type(factory).__name__} ({place}): write "
+            "lazy(make_it), or lazy(lambda: ...)."
+        )
+    code = getattr(factory, "__code__", None)
+    if signatures.flags_of(factory) & signatures.COROUTINE:
+        raise UsageError(
+            f"{places.name_of(factory)} ({place}) is an `async def`, and a lazy object is built by whoever uses it "
+            "first, who may not be able to await. Use @lazyguard.service, whose aget() can be awaited."
+        )
+    required = signatures.required_parameters(factory) if code is not None else ()
+    if required:
+        raise UsageError(
+            f"{places.name_of(factory)} ({place}) needs {', '.join(required)}, but is called without arguments: give "
+            "them defaults, or wrap it in a function that knows them."
+        )
+
+
+def check_record(record: object) -> None:
+    """Raise ConfigurationError where `record` is not a sequence of attribute names."""
+    names: Any = record
+    if not isinstance(record, tuple | list | set | frozenset) or not all(
+        isinstance(name, str) and name.isidentifier() for name in names
+    ):
+        raise ConfigurationError(f'record={record!r} is not right: give a tuple of attribute names, ("task",).')
+
+
+def check_on_fork(on_fork: object) -> None:
+    """Raise ConfigurationError where `on_fork` is none of its three forms."""
+    if on_fork not in ("keep", "reset") and not callable(on_fork):
+        raise ConfigurationError(f'on_fork={on_fork!r} is not known: give "keep", "reset" or a function of the object.')
+
+
+__all__ = ["lazy"]

@@ -1,0 +1,368 @@
+"""The proxy: one slot that leads to its cell, and a class that says what the cell holds at present.
+
+Invariants: a proxy is an instance of `Proxy` for ever, but its `__class__` changes with its cell: a pending class,
+whose every operation builds the target first, or a view of the target (see `_view`); looking (repr, the listed names
+of introspection, and where the factory's annotation names a loaded class also `__class__`, `__doc__`, `dir`) builds
+nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from _collections_abc import Mapping, Sequence
+from _weakref import ref
+
+from lazyguard._core.loading import loaded
+from lazyguard._proxies.inspection import (
+    INTROSPECTION,
+    UNKNOWN,
+    asks_a_protocol,
+    asks_for_a_function,
+    class_answer,
+    declared_class,
+    look,
+    skims,
+    walks,
+)
+from lazyguard._proxies.special_methods import BASIC, OF_DESCRIPTORS, SPECIAL, answers_of, new_class, space_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeAlias
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+    # The module that declares it, its qualified name there (of a service; "": whatever name it has), and its key.
+    Home: TypeAlias = "tuple[Any, ...]"
+
+    class Flavour(Protocol):
+        """How a target is shown: returns the class that its proxy is to have."""
+
+        def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]: ...
+
+
+class Proxy:
+    """What every lazy object and live reference is an instance of."""
+
+    __slots__ = ("__weakref__", "_cell")
+    _cell: Cell
+
+    # These are for `_likeness`: what is asked of an instance never comes here.
+    def _fetch(self) -> Any:
+        return cell_of(self).resolve()
+
+    @staticmethod
+    def _run(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return loaded("_proxies.views").by_class(name, proxy, target, arguments, named)
+
+
+_CELL = Proxy.__dict__["_cell"]
+cell_of: Callable[[Any], Cell] = _CELL.__get__
+set_cell: Callable[[Proxy, Cell], None] = _CELL.__set__
+# object's own: the classes below answer for `__class__` themselves
+set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"].__set__
+
+
+def find_cell(obj: object) -> Cell | None:
+    """Return the cell of a lazy object, a live reference or a service; None for anything else."""
+    if issubclass(type(obj), Proxy):
+        return cell_of(obj)
+    finder = getattr(type(obj), "__lazyguard_cell__", None)
+    if finder is None:
+        return None
+    cell: Cell = finder(obj)
+    return cell
+
+
+class Pending(Proxy):
+    """A proxy whose cell has no target: whatever is done to it builds the target and is then done to that."""
+
+    __slots__ = ()
+
+    def __getattribute__(self: Proxy, name: str) -> Any:
+        cell = cell_of(self)
+        if name in INTROSPECTION:
+            raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
+        if name[:2] == "__" == name[-2:]:
+            if name == "__reduce_ex__":
+                return loaded("_proxies.pickling", cell).reduce.__get__(self)  # a method: it looks at who calls it
+            kind = declared_class(cell)
+            if kind is not None:
+                said = class_answer(kind, name)
+                if said is not UNKNOWN:
+                    return said
+        else:
+            kind = declared_class(cell)
+        said = look(self, kind, name, sys._getframe().f_back)
+        if said is not UNKNOWN:
+            return said
+        if name == "__deepcopy__":
+            operations = loaded("_proxies.views", cell)
+            return lambda memo: operations.perform(name, self, cell.resolve(), (memo,), {})
+        if name in ASKED_OF_ITSELF:
+            return answer(cell.resolve(), name)
+        return getattr(shown(self), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(cell_of(self).resolve(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(cell_of(self).resolve(), name)
+
+    def __dir__(self) -> list[str]:
+        kind = declared_class(cell_of(self))
+        if kind is None and walks(sys._getframe().f_back):
+            return []
+        return dir(cell_of(self).resolve() if kind is None else kind)
+
+    def __repr__(self) -> str:
+        cell = cell_of(self)
+        return f"<lazy {cell.name}, {cell.now.state}, declared at {cell.place}>"
+
+
+def shown(proxy: Proxy) -> Any:
+    """Build the target; return what a first use goes to: the proxy, which shows it now, as at every further use.
+
+    Where another thread has not yet let the proxy show it, that is the target itself.
+    """
+    target = cell_of(proxy).resolve()
+    return target if issubclass(type(proxy), Pending) else proxy
+
+
+# Python takes a class or a function as it is, but asks its proxy for these.
+ATOMIC = (type, type(lambda: None), type(len))
+ASKED_OF_ITSELF = frozenset(("__mro_entries__", "__deepcopy__"))
+
+
+def answer(target: Any, name: str) -> Any:
+    """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function."""
+    if name == "__mro_entries__" and issubclass(type(target), type):
+        return lambda _bases: (target,)
+    if name == "__deepcopy__" and issubclass(type(target), ATOMIC):
+        return lambda _memo: target
+    return getattr(target, name)
+
+
+class SequenceProxy(Proxy):
+    """Base of the classes that `match` takes for sequences."""
+
+    __slots__ = ()
+
+
+class MappingProxy(Proxy):
+    """Base of the classes that `match` takes for mappings."""
+
+    __slots__ = ()
+
+
+Sequence.register(SequenceProxy)  # pyright: ignore[reportAttributeAccessIssue]
+Mapping.register(MappingProxy)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def shape_of(kind: type) -> type[Proxy]:
+    """Return the base that a proxy of a `kind` needs for `match`."""
+    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray):
+        return SequenceProxy
+    return MappingProxy if issubclass(kind, Mapping) else Proxy
+
+
+# The name of a class that holds one target.
+BOUND = "ResolvedObject"
+# What else such a class holds its target by.
+_HOLDING = frozenset(("_fetch", "_run"))
+
+
+# What a tool that walks is told by these, while the target is not there.
+_TOLD: dict[str, Callable[[Proxy], Any]] = {
+    "__bool__": lambda proxy: True,  # logging: a mapping that is not empty
+    "__hash__": object.__hash__,  # pydoc keeps all values of a class in a dict
+    "__get__": lambda proxy: proxy,
+    "__eq__": lambda proxy: NotImplemented,  # it is what it is: inspect.signature compares, for Sphinx
+    "__ne__": lambda proxy: NotImplemented,
+}
+
+
+class OfBlock:
+    """What enters or leaves a block of what is pending: builds when Python looks it up, which it does before entering.
+
+    So both are found on the class that shows the target, and the block ends on that one whatever happens meanwhile.
+    (Up to 3.13 what enters is looked up first, since 3.14 what leaves.)
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __get__(self, proxy: Proxy | None, owner: object = None) -> Any:
+        if proxy is None:
+            return self._method
+        target = shown(proxy)
+        return loaded("_proxies.views", cell_of(proxy)).special(target, self._method.__name__)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._method(*arguments)
+
+
+def _building(name: str) -> Callable[..., Any]:
+    """Return the special method of a pending class: build, then let the target do it."""
+
+    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+        target = shown(self)
+        return loaded("_proxies.views", cell_of(self)).perform(name, self, target, arguments, named)
+
+    method.__name__ = name
+    if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
+        return OfBlock(method)
+    told = _TOLD.get(name)
+    if told is None:
+        return method
+
+    def looked_at(self: Proxy, *arguments: Any) -> Any:
+        return told(self) if walks(sys._getframe().f_back) else method(self, *arguments)
+
+    return looked_at
+
+
+_BUILDING = {name: _building(name) for name in SPECIAL}
+AnyPending: type[Proxy] = new_class(
+    "AnyPending",
+    (Pending,),
+    {"__slots__": (), "_kind": lambda: None, **{name: _BUILDING[name] for name in SPECIAL - OF_DESCRIPTORS}},
+)
+_pending_for: dict[ref[type], type[Proxy]] = {}
+
+
+def pending_class(kind: type | None) -> type[Proxy]:
+    """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
+    if kind is None:
+        return AnyPending
+    key = ref(kind, _pending_for.pop)
+    known = _pending_for.get(key)
+    if known is None:
+        answered, refused = answers_of(kind)
+        namespace = {name: _BUILDING[name] for name in answered} | dict.fromkeys(refused)
+        shape = shape_of(kind)
+        bases = (Pending,) if shape is Proxy else (Pending, shape)
+        known = new_class("PendingObject", bases, {"__slots__": (), "_kind": ref(kind), **namespace})
+        known = _pending_for.setdefault(key, known)
+    return known
+
+
+class ProxyMirror:
+    """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
+
+    __slots__ = ("_pending", "_proxy", "_tells", "flavour", "home")
+
+    def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour, home: Home | None, tells: bool) -> None:
+        self._proxy = ref(proxy)
+        self._pending = pending
+        self.flavour = flavour
+        self.home = home
+        self._tells = tells
+
+    def is_shown_by(self, thing: object) -> bool:
+        """Return whether that is the proxy itself."""
+        return thing is self._proxy()
+
+    def load(self, cell: Cell) -> object:
+        """Have the views at hand."""
+        if cell.reliefs:
+            loaded("_services.degraded_view", cell)
+        return loaded("_proxies.views", cell)
+
+    def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
+        """Make the class that the proxy is to have."""
+        proxy = self._proxy()
+        if proxy is None:
+            return None
+        if snapshot.served:
+            target = snapshot.target
+            if self._tells and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
+                limits = loaded("_proxies.views", cell)
+                limit = limits.limit_of(target)
+                if limit:
+                    limits.tell(cell.name, cell.place, limit)
+            return proxy, self.flavour(cell, snapshot)
+        return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
+
+    def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
+        """Give the proxy its class; return the one before."""
+        proxy, kind = view
+        before = type(proxy)
+        set_class(proxy, kind)
+        return before
+
+    def drop(self, view: type[Proxy]) -> None:
+        """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
+        if view.__name__ == BOUND:
+            for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
+                type.__delattr__(view, name)
+
+
+def _pending_without(*names: str, **more: Any) -> type[Proxy]:
+    building = {name: _BUILDING[name] for name in SPECIAL - OF_DESCRIPTORS if name not in names}
+    made: type[Proxy] = new_class(
+        "PendingObject", (Pending,), {"__slots__": (), "_kind": lambda: None, **building, **more}
+    )
+    return made
+
+
+def _module_attribute(self: Proxy, name: str) -> Any:
+    asker = sys._getframe().f_back
+    skimmed = skims(asker, awaited=False)
+    if name == "__class__" and (skimmed or not asks_a_protocol(asker)):
+        return type(sys)
+    if name == "__name__" and skimmed:
+        return cell_of(self).name
+    if name in _NOT_OF_MODULES or skimmed or asks_for_a_function(asker):
+        raise AttributeError(f"module {cell_of(self).name!r} has no attribute {name!r}", name=name, obj=self)
+    return Pending.__getattribute__(self, name)
+
+
+_NOT_OF_MODULES = frozenset(("__func__", "__code__"))
+# What stands for a module that is not imported yet. What is not a module's may be the module's own all the same: some
+# put an object in their place.
+PendingModule = _pending_without("__get__", "__await__", __getattribute__=_module_attribute)
+# What stands for what a recorded decorator will make.
+PendingResult = _pending_without("__await__")
+
+
+def make(
+    cell: Cell,
+    flavour: Flavour,
+    getattribute: Callable[[Proxy, str], Any] | None = None,
+    pending: type[Proxy] | None = None,
+    *,
+    home: Home | None = None,
+    tells: bool = True,
+) -> Any:
+    """Return a pending proxy for a cell, and let the cell show itself through it.
+
+    Args:
+        cell: The cell.
+        flavour: How its target is shown.
+        getattribute: What answers for attributes while it is pending; `Pending.__getattribute__` if left out.
+        pending: Its class while it is pending; what the factory's annotation says if left out.
+        home: Where a pickle finds it again; None: nowhere.
+        tells: Whether to warn where the target is such that CPython takes no proxy for it.
+    """
+    pending = pending or pending_class(declared_class(cell))
+    if getattribute is not None:
+        pending = type("PendingObject", (pending,), {"__slots__": (), "__getattribute__": getattribute})
+    proxy: Proxy = object.__new__(pending)
+    set_cell(proxy, cell)
+    cell.mirror = ProxyMirror(proxy, pending, flavour, home, tells)
+    return proxy
+
+
+def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Show a target through a class of its own: for services and for what is declared at module level."""
+    view: type[Proxy] = loaded("_proxies.views", cell).bound(cell, snapshot)
+    return view
+
+
+def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Show a target through the class of all targets of its type: for what is declared in functions."""
+    view: type[Proxy] = loaded("_proxies.views", cell).shared(cell, snapshot)
+    return view

@@ -1,0 +1,128 @@
+"""The special methods that an interpreter looks for on a class, and which of them the proxy of an object answers.
+
+Invariant: what is looked up here is what the class says, read from the namespaces along its `__mro__`: an instance's
+own attributes are no special methods, and neither are a metaclass's those of its classes.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+# All special methods by which an interpreter may use an object without looking for an attribute.
+SPECIAL = frozenset(
+    "__add__ __sub__ __mul__ __matmul__ __truediv__ __floordiv__ __mod__ __divmod__ __pow__ __lshift__ __rshift__ "
+    "__and__ __xor__ __or__ __radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ "
+    "__rpow__ __rlshift__ __rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ "
+    "__ifloordiv__ __imod__ __ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ "
+    "__gt__ __ge__ __neg__ __pos__ __abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ "
+    "__floor__ __ceil__ __bool__ __len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ "
+    "__reversed__ __next__ __hash__ __call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ "
+    "__enter__ __exit__ __aenter__ __aexit__ __get__ __set__ __delete__ __set_name__ __instancecheck__ "
+    "__subclasscheck__ __copy__ __deepcopy__ __buffer__".split()
+)
+# Those that turn a class attribute into something else: only what is known to have them may have them.
+OF_DESCRIPTORS = frozenset(("__set__", "__delete__", "__set_name__"))
+# What every object can be asked although it is no operator.
+BASIC = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
+# Those that every object answers, whatever its class says.
+UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
+# Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
+BUILT_IN: dict[type, str] = {
+    str: "__int__ __float__ __complex__ __bytes__ __fspath__",
+    bytes: "__int__ __float__ __fspath__",
+    bytearray: "__int__ __float__",
+    complex: "__complex__",  # of its own since 3.11
+    tuple: "__instancecheck__ __subclasscheck__",
+}
+REFLECTED = frozenset(name for name in SPECIAL if name.startswith("__r") and f"__{name[3:]}" in SPECIAL)
+
+
+def has(kind: type, name: str) -> bool:
+    """Return whether the class has something by that name, by itself or by inheritance."""
+    return any(name in base.__dict__ for base in kind.__mro__)
+
+
+def specials_of(kind: type) -> dict[str, Any]:
+    """Return the special methods that the class has, as the interpreter would find them."""
+    found: dict[str, Any] = {}
+    for base in kind.__mro__:
+        for name, value in base.__dict__.items():
+            if name in SPECIAL and name not in found:
+                found[name] = value
+    return found
+
+
+def answers_of(kind: type) -> tuple[set[str], set[str]]:
+    """Return the special methods that a proxy of a `kind` has, and those that the class says it has not (None)."""
+    found = specials_of(kind)
+    refused = {name for name, value in found.items() if value is None}
+    # __pow__: pow() with three arguments fails on a class that has __rpow__ alone
+    answered = {"__copy__", "__deepcopy__", "__pow__", *found, *UNIVERSAL, *REFLECTED}
+    for base, names in BUILT_IN.items():
+        if issubclass(kind, base):
+            answered.update(names.split())
+    return answered - refused, refused
+
+
+# What the class of a proxy has although its target's class may lack it: what `copy` takes from the class.
+_OWN = frozenset(("__copy__", "__deepcopy__"))
+_FUNCTION = type(lambda: None)
+_plain: Callable[[type, str], Any] = type.__getattribute__
+
+
+def space_of(view: type) -> Any:
+    """Return the namespace that the class has, not the one that it shows."""
+    return _plain(view, "__dict__")
+
+
+class Likeness(type):
+    """The type of the classes of proxies.
+
+    Attributes:
+        _kind: Returns the class of the target, None while nobody knows it; of each class.
+        _fetch: Returns the target of a proxy; of `Proxy` and what overrides it.
+        _run: Does to a target what a special method asked of its class does, as `_operations.by_class`; likewise.
+    """
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name != "__dict__" and name not in BY_CLASS:
+            return _plain(cls, name)
+        found = _plain(cls, name)  # else the target's class has none either
+        if name in BASIC and type(found) is _FUNCTION:
+            return found  # to look at a pending object builds nothing
+        kind = _plain(cls, "_kind")()
+        if name == "__dict__":
+            return {each: found[each] for each in found if kind is None or each not in BY_CLASS or _shown(kind, each)}
+        if kind is None or _shown(kind, name):
+            return None if found is None else BY_CLASS[name]
+        return getattr(kind, name)  # its metaclass's, or the error that it has none
+
+    def __getattr__(cls, name: str) -> Any:
+        kind = _plain(cls, "_kind")()
+        if kind is None:
+            raise AttributeError(f"{name!r} is known of no object before it is there")
+        return getattr(kind, name)
+
+
+def _shown(kind: type, name: str) -> bool:
+    return name in _OWN or has(kind, name)
+
+
+def _by_class(name: str) -> Callable[..., Any]:
+    def method(self: Any, /, *arguments: Any, **named: Any) -> Any:
+        view = type(self)
+        if type(view) is Likeness:
+            return _plain(view, "_run")(name, self, _plain(view, "_fetch")(self), arguments, named)
+        return getattr(view, name)(self, *arguments, **named)  # no proxy
+
+    method.__name__ = name
+    return method
+
+
+# typed as what it makes
+new_class: Callable[[str, tuple[type, ...], dict[str, Any]], Any] = Likeness
+BY_CLASS = {name: _by_class(name) for name in SPECIAL | BASIC}

@@ -1,0 +1,1 @@
+"""Services and guarded functions: what has policies around it."""

@@ -1,0 +1,358 @@
+"""Faults on purpose: `chaos` lets the attempts and the calls of a service, or of a guarded function, be slow and fail.
+
+Invariants: outside its blocks nothing of it is left, in whatever order they end; time is the core's clock, chance a
+seeded generator; what is hit fails as if the real thing had: retries, breaker, fallback and recovery see no difference.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+from lazyguard._base import signatures, validation
+from lazyguard._base.typing import final
+from lazyguard._core import cell as cells
+from lazyguard._core.effects import Sleep
+from lazyguard._core.state import READY
+from lazyguard._proxies.proxy import find_cell
+from lazyguard._services import guarded as guarding
+from lazyguard._services.service import Live
+from lazyguard.errors import ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from typing import Any, TypeAlias
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.effects import Steps
+    from lazyguard._core.state import Snapshot
+    from lazyguard._proxies.proxy import Proxy
+
+    Fault: TypeAlias = "BaseException | type[BaseException] | Callable[[], BaseException]"
+
+__all__ = ["Chaos", "chaos"]
+
+
+def chaos(
+    of: object,
+    /,
+    *,
+    latency: float = 0.0,
+    error: Fault | None = None,
+    rate: float = 1.0,
+    seed: int | str | bytes | None = None,
+) -> Chaos:
+    """Inject faults in a `with` block: what builds a service and what is called on it is late, or fails.
+
+    Args:
+        of: A service, its live reference or one key's service; or a guarded function.
+        latency: Seconds that what is hit takes longer, by the clock that `FakeClock` moves.
+        error: What it raises then, in place of doing anything: an exception, its type, or a function that makes one.
+        rate: Which part is hit, from 0 to 1.
+        seed: Of the generator that decides which; the same seed hits the same again, where one thread does the asking.
+
+    Returns:
+        A context manager. Its attribute `hits` counts what was hit.
+
+    Raises:
+        ConfigurationError: An option is out of range, or there is neither latency nor error.
+        UsageError: `of` is none of the above.
+
+    Hit are the attempts to build, and calls of methods and special methods through the live reference while it serves
+    the real object; of a guarded function each attempt. Not hit are a fallback, an override, what `require_real` has
+    returned, reading attributes, comparing, hashing and printing. Async ones are hit when they are awaited, without
+    blocking their loop.
+
+    Blocks nest, and each adds its own. It holds for all threads and loops of the process. What is under way when a
+    block ends goes on as it began.
+
+    Example:
+        >>> import lazyguard
+        >>> from lazyguard.testing import chaos
+        >>> @lazyguard.service(recovery=None)
+        ... def get_prices() -> dict[str, int]:
+        ...     return {"tea": 3}
+        >>> prices = get_prices()
+        >>> with chaos(get_prices, error=ConnectionError):
+        ...     prices["tea"]
+        Traceback (most recent call last):
+        lazyguard.errors.ResolutionError: ...get_prices, declared at ..., could not be built: ... ConnectionError...
+        >>> prices["tea"]
+        3
+        >>> with chaos(get_prices, error=ConnectionError):
+        ...     prices.get("tea")
+        Traceback (most recent call last):
+        ConnectionError
+    """
+    validation.seconds("latency", latency, zero=True)
+    if error is not None and not callable(error) and not isinstance(error, BaseException):
+        raise ConfigurationError(
+            f"error={error!r} is not right: give an exception, its type, or a function that makes one."
+        )
+    if isinstance(error, type) and not issubclass(error, BaseException):
+        raise ConfigurationError(f"error={error!r} is not right: it is no type of exceptions.")
+    part: object = rate
+    if not isinstance(part, int | float) or isinstance(part, bool) or not 0 <= part <= 1:
+        raise ConfigurationError(f"rate={rate!r} is out of range: give a part, from 0 to 1.")
+    beginning: object = seed
+    if beginning is not None and not isinstance(beginning, int | str | bytes):
+        raise ConfigurationError(f"seed={seed!r} is not right: give a number or a text, or None.")
+    if not latency and error is None:
+        raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
+    return Chaos(_found(of), latency, error, rate, seed)
+
+
+def _found(of: object) -> Any:
+    cell = find_cell(of)
+    if cell is not None:
+        with _lock:
+            if cell in _sites or isinstance(getattr(cell.mirror, "flavour", None), Live):
+                return cell
+    guarded = None if cell is not None else guarding.find(of)
+    if guarded is None:
+        raise UsageError(
+            "chaos() takes a service, its live reference or a guarded function, not "
+            f"{'a lazy object' if cell is not None else f'one of type {type(of).__name__}'}."
+        )
+    return guarded
+
+
+@final
+class Chaos:
+    """What `chaos` returns: its faults are injected from `__enter__` to `__exit__`.
+
+    Attributes:
+        hits: How many attempts and calls it has hit. Counted without a lock.
+    """
+
+    __slots__ = ("_error", "_latency", "_of", "_random", "_rate", "hits")
+
+    def __init__(
+        self, of: Any, latency: float, error: Fault | None, rate: float, seed: int | str | bytes | None
+    ) -> None:
+        from random import Random
+
+        self.hits: int = 0
+        self._of = of
+        self._latency = latency
+        self._error = error
+        self._rate = rate
+        self._random = Random(seed)
+
+    def strike(self) -> Steps[None]:
+        """Be late and fail, if this one is hit."""
+        if self._random.random() >= self._rate:
+            return
+        self.hits += 1
+        if self._latency:
+            yield Sleep(self._latency)
+        if self._error is None:
+            return
+        error: object = self._error
+        if not isinstance(error, type | BaseException):
+            error = self._error()  # type: ignore[operator]
+        if isinstance(error, type) and issubclass(error, BaseException):
+            error = error()
+        if not isinstance(error, BaseException):
+            raise ConfigurationError(f"error= of chaos() is a function that made no exception, but {error!r}.")
+        raise error.with_traceback(None)  # one that is raised again does not grow
+
+    def __enter__(self) -> Chaos:
+        with _lock:
+            site = _sites.get(self._of)
+            if site is None:
+                kind = CellSite if isinstance(self._of, cells.Cell) else GuardSite
+                site = kind(self._of)
+                site.in_force = (self,)
+                site.install()
+                _sites[self._of] = site
+            else:
+                site.in_force = (*site.in_force, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        drop: Callable[[], object] | None = None
+        with _lock:
+            site = _sites[self._of]
+            kept = list(site.in_force)[::-1]
+            kept.remove(self)  # of a block that was entered twice the inner one
+            site.in_force = tuple(kept[::-1])
+            if not kept:
+                del _sites[self._of]
+                drop = site.remove()
+        if drop is not None:
+            drop()
+
+
+# Held while faults are put in place or taken away, so that whoever comes finds them whole or not at all. What runs
+# meanwhile is no factory, probe, close or listener.
+_lock = _thread.RLock()
+# A service's cell, or a guarded function -> what was put in there.
+_sites: dict[Any, CellSite | GuardSite] = {}
+# What is asked of whatever object there is, in the midst of other things.
+_SPARED = frozenset(
+    "__hash__ __eq__ __ne__ __str__ __format__ __bool__ __get__ __copy__ __deepcopy__ __instancecheck__ "
+    "__subclasscheck__".split()
+)
+_AWAITED = frozenset(("__aenter__", "__aexit__", "__anext__"))
+
+
+class Site:
+    """Where faults come in: those that are in force there, and what is put around functions."""
+
+    __slots__ = ("in_force",)
+
+    def __init__(self) -> None:
+        self.in_force: tuple[Chaos, ...] = ()
+
+    def _strikes(self) -> Steps[None]:
+        for chaos in self.in_force:
+            yield from chaos.strike()
+
+    def around(self, function: Callable[..., Any], *, awaited: bool | None = None) -> Any:
+        """Return a function that is like this one to whoever looks, and is hit first."""
+        from functools import wraps
+
+        flags = signatures.flags_of(function)
+
+        def plain(*arguments: Any, **named: Any) -> Any:
+            self.hit()
+            return function(*arguments, **named)
+
+        async def coroutine(*arguments: Any, **named: Any) -> Any:
+            await self.ahit()
+            return await function(*arguments, **named)
+
+        async def iterated(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+            await self.ahit()
+            async for value in function(*arguments, **named):
+                yield value
+
+        hit: Any = coroutine if awaited or (awaited is None and flags & signatures.COROUTINE) else plain
+        return wraps(function)(iterated if flags & signatures.ASYNC_GENERATOR else hit)
+
+    def hit(self) -> None:
+        """Be hit on this thread."""
+        from lazyguard._core import threads
+
+        threads.drive(self._strikes())
+
+    async def ahit(self) -> None:
+        """Be hit in this task."""
+        from lazyguard._core import tasks
+
+        await tasks.adrive(self._strikes())
+
+
+@final
+class GuardSite(Site):
+    """The function in a guarded one."""
+
+    __slots__ = ("_function", "_guarded")
+
+    def __init__(self, guarded: Any) -> None:
+        super().__init__()
+        self._guarded = guarded
+        self._function: Any = guarded.fallback.__self__.function
+
+    def install(self) -> None:
+        """Put the faults between the guard and its function."""
+        guarding.exchange(self._guarded, self.around(self._function))
+
+    def remove(self) -> None:
+        """Put the function back; there is nothing to let go of."""
+        guarding.exchange(self._guarded, self._function)
+
+
+@final
+class CellSite(Site):
+    """The factory of a service, and the calls through its live reference."""
+
+    __slots__ = ("_before", "_cell", "_factory", "_flavour", "_mirror")
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self._cell = cell
+        self._factory = cell.factory
+        mirror: Any = cell.mirror
+        self._mirror = mirror
+        self._flavour = mirror.flavour
+        self._before: tuple[Snapshot, Proxy, type[Proxy]] | None = None
+
+    def install(self) -> None:
+        """Put the faults around the factory, and between the live reference and its target."""
+        cell, mirror = self._cell, self._mirror
+        cell.factory = self.around(self._factory, awaited=cell.plan.awaited)
+        mirror.flavour = self._faulty
+        while True:
+            now = cell.now
+            view = mirror.prepare(cell, now)
+            if view is None or now.state != READY:
+                return
+            with cells.lock:
+                if cell.now is now:
+                    # kept, for what its class has counted
+                    self._before = now, view[0], mirror.publish(view)
+                    return
+
+    def remove(self) -> Callable[[], object] | None:
+        """Put back what there was; the same class, where the same target is still served.
+
+        Returns what lets go of the class that is no longer shown: outside the lock, since finalisers may run.
+        """
+        cell, mirror, before = self._cell, self._mirror, self._before
+        cell.factory = self._factory
+        mirror.flavour = self._flavour
+        dropped = None
+        if before is not None:
+            with cells.lock:
+                if cell.now.shows(before[0]):
+                    dropped = mirror.publish(before[1:])
+        if dropped is None:
+            cell.show(mirror)
+            dropped = None if before is None else before[2]
+        return None if dropped is None else lambda: mirror.drop(dropped)
+
+    def _faulty(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+        if snapshot.state == READY and not snapshot.overrides:
+            snapshot = snapshot.changed(target=self._target(snapshot.target))
+        kind: type[Proxy] = self._flavour(cell, snapshot)
+        return kind
+
+    def _target(self, target: Any) -> Any:
+        """Return an object that is as the target, and whose calls are hit."""
+        from lazyguard._proxies import proxy as proxies
+        from lazyguard._proxies import views
+
+        def attribute(_: Proxy, name: str) -> Any:
+            value = getattr(target, name)
+            if name.startswith("__") or not callable(value) or isinstance(value, type):
+                return value
+            return self.around(value)
+
+        def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            if name == "__call__":
+                return self.around(of)(*arguments, **named)
+            if name in _AWAITED:
+                return self._awaited(lambda: views.perform(name, proxy, of, arguments, named))
+            if name not in _SPARED:
+                self.hit()
+            return views.perform(name, proxy, of, arguments, named)
+
+        faulty: Proxy = object.__new__(views.forwarding(target, lambda _: target, attribute, run))
+        proxies.set_cell(faulty, self._cell)
+        return faulty
+
+    async def _awaited(self, begin: Callable[[], Any]) -> Any:
+        await self.ahit()
+        return await begin()
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = _thread.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

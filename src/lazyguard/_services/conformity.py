@@ -1,0 +1,344 @@
+"""Conformity: what a stand-in lacks of the real object's class, or has otherwise.
+
+Invariants: it reads classes, code objects and annotations, calls nothing and loads neither inspect nor typing, so that
+it may run where a fallback is declared; what it cannot know for certain it does not call certain.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
+from lazyguard._base.typing import final
+from lazyguard._proxies.inspection import annotated_class
+from lazyguard._proxies.proxy import find_cell
+from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
+from lazyguard.errors import ConformityError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any
+
+# What an attribute has that a class only annotates, and what it has that it lacks.
+ANNOTATED, _ABSENT = object(), object()
+_KINDS = {
+    0: "a plain function",
+    GENERATOR: "a generator",
+    COROUTINE: "an `async def`",
+    ASYNC_GENERATOR: "an async generator",
+}
+_TYPING = ("typing", "typing_extensions")
+# What the classes are called whose instances are attributes, though they have a __get__.
+_DESCRIPTORS = ("cached_property", "member_descriptor", "getset_descriptor")
+
+
+@final
+class Difference:
+    """One name that a stand-in lacks or has otherwise.
+
+    Attributes:
+        name: What is asked of the object.
+        text: What is different, in words that go on from the name.
+        missing: Whether the stand-in has nothing by that name, as one may that does less.
+        certain: Whether a use that is right for the real object must fail.
+    """
+
+    __slots__ = ("certain", "missing", "name", "text")
+
+    def __init__(self, name: str, text: str, *, missing: bool = False, certain: bool = False) -> None:
+        self.name = name
+        self.text = text
+        self.missing = missing
+        self.certain = certain
+
+    def __repr__(self) -> str:
+        return f"{self.name} {self.text}"
+
+
+def assert_conforms(stand_in: object, real: type, *, partial: bool = False) -> None:
+    """Raise unless a stand-in has all that the real object's class has, and has it alike: for tests.
+
+    Compared are public names and special methods: whether they are there, methods or attributes, their signatures,
+    and whether they are async or generators. What a class sets in `__init__` alone cannot be seen.
+
+    Args:
+        stand_in: The stand-in or its class; a live reference or a lazy object stands for what it shows.
+        real: The class, ABC or Protocol of the real object.
+        partial: Whether the stand-in may lack names; their use raises ServiceUnavailable while it is served.
+
+    Raises:
+        ConformityError: It differs; the message has every difference. It is an AssertionError.
+        UsageError: `real` is no class.
+
+    Example:
+        >>> import lazyguard
+        >>> class Queue:
+        ...     def put(self, item: str, *, priority: int = 0) -> None: ...
+        ...     def size(self) -> int: ...
+        >>> class NoQueue:
+        ...     def put(self, item: str) -> None: ...
+        >>> lazyguard.testing.assert_conforms(NoQueue(), Queue, partial=True)
+        Traceback (most recent call last):
+        lazyguard.errors.ConformityError: NoQueue does not conform to Queue: put takes (item), but the real one ...
+    """
+    if not issubclass(type(real), type):
+        raise UsageError(
+            f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
+        )
+    cell = find_cell(stand_in)
+    shown = stand_in if cell is None else cell.now.target if cell.now.served else cell.resolve()
+    kind, own = (shown, ()) if isinstance(shown, type) else (type(shown), vars_of(shown))
+    found = [one for one in differences(kind, real, own) if not (partial and one.missing)]
+    if found:
+        raise ConformityError(f"{kind.__name__} does not conform to {real.__name__}: {said(found)}.")
+
+
+def said(found: list[Difference]) -> str:
+    """Return the differences in words."""
+    lacking = [one.name for one in found if one.missing]
+    told = [repr(one) for one in found if not one.missing]
+    return "; ".join(
+        [*told, f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"] if lacking else told
+    )
+
+
+def vars_of(thing: object) -> Collection[str]:
+    """Return the names of an object's own attributes."""
+    own: Any = getattr(thing, "__dict__", ())
+    return tuple(own)
+
+
+def members(kind: type) -> dict[str, Any]:
+    """Return what a class promises, unbound: its public names and the special methods that not every object has."""
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base is object or base.__module__ in _TYPING:
+            continue
+        found.update(dict.fromkeys(_annotated(base), ANNOTATED))
+        found.update(vars(base))
+    return {name: value for name, value in found.items() if _is_promised(name, value)}
+
+
+def _is_promised(name: str, value: object) -> bool:
+    if not name.startswith("_"):
+        return True
+    return name in SPECIAL and name not in UNIVERSAL and value is not None
+
+
+def _annotated(kind: type) -> Collection[str]:
+    """Return the names that a class annotates, without evaluating what it says of them."""
+    if sys.version_info >= (3, 14):
+        if getattr(kind, "__annotate__", None) is None and not vars(kind).get("__annotations__"):
+            return ()
+        annotationlib: Any = __import__("annotationlib")
+        names: Collection[str] = annotationlib.get_annotations(kind, format=annotationlib.Format.STRING)
+        return names
+    named: Collection[str] = vars(kind).get("__annotations__", ())
+    return named
+
+
+def found_in(kind: type, name: str) -> Any:
+    """Return what a class has by a name, unbound."""
+    for base in kind.__mro__:
+        if name in base.__dict__:
+            return base.__dict__[name]
+    return _ABSENT
+
+
+def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Difference]:
+    """Return where a stand-in of a `kind`, with attributes of its `own`, differs from an object of `real`."""
+    told = []
+    promised = members(kind)
+    answers_all = any("__getattr__" in base.__dict__ for base in kind.__mro__)
+    for name, wanted in members(real).items():
+        has = promised.get(name, _ABSENT)
+        if has is wanted or has is ANNOTATED or (has is _ABSENT and name in own):
+            continue
+        if has is _ABSENT:
+            if name in SPECIAL or not answers_all:
+                told.append(Difference(name, "is missing", missing=True))
+        elif wanted is not ANNOTATED:
+            difference = _compared(name, has, wanted)
+            if difference is not None:
+                told.append(difference)
+    return told
+
+
+def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
+    function, real = function_of(has), function_of(wanted)
+    if function is None and real is not None:
+        if is_attribute(has):
+            return Difference(
+                name, "is an attribute, but the real one is a method", certain=not hasattr(has, "__get__")
+            )
+        return None
+    if real is None:
+        if function is not None and is_attribute(wanted):
+            return Difference(name, "is a method, but the real one is an attribute", certain=True)
+        return None
+    assert function is not None
+    difference = _kinds(name, function, real)
+    if difference is not None or (name in SPECIAL and name != "__call__"):
+        return difference  # Python itself calls the others, always alike
+    shape, real_shape = shape_of(has), shape_of(wanted)
+    if shape is None or real_shape is None:
+        return None
+    return shape.difference(name, real_shape)
+
+
+def function_of(value: Any) -> Any:
+    """Return the Python function behind what a class has, or None."""
+    if type(value) in (classmethod, staticmethod):
+        value = value.__func__
+    return value if hasattr(value, "__code__") else None
+
+
+def is_attribute(value: Any) -> bool:
+    """Return whether what a class has is an attribute to whoever uses the object."""
+    if isinstance(value, property) or type(value).__name__ in _DESCRIPTORS:
+        return True
+    return not callable(value) and not hasattr(type(value), "__get__")
+
+
+def kind_of(function: Any) -> int | None:
+    """Return the flag of an async function or a generator, 0 for a plain one; None for one that is decorated."""
+    if "__wrapped__" in vars(function):
+        return None
+    flags: int = function.__code__.co_flags
+    return flags & (GENERATOR | COROUTINE | ASYNC_GENERATOR)
+
+
+def _kinds(name: str, function: Any, real: Any) -> Difference | None:
+    is_, should = kind_of(function), kind_of(real)
+    if is_ is None or should is None or is_ == should:
+        return None
+    text = f"is {_KINDS[is_]}, but the real one is {_KINDS[should]}"
+    if is_ and should:
+        return Difference(name, text, certain=True)
+    if name in SPECIAL and GENERATOR in (is_, should):
+        return None  # __iter__ returns an iterator in either way
+    plain, other = (function, should) if should else (real, is_)
+    words = (
+        ("Iter", "Generator") if other & (GENERATOR | ASYNC_GENERATOR) else ("Awaitable", "Coroutine", "Future", "Task")
+    )
+    says = returns(plain)
+    if says is None:
+        return Difference(name, text)
+    if any(word in str(says) for word in (*words, "Any", "object")):
+        return None
+    kind = annotated_class(plain)
+    nothing = says in ("None", type(None))
+    return Difference(name, text, certain=other != GENERATOR and (nothing or kind is not None))
+
+
+def returns(function: Any) -> object:
+    """Return a function's return annotation; None where it has none, or one that only a checker can read."""
+    try:
+        annotations = function.__annotations__
+    except Exception:
+        return None
+    if "return" not in annotations:
+        return None
+    says: object = annotations["return"]
+    return type(None) if says is None else says
+
+
+def shape_of(value: Any) -> Shape | None:
+    """Return the parameters of a method as its callers see them; None where they cannot be read."""
+    bound = type(value) is not staticmethod
+    function = function_of(value)
+    for _ in range(100):  # decorators; a ring of them has no end
+        own = getattr(function, "__dict__", {})
+        if "__signature__" in own:
+            return None
+        if "__wrapped__" not in own:
+            break
+        function = own["__wrapped__"]
+    return Shape(function, bound=bound) if hasattr(function, "__code__") else None
+
+
+@final
+class Shape:
+    """The parameters of a function, without annotations.
+
+    Attributes:
+        names: Those that can be given by position, a method's `self` left out.
+        only: How many of these cannot be given by name.
+        required: How many of these have no default.
+        named: Those that can be given by name only, and whether they must be.
+        more, more_named: Whether it takes any further ones, by position and by name.
+    """
+
+    __slots__ = ("more", "more_named", "named", "names", "only", "required")
+
+    def __init__(self, function: Any, *, bound: bool) -> None:
+        code = function.__code__
+        skip = 1 if bound else 0
+        names = code.co_varnames[: code.co_argcount]
+        defaults = len(function.__defaults__ or ())
+        self.names: tuple[str, ...] = names[skip:]
+        self.only: int = max(0, code.co_posonlyargcount - skip)
+        self.required: int = max(0, len(self.names) - defaults)
+        given = function.__kwdefaults__ or {}
+        named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        self.named: dict[str, bool] = {name: name not in given for name in named}
+        self.more = bool(code.co_flags & 0x04)
+        self.more_named = bool(code.co_flags & 0x08)
+
+    def __repr__(self) -> str:
+        shown = [name if at < self.required else f"{name}=..." for at, name in enumerate(self.names)]
+        if self.only:
+            shown.insert(self.only, "/")
+        if self.more or self.named:
+            shown.append("*args" if self.more else "*")
+        shown += [name if must else f"{name}=..." for name, must in self.named.items()]
+        if self.more_named:
+            shown.append("**kwargs")
+        return f"({', '.join(shown)})"
+
+    def takes(self, name: str) -> bool:
+        """Return whether an argument may be given by this name."""
+        return self.more_named or name in self.named or name in self.names[self.only :]
+
+    def difference(self, name: str, real: Shape) -> Difference | None:
+        """Return how calls that are right for the `real` one fail on this one."""
+        if real.more and real.more_named:
+            return None  # it passes on what it is given, and does not say to whom
+        text = f"takes {self!r}, but the real one {real!r}"
+        fails = (
+            (len(self.names) < len(real.names) and not self.more)
+            or self.required > real.required
+            or any(not self.takes(other) for other in real.named)
+            or any(must and not real.named.get(other) for other, must in self.named.items())
+            or (real.more and not self.more)
+            or (real.more_named and not self.more_named)
+        )
+        if fails:
+            return Difference(name, text, certain=True)
+        by_name = real.names[real.only :]
+        if all(self.takes(other) for other in by_name) and self._keeps_order(real):
+            return None
+        return Difference(name, text)  # right for callers that give their arguments by position
+
+    def _keeps_order(self, real: Shape) -> bool:
+        shared = [other for other in self.names if other in real.names]
+        return shared == [other for other in real.names if other in self.names]
+
+    def complaint(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+        """Return what is wrong with a call, as Python would say it; "" where it is right."""
+        given = self.names[: len(arguments)]
+        if len(arguments) > len(self.names) and not self.more:
+            return f"takes {len(self.names)} positional arguments but {len(arguments)} were given"
+        for other in named:
+            if other in given[self.only :]:
+                return f"got multiple values for argument {other!r}"
+            if not self.takes(other):
+                return f"got an unexpected keyword argument {other!r}"
+        left = self.names[len(arguments) : self.required]
+        missing = [other for other in left if other not in named or other in self.names[: self.only]]
+        missing += [other for other, must in self.named.items() if must and other not in named]
+        return f"missing required arguments: {', '.join(map(repr, missing))}" if missing else ""
+
+
+__all__ = ["assert_conforms"]

@@ -1,0 +1,179 @@
+"""Declaring a service: what its options and its factory must be.
+
+Invariants: declaring builds nothing; what cannot be right is refused where it is written.
+"""
+
+from __future__ import annotations
+
+from lazyguard._base import places, signatures, validation
+from lazyguard._core import eager
+from lazyguard._core.plan import Plan
+from lazyguard._policies.recovery import Recovery
+from lazyguard._proxies import lazy
+from lazyguard._services.service import Live, Service
+from lazyguard.errors import ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, NoReturn, Protocol, overload
+
+    from lazyguard._base.typing import P, T
+    from lazyguard._core.plan import OnFork
+    from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.retry import Retry
+
+    class Declaration(Protocol):
+        """What `service(...)` returns: the decorator of a factory."""
+
+        # Coroutine, not Awaitable: an object that happens to be awaitable is a result, not a promise of one.
+        @overload
+        def __call__(self, factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
+        @overload
+        def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
+
+
+_RECOVERY = Recovery()
+
+
+def service(
+    *misplaced: NoReturn,
+    name: str = "",
+    timeout: float | None = None,
+    retry: Retry | None = None,
+    breaker: Breaker | None = None,
+    recovery: Recovery | None = _RECOVERY,
+    failures: tuple[type[BaseException] | str, ...] = (),
+    probe: Callable[[Any], object] | None = None,
+    close: Callable[[Any], object] | None = None,
+    critical: bool = False,
+    on_fork: OnFork = "reset",
+    abandon_after: float | None = None,
+    grace: float = 5.0,
+    max_keys: int | None = None,
+) -> Declaration:
+    """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
+
+    Args:
+        name: What errors, `health` and events call it; the factory's own name if left out.
+        timeout: A caller's whole wait in seconds, retries included. With it a daemon thread builds; None: the caller's
+            own thread does, and nothing can end its wait.
+        retry: How often an attempt that fails is tried again.
+        breaker: When calls that fail take the service out of use; with `failures` only, whose `Breaker()` it is if left
+            out. `failures` stand for its `on`. Until the object is there again the fallback serves; where there is none
+            a use raises CircuitOpen, and says until when.
+        recovery: When the real object is tried again in the background; None: never.
+        failures: The exceptions of calls on the live reference that count in the breaker. Those of a library that is
+            not to be imported for it are given by name: "redis:RedisError".
+        probe: Called with what the factory made; raises where that is of no use.
+        close: Called with each object that is no longer needed: reset, replaced, too late, let go of by all; at the
+            exit too. It may be async where the factory is.
+        critical: Whether the application is not ready while this service has failed.
+        on_fork: What a forked child does: "reset" (build anew), "keep", or a function of the object.
+        abandon_after: Seconds after which one replacement may start beside an attempt that hangs; ten times the
+            timeout if left out.
+        grace: Seconds until a target that was replaced is closed.
+        max_keys: How many objects are kept where the factory has parameters, one for each set of arguments; 128 if left
+            out. Of more, those that were not asked for for the longest time are let go of: they live on for those who
+            hold their live reference, and are closed after that.
+
+    Returns:
+        A decorator that makes a `Service` of the factory, sync or async.
+
+    Raises:
+        ConfigurationError: An option is out of range, or two do not go together.
+        UsageError: The factory is a method or a generator, or there are no parentheses.
+
+    Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
+
+    Example:
+        >>> import lazyguard
+        >>> @lazyguard.service(timeout=2.0)
+        ... def get_names() -> list[str]:
+        ...     raise ConnectionError("nobody there")
+        >>> @get_names.fallback
+        ... def _() -> list[str]:
+        ...     return ["a stand-in"]
+        >>> names = get_names()
+        >>> lazyguard.is_fallback(names), len(names), lazyguard.is_fallback(names)
+        (False, 1, True)
+        >>> get_names.reset()
+    """
+    frame = places.caller()
+    validation.alone("service", misplaced, frame, "factory")
+    validation.text("name", name)
+    validation.flag("critical", critical)
+    validation.seconds("timeout", timeout, optional=True)
+    validation.seconds("abandon_after", abandon_after, optional=True)
+    validation.seconds("grace", grace, zero=True)
+    if max_keys is not None:
+        validation.whole("max_keys", max_keys)
+    lazy.check_on_fork(on_fork)
+    failing = validation.failure_types("failures", failures)
+    for label, given, kind in (
+        ("retry", retry, "Retry"),
+        ("breaker", breaker, "Breaker"),
+        ("recovery", recovery, "Recovery"),
+    ):
+        # By name, since their modules are not loaded where they are not used.
+        right = f"lazyguard._policies.{label}.{kind}"
+        if given is not None and f"{type(given).__module__}.{type(given).__qualname__}" != right:
+            raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
+    for label, function in (("probe", probe), ("close", close)):
+        validation.function_of(label, function)
+    if breaker is not None and not failing:
+        raise ConfigurationError("breaker= counts the exceptions of failures=, and there are none: give both.")
+    if abandon_after is None and timeout is not None:
+        abandon_after = 10 * timeout
+    frame = places.declaring(frame)
+    plan = Plan(
+        timeout=timeout,
+        abandon_after=abandon_after,
+        retry=retry,
+        recovery=recovery,
+        probe=probe,
+        close=close,
+        grace=grace,
+        on_fork=on_fork,
+    )
+    live = Live(failing, breaker)
+
+    def declare(factory: Callable[..., Any], /) -> Any:
+        place = places.of_callable(factory, places.of_frame(frame))
+        known_as = name or places.name_of(factory)
+        made: Service[Any, Any] = Service(
+            factory, known_as, place, _checked(factory, known_as, place, plan), live, critical, max_keys
+        )
+        if not made._cell.plan.awaited and made._keys is None:
+            eager.declared(frame, made._cell.resolve)
+        return made
+
+    return declare
+
+
+def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
+    """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
+    if not callable(factory):
+        raise UsageError(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
+    if hasattr(factory, "__code__") and signatures.positional_parameters(factory)[:1] in (("self",), ("cls",)):
+        raise UsageError(
+            f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
+            "it outside of the class, with what tells one object from the other as its parameters."
+        )
+    flags = signatures.flags_of(factory)
+    if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
+        raise UsageError(
+            f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
+            "`return`, and close= for what is to be done when the object is no longer needed."
+        )
+    if flags & signatures.COROUTINE:
+        plan = plan.changed(awaited=True)
+    if plan.retry is not None and plan.retry.awaits and not plan.awaited:
+        raise ConfigurationError(
+            f"retry= of {name} ({place}) has a tenacity.AsyncRetrying, and the factory is not async: give a "
+            "tenacity.Retrying."
+        )
+    if not plan.awaited:
+        for label, function in (("probe", plan.probe), ("close", plan.close)):
+            validation.plain(label, function, f"{name} ({place})", "its factory")
+    return plan

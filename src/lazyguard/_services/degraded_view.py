@@ -1,0 +1,180 @@
+"""How a service's live reference shows a fallback.
+
+Invariants: who may be served one is asked at every use, and looking (`repr`, `dir`, `isinstance`) is no use; a `with`
+block ends on the stand-in that it began with; what the fallback lacks raises ServiceUnavailable, special methods of the
+real object's class included, and so does setting an attribute; what the fallback raises of its own passes through
+untouched; what it answers is counted.
+"""
+
+from __future__ import annotations
+
+from lazyguard._base.typing import final
+from lazyguard._core import clock, observers, resolve
+from lazyguard._core.state import DEGRADED
+from lazyguard._proxies import inspection, special_methods, views
+from lazyguard._proxies.proxy import Proxy, cell_of
+from lazyguard.errors import ServiceUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
+
+# How many names are counted, each for itself, and as what the others are.
+_MOST_NAMES, _OTHERS = 32, "(others)"
+# Seconds between two reminders, as those of the recovery, for a service that has none.
+_REMIND_EVERY = 300.0
+_BLOCK = ("__enter__", "__exit__", "__aenter__", "__aexit__")
+# Answered by every object, or a matter of Python's own.
+_UNCOUNTED = special_methods.UNIVERSAL | {"__copy__", "__deepcopy__", "__get__", "__exit__", "__aexit__"}
+
+
+def permitted(proxy: Proxy) -> Any:
+    """Return what a service serves to this caller."""
+    cell = cell_of(proxy)
+    now = cell.now
+    return resolve.permitted(cell, now) if now.state == DEGRADED else cell.resolve()
+
+
+def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    """Return the class of the proxy while this stand-in is served."""
+    stand_in = snapshot.target
+    answers = Answers(cell)
+
+    def attribute(proxy: Proxy, name: str) -> Any:
+        if name.startswith("__"):
+            return getattr(stand_in, name)  # looking: isinstance, help, pickling
+        target = permitted(proxy)
+        if target is not stand_in:
+            return getattr(target, name)  # another one is served by now
+        try:
+            value = getattr(stand_in, name)
+        except AttributeError as error:
+            if not _is_missing(stand_in, name, error):
+                raise
+            raise _lacking(cell, name) from error
+        return answers.of(name, value)
+
+    def run(name: str, proxy: Proxy, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        result = views.perform(name, proxy, target, arguments, named)
+        if name not in _UNCOUNTED:
+            answers.count(name)
+        return result
+
+    def keep_nothing(proxy: Proxy, name: str, *value: object) -> None:
+        target = permitted(proxy)
+        if target is not stand_in:
+            (setattr if value else delattr)(target, name, *value)
+            return
+        raise ServiceUnavailable(
+            f"{cell.name}, declared at {cell.place}, is degraded, and what is set or deleted on its fallback would be "
+            f"lost at the recovery: {name!r} was not touched."
+        )
+
+    kind: Any = views.forwarding(stand_in, permitted, attribute, run)
+    kind.__setattr__ = kind.__delattr__ = keep_nothing
+    kind.__repr__ = lambda _: repr(stand_in)
+    kind.__dir__ = lambda _: dir(stand_in)
+
+    def block(name: str) -> Callable[..., Any]:
+        def method(proxy: Proxy, *arguments: Any) -> Any:
+            if name.endswith("enter__"):
+                permitted(proxy)
+                answers.count(name)
+            return views.perform(name, proxy, stand_in, arguments, {})
+
+        return method
+
+    for name in _BLOCK:
+        if vars(kind).get(name) is not None:
+            setattr(kind, name, block(name))
+    real = inspection.annotated_class(cell.factory)
+    space = special_methods.space_of(kind)
+    for name in () if real is None else special_methods.answers_of(real)[0]:
+        if space.get(name) is None and name != "__get__":
+            setattr(kind, name, _refusing(cell, name))
+    shown: type[Proxy] = kind
+    return shown
+
+
+def _refusing(cell: Cell, name: str) -> Callable[..., Any]:
+    """Return a special method that the real object has and the stand-in lacks."""
+
+    def method(proxy: Proxy, *arguments: Any, **named: Any) -> Any:
+        now = cell.now
+        if now.state != DEGRADED:
+            return views.perform(name, proxy, cell.resolve(), arguments, named)
+        resolve.permitted(cell, now)
+        raise _lacking(cell, name)
+
+    return method
+
+
+def _lacking(cell: Cell, name: str) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        f"{cell.name}, declared at {cell.place}, is degraded, and its fallback does not implement {name!r}."
+    )
+
+
+def _is_missing(stand_in: Any, name: str, error: AttributeError) -> bool:
+    """Return whether the stand-in has no such attribute; else the error is its own, raised inside of it."""
+    if any(name in base.__dict__ for base in type(stand_in).__mro__):
+        return False
+    return error.name is None or error.name == name
+
+
+@final
+class Answers:
+    """Counts what a cell's fallback answers, by name: statistics without a lock, so one may be lost now and then."""
+
+    __slots__ = ("_cell", "_reminded")
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._reminded = clock.now()
+
+    def count(self, name: str) -> None:
+        """Count one answer; say now and then that it goes on, where no recovery does."""
+        cell = self._cell
+        answered = cell.answered
+        if name not in answered and len(answered) >= _MOST_NAMES:
+            name = _OTHERS
+        answered[name] = answered.get(name, 0) + 1
+        observers.called(cell.name, "fallback")
+        if cell.plan.recovery is None:
+            moment, now = clock.now(), cell.now
+            if moment - self._reminded >= _REMIND_EVERY and now.state == DEGRADED:
+                self._reminded = moment
+                cell.tell("reminder", now, now, moment - now.since)
+
+    def of(self, name: str, value: Any) -> Any:
+        """Count an attribute that was answered; return it, or a function like it that counts its calls."""
+        if not callable(value) or isinstance(value, type):
+            self.count(name)
+            return value
+        import wrapt
+
+        def counted(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            result = wrapped(*arguments, **named)
+            if type(result) is _COROUTINE:
+                return self._awaited(name, result)
+            self.count(name)
+            return result
+
+        return wrapt.FunctionWrapper(value, counted)
+
+    async def _awaited(self, name: str, coroutine: Any) -> Any:
+        result = await coroutine
+        self.count(name)
+        return result
+
+
+async def _nothing() -> None: ...
+
+
+_sample = _nothing()
+_COROUTINE = type(_sample)
+_sample.close()

@@ -1,0 +1,211 @@
+"""Typed stand-ins for production: `mock_service` makes one of a class, an ABC or a Protocol.
+
+Invariants: it runs no code of the class, answers what it was told to and nothing else, and takes no call that the class
+would not take. It is no object of `unittest.mock`.
+"""
+
+from __future__ import annotations
+
+from lazyguard._base import places
+from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
+from lazyguard._base.typing import T, final
+from lazyguard._proxies.special_methods import UNIVERSAL
+from lazyguard._services import conformity
+from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from typing import Any, NoReturn
+
+_FUNCTIONS = (type(lambda: None), type(len), type((lambda self: None).__get__(0)))
+
+
+# Callable, since mypy refuses an abstract class where type[T] is asked for.
+def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | None = None) -> T:
+    """Return a stand-in for an object of a class, which answers what it is told to answer and nothing else.
+
+    Its methods take the arguments that those of the class take, and are async where those are. What is not in `returns`
+    raises ServiceUnavailable when it is called or read; nothing can be set on it; a name that the class does not know
+    is an AttributeError. `isinstance` takes it for an object of the class, whose code it never runs. (Of a Protocol
+    that is for isinstance and has attributes, `returns` needs these before Python 3.12, which reads them.)
+
+    Args:
+        kind: A class, an ABC or a Protocol, with an `async def` where something is to be awaited.
+        returns: By the names of methods, attributes and special methods ("__len__"), what they answer. Where a method's
+            value is a function (a `def`, a `lambda` or a method) it is called with the call's arguments, for an answer
+            that is made anew each time; all other values are the answer themselves. Those of generators and of
+            "__iter__" are what is iterated.
+
+    Raises:
+        UsageError: `kind` is no class.
+        ConfigurationError: `returns` has a name that the class does not know.
+
+    Threads and tasks may share it: it has no state.
+
+    Example:
+        >>> import lazyguard
+        >>> class Transcriber:
+        ...     def transcribe(self, recording: bytes) -> str: ...
+        ...     def languages(self) -> list[str]: ...
+        >>> offline = lazyguard.mock_service(Transcriber, returns={"languages": lambda: []})
+        >>> offline.languages(), isinstance(offline, Transcriber)
+        ([], True)
+        >>> offline.transcribe(b"...")
+        Traceback (most recent call last):
+        lazyguard.errors.ServiceUnavailable: transcribe is not to be had from the stand-in for Transcriber that ...
+    """
+    place = places.of_frame(places.caller())
+    if not isinstance(kind, type):
+        raise UsageError(
+            f"mock_service() ({place}) takes a class, an ABC or a Protocol, not one of type {type(kind).__name__}."
+        )
+    answers = dict(returns or {})
+    known = conformity.members(kind)
+    for name in sorted(_set_by(kind) - known.keys()):
+        known[name] = conformity.ANNOTATED
+    known.update(
+        {name: conformity.found_in(kind, name) for name in answers if name in UNIVERSAL and hasattr(kind, name)}
+    )
+    _check_names(kind, answers, known, place)
+    made = _Answering(kind, answers, place)
+    namespace: dict[str, Any] = {
+        "__slots__": (),
+        "__class__": property(lambda _: kind),
+        "__repr__": lambda _: f"<{made}>",
+        "__setattr__": lambda _, name, *value: made.refuse(name),
+        "__delattr__": lambda _, name: made.refuse(name),
+        "__getattr__": lambda _, name: made.unknown(name, known),
+        "__module__": kind.__module__,
+        "__doc__": kind.__doc__,
+    }
+    namespace.update({name: made.member(name, value) for name, value in known.items()})
+    stand_in: Any = type(f"StandInFor{kind.__name__}", (), namespace)()
+    return stand_in  # type: ignore[no-any-return]
+
+
+def _set_by(kind: type) -> set[str]:
+    """Return the public attributes that methods of a class set."""
+    import dis
+
+    found = set()
+    for base in kind.__mro__:
+        for value in vars(base).values():
+            function = conformity.function_of(value)
+            if function is not None:
+                for instruction in dis.get_instructions(function.__code__):
+                    if instruction.opname == "STORE_ATTR":
+                        found.add(instruction.argval)
+    return {name for name in found if not name.startswith("_")}
+
+
+def _check_names(kind: type, answers: dict[str, object], known: dict[str, Any], place: str) -> None:
+    for name in answers:
+        if name not in known:
+            raise ConfigurationError(
+                f"returns={{{name!r}: ...}} ({place}) names nothing that {kind.__name__} has{_like(name, known) or '.'}"
+            )
+
+
+def _like(name: object, known: dict[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name), known, n=1)
+    return f": is {near[0]!r} meant?" if near else ""
+
+
+@final
+class _Answering:
+    """What the members of one stand-in have in common."""
+
+    __slots__ = ("answers", "kind", "place")
+
+    def __init__(self, kind: type, answers: dict[str, object], place: str) -> None:
+        self.kind = kind
+        self.answers = answers
+        self.place = place
+
+    def __str__(self) -> str:
+        answered = ", ".join(self.answers) or "nothing"
+        return f"stand-in for {self.kind.__name__} that answers {answered}, made at {self.place}"
+
+    def missing(self, name: str) -> NoReturn:
+        """Say that it was not told what to answer."""
+        raise ServiceUnavailable(f"{name} is not to be had from the {self}.")
+
+    def refuse(self, name: str) -> NoReturn:
+        """Say that nothing can be set: it would be lost."""
+        raise ServiceUnavailable(f"{name} cannot be set or deleted on the {self}.")
+
+    def unknown(self, name: str, known: dict[str, Any]) -> NoReturn:
+        """Say that the class has no such name."""
+        like = "" if name.startswith("_") else _like(name, known)
+        raise AttributeError(f"{self.kind.__name__!r} object has no attribute {name!r}{like}")
+
+    def member(self, name: str, value: Any) -> Any:
+        """Return what the stand-in's class has where the real one has `value`."""
+        function = conformity.function_of(value)
+        if function is None and (isinstance(value, type) or not callable(value)):
+            return property(lambda _: self.answers[name] if name in self.answers else self.missing(name))
+        kind = 0 if function is None else function.__code__.co_flags
+        shape = None if function is None else conformity.shape_of(value)
+
+        def answer(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            wrong = "" if shape is None else shape.complaint(arguments, named)
+            if wrong:
+                raise UsageError(f"{self.kind.__name__}.{name}() {wrong}")
+            if name not in self.answers:
+                if name in ("__exit__", "__aexit__") and f"{name[:-6]}enter__" in self.answers:
+                    return None
+                self.missing(name)
+            said: Any = self.answers[name]
+            return said(*arguments, **named) if isinstance(said, _FUNCTIONS) else said
+
+        method = _method(name, kind, answer, 0 if type(value) is staticmethod else 1)
+        if function is not None:
+            method.__wrapped__ = function
+            method.__name__, method.__qualname__, method.__doc__ = name, function.__qualname__, function.__doc__
+            method.__module__ = function.__module__
+        return staticmethod(method) if type(value) is staticmethod else method
+
+
+def _method(name: str, kind: int, answer: Callable[[tuple[Any, ...], dict[str, Any]], Any], skip: int) -> Any:
+    """Return a method that answers as one with these flags of its code does; `skip` arguments are itself."""
+
+    def plain(*arguments: Any, **named: Any) -> Any:
+        return answer(arguments[skip:], named)
+
+    async def awaited(*arguments: Any, **named: Any) -> Any:
+        said = answer(arguments[skip:], named)
+        return await said if hasattr(type(said), "__await__") else said
+
+    def iterated(*arguments: Any, **named: Any) -> Iterator[Any]:
+        return iter(answer(arguments[skip:], named))
+
+    def iterated_async(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        return _one_by_one(answer(arguments[skip:], named))
+
+    def waited_for(*_: Any) -> Any:
+        if skip:
+            return answer((), {})
+        yield  # what makes it a generator, as `await` asks for
+
+    if name == "__await__":
+        return waited_for
+    if name == "__aiter__" or kind & ASYNC_GENERATOR:
+        return iterated_async
+    if kind & COROUTINE:
+        return awaited
+    return iterated if name in ("__iter__", "__reversed__") or kind & GENERATOR else plain
+
+
+async def _one_by_one(values: Any) -> AsyncIterator[Any]:
+    if hasattr(type(values), "__aiter__"):
+        async for value in values:
+            yield value
+        return
+    for value in values:
+        yield value
+
+
+__all__ = ["mock_service"]

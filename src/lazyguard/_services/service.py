@@ -1,0 +1,402 @@
+"""Services: factories with a timeout, retries, a fallback and a recovery, reached through one live reference each.
+
+Invariants: calling the service never blocks and gives the same object every time; the first use of that object
+resolves; it follows fallback and recovery by itself. A factory with parameters has one such object for each set of
+arguments.
+"""
+
+from __future__ import annotations
+
+from lazyguard._base import places, signatures, validation
+from lazyguard._base.signatures import Signature, like_factory
+from lazyguard._base.typing import Generic, P, T, final
+from lazyguard._core import clock, forks, registry
+from lazyguard._core.cell import Cell
+from lazyguard._core.loading import loaded
+from lazyguard._core.state import DEGRADED
+from lazyguard._lazy_imports import access
+from lazyguard._proxies import proxy
+from lazyguard._proxies.proxy import find_cell
+from lazyguard.errors import ConfigurationError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, Concatenate, Protocol, TypeAlias, overload
+
+    from lazyguard._core.plan import Plan
+    from lazyguard._lazy_imports.access import Override
+    from lazyguard._monitoring.health import Check
+    from lazyguard._proxies.proxy import Proxy
+    from lazyguard._services.fallback import StandIn
+    from lazyguard._services.keys import Keys
+
+    Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
+    AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
+    AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
+    from lazyguard._core.state import Snapshot
+    from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.circuit import Failures
+
+
+def is_fallback(obj: object) -> bool:
+    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+
+    Anything that is neither is no fallback.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.is_fallback("as it is")
+        False
+    """
+    cell = find_cell(obj)
+    return cell is not None and cell.now.state == DEGRADED
+
+
+@final
+class Live:
+    """The flavour of a service's proxy: what its class is in each state."""
+
+    __slots__ = ("_breaker", "_failures")
+
+    def __init__(self, failures: Failures, breaker: Breaker | None) -> None:
+        self._failures = failures
+        self._breaker = breaker
+
+    def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+        """Return the class for what the snapshot serves."""
+        if snapshot.state == DEGRADED:
+            view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
+            return view
+        if self._failures and not snapshot.overrides:
+            validation.check_loaded("failures", self._failures)
+            watched: type[Proxy] = loaded("_services.counted_view", cell).view(
+                cell, snapshot, self._failures, self._breaker
+            )
+            return watched
+        return proxy.bound(cell, snapshot)
+
+
+@final
+class Service(Generic[P, T]):
+    """A factory's service: call it for the live reference. Made by `lazyguard.service`.
+
+    Attributes:
+        critical: Whether the application is not ready while this service has failed.
+    """
+
+    _cell: Cell  # without a target, where there are keys: what all of theirs are like
+    _live: Any
+    _keys: Keys | None
+    _factory: Any = None  # of one key's service
+
+    __signature__: Signature = Signature()
+
+    def __init__(
+        self,
+        factory: Callable[..., Any],
+        name: str,
+        place: str,
+        plan: Plan,
+        flavour: Live,
+        critical: bool,
+        max_keys: int | None = None,
+    ) -> None:
+        self._flavour = flavour
+        self._stand_ins: list[StandIn] = []
+        self.critical = critical
+        self._factory = factory
+        if not plan.awaited:  # else who unwraps it would await what a call returns
+            self.__wrapped__ = factory
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__globals__"):
+            if hasattr(factory, attribute):
+                setattr(self, attribute, getattr(factory, attribute))
+        self._cell = Cell(factory, name=name, place=place, plan=plan)
+        if signatures.has_parameters(factory):
+            from lazyguard._services import keys as keyed
+
+            self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
+            self._live = None
+            return
+        if max_keys is not None:
+            raise ConfigurationError(
+                f"max_keys={max_keys!r} of {name} ({place}) says nothing, since its factory has no parameters: give it "
+                "some, or leave that out."
+            )
+        self._keys = None
+        self._live = proxy.make(self._cell, flavour, home=self._home)
+        self._begin(self._cell)
+
+    def _begin(self, cell: Cell) -> None:
+        """Let `health` and forks know a cell."""
+        registry.register(cell, self._kind)
+        forks.watch(cell)
+
+    def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Service[[], T]:
+        """Return the service of one more key, whose object `build` makes."""
+        like = self._cell
+        cell = Cell(build, name=like.name, place=like.place, plan=like.plan)
+        for stand_in in self._stand_ins:
+            stand_in.join(cell, given)
+        return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
+
+    def _around(self, live: Proxy) -> Service[[], T]:
+        """Return the service of one key, whose live reference there is."""
+        service: Service[[], T] = object.__new__(Service)
+        service._cell = proxy.cell_of(live)
+        service._live = live
+        service._keys = None
+        service.critical = self.critical
+        return service
+
+    def __lazyguard_cell__(self) -> Cell:
+        return self._one()._cell
+
+    def _one(self) -> Service[..., T]:
+        """Return the service of the one object that is meant where no key is named."""
+        if self._keys is None:
+            return self
+        required = signatures.required_parameters(self._factory)
+        if required:
+            raise UsageError(
+                f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
+                "name it, of(...), or use the live reference that the service returns."
+            )
+        return self._keys.service((), {})
+
+    @property
+    def _home(self) -> tuple[str, ...]:
+        return tuple(places.name_of(self._factory).split(":"))
+
+    @property
+    def _kind(self) -> str:
+        return "critical service" if self.critical else "service"
+
+    def __reduce__(self) -> str:
+        return getattr(self, "__qualname__", "")  # pickled by reference, as the function that it stands for would be
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the live reference: at once, and the same object every time.
+
+        Where the factory has parameters there is one for each set of arguments. It is the same for arguments that mean
+        the same, by position, by name or left out, and equal ones are the same key, as in a dict.
+
+        Raises:
+            UsageError: The factory does not take these arguments, or one of them is not hashable.
+        """
+        live: T = self.of(*args, **kwargs)._live
+        return live
+
+    def of(self, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
+        """Return the service of one key, for its health, reset, override and require_real.
+
+        A service whose factory has no parameters returns itself.
+
+        Raises:
+            UsageError: The factory does not take these arguments, or one of them is not hashable.
+
+        Example:
+            >>> import lazyguard
+            >>> @lazyguard.service()
+            ... def get_numbers(first: int, last: int = 9) -> list[int]:
+            ...     return list(range(first, last + 1))
+            >>> len(get_numbers(7)), get_numbers(7) is get_numbers(last=9, first=7)
+            (3, True)
+            >>> get_numbers.of(7).health().state, get_numbers.of(3).health().state
+            ('ready', 'pending')
+        """
+        if self._keys is not None:
+            return self._keys.service(args, kwargs)
+        if args or kwargs:
+            raise UsageError(
+                f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and its factory has no "
+                "parameters: call it without, or give the factory some, for one object each."
+            )
+        this: Any = self
+        one: Service[[], T] = this
+        return one
+
+    @like_factory
+    async def aget(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the live reference when it can be used: build the object first, without blocking the event loop.
+
+        Raises:
+            UsageError: The factory does not take these arguments, or one of them is not hashable.
+        """
+        from lazyguard._core import wait_cycles
+
+        service = self.of(*args, **kwargs)
+        await service._cell.aresolve()
+        if service._cell.plan.awaited:
+            service._cell.home = (
+                wait_cycles.current_loop()
+            )  # where a recovery can try again: the one before may be closed
+        live: T = service._live
+        return live
+
+    def require_real(self, *, timeout: float | None = None) -> T:
+        """Return the real object itself, never a fallback.
+
+        Args:
+            timeout: Seconds to wait; the service's own timeout if left out. A service that has none is built by the
+                caller's own thread, whose wait nothing can end; then it holds for joining another one's attempt.
+
+        Raises:
+            ResolutionError: It could not be built.
+            ResolutionTimeout: It was not built in time.
+            UsageError: There is one object for each set of arguments: name it, `of(...)`. It holds for `override` too.
+        """
+        validation.seconds("timeout", timeout, optional=True)
+        target: T = self._one()._cell.resolve(wait=timeout, real=True)
+        return target
+
+    if TYPE_CHECKING:
+        # As with the factory: Coroutine, not Awaitable.
+        @overload
+        def fallback(self, stand_in: Async[T], /) -> Async[T]: ...
+        @overload
+        def fallback(self, stand_in: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        @overload
+        def fallback(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
+            self, stand_in: AsyncOfCause[T], /
+        ) -> AsyncOfCause[T]: ...
+        @overload
+        def fallback(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def fallback(
+            self, stand_in: Callable[Concatenate[Exception, P], T], /
+        ) -> Callable[Concatenate[Exception, P], T]: ...
+        @overload
+        def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        @overload
+        def fallback(
+            self,
+            /,
+            *,
+            timeout: float | None = ...,
+            max_degraded: float | None = ...,
+            partial: bool = ...,
+            close: Callable[[Any], object] | None = ...,
+        ) -> FallbackDeclaration[P, T]: ...
+
+    def fallback(
+        self,
+        stand_in: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
+        max_degraded: float | None = None,
+        partial: bool = False,
+        close: Callable[[Any], object] | None = None,
+    ) -> Any:
+        """Declare what is served when the real object cannot be built in time; used as a decorator.
+
+        The function returns the stand-in and may take the cause, an exception: as its one parameter, or as one called
+        `cause`. It is called once each time the service degrades. Where there are several, they are tried in the order
+        of their declaration: a replica, a cache, a stand-in. The recovery goes back to the real object, whichever is
+        served. Where the factory has parameters, it may take the cause and after that those parameters, by their names.
+
+        Args:
+            stand_in: The function.
+            timeout: Seconds that are kept for it out of the service's timeout, which is the whole wait of a caller: a
+                tenth of that if left out. In a service without a timeout: the seconds to wait for it.
+            max_degraded: Seconds after which the stand-in is no longer served; ServiceUnavailable is raised instead.
+            partial: Whether it is meant that the stand-in lacks methods, whose use raises ServiceUnavailable.
+            close: Called with each stand-in that is no longer needed, when a service's own `close` would be: replaced
+                by the real object (after the service's `grace`), reset, too late, let go of by all; at the exit too.
+                It may be async where the fallback is. Left out, the stand-in is yours: let one that others use be.
+
+        Raises:
+            ConfigurationError: It is no function that could be called in need, the service has it already, an option
+                is out of range, or the fallbacks leave the real object less than a tenth of the timeout. Or, where
+                the return annotations of factory and fallback name two classes: a method of the second one takes
+                other arguments, or is async where the first one's is not.
+        Warns:
+            ConformityWarning: The second class lacks what the first one has, or may have it otherwise.
+
+        Where the annotations do not tell, the stand-in is compared when it is made: what differs is an event.
+
+        It is built by whoever builds the real object: a daemon thread where there is a timeout, of which one that hangs
+        holds one, however many wait for it; else the caller's own thread.
+        """
+
+        def declare(function: Any) -> Any:
+            from lazyguard._services import fallback as fallback_cells
+
+            if self._keys is None and self._factory is None:
+                raise UsageError(
+                    f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
+                )
+            parameters = () if self._keys is None else signatures.all_parameters(self._factory)
+            stand_in = fallback_cells.StandIn(
+                self._cell,
+                function,
+                timeout=timeout,
+                max_degraded=max_degraded,
+                partial=partial,
+                close=close,
+                parameters=parameters,
+            )
+            stand_in.join(self._cell)
+            self._stand_ins.append(stand_in)
+            for cell, given in () if self._keys is None else self._keys.living():
+                stand_in.join(cell, given)
+            return function
+
+        validation.seconds("timeout", timeout, optional=True)
+        validation.seconds("max_degraded", max_degraded, optional=True)
+        validation.flag("partial", partial)
+        validation.function_of("close", close)
+        return declare if stand_in is None else declare(stand_in)
+
+    def health(self) -> Check:
+        """Return the service's state, since when and why. Builds nothing.
+
+        Where there is one object for each set of arguments, it is that of the one which is worst off, with the attempts
+        and the generations of all.
+        """
+        from lazyguard._monitoring import health
+
+        now, date = clock.now(), clock.current.date()
+        return health.worst([health.check(cell, self._kind, now, date) for cell in self._cells()])
+
+    def reset(self) -> None:
+        """Forget what was built, for all keys, and close it; the next use builds anew."""
+        for cell in self._cells():
+            cell.reset()
+
+    def _cells(self) -> list[Cell]:
+        if self._keys is None:
+            return [self._cell]
+        return [cell for cell, _ in self._keys.living()] or [self._cell]
+
+    def override(self, value: T) -> Override:
+        """Serve `value` in a `with` block, to all who hold the live reference."""
+        return access.Override(self._one()._cell, value)
+
+    def __repr__(self) -> str:
+        keys = "" if self._keys is None else f" with {len(self._keys.living())} keys"
+        return f"<service {self._cell.name}{keys}, {self.health().state}, declared at {self._cell.place}>"
+
+
+if TYPE_CHECKING:
+
+    class FallbackDeclaration(Protocol[P, T]):
+        """What `fallback(...)` returns: the decorator of a function that makes the stand-in."""
+
+        @overload
+        def __call__(self, stand_in: Async[T], /) -> Async[T]: ...
+        @overload
+        def __call__(self, stand_in: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        @overload
+        def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
+            self, stand_in: AsyncOfCause[T], /
+        ) -> AsyncOfCause[T]: ...
+        @overload
+        def __call__(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def __call__(
+            self, stand_in: Callable[Concatenate[Exception, P], T], /
+        ) -> Callable[Concatenate[Exception, P], T]: ...
+        @overload
+        def __call__(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...

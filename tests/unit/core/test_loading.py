@@ -1,0 +1,121 @@
+"""Modules that are loaded at first need: whole, or a word about why not."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from lazyguard._core import loading
+from lazyguard._core.cell import Cell
+from lazyguard.errors import ResolutionError
+
+pytestmark = pytest.mark.usefixtures("limited")
+
+NAME = "imported_late"
+
+
+class Body(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the one module `lazyguard.imported_late`, whose execution is a function of the test."""
+
+    def __init__(self, run) -> None:
+        self.run = run
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == f"lazyguard.{NAME}" else None
+
+    def exec_module(self, module) -> None:
+        self.run()
+
+
+@pytest.fixture
+def body(monkeypatch):
+    """Return a function that says what the execution of the module does; it is forgotten after the test."""
+
+    def runs(run) -> None:
+        monkeypatch.setattr(sys, "meta_path", [Body(run), *sys.meta_path])
+
+    yield runs
+    loading._whole.pop(NAME, None)
+    sys.modules.pop(f"lazyguard.{NAME}", None)
+    vars(sys.modules["lazyguard"]).pop(NAME, None)
+
+
+def test_what_was_had_once_is_had_for_good(body, monkeypatch):
+    """The module is executed once, and is at hand when nothing can be imported any more."""
+    ran: list[int] = []
+    body(lambda: ran.append(1))
+    found = loading.loaded(NAME)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "meta_path", None)
+        patch.delitem(sys.modules, f"lazyguard.{NAME}")
+        assert loading.loaded(NAME) is found
+    assert ran == [1]
+
+
+@pytest.mark.parametrize(("of", "named"), [(None, "a lazy object"), (Cell(object, name="c", place="p:1"), "c (p:1)")])
+def test_nobody_gets_half_a_module(body, of, named):
+    """Who asks while its own thread imports the module is told so and who it is; the import itself goes on."""
+    told: list[str] = []
+
+    def run() -> None:
+        with pytest.raises(ResolutionError) as caught:
+            loading.loaded(NAME, of)
+        told.append(str(caught.value))
+        assert threading.get_ident() in loading._importing  # the outer one still does
+
+    body(run)
+    assert loading.loaded(NAME, of).__name__ == f"lazyguard.{NAME}"
+    assert told[0].startswith(f"{named} cannot be built now")
+    assert threading.get_ident() not in loading._importing
+
+
+def test_the_end_of_the_interpreter_is_told(monkeypatch):
+    """Where nothing can be imported any more, the error says so and names the object; the cause is chained."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "meta_path", None)
+        with pytest.raises(ResolutionError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
+            loading.loaded(NAME, Cell(object, name="c", place="p:1"))
+    assert isinstance(caught.value.__cause__, ImportError)
+    assert threading.get_ident() not in loading._importing
+
+
+def test_a_module_that_is_missing_is_an_import_error():
+    """That is a broken installation, which Python's own error tells best."""
+    with pytest.raises(ImportError, match=NAME):
+        loading.loaded(NAME)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_fork_waits_for_the_imports_of_others(body, monkeypatch):
+    """It goes on as soon as another thread has its module; not for what its own thread imports."""
+    begun, go = threading.Event(), threading.Event()
+    slept: list[float] = []
+
+    def run() -> None:
+        begun.set()
+        assert go.wait(20)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        go.set()
+        thread.join(20)
+
+    body(run)
+    thread = threading.Thread(target=loading.loaded, args=(NAME,), daemon=True)
+    thread.start()
+    assert begun.wait(20)
+    monkeypatch.setattr(time, "sleep", sleep)
+    loading._let_others_import()
+    assert slept == [0.001]
+    loading._importing.add(threading.get_ident())
+    try:
+        loading._let_others_import()
+    finally:
+        loading._importing.discard(threading.get_ident())
+    assert slept == [0.001]

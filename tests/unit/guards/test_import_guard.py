@@ -1,0 +1,455 @@
+"""What `import_guard` promises: the time limit, the watch on connections and processes, and who is told."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import pytest
+
+import lazyguard
+from lazyguard._guards import alarm, frames, side_effects
+from lazyguard.errors import ConfigurationError, ImportActError, ImportActWarning, ImportTimeout, UsageError
+
+pytestmark = pytest.mark.usefixtures("limited")
+
+# What hangs has the time run out itself, so that the guard's end comes at that line however busy the machine is.
+OVER = "builtins.fly(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
+IMPORTS = "import builtins, signal, threading\n"
+HANG = f"import builtins, signal, threading\nx = 1\n{OVER}; threading.Event().wait()\n"
+CONNECT = """
+import socket
+def ping(port):
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", port))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """No timer, handler or watch of one test is there in the next."""
+    before = signal.getsignal(signal.SIGALRM)
+    yield
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert not side_effects._watched
+
+
+@pytest.fixture(autouse=True)
+def flying(monkeypatch):
+    """`builtins.fly` puts the alarm's clock on by a hundred seconds."""
+    ahead = [0.0]
+    monkeypatch.setattr(alarm, "monotonic", lambda: time.monotonic() + ahead[0])
+    monkeypatch.setattr(builtins, "fly", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
+
+
+@pytest.fixture
+def listener():
+    """Return the port of a socket that listens, and who has connected can be asked of its backlog."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+def connect(port: int) -> None:
+    with socket.socket() as client:  # not create_connection: that closes its socket after an OSError alone
+        client.connect(("127.0.0.1", port))
+
+
+def connected(server) -> bool:
+    try:
+        server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def line_of(text: str) -> int:
+    with open(__file__) as source:
+        return next(number for number, line in enumerate(source, 1) if line.strip().endswith(text))
+
+
+# the time limit, in the main thread
+
+
+def test_a_hanging_import_is_ended_and_named(program):
+    """The error has the innermost line, the chain from the guard to it, and how to mend it; nothing half done stays."""
+    root = program({"app/__init__.py": "", "app/a.py": "import app.b\n", "app/b.py": HANG})
+    with pytest.raises(ImportTimeout) as caught, lazyguard.import_guard(timeout=60):
+        importlib.import_module("app.a")  # here it begins
+    here = f"{__file__}:{line_of('# here it begins')}"
+    assert caught.value.place == f"{root}/app/b.py:3"
+    assert caught.value.chain == (here, f"{root}/app/a.py:1", f"{root}/app/b.py:3")
+    text = str(caught.value)
+    assert text.startswith("the import of app.a did not end within the 60 s of the import_guard at " + here[:-3])
+    assert f"it hangs at {root}/app/b.py:3" in text
+    assert f"reached by {here} > {root}/app/a.py:1 > {root}/app/b.py:3" in text
+    assert not {"app.a", "app.b"} & set(sys.modules)
+    (root / "app/b.py").write_text("fine = 1\n")
+    importlib.invalidate_caches()
+    with lazyguard.import_guard(timeout=60):
+        assert importlib.import_module("app.a").app.b.fine  # no lock of the first try is left
+
+
+def test_no_handler_of_libraries_swallows_the_end(program):
+    """`except Exception`, `except OSError` and `except ImportError` are passed: it is not their error."""
+    for kind in ("Exception", "OSError", "TimeoutError", "ImportError"):
+        name = f"swallows_{kind}".lower()
+        program({f"{name}.py": f"{IMPORTS}try:\n    {OVER}; threading.Event().wait()\nexcept {kind}:\n    pass\n"})
+        with pytest.raises(ImportTimeout, match=name), lazyguard.import_guard(timeout=60):
+            importlib.import_module(name)
+
+
+def test_what_swallows_all_is_told_on_all_the_same(program):
+    """A bare `except` goes on, is ended again if it hangs again, and the guard raises at its end."""
+    program({"bare.py": f"{IMPORTS}for _ in 1, 2:\n    try: {OVER}; threading.Event().wait()\n    except: pass\n"})
+    with pytest.raises(ImportTimeout, match=r"bare\.py:3"), lazyguard.import_guard(timeout=60):
+        importlib.import_module("bare")
+
+
+def test_an_error_in_place_of_the_end(program):
+    """What a library makes of it is the cause, and the time that is over the error."""
+    program(
+        {
+            "masks.py": f"{IMPORTS}try:\n    {OVER}; threading.Event().wait()\nexcept BaseException as e:\n"
+            "    raise ValueError from e\n"
+        }
+    )
+    with pytest.raises(ImportTimeout) as caught, lazyguard.import_guard(timeout=60):
+        importlib.import_module("masks")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_spinning_import_is_ended(program):
+    """So is a loop that never leaves the interpreter."""
+    program({"spins.py": f"{IMPORTS}{OVER}\nwhile True:\n    pass\n"})
+    with pytest.raises(ImportTimeout, match=r"spins\.py:[234]"), lazyguard.import_guard(timeout=60):
+        importlib.import_module("spins")
+
+
+def test_waiting_for_the_import_of_another_thread(program, monkeypatch):
+    """A wait for a module's lock, in the import system, is ended too, and the lock can be had afterwards."""
+    gate, running = threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "lazyguard_test", (gate, running), raising=False)
+    program({"held.py": "import threading\ng, r = threading.lazyguard_test\nr.set()\ng.wait()\nok = 1\n"})
+    found = []
+    other = threading.Thread(target=lambda: found.append(importlib.import_module("held")), daemon=True)
+    other.start()
+    assert running.wait(30)
+    with pytest.raises(ImportTimeout, match=rf"hangs at {__file__}"), lazyguard.import_guard(timeout=0.01):
+        importlib.import_module("held")
+    gate.set()
+    other.join(30)
+    with lazyguard.import_guard(timeout=60):
+        assert importlib.import_module("held") is found[0]
+
+
+def test_nested_guards(program):
+    """The time of the outer one ends both, the inner one's itself alone, and the outer one's goes on."""
+    program({"hang1.py": HANG, "hang2.py": HANG})
+    with pytest.raises(ImportTimeout, match=r"the 190 s"), lazyguard.import_guard(timeout=190):
+        with pytest.raises(ImportTimeout, match=r"the 60 s"), lazyguard.import_guard(timeout=60):
+            importlib.import_module("hang1")
+        importlib.import_module("hang2")
+    with pytest.raises(ImportTimeout, match=r"the 60 s") as caught, lazyguard.import_guard(timeout=60):
+        with lazyguard.import_guard(timeout=600):
+            importlib.import_module("hang1")
+    assert not isinstance(caught.value.__cause__, ImportTimeout)
+
+
+def test_the_hosts_timer_rings_for_the_host(program):
+    """Its handler runs at its time, and may set the timer anew; what is left of it is there afterwards."""
+    rang = threading.Event()
+
+    def handler(*_: object) -> None:
+        rang.set()
+        signal.setitimer(signal.ITIMER_REAL, 500.0)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with lazyguard.import_guard(timeout=60):
+            assert rang.wait(30)
+        assert 400.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500.0
+        assert signal.getsignal(signal.SIGALRM) is handler
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_watchdog_of_the_host_ends_the_process():
+    """`signal.alarm` without a handler kills, inside a guard as outside."""
+    code = (
+        "import signal, threading, lazyguard\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\n"
+        "with lazyguard.import_guard(timeout=60):\n    threading.Event().wait(30)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(lazyguard.__file__))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGALRM, done.stderr
+
+
+def test_an_interruption_is_not_the_guards(program):
+    """Control-C and an exit pass as they are."""
+    for kind in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(kind), lazyguard.import_guard(timeout=60):
+            raise kind
+
+
+def test_the_packages_own_code_counts_wherever_it_lies(program, tmp_path, monkeypatch):
+    """An installed program's lines are its own for a guard that it has itself."""
+    installed = frames.is_installed
+    monkeypatch.setattr(frames, "is_installed", lambda file: str(tmp_path) in file or installed(file))
+    root = program(
+        {
+            "shop/__init__.py": "import lazyguard\nwith lazyguard.import_guard(timeout=60):\n    import shop.cache\n",
+            "shop/cache.py": "import lib\n",
+            "lib.py": HANG,
+        }
+    )
+    with pytest.raises(ImportTimeout) as caught:
+        importlib.import_module("shop")
+    assert caught.value.place == f"{root}/shop/cache.py:1"
+
+
+def test_a_reload_that_hangs(program):
+    """It is ended as an import is; the module that was there stays, and can be reloaded again."""
+    root = program({"again.py": "value = 1\n"})
+    module = importlib.import_module("again")
+    (root / "again.py").write_text(HANG)
+    with pytest.raises(ImportTimeout, match=r"again\.py:3"), lazyguard.import_guard(timeout=60):
+        importlib.reload(module)
+    assert sys.modules["again"] is module
+    (root / "again.py").write_text("value = 'another one'\n")
+    with lazyguard.import_guard(timeout=60):
+        assert importlib.reload(module).value == "another one"
+
+
+# the time limit, elsewhere
+
+
+def test_on_another_thread_it_tells_and_interrupts_nothing(program, race, clock, story, monkeypatch):
+    """An event at once, with the line; a warning at the guard's line at the end; the import goes on to its end."""
+    gate, running = threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "lazyguard_test", (gate, running), raising=False)
+    body = "import threading\ng, r = threading.lazyguard_test\nr.set()\ng.wait()\nok = 1\n"
+    root = program({"slow_one.py": body})
+    told: list[warnings.WarningMessage] = []
+
+    def load() -> object:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with lazyguard.import_guard(timeout=5.0):
+                module = importlib.import_module("slow_one")
+        told.extend(caught)
+        return module.ok
+
+    def meanwhile() -> None:
+        assert running.wait(30)
+        clock.advance(6.0)
+        story.until("overdue", name="slow_one")
+        gate.set()
+
+    assert race(load, meanwhile) == [1, None]
+    (event,) = [event for event in story.events if event.kind == "overdue"]
+    assert event.cause.startswith(f"at {root}/slow_one.py:4, in ")
+    assert event.seconds == 6.0
+    (warned,) = told
+    assert warned.category is lazyguard.errors.ImportBudgetWarning
+    assert event.place == f"{warned.filename}:{warned.lineno}"
+    assert f"it hangs at {root}/slow_one.py:4" in str(warned.message)
+
+
+def test_on_another_thread_in_time_nothing_is_told(race, clock, told):
+    """A guard whose block has ended is not heard of again."""
+
+    def load() -> None:
+        with lazyguard.import_guard(timeout=5.0):
+            pass
+
+    assert race(load) == [None]
+    clock.advance(6.0)
+    assert not told
+
+
+# connections and processes
+
+
+def test_forbidden_connections_do_not_happen(program, listener):
+    """The error says who connects where, from which line, by which imports."""
+    port = listener.getsockname()[1]
+    root = program({"net.py": CONNECT, "uses_net.py": f"import net\nnet.ping({port})\n"})
+    with pytest.raises(ImportActError) as caught, lazyguard.import_guard(network="forbid"):
+        importlib.import_module("uses_net")
+    text = str(caught.value)
+    assert f"connects to 127.0.0.1:{port}, which the import_guard at {__file__}:" in text
+    assert "while uses_net is imported" in text
+    assert f"reached by {__file__}:" in text
+    assert f"{root}/uses_net.py:2 > {root}/net.py:5" in text
+    assert not connected(listener)
+
+
+def test_a_swallowed_refusal_is_raised_at_the_end(program, listener):
+    """`except Exception: pass` around the connection does not make it right."""
+    port = listener.getsockname()[1]
+    program({"net2.py": CONNECT + f"try:\n    ping({port})\nexcept Exception:\n    pass\n"})
+    with pytest.raises(ImportActError, match=r"net2\.py:5"), lazyguard.import_guard(network="forbid"):
+        importlib.import_module("net2")
+    assert "net2" in sys.modules
+
+
+def test_warned_of_connections_happen(program, listener):
+    """Once a line, at that line, of a category of its own."""
+    port = listener.getsockname()[1]
+    root = program({"net3.py": CONNECT + f"ping({port})\nping({port})\n"})
+    with pytest.warns(ImportActWarning, match=f"connects to 127.0.0.1:{port}") as caught:
+        with lazyguard.import_guard(network="warn"):
+            importlib.import_module("net3")
+    assert [(one.filename, one.lineno) for one in caught] == [(f"{root}/net3.py", 5)]
+    assert connected(listener)
+
+
+def test_look_ups_of_names(program):
+    """A name is looked up on the network, a number and localhost are not."""
+    guard = lazyguard.import_guard(network="forbid")
+    with guard:
+        socket.getaddrinfo("127.0.0.1", 80)
+        socket.getaddrinfo("localhost", 80)
+    for look in (lambda: socket.getaddrinfo("no.such.host.invalid", 80), lambda: socket.gethostbyname("x.invalid")):
+        with pytest.raises(ImportActError, match="looks up"), guard:
+            look()
+
+
+def test_datagrams():
+    """What is sent without a connection is network too."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        with pytest.raises(ImportActError, match="sends to 127.0.0.1:9"), lazyguard.import_guard(network="forbid"):
+            sender.sendto(b"x", ("127.0.0.1", 9))
+
+
+def test_processes():
+    """Each way to start one is forbidden by name, without what it is given."""
+    guard = lazyguard.import_guard(subprocess="forbid")
+    with pytest.raises(ImportActError, match="starts true") as caught, guard:
+        subprocess.run(["true", "--password=hunter2"], check=False)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ImportActError, match="starts a shell") as caught, guard:
+        os.system("true hunter2")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ImportActError, match="forks"), guard:
+        os.fork()
+
+
+def test_a_process_that_is_warned_of_once():
+    """The several audit events of one start are one warning, and the process runs."""
+    with pytest.warns(ImportActWarning, match="starts true") as caught, lazyguard.import_guard(subprocess="warn"):
+        subprocess.run(["true"], check=True)
+    assert len(caught) == 1
+
+
+def test_the_watch_is_on_the_own_thread(race, listener):
+    """What other threads do meanwhile is their affair, and their guards are theirs."""
+    port = listener.getsockname()[1]
+    inside, done = threading.Event(), threading.Event()
+
+    def guarded() -> str:
+        with lazyguard.import_guard(network="forbid"):
+            inside.set()
+            assert done.wait(30)
+            try:
+                connect(port)
+            except ImportActError:
+                return "forbidden"
+        return "not seen"
+
+    def free() -> bool:
+        assert inside.wait(30)
+        connect(port)
+        done.set()
+        return True
+
+    refused, free_result = race(guarded, free)
+    assert isinstance(refused, ImportActError)  # swallowed inside, and told at the block's end
+    assert free_result is True
+
+
+def test_nested_watches():
+    """The inner guard speaks first; what it lets pass the outer one may forbid."""
+    with pytest.raises(ImportActError), lazyguard.import_guard(subprocess="forbid"):
+        with pytest.warns(ImportActWarning), lazyguard.import_guard(subprocess="warn"):
+            os.system("true")
+
+
+# as a decorator, and what is refused
+
+
+def test_a_decorator_guards_each_call(program):
+    """Its function keeps name, documentation and result, and each call has its own time."""
+    program({"hang3.py": HANG})
+
+    @lazyguard.import_guard(timeout=60)
+    def load(name: str) -> object:
+        """Loads."""
+        return importlib.import_module(name)
+
+    assert load.__doc__ == "Loads."
+    assert load.__name__ == "load"
+    for _ in range(2):
+        with pytest.raises(ImportTimeout, match="hang3"):
+            load("hang3")
+    assert load("json") is sys.modules["json"]
+
+
+async def later() -> None: ...
+
+
+def generator():
+    yield
+
+
+@pytest.mark.parametrize("what", [later, generator, 3])
+def test_what_runs_later_is_refused(what):
+    """An async function or a generator does its work when the guard is gone."""
+    with pytest.raises(UsageError, match="import_guard"):
+        lazyguard.import_guard(timeout=1)(what)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": "2"}, {"network": "deny"}, {"subprocess": True}])
+def test_options_that_cannot_be_right(options):
+    """They are told where the guard is made."""
+    with pytest.raises(ConfigurationError):
+        lazyguard.import_guard(**options)
+
+
+# forks
+
+
+def test_in_the_child_of_a_fork(in_child, eventually):
+    """The watch of the thread that forks goes on in the child, those of others do not; no timer of the host appears."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with lazyguard.import_guard(subprocess="forbid"):
+            inside.set()
+            assert leave.wait(30)
+
+    def work() -> None:
+        assert len(side_effects._watched) == 1
+        with pytest.raises(ImportActError):
+            connect(9)
+
+    threading.Thread(target=other, daemon=True).start()
+    assert inside.wait(30)
+    try:
+        with lazyguard.import_guard(network="forbid", timeout=60):
+            assert in_child(work) == 0
+    finally:
+        leave.set()
+    eventually(lambda: not side_effects._watched)

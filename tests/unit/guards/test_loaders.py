@@ -1,0 +1,44 @@
+"""What the alias loader promises to the import system."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+
+import pytest
+
+from lazyguard._guards import loaders
+
+
+def test_two_aliases_made_at_a_time():
+    """However their steps interleave, the module ends with its own spec."""
+    own = json.__spec__
+    specs = [loaders.spec_of(name, "json", "somewhere") for name in ("one", "two")]
+    modules = [importlib.util.module_from_spec(spec) for spec in specs]
+    for spec, module in zip(specs, modules, strict=True):
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    for name in ("one", "two"):
+        sys.modules.pop(name, None)
+    assert modules == [json, json]
+    assert json.__spec__ is own
+
+
+def test_an_original_that_fails_while_it_is_waited_for(monkeypatch):
+    """What the second name was given for the time being is taken back."""
+
+    def fail(name: str) -> None:
+        assert sys.modules["one"] is json
+        raise ValueError(name)
+
+    monkeypatch.setattr(loaders, "__import__", fail, raising=False)
+    with pytest.raises(ValueError, match="json"):
+        importlib.util.module_from_spec(loaders.spec_of("one", "json", "somewhere"))
+    assert "one" not in sys.modules
+
+
+def test_an_original_that_cannot_be_imported():
+    """Its error passes, and the second name is not left behind."""
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        importlib.util.module_from_spec(loaders.spec_of("one", "no_such_module", "somewhere"))
+    assert "one" not in sys.modules

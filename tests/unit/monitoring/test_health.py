@@ -1,0 +1,104 @@
+"""What `health` tells of all services and lazy objects."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+import lazyguard
+from lazyguard._core import registry
+from lazyguard._lazy_imports import package
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    """What other tests declared is not seen here."""
+    monkeypatch.setattr(registry, "_known", {})
+    monkeypatch.setattr(package, "_known", {})
+    monkeypatch.setattr(registry, "_guards", {})
+
+
+def test_nothing():
+    """A process that declares nothing is well."""
+    assert lazyguard.health().status == "pass"
+    assert lazyguard.health().checks == ()
+    assert lazyguard.health().to_dict() == {"status": "pass", "checks": {}}
+
+
+def test_the_worst_counts(plant):
+    """fail before warn before pass; the order is that of declaration."""
+    good = lazyguard.service(name="good")(plant.make)
+    bad = lazyguard.service(name="bad", recovery=None)(plant.make)
+    worse = lazyguard.service(name="worse", recovery=None, critical=True)(plant.make)
+    good().name
+    assert lazyguard.health().status == "pass"
+    plant.fate = OSError()
+    for get, status in ((bad, "warn"), (worse, "fail")):
+        with pytest.raises(lazyguard.ResolutionError):
+            get().name
+        assert lazyguard.health().status == status
+    assert [check.name for check in lazyguard.health().checks] == ["good", "bad", "worse"]
+    assert repr(lazyguard.health()) == "<Health fail, 3 checks>"
+    worse.reset()
+    bad.reset()
+    assert lazyguard.health().status == "pass"
+
+
+def test_to_dict(plant):
+    """Checks are listed by name; two of one name stand side by side."""
+    kept = [lazyguard.service(name="db")(plant.make) for _ in range(2)]
+    told = lazyguard.health().to_dict()
+    assert told["status"] == "pass"
+    assert list(told["checks"]) == ["db"]
+    assert len(told["checks"]["db"]) == len(kept) == 2
+
+
+def test_what_is_seen(plant):
+    """Services and lazy objects of modules are; lazy objects of functions are not."""
+    scope = {"lazyguard": lazyguard, "make": plant.make}
+    exec("thing = lazyguard.lazy(make, name='thing')\nget = lazyguard.service(name='get')(make)", scope)
+    kept = lazyguard.lazy(plant.make, name="of a function")
+    assert not lazyguard.is_resolved(kept)
+    assert [(check.name, check.kind) for check in lazyguard.health().checks] == [
+        ("thing", "lazy object"),
+        ("get", "service"),
+    ]
+    assert not plant.runs
+
+
+def test_what_packages_attach(program):
+    """One check a package: how many names are resolved; a failed one warns until it is there. Nothing is imported."""
+    root = program(
+        {
+            "attaching/__init__.py": "import lazyguard\n__getattr__, __dir__, __all__ = "
+            "lazyguard.attach(__name__, ['a'], {'b': ['broken']})\n",
+            "attaching/a.py": "",
+            "attaching/b.py": "raise ValueError('secret')",
+        }
+    )
+    attaching = importlib.import_module("attaching")
+
+    def check():
+        return next(check for check in lazyguard.health().checks if check.name == "attaching")
+
+    assert (check().state, check().counts, check().status) == ("pending", (0, 2), "pass")
+    assert not {"attaching.a", "attaching.b"} & set(sys.modules)
+    attaching.a
+    assert check().counts == (1, 2)
+    with pytest.raises(lazyguard.ResolutionError):
+        attaching.broken
+    assert check().cause == f"broken: ValueError at {root}/attaching/b.py:1"
+    assert lazyguard.health().to_dict()["checks"]["attaching"] == [
+        {
+            "componentType": "lazy attributes",
+            "status": "warn",
+            "observedValue": 1,
+            "observedUnit": "of 2 names",
+            "output": check().cause,
+        }
+    ]
+    program({"attaching/b.py": "broken = 'mended'"})
+    assert attaching.broken == "mended"
+    assert (check().state, check().counts, check().status) == ("ready", (2, 2), "pass")

@@ -1,0 +1,520 @@
+"""What `Breaker` and its running state promise: windows, opening, the probe, what counts, and what is out of date."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import random
+import threading
+
+import pytest
+
+import lazyguard
+from lazyguard import errors
+from lazyguard._core import observers
+from lazyguard._policies import circuit as circuits
+from lazyguard._policies.circuit import Circuit
+from lazyguard.testing import FakeClock
+
+
+@pytest.fixture
+def chance(monkeypatch):
+    """Let every jittered time be its longest."""
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
+
+
+@pytest.fixture
+def make(clock, chance):
+    """Return a function that makes a circuit of a breaker's options."""
+
+    def made(**options) -> Circuit:
+        return Circuit(lazyguard.Breaker(**{"open_time": 10.0, **options}), name="db", place="app.py:3")
+
+    return made
+
+
+def fail(circuit: Circuit, times: int = 1, error: BaseException | None = None) -> None:
+    for _ in range(times):
+        circuit.admit().ended(error or ConnectionError("secret"))
+
+
+def succeed(circuit: Circuit, times: int = 1) -> None:
+    for _ in range(times):
+        circuit.admit().ended()
+
+
+@pytest.fixture
+def opened(make, told):
+    """Return an open circuit and a phase of the time when it was closed."""
+    circuit = make(failure_threshold=2)
+    before = circuit.now
+    fail(circuit, 2)
+    assert circuit.now.state == "open"
+    return circuit, before
+
+
+# options
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"failure_rate": 0.5}, "give window_calls= or window_seconds="),
+        ({"failure_rate": 0.5, "window_calls": 5, "window_seconds": 5.0}, "give window_calls= or window_seconds="),
+        ({"failure_rate": 0.5, "failure_threshold": 3, "window_calls": 5}, "give one of them"),
+        ({"failure_rate": 0, "window_calls": 5}, "failure_rate=0 is out of range"),
+        ({"failure_rate": 1.1, "window_calls": 5}, "failure_rate=1.1 is out of range"),
+        ({"failure_rate": True, "window_calls": 5}, "failure_rate=True is out of range"),
+        ({"failure_rate": float("nan"), "window_calls": 5}, "failure_rate=nan is out of range"),
+        ({"failure_rate": 0.5, "window_calls": 0}, "window_calls=0 .* whole number"),
+        ({"failure_rate": 0.5, "window_seconds": 0}, "window_seconds=0 is out of range"),
+        ({"failure_rate": 0.5, "window_calls": 5, "minimum_calls": 6}, "minimum_calls=6 is more than window_calls=5"),
+        ({"failure_rate": 0.5, "window_calls": 5, "minimum_calls": 0}, "minimum_calls=0 .* whole number"),
+        ({"window_calls": 5}, "window_calls=5 says nothing without failure_rate="),
+        ({"window_seconds": 5}, "window_seconds=5 says nothing without failure_rate="),
+        ({"minimum_calls": 5}, "minimum_calls=5 says nothing without failure_rate="),
+        ({"open_time": 0}, "open_time=0 is out of range"),
+        ({"max_open_time": float("inf")}, "max_open_time=inf is out of range"),
+        ({"open_time": 5, "max_open_time": 4}, "max_open_time=4 is less than open_time=5"),
+        ({"half_open_timeout": -1}, "half_open_timeout=-1 is out of range"),
+        ({"on": 3}, "on=3 is not right"),
+        ({"ignore": ("OSError",)}, "ignore=.* is not right"),
+    ],
+)
+def test_options_that_cannot_be_right(options, told):
+    """Each is refused when the breaker is made, with what to give."""
+    with pytest.raises(errors.ConfigurationError, match=told):
+        lazyguard.Breaker(**options)
+
+
+def test_the_defaults():
+    """Three in a row; of a rate ten calls, or as many as a smaller window holds."""
+    assert lazyguard.Breaker().failure_threshold == 3
+    assert lazyguard.Breaker(failure_rate=0.5, window_calls=100).minimum_calls == 10
+    assert lazyguard.Breaker(failure_rate=0.5, window_calls=4).minimum_calls == 4
+    assert lazyguard.Breaker(failure_rate=0.5, window_seconds=60).minimum_calls == 10
+    assert lazyguard.Breaker(failure_rate=0.5, window_seconds=60).failure_threshold is None
+    assert lazyguard.Breaker(on=OSError, ignore="redis:RedisError").on == (OSError,)
+
+
+# windows
+
+
+def test_in_a_row(make):
+    """One that ends well begins the row anew."""
+    circuit = make(failure_threshold=3)
+    for _ in range(4):
+        fail(circuit, 2)
+        succeed(circuit)
+    assert circuit.now.state == "closed"
+    fail(circuit, 3)
+    assert circuit.now.state == "open"
+
+
+def test_a_window_of_calls(make):
+    """The share of the last calls counts, as soon as there are enough of them."""
+    circuit = make(failure_rate=0.5, window_calls=10, minimum_calls=4)
+    fail(circuit, 3)
+    assert circuit.now.state == "closed"
+    succeed(circuit, 10)
+    fail(circuit, 4)
+    assert circuit.now.state == "closed"
+    fail(circuit)
+    assert circuit.now.state == "open"
+
+
+def test_a_rate_that_is_no_binary_fraction(make):
+    """Seven of ten is seven tenths."""
+    circuit = make(failure_rate=0.7, window_calls=10)
+    succeed(circuit, 3)
+    fail(circuit, 6)
+    assert circuit.now.state == "closed"
+    fail(circuit)
+    assert circuit.now.state == "open"
+
+
+def test_a_window_of_time(make, clock):
+    """What ended longer ago than the window is forgotten, and so is its place in memory."""
+    circuit = make(failure_rate=0.5, window_seconds=10.0, minimum_calls=4)
+    fail(circuit, 3)
+    clock.advance(10.001)
+    fail(circuit)
+    assert circuit.now.state == "closed"
+    succeed(circuit, 2)
+    fail(circuit)
+    assert circuit.now.state == "open"
+    clock.advance(10.001)
+    succeed(circuit)
+    for _ in range(100):
+        clock.advance(1.0)
+        succeed(circuit)
+    assert len(circuit.now._window._tenths) <= 10
+
+
+@pytest.mark.parametrize("shift", [number * 0.61 for number in range(10)])
+def test_the_reach_of_a_window_of_time(make, clock, shift):
+    """What ended nine tenths of the window ago counts, and what ended a whole one ago does not, whenever that was."""
+    clock.advance(shift)
+    for seconds, state in ((18.0, "open"), (20.001, "closed")):
+        circuit = make(failure_rate=0.5, window_seconds=20.0, minimum_calls=4)
+        succeed(circuit)
+        clock.advance(2.0)  # the next tenth, in counts of its own
+        fail(circuit, 2)
+        succeed(circuit)
+        assert clock.now() < circuit.now._window._latest[0] <= clock.now() + 2.001
+        clock.advance(seconds)
+        fail(circuit)
+        assert circuit.now.state == state
+
+
+def test_what_ends_well_in_a_window_of_time(make):
+    """It is no failure, and makes the share of the failures smaller."""
+    circuit = make(failure_rate=0.5, window_seconds=20.0, minimum_calls=4)
+    succeed(circuit, 4)
+    fail(circuit, 3)
+    assert circuit.now.state == "closed"
+    fail(circuit)
+    assert circuit.now.state == "open"
+
+
+# opening and closing
+
+
+def test_open_is_told_at_once(opened, clock):
+    """Nobody gets through; the error says what, where, why, and when it may be tried again, and no secret."""
+    circuit, _ = opened
+    clock.advance(4.0)
+    with pytest.raises(lazyguard.CircuitOpen) as caught:
+        circuit.admit()
+    assert isinstance(caught.value, RuntimeError)
+    assert caught.value.retry_after == pytest.approx(6.0)
+    assert isinstance(caught.value.__cause__, ConnectionError)
+    text = str(caught.value)
+    assert "db, declared at app.py:3, is not called" in text
+    assert "ConnectionError" in text
+    assert "tried again in 6 s" in text
+    assert "secret" not in text
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.retry_after) == (text, caught.value.retry_after)
+
+
+def test_one_probe(opened, clock):
+    """After the open time one caller gets through; the others are told that it does."""
+    circuit, _ = opened
+    clock.advance(10.001)
+    probe = circuit.admit()
+    assert circuit.now.state == "half-open"
+    with pytest.raises(lazyguard.CircuitOpen, match="is half-open.*One call is finding out"):
+        circuit.admit()
+    probe.ended()
+    assert circuit.now.state == "closed"
+    fail(circuit)
+    assert circuit.now.state == "closed"
+
+
+def test_open_times_grow(opened, clock):
+    """Each probe that fails doubles the time, up to the longest; a success begins anew."""
+    circuit, _ = opened
+    found = []
+    for _ in range(6):
+        found.append(circuit.now.until - clock.now())
+        clock.advance(found[-1] + 0.001)
+        fail(circuit)
+    assert found == pytest.approx([10.0, 20.0, 40.0, 80.0, 120.0, 120.0])
+    clock.advance(120.001)
+    succeed(circuit)
+    fail(circuit, 2)
+    assert circuit.now.until - clock.now() == pytest.approx(10.0)
+
+
+def test_open_times_are_jittered(clock):
+    """Each is between the half of the time and the whole."""
+    circuit = Circuit(lazyguard.Breaker(failure_threshold=1, open_time=10.0), name="db", place="app.py:3")
+    found = []
+    for _ in range(100):
+        fail(circuit)
+        found.append(circuit.now.until - clock.now())
+        circuit.reset()
+    assert all(4.999 <= wait <= 10.001 for wait in found)
+    assert len(set(found)) > 50
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), asyncio.CancelledError(), GeneratorExit()])
+def test_an_interrupted_probe(opened, clock, error):
+    """It gives its place back: the next caller is the probe, and nothing else has changed."""
+    circuit, _ = opened
+    clock.advance(10.001)
+    circuit.admit().ended(error)
+    assert circuit.now.state == "half-open"
+    circuit.admit().ended(ConnectionError())
+    assert circuit.now.state == "open"
+    assert circuit.now.until - clock.now() == pytest.approx(20.0)
+
+
+def test_a_lost_probe(make, clock):
+    """A probe that does not end within its lease loses its place, and its outcome counts no more."""
+    circuit = make(failure_threshold=1, half_open_timeout=5.0)
+    fail(circuit)
+    clock.advance(10.001)
+    lost = circuit.admit()
+    clock.advance(5.001)
+    heir = circuit.admit()
+    lost.ended()
+    assert circuit.now.state == "half-open"
+    lost.released()
+    lost.ended(ConnectionError())
+    assert circuit.now is heir
+    heir.ended()
+    assert circuit.now.state == "closed"
+
+
+def test_given_back_twice(opened, clock):
+    """A probe whose end was told can be released as well: nothing happens."""
+    circuit, _ = opened
+    clock.advance(10.001)
+    probe = circuit.admit()
+    probe.ended()
+    closed = circuit.now
+    probe.released()
+    probe.ended(ConnectionError())
+    assert circuit.now is closed
+
+
+# what counts
+
+
+def test_a_stale_outcome(opened, clock):
+    """A call that began before a transition counts nowhere, neither as success nor as failure."""
+    circuit, before = opened
+    before.ended()
+    before.ended(ConnectionError())
+    assert circuit.now.state == "open"
+    clock.advance(10.001)
+    circuit.admit()
+    before.ended()
+    assert circuit.now.state == "half-open"
+    circuit.reset()
+    for _ in range(5):
+        before.ended(ConnectionError())
+    assert circuit.now.state == "closed"
+
+
+def test_which_failures_count(make):
+    """Those of `on` are failures, those of `ignore` nothing, all others successes."""
+    circuit = make(failure_threshold=2, on=(OSError,), ignore=(PermissionError,))
+    for error in (PermissionError(), lazyguard.CircuitOpen(), KeyboardInterrupt(), asyncio.CancelledError()):
+        fail(circuit)
+        fail(circuit, 5, error)
+        assert circuit.now.state == "closed"
+        succeed(circuit)
+    fail(circuit)
+    fail(circuit, 1, ValueError())
+    fail(circuit)
+    assert circuit.now.state == "closed"
+    fail(circuit, 1, PermissionError())
+    fail(circuit)
+    assert circuit.now.state == "open"
+
+
+def test_what_is_no_exception_never_counts(make):
+    """Not even where `on` says so."""
+    circuit = make(failure_threshold=1, on=BaseException)
+    for error in (KeyboardInterrupt(), SystemExit(), asyncio.CancelledError(), GeneratorExit()):
+        fail(circuit, 3, error)
+    assert circuit.now.state == "closed"
+
+
+def test_the_deadline_of_a_caller(make, clock):
+    """A call that ended with its caller's deadline says nothing; one whose own time was too short has failed."""
+    circuit = make(failure_threshold=1)
+
+    def ended(error: Exception, own: object = None) -> str:
+        circuit.reset()
+        circuit.admit().ended(error, own)
+        return circuit.now.state
+
+    assert ended(lazyguard.DeadlineExceeded()) == "open"
+    with lazyguard.deadline(5.0) as limit:
+        clock.advance(4.9)
+        assert ended(lazyguard.DeadlineExceeded()) == "open"
+        assert ended(ConnectionError()) == "open"
+        clock.advance(limit.ends - clock.now())
+        assert ended(lazyguard.DeadlineExceeded()) == "closed"
+        assert ended(lazyguard.DeadlineExceeded(), limit) == "open"
+        assert ended(ConnectionError()) == "open"
+
+
+def test_failures_by_name(make):
+    """A library's exceptions count once it is loaded."""
+    circuit = make(failure_threshold=1, on=("no_such_library:Error", "decimal:InvalidOperation"))
+    import decimal
+
+    fail(circuit, 1, ValueError())
+    assert circuit.now.state == "closed"
+    fail(circuit, 1, decimal.InvalidOperation())
+    assert circuit.now.state == "open"
+
+
+def test_other_failures_in_place_of_its_own(clock):
+    """A circuit may be told what counts, as a service tells its `failures`."""
+    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3", on=(KeyError,))
+    fail(circuit)
+    assert circuit.now.state == "closed"
+    fail(circuit, 1, KeyError())
+    assert circuit.now.state == "open"
+
+
+# events, races, forks
+
+
+def test_events(opened, clock, told):
+    """One a transition, with its states, cause by type and how often it has opened; none for a place given back."""
+    circuit, _ = opened
+    clock.advance(10.001)
+    circuit.admit().released()
+    fail(circuit)
+    clock.advance(20.001)
+    succeed(circuit)
+    assert [(event.kind, event.before, event.after, event.generation) for event in told] == [
+        ("opened", "closed", "open", 1),
+        ("half-open", "open", "half-open", 1),
+        ("opened", "half-open", "open", 2),
+        ("half-open", "open", "half-open", 2),
+        ("closed", "half-open", "closed", 0),
+    ]
+    assert {(event.name, event.place) for event in told} == {("db", "app.py:3")}
+    assert told[0].cause == "ConnectionError"
+    assert told[2].seconds == 0.0
+    assert told[3].seconds == pytest.approx(20.001)
+
+
+def test_who_counts_is_told(make, clock):
+    """From the moment at which they begin: of each call, of a probe by its end, and of one that was refused."""
+    counted: list[str] = []
+
+    class Counter:
+        def counter(self, name: str, ended: str):
+            return lambda: counted.append(f"{name} {ended}")
+
+        def attempted(self, name: str, ended: str, seconds: float) -> None: ...
+
+    circuit = make(failure_threshold=1)
+    end = observers.observe(Counter())
+    succeed(circuit)
+    fail(circuit)
+    with pytest.raises(lazyguard.CircuitOpen):
+        circuit.admit()
+    for finish in (fail, succeed):
+        clock.advance(20.001)
+        finish(circuit)
+    assert counted == ["db ok", "db failed", "db refused", "db failed", "db ok"]
+    end()
+    succeed(circuit)
+    assert len(counted) == 5
+
+
+def test_only_the_present_phase_is_followed(make):
+    """Who comes too late hears so, and nothing has changed."""
+    circuit = make(failure_threshold=1)
+    before = circuit.now
+    fail(circuit)
+    after = circuit.now
+    assert not circuit.follow(before, before)
+    assert circuit.now is after
+    assert circuit.follow(after, before)
+    assert circuit.now is before
+
+
+def test_a_clock_that_goes_back(told, chance):
+    """At the end of a clock that was moved on: no event says that something took less than no time."""
+    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3")
+    with FakeClock() as clock:
+        clock.advance(1000.0)
+        fail(circuit)
+    circuit.reset()
+    assert [event.kind for event in told] == ["opened", "closed"]
+    assert told[1].seconds == 0.0
+
+
+def test_the_log(clock, chance, caplog):
+    """An opening is a warning; one that follows a failed probe is told again now and then only."""
+    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="the log's")
+    for _ in range(4):
+        fail(circuit)
+        clock.advance(200.0)
+    assert [record.levelname for record in caplog.records if "opened" in record.message] == ["WARNING"]
+    assert "db is open (opened, ConnectionError), declared at the log's" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_no_lock_while_listeners_run(make):
+    """A transition is told after the lock has been released."""
+    free = []
+
+    def look() -> None:
+        free.append(circuits._lock.acquire(timeout=30))
+        circuits._lock.release()
+
+    def changed(before, after) -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3", changed=changed)
+    fail(circuit)
+    assert free == [True]
+
+
+def test_a_race_for_the_probe(opened, clock, race, limited):
+    """Of 50 threads one gets through, each time."""
+    circuit, _ = opened
+    for _ in range(8):
+        clock.advance(200.0)
+        found = race(*[circuit.admit] * 50)
+        probes = [each for each in found if not isinstance(each, lazyguard.CircuitOpen)]
+        assert len(probes) == 1
+        probes[0].ended(ConnectionError())
+
+
+def test_a_race_to_open(make, race, limited, told):
+    """However many fail at one moment, it opens once, and no failure in a row is lost."""
+    for _ in range(20):
+        circuit = make(failure_threshold=50)
+        race(*[lambda circuit=circuit: fail(circuit)] * 50)
+        assert circuit.now.state == "open"
+        assert circuit.now.rounds == 1
+    assert [event.kind for event in told] == ["opened"] * 20
+
+
+def test_a_fork(opened, clock, in_child):
+    """In the child it begins anew, closed; what began in the parent counts for nothing, and no lock is held."""
+    circuit, _ = opened
+    clock.advance(10.001)
+    probe = circuit.admit()
+
+    def work() -> None:
+        assert circuit.now.state == "closed"
+        assert circuits._lock.acquire(timeout=0)
+        circuits._lock.release()
+        probe.ended(ConnectionError())
+        assert circuit.now.state == "closed"
+        fail(circuit, 2)
+        assert circuit.now.state == "open"
+
+    with circuits._lock:
+        assert in_child(work) == 0
+    assert circuit.now is probe
+
+
+def test_a_circuit_is_forgotten(make):
+    """It is kept by nobody but its user."""
+    gc.collect()
+    before = len(circuits._known)
+    circuit = make()
+    assert len(circuits._known) == before + 1
+    assert "closed of db" in repr(circuit)
+    assert "closed of db" in repr(circuit.now)
+    del circuit
+    gc.collect()
+    assert len(circuits._known) == before

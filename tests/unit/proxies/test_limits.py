@@ -1,0 +1,109 @@
+"""The warning of what CPython lets no object stand in for."""
+
+from __future__ import annotations
+
+import sys
+import typing
+import warnings
+
+import pytest
+
+import lazyguard
+from lazyguard import lazy, resolve
+from lazyguard._core.cell import Cell
+from lazyguard.errors import ProxyLimitWarning
+
+pytestmark = pytest.mark.filterwarnings("always::lazyguard.errors.ProxyLimitWarning")
+
+
+class Pair(typing.NamedTuple):
+    """A tuple with names."""
+
+    x: int = 1
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        ("text", "is a str"),
+        ((1, 2), "is a tuple"),
+        (Pair(), "is a Pair"),
+        (KeyError, "is an exception class"),
+    ],
+)
+def test_told_at_resolution(target, what):
+    """A text, a tuple, an exception class: told when it is built, with the declaration's file and line, not before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        thing = lazy(lambda: target)
+    with pytest.warns(ProxyLimitWarning, match=what) as told:
+        resolve(thing)
+    (warning,) = told
+    assert (warning.filename, warning.lineno) == (__file__, test_told_at_resolution.__code__.co_firstlineno + 13)
+    assert "resolve(" in str(warning.message)
+
+
+@pytest.mark.parametrize("target", [5, [1], KeyError("x"), Cell, sys], ids=str)
+def test_not_told(target):
+    """Of anything else nothing is told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolve(lazy(lambda: target))
+
+
+def test_once_for_each_declaration():
+    """With Python's own filters, each declaration is told of once, however often it is built."""
+
+    def declare():
+        return lazy(lambda: "text")
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            thing = declare()
+            resolve(thing)
+            lazyguard.reset(thing)
+            resolve(thing)
+    assert len(told) == 1
+
+
+def test_overrides_and_module_attributes():
+    """A test's stand-in is not told of; nor is a module's attribute, which is an ordinary global once it is there."""
+    thing = lazy(list)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with lazyguard.override(thing, "a fake"):
+            assert thing == "a fake"
+
+
+def test_a_stand_in():
+    """A service's stand-in is used through its proxy as well, so it is told of."""
+
+    @lazyguard.service(recovery=None)
+    def get_name() -> str:
+        raise OSError
+
+    @get_name.fallback
+    def _() -> str:
+        return "nobody"
+
+    with pytest.warns(ProxyLimitWarning, match="is a str"):
+        assert get_name().upper() == "NOBODY"
+
+
+def test_lazy_imports_of_exceptions(program):
+    """`except` looks at no proxy, so it is told of at the import statement: by what is loaded, else by the name."""
+    program({"failing_host.py": "class GoneError(Exception): ...\nNotAnError = 5\n"})
+    namespace = {"lazyguard": lazyguard, "__name__": "importing"}
+    with pytest.warns(ProxyLimitWarning, match="failing_host:GoneError.* by its name.*Import or define it eagerly"):
+        exec("with lazyguard.lazy_imports():\n    from failing_host import GoneError", namespace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert issubclass(resolve(namespace["GoneError"]), Exception)  # told once
+    __import__("decimal")
+    with pytest.warns(ProxyLimitWarning, match="decimal:InvalidOperation.*is an exception class"):
+        lazyguard.load("decimal:InvalidOperation")
+    __import__("failing_host")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lazyguard.load("failing_host:NotAnError")

@@ -1,0 +1,310 @@
+"""What `fallback(close=...)` promises: a stand-in is closed when it is no longer needed, once, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+from textwrap import dedent
+
+import pytest
+
+import lazyguard
+from lazyguard._core import observers
+from lazyguard._core.cell import Cell
+from lazyguard._core.plan import Plan
+from lazyguard._core.threads import resolved
+
+pytestmark = pytest.mark.usefixtures("limited")
+
+
+class StandIn:
+    """What the fallback makes."""
+
+    def name(self) -> str:
+        return "a stand-in"
+
+
+@pytest.fixture
+def closed():
+    """Return the stand-ins that were closed, in order."""
+    return []
+
+
+@pytest.fixture
+def get(plant, clock, closed):
+    """Return a service that fails, with a fallback that is closed."""
+    plant.fate = OSError()
+    made = lazyguard.service(name="db", grace=5.0, recovery=lazyguard.Recovery(initial=1.0))(lambda: plant.make())
+    made.fallback(close=closed.append)(lambda: StandIn())
+    return made
+
+
+def served(get) -> object:
+    return get.__lazyguard_cell__().now.target
+
+
+def test_replaced_by_the_real_object(get, plant, clock, closed, eventually):
+    """It is closed after the service's grace, since calls on it may go on; never while it serves."""
+    assert get().name() == "a stand-in"
+    stand_in = served(get)
+    plant.fate = None
+    eventually(lambda: clock.advance(60.0) or not lazyguard.is_fallback(get))
+    eventually(lambda: clock.advance(5.0) or closed)
+    assert closed == [stand_in]
+
+
+def test_grace(get, plant, clock, closed, eventually):
+    """Before it is over nothing is closed, after it one thing is."""
+    assert get().name() == "a stand-in"
+    plant.fate = None
+    assert get.require_real().name == "thing 1"
+    clock.advance(4.9)
+    assert not closed
+    clock.advance(0.2)
+    eventually(lambda: closed)
+
+
+def test_reset(get, closed):
+    """At once, on this thread, and the next degradation has another one."""
+    assert get().name() == "a stand-in"
+    stand_in = served(get)
+    get.reset()
+    assert closed == [stand_in]
+    assert get().name() == "a stand-in"
+    assert served(get) is not stand_in
+    get.reset()
+    assert len(closed) == 2
+
+
+def test_override(get, closed):
+    """It is covered, not replaced: after the override it serves again. `close` closes what is covered."""
+    assert get().name() == "a stand-in"
+    stand_in = served(get)
+    with get.override([1]):
+        assert get().pop() == 1
+    assert served(get) is stand_in
+    assert not closed
+    with get.override([1]):
+        lazyguard.close()
+        assert closed == [stand_in]
+        assert get().pop() == 1
+    assert get.health().state == "pending"
+
+
+def test_close(get, closed):
+    """It is closed like what a factory has made; the service is pending, and its next use has another one."""
+    assert get().name() == "a stand-in"
+    lazyguard.close()
+    lazyguard.close()
+    assert len(closed) == 1
+    assert get.health().state == "pending"
+    assert get().name() == "a stand-in"
+    lazyguard.close()
+    assert len(closed) == 2
+
+
+def test_without_close(plant, clock):
+    """It is its maker's: nothing touches it, also where the service has a close of its own."""
+    plant.fate = OSError()
+    closed: list[object] = []
+    get = lazyguard.service(name="db", close=closed.append, recovery=None)(lambda: plant.make())
+    get.fallback(lambda: StandIn())
+    assert get().name() == "a stand-in"
+    lazyguard.close()
+    assert lazyguard.is_fallback(get)
+    get.reset()
+    assert not closed
+
+
+def test_pinned(get, closed):
+    """A block that holds it has it to its end."""
+    with lazyguard.pinned(get()) as kept:
+        get.reset()
+        assert kept.name() == "a stand-in"
+        assert not closed
+    assert len(closed) == 1
+
+
+def test_too_late(plant, clock, closed, eventually):
+    """What comes when the real object is there is closed, and not served another time."""
+    plant.hanging = True
+    get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
+    begun, go = threading.Event(), threading.Event()
+
+    @get.fallback(close=closed.append)
+    def _() -> object:
+        begun.set()
+        assert go.wait(30)
+        return StandIn()
+
+    user = threading.Thread(target=lambda: get().work(), daemon=True)
+    user.start()
+    plant.until(1)
+    clock.advance(9.5)
+    assert begun.wait(30)
+    plant.let_go()
+    user.join(30)
+    go.set()
+    eventually(lambda: closed)
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_a_chain(plant, clock, closed, second):
+    """Each stand-in has its own close."""
+    plant.fate = OSError()
+    get = lazyguard.service(name="db", recovery=None)(lambda: plant.make())
+
+    @get.fallback(close=lambda one: closed.append(("first", one)))
+    def _() -> object:
+        if second:
+            raise OSError
+        return StandIn()
+
+    @get.fallback(close=lambda one: closed.append(("second", one)))
+    def _() -> object:
+        return StandIn()
+
+    assert get().name() == "a stand-in"
+    stand_in = served(get)
+    lazyguard.close()
+    assert closed == [(("first", "second")[second], stand_in)]
+
+
+def test_of_keys(clock, closed, eventually):
+    """That of one key is its own, and is closed when nobody holds that key any more."""
+
+    @lazyguard.service(name="db", max_keys=1, grace=5.0)
+    def get(tenant: str) -> list[str]:
+        raise OSError
+
+    @get.fallback(close=closed.append)
+    def _(cause: Exception, tenant: str) -> list[str]:
+        return [tenant]
+
+    assert get("a")[0] == "a"
+    assert get("b")[0] == "b"  # a is let go of
+    gc.collect()
+    eventually(lambda: clock.advance(5.0) or closed)
+    assert closed == [["a"]]
+    get.reset()
+    assert closed == [["a"], ["b"]]
+
+
+def test_in_a_child(in_child, closed):
+    """It closes what it has made, and nothing of its parent's."""
+
+    @lazyguard.service(name="db", recovery=None)
+    def get() -> StandIn:
+        raise OSError
+
+    get.fallback(close=closed.append)(lambda: StandIn())
+    assert get().name() == "a stand-in"
+
+    def child() -> None:
+        assert get().name() == "a stand-in"
+        get.reset()
+        assert len(closed) == 1
+
+    parents = served(get)
+    assert in_child(child) == 0
+    assert not closed
+    get.reset()
+    assert closed == [parents]
+
+
+def test_at_the_exit():
+    """The exit closes it."""
+    program = """
+        import lazyguard
+
+        @lazyguard.service(recovery=None)
+        def get() -> list[int]:
+            raise OSError
+
+        @get.fallback(close=lambda one: print("closed", one))
+        def _() -> list[int]:
+            return [1]
+
+        print(len(get()))
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[:2] == ["1", "closed [1]"], done.stderr
+
+
+def test_async(closed):
+    """It is awaited on its own loop, by reset and by aclose; one made on another loop is not served here."""
+
+    @lazyguard.service(name="db", recovery=None, grace=0.0)
+    async def get() -> StandIn:
+        raise OSError
+
+    async def note(one: object) -> None:
+        await asyncio.sleep(0)
+        closed.append((one, asyncio.get_running_loop()))
+
+    @get.fallback(close=note)
+    async def _() -> StandIn:
+        return StandIn()
+
+    async def use(*, closes: bool) -> tuple[object, object]:
+        assert (await get.aget()).name() == "a stand-in"
+        stand_in = served(get)
+        if closes:
+            await lazyguard.aclose()
+        return stand_in, asyncio.get_running_loop()
+
+    first = asyncio.run(use(closes=True))
+    assert closed == [first]
+    second = asyncio.run(use(closes=False))
+    third = asyncio.run(use(closes=True))
+    assert second[0] is not third[0]
+    assert closed[-1] == third
+
+
+def test_a_real_object_that_fails_at_once(clock, closed, eventually):
+    """Its breaker opens before the stand-in was let go of: what serves then is not closed under its users."""
+    things = [OSError(), StandIn()]
+    cell = Cell(lambda: _give(things.pop(0)), name="db", place="here:1", plan=Plan(grace=5.0))
+    relief = Cell(StandIn, name="the fallback of db", place="here:2", plan=Plan(close=closed.append))
+    cell.reliefs = (relief,)
+    assert isinstance(resolved(cell), StandIn)
+
+    class Observer:
+        """Who counts attempts, and has the breaker open in the midst of one's end."""
+
+        def attempted(self, name: str, ended: str, seconds: float) -> None:
+            if ended == "ok" and name == "db":
+                cell.open(cell.now.generation, OSError())
+                resolved(cell)
+
+        def counter(self, name: str, ended: str):
+            return lambda: None
+
+    end = observers.observe(Observer())
+    try:
+        resolved(cell, real=True)
+    except lazyguard.ResolutionError:
+        pass
+    finally:
+        end()
+    eventually(lambda: clock.advance(5.0) or closed)
+    assert cell.now.target not in closed
+
+
+def _give(made: object) -> object:
+    if isinstance(made, Exception):
+        raise made
+    return made
+
+
+@pytest.mark.parametrize(
+    ("close", "what"),
+    [("x", "close='x' is not right: give a function of the object, or None"), (asyncio.sleep, "nothing would await")],
+)
+def test_what_is_no_close(get, close, what):
+    """It is refused where it is declared."""
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=what):
+        get.fallback(close=close)(lambda: StandIn())
