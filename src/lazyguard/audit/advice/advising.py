@@ -81,10 +81,8 @@ def advise(
         AdviceStopped: `stop` said so before that.
     """
     trials = Trials(target, plan, settings, stop, announce)
-    try:
-        return _Advising(trials, scope_of(plan, target), tuple(int(part) for part in plan.python.split(".")[:2])).run()
-    finally:
-        trials.close()
+    version = tuple(int(part) for part in plan.python.split(".")[:2])
+    return _Advising(trials, scope_of(plan, target), version).run()
 
 
 class _Advising:
