@@ -148,18 +148,18 @@ def pace(monkeypatch):
 
     bounds: list[tuple[float, float]] = []
     asked = threading.local()
-    wait = recovery.Convalescence.wait
+    wait = recovery.RecoveryRun.wait
 
     def uniform(low: float, high: float) -> float:
         asked.bounds = low, high
         return high
 
-    def wait_and_note(course: recovery.Convalescence) -> None:
+    def wait_and_note(course: recovery.RecoveryRun) -> None:
         wait(course)
         bounds.append(asked.bounds)  # not before: until it is scheduled, a clock that is moved is not seen
 
     monkeypatch.setattr("random.uniform", uniform)
-    monkeypatch.setattr(recovery.Convalescence, "wait", wait_and_note)
+    monkeypatch.setattr(recovery.RecoveryRun, "wait", wait_and_note)
     return bounds
 
 

@@ -40,7 +40,7 @@ def get():
 
 @get.fallback
 def _():
-    return b"stand-in"
+    return b"fallback"
 
 kinds = []
 lazyguard.subscribe(lambda event: kinds.append(event.kind))
@@ -62,7 +62,7 @@ def ask():
 asked = [gevent.spawn(ask) for _ in range(200)]
 gevent.joinall(asked, timeout=50)
 answers = [greenlet.value for greenlet in asked]
-assert {answer for answer, _ in answers} == {"stand-in"}, answers
+assert {answer for answer, _ in answers} == {"fallback"}, answers
 # All wait at once, and the ticker runs meanwhile. Were the hub blocked, it would not have.
 assert min(moved for _, moved in answers) > 0, answers
 assert lazyguard.is_fallback(get()) and get.health().state == "degraded"
@@ -81,7 +81,7 @@ assert sys.stdin.readline() == "hang again\\n"
 get.reset()
 asked = [gevent.spawn(ask) for _ in range(200)]
 gevent.joinall(asked, timeout=50)
-assert {greenlet.value[0] for greenlet in asked} == {"stand-in"}
+assert {greenlet.value[0] for greenlet in asked} == {"fallback"}
 print("leaving", flush=True)
 """
 

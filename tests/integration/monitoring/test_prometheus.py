@@ -108,8 +108,8 @@ def test_calls_of_a_guarded_function(registry, clock):
             fetch("x")
     assert (calls("ok"), calls("failed"), calls("refused")) == (3.0, 2.0, 1.0)
     assert state(registry, "fetch", "guarded") == "open"
-    fetch.fallback(lambda url: "stand-in")
-    assert fetch("x") == "stand-in"
+    fetch.fallback(lambda url: "fallback")
+    assert fetch("x") == "fallback"
     assert calls("fallback") == 1.0
     fate.clear()
     clock.advance(6.0)
