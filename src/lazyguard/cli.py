@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lazyguard import __version__
-from lazyguard.audit import command, saved
+from lazyguard.audit import command
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
-    saved.declare(
+    command.declare_report(
         commands.add_parser(
             "report",
             help="show a report that was kept as JSON: as a table, or as a page for a browser",
-            description=saved.DESCRIPTION,
-            epilog=saved.EPILOG,
+            description=command.REPORT_DESCRIPTION,
+            epilog=command.REPORT_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lazyguard: the current directory: {error.strerror}; change to one that is there", file=sys.stderr)
         return 2
     try:
-        return saved.run(arguments) if arguments.command == "report" else command.run(arguments)
+        return command.show(arguments) if arguments.command == "report" else command.run(arguments)
     except ConfigurationError as error:
         print(f"lazyguard: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """What the audit is to find in the zoo: the table that the integration test compares with."""
 
-BLAMED = {"fails_ring_name": "ok_ring_taken", "fails_ring_second": "ok_ring_first"}
+BLAMED = {"fails_circle_name": "ok_circle_taken", "fails_circle_second": "ok_circle_first"}
 """The module with the blamed line, where it is another one."""
 
 UNBLAMED = {"fails_wiping": "fails"}
@@ -23,8 +23,8 @@ VERDICTS = {
     "fails_attribute": ("fails", 5),
     "fails_module": ("fails", 3),
     "fails_yaml": ("fails", 8),
-    "fails_ring_name": ("fails", 4),
-    "fails_ring_second": ("fails", 5),
+    "fails_circle_name": ("fails", 4),
+    "fails_circle_second": ("fails", 5),
     "hangs_blind": ("hangs", 7),
     "hangs_deep": ("hangs", None),
     "hangs_flooding": ("hangs", 0),
@@ -83,25 +83,25 @@ FINDINGS = {
     },
     "ok_borrowing": {("order-dependent", 7, "uses xml.sax, which neither it nor xml imports")},
     "ok_lending": set(),
-    "ok_ring_first": {("circular-import", 3, "> zoo.ok_ring_first, which is not done")},
-    "ok_ring_third": {("circular-import", 3, "> zoo.ok_ring_third, which is not done")},
-    "fails_ring_second": {
+    "ok_circle_first": {("circular-import", 3, "> zoo.ok_circle_first, which is not done")},
+    "ok_circle_third": {("circular-import", 3, "> zoo.ok_circle_third, which is not done")},
+    "fails_circle_second": {
         (
             "circular-import",
             3,
-            "zoo.fails_ring_second (zoo/fails_ring_second.py:3) > zoo.ok_ring_third (zoo/ok_ring_third.py:3) > "
-            "zoo.ok_ring_first (zoo/ok_ring_first.py:3) > zoo.fails_ring_second, whose OTHER is not yet bound",
+            "zoo.fails_circle_second (zoo/fails_circle_second.py:3) > zoo.ok_circle_third (zoo/ok_circle_third.py:3) > "
+            "zoo.ok_circle_first (zoo/ok_circle_first.py:3) > zoo.fails_circle_second, whose OTHER is not yet bound",
         ),
-        ("order-dependent", 5, "fails when it is imported first, and passes when zoo.ok_ring_first is"),
+        ("order-dependent", 5, "fails when it is imported first, and passes when zoo.ok_circle_first is"),
     },
-    "fails_ring_name": {
-        ("circular-import", 3, "> zoo.fails_ring_name, which is not done"),
-        ("circular-import", 4, "> zoo.fails_ring_name, whose VALUE is not yet bound"),
-        ("order-dependent", 4, "fails when it is imported first, and passes when zoo.ok_ring_taken is"),
+    "fails_circle_name": {
+        ("circular-import", 3, "> zoo.fails_circle_name, which is not done"),
+        ("circular-import", 4, "> zoo.fails_circle_name, whose VALUE is not yet bound"),
+        ("order-dependent", 4, "fails when it is imported first, and passes when zoo.ok_circle_taken is"),
     },
-    "ok_ring_taken": {("circular-import", 3, "which is not done")},
-    "ok_ring_of_two": {("circular-import", 3, "which is not done")},
-    "ok_ring_other": {("circular-import", 3, "which is not done")},
+    "ok_circle_taken": {("circular-import", 3, "which is not done")},
+    "ok_circle_of_two": {("circular-import", 3, "which is not done")},
+    "ok_circle_other": {("circular-import", 3, "which is not done")},
 }
 """Kind, line and words of the detail of each finding."""
 
@@ -111,7 +111,7 @@ HINTS = {
     "fails_name": "zoo.ok_lending (zoo/ok_lending.py) has no xmll: did you mean xml?",
     "fails_attribute": "zoo.plain (zoo/plain.py) has no nothing",
     "fails_module": "zoo (zoo/__init__.py) has no module plane: did you mean plain?",
-    "fails_ring_name": "zoo.fails_ring_name is not done: this is a circular import, not a name that is missing",
+    "fails_circle_name": "zoo.fails_circle_name is not done: this is a circular import, not a name that is missing",
     "fails_raising": None,
 }
 """How each failure is to be mended."""

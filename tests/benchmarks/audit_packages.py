@@ -121,9 +121,9 @@ def section(results: list[dict[str, Any]], versions: str) -> list[str]:
         )
     lines += ["", "What isolation found:", ""]
     for each in results:
-        told = [f"{text} ({count})" for text, count in each["verdicts"].items()]
-        told += each["findings"][:12]
-        lines.append(f"- {each['package']}: {'; '.join(told) or 'nothing'}")
+        reported = [f"{text} ({count})" for text, count in each["verdicts"].items()]
+        reported += each["findings"][:12]
+        lines.append(f"- {each['package']}: {'; '.join(reported) or 'nothing'}")
         if each["left_out"]:
             lines.append(f"  Not loaded before forking: {'; '.join(each['left_out'])}.")
         if each["differ"]:

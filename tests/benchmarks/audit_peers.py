@@ -139,12 +139,12 @@ def ours(env: dict[str, str], modules: list[str]) -> tuple[dict[str, tuple[bool,
     command = [sys.executable, "-m", "lazyguard", "audit", *(f"zoo.{name}" for name in modules)]
     command += ["--no-walk", "--timeout", "1", "--json", "-", "--quiet"]
     ended, text, seconds = run(command, env, 120.0)
-    told: dict[str, tuple[bool, str]] = {}
+    reported: dict[str, tuple[bool, str]] = {}
     for module in json.loads(text)["modules"]:
         blame = module["blame"] or {"file": "", "line": ""}
         line = f"{blame['file']}:{blame['line']} {json.dumps(module['verdict'])} {json.dumps(module['findings'])}"
-        told[module["module"].removeprefix("zoo.")] = (ended, line)
-    return told, seconds
+        reported[module["module"].removeprefix("zoo.")] = (ended, line)
+    return reported, seconds
 
 
 def theirs(
@@ -163,8 +163,8 @@ def main() -> None:
     modules = [*EXPECTED, "ok_doubled", "plain"]
     env = {**os.environ, "PYTHONPATH": f"{ZOO}{os.pathsep}{ROOT / 'src'}"}
     rows: list[str] = []
-    told, seconds = ours(env, modules)
-    rows.append(judged(told, seconds, "", "lazyguard audit"))
+    reported, seconds = ours(env, modules)
+    rows.append(judged(reported, seconds, "", "lazyguard audit"))
     print(rows[-1], flush=True)
     for tool, (package, command) in TOOLS.items():
         if package and package not in found:

@@ -21,7 +21,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from lazyguard.audit import audit
-from lazyguard.audit.turns import measured
+from lazyguard.audit.against import measured
 
 KINDS = ("computes", "imports", "waits")
 SECONDS, SLOWER, RUNS, ROUNDS = 0.3, 1.3, 20, 7

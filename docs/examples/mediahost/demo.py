@@ -21,8 +21,8 @@ import checks
 from silent_redis import silent_redis
 
 from lazyguard.audit import Report, audit, compare
-from lazyguard.audit.html import page
-from lazyguard.audit.progress import shown
+from lazyguard.audit.output.html import page
+from lazyguard.audit.output.progress import shown
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[2] / "build" / "demo"

@@ -1,15 +1,15 @@
 """The audit: importing a program's modules one by one, each in a process of its own.
 
-`audit` imports and judges, `Report` is what it found, `compare` sets two side by side, `table` prints either. Importing
-this imports nothing of the target, and nothing else of lazyguard but its errors and the checks of its options.
+`audit` imports and judges, `Report` is what it found, `compare` sets two side by side, `table` prints either. To import
+this imports nothing of the target, and of the rest of lazyguard only its errors and the checks of its options.
 """
 
 from __future__ import annotations
 
-from lazyguard.audit.budget import Allowance, Budget
-from lazyguard.audit.comparison import Comparison, Row, compare
-from lazyguard.audit.render import table
-from lazyguard.audit.report import (
+from lazyguard.audit.output.text import table
+from lazyguard.audit.report.baseline import Comparison, Row, compare
+from lazyguard.audit.report.budget import Allowance, Budget
+from lazyguard.audit.report.model import (
     Against,
     Blame,
     Cause,

@@ -1,7 +1,9 @@
-"""The command `lazyguard audit`: its options, and what is done with what they say.
+"""The commands `lazyguard audit` and `lazyguard report`: their options, and what is done with what they say.
 
-Invariants: what cannot be used is said before the first child starts. Results go to stdout, the rest to stderr. A
-format of the report is a function in `output.FORMATS` and an option that names its file.
+Invariants: what cannot be used is an error before the first child starts. Results go to stdout, the rest to stderr. A
+format of the report is a function in `output.files.FORMATS` and an option that names its file. `report` imports nothing
+of the program and judges nothing: it writes what the audit would have written then, and exits as that did. No line of a
+source is in it unless --path says where the sources are, since a stranger's report may name any file.
 """
 
 from __future__ import annotations
@@ -12,19 +14,21 @@ import os
 import secrets
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit import output, turns
-from lazyguard.audit.baseline import new, told
-from lazyguard.audit.budget import for_nothing
+from lazyguard.audit import against
+from lazyguard.audit.options import from_pyproject, with_given
+from lazyguard.audit.output.files import FORMATS, check, schema, write
+from lazyguard.audit.report.baseline import new, summary
+from lazyguard.audit.report.budget import unused
+from lazyguard.audit.report.model import Report
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
     from typing import TextIO
-
-    from lazyguard.audit.report import Report
 
 DESCRIPTION = (
     "Imports every module of the targets, each in a process of its own under a time limit, and says for each how it "
@@ -64,21 +68,27 @@ examples
   lazyguard audit core --json before.json          to keep; later: --compare before.json
   lazyguard audit core --html report.html          to read in a browser
 """
+REPORT_DESCRIPTION = (
+    "Shows what `lazyguard audit --json` or `lazyguard.track_imports` has written: as the table, as a page for a "
+    "browser, as JUnit XML. Nothing is imported."
+)
+REPORT_EPILOG = """\
+exit status
+  0 every verdict is ok, no budget exceeded   1 not so   2 the arguments cannot be used
 
-
+examples
+  lazyguard report after.json                                          the table
+  lazyguard report after.json --compare before.json --html report.html both, to read in a browser
+"""
 OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk", "fork", "advice")
-"""What goes to `audit` as it is, and before what pyproject.toml says."""
+"""What is passed to `audit` as it is, and takes precedence over pyproject.toml."""
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
-    """Adds the options to the parser of the subcommand."""
+    """Add the options of `lazyguard audit` to its parser."""
     add = parser.add_argument
-    add(
-        "targets",
-        nargs="*",
-        metavar="TARGET",
-        help="a package, with all below it, or a module: core, core.tasks",
-    )
+    yes_no: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
+    add("targets", nargs="*", metavar="TARGET", help="a package, with all below it, or a module: core, core.tasks")
     add(
         "--path",
         metavar="DIR",
@@ -89,19 +99,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("--slow", type=float, metavar="S", help="seconds from which an import counts as slow (default: 0.5)")
     add("--jobs", type=int, metavar="N", help="imports at a time (default: one a processor, 8 at most)")
     add("--repeat", type=int, metavar="N", help="import each N times, the fastest counts (default: 1)")
-    add(
-        "--walk",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="audit what is below packages (the default)",
-    )
+    add("--walk", help="audit what is below packages (the default)", **yes_no)
     add(
         "--fork",
-        action=argparse.BooleanOptionalAction,
-        default=None,
         help="let forks with the dependencies loaded decide what is ok, quick and without a finding, and what fails as "
         "another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
         "repeated); their times are put together, and marked ~",
+        **yes_no,
     )
     add(
         "--budget",
@@ -117,11 +121,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--advice",
-        action=argparse.BooleanOptionalAction,
-        default=None,
         help="find out which imports can be deferred and what that saves: each target is imported again without them",
+        **yes_no,
     )
-    declare_formats(parser)
+    _declare_formats(parser, FORMATS)
     add(
         "--github",
         action="store_true",
@@ -133,25 +136,37 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
     )
-    turns.declare(parser)
-    declare_looks(parser)
+    add(
+        "--against",
+        metavar="DIR",
+        help="the --path of another state of the program, such as a git worktree of main: both are measured by turns, "
+        "and a module that became slower, beyond the allowance of its budget, fails",
+    )
+    _declare_table(parser)
     add("--quiet", "-q", action="store_true", help="no progress")
 
 
-def declare_formats(parser: argparse.ArgumentParser, but: str = "") -> None:
-    """Adds the options that name a file for each format, but one."""
+def declare_report(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `lazyguard report` to its parser."""
+    parser.add_argument("file", metavar="FILE", help="the report, as JSON")
+    parser.add_argument("--path", metavar="DIR", help="where the audited sources are, to show their lines in the page")
+    _declare_formats(parser, ("html", "junit"))
+    _declare_table(parser)
+
+
+def _declare_formats(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    """Add the options that name a file for each of some formats."""
     texts = {
         "json": "write the report as JSON; - for stdout, in place of the table",
         "html": "write the report as a page for a browser, one file that needs no network; beside that of --compare",
         "junit": "write the verdicts as JUnit XML, a test case a module, for GitLab and Jenkins",
     }
-    for name, text in texts.items():
-        if name != but:
-            parser.add_argument(f"--{name}", metavar="FILE", help=text)
+    for name in names:
+        parser.add_argument(f"--{name}", metavar="FILE", help=texts[name])
 
 
-def declare_looks(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say how the table looks, and beside what."""
+def _declare_table(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the table looks, and beside what."""
     add = parser.add_argument
     add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
     add(
@@ -164,70 +179,95 @@ def declare_looks(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Audits as the options and pyproject.toml say, writes what was found, and returns the exit status.
+    """Audit as the options and pyproject.toml say, write what was found, and return the exit status.
 
     Raises:
         ConfigurationError: an option, the table in pyproject.toml, a target or a file to write cannot be used; after
             the audit, that a budget was for none of its modules.
     """
-    from lazyguard.audit import progress
-    from lazyguard.audit.options import from_pyproject, with_given
+    from lazyguard.audit.output import progress
     from lazyguard.audit.run import AuditInterrupted, audit
 
     if arguments.schema:
-        print(output.schema(), end="", flush=True)
+        print(schema(), end="", flush=True)
         return 0
-    given = {key: value for key, value in vars(arguments).items() if value is not None}
-    places = [arguments.path, "."] if arguments.path else ["."]
-    options: dict[str, Any] = from_pyproject(places)
-    options.update((key, given[key]) for key in OPTIONS if key in given)
-    targets = arguments.targets or options.pop("targets", [])
-    options.pop("targets", None)
-    if not targets:
-        raise ConfigurationError(
-            "name what to audit, such as `lazyguard audit core`, or targets in [tool.lazyguard.audit]"
-        )
-    is_whole = not arguments.targets and arguments.walk is None
-    meant = {*(options.get("budgets", ()) if is_whole else ())} - {"*"}
-    meant.update(text.partition("=")[0] for text in arguments.budget or ())
-    options["budgets"] = with_given(options.get("budgets", {}), arguments.budget or (), arguments.forbid or ())
-    other = earlier("compare", arguments.compare) if arguments.compare else None
-    known = earlier("baseline", arguments.baseline) if arguments.baseline else None
+    options, targets, named = _options(arguments)
+    other = _earlier("compare", arguments.compare)
+    known = _earlier("baseline", arguments.baseline)
     if arguments.against:
-        turns.check(arguments.against)
-    files = {name: given[name] for name in output.FORMATS if name in given}
-    output.check(files)
+        against.check(arguments.against)
+    files = _files(arguments)
     status = 0
-    with progress.shown(plain=arguments.plain) as shown:
+    with progress.shown(plain=arguments.plain) as display:
         try:
             report = audit(
                 targets,
-                progress=None if arguments.quiet else shown.module,
-                advising=None if arguments.quiet else shown.advice,
+                progress=None if arguments.quiet else display.module,
+                advising=None if arguments.quiet else display.advice,
                 **options,
             )
             if arguments.against:
-                report = turns.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
+                report = against.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal
-    output.write(report, files, other)
+    write(report, files, other)
     if "-" not in files.values():
         with _no_commands() if arguments.github else nullcontext():
-            show(report, other, arguments)
+            _print(report, other, arguments)
             if known is not None:
-                print(told(report, known, arguments.baseline), flush=True)
+                print(summary(report, known, arguments.baseline), flush=True)
     if arguments.github:
         _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
-    wrong = for_nothing(sorted(meant), [*(module.module for module in report.modules), *report.pending])
+    wrong = unused(sorted(named), [*(module.module for module in report.modules), *report.pending])
     if wrong and status in (0, 1):
         raise ConfigurationError("; ".join(wrong))
     return status
 
 
+def show(arguments: argparse.Namespace) -> int:
+    """Show a report that was kept as JSON as the options say, and return the exit status.
+
+    Raises:
+        ConfigurationError: a file cannot be used.
+    """
+    report = replace(_read(arguments.file, arguments.file), path=arguments.path or "")
+    other = _earlier("compare", arguments.compare)
+    files = _files(arguments)
+    write(report, files, other)
+    if "-" not in files.values():
+        _print(report, other, arguments)
+    return 1 if report.found else 0
+
+
+def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], set[str]]:
+    """Return the options of `audit`, its targets, and the names whose budgets must be for some module."""
+    given = {key: value for key, value in vars(arguments).items() if value is not None}
+    options: dict[str, Any] = from_pyproject([arguments.path, "."] if arguments.path else ["."])
+    options.update((key, given[key]) for key in OPTIONS if key in given)
+    configured = options.pop("targets", [])
+    targets = arguments.targets or configured
+    if not targets:
+        raise ConfigurationError(
+            "name what to audit, such as `lazyguard audit core`, or targets in [tool.lazyguard.audit]"
+        )
+    budgets, times = options.get("budgets", {}), arguments.budget or ()
+    is_whole = not arguments.targets and arguments.walk is None
+    named = {*(budgets if is_whole else ())} - {"*"} | {text.partition("=")[0] for text in times}
+    options["budgets"] = with_given(budgets, times, arguments.forbid or ())
+    return options, targets, named
+
+
+def _files(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the files to write, by their options, each of which can be written."""
+    files = {name: file for name in FORMATS if (file := getattr(arguments, name, None)) is not None}
+    check(files)
+    return files
+
+
 @contextmanager
 def _no_commands() -> Generator[None]:
-    """Has GitHub take nothing that is printed meanwhile, such as a message of an exception, for a command."""
+    """Keep GitHub from taking what is printed meanwhile, such as a message of an exception, for a command."""
     token = secrets.token_hex(16)
     print(f"::stop-commands::{token}")
     try:
@@ -237,19 +277,19 @@ def _no_commands() -> Generator[None]:
 
 
 def _annotate(report: Report, stream: TextIO) -> None:
-    from lazyguard.audit.github import tell
+    from lazyguard.audit.output.github import publish
 
     try:
-        lines = tell(report, os.environ)
+        lines = publish(report, os.environ)
     except OSError as error:
         raise ConfigurationError(f"--github: $GITHUB_STEP_SUMMARY cannot be written: {error.strerror}") from error
     stream.write(lines)
     stream.flush()
 
 
-def show(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:
-    """Prints the table, in the colours that were asked for."""
-    from lazyguard.audit.render import table
+def _print(report: Report, other: Report | None, arguments: argparse.Namespace) -> None:
+    """Print the table, in the colours that were asked for, and the advice."""
+    from lazyguard.audit.output.text import table
 
     wanted = arguments.color == "always" or (
         arguments.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -257,20 +297,22 @@ def show(report: Report, other: Report | None, arguments: argparse.Namespace) ->
     width = get_terminal_size().columns if sys.stdout.isatty() else 0
     print(table(report, other, color=wanted and not arguments.plain, width=width), flush=True)
     if report.advice:
-        from lazyguard.audit.advice.text import advised
+        from lazyguard.audit.advice.text import advice
 
-        print("\n" + advised(report), flush=True)
+        print("\n" + advice(report), flush=True)
 
 
-def earlier(option: str, file: str) -> Report:
-    """Returns the report in a file that the option, or the argument itself (""), names.
+def _earlier(option: str, file: str | None) -> Report | None:
+    """Return the report in the file that an option names, where it names one."""
+    return _read(file, f"--{option} {file}") if file else None
+
+
+def _read(file: str, named: str) -> Report:
+    """Return the report in a file.
 
     Raises:
         ConfigurationError: it cannot be read, or is none.
     """
-    from lazyguard.audit.report import Report
-
-    named = f"--{option} {file}" if option else file
     try:
         with open(file, encoding="utf-8") as stream:
             return Report.from_dict(json.load(stream))

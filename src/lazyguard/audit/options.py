@@ -1,7 +1,7 @@
 """`[tool.lazyguard.audit]` of a pyproject.toml: the defaults of the command.
 
-Invariants: a key that is not known and a value of a wrong type are errors that name the file. Paths in the file are
-relative to the file.
+Invariants: an unknown key and a value of a wrong type are errors that name the file. Paths in the file are relative to
+the file.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lazyguard.audit.budget import Allowance, Budget, is_pattern
+from lazyguard.audit.report.budget import Allowance, Budget, is_pattern
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 T = TypeVar("T")
 KEYS: dict[str, tuple[type, ...]] = {
@@ -44,7 +44,7 @@ NAMES: dict[type, str] = {
 
 
 def from_pyproject(directories: list[str]) -> dict[str, Any]:
-    """Returns the options of the first pyproject.toml in the directories; {} when there is none with such a table.
+    """Return the options of the first pyproject.toml in the directories; {} when there is none with such a table.
 
     Raises:
         ConfigurationError: the file cannot be read, or an option in it cannot be right.
@@ -93,10 +93,7 @@ def _reader(file: Path) -> Any:
 def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, 1)
-            hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(KEYS)
-            raise ConfigurationError(f"{file}: [tool.lazyguard.audit] has no option {key}; {hint}")
+        _check_key(key, KEYS, f"{file}: [tool.lazyguard.audit]")
         kinds = KEYS[key]
         right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
         names: Any = value
@@ -114,8 +111,16 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return found
 
 
+def _check_key(key: str, known: Collection[str], where: str) -> None:
+    """Raise ConfigurationError for an unknown option, with the most similar one."""
+    if key not in known:
+        close = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(known)
+        raise ConfigurationError(f"{where} has no option {key}; {hint}")
+
+
 def _budgets(tables: Mapping[str, Any], forbid: list[str], file: Path) -> dict[str, Budget]:
-    """Returns the budgets of `[tool.lazyguard.audit.budgets."NAME"]`; `forbid` is for all modules."""
+    """Return the budgets of `[tool.lazyguard.audit.budgets."NAME"]`; `forbid` is for all modules."""
     found = {"*": _made(Budget, {"forbid": forbid}, f"{file}: [tool.lazyguard.audit]")} if forbid else {}
     for pattern, table in tables.items():
         where = f'{file}: [tool.lazyguard.audit.budgets."{pattern}"]'
@@ -136,42 +141,37 @@ def _budgets(tables: Mapping[str, Any], forbid: list[str], file: Path) -> dict[s
 
 
 def with_given(budgets: Mapping[str, Budget], times: Iterable[str], forbid: Iterable[str]) -> dict[str, Budget]:
-    """Returns budgets with what `--budget NAME=S` and `--forbid NAME` add; a given time takes the place of another."""
+    """Return budgets with what `--budget NAME=S` and `--forbid NAME` add; a given time replaces another."""
     found = dict(budgets)
     for text in times:
-        name, _, said = text.partition("=")
+        name, _, given = text.partition("=")
         before = found.get(name, Budget())
         try:
             if not is_pattern(name):
                 raise ValueError
-            found[name] = Budget(
-                seconds=float(said), modules=before.modules, forbid=before.forbid, allowance=before.allowance
-            )
+            found[name] = _changed(before, seconds=float(given))
         except (ValueError, ConfigurationError) as error:
             raise ConfigurationError(f"--budget {text} is not right; write --budget core.tasks=0.1") from error
     names = list(forbid)
     if names:
         before = found.get("*", Budget())
         try:
-            found["*"] = Budget(
-                seconds=before.seconds,
-                modules=before.modules,
-                forbid=(*before.forbid, *names),
-                allowance=before.allowance,
-            )
+            found["*"] = _changed(before, forbid=(*before.forbid, *names))
         except ConfigurationError as error:
             raise ConfigurationError(f"--forbid {' '.join(names)} is not right; write --forbid pandas") from error
     return found
 
 
+def _changed(budget: Budget, **values: Any) -> Budget:
+    """Return a budget with other values."""
+    kept = {each: getattr(budget, each) for each in Budget.__slots__}
+    return Budget(**{**kept, **values})
+
+
 def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Returns an object made of a table; an option that it has not, or cannot have so, is told with its place."""
-    known: tuple[str, ...] = kind.__slots__  # type: ignore[attr-defined]
+    """Return an object made of a table. An unknown option, and a wrong value, is an error with its place."""
     for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(known)
-            raise ConfigurationError(f"{where} has no option {key}; {hint}")
+        _check_key(key, kind.__slots__, where)  # type: ignore[attr-defined]
     try:
         return kind(**values)
     except ConfigurationError as error:

@@ -1,54 +1,55 @@
-"""The tiers of an audit: children that are forked with their dependencies loaded, fresh ones, and repeated fresh ones.
+"""One audit: every module in a child of its own, forked, fresh or repeated, until all are judged or a signal comes.
 
-Invariant: a fork accuses nobody of what no fresh interpreter has seen. A module that is ok in it, quick and without a
-finding is done with. Of those that fail in it with one error on one line, a fresh interpreter imports the first; if
-that says the same, the others are done with as well. Everything else is imported again in a fresh interpreter, and
-that one decides. Where no zygote can be had, all children are fresh, and the report says why.
+Invariants: one thread, one loop, no call in it that blocks for long. However it ends, no child and no descendant of one
+is left. A fork alone convicts no module. One that is ok in it, quick and without a finding is done. Of those that fail
+in it with one error on one line a fresh interpreter imports the first; where that fails alike, the others are done as
+well. Everything else is imported again in a fresh interpreter, and that decides. Where there is no zygote all children
+are fresh, and the report says why. A time that was measured beside other children, and decides a verdict, is measured
+again alone.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
+import selectors
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lazyguard.audit import scan
-from lazyguard.audit.processes import run_quietly
+from lazyguard.audit.analysis.import_order import with_order_findings
+from lazyguard.audit.analysis.scope import scope_of
+from lazyguard.audit.analysis.verdict import judge
+from lazyguard.audit.processes.child_process import Child, Job
+from lazyguard.audit.processes.zygote_process import Zygote, ZygoteLost, scan
+from lazyguard.audit.report.budget import Budget, budget_of, near, spent
+from lazyguard.audit.report.model import ModuleReport, Report, cause_of
+from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lazyguard.audit.plan import Plan, Settings
+    from lazyguard.audit.processes.child_process import Trace
+    from lazyguard.audit.processes.plan import Plan, Settings
+    from lazyguard.audit.processes.signals import Wakeup
 
+Progress = Callable[[int, int, ModuleReport], object]
+"""Called with how many modules are done, how many there are, and the last report."""
 FEWEST = 12
-"""Modules below which a zygote does not pay for itself."""
+"""Modules below which a zygote takes longer than it saves."""
 WORTH = 0.004
 """Seconds above which a package is imported once for all modules below it."""
 SURE = 0.8
 """The part of `slow` below which a time put together from a fork is certain enough."""
-
 SEEN_IN_FORKS = ("circular-import", "order-dependent")
-"""About the program's own modules alone, which a fork executes like any interpreter: it may decide with them."""
-
-
-def scanned(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list[str], int]:
-    """Returns the import statements of foreign modules in the sources, and how many sources have no byte code."""
-    with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
-        given, out = Path(directory) / "in", Path(directory) / "out"
-        rows = ("\t".join((each, *plan.roots.get(each.partition(".")[0], ()))) + "\n" for each in plan.modules)
-        given.write_text("".join(rows), encoding="utf-8")
-        command = [settings.python, os.path.abspath(scan.__file__), str(out), str(given)]
-        run_quietly(command, limit=60.0, env=settings.environment, stop=stop)
-        try:
-            *lines, last = out.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return [], 0
-    return lines, int(last)
+"""Findings about the program's own modules alone, which a fork executes like any interpreter: it may decide these."""
+AGAIN = 3
+"""How many times a time that is a little over its budget is measured again."""
+NEAR = 2.0
+"""A slow verdict below this many times its limit is near it."""
 
 
 def why_fresh(count: int, settings: Settings, fork: bool | None) -> str | None:
-    """Returns why all children are to be fresh; None when forks may be used."""
+    """Return why all children are to be fresh; None when forks may be used."""
     if fork is False:
         return "asked for"
     if settings.repeat > 1:
@@ -61,7 +62,7 @@ def why_fresh(count: int, settings: Settings, fork: bool | None) -> str | None:
 
 
 def below(modules: Sequence[str]) -> Mapping[str, int]:
-    """Returns how many of the modules lie below each package."""
+    """Return how many of the modules lie below each package."""
     found: dict[str, int] = {}
     for module in modules:
         above = module.rpartition(".")[0]
@@ -69,3 +70,248 @@ def below(modules: Sequence[str]) -> Mapping[str, int]:
             found[above] = found.get(above, 0) + 1
             above = above.rpartition(".")[0]
     return found
+
+
+class Interrupted(Exception):
+    """A signal came."""
+
+
+class Audit:
+    """One audit under way."""
+
+    def __init__(self, plan: Plan, settings: Settings, progress: Progress | None, wakeup: Wakeup) -> None:
+        self.plan, self.settings, self.progress, self.wakeup = plan, settings, progress, wakeup
+        self.done: dict[str, ModuleReport] = {}
+        self.interpreter_seconds = 0.0
+        self._cpu_seconds: dict[str, float] = {}
+        self._sampled = True
+        self._zygote: Zygote | None = None
+        self._failed_in_forks: dict[str, ModuleReport] = {}
+        self._running: list[str] = []
+        self._fresh_because: str | None = None
+        self._left_out: tuple[str, ...] = ()
+        self._uncompiled = 0
+
+    def run(self, fork: bool | None) -> None:
+        """Audit all modules.
+
+        Raises:
+            Interrupted: a signal came; what is known until then is in the report.
+        """
+        at_a_time = self.settings.children_at_a_time
+        self._children([""], 1, self._started)
+        statements, self._uncompiled = scan(self.plan, self.settings, self.wakeup.came)
+        self._fresh_because = why_fresh(len(self.plan.modules), self.settings, fork)
+        if self._fresh_because is None:
+            self._fork(statements)
+            self._confirm_failures()
+        rest = [name for name in self.plan.modules if name not in self.done]
+        self._children(rest, at_a_time, self._first)
+        # A sample is taken without the GIL, of frames that move: CPython 3.11 and 3.12 may crash over it. What crashes
+        # is run again without samples. Times that are kept are better measured without them, too.
+        self._sampled = False
+        crashed = [name for name, seen in self.done.items() if seen.verdict == "crashes"]
+        self._children(crashed, at_a_time, self._first)
+        for _ in range(1, self.settings.repeat):
+            again = [name for name, seen in self.done.items() if seen.verdict in ("ok", "slow")]
+            self._children(again, at_a_time, self._again)
+        if at_a_time > 1:
+            self._children([name for name in self.plan.modules if self._is_doubtful(name)], 1, self._again)
+        for _ in range(AGAIN):
+            self._children([name for name in self.plan.modules if self._is_near(name)], 1, self._again)
+
+    def report(self) -> Report:
+        """Return what is known."""
+        settings, modules = self.settings, [name for name in self.plan.modules if name in self.done]
+        budgeted = modules if settings.budgets else []
+        return Report(
+            python=self.plan.python,
+            timeout=float(settings.timeout),
+            repeats=settings.repeat,
+            modules=with_order_findings([self.done[name] for name in modules]),
+            slow=float(settings.slow),
+            path=settings.path,
+            interpreter_seconds=self.interpreter_seconds,
+            pending=tuple(name for name in self.plan.modules if name not in self.done),
+            budgets=tuple(each for name in budgeted for each in spent(self.done[name], self._budget(name))),
+            fresh_because=self._fresh_because,
+            left_out=self._left_out,
+            uncompiled=self._uncompiled,
+        )
+
+    def _fork(self, statements: Sequence[str]) -> None:
+        """Let forks decide what they can; leave the rest, and all below it, for fresh children."""
+        zygote = self._zygote = Zygote(self.plan, self.settings, self.wakeup.came)
+        try:
+            zygote.start(statements)
+            self._fork_all(zygote)
+        except ZygoteLost as lost:
+            if self.wakeup.came():
+                raise Interrupted from None
+            self._fresh_because = str(lost)
+        finally:
+            self._zygote = None
+            self._left_out = tuple(f"{name} {reason}" for name, reason in sorted(zygote.left_out.items()))
+            zygote.close()
+
+    def _fork_all(self, zygote: Zygote) -> None:
+        undecided: set[str] = set()
+        waiting = [name for name in self.plan.modules if self._budget(name) == Budget()]
+        count = below(self.plan.modules)
+
+        def candidates() -> Iterator[str]:
+            while waiting:
+                name = waiting.pop(0)
+                if not any(name.startswith(package + ".") for package in undecided):
+                    yield name
+
+        def needed(package: str) -> bool:
+            return any(name.startswith(package + ".") for name in (*waiting, *self._running))
+
+        def judged(trace: Trace) -> None:
+            seen = self._judge(trace)
+            seen = replace(seen, tier="forked", repeats=0, executed=seen.executed + trace.unseen)
+            name = trace.module
+            certain = seen.seconds <= self.settings.slow * SURE and not trace.doubtful
+            if certain and seen.verdict == "fails":
+                self._failed_in_forks[name] = seen
+                return
+            if not certain or seen.verdict != "ok" or _effects(seen):
+                if count.get(name):
+                    undecided.add(name)
+                return
+            self._keep(seen)
+            zygote.release(needed)
+            if count.get(name, 0) > 1 and seen.own_seconds + seen.seconds - seen.third_party_seconds > WORTH:
+                zygote.hold(name)
+
+        self._children(candidates(), self.settings.children_at_a_time, judged)
+
+    def _confirm_failures(self) -> None:
+        """Believe forks that modules fail alike, where the first of them fails so in a fresh interpreter."""
+        cases: dict[tuple[object, ...], list[ModuleReport]] = {}
+        for name in self.plan.modules:  # in this order, so that reports do not differ by chance
+            if name in self._failed_in_forks:
+                cases.setdefault(_case(self._failed_in_forks[name]), []).append(self._failed_in_forks[name])
+        alike = {case: seen for case, seen in cases.items() if len(seen) > 1}
+        self._children([first.module for first, *_ in alike.values()], self.settings.children_at_a_time, self._first)
+        for case, (first, *others) in alike.items():
+            if _case(self.done[first.module]) == case:
+                for seen in others:
+                    self._keep(seen)
+
+    def _keep(self, seen: ModuleReport) -> None:
+        self.done[seen.module] = seen
+        if self.progress is not None:
+            self.progress(len(self.done), len(self.plan.modules), seen)
+
+    def _started(self, trace: Trace) -> None:
+        self.interpreter_seconds = trace.start_seconds
+
+    def _first(self, trace: Trace) -> None:
+        seen = self._judge(trace)
+        self._cpu_seconds[trace.module] = trace.cpu_seconds
+        if self._sampled and seen.verdict == "crashes":
+            self.done[trace.module] = seen  # it is run again
+            return
+        self._keep(seen)
+
+    def _again(self, trace: Trace) -> None:
+        """Keep the faster of two runs; findings of both."""
+        before, after = self.done[trace.module], self._judge(trace)
+        kept, other = (after, before) if after.seconds < before.seconds else (before, after)
+        if other.verdict not in ("ok", "slow", "hangs") and kept.verdict in ("ok", "slow"):
+            kept, other = other, kept
+        if kept.verdict == other.verdict == "slow" and kept.blame is not None and kept.blame.line is None:
+            kept = replace(kept, blame=other.blame)  # the one that was sampled
+        more = tuple(finding for finding in other.findings if finding not in kept.findings)
+        repeats = before.repeats + 1
+        self.done[trace.module] = replace(kept, findings=kept.findings + more, tier="repeated", repeats=repeats)
+
+    def _is_doubtful(self, name: str) -> bool:
+        """Return whether other children may have caused a verdict: near the limit, or out of time while computing."""
+        seen, settings = self.done[name], self.settings
+        if seen.verdict == "hangs":
+            return self._cpu_seconds[name] > settings.timeout / 2
+        return seen.verdict == "slow" and seen.seconds < settings.slow * NEAR
+
+    def _is_near(self, name: str) -> bool:
+        """Return whether a time is so little over its budget that it is measured again."""
+        seen = self.done[name]
+        return seen.verdict in ("ok", "slow") and near(self._budget(name), seen.seconds)
+
+    def _budget(self, name: str) -> Budget:
+        return budget_of(name, self.settings.budgets)
+
+    def _judge(self, trace: Trace) -> ModuleReport:
+        settings, scope = self.settings, scope_of(self.plan, trace.module)
+        budget = self._budget(trace.module) if settings.budgets else None
+        return judge(trace, scope, timeout=settings.timeout, slow=settings.slow, budget=budget)
+
+    def _children(self, modules: Iterable[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
+        """Run a child for each module, so many at a time."""
+        waiting = iter(modules)
+        running: list[Child] = []
+        try:
+            while True:
+                while len(running) < at_a_time and (name := next(waiting, None)) is not None:
+                    running.append(self._child(name))
+                if not running:
+                    return
+                self._wait(running)
+                for child in list(running):
+                    child.pump()
+                    if child.over:
+                        running.remove(child)
+                        self._running = [each.job.module for each in running]
+                        done(child.finish())
+        finally:
+            for child in running:
+                try:
+                    child.finish()
+                except OSError:
+                    continue  # the others are to be ended in any case
+
+    def _wait(self, running: Sequence[Child]) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.wakeup.reader, selectors.EVENT_READ)
+            for child in running:
+                for descriptor in child.descriptors:
+                    selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(min(child.due() for child in running))
+        if self.wakeup.came():
+            raise Interrupted
+
+    def _child(self, module: str) -> Child:
+        settings = self.settings
+        job = Job(
+            module=module,
+            command=(settings.python,),
+            path=self.plan.path,
+            timeout=float(settings.timeout),
+            period=settings.period if self._sampled else float(settings.timeout),
+            roots=self.plan.first_party(module),
+            env=settings.environment,
+        )
+        try:
+            if self._zygote is not None:
+                # A fork that takes longer than `slow` decides nothing.
+                limit = min(job.timeout, settings.slow)
+                return self._zygote.fork(replace(job, timeout=limit))
+            return Child(job)
+        except OSError as error:
+            raise ConfigurationError(
+                f"no child can be started ({error.strerror}); give fewer jobs, or look at {settings.python}"
+            ) from error
+
+
+def _effects(seen: ModuleReport) -> frozenset[tuple[object, ...]]:
+    """Return what was found beyond the program's own modules."""
+    return frozenset(
+        (each.kind, each.file, each.line, each.detail) for each in seen.findings if each.kind not in SEEN_IN_FORKS
+    )
+
+
+def _case(seen: ModuleReport) -> tuple[object, ...]:
+    """Return what two failures must have in common, for a fresh interpreter's to confirm a fork's."""
+    return cause_of(seen), _effects(seen)

@@ -1,4 +1,4 @@
-"""Reads a named pipe that nobody writes into."""
+"""Reads a named pipe without a writer."""
 
 import os
 

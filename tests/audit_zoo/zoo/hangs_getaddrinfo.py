@@ -1,4 +1,4 @@
-"""Asks a name server that never answers: this process is told, in the C library's own state, of a silent one."""
+"""Asks a name server that never answers: this process is configured, in the C library's own state, of a silent one."""
 
 import ctypes
 import socket

@@ -1,4 +1,4 @@
-"""Waits for a socket that nobody writes to, by the selector of the standard library."""
+"""Waits for a socket that never gets data, by the selector of the standard library."""
 
 import selectors
 import socket

@@ -1,4 +1,4 @@
-"""Waits for an event that nobody sets."""
+"""Waits for an event that is never set."""
 
 import threading
 

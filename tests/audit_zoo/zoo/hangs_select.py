@@ -1,4 +1,4 @@
-"""Waits for a socket that nobody writes to."""
+"""Waits for a socket that never gets data."""
 
 import select
 import socket

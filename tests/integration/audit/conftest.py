@@ -45,7 +45,7 @@ def app(tmp_path: Path) -> Callable[..., Path]:
 
 
 def processes_with(entry: str) -> set[int]:
-    """Returns the living processes on this machine that were started with an entry of the environment."""
+    """Return the living processes on this machine that were started with an entry of the environment."""
     found: set[int] = set()
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
@@ -61,7 +61,7 @@ def processes_with(entry: str) -> set[int]:
 def leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fails the test that leaves a process behind which it, or a child of it, has started."""
     if sys.platform != "linux":
-        pytest.skip("processes are told by /proc")
+        pytest.skip("processes are known by /proc")
     name, token = "LAZYGUARD_TEST", secrets.token_hex(8)
     monkeypatch.setenv(name, token)
     yield

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lazyguard.audit import Against, Blame, Failure, Finding, Imported, ModuleReport, Place, Report, Slower
-from lazyguard.audit.html import page
+from lazyguard.audit.output.html import page
 
 SHOTS = Path(__file__).parents[3] / "build" / "tests" / "browser"
 SMOOTH = 0.25  # seconds a frame in the middle, on a busy machine without a graphics card: without windows it is many
@@ -166,7 +166,7 @@ def test_the_tree_is_found_in_and_zoomed_into(open_page, tmp_path):
 
 
 def test_everything_is_reached_by_keyboard(open_page, tmp_path):
-    """By Tab to the table and the tree, by arrows through it; keys close, open, zoom; the chosen row is told of."""
+    """By Tab to the table and the tree, by arrows through it; keys close, open, zoom; the chosen row is reported."""
     browser = open_page(program(tmp_path))
     press(browser, "/", "core.slow")
     assert names(browser) == ["core.slow"]
@@ -193,7 +193,7 @@ def test_everything_is_reached_by_keyboard(open_page, tmp_path):
 
 
 def test_before_and_after_stand_side_by_side(open_page, tmp_path):
-    """What was mended, broken, new and gone is told apart."""
+    """What was mended, broken, new and gone is distinguished."""
     before = program(tmp_path)
     mended = [ModuleReport("core.a", "ok", 0.1, 0.1), ModuleReport("core.new", "ok", 0.1, 0.1)]
     broken = ModuleReport("core", "fails", 0.02, 0.02)
@@ -223,7 +223,7 @@ def test_what_became_slower_is_shown(open_page, tmp_path):
     report = Report.from_dict(json.loads((tmp_path / "kept.json").read_text()))
     browser = open_page(report)
     beside = browser.find_element("id", "against")
-    assert "2 of 5 modules became slower than in ../main; of 2 it could not be told." in beside.text
+    assert "2 of 5 modules became slower than in ../main; undecided: 2." in beside.text
     assert "2 sources there have no byte code, 0 here" in beside.text
     cells = [row.text.split() for row in beside.find_elements("css selector", "tbody tr")]
     assert cells == [
@@ -247,7 +247,7 @@ def test_what_became_slower_is_shown(open_page, tmp_path):
     ("left", "said"),
     [
         ((), "None of 5 modules became slower than in ../main."),
-        (("core",), "Of 5 modules none is known to have become slower than in ../main; of 1 it could not be told."),
+        (("core",), "Of 5 modules none is known to have become slower than in ../main; undecided: 1."),
     ],
 )
 def test_a_state_beside_which_nothing_is_slower_is_named(open_page, tmp_path, left, said):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lazyguard.audit import AuditInterrupted, ModuleReport, audit
-from lazyguard.audit.processes import is_alive
+from lazyguard.audit.processes.families import is_alive
 from lazyguard.errors import ConfigurationError
 
 App = Callable[..., Path]
@@ -80,7 +80,7 @@ def test_a_syntax_error_is_blamed_on_its_own_line(app: App) -> None:
 
 
 def test_a_failed_import_tried_again_is_a_double_import(app: App) -> None:
-    """A body that is executed anew after it failed is told, with both lines."""
+    """A body that is executed anew after it failed is reported, with both lines."""
     model = "import sys\nif not hasattr(sys, 'again'):\n    sys.again = True\n    raise RuntimeError\n"
     user = "try:\n    import core.model\nexcept RuntimeError:\n    import core.model\n"
     (finding,) = only("core.user", app(model=model, user=user)).findings
@@ -130,7 +130,7 @@ def test_a_process_without_any_trace_of_its_origin_is_ended(app: App, tmp_path: 
     assert not is_alive(int((tmp_path / "number").read_text()))
 
 
-def test_an_exit_function_that_hangs_is_told(app: App) -> None:
+def test_an_exit_function_that_hangs_is_reported(app: App) -> None:
     """The import is over, the process is not: cannot-exit, on the line that keeps it."""
     text = "import atexit, time\n\n\ndef bye():\n    time.sleep(3600)\n\n\natexit.register(bye)\n"
     module = only("core.bye", app(bye=text))
@@ -184,16 +184,16 @@ def test_byte_code_is_written_first_unless_unwanted(app: App) -> None:
     assert any(file.name.startswith("plain.") for file in (path / "core" / "__pycache__").iterdir())
 
 
-def test_progress_is_told_after_each_module(app: App) -> None:
+def test_progress_is_reported_after_each_module(app: App) -> None:
     """done, total and the module's report, once a module."""
-    told: list[tuple[int, int, str]] = []
+    reported: list[tuple[int, int, str]] = []
     audit(
         ["core"],
         path=app(a="", b=""),
         jobs=1,
-        progress=lambda done, total, module: told.append((done, total, module.module)),
+        progress=lambda done, total, module: reported.append((done, total, module.module)),
     )
-    assert told == [(1, 3, "core"), (2, 3, "core.a"), (3, 3, "core.b")]
+    assert reported == [(1, 3, "core"), (2, 3, "core.a"), (3, 3, "core.b")]
 
 
 @pytest.mark.usefixtures("leaves_nothing")
@@ -238,7 +238,7 @@ def test_an_interrupted_audit_has_what_was_known(app: App) -> None:
 
 
 def test_a_signal_at_the_very_end_is_not_lost(app: App) -> None:
-    """It comes with the whole report: whoever sent it wants the program to end, and its status to say so."""
+    """It comes with the whole report: its sender wants the program to end, and its status to say so."""
     import signal
 
     def interrupt(done: int, total: int, module: ModuleReport) -> None:
@@ -251,7 +251,7 @@ def test_a_signal_at_the_very_end_is_not_lost(app: App) -> None:
     assert caught.value.report.pending == ()
 
 
-def test_an_interpreter_that_dies_at_its_start_is_told(app: App, tmp_path: Path) -> None:
+def test_an_interpreter_that_dies_at_its_start_is_reported(app: App, tmp_path: Path) -> None:
     """A sitecustomize that leaves is no mystery: the message says where to look."""
     broken = tmp_path / "broken"
     broken.mkdir()

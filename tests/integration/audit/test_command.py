@@ -150,12 +150,12 @@ def test_a_signal_in_the_middle_of_advising_prints_what_is_known(
         start_new_session=True,
     ) as process:
         assert process.stderr is not None
-        told = [process.stderr.readline() for _ in range(3)]
+        reported = [process.stderr.readline() for _ in range(3)]
         send = os.killpg if number == signal.SIGINT else os.kill
         send(process.pid, number)
         out, err = process.communicate(timeout=30)
-    assert told[0].startswith("[1/1] core.a ok")
-    assert told[1:] == ["advice for core.a: what it imports\n", "advice for core.a: what they register\n"]
+    assert reported[0].startswith("[1/1] core.a ok")
+    assert reported[1:] == ["advice for core.a: what it imports\n", "advice for core.a: what they register\n"]
     assert process.returncode == 128 + number
     assert "core.a  ok" in out
     assert "no advice for core.a: interrupted before anything was measured" in out
@@ -186,11 +186,11 @@ def test_rich_is_not_needed(app: App, environment: Mapping[str, str], tmp_path: 
         command, cwd=app(), env={**environment, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=terminal
     ) as process:
         process.communicate(timeout=60)
-    told = os.read(reader, 4096).decode()
+    reported = os.read(reader, 4096).decode()
     os.close(terminal)
     os.close(reader)
     assert process.returncode == 0
-    assert "[1/1] core ok" in told
+    assert "[1/1] core ok" in reported
 
 
 def test_help_teaches(environment: Mapping[str, str], tmp_path: Path) -> None:

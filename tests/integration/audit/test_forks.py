@@ -24,7 +24,7 @@ def forked(path: Path, *, timeout: float = 20.0, python: str = sys.executable, *
 
 
 def of(report: Report, name: str) -> ModuleReport:
-    """Returns the report on one module."""
+    """Return the report on one module."""
     return next(module for module in report.modules if module.module == name)
 
 
@@ -36,8 +36,10 @@ def dependency(path: Path, **modules: str) -> None:
 
 def test_a_fork_acquits_and_says_so(app: App) -> None:
     """ok, quick, no finding: `forked`, no repeats, and the dependency's cost is in the times and in the tree."""
-    path = app(a="import dear\n", b="import core.a\n")
-    dependency(path, dear="import time\nuntil = time.perf_counter() + 0.05\nwhile time.perf_counter() < until: pass\n")
+    path = app(a="import costly\n", b="import core.a\n")
+    dependency(
+        path, costly="import time\nuntil = time.perf_counter() + 0.05\nwhile time.perf_counter() < until: pass\n"
+    )
     report = forked(path)
     assert report.fresh_because is None
     assert {module.tier for module in report.modules} == {"forked"}
@@ -45,7 +47,9 @@ def test_a_fork_acquits_and_says_so(app: App) -> None:
     module = of(report, "core.b")
     assert module.seconds >= 0.05
     assert module.third_party_seconds >= 0.05
-    assert [(each.module, each.parent) for each in module.imports if each.module in ("core.a", "dear")][-1][0] == "dear"
+    assert [(each.module, each.parent) for each in module.imports if each.module in ("core.a", "costly")][-1][
+        0
+    ] == "costly"
     assert Report.from_dict(report.to_dict()) == report
 
 
@@ -97,7 +101,7 @@ def test_who_fails_alike_is_imported_afresh_once(app: App) -> None:
 
 
 def test_who_fails_alike_has_the_findings_of_the_fresh_import(app: App) -> None:
-    """What was done on the way to the error is told of each; where it differs, so does the case."""
+    """What was done on the way to the error is reported each; where it differs, so does the case."""
     path = app(
         tries="import os, subprocess\ndef go(name):\n    subprocess.run([name])\n    raise LookupError\n",
         a="import core.tries\ncore.tries.go('true')\n",
@@ -109,7 +113,7 @@ def test_who_fails_alike_has_the_findings_of_the_fresh_import(app: App) -> None:
     assert [[f.kind for f in seen[f"core.{name}"].findings] for name in "abc"] == [["subprocess"]] * 3
 
 
-def test_a_failure_that_only_forks_have_convicts_nobody(app: App) -> None:
+def test_a_failure_that_only_forks_have_convicts_no_module(app: App) -> None:
     """What fails alike in forks and passes in a fresh interpreter passes: each of them is imported afresh."""
     path = app(
         a="import core.looks\n",
@@ -145,7 +149,7 @@ UNSAFE = {
 
 @pytest.mark.parametrize("reason", UNSAFE)
 def test_a_dependency_that_a_fork_cannot_take_along_is_left_out(app: App, reason: str) -> None:
-    """It is told with its reason and imported by each child itself; the others are loaded all the same."""
+    """It is reported with its reason and imported by each child itself; the others are loaded all the same."""
     path = app(a="import bad\n", b="import good\n")
     dependency(path, bad=UNSAFE[reason], good="import textwrap\n")
     report = forked(path)
@@ -164,7 +168,7 @@ def test_a_dependency_that_hangs_is_left_out(app: App) -> None:
     assert of(report, "core.a").verdict == "hangs"
 
 
-def test_a_dependency_that_works_only_from_within_a_ring_decides_nothing(app: App) -> None:
+def test_a_dependency_that_works_only_from_within_a_circle_decides_nothing(app: App) -> None:
     """ring_b succeeds when ring_a was asked for first, and fails alone: no fork acquits who asks for it alone."""
     path = app(a="import ring_a\n", b="import ring_b\n")
     dependency(
@@ -213,7 +217,7 @@ def test_an_interrupt_ends_forks_and_zygote(app: App, tmp_path: Path, monkeypatc
 
 
 def test_processes_of_a_fork_are_found(app: App) -> None:
-    """A child's child, also one that was forked and left its session, is ended and told, by the fresh import."""
+    """A child's child, also one that was forked and left its session, is ended and reported, by the fresh import."""
     path = app(
         a="import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork(): time.sleep(99)\n    os._exit(0)\n"
     )

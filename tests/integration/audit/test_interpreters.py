@@ -21,7 +21,7 @@ VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.15")
 
 
 def interpreter(version: str) -> str | None:
-    """Returns a Python of that version which starts: from LAZYGUARD_PYTHONS (paths, as in PATH) or from PATH."""
+    """Return a Python of that version which starts: from LAZYGUARD_PYTHONS (paths, as in PATH) or from PATH."""
     named = os.environ.get("LAZYGUARD_PYTHONS", "").split(os.pathsep)
     found = [path for path in named if path] + [path for path in [shutil.which(f"python{version}")] if path]
     code = "import sys; print('%d.%d' % sys.version_info[:2])"

@@ -14,15 +14,15 @@ if not os.path.exists(marker):
 
 
 def test_a_crash_is_believed_the_second_time(tmp_path, environment):
-    """What crashes while it is sampled is run again without samples, and told once, by the verdict of that run."""
+    """What crashes while it is sampled is run again without samples, and reported once, by the verdict of that run."""
     (tmp_path / "once.py").write_text(ONCE)
     (tmp_path / "always.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     report = audit(
         ["once", "always"],
         path=tmp_path,
         env=environment,
-        progress=lambda done, total, module: told.append((module.module, module.verdict)),
+        progress=lambda done, total, module: reported.append((module.module, module.verdict)),
     )
     assert [module.verdict for module in report.modules] == ["ok", "crashes"]
-    assert sorted(told) == [("always", "crashes"), ("once", "ok")]
+    assert sorted(reported) == [("always", "crashes"), ("once", "ok")]

@@ -84,14 +84,14 @@ def test_errors_are_the_real_ones(seen: dict[str, ModuleReport]) -> None:
 
 
 @pytest.mark.parametrize("name", HINTS)
-def test_what_is_missing_is_told_with_how_to_get_it(seen: dict[str, ModuleReport], name: str) -> None:
-    """A distribution, a module or a name that is like it, or that it is a ring; nothing where nothing is known."""
+def test_what_is_missing_is_reported_with_how_to_get_it(seen: dict[str, ModuleReport], name: str) -> None:
+    """A distribution, a module or a name that is like it, or that it is a circle; nothing where nothing is known."""
     error = seen[name].error
     assert error is not None
     assert error.hint == HINTS[name]
 
 
-def test_times_are_told_apart(seen: dict[str, ModuleReport]) -> None:
+def test_times_are_distinguished(seen: dict[str, ModuleReport]) -> None:
     """A slow body is own time, a slow dependency third-party time."""
     body, dependency = seen["slow_body"], seen["slow_import"]
     assert body.own_seconds >= 0.69

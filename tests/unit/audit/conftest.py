@@ -1,4 +1,4 @@
-"""A program on disk and what a child would have told of its import, so that what reads both needs no child."""
+"""A program on disk and what a child would have reported of its import, so that what reads both needs no child."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from lazyguard.audit.imports import ImportTree, grow
-from lazyguard.audit.scope import Scope
+from lazyguard.audit.analysis.import_tree import ImportTree, build
+from lazyguard.audit.analysis.scope import Scope
 
 
-class Told:
+class Reported:
     """Sources below `core` are first-party. Each event comes a second after the one before."""
 
     def __init__(self, path: Path) -> None:
@@ -37,15 +37,15 @@ class Told:
     def end(self, module: str, *, failed: bool = False) -> None:
         self.events.append(["end", float(len(self.events)), 1, module, failed])
 
-    def ring(self, asked: str, name: str, line: int, *unbound: str) -> None:
+    def unfinished(self, asked: str, name: str, line: int, *unbound: str) -> None:
         """A line asks for a module that is being executed; `unbound` are the names in its code that are not there."""
-        self.events.append(["ring", float(len(self.events)), 1, asked, self.file(name), line, list(unbound)])
+        self.events.append(["circular", float(len(self.events)), 1, asked, self.file(name), line, list(unbound)])
 
     def tree(self, target: str = "core") -> ImportTree:
-        return grow(target, self.events, self.scope, main=1, now=float(len(self.events)))
+        return build(target, self.events, self.scope, main=1, now=float(len(self.events)))
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Told:
-    """What a child told of a program in a directory of the test's own."""
-    return Told(tmp_path)
+def reported(tmp_path: Path) -> Reported:
+    """What a child reported of a program in a directory of the test's own."""
+    return Reported(tmp_path)

@@ -1,16 +1,11 @@
-"""Which children are forked, and what a zygote is to load."""
+"""Which children are forked."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from lazyguard.audit import scan, tiers
-from lazyguard.audit.advice import survey
-from lazyguard.audit.plan import Settings, plan
+from lazyguard.audit import tiers
+from lazyguard.audit.processes.plan import Settings
 
 
 @pytest.mark.parametrize(
@@ -18,70 +13,12 @@ from lazyguard.audit.plan import Settings, plan
     [(3, 1, None, "fewer than"), (50, 2, None, "repeated"), (50, 2, True, "repeated"), (50, 1, False, "asked for")],
 )
 def test_when_no_fork_is_used(count: int, repeat: int, fork: bool | None, said: str) -> None:
-    """Few modules, repeated times and --no-fork: all children are fresh, for a reason that is told."""
+    """Few modules, repeated times and --no-fork: all children are fresh, for a reason that is reported."""
     found = tiers.why_fresh(count, Settings(repeat=repeat), fork)
     assert found is not None
     assert said in found
 
 
-def test_only_imports_that_are_reached_for_certain_are_loaded(tmp_path: Path) -> None:
-    """Those of the body and of try and with blocks; none under a condition, in a handler, in a function, of its own."""
-    (tmp_path / "core").mkdir()
-    text = """
-from __future__ import annotations
-import json, xml.dom
-from . import part
-import core.part
-from os import path, sep
-from math import *
-try:
-    import zlib
-except ImportError:
-    import bz2
-if True:
-    import lzma
-def use():
-    import csv
-"""
-    (tmp_path / "core" / "__init__.py").write_text(text)
-    (tmp_path / "core" / "part.py").write_text("import (\n")
-    settings = Settings(path=str(tmp_path))
-    lines, uncompiled = tiers.scanned(plan(["core"], settings), settings, lambda: False)
-    assert lines == ["json", "xml.dom", "os\tpath\tsep", "math", "zlib"]
-    assert uncompiled == 1  # of a source that is broken there can be no byte code
-
-
 def test_modules_below_packages_are_counted() -> None:
     """A package that is imported for one module alone needs no process of its own."""
     assert tiers.below(["a", "a.b", "a.b.c", "a.d", "e"]) == {"a": 3, "a.b": 1}
-
-
-def test_a_source_that_is_not_there_has_no_file() -> None:
-    """A module without a source (an extension, a zip file) is passed over."""
-    assert scan.source_of("core.part", ["/nowhere/core/"]) is None
-    assert scan.source_of("single", ["/nowhere/single.py"]) == "/nowhere/single.py"
-
-
-def test_the_scan_runs_alone(tmp_path: Path) -> None:
-    """It is a program of the audited interpreter, without lazyguard beside it."""
-    given, out = tmp_path / "in", tmp_path / "out"
-    given.write_text("")
-    subprocess.run([sys.executable, "-I", scan.__file__, str(out), str(given)], check=True)
-    assert out.read_text() == "\t0\n"
-
-
-def test_a_source_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
-    """Broken, not in UTF-8, or nested deeper than the parser goes, which it tells by a MemoryError: passed over."""
-    sources = {
-        "broken": b"import a\n(",
-        "latin": b"import b\nx = '\xe4'\n",
-        "deep": b"import c\nx = " + b"-" * 7000 + b"1\n",
-    }
-    for name, text in {**sources, "fine": b"import d\n"}.items():
-        (tmp_path / f"{name}.py").write_bytes(text)
-    given, out = tmp_path / "in", tmp_path / "out"
-    given.write_text("".join(f"{name}\t{tmp_path / name}.py\n" for name in (*sources, "away", "fine")))
-    scan.main([str(out), str(given)])
-    assert out.read_text().splitlines()[:-1] == ["d"]
-    rows = [[name, str(tmp_path / f"{name}.py"), "0"] for name in (*sources, "away", "fine")]
-    assert [each.module for each in survey.read(rows)] == ["fine"]

@@ -1,27 +1,27 @@
-"""The advice itself: what sources say, then runs without one statement each, then runs without all that held.
+"""The advice: what the sources say, then runs without all statements that may wait, then runs without each alone.
 
 Invariants: what is advised has been left out, alone and together with all else that is advised, and the import of the
-target went through without anybody asking for it. Dependencies that are shared are nobody's own saving: what all save
-together is measured, never added up. Figures are the least of rounds that were run in turns.
+target succeeded and did not use it. A shared dependency is no statement's own saving: what all save together is
+measured, never added up. Figures are the least of rounds that were run in turns.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.advice import form, ruff
-from lazyguard.audit.advice.saving import AdviceStopped, Span, Trial, Trials, Unit, least
-from lazyguard.audit.report import Advice, Deferral, Place
+from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, replacement, ruff_settings
+from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least
+from lazyguard.audit.analysis.scope import Scope, scope_of
+from lazyguard.audit.report.model import Advice, Deferral, Place
+from lazyguard.audit.target.judgement import FOR_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lazyguard.audit.advice.saving import Told
-    from lazyguard.audit.plan import Plan, Settings
-    from lazyguard.audit.scope import Scope
+    from lazyguard.audit.advice.trials import Announce
+    from lazyguard.audit.processes.plan import Plan, Settings
 
 ROUNDS = 5
 SHORTEST = 0.001
@@ -29,11 +29,11 @@ SHORTEST = 0.001
 LIMIT = 60.0
 """Seconds after which no further round begins."""
 MOST = 20
-"""The most statements that are measured alone, those of the dearest modules."""
+"""The most statements that are measured alone, those of the slowest modules."""
 
 
 def _counted(count: int, name: str) -> str:
-    """Returns a count and what was counted: "14 entries in core.db.TABLES", "1 entry in core.db.TABLES"."""
+    """Return a count and what was counted: "14 entries in core.db.TABLES", "1 entry in core.db.TABLES"."""
     what, of, where = name.partition(" ")
     if count == 1:
         what = {"entries": "entry", "subclasses": "subclass"}.get(what, what.removesuffix("s"))
@@ -42,7 +42,7 @@ def _counted(count: int, name: str) -> str:
 
 @dataclass
 class Subject:
-    """One statement on its way through the measurements; what has a reason to stay is out of them."""
+    """One statement on its way through the measurements. One that has a reason to stay is out of them."""
 
     statement: dict[str, Any]
     modules: tuple[str, ...]
@@ -51,7 +51,8 @@ class Subject:
     because: Place | None
     optional: bool
     exported: bool
-    acts: bool = False
+    effects: bool = False
+    """Whether it is imported for its side effects."""
     saving: float | None = None
     defer: bool = False
     replacement: str | None = None
@@ -69,17 +70,19 @@ class Subject:
         return self.reason is None or self.optional
 
 
-def advise(target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], told: Told | None = None) -> Advice:
-    """Returns the advice for the import of one target, which must be one that goes through.
+def advise(
+    target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], announce: Announce | None = None
+) -> Advice:
+    """Return the advice for the import of one target, which must be one that succeeds.
 
     Where `stop` says so after a whole round, it is the advice that the rounds so far give, with a note.
 
     Raises:
         AdviceStopped: `stop` said so before that.
     """
-    trials = Trials(target, plan, settings, stop, told)
+    trials = Trials(target, plan, settings, stop, announce)
     try:
-        return _Advising(trials, plan.scope(target), tuple(int(part) for part in plan.python.split(".")[:2])).run()
+        return _Advising(trials, scope_of(plan, target), tuple(int(part) for part in plan.python.split(".")[:2])).run()
     finally:
         trials.close()
 
@@ -124,7 +127,7 @@ class _Advising:
         )
 
     def _subjects(self, look: Trial) -> list[Subject]:
-        """Returns the statements that lead to modules worth a line, with what their sources say of them."""
+        """Return the statements that lead to modules worth a line, with what their sources say of them."""
         for span in look.spans:
             self.cost[span.module] = max(self.cost.get(span.module, 0.0), span.seconds)
         own = {span.module: span for span in look.spans if span.file and self.scope.owns(span.file)}
@@ -141,14 +144,14 @@ class _Advising:
             if seconds < SHORTEST:
                 continue
             because = self._place(one["file"], one["line"]) if one["reason"] else None
-            acts = one["reason"] is not None and "for what it does" in one["reason"]
+            effects = one["reason"] == FOR_EFFECTS
             subjects.append(
-                Subject(statement, modules, seconds, one["reason"], because, one["optional"], one["exported"], acts)
+                Subject(statement, modules, seconds, one["reason"], because, one["optional"], one["exported"], effects)
             )
         return subjects
 
     def _modules(self, statement: dict[str, Any]) -> tuple[str, ...]:
-        """Returns the modules that a statement asks for, as far as they were executed, without its own parents."""
+        """Return the modules that a statement asks for, as far as they were executed, without its own parents."""
         module = statement["module"]
         parts = module.split(".")
         names = [".".join(parts[: at + 1]) for at in range(len(parts))]
@@ -161,7 +164,7 @@ class _Advising:
         return None if file is None else self.scope.place(file, line)
 
     def _watched(self, subjects: list[Subject]) -> list[Subject]:
-        """Returns those whose statements register nothing elsewhere."""
+        """Return those whose statements register nothing elsewhere."""
         if not subjects:
             return []
         self.trials.begin("what they register")
@@ -170,58 +173,58 @@ class _Advising:
         for at, each in enumerate(subjects):
             grown = {name: count for name, count in seen.grown.get(at, {}).items() if self._counts(each, name)}
             if grown:
-                told = sorted(_counted(count, name) for name, count in grown.items())
-                more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-                each.stays("it registers " + ", ".join(told[:3]) + more)
-                each.acts = True
+                found = sorted(_counted(count, name) for name, count in grown.items())
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+                each.stays("it registers " + ", ".join(found[:3]) + more)
+                each.effects = True
         return [each for each in subjects if each.open]
 
     def _counts(self, each: Subject, name: str) -> bool:
-        """Whether what grew is a registration: not what foreign modules keep among themselves."""
+        """Return whether what grew is a registration: not what foreign modules keep among themselves."""
         if " in " not in name or name.startswith(("entries in sys.", "entries in copyreg")):
             return True
         where = name.partition(" in ")[2]
         tops = set(self.trials.plan.roots)
         return where.partition(".")[0] in tops or each.statement["module"].partition(".")[0] in tops
 
-    def _settle(self, trial: Trial, subjects: Sequence[Subject]) -> bool:
-        """Puts down what one run without all of them shows to be needed; returns whether there was any."""
+    def _note_uses(self, trial: Trial, subjects: Sequence[Subject]) -> bool:
+        """Note what one run without all of them shows to be needed; return whether there was any."""
         for at, (name, file, line) in trial.used.items():
             subjects[at].stays(f"{name} is used while {self.trials.target} is imported", self._place(file, line))
         return bool(trial.used)
 
-    def _fails(self, each: Subject, trial: Trial, when: str = "") -> None:
-        """Puts down how the import fails without one of them."""
+    def _note_failure(self, each: Subject, trial: Trial, when: str = "") -> None:
+        """Note how the import fails without one of them."""
         assert trial.error is not None
         own = [(file, line) for file, line in trial.frames if self.scope.owns(file)] or list(trial.frames)
         place = self._place(*own[-1]) if own else None
         each.stays(f"without it{when} the import fails: {trial.error.brief}", place)
 
     def _together(self, subjects: list[Subject]) -> list[Subject]:
-        """Returns those that can be left out together and whose modules are not loaded all the same."""
+        """Return those that can be left out together and whose modules are not loaded all the same."""
         left = subjects
         while left:
             self.trials.begin(f"whether {_counted(len(left), 'imports')} can wait")
             trial = self.trials.run([each.unit for each in left])
-            if not self._settle(trial, left):
+            if not self._note_uses(trial, left):
                 if trial.error is None:
                     return self._needless(left, trial)
-                self._culprit(left, trial)
+                self._find_culprit(left, trial)
             left = [each for each in left if each.open]
         return []
 
-    def _culprit(self, subjects: list[Subject], together: Trial) -> None:
-        """Finds one without which the import fails."""
+    def _find_culprit(self, subjects: list[Subject], together: Trial) -> None:
+        """Find one without which the import fails."""
         half = subjects
         while len(half) > 1:
             parts = [half[: len(half) // 2], half[len(half) // 2 :]]
             failing = next((part for part in parts if self.trials.run([one.unit for one in part]).error), None)
             if failing is None:
-                break  # only several together make it fail: the last of them is as good as any
+                break  # only several together make it fail: any of them will do
             half = failing
         alone = self.trials.run([half[-1].unit])
         failed, when = (together, " and others") if alone.error is None else (alone, "")
-        self._fails(half[-1], failed, when)
+        self._note_failure(half[-1], failed, when)
 
     def _needless(self, subjects: list[Subject], trial: Trial) -> list[Subject]:
         by = {span.module: span for span in reversed(trial.spans)}
@@ -231,11 +234,11 @@ class _Advising:
             elif all(name in trial.loaded for name in each.modules):
                 span: Span | None = by.get(each.modules[-1])
                 place = None if span is None else self._place(span.by_file, span.by_line)
-                each.stays(f"{each.modules[-1]} is loaded all the same", place)
+                each.stays(f"{each.modules[-1]} {NEEDLESS}", place)
         return [each for each in subjects if each.open]
 
     def _rounds(self, together: list[Subject]) -> tuple[float, float]:
-        """Measures in turns; returns the least time as it is, and without all."""
+        """Measure in turns; return the least time as it is, and without all."""
         every = [each.unit for each in together]
         sets: list[list[Unit]] = [[], every, *([unit] for unit in every[:MOST])] if every else [[]]
         rounds: list[list[Trial]] = []
@@ -253,11 +256,11 @@ class _Advising:
         bases, *rest = ([one[at] for one in rounds] for at in range(len(sets)))
         joints, alone = (rest[0], rest[1:]) if rest else (bases, [])
         base = least(bases)
-        self.rounds, self.noise = len(bases), statistics.median(each.seconds for each in bases) - base
+        self.rounds, self.noise = len(bases), sorted(each.seconds for each in bases)[len(bases) // 2] - base
         for each, runs in zip(together, alone, strict=False):
             failed = next((run for run in runs if run.error is not None), None)
             if failed is not None:
-                self._fails(each, failed)
+                self._note_failure(each, failed)
             else:
                 each.saving = base - least(runs)
         if any(not each.open for each in together):
@@ -268,11 +271,11 @@ class _Advising:
         packages: dict[str, list[Subject]] = {}
         for each in together:
             one = each.statement
-            each.replacement = form.replacement(one, self.version, optional=each.optional)
-            if self.version < form.NATIVE and one["package"] and each.exported and one["kind"] == "from":
+            each.replacement = replacement(one, self.version, optional=each.optional)
+            if self.version < NATIVE and one["package"] and each.exported and one["kind"] == "from":
                 packages.setdefault(one["importer"], []).append(each)
         for package, members in packages.items():
-            text = form.attached([each.statement for each in members], package, has_all=package in self.names_all)
+            text = attached([each.statement for each in members], package, has_all=package in self.names_all)
             for each in members:
                 each.replacement = text
 
@@ -296,7 +299,7 @@ class _Advising:
         )
 
     def _ruff(self, subjects: list[Subject]) -> str:
-        native = self.version >= form.NATIVE
+        native = self.version >= NATIVE
 
         def named(each: Subject) -> list[str]:
             one = each.statement
@@ -309,9 +312,9 @@ class _Advising:
             for each in subjects
             if each.defer and (native or each.statement["kind"] == "import" or not each.exported)
         ]
-        return ruff.toml(
+        return ruff_settings(
             [name for each in deferred for name in named(each)],
             [name for each in subjects if not each.defer for name in named(each)],
-            [name for each in subjects if each.acts for name in named(each)],
+            [name for each in subjects if each.effects for name in named(each)],
             native=native,
         )

@@ -1,26 +1,112 @@
-"""Advice as text: what each statement saves alone and all together, what to write instead, and what must stay, why.
+"""Advice as text: what to write in place of a statement, the settings of ruff that keep it so, and all of it printed.
 
-Invariants: plain text. A saving below a millisecond, a fiftieth of the import, or what the import itself differed by
-between rounds, is told as ~0: it is noise.
+Invariants: plain text, and a suggestion: nothing is written. From Python 3.15 on the language has a statement for it
+(PEP 810), which may not stand in a `try`, a `with`, a function or a class; before, lazyguard has. In ruff's lists a
+name stands for all that is below it, and none is listed that would find fault with a statement that must stay. TID253
+(before Python 3.15) forbids an import at module level, but not in a `with`. TID254 requires `lazy`, or forbids it, and
+TID255 finds a lazy import that is used at once; both from Python 3.15 on, in ruff 0.17. A saving below a millisecond, a
+fiftieth of the import, or the difference between rounds of the import as it is, is noise, and shown as ~0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.render import columns
+from lazyguard.audit.output.text import columns
 
 if TYPE_CHECKING:
-    from lazyguard.audit.report import Advice, Deferral, Report
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from lazyguard.audit.report.model import Advice, Deferral, Report
+
+    Statement = Mapping[str, Any]
+
+NATIVE = (3, 15)
+RULES = "lint.flake8-tidy-imports"
 NOISE, NOISY_PART = 0.001, 0.02
 NEEDLESS = "is loaded all the same"
+"""The end of the reason of a statement whose modules another one loads as well."""
 MOST = 20
-"""The most lines about what stays, those of the dearest modules."""
+"""The most lines about what stays, those of the slowest modules."""
 
 
-def advised(report: Report) -> str:
-    """Returns the advice of a report as text; "" where there is none."""
+def replacement(one: Statement, version: tuple[int, ...], *, optional: bool = False) -> str:
+    """Return what to write in place of a statement, a `target.statements.Statement` as a mapping."""
+    if optional:
+        (name,) = one["names"]
+        if name == one["module"] or "." not in one["module"] or one["text"].endswith(f" as {name}"):
+            return f'{name} = lazyguard.optional_import("{one["module"]}")'
+    if version >= NATIVE and one["within"] in ("", "if", "block"):
+        return f"lazy {one['text']}"
+    if one["within"] == "with" and one["kind"] == "import" and one["text"].endswith(" as " + next(iter(one["names"]))):
+        return f'{next(iter(one["names"]))} = lazyguard.load("{one["module"]}")'
+    return f"with lazyguard.lazy_imports():\n    {one['text']}"
+
+
+def attached(exports: Sequence[Statement], package: str, *, has_all: bool) -> str:
+    """Return the one call in place of all re-exports of a package that are deferred; its own `__all__` stays."""
+    submodules: list[str] = []
+    relative: dict[str, list[str]] = {}
+    absolute: dict[str, list[str]] = {}
+    for one in exports:
+        module = one["module"]
+        entries = [taken if taken == name else f"{taken} as {name}" for name, taken in one["names"].items()]
+        if module == package:
+            submodules += entries
+        elif module.startswith(package + "."):
+            relative.setdefault(module[len(package) + 1 :], []).extend(entries)
+        else:
+            absolute.setdefault(module, []).extend(entries)
+    lines = ["    __name__,"]
+    if submodules:
+        lines.append(f"    submodules={_list(submodules)},")
+    for option, table in (("submod_attrs", relative), ("absolute_attrs", absolute)):
+        if table:
+            pairs = ", ".join(f'"{module}": {_list(names)}' for module, names in table.items())
+            lines.append(f"    {option}={{{pairs}}},")
+    left = "__getattr__, __dir__, _" if has_all else "__getattr__, __dir__, __all__"
+    return "\n".join([f"{left} = lazyguard.attach(", *lines, ")"])
+
+
+def _list(names: Sequence[str]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+def ruff_settings(defer: Iterable[str], stay: Iterable[str], effects: Iterable[str], *, native: bool) -> str:
+    """Return the settings of ruff, as TOML; "" where there are none.
+
+    Args:
+        defer: the modules of the statements that are to be deferred.
+        stay: the modules of all others.
+        effects: those among them that are imported for their side effects.
+        native: whether the target has `lazy import`.
+    """
+    kept = set(stay)
+    wanted = sorted({name for name in defer if not any(is_below(each, name) for each in kept)})
+    banned = sorted({name for name in effects if not any(is_below(each, name) for each in wanted)}) if native else []
+    if not wanted and not banned:
+        return ""
+    rules = '["TID254", "TID255"]' if native else '["TID253"]'
+    lines = ['[tool.ruff]\ntarget-version = "py315"\n'] if native else []
+    lines += ["[tool.ruff.lint]", f"extend-select = {rules}", "", f"[tool.ruff.{RULES}]"]
+    if wanted:
+        lines.append(f"{'require-lazy' if native else 'banned-module-level-imports'} = {_array(wanted)}")
+    if banned:
+        lines.append(f"ban-lazy = {_array(banned)}")
+    return "\n".join(lines) + "\n"
+
+
+def is_below(module: str, name: str) -> bool:
+    """Return whether a name stands for a module."""
+    return module == name or module.startswith(name + ".")
+
+
+def _array(names: list[str]) -> str:
+    return "[" + "".join(f'\n    "{name}",' for name in names) + "\n]"
+
+
+def advice(report: Report) -> str:
+    """Return the advice of a report as text; "" where there is none."""
     return "\n\n".join(_of(one) for one in report.advice)
 
 
@@ -32,16 +118,16 @@ def _of(one: Advice) -> str:
         rows = [["saves", "share", "import", "at"]]
         rows += [[_ms(each.saving, one), _share(each, one), each.statement, str(each.place)] for each in defer]
         parts += [columns(rows, [0, 1]), _replacements(defer)]
-    told = [each for each in stay if not str(each.reason).endswith(NEEDLESS)]
-    if told:
+    shown = [each for each in stay if not str(each.reason).endswith(NEEDLESS)]
+    if shown:
         rows = [["stays as it is", "at", "because"]]
-        for each in told[:MOST]:
+        for each in shown[:MOST]:
             where = f" ({each.because})" if each.because else ""
             rows.append([each.statement, str(each.place), f"{each.reason}{where}"])
         parts.append(columns(rows, []))
     left = [
-        f"{len(told) - MOST} more that stay" if len(told) > MOST else "",
-        f"{len(stay) - len(told)} whose modules are loaded all the same" if len(stay) > len(told) else "",
+        f"{len(shown) - MOST} more that stay" if len(shown) > MOST else "",
+        f"{len(stay) - len(shown)} whose modules are loaded all the same" if len(stay) > len(shown) else "",
     ]
     if any(left):
         parts.append("and " + ", ".join(filter(None, left)) + ": --json has them")

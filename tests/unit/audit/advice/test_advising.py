@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lazyguard.audit import AuditInterrupted, audit
-from lazyguard.audit.advice import advising, survey
-from lazyguard.audit.advice.text import advised
-from lazyguard.audit.report import Report
+from lazyguard.audit.advice import advising, trials
+from lazyguard.audit.advice import text as advice_text
+from lazyguard.audit.report.model import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lazyguard.audit.report import Advice, Deferral
+    from lazyguard.audit.report.model import Advice, Deferral
 
 SLEEP = 0.4
 
 
 @pytest.fixture
 def advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What gives the advice for `prog.main` of a program, told by its files."""
+    """What gives the advice for `prog.main` of a program, reported by its files."""
     monkeypatch.setattr(advising, "ROUNDS", 2)
 
     def advise(**files: str) -> Advice:
@@ -132,22 +132,22 @@ def test_what_is_loaded_all_the_same_is_no_advice(advice) -> None:
     assert str(found.because) == "prog/main.py:2"
 
 
-def test_a_target_that_fails_is_told_of(tmp_path: Path) -> None:
+def test_a_target_that_fails_is_reported(tmp_path: Path) -> None:
     """There is no advice for what cannot be imported, and the report says so."""
     (tmp_path / "broken.py").write_text("1 / 0")
     (one,) = audit(["broken"], path=tmp_path, advice=True).advice
-    assert one.note == "its import does not go through, or it has no code of its own"
+    assert one.note == "its import does not succeed, or it has no code of its own"
     assert one.imports == ()
 
 
-def test_an_interpreter_that_cannot_judge_sources_is_told_of(advice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_that_cannot_judge_sources_is_reported(advice, monkeypatch: pytest.MonkeyPatch) -> None:
     """How it ended is the note of the advice: it does not look as if there was nothing to defer."""
-    monkeypatch.setattr(survey, "BOOT", "raise SystemExit('no ast here')")
+    monkeypatch.setattr(trials, "SURVEYING", ("-c", "raise SystemExit('no ast here')"))
     one = advice(main="from prog import heavy\ndef f(): return heavy", heavy="import time\ntime.sleep(0.01)")
     assert one.note is not None
     assert one.note.endswith("cannot be judged: the interpreter ended with status 1: no ast here")
     assert one.imports == ()
-    assert advised(Report("3", 5, 1, (), advice=(one,))).startswith("no advice for prog.main: the imports")
+    assert advice_text.advice(Report("3", 5, 1, (), advice=(one,))).startswith("no advice for prog.main: the imports")
 
 
 WAITS = {
@@ -191,7 +191,7 @@ def test_an_interrupt_before_a_round_is_done_leaves_the_verdicts(interrupted, nu
     for one in interrupted("what they register", number):
         assert one.note == "interrupted before anything was measured"
         assert one.imports == ()
-        assert advised(Report("3", 5, 1, (), advice=(one,))) == f"no advice for {one.target}: {one.note}"
+        assert advice_text.advice(Report("3", 5, 1, (), advice=(one,))) == f"no advice for {one.target}: {one.note}"
 
 
 def test_an_interrupt_after_a_round_leaves_what_it_measured(interrupted) -> None:
@@ -210,7 +210,7 @@ def test_the_advice_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     for name, text in WAITS.items():
         (tmp_path / "prog").mkdir(exist_ok=True)
         (tmp_path / "prog" / f"{name}.py").write_text(text)
-    told: list[tuple[int, int | None, str]] = []
+    reported: list[tuple[int, int | None, str]] = []
     audit(
         ["prog.main"],
         path=tmp_path,
@@ -218,11 +218,11 @@ def test_the_advice_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Monk
         timeout=60.0,
         slow=60.0,
         advice=True,
-        advising=lambda done, total, what: told.append((done, total, what.removeprefix("advice for prog.main: "))),
+        advising=lambda done, total, what: reported.append((done, total, what.removeprefix("advice for prog.main: "))),
     )
     known = ["what it imports", "what it imports", "what they register", "whether 1 import can wait"]
     rounds = ["round 1 of 2, 1 to defer"] * 3 + ["round 2 of 2, 1 to defer"] * 3
-    assert told == [
+    assert reported == [
         *((at, None, what) for at, what in enumerate(known)),
         *((at + 4, 10, what) for at, what in enumerate(rounds)),
     ]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lazyguard.audit.advice import form, ruff
-from lazyguard.audit.advice.text import advised
-from lazyguard.audit.report import Advice, Deferral, Place, Report
+from lazyguard.audit.advice import text
+from lazyguard.audit.report.model import Advice, Deferral, Place, Report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,18 +30,18 @@ def statement(text: str, module: str, kind: str = "import", within: str = "", **
 )
 def test_the_form_is_what_the_interpreter_has(within: str, version: tuple[int, int], wanted: str) -> None:
     """From 3.15 on it is `lazy import` where that may stand, before and elsewhere what lazyguard has."""
-    assert form.replacement(statement("import a.b as c", "a.b", within=within, c=""), version) == wanted
+    assert text.replacement(statement("import a.b as c", "a.b", within=within, c=""), version) == wanted
 
 
 def test_an_optional_import_has_its_own_form() -> None:
     """What may be missing becomes an `optional_import`."""
     one = statement("import a", "a", within="try", a="")
-    assert form.replacement(one, (3, 15), optional=True) == 'a = lazyguard.optional_import("a")'
+    assert text.replacement(one, (3, 15), optional=True) == 'a = lazyguard.optional_import("a")'
 
 
 def test_the_re_exports_of_a_package_are_one_call() -> None:
     """All re-exports of a package are one `attach`, with its own `__all__` kept, and the call is right Python."""
-    text = form.attached(
+    written = text.attached(
         [
             statement("from . import a", "core", "from", a="a"),
             statement("from .b import c as d", "core.b", "from", d="c"),
@@ -51,31 +50,31 @@ def test_the_re_exports_of_a_package_are_one_call() -> None:
         "core",
         has_all=True,
     )
-    assert text.startswith("__getattr__, __dir__, _ = lazyguard.attach(")
-    assert 'submodules=["a"]' in text
-    assert 'submod_attrs={"b": ["c as d"]}' in text
-    assert 'absolute_attrs={"x": ["y"]}' in text
-    compile(text, "", "exec")
+    assert written.startswith("__getattr__, __dir__, _ = lazyguard.attach(")
+    assert 'submodules=["a"]' in written
+    assert 'submod_attrs={"b": ["c as d"]}' in written
+    assert 'absolute_attrs={"x": ["y"]}' in written
+    compile(written, "", "exec")
 
 
 @pytest.mark.parametrize(("native", "rule"), [(False, "TID253"), (True, "TID254")])
 def test_ruff_takes_the_lists(native: bool, rule: str, tmp_path: Path) -> None:
     """What is printed for ruff is settings that it knows, and its rule finds the imports that are listed, no others."""
     pytest.importorskip("ruff", reason="ruff is not installed")
-    text = ruff.toml(["heavy", "mixed"], ["mixed.part", "acts"], ["acts"], native=native)
-    (tmp_path / "pyproject.toml").write_text(text)
-    (tmp_path / "code.py").write_text("import heavy.part\nimport mixed.part\nimport acts\n")
+    settings = text.ruff_settings(["heavy", "mixed"], ["mixed.part", "effects"], ["effects"], native=native)
+    (tmp_path / "pyproject.toml").write_text(settings)
+    (tmp_path / "code.py").write_text("import heavy.part\nimport mixed.part\nimport effects\n")
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise", str(tmp_path)]
-    told = subprocess.run([*command, "--select", rule], capture_output=True, text=True, check=False)
-    assert "code.py:1" in told.stdout, told.stderr
-    assert rule in told.stdout
-    assert "code.py:2" not in told.stdout
-    assert "code.py:3" not in told.stdout
+    reported = subprocess.run([*command, "--select", rule], capture_output=True, text=True, check=False)
+    assert "code.py:1" in reported.stdout, reported.stderr
+    assert rule in reported.stdout
+    assert "code.py:2" not in reported.stdout
+    assert "code.py:3" not in reported.stdout
 
 
 def test_there_is_nothing_for_ruff_without_advice() -> None:
     """No settings are printed where nothing is listed."""
-    assert ruff.toml([], ["a"], [], native=True) == ""
+    assert text.ruff_settings([], ["a"], [], native=True) == ""
 
 
 def report() -> Report:
@@ -91,7 +90,7 @@ def report() -> Report:
 
 def test_the_text_has_savings_reasons_and_replacements() -> None:
     """The text is sorted by saving, tells noise as none, and names what to write and what stays, why and where."""
-    lines = [line.strip() for line in advised(report()).splitlines()]
+    lines = [line.strip() for line in text.advice(report()).splitlines()]
     assert lines[0] == "advice for core, whose import takes 100.0 ms: 2 to defer, which save 85.0 ms together (85%)"
     assert "80.0 ms    80%  import heavy  core/a.py:3" in lines
     assert "~0 ms         import light  core/b.py:1" in lines

@@ -1,0 +1,148 @@
+"""How long the import of a target takes with and without some of its statements, in fresh interpreters.
+
+Invariants: nothing runs beside a measurement. A run that does not end within the time limit, or has no result, has
+failed. No process of a run is left.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit.processes.families import ended, run_quietly
+from lazyguard.audit.report.model import Failure
+from lazyguard.audit.target import CHILD, SURVEYING, deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lazyguard.audit.processes.plan import Plan, Settings
+
+Unit = deferred.Unit
+
+
+Announce = Callable[[int, "int | None", str], object]
+"""Called before each run: how many are done, how many there will be (None: not known yet), what for."""
+
+
+class AdviceStopped(Exception):
+    """The audit was interrupted."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One module that was executed in a run, and the line that asked for it."""
+
+    module: str
+    file: str | None
+    began: float
+    ended: float
+    by_file: str | None
+    by_line: int | None
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.ended - self.began)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run without some statements, which are known by their places in the list that was given.
+
+    Attributes:
+        used: those whose names were used while the target was imported: the name, and the line.
+        applied: those that were left out: their modules were executed by Python's own loader.
+        grown: what grew elsewhere while a statement ran, where that was watched.
+    """
+
+    seconds: float
+    error: Failure | None
+    frames: tuple[tuple[str, int | None], ...]
+    used: dict[int, tuple[str, str | None, int | None]]
+    applied: frozenset[int]
+    spans: tuple[Span, ...]
+    grown: dict[int, dict[str, int]]
+    loaded: frozenset[str]
+
+
+class Trials:
+    """Runs of one target. Close it when they are done."""
+
+    def __init__(
+        self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], announce: Announce | None = None
+    ) -> None:
+        self.target: str = target
+        self.plan: Plan = plan
+        self.settings: Settings = settings
+        self.stop: Callable[[], bool] = stop
+        self._announce = announce
+        self._purpose = ""
+        self._done = 0
+        self._expected: int | None = None
+        self._directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+
+    def close(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def begin(self, purpose: str, runs: int | None = None) -> None:
+        """Set what the next runs are for, and how many they are, where they are the last."""
+        self._purpose = purpose
+        self._expected = None if runs is None else self._done + runs
+
+    def run(self, units: Sequence[Unit], mode: str = "run") -> Trial:
+        """Import the target without the units; to watch registrations, with them."""
+        rows: list[Iterable[object]] = [("root", root) for root in self.plan.first_party(self.target)]
+        rows += [("unit", *unit) for unit in units]
+        found, why = self._ask((CHILD, "deferred"), rows, self.plan.path, self.target, mode)
+        if found is None:
+            return Trial(0.0, Failure("no result", why), (), {}, frozenset(), (), {}, frozenset())
+        error = found["error"]
+        return Trial(
+            found["seconds"],
+            None if error is None else Failure(error[0], error[1]),
+            () if error is None else tuple((file, line) for file, line, _ in error[3]),
+            {at: (name, file, line) for at, name, file, line in reversed(found["used"])},
+            frozenset(found["applied"]),
+            tuple(Span(*span[:2], *span[3:]) for span in found["spans"]),
+            dict(found["grown"]),
+            frozenset(found["loaded"]),
+        )
+
+    def survey(self, modules: Iterable[tuple[str, str, bool]]) -> dict[str, Any]:
+        """Return what the sources of modules (name, file, whether it is a package) say of their imports."""
+        rows = [(name, file, "1" if package else "0") for name, file, package in modules]
+        found, why = self._ask(SURVEYING, rows)
+        return found or {"judged": [], "subclasses": False, "exports": [], "problem": why}
+
+    def _ask(
+        self, program: Sequence[str], rows: Iterable[Iterable[object]], *more: str
+    ) -> tuple[dict[str, Any] | None, str]:
+        if self.stop():
+            raise AdviceStopped
+        if self._announce is not None:
+            self._announce(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
+        out, given = self._directory / "out", self._directory / "given"
+        out.unlink(missing_ok=True)
+        text = "".join("\t".join(str(each) for each in row) + "\n" for row in rows)
+        given.write_text(text, encoding="utf-8", errors="surrogateescape")
+        command = [self.settings.python, *program, str(out), str(given), *more]
+        limit = 2 * self.settings.timeout + 5.0
+        status, errors = run_quietly(command, limit=limit, env=self.settings.environment, stop=self.stop)
+        if self.stop():
+            raise AdviceStopped
+        self._done += 1
+        try:
+            found: dict[str, Any] = json.loads(out.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None, ended(status, errors, limit=limit)
+        return found, ""
+
+
+def least(runs: Sequence[Trial]) -> float:
+    """Return the least time of several runs."""
+    return min(run.seconds for run in runs)

@@ -1,0 +1,252 @@
+"""From what a child reported to a verdict: which one, which line is to blame, which imports led there.
+
+Invariants: a verdict is the first of VERDICTS that applies. Blame goes to the innermost first-party line of the
+importing thread's stack; where there is no stack, to the line that asked for the innermost module that was running. A
+chain begins at the target and ends in the blamed module. Nothing is guessed: a line that is unknown is None.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit.analysis import missing
+from lazyguard.audit.analysis.circular_imports import circular_findings
+from lazyguard.audit.analysis.import_order import submodule_findings
+from lazyguard.audit.analysis.import_tree import ImportTree, Span, build
+from lazyguard.audit.analysis.scope import Dump, Frame, Scope, read_dumps
+from lazyguard.audit.analysis.side_effects import findings, forbidden
+from lazyguard.audit.processes.child_process import LEAVING_LIMIT
+from lazyguard.audit.report.model import Blame, Failure, ModuleReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lazyguard.audit.processes.child_process import Trace
+    from lazyguard.audit.report.budget import Budget
+
+OUTPUT_SHOWN = 2000
+BUSY = 0.5
+"""The part of its time from which an import that was ended counts as busy."""
+
+
+def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:
+    """Return the report on one module; what its budget forbids is a finding."""
+    result = trace.result
+    seconds = float(result[1]) if result else min(timeout, trace.waited_seconds)
+    tree = build(trace.module, trace.events, scope, main=trace.thread, now=(trace.started or 0.0) + seconds)
+    dumps = read_dumps(trace.dump, trace.thread)
+    verdict, blame, error, detail = _judgement(trace, tree, scope, dumps, timeout=timeout, slow=slow)
+    return ModuleReport(
+        module=trace.module,
+        verdict=verdict,
+        seconds=seconds,
+        queued_seconds=min(seconds, max(0.0, float(result[3]))) if result and result[2] is None else 0.0,
+        own_seconds=tree.own_seconds(trace.module),
+        third_party_seconds=tree.third_party_seconds(),
+        blame=blame,
+        error=error,
+        findings=(
+            *findings(tree, scope),
+            *circular_findings(tree, scope, error),
+            *submodule_findings(tree, scope),
+            *forbidden(tree, scope, budget),
+        ),
+        detail=detail,
+        output=trace.output[-OUTPUT_SHOWN:] or None if verdict != "ok" else None,
+        imports=tree.executed(scope, trace.started or 0.0),
+        executed=len({span.name for span in tree.importing()}),
+    )
+
+
+Judgement = tuple[str, Blame | None, Failure | None, str | None]
+
+
+def _judgement(
+    trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequence[Dump], *, timeout: float, slow: float
+) -> Judgement:
+    result = trace.result
+    if result is None:
+        return _without_result(trace, tree, scope, dumps, timeout)
+    if result[1] > timeout:
+        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, f"came back after {result[1]:.3g} s"
+    if result[2] is not None:
+        return _raised(tree, scope, result[2])
+    if not trace.left:
+        return _cannot_exit(trace, tree, scope)
+    if trace.survivors:
+        names = ", ".join(sorted(set(trace.survivors.values())))
+        count = len(trace.survivors)
+        detail = f"{count} {'process' if count == 1 else 'processes'} outlived it: {names}"
+        return "leaves-children", _effect_blame(tree, scope, "subprocess"), None, detail
+    if result[1] > slow:
+        return "slow", _costliest(tree, scope, dumps), None, None
+    return "ok", None, None, None
+
+
+def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequence[Dump], timeout: float) -> Judgement:
+    if trace.replaced:
+        program = tree.effects[-1].detail
+        error = Failure("os.exec", f"the process was replaced by {program}")
+        return "exits", _effect_blame(tree, scope, "exec"), error, None
+    status = trace.status
+    if status is None:
+        if trace.started is None:
+            return "hangs", None, None, "the interpreter did not reach the import: look at sitecustomize and .pth files"
+        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy(trace)
+    fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
+    if status < 0 or fatal:
+        name = _signal_name(-status) if status < 0 else f"status {status}"
+        blame = _stack_blame(tree, scope, fatal[-1:]) if fatal else _effect_blame(tree, scope, "kill")
+        reason = fatal[-1].reason.removeprefix("Fatal Python error: ") if fatal else "ended by this signal"
+        return "crashes", blame, Failure(name, reason), None
+    if trace.started is None:
+        detail = "the interpreter ended before the import: look at sitecustomize and .pth files"
+        return "exits", None, Failure("exit", f"status {status}"), detail
+    blame = _effect_blame(tree, scope, "exit")
+    kind = "os._exit" if any(effect.kind == "exit" for effect in tree.effects) else "exit"
+    return "exits", blame, Failure(kind, f"status {status}"), None
+
+
+def _busy(trace: Trace) -> str | None:
+    """Return a sentence where an import that was ended had computed for most of its time: it may be only slow."""
+    if trace.cpu_seconds < BUSY * trace.waited_seconds:
+        return None
+    return f"it computed for {trace.cpu_seconds:.2g} s: with a longer time limit it may be slow only"
+
+
+def _raised(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:
+    name, message, leaves, raw, about = problem
+    frames = [Frame(file, line, function) for file, line, function in raw][::-1]
+    asked = name == "EOFError" and any(effect.kind == "input" for effect in tree.effects)
+    detail = "it reads from the terminal while it is imported" if asked else None
+    verdict = "exits" if leaves or asked else "fails"
+    error = Failure(name, message, missing.hint(name, message, about, tree, scope))
+    return verdict, _frames_blame(tree, scope, frames, from_stack=True), error, detail
+
+
+def _cannot_exit(trace: Trace, tree: ImportTree, scope: Scope) -> Judgement:
+    if trace.stage == "threads" and trace.threads:
+        names = ", ".join(str(thread[0]) for thread in trace.threads)
+        name, near, near_line, site, site_line = trace.threads[0]
+        started = [each for each in tree.effects if each.kind == "thread" and each.detail == name and each.site]
+        wanted = started[-1].site if started else Frame(site, site_line, "") if site else None
+        leaf = Frame(near, near_line, "") if near else None
+        span = started[-1].span if started else None
+        blame = _frames_blame(tree, scope, _beside(leaf, wanted), span=span) if wanted else None
+        return "cannot-exit", blame, None, f"non-daemon threads keep the process: {names}"
+    last = read_dumps(trace.leaving_dump, trace.thread)[-1:]
+    return "cannot-exit", _stack_blame(tree, scope, last), None, f"an exit function takes over {LEAVING_LIMIT:g} s"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _effect_blame(tree: ImportTree, scope: Scope, kind: str) -> Blame | None:
+    """Return blame for the last effect of a kind; without one, for the module that was running."""
+    for effect in tree.effects[::-1]:
+        if effect.kind == kind and effect.site is not None:
+            return _frames_blame(tree, scope, _beside(effect.leaf, effect.site), span=effect.span)
+    return _running_blame(tree, scope)
+
+
+def _beside(leaf: Frame | None, site: Frame) -> list[Frame]:
+    return [site] if leaf is None or (leaf.file, leaf.line) == (site.file, site.line) else [leaf, site]
+
+
+def _stack_blame(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
+    """Return blame for the stack of a dump. faulthandler stops at 100 frames: the stream has what lies above."""
+    if dumps and scope.innermost(dumps[0].frames):
+        return _frames_blame(tree, scope, dumps[0].frames, span=tree.open)
+    blame = _running_blame(tree, scope)
+    if blame is not None and dumps and dumps[0].frames:
+        leaf = dumps[0].frames[0]
+        return Blame(blame.file, blame.line, scope.place(leaf.file, leaf.line), blame.chain)
+    return blame
+
+
+def _running_blame(tree: ImportTree, scope: Scope) -> Blame | None:
+    """Return blame for the line that asked for the foreign module that runs, else for the module that runs."""
+    lineage = tree.open.lineage() if tree.open else []
+    own = [span for span in lineage if span.first_party]
+    if not own:
+        return None
+    below = lineage[lineage.index(own[-1]) + 1 :]
+    if below and below[0].site is not None:
+        site = below[0].site
+        return _frames_blame(tree, scope, [site], span=own[-1])
+    return Blame(scope.name(own[-1].file or ""), None, None, tree.chain(own[-1]))
+
+
+def _frames_blame(
+    tree: ImportTree, scope: Scope, frames: Sequence[Frame], *, span: Span | None = None, from_stack: bool = False
+) -> Blame | None:
+    """Return blame for a stack with its innermost frame first.
+
+    The chain comes from the span that ran, up to its last first-party module, or from the stack's own module bodies.
+    """
+    blamed = scope.innermost(frames)
+    if blamed is None:
+        return None
+    place = scope.place(blamed.file, blamed.line)
+    leaf = None if frames[0] is blamed else scope.place(frames[0].file, frames[0].line)
+    module = tree.module_of(blamed.file)
+    names: list[str]
+    if from_stack:
+        above = frames[frames.index(blamed) :][::-1]
+        found = [tree.module_of(frame.file) for frame in above if frame.function == "<module>"]
+        names = [name for name in found if name is not None]
+    else:
+        lineage = span.lineage() if span is not None else []
+        own = [each for each in lineage if each.first_party]
+        # Up to the blamed module where it is being executed, else to the first-party module that called into it.
+        ends = [each for each in own if each.file == blamed.file][-1:] or own[-1:]
+        names = [each.name for each in lineage[: lineage.index(ends[0]) + 1]] if ends else []
+    chain = [tree.target]
+    for name in [*names, *([module] if module else [])]:
+        if name != chain[-1]:
+            chain.append(name)
+    return Blame(place.file, place.line, leaf, tuple(chain))
+
+
+def _costliest(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
+    """Return blame for the line that takes most of the time of a slow import.
+
+    Foreign modules are charged, with all below them, to the first-party line that asked for them; the rest of a body
+    to the line that most samples of it were taken in.
+    """
+    bodies: Counter[int] = Counter()
+    lines: Counter[tuple[str, int | None]] = Counter()
+    spans = tree.importing()
+    for at, span in enumerate(spans):
+        if span.first_party:
+            bodies[at] += int(span.own_seconds(tree.now) * 1e9)
+        elif span.site is not None and (span.parent is None or span.parent.first_party):
+            lines[span.site.file, span.site.line] += int(span.seconds(tree.now) * 1e9)
+    body, cost = bodies.most_common(1)[0] if bodies else (0, -1)
+    if lines and lines.most_common(1)[0][1] >= cost:
+        (file, line), _ = lines.most_common(1)[0]
+        asked = [each for each in spans if each.site and (each.site.file, each.site.line) == (file, line)]
+        heaviest = max(asked, key=lambda each: each.seconds(tree.now))
+        leaf = Frame(heaviest.file, None, "") if heaviest.file else None
+        return _frames_blame(tree, scope, [*([leaf] if leaf else []), Frame(file, line, "")], span=heaviest.parent)
+    if cost < 0:
+        return None
+    slow = spans[body]
+    stacks = [dump.frames for dump in dumps if _body(dump.frames, scope) == slow.file]
+    seen = Counter(frame for frame in (scope.innermost(frames) for frames in stacks) if frame is not None)
+    if not seen:
+        return Blame(scope.name(slow.file or ""), None, None, tree.chain(slow))
+    often = seen.most_common(1)[0][0]
+    stack = next(frames for frames in stacks if scope.innermost(frames) == often)
+    return _frames_blame(tree, scope, stack, span=slow)
+
+
+def _body(frames: Sequence[Frame], scope: Scope) -> str | None:
+    """Return the file of the first-party module whose body a stack is in."""
+    return next((frame.file for frame in frames if frame.function == "<module>" and scope.owns(frame.file)), None)

@@ -1,0 +1,1 @@
+"""A report in the formats that it is shown and written in."""

@@ -1,0 +1,114 @@
+"""The files that a report is written to, one format each.
+
+Invariants: a path that cannot be written is an error before the audit begins. A file is replaced as a whole or stays as
+it was; what is no regular file (a pipe, /dev/stderr) is written as it is. `-` stands for stdout, in place of the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from lazyguard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lazyguard.audit.report.model import Report
+
+
+def _json(report: Report, _before: Report | None) -> str:
+    return json.dumps(report.to_dict(), indent=2) + "\n"
+
+
+def _junit(report: Report, _before: Report | None) -> str:
+    from lazyguard.audit.output.junit import text
+
+    return text(report)
+
+
+def _html(report: Report, before: Report | None) -> str:
+    from lazyguard.audit.output.html import page
+
+    return page(report, before)
+
+
+SCHEMA = ("lazyguard.audit.report", "report.schema.json")
+"""The package and the file of the JSON schema."""
+FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _html, "junit": _junit}
+"""By the option that names the file: what makes the text of a report, with an earlier one beside it."""
+
+
+def schema() -> str:
+    """Return the JSON Schema (draft 2020-12) of what `--json` writes."""
+    from importlib.resources import files
+
+    package, name = SCHEMA
+    return files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def check(files: Mapping[str, str]) -> None:
+    """Raise ConfigurationError where a file (by its option) could not be written."""
+    named: dict[str, str] = {}
+    for option, file in files.items():
+        other = named.setdefault(file if file == "-" else os.path.realpath(file), option)
+        if other != option:
+            raise ConfigurationError(f"--{option} {file}: --{other} writes there too; name another file")
+        if file == "-":
+            continue
+        try:
+            if _is_special(file):
+                continue
+            if os.path.isdir(file):
+                raise ConfigurationError(f"--{option} {file}: this is a directory; name a file in it")
+            if not os.path.isdir(os.path.dirname(os.path.realpath(file))):
+                raise ConfigurationError(f"--{option} {file}: there is no such directory; make it first")
+            _put(file, None)
+        except OSError as error:
+            raise _unwritable(option, file, error) from error
+
+
+def write(report: Report, files: Mapping[str, str], before: Report | None = None) -> None:
+    """Write the report, beside an earlier one, to each file in the format of its option.
+
+    Raises:
+        ConfigurationError: a file cannot be written.
+    """
+    for option, file in files.items():
+        text = FORMATS[option](report, before)
+        if file == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            continue
+        try:
+            _put(file, text)
+        except OSError as error:
+            raise _unwritable(option, file, error) from error
+
+
+def _put(file: str, text: str | None) -> None:
+    """Replace the file; with None only try whether that is possible."""
+    if _is_special(file):
+        with open(file, "w", encoding="utf-8") as stream:
+            stream.write(text or "")
+        return
+    target = os.path.realpath(file)
+    new = f"{target}.{os.getpid()}.new"
+    try:
+        with open(new, "x", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text or "")
+        if text is not None:
+            os.replace(new, target)
+    finally:
+        if os.path.lexists(new):
+            os.unlink(new)
+
+
+def _is_special(file: str) -> bool:
+    return os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
+
+
+def _unwritable(option: str, file: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"--{option} {file} cannot be written: {error.strerror}")

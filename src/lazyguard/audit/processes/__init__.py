@@ -1,0 +1,1 @@
+"""The processes of an audit, as their parent sees them."""

@@ -1,0 +1,325 @@
+"""One child as its parent sees it: what it is to do (`Job`), its life, and what it reported (`Trace`).
+
+Invariants: the result message decides, never an end of file and never an exit: a grandchild may hold either back.
+Every state has a deadline. When `finish` returns, the child and all that came from it are gone, and so are its files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lazyguard.audit.processes import families
+from lazyguard.audit.target import CHILD
+from lazyguard.audit.target.zygote import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STARTUP_LIMIT = 30.0
+"""Seconds for the interpreter to reach the import, beside the time limit."""
+LEAVING_LIMIT = 2.0
+"""Seconds for threads and exit functions to end after the import; more is `cannot-exit`."""
+DUMP_GRACE = 0.2
+REAP_LIMIT = 5.0
+SURVIVAL_GRACE = 0.3
+LARGEST_OUTPUT = 16 << 20
+LARGEST_DUMP = 1 << 20
+TAIL = 4000
+
+
+@dataclass
+class Job:
+    """What a child is to do."""
+
+    module: str
+    command: tuple[str, ...]
+    path: str
+    timeout: float
+    period: float
+    roots: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass
+class Trace:
+    """What a child reported and how it ended. Times are seconds on the child's clock."""
+
+    module: str
+    events: list[list[Any]] = field(default_factory=list[list[Any]])
+    result: list[Any] | None = None
+    thread: int = 0
+    started: float | None = None
+    start_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    threads: list[list[Any]] = field(default_factory=list[list[Any]])
+    stage: str = "threads"
+    left: bool = False
+    status: int | None = None
+    replaced: bool = False
+    dump: str = ""
+    leaving_dump: str = ""
+    output: str = ""
+    survivors: dict[int, str] = field(default_factory=dict[int, str])
+    cpu_seconds: float = 0.0
+    unseen: int = 0
+    """How many modules a fork got at no cost worth a line."""
+    doubtful: bool = False
+    """Whether a fork cannot be certain."""
+
+
+class Channel(Protocol):
+    """The connection between a child and the audit: a socket, or two pipes."""
+
+    def fileno(self) -> int: ...
+    def recv(self, most: int, /) -> bytes: ...
+    def send(self, answer: bytes, /) -> int: ...
+    def close(self) -> None: ...
+
+
+class Child:
+    """A running child: `pump` reads what it reports, `due` says when to look again, `over` when to finish."""
+
+    def __init__(self, job: Job) -> None:
+        self.job: Job = job
+        self.trace: Trace = Trace(job.module)
+        self.token: str = secrets.token_hex(8)
+        self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+        self.over: bool = False
+        self._rest, self._dumped = b"", 0
+        self._read_to = {"spill": 0, "events": 0}
+        self._candidates: dict[int, str] = {}
+        self._released = self._eof = False
+        self.began: float = time.monotonic()
+        self._deadline = self.began + STARTUP_LIMIT + job.timeout
+        try:
+            self.pid: int = self._launch()
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            raise
+        try:
+            self.exit_descriptor: int | None = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self.exit_descriptor = None
+
+    def _launch(self) -> int:
+        """Start the process, open the channel to it, and return its number."""
+        ours, theirs = socket.socketpair()
+        self.channel: Channel = ours
+        try:
+            ours.setblocking(False)
+            self.process: subprocess.Popen[bytes] = self._start(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return self.process.pid
+
+    def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
+        job = self.job
+        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period), job.module)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        out, err = (os.open(self.directory / name, flags, 0o600) for name in ("out", "err"))
+        try:
+            return subprocess.Popen(
+                [*job.command, CHILD, *arguments, *job.roots],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**job.env, MARKER: self.token},
+                pass_fds=(descriptor,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(out)
+            os.close(err)
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """What to wait on: the channel until it ends, and the end of the process."""
+        channel = [] if self._eof else [self.channel.fileno()]
+        return channel if self.exit_descriptor is None else [*channel, self.exit_descriptor]
+
+    def pump(self) -> None:
+        """Read what has arrived, and check the deadline. Never block."""
+        gone = self._has_exited()
+        self._receive()
+        self.trace.waited_seconds = time.monotonic() - self.began - self.trace.start_seconds
+        if self.trace.left and not self._released and not gone:
+            self._release()
+        now = time.monotonic()
+        if gone or now > self._deadline or (self.trace.replaced and self.trace.result is None):
+            self.over = True
+        self._bound_output()
+
+    def due(self) -> float:
+        """Return in how many seconds to look again when nothing has arrived."""
+        soon = 0.02 if self.exit_descriptor is None or self._eof else 0.1
+        return max(0.0, min(soon, self._deadline - time.monotonic() + 0.001))
+
+    def _has_exited(self) -> bool:
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except (AttributeError, ChildProcessError):
+            return self.process.poll() is not None
+
+    def _receive(self) -> None:
+        chunks = [self._rest]
+        while not self._eof:
+            try:
+                chunk = self.channel.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError:
+                chunk = b""
+            if not chunk:
+                self._eof = True
+            chunks.append(chunk)
+        lines = b"".join(chunks).split(b"\n")
+        self._rest = lines.pop()
+        if self._eof:
+            lines += self._new_lines("spill")
+        for line in lines:
+            self._take(line)
+        if self._eof and self.trace.result is None:
+            self._read_events()
+            self.trace.replaced = [event[3] for event in self.trace.events[-1:] if event[0] == "effect"] == ["exec"]
+
+    def _read_events(self) -> None:
+        for line in self._new_lines("events"):
+            self._take(line)
+
+    def _new_lines(self, name: str) -> list[bytes]:
+        """Return the whole lines that a file has got since it was last read."""
+        try:
+            with open(self.directory / name, "rb") as file:
+                file.seek(self._read_to[name])
+                text = file.read()
+        except OSError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read_to[name] += len(whole)
+        return whole.split(b"\n")[:-1]
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            kind = event[0]
+        except (ValueError, IndexError, TypeError, KeyError):
+            return  # another process wrote into the descriptor: this is no event
+        trace, now = self.trace, time.monotonic()
+        if kind == "start":
+            trace.started, trace.thread, trace.start_seconds = event[1], event[2], now - self.began
+            self._deadline = now + self.job.timeout + DUMP_GRACE
+        elif kind == "result":
+            trace.result = event
+            self._dumped = self._size("dump")
+            self._deadline = now + LEAVING_LIMIT
+        elif kind == "threads":
+            trace.threads = event[1]
+        elif kind == "stage":
+            trace.stage = event[1]
+        elif kind == "left":
+            trace.left = True
+        else:
+            trace.events.append(event)
+
+    def _release(self) -> None:
+        """Note what the child has started while its family is still known, then let it leave."""
+        self._released = True
+        self._candidates = self._family()
+        self._deadline = min(self._deadline, time.monotonic() + 1.0)
+        try:
+            self.channel.send(b"g")
+        except OSError:
+            pass
+
+    def _family(self) -> dict[int, str]:
+        """Return the processes that come from the child, which has not left yet."""
+        return families.offspring(self.pid, self.token)
+
+    def _size(self, name: str) -> int:
+        try:
+            return os.stat(self.directory / name).st_size
+        except OSError:
+            return 0
+
+    def _bound_output(self) -> None:
+        """Truncate output that would fill the disk; the files are open for appending."""
+        for name in ("out", "err"):
+            if self._size(name) > LARGEST_OUTPUT:
+                os.truncate(self.directory / name, 0)
+
+    def _survivors(self) -> dict[int, str]:
+        """Return what is still there a moment after the child has left by itself."""
+        deadline = time.monotonic() + SURVIVAL_GRACE
+        while True:
+            left = families.offspring(self.pid, self.token)
+            candidates = {pid: name for pid, name in self._candidates.items() if families.is_alive(pid)}
+            left.update(candidates)
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.01)
+
+    def finish(self) -> Trace:
+        """End what is left of the child, reap it, and return what is known of it."""
+        trace = self.trace
+        try:
+            exited = self._has_exited()
+            self._receive()
+            self._read_events()
+            if exited:
+                trace.survivors = self._survivors()
+            self._end()
+            self._reap(exited)
+            end = self._size("dump")
+            cut = self._dumped if trace.result is not None else end
+            trace.dump = self._read("dump", cut, LARGEST_DUMP)
+            trace.leaving_dump = self._read("dump", end, end - cut)
+            trace.output = self._read("err", self._size("err"), TAIL) or self._read("out", self._size("out"), TAIL)
+        finally:
+            self.channel.close()
+            if self.exit_descriptor is not None:
+                os.close(self.exit_descriptor)
+            shutil.rmtree(self.directory, ignore_errors=True)
+        return trace
+
+    def _end(self) -> None:
+        families.kill(self.pid, self.token, others=tuple(self.trace.survivors))
+
+    def _reap(self, exited: bool) -> None:
+        status = self.process.returncode
+        if status is None:
+            raw, usage = self._wait()
+            status = self.process.returncode = os.waitstatus_to_exitcode(raw)
+            self.trace.cpu_seconds = usage.ru_utime + usage.ru_stime
+        # The status of a child that had to be killed says nothing about it.
+        self.trace.status = status if exited else None
+
+    def _wait(self) -> tuple[int, Any]:
+        """Reap the killed child. Give up one that the kernel holds: that wait may have no end."""
+        deadline = time.monotonic() + REAP_LIMIT
+        while True:
+            pid, raw, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid or time.monotonic() > deadline:
+                return raw, usage
+            time.sleep(0.001)
+
+    def _read(self, name: str, end: int, most: int) -> str:
+        """Return what a file has before `end`, the last `most` bytes of it."""
+        try:
+            with open(self.directory / name, "rb") as file:
+                file.seek(max(0, end - most))
+                return file.read(min(most, end)).decode(errors="replace").strip()
+        except OSError:
+            return ""

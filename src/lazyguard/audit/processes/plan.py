@@ -1,0 +1,167 @@
+"""What is to be audited, and how: options checked, targets found by the target's own interpreter, code compiled.
+
+Invariants: nothing of the target is imported here. What cannot be right is a ConfigurationError that says how to mend
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lazyguard.audit import target
+from lazyguard.audit.processes.families import ended, run_quietly
+from lazyguard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lazyguard.audit.report.budget import Budget
+
+PROBE_LIMIT = 60.0
+COMPILE_LIMIT = 300.0
+OLDEST = (3, 10)
+SAMPLES = 50
+"""The most stack samples of one import."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to audit. Durations are seconds.
+
+    Attributes:
+        timeout: an import that takes longer hangs.
+        slow: an import that takes longer is slow.
+        jobs: children at a time; None: as many as there are processors, 8 at most.
+        repeat: how many times each module is imported; the fastest counts.
+        walk: whether a package stands for all that is below it, too.
+        python: the interpreter, used as it is named: a virtual environment's link is not resolved.
+        env: the environment of the children; None: this process's.
+        budgets: what modules may take, by their names or patterns of them.
+    """
+
+    path: str = "."
+    python: str = sys.executable
+    timeout: float = 5.0
+    slow: float = 0.5
+    jobs: int | None = None
+    repeat: int = 1
+    walk: bool = True
+    env: Mapping[str, str] | None = None
+    budgets: Mapping[str, Budget] = field(default_factory=dict[str, "Budget"])
+
+    def __post_init__(self) -> None:
+        for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
+                raise ConfigurationError(f"{name} is {value!r}; give seconds above 0, such as {name}=5")
+        for name in ("jobs", "repeat"):
+            value = getattr(self, name)
+            if name == "jobs" and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
+                raise ConfigurationError(f"{name} is {value!r}; give a whole number from 1 on, such as {name}=2")
+        if not os.path.isdir(self.path):
+            there = "is a file, not a directory" if os.path.exists(self.path) else "does not exist"
+            raise ConfigurationError(f"path {self.path} {there}; give the directory that the top-level packages are in")
+
+    @property
+    def children_at_a_time(self) -> int:
+        affinity = getattr(os, "sched_getaffinity", None)
+        return self.jobs or min(8, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return os.environ if self.env is None else self.env
+
+    @property
+    def period(self) -> float:
+        """Seconds between two samples: a whole part of the time limit, so that the last is taken at the limit."""
+        wanted = max(self.timeout / SAMPLES, min(self.slow / 2, self.timeout))
+        return self.timeout / max(1, round(self.timeout / wanted))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The modules to import, in order, with the interpreter's version and what is first-party."""
+
+    python: str
+    path: str
+    modules: tuple[str, ...]
+    roots: Mapping[str, tuple[str, ...]]
+    """The files of each top-level name among the targets: directories, which end in a slash, or a file."""
+    sys_path: tuple[str, ...]
+
+    def first_party(self, module: str) -> tuple[str, ...]:
+        """Return the roots that are first-party to a module: installed targets only where it belongs to them."""
+        top = module.partition(".")[0]
+        return tuple(
+            root for name, roots in self.roots.items() for root in roots if name == top or not is_installed(root)
+        )
+
+
+def is_installed(root: str) -> bool:
+    """Return whether a root lies where packages are installed."""
+    return "/site-packages/" in root or "/dist-packages/" in root
+
+
+def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool] = lambda: False) -> Plan:
+    """Return what is to be audited.
+
+    Raises:
+        ConfigurationError: a target that is not there, an interpreter that cannot be used.
+    """
+    if isinstance(targets, str) or not targets:
+        raise ConfigurationError('no target; give the names of packages or modules, such as ["core", "core.tasks"]')
+    if not os.path.isfile(target.PROBE):
+        raise ConfigurationError(
+            f"lazyguard is in a zip file ({target.PROBE}), and an audit runs files of its own in other interpreters: "
+            "install it in a directory, with pip install lazyguard"
+        )
+    path = os.path.abspath(settings.path)
+    with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
+        out = Path(directory) / "answer"
+        down = "1" if settings.walk else "0"
+        command = [settings.python, target.PROBE, str(out), path, down, *targets]
+        try:
+            status, errors = run_quietly(command, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the interpreter {settings.python} cannot be started ({error.strerror}); name a Python of "
+                f"{OLDEST[0]}.{OLDEST[1]} or newer"
+            ) from error
+        try:
+            found = json.loads(out.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            why = ended(status, errors, limit=PROBE_LIMIT)
+            raise ConfigurationError(
+                f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
+                f"{OLDEST[0]}.{OLDEST[1]} or newer"
+            ) from None
+    if tuple(found["version"]) < OLDEST:
+        raise ConfigurationError(
+            f"{settings.python} is Python {found['python']}; 3.10 is the oldest that can be audited"
+        )
+    if found["problems"]:
+        raise ConfigurationError("; ".join(found["problems"]))
+    roots = {name: tuple(files) for name, files in found["roots"].items()}
+    return Plan(found["python"], path, tuple(found["modules"]), roots, tuple(found["sys_path"]))
+
+
+def compile_first(plan: Plan, settings: Settings, *, stop: Callable[[], bool] = lambda: False) -> None:
+    """Have the interpreter write byte code where it may: compiling costs an import four times its usual time and more.
+
+    Where it may not (a read-only tree, PYTHONDONTWRITEBYTECODE) this does nothing, as an import would.
+    """
+    if settings.environment.get("PYTHONDONTWRITEBYTECODE"):
+        return
+    files = {os.path.realpath(root) for roots in plan.roots.values() for root in roots if not is_installed(root)}
+    roots = sorted(file for file in files if os.access(file, os.W_OK))
+    if roots:
+        command = [settings.python, "-m", "compileall", "-q", "-q", "-x", r"/(site|dist)-packages/", *roots]
+        run_quietly(command, limit=COMPILE_LIMIT, env=settings.environment, stop=stop)

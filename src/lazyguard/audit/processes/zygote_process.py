@@ -1,0 +1,303 @@
+"""Processes that fork children which find their dependencies loaded, as the audit sees them: `zygote.py` is their side.
+
+Invariants: a process that forks has one thread, and does nothing else. It answers in time or is lost. When `close`
+returns, all of them are gone, and so are their files. A forked child is like any other, but its zygote reaps it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lazyguard.audit.processes import families
+from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Job
+from lazyguard.audit.target import CHILD, SCAN
+from lazyguard.audit.target.zygote import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lazyguard.audit.processes.plan import Plan, Settings
+
+ROUNDS = 4
+"""How many zygotes are started, each without what was unsafe before, until all children are fresh."""
+ANSWER_LIMIT = 10.0
+
+
+class ZygoteLost(Exception):
+    """There is no zygote, or it does not answer; the text says why."""
+
+
+class Pipes:
+    """Two named pipes in a directory: what a socket is between a child and the audit."""
+
+    def __init__(self, directory: Path) -> None:
+        for name in ("up", "down"):
+            os.mkfifo(directory / name, 0o600)
+        self._up = os.open(directory / "up", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._down = os.open(directory / "down", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._up
+
+    def recv(self, most: int, /) -> bytes:
+        return os.read(self._up, most)
+
+    def send(self, answer: bytes, /) -> int:
+        return os.write(self._down, answer)
+
+    def close(self) -> None:
+        os.close(self._up)
+        os.close(self._down)
+
+
+class Server:
+    """A process that forks: the zygote, or one that holds a package which it has imported."""
+
+    def __init__(self) -> None:
+        self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+        self.pipes: Pipes = Pipes(self.directory)
+        self.pid = 0
+        self._text = b""
+
+    def ask(self, *words: str) -> list[Any]:
+        """Send a request and return the answer."""
+        self.pipes.send(("\t".join(words) + "\n").encode("utf-8", "surrogateescape"))
+        return self.answer(ANSWER_LIMIT)
+
+    def answer(self, limit: float, stop: Callable[[], bool] = lambda: False) -> list[Any]:
+        """Return the next line; raise ZygoteLost when none comes in time."""
+        deadline = time.monotonic() + limit
+        while b"\n" not in self._text:
+            left = deadline - time.monotonic()
+            if left <= 0 or stop():
+                raise ZygoteLost(f"did not answer within {limit:g} s")
+            if select.select([self.pipes.fileno()], [], [], min(left, 0.1))[0]:
+                read = self.pipes.recv(1 << 16)
+                if not read:
+                    raise ZygoteLost("ended")
+                self._text += read
+            elif self.pid and not families.is_alive(self.pid):
+                raise ZygoteLost("ended")
+        line, _, self._text = self._text.partition(b"\n")
+        found: list[Any] = json.loads(line)
+        return found
+
+    def close(self) -> None:
+        self.pipes.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Zygote:
+    """The forking processes of one audit."""
+
+    def __init__(self, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> None:
+        self.plan: Plan = plan
+        self.settings: Settings = settings
+        self.stop: Callable[[], bool] = stop
+        self.left_out: dict[str, str] = {}
+        self.token: str = os.urandom(8).hex()
+        self.server: Server | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.held: dict[str, Server] = {}
+        self._work = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+
+    def start(self, statements: Sequence[str]) -> None:
+        """Start zygotes until one has loaded nothing that is unsafe to fork.
+
+        Raises:
+            ZygoteLost: there is none, or the audit was stopped.
+        """
+        forbidden: set[str] = set()
+        wanted = list(statements)
+        reason = ""
+        for _ in range(ROUNDS):
+            file = self._work / "statements"
+            file.write_text("".join(line + "\n" for line in wanted), encoding="utf-8")
+            self._launch(file, forbidden)
+            assert self.server is not None
+            loading, limit = "", STARTUP_LIMIT
+            try:
+                while True:
+                    verb, *rest = self.server.answer(limit, self.stop)
+                    limit = self.settings.timeout
+                    if verb == "loading":
+                        loading = rest[0]
+                    elif verb == "left":
+                        self.left_out.setdefault(rest[0], rest[1])
+                    elif verb == "ready":
+                        return
+                    else:
+                        found = dict(zip(rest[::2], rest[1::2], strict=True))
+                        self.left_out.update(found)
+                        forbidden |= set(found)
+                        reason = "some dependency is unsafe to fork, whatever is left out"
+                        break
+            except ZygoteLost as lost:
+                reason = f"the zygote {lost}" + (f" while it loaded {loading}" if loading else "")
+                if not loading or self.stop():
+                    break
+                self.left_out[loading] = "hangs or crashes when it is loaded"
+                wanted = [line for line in wanted if line.partition("\t")[0] != loading]
+            self._end()
+        self._end()
+        raise ZygoteLost(reason)
+
+    def _launch(self, file: Path, forbidden: set[str]) -> None:
+        self.server = server = Server()
+        roots = [root for roots in self.plan.roots.values() for root in roots]
+        program = [self.settings.python, CHILD, "zygote"]
+        with open(os.devnull, "rb") as null, open(server.directory / "out", "ab") as out:
+            self.process = subprocess.Popen(
+                [*program, str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), *roots],
+                stdin=null,
+                stdout=out,
+                stderr=out,
+                env={**self.settings.environment, MARKER: self.token},
+                start_new_session=True,
+            )
+        server.pid = self.process.pid
+
+    def fork(self, job: Job) -> Forked:
+        """Fork a child from the process that holds the nearest package above the module."""
+        return Forked(job, self._nearest(job.module))
+
+    def _nearest(self, module: str) -> Server:
+        above = module.rpartition(".")[0]
+        while above:
+            if above in self.held:
+                return self.held[above]
+            above = above.rpartition(".")[0]
+        assert self.server is not None
+        return self.server
+
+    def hold(self, package: str) -> bool:
+        """Have a process import a package and stand by to fork its modules; return whether it does."""
+        server = Server()
+        below = self._nearest(package)
+        try:
+            (pid,) = below.ask("hold", str(server.directory), os.urandom(8).hex(), package, "0")
+            server.pid = pid
+            verb, _, safe = server.answer(self.settings.slow + 1.0, self.stop)
+        except (ZygoteLost, OSError, ValueError):
+            safe = False
+            verb = ""
+        if verb == "holds" and safe:
+            self.held[package] = server
+            return True
+        if server.pid:
+            _kill(server.pid)
+        server.close()
+        return False
+
+    def release(self, needed: Callable[[str], bool]) -> None:
+        """End the processes that hold packages which are no longer needed."""
+        for package in [each for each in self.held if not needed(each)]:
+            server = self.held.pop(package)
+            _kill(server.pid)
+            server.close()
+
+    def _end(self) -> None:
+        if self.process is not None:
+            families.kill(self.process.pid, self.token)
+            self.process.wait()
+        if self.server is not None:
+            self.server.close()
+        self.process = self.server = None
+
+    def close(self) -> None:
+        """End all of them."""
+        self.release(lambda _: False)
+        self._end()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+
+def scan(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list[str], int]:
+    """Return the import statements of foreign modules in the sources, and how many sources have no byte code."""
+    with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
+        given, out = Path(directory) / "in", Path(directory) / "out"
+        rows = ("\t".join((each, *plan.roots.get(each.partition(".")[0], ()))) + "\n" for each in plan.modules)
+        given.write_text("".join(rows), encoding="utf-8")
+        command = [settings.python, SCAN, str(out), str(given)]
+        families.run_quietly(command, limit=60.0, env=settings.environment, stop=stop)
+        try:
+            *lines, last = out.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError):
+            return [], 0
+    return lines, int(last)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
+class Forked(Child):
+    """A child that a zygote forks, and reaps on request."""
+
+    def __init__(self, job: Job, server: Server) -> None:
+        self.server = server
+        super().__init__(job)
+
+    def _launch(self) -> int:
+        job = self.job
+        pipes = Pipes(self.directory)
+        self.channel: Any = pipes  # what a socket does here, a pair of pipes does too
+        try:
+            (pid,) = self.server.ask("fork", str(self.directory), self.token, job.module, repr(job.timeout))
+        except BaseException:
+            pipes.close()
+            raise
+        number: int = pid
+        return number
+
+    def _has_exited(self) -> bool:
+        return not families.is_alive(self.pid)
+
+    def _take(self, line: bytes) -> None:
+        if line.startswith(b'["doubtful"'):
+            self.trace.doubtful = True
+        elif line.startswith(b'["unseen"'):
+            self.trace.unseen += json.loads(line)[1]
+        else:
+            super()._take(line)
+
+    def _is_alone(self) -> bool:
+        """Return whether it has started nothing: then no other process needs to be looked at."""
+        self._read_events()
+        if any(event[0] == "effect" and event[3] == "subprocess" for event in self.trace.events):
+            return False
+        try:
+            return not Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        except OSError:
+            return True
+
+    def _family(self) -> dict[int, str]:
+        return {} if self._is_alone() else super()._family()
+
+    def _survivors(self) -> dict[int, str]:
+        return {} if self.trace.left and self._is_alone() else super()._survivors()
+
+    def _end(self) -> None:
+        if not (self.trace.left and self._is_alone()):
+            super()._end()
+
+    def _reap(self, exited: bool) -> None:
+        if not exited:
+            _kill(self.pid)
+        try:
+            status, self.trace.cpu_seconds = self.server.ask("reap", str(self.pid))
+        except (ZygoteLost, OSError, ValueError):
+            self.trace.doubtful = True
+            return
+        self.trace.status = os.waitstatus_to_exitcode(status) if exited else None

@@ -1,0 +1,408 @@
+"""What an audit found: plain, frozen objects, and the JSON that they are kept in.
+
+Invariants: times are float seconds. Files are relative to the audited path where they lie below it, otherwise to the
+entry of the target's sys.path that they lie below. `from_dict(to_dict())` gives the same report. What is not a report
+raises ConfigurationError with the place that is wrong. A line is None where it is unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lazyguard.audit.report.schema import expect, plain, read
+from lazyguard.errors import ConfigurationError
+
+SCHEMA = 1
+VERDICTS = ("hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "ok")
+"""In the order of their precedence: a module has the first that applies."""
+VERBS = {
+    "hangs": ("hangs", "hang"),
+    "crashes": ("crashes", "crash"),
+    "exits": ("exits", "exit"),
+    "fails": ("fails", "fail"),
+    "cannot-exit": ("cannot exit", "cannot exit"),
+    "leaves-children": ("leaves children behind", "leave children behind"),
+    "slow": ("is slow", "are slow"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file; the line is None where only the file is known."""
+
+    file: str
+    line: int | None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Blame:
+    """The innermost first-party line, what ran below it, and the imports that led to its module."""
+
+    file: str
+    line: int | None
+    leaf: Place | None
+    chain: tuple[str, ...]
+
+    @property
+    def place(self) -> Place:
+        """File and line."""
+        return Place(self.file, self.line)
+
+    def __str__(self) -> str:
+        return f"{self.place} -> {self.leaf}" if self.leaf else str(self.place)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended the import: the type of the exception and its message.
+
+    Attributes:
+        hint: how to mend it, where that is known: the command that installs a missing module, or the file that lacks a
+            name, with similar names.
+    """
+
+    type: str
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        message = self.message.strip()
+        return f"{self.type}: {message}" if message else self.type
+
+    @property
+    def brief(self) -> str:
+        """The type and the first line of the message."""
+        return (str(self).splitlines() or [""])[0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something seen on the way, whatever the verdict.
+
+    Attributes:
+        kind: one of `connect dns subprocess thread sleep file-write double-import circular-import order-dependent
+            forbidden`.
+        also: the second place, where there is one: of a double import the first, of a circular import its beginning,
+            of an import that depends on the order the line that made it pass.
+    """
+
+    kind: str
+    file: str
+    line: int | None
+    detail: str
+    chain: tuple[str, ...]
+    also: Place | None = field(default=None, metadata={"left_out": True})
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file, self.line)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One module that was executed on the way, in the order in which execution began.
+
+    Attributes:
+        parent: the place, in the same list, of the module that was being executed when this one began; None: none was.
+        start: seconds since the import of the audited module began.
+        seconds: with all that was executed below it.
+        by: the line that asked for it; the nearest first-party one where that is known.
+    """
+
+    module: str
+    parent: int | None
+    start: float
+    seconds: float
+    own_seconds: float
+    first_party: bool
+    file: str | None = None
+    by: Place | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """One module, imported alone in a fresh interpreter.
+
+    Attributes:
+        seconds: the import as a whole, parents and everything below included, the interpreter's start not.
+        own_seconds: the module's own body alone, what it imports not included; 0.0 where its body was not reached.
+        third_party_seconds: everything executed that does not belong to the audited packages, the standard library
+            included. The rest of `seconds` went into other modules of the audited packages and into finding files.
+        detail: a sentence beside the verdict: which thread, which processes, which signal.
+        output: the end of what the module wrote to stderr, where the verdict is not ok.
+        imports: what was executed on the way; of foreign modules only those that took a millisecond or more.
+        executed: how many modules were executed on the way, itself and all foreign ones included.
+        tier: where verdict and times come from: "fresh" (a fresh interpreter), "repeated" (the fastest of several), or
+            "forked": a fork decided it. Its times then are what it took there, and what its dependencies took when they
+            were loaded once.
+        repeats: how many imports in fresh interpreters there were, of which the fastest counts; 0 for a forked one.
+        queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where that is unknown.
+    """
+
+    module: str
+    verdict: str = field(metadata={"one_of": VERDICTS})
+    seconds: float
+    own_seconds: float
+    third_party_seconds: float = 0.0
+    blame: Blame | None = None
+    error: Failure | None = None
+    findings: tuple[Finding, ...] = ()
+    detail: str | None = None
+    output: str | None = None
+    imports: tuple[Imported, ...] = ()
+    executed: int = 0
+    tier: str = "fresh"
+    repeats: int = 1
+    queued_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a module used of one limit of its budget.
+
+    Attributes:
+        kind: "seconds", "modules" or "forbid".
+        limit: seconds, or a number of modules; 0 for a forbidden one.
+        measured: what it took, in the same unit.
+        allowance: what it may be over the limit before it counts.
+        place: the line that asked for the slowest body, or for the forbidden module.
+        chain: the imports that led there.
+        largest: the modules with the slowest bodies, the slowest first; or the forbidden module.
+    """
+
+    target: str
+    kind: str
+    limit: float
+    measured: float
+    allowance: float
+    exceeded: bool
+    place: Place | None = None
+    chain: tuple[str, ...] = ()
+    largest: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """One import statement at module level, and what is advised for it.
+
+    Attributes:
+        module: the absolute name of what it imports.
+        importer: the module that it stands in.
+        defer: whether it is worth deferring, and can be.
+        saving: seconds that the import of the target took less without this one statement; None: not measured.
+        share: the same as a part of the whole import.
+        reason: why it must stay, or is not worth it; for an optional import that is deferred, why it has its form.
+        because: the line of that.
+        replacement: the text to write in its place; for the re-exports of a package one text for all of them.
+    """
+
+    file: str
+    line: int | None
+    importer: str
+    module: str
+    statement: str
+    defer: bool
+    saving: float | None = None
+    share: float | None = None
+    reason: str | None = None
+    because: Place | None = None
+    replacement: str | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file, self.line)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Which imports that one target leads to can be deferred, and what that saves, measured by running without them.
+
+    Attributes:
+        seconds: the import of the target as it is, the fastest of all rounds.
+        saving: seconds that it took less without all that are advised, together; None: not measured.
+        rounds: how many times each was run, in turns.
+        imports: the statements, those to defer first, by what each saves alone.
+        ruff: TOML for the rules of ruff that keep the advice.
+        note: a sentence on the whole.
+        noise: seconds by which the import as it is differed between rounds (median less least). A smaller saving is
+            none.
+    """
+
+    target: str
+    seconds: float
+    saving: float | None = None
+    rounds: int = 0
+    imports: tuple[Deferral, ...] = ()
+    ruff: str = ""
+    note: str | None = None
+    noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Slower:
+    """A module that takes longer than in another state of the program, beyond its allowance.
+
+    Attributes:
+        before: seconds in the other state; like `after`, the fastest of imports that ran alone and in turns.
+        new: the slowest modules that it did not import there, each with all below it; the slowest first.
+        grown: the modules whose own bodies grew most, in time.
+        place: the line that asked for the slowest new one, or the file of the body where that is slower.
+        chain: the imports that led there.
+    """
+
+    module: str
+    before: float
+    after: float
+    new: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+    place: Place | None = None
+    chain: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """How many times longer the import became."""
+        return self.after / self.before if self.before > 0 else float("inf")
+
+
+@dataclass(frozen=True)
+class Against:
+    """How long the imports take in comparison with another state of the program.
+
+    Attributes:
+        path: the directory of the other state.
+        modules: how many modules both states import to the end.
+        uncompiled: how many sources of the other state have no byte code.
+        left: modules that looked slower, but are undecided: the machine was too busy for two measurements that agree,
+            or slower ones had been found before.
+    """
+
+    path: str
+    modules: int
+    uncompiled: int = 0
+    slower: tuple[Slower, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One line that is to blame for the same verdict of several modules."""
+
+    verdict: str
+    place: Place | None
+    modules: tuple[str, ...]
+    error: Failure | None
+    text: str
+
+
+def cause_of(module: ModuleReport) -> tuple[object, ...]:
+    """Return what modules have in common whose verdicts come from the same line, and the same error there."""
+    place = module.blame and module.blame.place
+    return module.verdict, place or module.module, module.error if module.verdict == "fails" else None
+
+
+def _without_children(chain: tuple[str, ...]) -> tuple[str, ...]:
+    while len(chain) > 1 and chain[0].startswith(chain[1] + "."):
+        chain = chain[1:]
+    return chain
+
+
+@dataclass(frozen=True)
+class Report:
+    """One audit.
+
+    Attributes:
+        pending: the modules that were not reached when it was interrupted.
+        fresh_because: why no child was forked; None where some were.
+        left_out: the dependencies that forks did not find loaded, each with the reason.
+        uncompiled: how many audited sources have no byte code, so that their times include the compiler's.
+        advice: what can be deferred, one for each target; empty where that was not asked for.
+        against: what became slower than in another state of the program, where that was asked for.
+    """
+
+    python: str
+    timeout: float
+    repeats: int
+    modules: tuple[ModuleReport, ...]
+    slow: float = 0.5
+    path: str = "."
+    interpreter_seconds: float = 0.0
+    pending: tuple[str, ...] = ()
+    schema: int = SCHEMA
+    budgets: tuple[Spending, ...] = ()
+    fresh_because: str | None = None
+    left_out: tuple[str, ...] = ()
+    uncompiled: int = 0
+    advice: tuple[Advice, ...] = ()
+    against: Against | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether any verdict is not ok, any budget is exceeded, or any module became slower."""
+        return (
+            any(module.verdict != "ok" for module in self.modules)
+            or any(one.exceeded for one in self.budgets)
+            or bool(self.slower)
+        )
+
+    @property
+    def slower(self) -> tuple[Slower, ...]:
+        """What became slower than in the other state, where there is one."""
+        return self.against.slower if self.against else ()
+
+    @property
+    def verdicts(self) -> str:
+        """How many modules have which verdict, in words: "2 ok, 1 fails"."""
+        counts: dict[str, int] = {}
+        for module in self.modules:
+            counts[module.verdict] = counts.get(module.verdict, 0) + 1
+        return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The verdicts that are not ok, grouped by the line to blame, worst and most frequent first."""
+        groups: dict[Any, list[ModuleReport]] = {}
+        for module in self.modules:
+            if module.verdict != "ok":
+                groups.setdefault(cause_of(module), []).append(module)
+        causes = [self._cause(members) for members in groups.values()]
+        return tuple(sorted(causes, key=lambda cause: (VERDICTS.index(cause.verdict), -len(cause.modules))))
+
+    def chain_to(self, cause: Cause) -> tuple[str, ...]:
+        """Return the longest chain of imports that leads to a cause; empty where none is known.
+
+        Packages that Python executes only because a module of theirs is next are left out at the beginning: all their
+        modules have them in common, and none of them asked.
+        """
+        chains = {
+            _without_children(each.blame.chain) for each in self.modules if each.module in cause.modules and each.blame
+        }
+        return min(chains, key=lambda chain: (-len(chain), chain), default=())
+
+    def _cause(self, members: list[ModuleReport]) -> Cause:
+        first = members[0]
+        place = first.blame.place if first.blame else None
+        verb = VERBS[first.verdict][len(members) > 1]
+        text = f"{len(members)} of {len(self.modules)} {verb}" + (f" in {place}" if place else "")
+        return Cause(first.verdict, place, tuple(each.module for each in members), first.error, text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON has it (see the documentation of the schema)."""
+        found = plain(self)
+        return {"schema": found.pop("schema"), **found, "causes": plain(self.causes)}
+
+    @classmethod
+    def from_dict(cls, data: object) -> Report:
+        """Return the report that `to_dict` wrote.
+
+        Raises:
+            ConfigurationError: it is not one, or one of a later schema.
+        """
+        schema = expect(int, expect(dict, data, "the report").get("schema"), "the report.schema")
+        if schema != SCHEMA:
+            raise ConfigurationError(f"this report has schema {schema}; this lazyguard reads {SCHEMA}: audit again")
+        return read(cls, data)

@@ -1,0 +1,109 @@
+"""Objects of a report as JSON, and back with every place checked.
+
+Invariants: `read(kind, plain(value))` gives the same value. What is not such an object raises ConfigurationError that
+names the place that is wrong, never a KeyError from inside. A field is read as it is annotated. One that is not there
+has its default, or is empty where it may be. `field(metadata=)` knows `one_of`, the values that a text may have, and
+`left_out`, for a None that is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache, partial
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from lazyguard.errors import ConfigurationError
+
+T = TypeVar("T")
+Reader = Callable[[Any, str], Any]
+"""Takes a value of the JSON, and the name of its place."""
+WORDS: dict[type, str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "an array",
+}
+
+
+def plain(value: Any) -> Any:
+    """Return objects of a report as dicts and lists."""
+    if is_dataclass(value):
+        given = [(each, getattr(value, each.name)) for each in fields(value)]
+        return {each.name: plain(one) for each, one in given if one is not None or "left_out" not in each.metadata}
+    if isinstance(value, tuple):
+        members: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+        return [plain(each) for each in members]
+    return value
+
+
+def read(kind: type[T], data: object) -> T:
+    """Return the object of a kind that the data is, or raise ConfigurationError."""
+    made: T = _object(kind, data, "")
+    return made
+
+
+def _object(kind: Any, value: object, where: str) -> Any:
+    """Return an object of a kind, made of a mapping."""
+    data = expect(dict, value, where or "the report")
+    within = where + "." if where else ""
+    made: dict[str, Any] = {}
+    for name, reader, absent in _fields(kind):
+        made[name] = absent if name not in data and absent is not MISSING else reader(data.get(name), within + name)
+    return kind(**made)
+
+
+@cache
+def _fields(kind: Any) -> list[tuple[str, Reader, object]]:
+    """Return of each field its name, what reads it, and its value where it is not there (MISSING: it must be)."""
+    hints = get_type_hints(kind)
+    found: list[tuple[str, Reader, object]] = []
+    for each in fields(kind):
+        values = each.metadata.get("one_of")
+        reader = _reader(hints[each.name]) if values is None else partial(_one_of, values)
+        found.append((each.name, reader, _absent(hints[each.name], each.default)))
+    return found
+
+
+def _one_of(values: tuple[str, ...], value: Any, where: str) -> str:
+    """Return a text that is one of some."""
+    if expect(str, value, where) not in values:
+        raise _wrong(where, "one of " + ", ".join(values), value)
+    return str(value)
+
+
+def _absent(hint: Any, default: object) -> object:
+    if default is not MISSING:
+        return default
+    return () if get_origin(hint) is tuple else None if type(None) in get_args(hint) else MISSING
+
+
+def _reader(hint: Any) -> Reader:
+    """Return what reads a field with an annotation."""
+    members = get_args(hint)
+    if type(None) in members:
+        inner = _reader(members[0])
+        return lambda value, where: None if value is None else inner(value, where)
+    if get_origin(hint) is tuple:
+        one = _reader(members[0])
+        return lambda value, where: tuple(
+            [one(each, f"{where}[{at}]") for at, each in enumerate(expect(list, value, where))]
+        )
+    return partial(_object if is_dataclass(hint) else expect, hint)
+
+
+def expect(kind: Any, value: Any, where: str) -> Any:
+    """Return a value of a kind as it is, or a number as a float where that is wanted."""
+    wanted = (int, float) if kind is float else kind
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        raise _wrong(where, WORDS[kind], value)
+    return float(value) if kind is float else value
+
+
+def _wrong(where: str, wanted: str, value: object) -> ConfigurationError:
+    shown = "missing" if value is None else repr(value)[:60]
+    return ConfigurationError(
+        f"not a report of `lazyguard audit --json`: {where} must be {wanted}, and is {shown}; write it anew"
+    )

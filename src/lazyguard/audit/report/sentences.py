@@ -1,0 +1,88 @@
+"""What a report says of one module, one budget or one slower import, on one line.
+
+Invariants: every format and the baseline say it in these words. What the audited program has named or raised is
+printable: no terminal takes it for a command.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lazyguard.audit.report.model import ModuleReport, Place, Report, Slower, Spending
+
+
+class Excess(NamedTuple):
+    """A module that exceeds its budget (kind `seconds`, `modules` or `forbid`) or became slower (`slower`)."""
+
+    module: str
+    kind: str
+    sentence: str
+    place: Place | None
+    chain: tuple[str, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The sentence, and the chain of imports."""
+        return [self.sentence, *by(self.chain)]
+
+
+def excesses(report: Report) -> Iterator[Excess]:
+    """Yield what exceeds a budget, then what became slower than in another state."""
+    for one in report.budgets:
+        if one.exceeded:
+            yield Excess(one.target, one.kind, over(one), one.place, one.chain)
+    for each in report.slower:
+        path = report.against.path if report.against else ""
+        yield Excess(each.module, "slower", slower(each, path), each.place, each.chain)
+
+
+def printable(text: str) -> str:
+    """Return a message without what a terminal would take for a command."""
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
+
+
+def seconds(value: float) -> str:
+    """Return seconds with as many digits as matter: 5.00, 0.012, 0.0004."""
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.001 else f"{value:.4f}"
+
+
+def by(chain: Sequence[str]) -> list[str]:
+    """Return a chain of imports as a line; none where it is empty."""
+    return ["by " + " > ".join(chain)] if chain else []
+
+
+def note(module: ModuleReport) -> str:
+    """Return where a verdict comes from, and why."""
+    where = str(module.blame) if module.blame is not None else ""
+    error = printable(module.error.brief) if module.error is not None else ""
+    return "  ".join(part for part in (where, error, module.detail) if part)
+
+
+def verdict(module: ModuleReport) -> str:
+    """Return a module, its verdict, and where and why."""
+    return f"{module.module} {module.verdict}  {note(module)}".rstrip()
+
+
+def over(one: Spending) -> str:
+    """Return what was spent beyond a budget."""
+    at = f" at {one.place}" if one.place else ""
+    if one.kind == "forbid":
+        return f"{one.target} loads {one.largest[0]}, which its budget forbids,{at}"
+    slowest = f"; the slowest: {', '.join(one.largest)}{at}" if one.largest else ""
+    if one.kind == "modules":
+        return f"{one.target} executes {one.measured:g} modules, over its budget of {one.limit:g}{slowest}"
+    took = f"{one.target} takes {seconds(one.measured)} s, over its budget of {one.limit:g} s"
+    return took + f" and {seconds(one.allowance)} s of allowance{slowest}"
+
+
+def slower(one: Slower, path: str) -> str:
+    """Return what became slower than in the directory of another state."""
+    times = f"{one.factor:.2f} times the {seconds(one.before)} s of" if one.before > 0 else "nothing measurable in"
+    at = f" at {one.place}" if one.place else ""
+    parts = [f"new: {', '.join(one.new)}"] if one.new else []
+    parts += [f"longer than there: {', '.join(one.grown)}"] if one.grown else []
+    why = f"; {'; '.join(parts)}{at}" if parts else ""
+    return f"{one.module} takes {seconds(one.after)} s, {times} {path}{why}"

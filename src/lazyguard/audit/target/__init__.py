@@ -1,0 +1,26 @@
+"""What runs in the audited interpreter, which need not have lazyguard.
+
+Invariants: nothing in here imports lazyguard outside this package, and everything works on Python 3.10 to 3.15. A file
+that is started by its path is a constant here, so that the audit names it in one place.
+"""
+
+import os
+
+_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+CHILD = os.path.join(_DIRECTORY, "child.py")
+"""Imports one module, or becomes one of its `PROGRAMS`."""
+PROBE = os.path.join(_DIRECTORY, "probe.py")
+SCAN = os.path.join(_DIRECTORY, "scan.py")
+SURVEY = """
+import sys
+name = ""
+for part in ("lazyguard", "audit", "target"):
+    name = f"{name}.{part}" if name else part
+    sys.modules[name] = type(sys)(name)
+    sys.modules[name].__path__ = [sys.argv[1]] if part == "target" else []
+from lazyguard.audit.target.survey import main
+main(sys.argv[2:])
+"""
+"""The program of `survey.py`, for -c: the packages above it are empty modules there."""
+SURVEYING = ("-I", "-c", SURVEY, _DIRECTORY)
+"""The interpreter's arguments that start it."""

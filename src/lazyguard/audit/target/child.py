@@ -1,0 +1,133 @@
+"""The program that runs in the audited interpreter: imports one module and streams what happens meanwhile.
+
+Invariants: runs without lazyguard; the files beside it are loaded by their path, and are in no table of modules. It
+imports only what every interpreter has loaded at its start, or has built in, so that nothing of its own is taken off
+the target's bill (not even `__future__`). It never raises into the audited code. Frames of the files that it loads
+count as the import system's: warnings, tracebacks, and code that looks for its importer skip those.
+"""
+
+import faulthandler
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from lazyguard.audit.target import recorder, stream
+
+ALWAYS = ("stream", "recorder")
+PROGRAMS = {"zygote": ("dependencies", "zygote"), "deferred": ("registrations", "deferred")}
+"""By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours."""
+
+_exit, _getpid = os._exit, os.getpid
+_open, _read, _close = os.open, os.read, os.close
+
+
+LOADED: "list[str]" = []
+OURSELVES = sys.modules[__name__]
+"""Kept here, since `settle` puts another module in the place of `__main__`."""
+
+
+def load(name: str) -> None:
+    """Load the file of a name beside this one. It sees what was loaded before, and its byte code is cached."""
+    external: Any = sys.modules["_frozen_importlib_external"]
+    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    module = type(sys)(name)
+    module.__dict__.update({each: globals()[each] for each in LOADED}, child=OURSELVES, __file__=file)
+    code = external.SourceFileLoader(name, file).get_code(name)
+    sys.modules["_imp"]._fix_co_filename(code, "<frozen importlib._bootstrap_external>")
+    exec(code, module.__dict__)
+    LOADED.append(name)
+    globals()[name] = module
+
+
+def queued() -> float:
+    """Return how long the kernel has had this thread wait for a processor; 0.0 where that is unknown."""
+    try:
+        descriptor = _open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(_read(descriptor, 100).split()[1]) / 1e9
+        finally:
+            _close(descriptor)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def settle(path: str) -> None:
+    """Make the interpreter look as with -c in the audited path."""
+    if getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, path)
+    else:
+        sys.path[0] = path
+    sys.argv[:] = ["-c"]
+    sys.modules["__main__"] = type(sys)("__main__")
+
+
+def leave(
+    recording: "recorder.Recorder", taken: float, problem: "list[Any] | None", timeout: float, waited: float = 0.0
+) -> "NoReturn":
+    """Send the result, do what an interpreter does first when it ends, and end.
+
+    `waited` is the part of the time in which the import waited for a processor.
+    """
+    shutdown, run_at_exit = None, None
+    answers = recording.stream
+    recording.done = True
+    if _getpid() != answers.process:
+        _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
+    answers.stop_sampling()
+    answers.send("result", taken, problem, waited)
+    try:
+        answers.send("threads", recording.waited_for())
+        stream._dump_later(min(1.0, timeout), file=answers.dump.descriptor)
+        # What the interpreter does first when it ends: idle workers of a pool leave, children get their signal.
+        shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
+        if shutdown is not None:
+            shutdown()
+        answers.send("stage", "atexit")
+        run_at_exit = getattr(__import__("atexit"), "_run_exitfuncs", None)
+        if run_at_exit is not None:
+            run_at_exit()
+    except BaseException as error:
+        answers.send("note", recorder.describe(error)[0])
+    answers.send("left")
+    answers.wait()
+    _exit(0)
+
+
+def imported(recording: "recorder.Recorder", module: str, began: float) -> "tuple[float, list[Any] | None]":
+    """Import a module; return the seconds since `began`, and what was raised."""
+    try:
+        if module:
+            __import__(module)
+    except BaseException as error:
+        taken = recording.now() - began
+        return taken, recorder.describe(error, recording.owns)
+    return recording.now() - began, None
+
+
+def main(argv: "list[str]") -> None:
+    """Run `child.py DESCRIPTOR DIRECTORY PATH TIMEOUT PERIOD MODULE ROOT...`; an empty MODULE imports nothing."""
+    descriptor, directory, path, timeout, period, module, *roots = argv
+    settle(path)
+    answers = stream.Stream(int(descriptor), directory)
+    recording = recorder.Recorder(answers, tuple(roots))
+    faulthandler.enable(file=answers.dump.descriptor)
+    recording.install()
+    answers.send("start", recording.now(), recorder._ident())
+    # Dumps come every period, so that a slow module is sampled; the one at the time limit names the line that hangs.
+    answers.sample(float(period))
+    recording.spent = 0.0
+    before = queued()
+    taken, problem = imported(recording, module, recorder._clock())
+    leave(recording, taken, problem, float(timeout), queued() - before)
+
+
+if __name__ == "__main__":
+    for each in (*ALWAYS, *PROGRAMS.get(sys.argv[1], ())):
+        load(each)
+    if sys.argv[1] in PROGRAMS:
+        globals()[sys.argv[1]].main(sys.argv[2:])
+    else:
+        main(sys.argv[1:])

@@ -1,5 +1,0 @@
-"""Imported first, it fails: the name that the other module takes is not yet bound."""
-
-import zoo.ok_ring_third
-
-OTHER = 1

@@ -1,0 +1,3 @@
+"""The third of three."""
+
+import zoo.ok_circle_first

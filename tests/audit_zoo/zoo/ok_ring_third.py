@@ -1,3 +1,0 @@
-"""The third of three."""
-
-import zoo.ok_ring_first
