@@ -63,8 +63,8 @@ asked = [gevent.spawn(ask) for _ in range(200)]
 gevent.joinall(asked, timeout=50)
 answers = [greenlet.value for greenlet in asked]
 assert {answer for answer, _ in answers} == {"fallback"}, answers
-# All wait at once, and the ticker runs meanwhile. Were the hub blocked, it would not have.
-assert min(moved for _, moved in answers) > 0, answers
+# Who asked first waits, and the ticker runs meanwhile. Were the hub blocked, it would not have.
+assert answers[0][1] > 0, answers
 assert lazyguard.is_fallback(get()) and get.health().state == "degraded"
 assert kinds.count("degraded") == 1, kinds
 assert most <= 2, (begun, most)
