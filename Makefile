@@ -6,9 +6,9 @@ BIN    := $(VENV)/bin
 # `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
 INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help demo test coverage mutants check format bench bench-audit load docs dist clean
+.PHONY: help demo test test-loaded test-no-threads coverage mutants check format bench bench-audit load docs dist clean
 help:            ## what there is to make
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -33,8 +33,17 @@ $(VENV)/.docs: $(VENV)/.test
 demo: $(VENV)/.demo   ## audit the example host application before and after, print the table
 	@$(BIN)/python docs/examples/mediahost/demo.py
 
-test: $(VENV)/.test   ## every test that this machine can run
-	$(BIN)/python -m pytest
+# Each file of tests on one of the workers, in the order of the folders: the slow ones come first.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.test   ## every test that this machine can run, side by side
+	$(PYTEST)
+
+test-loaded: $(VENV)/.test ## the same while eight busy loops run beside them
+	$(PYTEST) --busy-loops 8
+
+test-no-threads: $(VENV)/.test ## the same while lazyguard gets no thread for two seconds in the middle
+	$(PYTEST) --no-threads-for 2
 
 # Before 3.14 nothing but a trace function counts branches, and the one of coverage stops for ever where a signal handler
 # interrupts it, as some of these tests see to.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import faulthandler
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +15,7 @@ import warnings
 from contextlib import contextmanager
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from lazyguard import events
 from lazyguard._core import registry
@@ -22,10 +25,107 @@ from lazyguard.testing import FakeClock
 HARD_LIMIT = 60.0
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what makes the run a hard one."""
+    group = parser.getgroup("hardship")
+    group.addoption("--busy-loops", type=int, default=0, help="how many busy loops run beside the tests")
+    group.addoption(
+        "--no-threads-for", type=float, default=0.0, help="seconds for which lazyguard gets no thread, amid the tests"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C be heard: a run in the background of a shell begins with SIGINT ignored, and tests send it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not hasattr(config, "workerinput"):  # one for all workers
+        loop = f"import os\nwhile os.getppid() == {os.getpid()}: sum(range(100_000))"
+        for _ in range(config.getoption("--busy-loops")):
+            busy = subprocess.Popen([sys.executable, "-c", loop])
+            config.add_cleanup(busy.wait)
+            config.add_cleanup(busy.kill)
+    if config.getoption("--no-threads-for"):
+        config.pluginmanager.register(NoThreads(config.getoption("--no-threads-for")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return two workers for each core: half of the time they wait for children and servers."""
+    return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class NoThreads:
+    """Let lazyguard start no thread for some seconds, from the middle of the tests on, in each worker.
+
+    A test that fails for it is run again at once, with threads: then it has to pass. All others have to pass as ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.counts = {"threads refused": 0, "tests run again": 0}
+        self.totals = dict.fromkeys(self.counts, 0)
+        self.run = 0
+        self.until: float | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item, nextitem):
+        self.run += 1
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        if self.until is None and self.run > len(item.session.items) / workers / 2:
+            self.until = time.monotonic() + self.seconds
+        if self.until is None or time.monotonic() > self.until:
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        refused = self.counts["threads refused"]
+        with self.none_to_be_had():
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if any(report.failed for report in reports) and self.counts["threads refused"] > refused:
+            self.counts["tests run again"] += 1
+            item._initrequest()
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    @contextmanager
+    def none_to_be_had(self):
+        with pytest.MonkeyPatch.context() as patch:
+            for module, name in [
+                (_thread, "start_new_thread"),
+                (threading, "_start_new_thread"),
+                (threading, "_start_joinable_thread"),  # since 3.13
+            ]:
+                if hasattr(module, name):
+                    patch.setattr(module, name, self.refuse(getattr(module, name)))
+            yield
+
+    def refuse(self, start):
+        def start_or_refuse(*arguments, **options):
+            caller = sys._getframe(1)
+            thread = caller.f_locals.get("self")
+            who = thread.name if isinstance(thread, threading.Thread) else caller.f_globals["__name__"]
+            if who.startswith("lazyguard") and time.monotonic() < self.until:
+                self.counts["threads refused"] += 1
+                raise RuntimeError("can't start new thread")
+            return start(*arguments, **options)
+
+        return start_or_refuse
+
+    def pytest_sessionfinish(self, session):
+        getattr(session.config, "workeroutput", {}).update(no_threads=self.counts)
+        self.add(self.counts)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        self.add(getattr(node, "workeroutput", {}).get("no_threads", {}))
+
+    def add(self, counts: dict[str, int]) -> None:
+        for name, count in counts.items():
+            self.totals[name] += count
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section(", ".join(f"{count} {name}" for name, count in self.totals.items()))
 
 
 @pytest.fixture
@@ -148,18 +248,18 @@ def pace(monkeypatch):
 
     bounds: list[tuple[float, float]] = []
     asked = threading.local()
-    wait = recovery.Convalescence.wait
+    wait = recovery.RecoveryRun.wait
 
     def uniform(low: float, high: float) -> float:
         asked.bounds = low, high
         return high
 
-    def wait_and_note(course: recovery.Convalescence) -> None:
+    def wait_and_note(course: recovery.RecoveryRun) -> None:
         wait(course)
         bounds.append(asked.bounds)  # not before: until it is scheduled, a clock that is moved is not seen
 
     monkeypatch.setattr("random.uniform", uniform)
-    monkeypatch.setattr(recovery.Convalescence, "wait", wait_and_note)
+    monkeypatch.setattr(recovery.RecoveryRun, "wait", wait_and_note)
     return bounds
 
 

@@ -91,7 +91,7 @@ class ServiceCircuitOpen(ServiceUnavailable, CircuitOpen):
 
 
 class ConformityError(LazyguardError, AssertionError):
-    """A stand-in lacks what the real object has, or has it otherwise; what `assert_conforms` raises."""
+    """A fallback lacks what the real object has, or has it otherwise; what `assert_conforms` raises."""
 
 
 class ConformityWarning(UserWarning):

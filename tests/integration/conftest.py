@@ -30,7 +30,7 @@ class Server:
 
     def __init__(self, program: str, directory: str) -> None:
         self.program, self.directory = program, directory
-        # Held without listening until the end: so no other process is given the port, not even while this server is down.
+        # Held without listening until the end: no other process is given the port, not even while this server is down.
         self._held = socket.socket()
         self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._held.bind(("127.0.0.1", 0))

@@ -215,7 +215,7 @@ def test_the_async_client_sends_nothing_when_the_time_is_over(server):
 
 
 def test_as_a_service(server, eventually):
-    """In a service its failures open the breaker, the stand-in serves, and the restarted server is found again."""
+    """In a service its failures open the breaker, the fallback serves, and the restarted server is found again."""
 
     @lazyguard.service(
         name="db", failures=("redis:RedisError",), probe=lambda client: client.ping(), grace=0.0,

@@ -33,7 +33,7 @@ def client(url: str, timeout: float = 5.0):
 
 
 class Offline:
-    """A stand-in for the client."""
+    """A fallback for the client."""
 
     def get(self, key: str) -> bytes:
         return b"offline"
@@ -49,7 +49,7 @@ def server(make_redis):
 
 @pytest.fixture
 def declare(server):
-    """Return a function that declares a service of the server's client, with a stand-in; none outlives its test."""
+    """Return a function that declares a service of the server's client, with a fallback; none outlives its test."""
     declared = []
 
     def make(**options):
@@ -64,7 +64,7 @@ def declare(server):
 
 
 def test_refused_and_back(server, declare, story):
-    """Nobody listens: the stand-in serves and says so. The server is started: it is back without traffic."""
+    """Nobody listens: the fallback serves and says so. The server is started: it is back without traffic."""
     get = declare(recovery=RECOVERY)
     svc = get()
     assert svc.get("x") == b"offline"
@@ -78,7 +78,7 @@ def test_refused_and_back(server, declare, story):
 
 
 def test_killed_after_construction(server, declare, story):
-    """Calls that fail open the breaker, the stand-in takes over, and the restarted server is found without traffic."""
+    """Calls that fail open the breaker, the fallback takes over, and the restarted server is found without traffic."""
     server.start()
     get = declare(
         recovery=RECOVERY, failures=("redis:RedisError",), breaker=lazyguard.Breaker(failure_threshold=2), grace=0.0

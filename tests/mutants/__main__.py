@@ -31,10 +31,12 @@ TESTS = {
     "_core/observers": [f"{CORE}observers.py"],
     "_core/deadlines": [f"{CORE}deadlines.py"],
     "_core/resolve": [
-        f"{CORE}resolve.py", f"{CORE}deadlines.py", f"{CORE}hanging.py", f"{POLICIES}fallback.py", f"{POLICIES}chain.py",
-        f"{CORE}tasks.py", f"{POLICIES}circuit.py",
+        f"{CORE}resolve.py", f"{CORE}deadlines.py", f"{CORE}hanging.py", f"{POLICIES}fallback.py",
+        f"{POLICIES}chain.py", f"{CORE}tasks.py", f"{POLICIES}circuit.py",
     ],
-    "_core/wait_cycles": [f"{CORE}wait_cycles.py", f"{CORE}tasks.py", f"{CORE}hanging.py", "tests/stress/test_wait_cycles.py"],
+    "_core/wait_cycles": [
+        f"{CORE}wait_cycles.py", f"{CORE}tasks.py", f"{CORE}hanging.py", "tests/stress/test_wait_cycles.py",
+    ],
     "_core/cell": [
         f"{CORE}cell.py", f"{CORE}closing.py", f"{CORE}resolve.py", f"{CORE}hanging.py", f"{POLICIES}recovery.py",
     ],

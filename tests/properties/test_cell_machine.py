@@ -41,7 +41,7 @@ class Attempt:
 
 
 class Running:
-    """The model's view of a flight."""
+    """The model's view of an attempt."""
 
     def __init__(self, attempt: Attempt, generation: int, started: float) -> None:
         self.attempt = attempt
@@ -72,16 +72,16 @@ class OneCell(RuleBasedStateMachine):
             plan=Plan(timeout=9.0, abandon_after=PATIENCE, close=self.close, grace=GRACE),
         )
         if self.with_fallback:
-            self.cell.reliefs = (
+            self.cell.fallbacks = (
                 Cell(Thing, name=f"fallback of {self.name}", place="here:2", plan=Plan(close=self.close)),
             )
         self.unsubscribe = events.subscribe(self.listen)
-        closing.Debt.end = self.end_noted()
+        closing.PendingClose.end = self.end_noted()
         # the model
         self.state = "pending"
         self.generation = 0
         self.served: object = None
-        self.stand_in: object = None
+        self.fallback: object = None
         self.running: list[Running] = []
         self.expected: list[str] = []
         self.to_close: list[object] = []
@@ -109,13 +109,13 @@ class OneCell(RuleBasedStateMachine):
         self.note(self.closed, thing)
 
     def end_noted(self):
-        """Return `Debt.end` with a note: a clock that jumps on before it tells that a close has not returned."""
-        end = self.end_of_a_debt = closing.Debt.end
+        """Return `PendingClose.end` with a note: a clock that jumps on must not report a close that has returned."""
+        end = self.end_of_a_debt = closing.PendingClose.end
 
-        def end_and_note(debt: closing.Debt) -> None:
-            end(debt)
-            if debt.name in (self.name, f"fallback of {self.name}"):
-                self.note(self.ended, debt)
+        def end_and_note(pending: closing.PendingClose) -> None:
+            end(pending)
+            if pending.name in (self.name, f"fallback of {self.name}"):
+                self.note(self.ended, pending)
 
         return end_and_note
 
@@ -133,14 +133,14 @@ class OneCell(RuleBasedStateMachine):
     # what may happen
 
     def begin(self) -> None:
-        """The model of `board`, and what comes of it."""
+        """The model of `find_attempt`, and what comes of it."""
         if self.running:
             old = self.clock.now() - self.running[-1].started >= PATIENCE
             if len(self.running) > 1 or not (old or self.running[-1].generation != self.generation):
                 return
             self.expected.append("abandoned")
-        for flight in self.running:
-            flight.current = False
+        for attempt in self.running:
+            attempt.current = False
         known = len(self.attempts)
         self.ask_for_attempt = known + 1
         self.running.append(Running(None, self.generation, self.clock.now()))  # type: ignore[arg-type]
@@ -165,18 +165,18 @@ class OneCell(RuleBasedStateMachine):
         if self.ask_for_attempt:
             self.until(lambda: len(self.attempts) == self.ask_for_attempt)
             self.running[-1].attempt = self.attempts[-1]
-        if expected is Thing:  # a stand-in that was not there before
+        if expected is Thing:  # a fallback that was not there before
             assert isinstance(answer, Thing)
             assert answer not in self.closed
-            self.served = self.stand_in = answer
+            self.served = self.fallback = answer
         else:
             assert answer is expected
 
     def degrade(self) -> object:
         self.state = "degraded"
         self.expected.append("degraded")
-        self.served = self.stand_in
-        return Thing if self.stand_in is None else self.stand_in
+        self.served = self.fallback
+        return Thing if self.fallback is None else self.fallback
 
     @rule()
     def use(self) -> None:
@@ -189,34 +189,34 @@ class OneCell(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(data=st.data(), fails=st.booleans())
     def end_an_attempt(self, data: st.DataObject, fails: bool) -> None:
-        flight = data.draw(st.sampled_from(self.running))
-        self.running.remove(flight)
-        counts = self.state != "ready" and flight.generation == self.generation
+        attempt = data.draw(st.sampled_from(self.running))
+        self.running.remove(attempt)
+        counts = self.state != "ready" and attempt.generation == self.generation
         if fails:
             if counts and self.state != "degraded" and not any(other.current for other in self.running):
                 self.state = "failed"
                 self.expected.append("failed")
         elif not counts:
             self.expected.append("late")
-            self.to_close.append(flight.attempt.thing)
+            self.to_close.append(attempt.attempt.thing)
         else:
             self.expected.append("recovered" if self.state in ("degraded", "failed") else "ready")
             self.generation += self.state != "resolving"
-            self.state, self.served = "ready", flight.attempt.thing
+            self.state, self.served = "ready", attempt.attempt.thing
             assert self.generation not in self.ready_in, "a second result in one generation"
             self.ready_in[self.generation] = self.served
             for other in self.running:
                 other.current = False
-            if self.stand_in is not None:
-                self.released.append((self.clock.now() + GRACE, self.stand_in))
-                self.stand_in = None
-        flight.attempt.end(ConnectionError("away") if fails else None)
+            if self.fallback is not None:
+                self.released.append((self.clock.now() + GRACE, self.fallback))
+                self.fallback = None
+        attempt.attempt.end(ConnectionError("away") if fails else None)
         self.until(lambda: len(self.cell.now.running) == len(self.running))
 
     def new_generation(self) -> None:
         self.generation += 1
-        for flight in self.running:
-            flight.current = False
+        for attempt in self.running:
+            attempt.current = False
 
     @rule()
     def reset(self) -> None:
@@ -230,9 +230,9 @@ class OneCell(RuleBasedStateMachine):
             self.expected.append("reset")
         if state == "ready":
             self.to_close.append(target)
-        if self.stand_in is not None:
-            self.to_close.append(self.stand_in)
-            self.stand_in = None
+        if self.fallback is not None:
+            self.to_close.append(self.fallback)
+            self.fallback = None
         self.cell.reset()
 
     @precondition(lambda self: len(self.overrides) < 3)
@@ -302,7 +302,7 @@ class OneCell(RuleBasedStateMachine):
         self.until(lambda: not self.cell.now.running)
         self.clock.advance(GRACE)
         self.unsubscribe()
-        closing.Debt.end = self.end_of_a_debt
+        closing.PendingClose.end = self.end_of_a_debt
         self.clock.__exit__(None, None, None)
 
 
@@ -315,7 +315,7 @@ class OneCellWithoutFallback(OneCell):
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("machine", [OneCell, OneCellWithoutFallback])
 def test_one_cell_does_what_the_model_says(machine):
-    """Whatever happens to a cell, in whatever order: one result a generation, two flights, each loser closed once."""
+    """Whatever happens to a cell, in whatever order: one result a generation, two attempts, each loser closed once."""
     from hypothesis.stateful import run_state_machine_as_test
 
     run_state_machine_as_test(

@@ -63,7 +63,7 @@ def test_no_text_of_ours_carries_a_secret(timeout, secret, kind, where):
     plan = Plan(timeout=timeout, probe=functools.partial(fail, "probe"), close=functools.partial(fail, "close"))
     cell = Cell(factory, name="mod:thing", place="mod.py:7", plan=plan)
     if where == "fallback":
-        cell.reliefs = (Cell(functools.partial(fail, "fallback"), name="mod:stand_in", place="mod.py:9"),)
+        cell.fallbacks = (Cell(functools.partial(fail, "fallback"), name="mod:fallback", place="mod.py:9"),)
     try:
         for _ in range(2):
             try:

@@ -35,7 +35,7 @@ class Thing:
 
 
 class Attempt:
-    """A run of the factory, and the model's view of its flight."""
+    """A run of the factory, and the model's view of its attempt."""
 
     def __init__(self, fate: str) -> None:
         self.fate = fate
@@ -67,7 +67,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.attempts: list[Attempt] = []
         self.closed: list[object] = []
         self.fate = "ok"
-        self.stand_in = Thing()
+        self.fallback = Thing()
         self.get = lazyguard.service(
             name="machine",
             timeout=TIMEOUT,
@@ -78,14 +78,14 @@ class ServiceMachine(RuleBasedStateMachine):
             close=self.closed.append,
             grace=GRACE,
         )(self.make)
-        self.get.fallback(lambda: self.stand_in)
+        self.get.fallback(lambda: self.fallback)
         self.svc = self.get()
         # the model
         self.state, self.generation, self.served = "pending", 0, None
         self.cause, self.since = False, 0.0
         self.strikes = 0
         self.running: list[Attempt] = []
-        self.flight: Attempt | None = None
+        self.attempt: Attempt | None = None
         self.launched = 0
         self.course: Course | None = None
         self.expected_waits = 0
@@ -140,40 +140,40 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def new_generation(self) -> None:
         self.generation += 1
-        self.flight = None
+        self.attempt = None
 
-    def board(self, course: Course | None = None) -> Attempt | None:
-        """Return the flight that begins; None where there is no need or no place for one."""
+    def find_attempt(self, course: Course | None = None) -> Attempt | None:
+        """Return the attempt that begins; None where there is no need or no place for one."""
         now = self.clock.now()
         if self.running:
             newest = self.running[-1]
             if len(self.running) > 1 or (now - newest.started < PATIENCE and newest.generation == self.generation):
                 return None
-        flight = Attempt(self.fate)
-        flight.generation, flight.started = self.generation, now
+        attempt = Attempt(self.fate)
+        attempt.generation, attempt.started = self.generation, now
         if course is not None:
-            flight.courses.append(course)
-        self.running.append(flight)
-        self.flight = flight
+            attempt.courses.append(course)
+        self.running.append(attempt)
+        self.attempt = attempt
         self.launched += 1
         if self.state != "degraded" and course is None:
             self.state, self.since = "resolving", now
-        return flight
+        return attempt
 
-    def lands(self, flight: Attempt, ok: bool) -> None:
-        counts = self.state != "ready" and flight.generation == self.generation
-        self.running.remove(flight)
-        if self.flight is flight:
-            self.flight = None
+    def lands(self, attempt: Attempt, ok: bool) -> None:
+        counts = self.state != "ready" and attempt.generation == self.generation
+        self.running.remove(attempt)
+        if self.attempt is attempt:
+            self.attempt = None
         if ok and counts:
             self.generation += self.state != "resolving"
-            self.flight = None
-            self.becomes("ready", flight.thing)
+            self.attempt = None
+            self.becomes("ready", attempt.thing)
         elif ok:
-            self.to_close.append(flight.thing)
-        elif counts and self.state != "degraded" and self.flight is None:
+            self.to_close.append(attempt.thing)
+        elif counts and self.state != "degraded" and self.attempt is None:
             self.becomes("failed")
-        if self.course is not None and self.course in flight.courses:
+        if self.course is not None and self.course in attempt.courses:
             if self.is_over(self.course):
                 self.course = None
             else:
@@ -187,14 +187,14 @@ class ServiceMachine(RuleBasedStateMachine):
     def is_over(self, course: Course) -> bool:
         return course.generation != self.generation or self.state not in ("degraded", "failed", "resolving")
 
-    def take_off(self, flight: Attempt) -> bool:
+    def take_off(self, attempt: Attempt) -> bool:
         """Let what begins meet its fate, in the world and in the model; return whether it hangs."""
         self.until(lambda: len(self.attempts) == self.launched)
         real = self.attempts[-1]
-        flight.thing, flight.go, flight.fate = real.thing, real.go, real.fate
-        if flight.fate == "hangs":
+        attempt.thing, attempt.go, attempt.fate = real.thing, real.go, real.fate
+        if attempt.fate == "hangs":
             return True
-        self.lands(flight, flight.fate == "ok")
+        self.lands(attempt, attempt.fate == "ok")
         return False
 
     def looks(self, course: Course) -> None:
@@ -202,8 +202,8 @@ class ServiceMachine(RuleBasedStateMachine):
         if self.is_over(course):
             self.course = None
             return
-        flight = self.board(course)
-        if flight is None:
+        attempt = self.find_attempt(course)
+        if attempt is None:
             if self.clock.now() - self.running[-1].started >= PATIENCE:  # stuck: whichever ends, it goes on
                 for running in self.running:
                     if course not in running.courses:
@@ -211,7 +211,7 @@ class ServiceMachine(RuleBasedStateMachine):
             self.wait(course)
             return
         course.due = self.clock.now() + PATIENCE
-        self.take_off(flight)
+        self.take_off(attempt)
 
     def passes(self, seconds: float) -> None:
         """Let time pass, and stop wherever something is due."""
@@ -254,14 +254,14 @@ class ServiceMachine(RuleBasedStateMachine):
         if self.state == "ready" or (self.state == "degraded" and not real):
             return use(), self.served
         if self.state == "failed" and not real:
-            self.becomes("degraded", self.stand_in)
+            self.becomes("degraded", self.fallback)
             self.begin()
-            return use(), self.stand_in
+            return use(), self.fallback
         told = self.calls(use)
-        stuck, flight = self.is_stuck(), self.board()
+        stuck, attempt = self.is_stuck(), self.find_attempt()
         if stuck:
             failure: object = errors.ResolutionTimeout  # at once
-        elif flight is None or self.take_off(flight):
+        elif attempt is None or self.take_off(attempt):
             self.until(lambda: self.caller.ident in waiting)
             self.passes(TIMEOUT)
             failure = errors.ResolutionTimeout
@@ -273,9 +273,9 @@ class ServiceMachine(RuleBasedStateMachine):
             expected = failure
         else:
             if self.state != "degraded":
-                self.becomes("degraded", self.stand_in)
+                self.becomes("degraded", self.fallback)
             self.begin()
-            expected = self.stand_in
+            expected = self.fallback
         self.caller.join(LIMIT)
         (answer,) = told
         return (type(answer) if isinstance(answer, errors.LazyguardError) else answer), expected
@@ -324,11 +324,11 @@ class ServiceMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(attempt.fate == "hangs" for attempt in self.running))
     @rule(data=st.data(), ok=st.booleans())
     def one_ends(self, data: st.DataObject, ok: bool) -> None:
-        flight = data.draw(st.sampled_from(self.running))
-        real = next(attempt for attempt in self.attempts if attempt.go is flight.go)
+        attempt = data.draw(st.sampled_from(self.running))
+        real = next(one for one in self.attempts if one.go is attempt.go)
         real.fate = "ok" if ok else "fails"
-        self.lands(flight, ok)
-        flight.go.set()
+        self.lands(attempt, ok)
+        attempt.go.set()
 
     @rule()
     def reset(self) -> None:
@@ -402,14 +402,14 @@ class ServiceMachine(RuleBasedStateMachine):
     @invariant()
     def each_is_closed_once_and_not_served(self) -> None:
         assert Counter(map(id, self.closed)) == Counter(map(id, self.to_close))
-        assert not any(thing is self.served or thing is self.stand_in for thing in self.closed)
+        assert not any(thing is self.served or thing is self.fallback for thing in self.closed)
 
     @invariant()
     def each_is_closed_once_or_kept(self) -> None:
         served = [self.served] if self.covering is None else [self.covering[1][1]]
         kept = [*(thing for _, thing in self.released), *served, *self.closed]
         made = [attempt.thing for attempt in self.attempts if attempt.fate == "ok"]
-        assert Counter(map(id, made)) == Counter(id(thing) for thing in kept if thing not in (None, self.stand_in))
+        assert Counter(map(id, made)) == Counter(id(thing) for thing in kept if thing not in (None, self.fallback))
 
     @invariant()
     def health_is_truthful(self) -> None:

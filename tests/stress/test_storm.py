@@ -25,7 +25,7 @@ FATES = ("hang", "fail", "hang", "work", "fail", "hang", "work")
 
 
 class Thing:
-    """What a factory makes, or a stand-in; its work fails while its service is to fail."""
+    """What a factory makes, or a fallback; its work fails while its service is to fail."""
 
     def __init__(self, site: Site, serial: int) -> None:
         self.site, self.serial = site, serial
@@ -115,7 +115,7 @@ class Storm:
             if thing.serial:
                 site.served.add(thing.serial)
             self.real.append(thing.serial)
-            self.outcomes["real" if thing.serial else "stand-in"] += 1
+            self.outcomes["real" if thing.serial else "fallback"] += 1
         elif isinstance(error, lazyguard.ResolutionError | lazyguard.ServiceUnavailable | ConnectionError):
             self.outcomes[type(error).__name__] += 1
         else:
@@ -196,7 +196,7 @@ def test_a_storm(sites, eventually):
     storm.real.clear()
     storm.round(len(FATES))
     assert len(storm.real) == THREADS + TASKS
-    assert all(storm.real)  # no stand-in is served any more, to anybody
+    assert all(storm.real)  # no fallback is served any more, to anybody
 
     assert storm.strange == []
     assert len(storm.waits) == (THREADS + TASKS) * (len(FATES) + 1)
@@ -204,7 +204,7 @@ def test_a_storm(sites, eventually):
     print(f"{len(storm.waits)} calls, {late} longer than {TIMEOUT} + 0.1 s, the longest {max(storm.waits):.3f} s")
     print(dict(storm.outcomes))
     assert max(storm.waits) < TIMEOUT + SLACK
-    assert {"real", "stand-in"} < set(storm.outcomes)
+    assert {"real", "fallback"} < set(storm.outcomes)
     for site in sites:
         assert site.most <= 2  # attempts at a time, a thread each
         eventually(lambda site=site: site.get.health().running == 0)

@@ -130,7 +130,7 @@ def ask_in_tasks(cells: list[Cell]) -> list[object]:
     meet=st.booleans(),
     tasks=st.booleans(),
 )
-def test_a_ring_of_any_kinds_is_told_whole(within, race, eventually, kinds, meet, tasks):
+def test_a_cycle_of_any_kinds_is_told_whole(within, race, eventually, kinds, meet, tasks):
     """Whatever the two to five cells are and whoever asks: all are told, one of them with every link and its place."""
     with within():
         made = Ring(kinds, meet)
@@ -145,7 +145,7 @@ def test_a_ring_of_any_kinds_is_told_whole(within, race, eventually, kinds, meet
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("timed", [0, 1, 2])
 @pytest.mark.parametrize("size", [2, 3, 4, 5])
-def test_a_ring_through_a_blocked_loop_is_told_whole(size, timed):
+def test_a_cycle_through_a_blocked_loop_is_told_whole(size, timed):
     """An async factory that uses a sync object, and so blocks its loop, closes a ring: whole, and `await` is named."""
     kinds = ["timed" if timed and index % timed == 0 else "plain" for index in range(size - 1)]
     made = Ring(["blocking", *kinds], meet=False)
@@ -165,7 +165,7 @@ def test_a_child_task_that_nobody_waits_for_is_no_ring(kind):
 
     async def factory():
         later.append(asyncio.ensure_future(keep_alive()))
-        while not any(flight is cell.now.flight for flight in wait_cycles.waiting.values()):
+        while not any(attempt is cell.now.attempt for attempt in wait_cycles.waiting.values()):
             await asyncio.sleep(0)
         await through(kind, asyncio.sleep(wait_cycles.FIRST_LOOK * 2))  # it looks, more than once
         return "built"
@@ -179,7 +179,7 @@ def test_a_child_task_that_nobody_waits_for_is_no_ring(kind):
 
 
 @pytest.mark.usefixtures("limited")
-def test_gathered_services_without_a_ring_are_built():
+def test_gathered_services_without_a_cycle_are_built():
     """A factory that gathers many others, which share one, is built."""
     shared = Cell(lambda: "shared", name="shared", place="here:0")
 
@@ -234,7 +234,7 @@ def test_a_handler_on_top_of_a_wait_is_no_ring(eventually):
 
 
 def cell_runs(cell: Cell) -> bool:
-    return any(flight.aloft for flight in cell.now.running)
+    return any(attempt.running for attempt in cell.now.running)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What type checkers must accept of fallbacks and stand-ins, and the types that they must see. Checked, never run."""
+"""What type checkers must accept of fallbacks and fallbacks, and the types that they must see. Checked, never run."""
 
 # pyright: strict, reportUnusedFunction=false, reportUnusedExpression=false, reportPrivateUsage=false
 
@@ -30,7 +30,7 @@ class Abstract(ABC):
     async def fetch(self) -> str: ...
 
 
-# stand-ins are typed as what they stand in for, be it a class, a protocol or an ABC
+# fallbacks are typed as what they stand in for, be it a class, a protocol or an ABC
 assert_type(lazyguard.mock_service(Client), Client)
 assert_type(lazyguard.mock_service(Port, returns={"send": None}), Port)
 assert_type(lazyguard.mock_service(Abstract, returns={"fetch": "x"}), Abstract)

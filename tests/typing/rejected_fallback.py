@@ -1,4 +1,4 @@
-"""What type checkers must reject of fallbacks and stand-ins. Checked, never run: an ignore too many is an error."""
+"""What type checkers must reject of fallbacks and fallbacks. Checked, never run: an ignore too many is an error."""
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 

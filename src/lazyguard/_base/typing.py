@@ -1,4 +1,4 @@
-"""Stand-ins that keep `typing` out of what the host pays for: generic bases, type variables, `final`.
+"""Fallbacks that keep `typing` out of what the host pays for: generic bases, type variables, `final`.
 
 Invariant: importing this module imports nothing; checkers see the real things.
 """

@@ -1,1 +1,1 @@
-"""The state machine under everything: cells, their flights, the generators that say what to do and their drivers."""
+"""The state machine under everything: cells, their attempts, the generators that say what to do and their drivers."""

@@ -1,7 +1,7 @@
-"""One flight: the attempts of one cell that all its present callers share (single-flight).
+"""One attempt: a run of a factory, with its retries, that all present callers of a cell share (single-flight).
 
-Invariants: a flight ends once; whoever waits for it is told once, from the thread that ends it and outside every lock;
-a flight knows who runs it, so that a ring of flights can be seen.
+Invariants: an attempt ends once; each waiter is woken once, from the thread that ends it and outside every lock; an
+attempt knows which thread or task runs it, so that a wait cycle can be seen.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 @final
-class Flight:
+class Attempt:
     """A run of a cell's factory, with its retries.
 
     Attributes:
         generation: The generation for which it runs; its result counts for no other.
         started: When it began, by the clock.
         thread: The thread that runs it, or is about to; None while another one is being started for it.
-        aloft: Whether somebody runs it, who will end it.
+        running: Whether somebody runs it, who will end it.
         asked_by: The line of the program that asked for it; "" unless LAZYGUARD_TRACE is set.
-        begun_in: The flight whose factory asked for it, if any.
+        begun_in: The attempt whose factory asked for it, if any.
         task: The asyncio task that runs it; None for one that a thread runs.
         home: The event loop that its target will belong to; None unless the factory is async.
         recovery: Whether it runs in the background, to bring a real object back.
@@ -40,7 +40,6 @@ class Flight:
         "__weakref__",
         "_done",
         "_waiting",
-        "aloft",
         "asked_by",
         "begun_in",
         "cell",
@@ -48,6 +47,7 @@ class Flight:
         "home",
         "outcome",
         "recovery",
+        "running",
         "started",
         "task",
         "thread",
@@ -59,9 +59,9 @@ class Flight:
         self.started: float = started
         self.recovery: bool = recovery
         self.thread: int | None = _thread.get_ident()
-        self.aloft: bool = False
+        self.running: bool = False
         self.asked_by: str = ""
-        self.begun_in: ref[Flight] | None = None
+        self.begun_in: ref[Attempt] | None = None
         self.task: Any = None
         self.home: Any = None
         self.outcome: Outcome | None = None
@@ -69,16 +69,16 @@ class Flight:
         self._waiting: list[Callable[[], object]] = []
 
     def on_done(self, callback: Callable[[], object]) -> None:
-        """Call back once when the flight has ended; at once if it has."""
+        """Call back once when the attempt has ended; at once if it has."""
         self._done.append(callback)
         if self.outcome is not None:
             _call(self._done)
 
     def wait(self, wake: Callable[[], object]) -> None:
-        """Wake once when the flight has ended, or when its cell has changed; at once if the flight has ended."""
+        """Wake once when the attempt has ended, or when its cell has changed; at once if the attempt has ended."""
         self._waiting.append(wake)
         if self.outcome is not None:
-            self.nudge()
+            self.wake_all()
 
     def forget(self, wake: Callable[[], object]) -> None:
         """Take back what is to be woken no more."""
@@ -88,18 +88,18 @@ class Flight:
             pass  # it is being called, or was
 
     def end(self, outcome: Outcome) -> None:
-        """End the flight and tell all who wait; the first outcome stays."""
+        """End the attempt and tell all who wait; the first outcome stays."""
         if self.outcome is None:
             self.outcome = outcome
-        self.nudge()
+        self.wake_all()
         _call(self._done)
 
-    def nudge(self) -> None:
-        """Let all who wait for the flight look again."""
+    def wake_all(self) -> None:
+        """Let all who wait for the attempt look again."""
         _call(self._waiting)
 
     def __repr__(self) -> str:
-        return f"<Flight of {self.cell.name} generation={self.generation}>"
+        return f"<Attempt of {self.cell.name} generation={self.generation}>"
 
 
 def _call(callbacks: list[Callable[[], object]]) -> None:

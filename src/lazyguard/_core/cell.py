@@ -1,7 +1,7 @@
 """The cell: one factory, its plan, and the snapshot of what it holds at present.
 
 Invariants: the snapshot changes in `swap` alone, which compares and sets under one lock that is held for three
-statements and never while user code runs; at most one flight counts, and at most two run; a result that came too late
+statements and never while user code runs; at most one attempt counts, and at most two run; a result that came too late
 for its generation is closed and never served.
 """
 
@@ -12,7 +12,7 @@ import _thread
 from lazyguard import events
 from lazyguard._base.typing import final
 from lazyguard._core import clock, closing, observers, trace
-from lazyguard._core.attempt import Flight
+from lazyguard._core.attempt import Attempt
 from lazyguard._core.loading import loaded
 from lazyguard._core.plan import PLAIN
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from lazyguard._core.closing import Debt
+    from lazyguard._core.closing import PendingClose
     from lazyguard._core.plan import Plan
     from lazyguard._core.state import Gate
 
@@ -56,7 +56,7 @@ lock = _thread.RLock()
 # What no fallback has answered: one dict for all cells that have none, which stays empty.
 NOTHING: dict[str, int] = {}
 # Flights that have not ended; what a fork must forget.
-active: set[Flight] = set()
+active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
 
@@ -66,10 +66,10 @@ class Cell:
     """A factory and what has become of it.
 
     Attributes:
-        reliefs: The cells of the fallbacks, in the order in which they are tried.
-        trouble: What the fallback is told: why the real object is not served.
+        fallbacks: The cells of the fallbacks, in the order in which they are tried.
+        cause: What the fallback is given: why the real object is not served.
         answered: How often a fallback has answered, by the name of what was asked of it.
-        notes: What the recovery keeps with the cell: its progress.
+        recovery_run: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
         calls: What counts the calls on the target of a generation: that generation, and a circuit.
     """
@@ -78,16 +78,16 @@ class Cell:
         "__weakref__",
         "answered",
         "calls",
+        "cause",
         "factory",
+        "fallbacks",
         "home",
         "mirror",
         "name",
-        "notes",
         "now",
         "place",
         "plan",
-        "reliefs",
-        "trouble",
+        "recovery_run",
     )
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
@@ -97,10 +97,10 @@ class Cell:
         self.plan: Plan = plan
         self.now: Snapshot = Snapshot()
         self.mirror: Mirror | None = None
-        self.reliefs: tuple[Cell, ...] = ()
-        self.trouble: BaseException | None = None
+        self.fallbacks: tuple[Cell, ...] = ()
+        self.cause: BaseException | None = None
         self.answered: dict[str, int] = NOTHING
-        self.notes: Any = None
+        self.recovery_run: Any = None
         self.home: Any = None
         self.calls: tuple[int, Any] | None = None
 
@@ -131,8 +131,8 @@ class Cell:
             mirror.drop(dropped)  # outside the lock: the last reference to a target may run its finaliser
         if self.now is not new and mirror is not None:
             self.show(mirror)
-        for flight in new.running:
-            flight.nudge()  # who waits for one of these may not need to any more
+        for attempt in new.running:
+            attempt.wake_all()  # who waits for one of these may not need to any more
         return True
 
     def show(self, mirror: Mirror) -> None:
@@ -171,82 +171,82 @@ class Cell:
             )
         )
 
-    def board(self, now: Snapshot, *, recovery: bool = False) -> tuple[Flight | None, bool, Snapshot]:
-        """Find the flight to wait for.
+    def find_attempt(self, now: Snapshot, *, recovery: bool = False) -> tuple[Attempt | None, bool, Snapshot]:
+        """Find the attempt to wait for.
 
         Returns:
-            The flight, whether it is new and has to be launched, and what the cell shows with it. No flight when the
+            The attempt, whether it is new and has to be launched, and what the cell shows with it. No attempt when the
             cell has changed since `now` was read. One that is older than `abandon_after`, or whose generation has
             ended, is left to itself and one replacement starts beside it; with two running there is no third.
         """
         moment = clock.now()
         if now.running:
             ring = loaded("_core.wait_cycles", self)
-            if any(ring.ended(flight) for flight in now.running):
+            if any(ring.ended(attempt) for attempt in now.running):
                 return None, False, now  # lost with its thread or its loop: it has given its place back
             newest = now.running[-1]
             patience = self.plan.abandon_after
             old = patience is not None and moment - newest.started >= patience
             if len(now.running) > 1 or not (old or newest.generation != now.generation):
                 return newest, False, now
-        flight = Flight(self, now.generation, moment, recovery=recovery)
-        new = now.launched(flight, moment)
-        active.add(flight)
+        attempt = Attempt(self, now.generation, moment, recovery=recovery)
+        new = now.launched(attempt, moment)
+        active.add(attempt)
         if not self.swap(now, new):
-            active.discard(flight)
+            active.discard(attempt)
             return None, False, now
-        trace.took_off(flight)
+        trace.began(attempt)
         if now.running:
             self.tell("abandoned", now, new, moment - now.running[-1].started)
-        return flight, True, new
+        return attempt, True, new
 
     def stuck(self, now: Snapshot, moment: float) -> bool:
         """Return whether no attempt can begin because as many as may run hang."""
         patience = self.plan.abandon_after
         if patience is None or len(now.running) < 2:
             return False
-        return all(moment - flight.started >= patience for flight in now.running)
+        return all(moment - attempt.started >= patience for attempt in now.running)
 
-    def unboard(self) -> None:
-        """End what this thread has put up and nobody runs: it was interrupted between `board` and the launch."""
+    def end_unlaunched(self) -> None:
+        """End what this thread has put up and nobody runs: it was interrupted between `find_attempt` and the launch."""
         here = _thread.get_ident()
-        for flight in list(active):
-            if flight.cell is self and flight.thread == here and not flight.aloft:
-                self.settle(flight, Outcome(interrupted=True))
+        for attempt in list(active):
+            if attempt.cell is self and attempt.thread == here and not attempt.running:
+                self.settle(attempt, Outcome(interrupted=True))
 
-    def settle(self, flight: Flight, outcome: Outcome) -> None:
-        """Take the outcome of a flight that has ended: serve it, note its failure, or close it as out of date."""
+    def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take the outcome of an attempt that has ended: serve it, note its failure, or close it as out of date."""
         moment = clock.now()
         while True:
             now = self.now
-            counts = now.counts(flight)
+            counts = now.counts(attempt)
             if not counts or outcome.interrupted:
-                new = now.without(flight)
+                new = now.without(attempt)
             elif outcome.ok:
-                new = now.ready(outcome.value, flight, moment)
+                new = now.ready(outcome.value, attempt, moment)
             else:
                 assert outcome.error is not None
-                new = now.failed(outcome.error, flight, moment)
+                new = now.failed(outcome.error, attempt, moment)
             try:
                 if self.swap(now, new):
                     break
-            except Exception as error:  # the target's class cannot be shown: a failure, never a flight without end
-                self.dispose(outcome.value, flight.home)
+            except Exception as error:  # the target's class cannot be shown: a failure, never an attempt without end
+                self.dispose(outcome.value, attempt.home)
                 outcome = Outcome(error=error)
-        active.discard(flight)
-        flight.end(outcome)
-        seconds = moment - flight.started
-        trace.landed(flight, outcome, seconds, counts=counts)
-        observers.landed(flight, outcome, seconds, counts=counts)
+        active.discard(attempt)
+        attempt.end(outcome)
+        seconds = moment - attempt.started
+        trace.ended(attempt, outcome, seconds, counts=counts)
+        observers.ended(attempt, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.tell("late", now, new, seconds)
-            self.dispose(outcome.value, flight.home)
+            self.dispose(outcome.value, attempt.home)
         elif outcome.ok:
             if self.plan.close is not None:
-                closing.built()
-            self._release_reliefs()
+                closing.note_built()
+            self._release_fallbacks()
             self.tell(
-                "recovered" if now.state in (DEGRADED, FAILED) or flight.recovery else "ready",
+                "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready",
                 now,
                 new,
                 seconds,
@@ -256,15 +256,15 @@ class Cell:
                 self.tell("failed", now, new, seconds)
             self.recover()
 
-    def degrade(self, stand_in: Any, cause: BaseException, generation: int, home: Any = None) -> None:
+    def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
         while True:
             now = self.now
             if now.served or now.generation != generation:
                 if now.state == READY:
-                    self._release_reliefs()  # it came too late, and is not to serve at another time
+                    self._release_fallbacks()  # it came too late, and is not to serve at another time
                 return
-            new = now.degraded(stand_in, cause, clock.now(), home)
+            new = now.degraded(target, cause, clock.now(), home)
             if self.swap(now, new):
                 break
         self.tell("degraded", now, new)
@@ -313,31 +313,35 @@ class Cell:
 
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
-        for debt in self.begin_anew():
-            closing.pay(debt)
+        for pending in self.begin_anew():
+            closing.carry_out(pending)
 
-    def begin_anew(self) -> list[Debt]:
+    def begin_anew(self) -> list[PendingClose]:
         """Do `reset`, and leave the closing to the caller."""
-        owed = [debt for relief in self.reliefs for debt in relief.begin_anew()]  # first, or one might be served again
+        owed = [
+            pending for fallback in self.fallbacks for pending in fallback.begin_anew()
+        ]  # first, or one might be served again
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         dropped = now.held or now  # an override stays: what it covers begins anew
-        debt = closing.owe(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
-        if debt is not None:
-            owed.append(debt)
+        pending = (
+            closing.pending_close(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
+        )
+        if pending is not None:
+            owed.append(pending)
         if dropped.state != PENDING:
             self.tell("reset", now, new)
         return owed
 
-    def _release_reliefs(self) -> None:
+    def _release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
-        for relief in self.reliefs:
-            made = relief.now.target
-            owed = relief.begin_anew()
+        for fallback in self.fallbacks:
+            made = fallback.now.target
+            owed = fallback.begin_anew()
             now = self.now
             if now.state == DEGRADED and now.target is made:  # the real object has failed since
                 self.swap(now, now.fresh(clock.now()))
-            for debt in owed:
-                closing.later(debt, clock.now() + self.plan.grace)
+            for pending in owed:
+                closing.after_grace(pending, clock.now() + self.plan.grace)
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
@@ -346,7 +350,7 @@ class Cell:
             self.tell("reset", now, new)
             if now.state == READY:
                 self.release(now)
-            self._release_reliefs()
+            self._release_fallbacks()
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""
@@ -366,23 +370,23 @@ class Cell:
 
     def release(self, old: Snapshot) -> None:
         """Close what `old` served, `grace` seconds from now, on a thread of its own."""
-        debt = closing.owe(self, old.target, old.made, old.home)
-        if debt is not None:
-            closing.later(debt, clock.now() + self.plan.grace)
+        pending = closing.pending_close(self, old.target, old.made, old.home)
+        if pending is not None:
+            closing.after_grace(pending, clock.now() + self.plan.grace)
 
     def dispose(self, target: Any, home: Any = None) -> None:
         """Close a target that the factory made and nobody was given; its failure is an event."""
-        debt = closing.owe(self, target, home=home)
-        if debt is not None:
-            closing.pay(debt)
+        pending = closing.pending_close(self, target, home=home)
+        if pending is not None:
+            closing.carry_out(pending)
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
         now = self.now.held or self.now
         if now.state == READY:
-            debt = closing.owe(self, now.target, now.made, now.home)
-            if debt is not None:
-                closing.finalised(debt, clock.now() + self.plan.grace)
+            pending = closing.pending_close(self, now.target, now.made, now.home)
+            if pending is not None:
+                closing.after_finaliser(pending, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

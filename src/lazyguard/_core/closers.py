@@ -13,24 +13,24 @@ from lazyguard._core import closing, scheduler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lazyguard._core.closing import Debt
+    from lazyguard._core.closing import PendingClose
 
 # How many close at once; one in a close that hangs is not counted.
 AT_MOST = 4
-_due: deque[Debt] = deque()
+_due: deque[PendingClose] = deque()
 # A key for each thread: what it closes at present.
-_at_work: dict[object, Debt | None] = {}
+_at_work: dict[object, PendingClose | None] = {}
 
 
-def close(debt: Debt) -> None:
+def close(pending: PendingClose) -> None:
     """Close the target on one of the threads, soon."""
-    _due.append(debt)
+    _due.append(pending)
     look()
 
 
 def look() -> None:
     """Begin a thread, if something is due and not as many as may are at work."""
-    if not _due or sum(1 for debt in list(_at_work.values()) if debt is None or not debt.hangs) >= AT_MOST:
+    if not _due or sum(1 for pending in list(_at_work.values()) if pending is None or not pending.hangs) >= AT_MOST:
         return
     key = object()
     _at_work[key] = None
@@ -44,11 +44,11 @@ def _work(key: object) -> None:
     try:
         while True:
             try:
-                debt = _due.popleft()
+                pending = _due.popleft()
             except IndexError:
                 return
-            _at_work[key] = debt
-            closing.pay(debt)
+            _at_work[key] = pending
+            closing.carry_out(pending)
     finally:
         _at_work.pop(key, None)
         look()  # at what came as this thread left

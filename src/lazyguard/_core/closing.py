@@ -1,8 +1,8 @@
-"""Closing what factories made: a target that is to be closed is a Debt, which somebody pays, once.
+"""Closing what factories made: a target that is to be closed is a PendingClose, carried out once.
 
-Invariants: whoever takes a debt out of `_owed` pays it; not while a block holds its target; on its event loop, where it
-belongs to one that runs; no lock is held while `close` runs; no child of a fork closes what its parent has made; the
-exit is held up for `AT_EXIT` seconds at the most.
+Invariants: what takes a pending close out of `_pending` carries it out; not while a block holds its target; on its
+event loop, where it belongs to one that runs; no lock is held while `close` runs; no child of a fork closes what its
+parent has made; the exit is held up for `AT_EXIT` seconds at the most.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def put_off(target: Any, close: Callable[[], object]) -> bool:
 
 # Seconds for all that is closed at the exit, and seconds after which a close counts as hanging.
 AT_EXIT, HANGS = 2.0, 10.0
-_owed: dict[Debt, Debt] = {}
+_pending: dict[PendingClose, PendingClose] = {}
 # What has no higher number was made by a parent of this process. It is kept, so that no finaliser runs here either.
 _parents = 0
 _inherited: list[Any] = []
@@ -74,7 +74,7 @@ _parked: list[tuple[list[Callable[[], object]], _thread.LockType]] = []
 
 
 @final
-class Debt:
+class PendingClose:
     """One target that is to be closed.
 
     Attributes:
@@ -113,13 +113,13 @@ class Debt:
         self._watch: Job | None = None
         self._waiting: list[Callable[[], object]] = []
 
-    def taken(self) -> list[Debt]:
+    def taken(self) -> list[PendingClose]:
         """Return it: its target was taken out of service before."""
         return [self]
 
-    def run(self, launch: Callable[[Debt, Any], object] | None = None) -> None:
+    def run(self, launch: Callable[[PendingClose, Any], object] | None = None) -> None:
         """Call `close` here, unless somebody else has begun to; `launch` sees to what is to be awaited."""
-        if _owed.pop(self, None) is None:
+        if _pending.pop(self, None) is None:
             return
         self._watch = loaded("_core.scheduler").at(clock.now() + HANGS, self._look)
         launched = False
@@ -173,7 +173,7 @@ class Debt:
             loaded("_core.closers").look()
 
 
-def built() -> None:
+def note_built() -> None:
     """Note that there is something to close: at the exit, at the latest."""
     token = object()
     if _registered.setdefault("exit", token) is token:
@@ -185,8 +185,8 @@ def built() -> None:
             _park()
 
 
-def owe(cell: Cell, target: Any, made: int = 0, home: Any = None) -> Debt | None:
-    """Return the debt for a target that a cell does not serve any more, if it is to be closed by us."""
+def pending_close(cell: Cell, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
+    """Return the pending for a target that a cell does not serve any more, if it is to be closed by us."""
     close = cell.plan.close
     if close is None:
         return None
@@ -197,68 +197,68 @@ def owe(cell: Cell, target: Any, made: int = 0, home: Any = None) -> Debt | None
         from lazyguard._core import wait_cycles
 
         home = wait_cycles.current_loop() or cell.home
-    debt = Debt(cell, target, made or next(builds), home, close)
-    _owed[debt] = debt
-    return debt
+    pending = PendingClose(cell, target, made or next(builds), home, close)
+    _pending[pending] = pending
+    return pending
 
 
-def taken_back(debt: Debt) -> bool:
+def take_back(pending: PendingClose) -> bool:
     """Return whether the target is in use again: nobody has begun to close it."""
-    return _owed.pop(debt, None) is not None
+    return _pending.pop(pending, None) is not None
 
 
-def pay(debt: Debt) -> None:
+def carry_out(pending: PendingClose) -> None:
     """Close the target here, or have its event loop do it; put off while a block holds it."""
-    if put_off(debt.target, lambda: pay(debt)):
-        debt.tell()
+    if put_off(pending.target, lambda: carry_out(pending)):
+        pending.tell()
     else:
-        pay_now(debt)
+        carry_out_now(pending)
 
 
-def pay_now(debt: Debt) -> None:
-    """Do `pay`, whoever holds the target."""
-    if debt.awaited:
+def carry_out_now(pending: PendingClose) -> None:
+    """Do `carry_out`, whoever holds the target."""
+    if pending.awaited:
         adrive = loaded("_core.tasks")
 
-        adrive.pay(debt)
+        adrive.carry_out(pending)
     else:
-        debt.run()
+        pending.run()
 
 
-def beside(debt: Debt, paying: Callable[[Debt], None] = pay) -> None:
+def on_a_thread(pending: PendingClose, how: Callable[[PendingClose], None] = carry_out) -> None:
     """Close the target on a daemon thread of its own."""
     scheduler = loaded("_core.scheduler")
 
     try:
-        scheduler.daemon(lambda: paying(debt), debt.name)
+        scheduler.daemon(lambda: how(pending), pending.name)
     except RuntimeError:
-        debt.tell()  # no thread is to be had: it stays owed, and the exit pays
+        pending.tell()  # no thread is to be had: it stays closes, and the exit pays
 
 
-def later(debt: Debt, due: float) -> None:
+def after_grace(pending: PendingClose, due: float) -> None:
     """Close the target when the clock shows `due`."""
     closers = loaded("_core.closers")
-    loaded("_core.scheduler").closing_at(due, lambda: closers.close(debt))
+    loaded("_core.scheduler").closing_at(due, lambda: closers.close(pending))
 
 
-def finalised(debt: Debt, due: float) -> None:
-    """Do `later` for a finaliser, which may run while its thread holds any lock, those of `threading` too."""
+def after_finaliser(pending: PendingClose, due: float) -> None:
+    """Do `after_grace` for a finaliser, which may run while its thread holds any lock, those of `threading` too."""
     try:
-        _thread.start_new_thread(later, (debt, due))
+        _thread.start_new_thread(after_grace, (pending, due))
     except RuntimeError:
         pass  # the interpreter is leaving: the exit pays
 
 
-def standing(*, awaited: bool) -> list[Callable[[], list[Debt]]]:
-    """Return what takes each target out of service and returns its debts, the last one that was built first.
+def all_to_close(*, awaited: bool) -> list[Callable[[], list[PendingClose]]]:
+    """Return what takes each target out of service and returns its pending closes, the last one that was built first.
 
     With `awaited` also those of async services.
     """
-    found: list[tuple[int, Callable[[], list[Debt]]]] = [
-        (debt.made, debt.taken) for debt in list(_owed) if awaited or not debt.awaited
+    found: list[tuple[int, Callable[[], list[PendingClose]]]] = [
+        (pending.made, pending.taken) for pending in list(_pending) if awaited or not pending.awaited
     ]
     for cell, _ in registry.cells():
-        held = [one.now.held or one.now for one in (cell, *cell.reliefs) if one.plan.close is not None]
+        held = [one.now.held or one.now for one in (cell, *cell.fallbacks) if one.plan.close is not None]
         made = max((now.made for now in held if now.state == READY), default=0)
         if made and (awaited or not cell.plan.awaited):
             found.append((made, cell.begin_anew))
@@ -288,9 +288,9 @@ def close() -> None:
         closing [1, 2]
         >>> lazyguard.close()
     """
-    for take in standing(awaited=False):
-        for debt in take():
-            pay(debt)
+    for take in all_to_close(awaited=False):
+        for pending in take():
+            carry_out(pending)
 
 
 async def aclose() -> None:
@@ -322,25 +322,25 @@ def at_exit() -> None:
     """Close all that there is, each on a thread of its own; one that hangs leaves half of the time to the next."""
     import time
 
-    todo = standing(awaited=True)
+    todo = all_to_close(awaited=True)
     until = time.monotonic() + AT_EXIT  # not our clock, which may stand still
     for left_over, take in zip(reversed(range(len(todo))), todo, strict=True):
-        for debt in take():
+        for pending in take():
             left = until - time.monotonic()
             done = _thread.allocate_lock()
             done.acquire()
-            debt.wait(done.release)
-            _start(debt)
+            pending.wait(done.release)
+            _start(pending)
             if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
-                debt.failed("close= has not returned at the exit")
+                pending.failed("close= has not returned at the exit")
 
 
-def _start(debt: Debt) -> None:
+def _start(pending: PendingClose) -> None:
     if not _parked:
-        beside(debt, pay_now)
+        on_a_thread(pending, carry_out_now)
         return
     jobs, wake = _parked[0]
-    jobs.append(lambda: pay_now(debt))
+    jobs.append(lambda: carry_out_now(pending))
     if wake.locked():
         wake.release()
 
@@ -367,7 +367,7 @@ def in_child() -> None:
     global _lock, _parents
     _lock = _thread.RLock()  # a thread of the parent may have held the old one
     _parents = next(builds)
-    _inherited.extend(debt.target for debt in list(_owed))
-    _owed.clear()
+    _inherited.extend(pending.target for pending in list(_pending))
+    _pending.clear()
     _parked.clear()
     _registered.pop("thread", None)

@@ -1,4 +1,4 @@
-"""What a generator of the core asks of its driver: run this, sleep so long, launch a flight, wait for one.
+"""What a generator of the core asks of its driver: run this, sleep so long, launch an attempt, wait for one.
 
 Invariant: the logic yields effects and never performs one, so that it is written once for threads and for tasks.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.state import Outcome, Snapshot
 
@@ -46,27 +46,27 @@ class Sleep:
 
 @final
 class Launch:
-    """Let a flight begin: here, or on a daemon thread, or as a task, as its cell and the driver require."""
+    """Let an attempt begin: here, or on a daemon thread, or as a task, as its cell and the driver require."""
 
-    __slots__ = ("flight",)
+    __slots__ = ("attempt",)
 
-    def __init__(self, flight: Flight) -> None:
-        self.flight = flight
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
 
 
 @final
 class Join:
-    """Wait for a flight until a time by the clock (None: for ever); answered with whether there is news.
+    """Wait for an attempt until a time by the clock (None: for ever); answered with whether there is news.
 
     News is that it has ended; or that there is something to serve (a fallback too, unless the `real` object is wanted);
-    or that since the cell was `seen` its generation has ended, or a place is free and the flight out of date. It is no
-    news that another flight has failed: who waits would try again, which is the retry's business.
+    or that since the cell was `seen` its generation has ended, or a place is free and the attempt out of date. It is no
+    news that another attempt has failed: who waits would try again, which is the retry's business.
     """
 
-    __slots__ = ("flight", "real", "seen", "until")
+    __slots__ = ("attempt", "real", "seen", "until")
 
-    def __init__(self, flight: Flight, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
-        self.flight = flight
+    def __init__(self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
+        self.attempt = attempt
         self.until = until
         self.seen = seen
         self.real = real
@@ -74,14 +74,14 @@ class Join:
     @property
     def news(self) -> bool:
         """Whether there is something to look at."""
-        if self.flight.outcome is not None:
+        if self.attempt.outcome is not None:
             return True
-        now = self.flight.cell.now
-        if self.flight not in now.running:
+        now = self.attempt.cell.now
+        if self.attempt not in now.running:
             return False  # out of its cell but without an outcome: it is about to end, wait for how
         if now.state == READY or (now.served and not self.real) or now.generation != self.seen.generation:
             return True
-        return self.flight.generation != now.generation and len(now.running) < len(self.seen.running)
+        return self.attempt.generation != now.generation and len(now.running) < len(self.seen.running)
 
 
 @final

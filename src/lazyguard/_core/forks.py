@@ -1,4 +1,4 @@
-"""What a fork leaves in the child: fresh locks, no flights of the parent's threads, pending cells where asked for.
+"""What a fork leaves in the child: fresh locks, no attempts of the parent's threads, pending cells where asked for.
 
 Invariants: the child waits for nothing that only the parent runs; a target that the parent still uses is neither
 closed nor finalised in the child. The first hook runs no user code; the second one, which calls the `on_fork` that a
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
 
 _watched: set[ref[Cell]] = set()
@@ -60,12 +60,12 @@ def _in_child() -> None:
         ring.running.clear()
         if running is not None:
             ring.running[here] = running
-    for flight in list(cells.active):
-        if flight.task is None and flight.thread == here:
+    for attempt in list(cells.active):
+        if attempt.task is None and attempt.thread == here:
             continue  # the thread that forked goes on with it
-        cells.active.discard(flight)
-        flight.outcome = Outcome(interrupted=True)
-        _forget(flight)
+        cells.active.discard(attempt)
+        attempt.outcome = Outcome(interrupted=True)
+        _forget(attempt)
     for cell in _cells():
         _tend(cell)
 
@@ -74,8 +74,8 @@ def _cells() -> list[Cell]:
     return [cell for known in list(_watched) if (cell := known()) is not None]
 
 
-def _forget(flight: Flight) -> None:
-    flight.cell.change(lambda now: now.without(flight))
+def _forget(attempt: Attempt) -> None:
+    attempt.cell.change(lambda now: now.without(attempt))
 
 
 def _tend(cell: Cell) -> None:
@@ -84,12 +84,12 @@ def _tend(cell: Cell) -> None:
         cell.answered = {}
     held, on_fork = now.held or now, cell.plan.on_fork
     if on_fork == "reset" or (callable(on_fork) and held.state == DEGRADED):  # which is for the real object
-        cell.notes = None
-        for one in (cell, *cell.reliefs):
+        cell.recovery_run = None
+        for one in (cell, *cell.fallbacks):
             _inherited.append(one.now.held or one.now)
             one.change(lambda present: present.fresh(clock.now()))
     elif now.state in (DEGRADED, FAILED):
-        cell.notes = None
+        cell.recovery_run = None
 
 
 def _revive() -> None:

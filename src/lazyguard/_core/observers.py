@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, Protocol, TypeAlias
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.state import Outcome
 
     Count: TypeAlias = Callable[[bool], object]
@@ -87,10 +87,10 @@ def called(name: str, ended: Ended) -> None:
         observer.counter(name, ended)()
 
 
-def landed(flight: Flight, outcome: Outcome, seconds: float, *, counts: bool) -> None:
+def ended(attempt: Attempt, outcome: Outcome, seconds: float, *, counts: bool) -> None:
     """Count an attempt that has ended."""
     if not observers:
         return
     ended = "interrupted" if outcome.interrupted else "failed" if not outcome.ok else "ok" if counts else "late"
     for observer in list(observers.values()):
-        observer.attempted(flight.cell.name, ended, seconds)
+        observer.attempted(attempt.cell.name, ended, seconds)

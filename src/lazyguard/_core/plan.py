@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
     class Retries(Protocol):
-        """One flight's retries, entered after its first failure."""
+        """One attempt's retries, entered after its first failure."""
 
         def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
-            """Wait for the next attempt: None when it is due, else the outcome in which the flight ends."""
+            """Wait for the next attempt: None when it is due, else the outcome in which the attempt ends."""
             ...
 
     class Retrying(Protocol):

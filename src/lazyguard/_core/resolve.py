@@ -1,4 +1,4 @@
-"""How a cell comes by its target: the logic of a caller and that of a flight, as generators of effects.
+"""How a cell comes by its target: the logic of a caller and that of an attempt, as generators of effects.
 
 Invariants: written once for threads and tasks; after every wait the cell is looked at again before anything is
 raised; what user code does comes back as an Outcome, so nothing it raises is mistaken for our own.
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Snapshot
 
 
-def flying(cell: Cell, flight: Flight, until: float | None = None) -> Steps[Outcome]:
-    """One flight: attempts until one succeeds, the retry gives up, or the generation ends.
+def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
+    """One attempt: attempts until one succeeds, the retry gives up, or the generation ends.
 
     Where the caller's own thread runs it, no retry begins that would pass `until`, its deadline.
     """
     plan = cell.plan
     retries = None
     while True:
-        outcome = yield from attempting(cell)
+        outcome = yield from trying(cell)
         if outcome.error is None or outcome.final or plan.retry is None:
             return outcome
         if retries is None:
@@ -51,11 +51,11 @@ def flying(cell: Cell, flight: Flight, until: float | None = None) -> Steps[Outc
         ended = yield from retries.again(outcome, until)
         if ended is not None:
             return ended
-        if not cell.now.counts(flight):
+        if not cell.now.counts(attempt):
             return outcome
 
 
-def attempting(cell: Cell) -> Steps[Outcome]:
+def trying(cell: Cell) -> Steps[Outcome]:
     """One attempt: run the factory, then the probe on what it made."""
     plan = cell.plan
     outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)
@@ -90,7 +90,7 @@ def attempting(cell: Cell) -> Steps[Outcome]:
 
 
 def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: Cell | None = None) -> Steps[Any]:
-    """One caller: serve what is there, join the flight that is under way, or launch one.
+    """One caller: serve what is there, join the attempt that is under way, or launch one.
 
     Args:
         cell: Whose target is wanted.
@@ -111,7 +111,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
     """
     limit = cell.plan.timeout if wait is None else wait
     until = None if limit is None else clock.now() + limit
-    kept = 0.0 if real or limit is None else limit * _shares(cell.reliefs)
+    kept = 0.0 if real or limit is None else limit * _shares(cell.fallbacks)
     patience = None if until is None else until - kept
     given = deadlines.current()
     if given is not None and (patience is None or given.ends < patience):
@@ -132,8 +132,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
                 return permitted(cell, now)
             cell.renew(now)
             continue
-        if not real and now.state == FAILED and cell.reliefs and now.cause is not None:
-            yield from relieving(cell, now, now.cause, limit, until)
+        if not real and now.state == FAILED and cell.fallbacks and now.cause is not None:
+            yield from falling_back(cell, now, now.cause, limit, until)
             continue
         if given is not None and clock.now() >= given.ends:
             raise _too_late(cell, given)
@@ -142,46 +142,46 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         wait_cycles.room()
         entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
         try:
-            flight, new, now = cell.board(now)
+            attempt, new, now = cell.find_attempt(now)
             if entered is not None:
-                _tell(entered, flight if new else None)
-            if flight is None:
+                _tell(entered, attempt if new else None)
+            if attempt is None:
                 continue
             if new:
-                yield Launch(flight)
+                yield Launch(attempt)
         except BaseException:
-            cell.unboard()
+            cell.end_unlaunched()
             raise
         stuck = not new and wait is None and cell.stuck(now, clock.now())
-        news = not stuck and (yield Join(flight, patience, now, real=real))
+        news = not stuck and (yield Join(attempt, patience, now, real=real))
         now = cell.now
-        while news and flight.outcome is None and flight not in now.running and not now.served:
-            news = yield Join(flight, patience, now, real=real)  # it is about to end: that is what to wait for
+        while news and attempt.outcome is None and attempt not in now.running and not now.served:
+            news = yield Join(attempt, patience, now, real=real)  # it is about to end: that is what to wait for
             now = cell.now
         if now.state == READY or (now.served and not real):
             continue
-        outcome = flight.outcome
+        outcome = attempt.outcome
         if not news:
-            cell.tell("timeout", now, now, clock.now() - flight.started)
+            cell.tell("timeout", now, now, clock.now() - attempt.started)
             if given is not None and not stuck:
                 raise _too_late(cell, given)
             late = _stuck(cell) if stuck else _timed_out(cell, limit, kept)
-            if real or not cell.reliefs:
+            if real or not cell.fallbacks:
                 raise late
-            yield from relieving(cell, now, late, limit, until)
+            yield from falling_back(cell, now, late, limit, until)
         elif outcome is None:
-            continue  # a reset, or another flight's result: look again
-        elif outcome.error is not None and not outcome.interrupted and flight.generation == now.generation:  # noqa: SIM102
-            if real or not cell.reliefs:  # else the next round serves the fallback
+            continue  # a reset, or another attempt's result: look again
+        elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
+            if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from outcome.error
 
 
-def _tell(entered: Callable[[Outcome], object], flight: Flight | None) -> None:
-    """Let the gate know how the flight ends that it has let begin; None: none has begun."""
-    if flight is None:
+def _tell(entered: Callable[[Outcome], object], attempt: Attempt | None) -> None:
+    """Let the gate know how the attempt ends that it has let begin; None: none has begun."""
+    if attempt is None:
         entered(Outcome(interrupted=True))
     else:
-        flight.on_done(lambda: entered(flight.outcome or Outcome(interrupted=True)))
+        attempt.on_done(lambda: entered(attempt.outcome or Outcome(interrupted=True)))
 
 
 def _at_home(now: Snapshot) -> bool:
@@ -191,12 +191,14 @@ def _at_home(now: Snapshot) -> bool:
     return here is now.home or (here is None and not now.home.is_closed())
 
 
-def _shares(reliefs: tuple[Cell, ...]) -> float:
+def _shares(fallbacks: tuple[Cell, ...]) -> float:
     """Return which part of a caller's wait is kept for these fallbacks; a tenth is left to the real object."""
-    return min(0.9, sum(relief.plan.share for relief in reliefs))
+    return min(0.9, sum(fallback.plan.share for fallback in fallbacks))
 
 
-def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | None, until: float | None) -> Steps[None]:
+def falling_back(
+    cell: Cell, now: Snapshot, cause: BaseException, limit: float | None, until: float | None
+) -> Steps[None]:
     """Build the first fallback that can be built, each in a cell of its own, and let the cell serve it.
 
     What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
@@ -204,26 +206,26 @@ def relieving(cell: Cell, now: Snapshot, cause: BaseException, limit: float | No
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause
-    cell.trouble = cause
+    cell.cause = cause
     failed = []
     last: Exception | None = None
-    for index, relief in enumerate(cell.reliefs):
-        wait = relief.plan.timeout
+    for index, fallback in enumerate(cell.fallbacks):
+        wait = fallback.plan.timeout
         if limit is not None and until is not None:
-            left = until - clock.now() - limit * _shares(cell.reliefs[index + 1 :])
-            left = max(left, limit * relief.plan.share)
+            left = until - clock.now() - limit * _shares(cell.fallbacks[index + 1 :])
+            left = max(left, limit * fallback.plan.share)
             wait = left if wait is None else min(wait, left)
         try:
-            stand_in = yield from resolving(relief, wait=wait, of=cell)
+            target = yield from resolving(fallback, wait=wait, of=cell)
         except (CircularResolutionError, DeadlineExceeded):
             raise
         except (ResolutionError, MissingModuleError) as error:
             last = error
             why = "took too long" if isinstance(error, ResolutionTimeout) else "failed too"
-            failed.append(f"its fallback, declared at {relief.place}, {why}")
+            failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
-            if stand_in is not None:
-                cell.degrade(stand_in, cause, now.generation, relief.now.home)
+            if target is not None:
+                cell.degrade(target, cause, now.generation, fallback.now.home)
             return
         if cell.now.served:
             return
@@ -273,10 +275,10 @@ def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModule
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     of_itself = isinstance(error, ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
     if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | ReturnedNone):
-        told: Any = type(error)(*error.args)
+        copy: Any = type(error)(*error.args)
         if isinstance(error, ImportError):
-            told.name, told.path = error.name, error.path
-        said: ResolutionError | MissingModuleError = told
+            copy.name, copy.path = error.name, error.path
+        said: ResolutionError | MissingModuleError = copy
         return said
     if isinstance(error, ConfigurationError):  # of the declaration: the factory need not have raised it
         return ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")

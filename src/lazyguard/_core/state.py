@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, Protocol
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
 
     class Gate(Protocol):
@@ -69,11 +69,11 @@ class Snapshot:
     """State, target and bookkeeping of a cell at one moment.
 
     Attributes:
-        target: What is served: the real object when ready, the stand-in when degraded, else None.
+        target: What is served: the real object when ready, the fallback when degraded, else None.
         cause: Why it is failed or degraded.
         since: When it came into this state, by the cell's clock.
-        flight: The flight whose result would count.
-        strays: Flights that are still running although nobody waits for their result any more.
+        attempt: The attempt whose result would count.
+        abandoned: Flights that are still running although nobody waits for their result any more.
         home: The event loop to which what an async function made belongs.
         made: The place of the target in the order of construction; 0 where there is none.
         overrides: The overrides in force, each a list of one value, the latest last.
@@ -82,8 +82,9 @@ class Snapshot:
     """
 
     __slots__ = (
+        "abandoned",
+        "attempt",
         "cause",
-        "flight",
         "gate",
         "generation",
         "held",
@@ -92,7 +93,6 @@ class Snapshot:
         "overrides",
         "since",
         "state",
-        "strays",
         "target",
     )
 
@@ -104,8 +104,8 @@ class Snapshot:
         since: float = 0.0,
         target: Any = None,
         cause: BaseException | None = None,
-        flight: Flight | None = None,
-        strays: tuple[Flight, ...] = (),
+        attempt: Attempt | None = None,
+        abandoned: tuple[Attempt, ...] = (),
         home: Any = None,
         made: int = 0,
         overrides: tuple[list[Any], ...] = (),
@@ -117,8 +117,8 @@ class Snapshot:
         self.since: float = since
         self.target: Any = target
         self.cause: BaseException | None = cause
-        self.flight: Flight | None = flight
-        self.strays: tuple[Flight, ...] = strays
+        self.attempt: Attempt | None = attempt
+        self.abandoned: tuple[Attempt, ...] = abandoned
         self.home: Any = home
         self.made: int = made
         self.overrides: tuple[list[Any], ...] = overrides
@@ -137,69 +137,69 @@ class Snapshot:
         return (self.state, self.generation) == (other.state, other.generation) and self.target is other.target
 
     @property
-    def running(self) -> tuple[Flight, ...]:
-        """All flights that have not ended, oldest first."""
-        return self.strays if self.flight is None else (*self.strays, self.flight)
+    def running(self) -> tuple[Attempt, ...]:
+        """All attempts that have not ended, oldest first."""
+        return self.abandoned if self.attempt is None else (*self.abandoned, self.attempt)
 
-    def counts(self, flight: Flight) -> bool:
-        """Return whether the result of `flight` would be served."""
-        return self.state != READY and self.generation == flight.generation and flight in self.running
+    def counts(self, attempt: Attempt) -> bool:
+        """Return whether the result of `attempt` would be served."""
+        return self.state != READY and self.generation == attempt.generation and attempt in self.running
 
-    def launched(self, flight: Flight, since: float) -> Snapshot:
-        """Start `flight`; one that was running becomes a stray. Nothing else changes during a recovery."""
-        if self.state == DEGRADED or flight.recovery:
-            return self.changed(flight=flight, strays=self.running)
+    def launched(self, attempt: Attempt, since: float) -> Snapshot:
+        """Start `attempt`; one that was running is abandoned. Nothing else changes during a recovery."""
+        if self.state == DEGRADED or attempt.recovery:
+            return self.changed(attempt=attempt, abandoned=self.running)
         return Snapshot(
             RESOLVING,
             generation=self.generation,
             since=since,
             cause=self.cause,
-            flight=flight,
-            strays=self.running,
+            attempt=attempt,
+            abandoned=self.running,
             gate=self.gate,
         )
 
-    def ready(self, target: Any, ended: Flight, since: float) -> Snapshot:
+    def ready(self, target: Any, ended: Attempt, since: float) -> Snapshot:
         """Serve `target`, made by `ended`. After a fallback was served this is a new generation."""
         return Snapshot(
             READY,
             generation=self.generation + (self.state != RESOLVING),
             since=since,
             target=target,
-            strays=tuple(flight for flight in self.running if flight is not ended),
+            abandoned=tuple(attempt for attempt in self.running if attempt is not ended),
             home=ended.home,
             made=next(builds),
         )
 
-    def failed(self, cause: BaseException, ended: Flight, since: float) -> Snapshot:
+    def failed(self, cause: BaseException, ended: Attempt, since: float) -> Snapshot:
         """Note the failure of `ended`; what else runs, and a fallback that is served, stay."""
         left = self.without(ended)
         if left.state == DEGRADED:
             return left.changed(cause=cause)
-        if left.flight is not None:
+        if left.attempt is not None:
             return left  # a replacement is on its way: it decides
         if left.state == FAILED:
             since = left.since
         return Snapshot(
-            FAILED, generation=self.generation, since=since, cause=cause, strays=left.strays, gate=self.gate
+            FAILED, generation=self.generation, since=since, cause=cause, abandoned=left.abandoned, gate=self.gate
         )
 
     def opened(self, cause: BaseException, since: float, gate: Gate | None) -> Snapshot:
         """Take a ready target out of service because calls on it fail; from now on `gate` lets attempts begin."""
         return Snapshot(
-            FAILED, generation=self.generation + 1, since=since, cause=cause, strays=self.running, gate=gate
+            FAILED, generation=self.generation + 1, since=since, cause=cause, abandoned=self.running, gate=gate
         )
 
-    def degraded(self, stand_in: Any, cause: BaseException, since: float, home: Any = None) -> Snapshot:
-        """Serve a fallback; a flight that still runs goes on and is adopted if it ends well."""
+    def degraded(self, target: Any, cause: BaseException, since: float, home: Any = None) -> Snapshot:
+        """Serve a fallback; an attempt that still runs goes on and is adopted if it ends well."""
         return Snapshot(
             DEGRADED,
             generation=self.generation,
             since=since,
-            target=stand_in,
+            target=target,
             cause=cause,
-            flight=self.flight,
-            strays=self.strays,
+            attempt=self.attempt,
+            abandoned=self.abandoned,
             home=home,
         )
 
@@ -207,7 +207,7 @@ class Snapshot:
         """Begin a new generation with nothing in it (below the overrides); what runs is out of date from now on."""
         if self.overrides:
             return self.changed(generation=self.generation + 1, held=Snapshot())
-        return Snapshot(PENDING, generation=self.generation + 1, since=since, strays=self.running)
+        return Snapshot(PENDING, generation=self.generation + 1, since=since, abandoned=self.running)
 
     def overridden(self, override: list[Any], since: float) -> Snapshot:
         """Begin a new generation that serves the value of an override."""
@@ -217,9 +217,9 @@ class Snapshot:
             generation=self.generation + 1,
             since=since,
             target=override[0],
-            strays=self.running,
+            abandoned=self.running,
             overrides=(*self.overrides, override),
-            held=self.held if self.overrides else held.changed(flight=None, strays=()),
+            held=self.held if self.overrides else held.changed(attempt=None, abandoned=()),
         )
 
     def restored(self, override: list[Any], since: float) -> Snapshot:
@@ -230,15 +230,15 @@ class Snapshot:
         generation = self.generation + 1
         if left:
             return self.changed(generation=generation, since=since, target=left[-1][0], overrides=left)
-        return self.held.changed(generation=generation, since=since, strays=self.running)
+        return self.held.changed(generation=generation, since=since, abandoned=self.running)
 
-    def without(self, ended: Flight) -> Snapshot:
-        """Forget a flight that has ended and whose result does not count."""
-        strays = tuple(flight for flight in self.strays if flight is not ended)
-        if self.flight is not ended:
-            return self.changed(strays=strays)
+    def without(self, ended: Attempt) -> Snapshot:
+        """Forget an attempt that has ended and whose result does not count."""
+        abandoned = tuple(attempt for attempt in self.abandoned if attempt is not ended)
+        if self.attempt is not ended:
+            return self.changed(abandoned=abandoned)
         state = PENDING if self.state == RESOLVING else self.state
-        return self.changed(state=state, flight=None, strays=strays)
+        return self.changed(state=state, attempt=None, abandoned=abandoned)
 
     def changed(self, **changes: Any) -> Snapshot:
         """Return a snapshot that differs in `changes` alone."""

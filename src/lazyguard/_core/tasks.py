@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
-    from lazyguard._core.closing import Debt
+    from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Effect, R, Steps
 
 _LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
-_flying: set[asyncio.Task[Any]] = set()
+_running: set[asyncio.Task[Any]] = set()
 
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -60,7 +60,7 @@ async def _perform(effect: Effect) -> Any:
     if isinstance(effect, Join):
         return await _join(effect)
     if isinstance(effect, Launch):
-        return _launch(effect.flight)
+        return _launch(effect.attempt)
     if isinstance(effect, Call):
         return await _call(effect)
     if isinstance(effect, Within):
@@ -143,12 +143,12 @@ def _taken_back(effect: Within, task: Any, before: int, error: BaseException | N
     return only
 
 
-def _launch(flight: Flight) -> None:
-    steps = resolve.flying(flight.cell, flight)
-    if flight.cell.plan.awaited:
-        launch_task(flight, steps)
+def _launch(attempt: Attempt) -> None:
+    steps = resolve.attempting(attempt.cell, attempt)
+    if attempt.cell.plan.awaited:
+        launch_task(attempt, steps)
     else:
-        threads.launch_beside(flight, steps, copy_context().run)
+        threads.launch_on_thread(attempt, steps, copy_context().run)
 
 
 if hasattr(asyncio.Task, "cancelling"):
@@ -174,40 +174,40 @@ else:  # pragma: no cover (Python 3.10)
         return _Task(coroutine, loop=loop, name=name)
 
 
-def launch_task(flight: Flight, steps: Steps[Outcome]) -> None:
-    """Let a task of its own, on the running loop, run a flight."""
+def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
+    """Let a task of its own, on the running loop, run an attempt."""
     _forget_closed_loops()
-    flight.thread = _thread.get_ident()
-    flight.home = flight.cell.home = asyncio.get_running_loop()
-    task = _task(flight.home, _fly(flight, steps), f"lazyguard {flight.cell.name}")
-    flight.task = task
-    flight.aloft = True
-    _flying.add(task)
+    attempt.thread = _thread.get_ident()
+    attempt.home = attempt.cell.home = asyncio.get_running_loop()
+    task = _task(attempt.home, _run_attempt(attempt, steps), f"lazyguard {attempt.cell.name}")
+    attempt.task = task
+    attempt.running = True
+    _running.add(task)
 
     def ended(task: asyncio.Task[None]) -> None:
-        _flying.discard(task)
-        if flight.outcome is None:  # cancelled before its first step
-            flight.cell.settle(flight, Outcome(interrupted=True))
+        _running.discard(task)
+        if attempt.outcome is None:  # cancelled before its first step
+            attempt.cell.settle(attempt, Outcome(interrupted=True))
         if not task.cancelled():
-            task.exception()  # told as the flight's outcome
+            task.exception()  # told as the attempt's outcome
 
     task.add_done_callback(ended)
 
 
 def _forget_closed_loops() -> None:
     """Let go of tasks that nobody will run any more: their loop was closed under them."""
-    for task in [*_flying, *wait_cycles.waiting]:
+    for task in [*_running, *wait_cycles.waiting]:
         if isinstance(task, asyncio.Future) and task.get_loop().is_closed():
-            _flying.discard(task)
+            _running.discard(task)
             wait_cycles.waiting.pop(task, None)
             wait_cycles.children.pop(task, None)
 
 
-async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
+async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
     deadlines.forget()  # in this task's own context
     outcome = Outcome(interrupted=True)
-    flight.begun_in = wait_cycles.within.get()
-    assign(wait_cycles.within, ref(flight))
+    attempt.begun_in = wait_cycles.within.get()
+    assign(wait_cycles.within, ref(attempt))
     try:
         outcome = await adrive(steps)
     except BaseException as interrupt:
@@ -216,48 +216,48 @@ async def _fly(flight: Flight, steps: Steps[Outcome]) -> None:
         outcome = Outcome(error=interrupt, interrupted=asked)
         raise
     finally:
-        flight.cell.settle(flight, outcome)
+        attempt.cell.settle(attempt, outcome)
 
 
 async def _join(effect: Join) -> bool:
-    flight, until = effect.flight, effect.until
+    attempt, until = effect.attempt, effect.until
     if effect.news:
         return True
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    landed: asyncio.Future[None] = loop.create_future()
+    woken: asyncio.Future[None] = loop.create_future()
 
-    def land() -> None:
-        landed.set_result(None)  # once each: `told` is called once for every time that the flight is asked to
+    def set_woken() -> None:
+        woken.set_result(None)  # once each: `wake` is called once for every time that the attempt is asked to
 
-    def told() -> None:
+    def wake() -> None:
         try:
-            loop.call_soon_threadsafe(land)
+            loop.call_soon_threadsafe(set_woken)
         except RuntimeError:
             pass  # the loop is closed: nobody waits there any more
 
     inside = wait_cycles.within.get()
-    wait_cycles.waiting[task] = flight
+    wait_cycles.waiting[task] = attempt
     if inside is not None:
         wait_cycles.children[task] = inside
-    flight.wait(told)
+    attempt.wait(wake)
     look = wait_cycles.FIRST_LOOK
     try:
         while True:
-            if wait_cycles.ended(flight) or effect.news:
+            if wait_cycles.ended(attempt) or effect.news:
                 return True
-            wait_cycles.check(flight, blocks_thread=False)
+            wait_cycles.check(attempt, blocks_thread=False)
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:
                 return effect.news
             pause = look if left is None else min(look, clock.current.real(left))
-            if (await asyncio.wait({landed}, timeout=pause))[0]:
-                landed = loop.create_future()
-                flight.wait(told)
+            if (await asyncio.wait({woken}, timeout=pause))[0]:
+                woken = loop.create_future()
+                attempt.wait(wake)
                 continue
             look = min(look * 2, wait_cycles.LAST_LOOK)
     finally:
-        flight.forget(told)
+        attempt.forget(wake)
         wait_cycles.waiting.pop(task, None)
         wait_cycles.children.pop(task, None)
 
@@ -268,28 +268,28 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     Raises:
         RuntimeError: The loop is closed, or was before the task had ended.
     """
-    landed = _thread.allocate_lock()
-    landed.acquire()
+    woken = _thread.allocate_lock()
+    woken.acquire()
     begun: list[asyncio.Task[R]] = []
 
     def begin() -> None:
         task = loop.create_task(function())
         begun.append(task)
-        _flying.add(task)
+        _running.add(task)
         task.add_done_callback(ended)
 
     def ended(task: asyncio.Task[R]) -> None:
-        _flying.discard(task)
-        landed.release()
+        _running.discard(task)
+        woken.release()
 
     loop.call_soon_threadsafe(begin)
-    while not landed.acquire(True, wait_cycles.LAST_LOOK):
+    while not woken.acquire(True, wait_cycles.LAST_LOOK):
         if loop.is_closed():
             raise RuntimeError("its event loop was closed before it was done")
     return begun[0].result()
 
 
-async def until_told(
+async def until_woken(
     over: Callable[[], bool],
     wait: Callable[[Callable[[], None]], object],
     forget: Callable[[Callable[[], None]], object],
@@ -297,15 +297,15 @@ async def until_told(
 ) -> bool:
     """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
     loop = asyncio.get_running_loop()
-    landed = asyncio.Event()
+    woken = asyncio.Event()
 
-    def told() -> None:
+    def wake() -> None:
         try:
-            loop.call_soon_threadsafe(landed.set)
+            loop.call_soon_threadsafe(woken.set)
         except RuntimeError:
             pass  # the loop is closed: nobody waits there any more
 
-    wait(told)
+    wait(wake)
     try:
         while not over():
             left = None if until is None else until - clock.now()
@@ -313,48 +313,48 @@ async def until_told(
                 return False
             pause = wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left))
             try:
-                await asyncio.wait_for(landed.wait(), pause)
+                await asyncio.wait_for(woken.wait(), pause)
             except asyncio.TimeoutError:  # another class than the builtin before 3.11
                 pass
         return True
     finally:
-        forget(told)
+        forget(wake)
 
 
-def pay(debt: Debt) -> None:
+def carry_out(pending: PendingClose) -> None:
     """Close an async service's target on its own event loop, where that one runs; else call `close` here."""
-    home = debt.home
+    home = pending.home
     if home is not None and home is wait_cycles.current_loop():
-        _pay_here(debt)
+        _carry_out_here(pending)
     elif home is not None and home.is_running():
         try:
-            home.call_soon_threadsafe(_pay_here, debt, context=Context())
+            home.call_soon_threadsafe(_carry_out_here, pending, context=Context())
         except RuntimeError:
-            debt.run()  # closed a moment ago
+            pending.run()  # closed a moment ago
     else:
-        debt.run()
+        pending.run()
 
 
-def _pay_here(debt: Debt) -> None:
-    debt.run(_launch_payment)
+def _carry_out_here(pending: PendingClose) -> None:
+    pending.run(_launch_close)
 
 
-def _launch_payment(debt: Debt, waits: Any) -> None:
-    task = asyncio.get_running_loop().create_task(_paying(waits), name=f"lazyguard {debt.name}")
-    _flying.add(task)
+def _launch_close(pending: PendingClose, waits: Any) -> None:
+    task = asyncio.get_running_loop().create_task(_awaiting_close(waits), name=f"lazyguard {pending.name}")
+    _running.add(task)
 
     def ended(task: asyncio.Task[BaseException | None]) -> None:
-        _flying.discard(task)
+        _running.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
         if error is not None:
             getattr(waits, "close", bool)()  # it may not have begun
-            debt.failed(describe(error))
-        debt.end()
+            pending.failed(describe(error))
+        pending.end()
 
     task.add_done_callback(ended)
 
 
-async def _paying(waits: Any) -> BaseException | None:
+async def _awaiting_close(waits: Any) -> BaseException | None:
     try:
         await waits
     except (Exception, SystemExit) as error:
@@ -364,30 +364,30 @@ async def _paying(waits: Any) -> BaseException | None:
 
 async def aclosed() -> None:
     """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
-    for take in closing.standing(awaited=True):
-        for debt in take():
-            await _paid(debt)
+    for take in closing.all_to_close(awaited=True):
+        for pending in take():
+            await _carried_out(pending)
 
 
-async def _paid(debt: Debt) -> None:
+async def _carried_out(pending: PendingClose) -> None:
     """Pay, and wait until it is done, or put off, or its event loop has gone."""
-    told: list[None] = []
+    woken: list[None] = []
 
     def begin(wake: Callable[[], None]) -> None:
-        def land() -> None:
-            told.append(None)
+        def set_woken() -> None:
+            woken.append(None)
             wake()
 
-        debt.wait(land)
-        if debt.awaited:
-            closing.pay(debt)
+        pending.wait(set_woken)
+        if pending.awaited:
+            closing.carry_out(pending)
         else:
-            closing.beside(debt)
+            closing.on_a_thread(pending)
 
     def is_left() -> bool:
-        home = debt.home
-        return debt.awaited and home is not None and home is not wait_cycles.current_loop() and not home.is_running()
+        home = pending.home
+        return pending.awaited and home is not None and home is not wait_cycles.current_loop() and not home.is_running()
 
-    await until_told(lambda: bool(told) or is_left(), begin, bool, None)
-    if not told:
-        debt.run()  # that loop has not begun it, nor will
+    await until_woken(lambda: bool(woken) or is_left(), begin, bool, None)
+    if not woken:
+        pending.run()  # that loop has not begun it, nor will

@@ -14,7 +14,7 @@ from lazyguard import errors
 from lazyguard._base.context_variables import assign, restore
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, deadlines, resolve, scheduler, wait_cycles
-from lazyguard._core import forks as forks  # whoever has flights must survive a fork
+from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
 
@@ -73,7 +73,7 @@ def _perform(effect: Effect) -> Any:
     if isinstance(effect, Join):
         return _join(effect)
     if isinstance(effect, Launch):
-        return _launch(effect.flight)
+        return _launch(effect.attempt)
     if isinstance(effect, Call):
         return call(effect)
     if isinstance(effect, Within):
@@ -99,113 +99,113 @@ def _sleep(effect: Sleep) -> None:
         time.sleep(clock.current.real(left))
 
 
-def _launch(flight: Flight) -> None:
-    plan = flight.cell.plan
+def _launch(attempt: Attempt) -> None:
+    plan = attempt.cell.plan
     if plan.awaited:
         raise errors.UsageError(
-            f"{flight.cell.name}, declared at {flight.cell.place}, has an async factory and is not ready: use `await` "
-            "(aget, aresolve) in a task of its event loop first."
+            f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
+            "use `await` (aget, aresolve) in a task of its event loop first."
         )
     if plan.timeout is None:
         given, begun = deadlines.current(), clock.now()
         with deadlines.Unlimited():
-            fly(flight, resolve.flying(flight.cell, flight, None if given is None else given.ends))
+            run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))
         if clock.now() - begun >= wait_cycles.FIRST_LOOK:
-            _tell_of_a_blocked_loop(flight)
+            _tell_of_a_blocked_loop(attempt)
         return
-    launch_beside(flight, resolve.flying(flight.cell, flight), copy_context().run)
+    launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)
 
 
-def launch_beside(flight: Flight, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
-    """Let a daemon thread of its own run a flight, through `run` of the context that it is to have."""
+def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
+    """Let a daemon thread of its own run an attempt, through `run` of the context that it is to have."""
 
     def work() -> None:
         try:
-            fly(flight, steps, beside=True)
+            run_attempt(attempt, steps, on_own_thread=True)
         except BaseException:
-            pass  # told as the flight's outcome; there is nobody above this frame to interrupt
+            pass  # told as the attempt's outcome; there is nobody above this frame to interrupt
 
     def begin() -> None:
         with cells.lock:
-            flight.thread = _thread.get_ident()
+            attempt.thread = _thread.get_ident()
         deadlines.forget()
         work()
 
     try:
-        # Until the other thread is there the flight is this one's: a signal handler must not wait for it now.
-        scheduler.daemon(lambda: run(begin), flight.cell.name)
+        # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
+        scheduler.daemon(lambda: run(begin), attempt.cell.name)
         with cells.lock:
-            if flight.thread == _thread.get_ident():
-                flight.thread = None
+            if attempt.thread == _thread.get_ident():
+                attempt.thread = None
     except RuntimeError as error:
-        flight.cell.settle(flight, Outcome(error=error))
+        attempt.cell.settle(attempt, Outcome(error=error))
     except BaseException:
-        if not flight.aloft:
-            flight.cell.settle(flight, Outcome(interrupted=True))
+        if not attempt.running:
+            attempt.cell.settle(attempt, Outcome(interrupted=True))
         raise
 
 
-def fly(flight: Flight, steps: Steps[Outcome], *, beside: bool = False) -> None:
-    """Run a flight on this thread and settle it; what is no Exception is passed on.
+def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool = False) -> None:
+    """Run an attempt on this thread and settle it; what is no Exception is passed on.
 
-    On the caller's own thread that is an interruption, and the next caller tries again. A thread of our own (`beside`)
-    is interrupted by nobody: there it is the factory's failure.
+    On the caller's own thread that is an interruption, and the next caller tries again. No signal reaches a
+    thread of our own (`on_own_thread`): there it is the factory's failure.
     """
     outcome = Outcome(interrupted=True)
     thread, below = _thread.get_ident(), None
-    flight.begun_in = wait_cycles.within.get()
-    inside = assign(wait_cycles.within, ref(flight))
+    attempt.begun_in = wait_cycles.within.get()
+    inside = assign(wait_cycles.within, ref(attempt))
     try:
-        wait_cycles.enter(flight)
+        wait_cycles.enter(attempt)
         # A signal handler, or a finaliser, on top of a wait: this thread does not wait while it builds.
         below = wait_cycles.waiting.pop(thread, None)
         outcome = drive(steps)
     except BaseException as interrupt:
-        outcome = Outcome(error=interrupt, interrupted=not beside)
+        outcome = Outcome(error=interrupt, interrupted=not on_own_thread)
         raise
     finally:
         try:
-            flight.cell.settle(flight, outcome)
+            attempt.cell.settle(attempt, outcome)
         finally:
-            wait_cycles.leave(flight)
+            wait_cycles.leave(attempt)
             restore(wait_cycles.within, inside)
             if below is not None:
                 wait_cycles.waiting[thread] = below
 
 
-def _tell_of_a_blocked_loop(flight: Flight) -> None:
+def _tell_of_a_blocked_loop(attempt: Attempt) -> None:
     if wait_cycles.current_loop() is not None:
-        flight.cell.tell("blocked-loop", flight.cell.now, flight.cell.now)
+        attempt.cell.tell("blocked-loop", attempt.cell.now, attempt.cell.now)
 
 
 def _join(effect: Join) -> bool:
-    flight, until = effect.flight, effect.until
+    attempt, until = effect.attempt, effect.until
     if effect.news:
         return True
     thread = _thread.get_ident()
     before = wait_cycles.waiting.get(thread)
-    wait_cycles.waiting[thread] = flight
-    landed = _thread.allocate_lock()
-    landed.acquire()
-    told = landed.release
-    flight.wait(told)
+    wait_cycles.waiting[thread] = attempt
+    woken = _thread.allocate_lock()
+    woken.acquire()
+    wake = woken.release
+    attempt.wait(wake)
     look = wait_cycles.FIRST_LOOK
     try:
         while True:
-            if wait_cycles.ended(flight) or effect.news:
+            if wait_cycles.ended(attempt) or effect.news:
                 return True
-            wait_cycles.check(flight, blocks_thread=True)
+            wait_cycles.check(attempt, blocks_thread=True)
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:
                 return effect.news
-            if landed.acquire(True, look if left is None else min(look, clock.current.real(left))):
-                flight.wait(told)
+            if woken.acquire(True, look if left is None else min(look, clock.current.real(left))):
+                attempt.wait(wake)
                 continue
             if look == wait_cycles.FIRST_LOOK:
-                _tell_of_a_blocked_loop(flight)
+                _tell_of_a_blocked_loop(attempt)
             look = min(look * 2, wait_cycles.LAST_LOOK)
     finally:
-        flight.forget(told)
+        attempt.forget(wake)
         if before is None:
             wait_cycles.waiting.pop(thread, None)
         else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lazyguard._base.typing import T
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.state import Outcome
 
 
@@ -27,21 +27,21 @@ def wanted() -> bool:
     return os.environ.get("LAZYGUARD_TRACE", "") not in ("", "0")
 
 
-def took_off(flight: Flight) -> None:
-    """Keep who asked for a flight: it may be another thread that runs it."""
+def began(attempt: Attempt) -> None:
+    """Keep who asked for an attempt: it may be another thread that runs it."""
     if wanted():
-        flight.asked_by = "the recovery" if flight.recovery else places.of_user(places.caller())
+        attempt.asked_by = "the recovery" if attempt.recovery else places.of_user(places.caller())
 
 
-def landed(flight: Flight, outcome: Outcome, seconds: float, *, counts: bool) -> None:
-    """Tell of a flight that has ended, once."""
-    asked_by, flight.asked_by = flight.asked_by, ""
+def ended(attempt: Attempt, outcome: Outcome, seconds: float, *, counts: bool) -> None:
+    """Tell of an attempt that has ended, once."""
+    asked_by, attempt.asked_by = attempt.asked_by, ""
     if asked_by:
         if outcome.ok:
             end = "ok" if counts else "ok, but too late to count"
         else:
             end = describe(outcome.error) or "no result"
-        _tell(flight.cell.name, flight.cell.place, asked_by, seconds, end)
+        _tell(attempt.cell.name, attempt.cell.place, asked_by, seconds, end)
 
 
 def traced(what: str, place: str, work: Callable[[], T]) -> T:

@@ -1,8 +1,8 @@
 """Who waits for whom: sees a ring before anybody waits in it, so that no deadlock is silent.
 
 Invariants: whoever is about to wait says so first and looks second, so of those who close a ring at least one sees it;
-nothing here blocks or runs user code. The ways to be blocked that are followed: a flight that another thread or task
-runs, a task that the flight's own one awaits (alone, gathered, in a group), an event loop whose thread is blocked, and
+nothing here blocks or runs user code. The ways to be blocked that are followed: an attempt that another thread or task
+runs, a task that the attempt's own one awaits (alone, gathered, in a group), an event loop whose thread is blocked, and
 a module lock of the interpreter (read, never touched).
 
 The method is the search for a cycle in a wait-for graph (Coffman, Elphick, Shoshani: System Deadlocks, 1971), done as
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from _weakref import ref
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.5
-# Thread id or task -> the flight that it waits for. Entries are written by their own thread only.
-waiting: dict[Any, Flight] = {}
-# Thread id -> the flights that it runs itself, outermost first.
-running: dict[int, list[Flight]] = {}
-# A task that waits -> the flight in whose factory it was started, where the flight's own task is another one.
-children: dict[Any, ref[Flight]] = {}
-# The flight in whose factory the running code was started; weak, since what a factory starts may live long.
-within: ContextVar[ref[Flight] | None] = ContextVar("lazyguard flight", default=None)
+# Thread id or task -> the attempt that it waits for. Entries are written by their own thread only.
+waiting: dict[Any, Attempt] = {}
+# Thread id -> the attempts that it runs itself, outermost first.
+running: dict[int, list[Attempt]] = {}
+# A task that waits -> the attempt in whose factory it was started, where the attempt's own task is another one.
+children: dict[Any, ref[Attempt]] = {}
+# The attempt in whose factory the running code was started; weak, since what a factory starts may live long.
+within: ContextVar[ref[Attempt] | None] = ContextVar("lazyguard attempt", default=None)
 
 
 def room(frames: int = 64) -> None:
@@ -55,37 +55,37 @@ def current_loop() -> Any:
     return None if running_loop is None else running_loop()
 
 
-def enter(flight: Flight) -> None:
-    """Note that this thread runs a flight from now on."""
-    flight.thread = _thread.get_ident()
-    running.setdefault(flight.thread, []).append(flight)
-    flight.aloft = True
+def enter(attempt: Attempt) -> None:
+    """Note that this thread runs an attempt from now on."""
+    attempt.thread = _thread.get_ident()
+    running.setdefault(attempt.thread, []).append(attempt)
+    attempt.running = True
 
 
-def leave(flight: Flight) -> None:
-    """Note that this thread does not run the flight any more."""
+def leave(attempt: Attempt) -> None:
+    """Note that this thread does not run the attempt any more."""
     thread = _thread.get_ident()
     stack = running.get(thread, [])
-    if flight in stack:
-        stack.remove(flight)
+    if attempt in stack:
+        stack.remove(attempt)
     if not stack:
         running.pop(thread, None)
 
 
-def ended(flight: Flight) -> bool:
-    """Return whether a flight has ended; end it if whoever ran it has gone without doing so."""
-    if flight.outcome is None and _lost(flight):
-        flight.cell.settle(flight, Outcome(interrupted=True))
-    return flight.outcome is not None
+def ended(attempt: Attempt) -> bool:
+    """Return whether an attempt has ended; end it if whoever ran it has gone without doing so."""
+    if attempt.outcome is None and _lost(attempt):
+        attempt.cell.settle(attempt, Outcome(interrupted=True))
+    return attempt.outcome is not None
 
 
-def _lost(flight: Flight) -> bool:
-    home = flight.home
+def _lost(attempt: Attempt) -> bool:
+    home = attempt.home
     if home is not None:
         # what a loop that stands still was making for itself is of no use to another one
         return home.is_closed() or (current_loop() not in (None, home) and not home.is_running())
     # a second interruption came while its thread settled the first
-    return flight.aloft and flight not in running.get(flight.thread or 0, ())
+    return attempt.running and attempt not in running.get(attempt.thread or 0, ())
 
 
 def _module_lock_of(thread: int) -> Any:
@@ -97,26 +97,26 @@ def _module_lock_of(thread: int) -> Any:
     return lock
 
 
-def _inside(flight: Flight) -> list[Flight]:
-    """Return a flight and whatever its thread is building inside it."""
-    stack = running.get(flight.thread or 0, [])[:]  # what a task runs is in none
-    return stack[stack.index(flight) :] if flight in stack else [flight]
+def _inside(attempt: Attempt) -> list[Attempt]:
+    """Return an attempt and whatever its thread is building inside it."""
+    stack = running.get(attempt.thread or 0, [])[:]  # what a task runs is in none
+    return stack[stack.index(attempt) :] if attempt in stack else [attempt]
 
 
-def _down_to_here(flight: Flight) -> list[Flight]:
-    """Return a flight and those inside it, each begun by the one before, the last one by what runs here."""
-    inside: list[Flight] = []
+def _down_to_here(attempt: Attempt) -> list[Attempt]:
+    """Return an attempt and those inside it, each begun by the one before, the last one by what runs here."""
+    inside: list[Attempt] = []
     begun_in = within.get()
     while begun_in is not None and (one := begun_in()) is not None:
         inside.append(one)
-        if one is flight:
+        if one is attempt:
             return inside[::-1]
         begun_in = one.begun_in
-    return _inside(flight)
+    return _inside(attempt)
 
 
-def _told(flights: list[Flight]) -> list[str]:
-    return [f"{one.cell.name} ({one.cell.place})" for one in flights]
+def _told(attempts: list[Attempt]) -> list[str]:
+    return [f"{one.cell.name} ({one.cell.place})" for one in attempts]
 
 
 def _wakes(task: Any, runner: Any) -> bool:
@@ -162,12 +162,12 @@ def _leads_on(value: Any) -> bool:
 _FAR, _LOOP_ENDS = 500, "_run_until_complete_cb"
 
 
-def _imports(thread: int, here: int) -> tuple[list[str], Flight | None] | None:
+def _imports(thread: int, here: int) -> tuple[list[str], Attempt | None] | None:
     """Follow the import locks for which a thread waits.
 
     Returns:
-        The links, and the flight for which the last owner waits: None where that is the thread `here`. None if there is
-        no lock, or its last owner goes on.
+        The links, and the attempt for which the last owner waits: None where that is the thread `here`. None if there
+        is no lock, or its last owner goes on.
     """
     links: list[str] = []
     owners = {thread}
@@ -180,22 +180,22 @@ def _imports(thread: int, here: int) -> tuple[list[str], Flight | None] | None:
         links.append(f"the import of {lock.name!r}")
         if thread == here:
             return links, None
-        flight = waiting.get(thread)
-        if flight is not None:
-            return links, flight
+        attempt = waiting.get(thread)
+        if attempt is not None:
+            return links, attempt
 
 
-def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
-    """Return the links of the ring that waiting for `flight` here would close; None if it closes none.
+def find(attempt: Attempt, *, blocks_thread: bool) -> list[str] | None:
+    """Return the links of the ring that waiting for `attempt` here would close; None if it closes none.
 
     Args:
-        flight: What this thread or task is about to wait for.
+        attempt: What this thread or task is about to wait for.
         blocks_thread: Whether the wait blocks the whole thread (True) or only the running task (False).
     """
     here = _thread.get_ident()
     task = current_task()
-    seen: set[Flight] = set()
-    todo: list[tuple[list[str], Flight]] = [([], flight)]
+    seen: set[Attempt] = set()
+    todo: list[tuple[list[str], Attempt]] = [([], attempt)]
     while todo:
         links, following = todo.pop()
         thread, runner = following.thread, following.thread if following.task is None else following.task
@@ -223,14 +223,14 @@ def find(flight: Flight, *, blocks_thread: bool) -> list[str] | None:
     return None
 
 
-def check(flight: Flight, *, blocks_thread: bool) -> None:
-    """Raise CircularResolutionError if waiting for `flight` here would never end."""
-    links = find(flight, blocks_thread=blocks_thread)
-    if links is None or find(flight, blocks_thread=blocks_thread) != links:
+def check(attempt: Attempt, *, blocks_thread: bool) -> None:
+    """Raise CircularResolutionError if waiting for `attempt` here would never end."""
+    links = find(attempt, blocks_thread=blocks_thread)
+    if links is None or find(attempt, blocks_thread=blocks_thread) != links:
         return  # none, or what was read in passing has changed: the next look decides
     mend = "Break it: build one of them without using the next."
     if any(link.startswith("the import of") for link in links):
         mend = "Break it: do not use it while that module is being imported, or import the module before."
-    elif blocks_thread and flight.task is not None:
+    elif blocks_thread and attempt.task is not None:
         mend = "It is being built by a task of this thread's event loop: use `await` (aget, aresolve) here."
-    raise CircularResolutionError(f"{flight.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}")
+    raise CircularResolutionError(f"{attempt.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}")

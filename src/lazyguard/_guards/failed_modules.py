@@ -98,5 +98,5 @@ def _within_attempt() -> bool:
     if ring is None:
         return False
     begun_in = ring.within.get()
-    flight = None if begun_in is None else begun_in()
-    return bool(ring.running.get(get_ident())) or (flight is not None and flight.outcome is None)
+    attempt = None if begun_in is None else begun_in()
+    return bool(ring.running.get(get_ident())) or (attempt is not None and attempt.outcome is None)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, overload
 
     from lazyguard._base.typing import P, T
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Outcome, Snapshot
 else:
@@ -97,17 +97,17 @@ def _guard(function: Any, key: str | None) -> Any:
             if now.state == READY:
                 return now.target
             try:
-                flight, new, now = cell.board(now)
-                if flight is None:
+                attempt, new, now = cell.find_attempt(now)
+                if attempt is None:
                     continue
                 if not new:
-                    threads.drive(_waiting(flight, now))
+                    threads.drive(_waiting(attempt, now))
                     continue
-                threads.fly(flight, _running(lambda: function(*args, **kwargs)))
+                threads.run_attempt(attempt, _running(lambda: function(*args, **kwargs)))
             except BaseException:
-                cell.unboard()
+                cell.end_unlaunched()
                 raise
-            outcome = flight.outcome
+            outcome = attempt.outcome
             if outcome is not None and outcome.error is not None:
                 raise outcome.error
 
@@ -128,8 +128,8 @@ def _identity(function: Any) -> object:
     return f"{os.path.realpath(code.co_filename)}:{code.co_firstlineno}:{function.__qualname__}"
 
 
-def _waiting(flight: Flight, seen: Snapshot) -> Steps[None]:
-    yield Join(flight, None, seen)
+def _waiting(attempt: Attempt, seen: Snapshot) -> Steps[None]:
+    yield Join(attempt, None, seen)
 
 
 def _running(function: Callable[[], object]) -> Steps[Outcome]:

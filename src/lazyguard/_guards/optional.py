@@ -54,7 +54,7 @@ def require(name: str, *, extra: str | None = None, package: str | None = None, 
 
 
 def optional_import(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> Any:
-    """Return a stand-in for a module that may be missing: false if it is, and every use of it raises then.
+    """Return a fallback for a module that may be missing: false if it is, and every use of it raises then.
 
     Nothing is imported before the first use or truth test. Arguments and errors are those of `require`.
 
@@ -69,9 +69,9 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
         '[1]'
     """
     frame = places.caller()
-    stand_in = OptionalModule(_Wanted(name, extra, package, why, frame))
-    eager.declared(frame, stand_in.__bool__)
-    return stand_in
+    fallback = OptionalModule(_Wanted(name, extra, package, why, frame))
+    eager.declared(frame, fallback.__bool__)
+    return fallback
 
 
 class _Wanted:
@@ -146,11 +146,11 @@ def _is_look(name: str, frame: FrameType | None) -> bool:
     return name not in _MODULE_DUNDERS and (name.startswith("__") or name in INTROSPECTION or walks(frame))
 
 
-def _module(stand_in: OptionalModule) -> _Module:
+def _module(fallback: OptionalModule) -> _Module:
     """Return the real module; it is kept from the first success on."""
-    state: tuple[_Wanted, _Module | None] = vars(stand_in)["_lazyguard"]
+    state: tuple[_Wanted, _Module | None] = vars(fallback)["_lazyguard"]
     wanted, module = state
     if module is None:
         module = trace.traced(wanted.name, wanted.place, wanted.load)
-        vars(stand_in)["_lazyguard"] = (wanted, module)
+        vars(fallback)["_lazyguard"] = (wanted, module)
     return module

@@ -98,7 +98,7 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
     if before is not None:  # the module is executed again
         access.attributes.pop(before.cell, None)
     access.declared[module.__name__, name] = access.attributes[cell] = attribute
-    attribute.stand_in()
+    attribute.take_place()
     eager.declared(frame, attribute.resolve)
     return attribute.proxy
 
@@ -131,7 +131,7 @@ class Attribute:
         del module.__dict__[self.name]
         self.step_aside()
 
-    def stand_in(self) -> None:
+    def take_place(self) -> None:
         """Take the attribute's place in the class of the module."""
         with cells.lock:
             kind: Any = type(self.module)
@@ -183,7 +183,7 @@ class Attribute:
                 if now.served:
                     self.step_aside()
                 else:
-                    self.stand_in()
+                    self.take_place()
             del dropped
 
     def reset(self) -> None:

@@ -144,7 +144,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     if seen.state != READY and cell.stuck(seen, now):
         from lazyguard._monitoring import stacks as stack_of
 
-        stacks = tuple(stack_of.of_flight(flight) for flight in seen.running)
+        stacks = tuple(stack_of.of_attempt(attempt) for attempt in seen.running)
         cause = f"{cause}, and " if cause else ""
         cause += f"stuck: {len(stacks)} attempts hang, and no other one begins until one of them ends"
     status: Status = "pass"
@@ -186,7 +186,7 @@ def check_guard(guard: Guard, now: float, date: float) -> Check:
 
 
 def _refused_to_all(cell: Cell, seen: Snapshot) -> str:
-    if not cell.reliefs:
+    if not cell.fallbacks:
         return ""
     from lazyguard._policies import fallback
 
@@ -195,21 +195,21 @@ def _refused_to_all(cell: Cell, seen: Snapshot) -> str:
 
 def _fallbacks(cell: Cell, seen: Snapshot, now: float) -> tuple[dict[str, str], ...]:
     """Return what is served, and why those before it are not."""
-    if not cell.reliefs:
+    if not cell.fallbacks:
         return ()
     from lazyguard._policies import fallback
 
     served = fallback.serving(cell, seen)
     told = []
-    for relief in cell.reliefs:
-        state, cause = "unused", describe(relief.now.cause)
-        if relief is served:
+    for one in cell.fallbacks:
+        state, cause = "unused", describe(one.now.cause)
+        if one is served:
             state = "served"
         elif cause:
             state = "failed"
-        elif relief.now.state == RESOLVING:
-            state, cause = "hangs", f"not made within {now - relief.now.since:.3g} s"
-        told.append({"place": relief.place, "state": state, "cause": cause})
+        elif one.now.state == RESOLVING:
+            state, cause = "hangs", f"not made within {now - one.now.since:.3g} s"
+        told.append({"place": one.place, "state": state, "cause": cause})
     return tuple(told)
 
 

@@ -148,11 +148,11 @@ class Measures:
         """Return how many threads run attempts for which nobody waits any more, by the service's name."""
         found: dict[str, int] = {}
         now = clock.now()
-        for flight in cells.active.copy():
-            cell = flight.cell
+        for attempt in cells.active.copy():
+            cell = attempt.cell
             limit = cell.plan.timeout
-            late = limit is not None and now - flight.started > limit
-            if flight.task is None and flight.outcome is None and (late or not cell.now.counts(flight)):
+            late = limit is not None and now - attempt.started > limit
+            if attempt.task is None and attempt.outcome is None and (late or not cell.now.counts(attempt)):
                 name = self._names(cell.name)
                 found[name] = found.get(name, 0) + 1
         return found

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def of_flight(flight: Flight) -> tuple[str, ...]:
-    """Return the stack of whoever runs a flight; empty where it is not to be had, as that of a greenlet is not."""
-    if flight.task is not None:
-        frames = list(_awaiting(flight.task.get_coro()))
+def of_attempt(attempt: Attempt) -> tuple[str, ...]:
+    """Return the stack of whoever runs an attempt; empty where it is not to be had, as that of a greenlet is not."""
+    if attempt.task is not None:
+        frames = list(_awaiting(attempt.task.get_coro()))
     else:
-        frames = list(_calling(sys._current_frames().get(flight.thread or 0)))
+        frames = list(_calling(sys._current_frames().get(attempt.thread or 0)))
         frames.reverse()
     while frames and not _is_ours(frames[0]):  # the thread's own
         del frames[0]

@@ -1,4 +1,4 @@
-"""Fallback: who may be served a stand-in, and for how long.
+"""Fallback: who may be served a fallback, and for how long.
 
 Invariant: the question is asked at every use while a service is degraded, and never while it is ready.
 """
@@ -35,8 +35,8 @@ def fallbacks(permission: Permission) -> Fallbacks:
     """Say for a `with` block whether a service that is degraded may serve its fallback.
 
     Args:
-        permission: "deny": its use raises ServiceUnavailable in place of the stand-in's answer. "allow": serve it, also
-            where "deny" is the default, which is inside Celery tasks, so that what a stand-in said is not committed
+        permission: "deny": its use raises ServiceUnavailable in place of the fallback's answer. "allow": serve it, also
+            where "deny" is the default, which is inside Celery tasks, so that what a fallback said is not committed
             and acknowledged.
 
     Raises:
@@ -78,10 +78,10 @@ class Fallbacks:
 def serving(cell: Cell, now: Snapshot) -> Cell | None:
     """Return the cell of the fallback that a degraded cell serves."""
     if now.state == DEGRADED:
-        for relief in cell.reliefs:
-            made = relief.now
+        for one in cell.fallbacks:
+            made = one.now
             if made.state == READY and made.target is now.target:
-                return relief
+                return one
     return None
 
 
@@ -118,7 +118,7 @@ def _in_celery_task() -> bool:
 
 
 def denied() -> bool:
-    """Return whether no stand-in may answer here, for what is no cell."""
+    """Return whether no fallback may answer here, for what is no cell."""
     permissions = _permissions.get()
     if os.environ.get(VARIABLE, "") not in ALLOWING or (permissions and permissions[-1].permission == "deny"):
         return True

@@ -1,6 +1,6 @@
 """Recovery: bring the real object back in the background, without traffic and without a restart.
 
-Invariants: one scheduler thread for all services says when; each try is a flight like another, on a daemon thread, in
+Invariants: one scheduler thread for all services says when; each try is an attempt like another, on a daemon thread, in
 an empty context, and at most two run; so many good ones in a row as the threshold says come before the swap; what was
 built for a generation that has ended is closed and never served; what is scheduled holds no cell, so that nothing is
 tried for a service that nobody holds any more.
@@ -21,9 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.attempt import Flight
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
-    from lazyguard._core.closing import Debt
+    from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Steps
 
 
@@ -67,16 +67,16 @@ class Recovery(validation.Options):
 
     def begin(self, cell: Cell) -> None:
         """See to it that the cell's real object is tried again in the background; idempotent."""
-        course = cell.notes
-        if isinstance(course, Convalescence) and course.generation == cell.now.generation:
+        run = cell.recovery_run
+        if isinstance(run, RecoveryRun) and run.generation == cell.now.generation:
             return
-        course = Convalescence(self, cell)
-        cell.notes = course
-        course.wait()
+        run = RecoveryRun(self, cell)
+        cell.recovery_run = run
+        run.wait()
 
 
 @final
-class Convalescence:
+class RecoveryRun:
     """The recovery of one generation of a cell, from its failure to its real object.
 
     Attributes:
@@ -88,13 +88,13 @@ class Convalescence:
         "__weakref__",
         "_candidate",
         "_cell",
-        "_debt",
         "_failures",
+        "_next_look",
+        "_pending_close",
         "_policy",
         "_reminded",
         "_stuck",
         "_successes",
-        "_turn",
         "_watched",
         "due",
         "generation",
@@ -108,10 +108,10 @@ class Convalescence:
         self._successes = 0
         self._reminded = clock.now()
         self._candidate: Any = None
-        self._debt: Debt | None = None
+        self._pending_close: PendingClose | None = None
         self._stuck = False
-        self._watched: tuple[Flight, ...] = ()
-        self._turn: object = None
+        self._watched: tuple[Attempt, ...] = ()
+        self._next_look: object = None
         self.due = self._reminded
 
     def wait(self) -> None:
@@ -124,52 +124,52 @@ class Convalescence:
 
     def _schedule(self, seconds: float) -> None:
         scheduler = loaded("_core.scheduler", self._cell)
-        turn = self._turn = object()  # whoever schedules last counts: there is one next look
+        look = self._next_look = object()  # whoever schedules last counts: there is one next look
         self.due = clock.now() + seconds
-        known: ref[Convalescence] = ref(self)
-        scheduler.at(self.due, lambda: _look(known, turn))
+        known: ref[RecoveryRun] = ref(self)
+        scheduler.at(self.due, lambda: _look(known, look))
 
     def __del__(self) -> None:
         """Close what was built for a cell that nobody holds any more."""
-        if self._debt is not None:
-            closing.finalised(self._debt, clock.now())
+        if self._pending_close is not None:
+            closing.after_finaliser(self._pending_close, clock.now())
 
     def _over(self) -> bool:
         now = self._cell.now
         return (
-            self._cell.notes is not self
+            self._cell.recovery_run is not self
             or now.generation != self.generation
             or now.state not in (DEGRADED, FAILED, RESOLVING)
         )
 
     def _end(self) -> None:
-        if self._cell.notes is self:
-            self._cell.notes = None
+        if self._cell.recovery_run is self:
+            self._cell.recovery_run = None
         self._keep(None)
 
     def _keep(self, candidate: Any) -> None:
-        before, self._candidate = self._debt, candidate
-        self._debt = None if candidate is None else closing.owe(self._cell, candidate)
+        before, self._candidate = self._pending_close, candidate
+        self._pending_close = None if candidate is None else closing.pending_close(self._cell, candidate)
         if before is not None:
-            closing.beside(before)
+            closing.on_a_thread(before)
 
     def _patience(self) -> float:
-        """Return the seconds after which a flight counts as hanging."""
+        """Return the seconds after which an attempt counts as hanging."""
         patience = self._cell.plan.abandon_after
         return self._policy.maximum if patience is None else patience
 
     def _due(self) -> None:
-        """Run on the scheduler's thread: launch a flight, unless there is no need or no place for one."""
+        """Run on the scheduler's thread: launch an attempt, unless there is no need or no place for one."""
         now = self._cell.now
         if self._over():
             self._end()
             return
-        flight, new, now = self._cell.board(now, recovery=True)
-        if flight is None:
+        attempt, new, now = self._cell.find_attempt(now, recovery=True)
+        if attempt is None:
             self._schedule(0.0)  # it changed this moment
             return
         if not new:
-            if clock.now() - flight.started >= self._patience():
+            if clock.now() - attempt.started >= self._patience():
                 if not self._stuck:
                     self._stuck = True
                     self._cell.tell("stuck", now, now)
@@ -180,33 +180,33 @@ class Convalescence:
             self.wait()
             return
         self._schedule(self._patience())  # unless it lands before
-        self._launch(flight)
+        self._launch(attempt)
 
-    def _watch(self, flight: Flight) -> None:
-        """Go on when a flight has given its place back; also when it was launched by somebody else."""
-        if flight not in self._watched:
-            self._watched = (*(known for known in self._watched if known.outcome is None), flight)
-            flight.on_done(self._landed)
+    def _watch(self, attempt: Attempt) -> None:
+        """Go on when an attempt has given its place back; also when it was launched by somebody else."""
+        if attempt not in self._watched:
+            self._watched = (*(known for known in self._watched if known.outcome is None), attempt)
+            attempt.on_done(self._attempt_ended)
 
-    def _launch(self, flight: Flight) -> None:
+    def _launch(self, attempt: Attempt) -> None:
         from contextvars import Context
 
         drive = loaded("_core.threads", self._cell)
-        self._watch(flight)
+        self._watch(attempt)
         if not self._cell.plan.awaited:
-            drive.launch_beside(flight, self._trying(), Context().run)
+            drive.launch_on_thread(attempt, self._trying(), Context().run)
             return
         home = self._home()
         if home is not None:
             adrive = loaded("_core.tasks", self._cell)
-            flight.home = home  # so that whoever joins sees when that loop is gone
+            attempt.home = home  # so that whoever joins sees when that loop is gone
             try:
-                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, flight, self._trying()))
+                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, attempt, self._trying()))
                 return
             except RuntimeError:
                 pass  # closed a moment ago
         self._failures += 1
-        self._cell.settle(flight, Outcome(interrupted=True))
+        self._cell.settle(attempt, Outcome(interrupted=True))
 
     def _home(self) -> Any:
         """Return the event loop on which an async factory can be tried again: the one that its cell was used on."""
@@ -218,16 +218,16 @@ class Convalescence:
         from lazyguard._core import resolve
 
         plan = self._cell.plan
-        candidate, self._candidate = self._candidate, None  # this flight's own, also when it is abandoned
-        debt, self._debt = self._debt, None
-        if debt is not None and not closing.taken_back(debt):
+        candidate, self._candidate = self._candidate, None  # this attempt's own, also when it is abandoned
+        pending, self._pending_close = self._pending_close, None
+        if pending is not None and not closing.take_back(pending):
             candidate = None  # `close` had it
         made = candidate
         try:
             if candidate is not None and plan.probe is not None:
                 outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
             else:
-                outcome = yield from resolve.attempting(self._cell)
+                outcome = yield from resolve.trying(self._cell)
                 made = outcome.value
         except BaseException:  # such as a KeyboardInterrupt that user code raised of its own: no good try
             self._failures += 1
@@ -248,7 +248,7 @@ class Convalescence:
         self._keep(made)
         return Outcome(interrupted=True)
 
-    def _landed(self) -> None:
+    def _attempt_ended(self) -> None:
         if self._over():
             self._end()
         else:
@@ -265,7 +265,7 @@ class Convalescence:
             self._cell.tell("reminder", now, now, moment - now.since)
 
 
-def _look(known: ref[Convalescence], turn: object) -> None:
-    course = known()
-    if course is not None and course._turn is turn:
-        course._due()
+def _look(known: ref[RecoveryRun], look: object) -> None:
+    run = known()
+    if run is not None and run._next_look is look:
+        run._due()

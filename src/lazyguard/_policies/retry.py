@@ -123,7 +123,7 @@ class Retry(validation.Options):
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
     def begin(self) -> Retries:
-        """Return the retries of one flight or call, whose first attempt has failed."""
+        """Return the retries of one attempt or call, whose first attempt has failed."""
         return Retries(self)
 
 
@@ -161,7 +161,7 @@ def _check_predicate(name: str, given: Any) -> None:
 
 @final
 class Retries:
-    """The retries of one flight or call: tenacity's own state machine, driven from outside."""
+    """The retries of one attempt or call: tenacity's own state machine, driven from outside."""
 
     __slots__ = ("_awaits", "_before", "_retrying", "_state")
 

@@ -267,7 +267,7 @@ class ProxyMirror:
 
     def load(self, cell: Cell) -> object:
         """Have the views at hand."""
-        if cell.reliefs:
+        if cell.fallbacks:
             loaded("_services.degraded_view", cell)
         return loaded("_proxies.views", cell)
 

@@ -95,7 +95,7 @@ class Recorder:
         """Keep a record; where the object is there already, make its call now."""
         self.records.append(record)
         now = self.cell.now
-        if now.state == RESOLVING and now.flight is not None and now.flight.thread == _thread.get_ident():
+        if now.state == RESOLVING and now.attempt is not None and now.attempt.thread == _thread.get_ident():
             return  # made inside the build, which comes to it
         if now.state == RESOLVING or now.state == READY:
             target = self.cell.resolve()

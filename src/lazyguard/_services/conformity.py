@@ -1,4 +1,4 @@
-"""Conformity: what a stand-in lacks of the real object's class, or has otherwise.
+"""Conformity: what a fallback lacks of the real object's class, or has otherwise.
 
 Invariants: it reads classes, code objects and annotations, calls nothing and loads neither inspect nor typing, so that
 it may run where a fallback is declared; what it cannot know for certain it does not call certain.
@@ -35,12 +35,12 @@ _DESCRIPTORS = ("cached_property", "member_descriptor", "getset_descriptor")
 
 @final
 class Difference:
-    """One name that a stand-in lacks or has otherwise.
+    """One name that a fallback lacks or has otherwise.
 
     Attributes:
         name: What is asked of the object.
         text: What is different, in words that go on from the name.
-        missing: Whether the stand-in has nothing by that name, as one may that does less.
+        missing: Whether the fallback has nothing by that name, as one may that does less.
         certain: Whether a use that is right for the real object must fail.
     """
 
@@ -56,16 +56,16 @@ class Difference:
         return f"{self.name} {self.text}"
 
 
-def assert_conforms(stand_in: object, real: type, *, partial: bool = False) -> None:
-    """Raise unless a stand-in has all that the real object's class has, and has it alike: for tests.
+def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> None:
+    """Raise unless a fallback has all that the real object's class has, and has it alike: for tests.
 
     Compared are public names and special methods: whether they are there, methods or attributes, their signatures,
     and whether they are async or generators. What a class sets in `__init__` alone cannot be seen.
 
     Args:
-        stand_in: The stand-in or its class; a live reference or a lazy object stands for what it shows.
+        fallback: The fallback or its class; a live reference or a lazy object stands for what it shows.
         real: The class, ABC or Protocol of the real object.
-        partial: Whether the stand-in may lack names; their use raises ServiceUnavailable while it is served.
+        partial: Whether the fallback may lack names; their use raises ServiceUnavailable while it is served.
 
     Raises:
         ConformityError: It differs; the message has every difference. It is an AssertionError.
@@ -86,8 +86,8 @@ def assert_conforms(stand_in: object, real: type, *, partial: bool = False) -> N
         raise UsageError(
             f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
         )
-    cell = find_cell(stand_in)
-    shown = stand_in if cell is None else cell.now.target if cell.now.served else cell.resolve()
+    cell = find_cell(fallback)
+    shown = fallback if cell is None else cell.now.target if cell.now.served else cell.resolve()
     kind, own = (shown, ()) if isinstance(shown, type) else (type(shown), vars_of(shown))
     found = [one for one in differences(kind, real, own) if not (partial and one.missing)]
     if found:
@@ -147,7 +147,7 @@ def found_in(kind: type, name: str) -> Any:
 
 
 def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Difference]:
-    """Return where a stand-in of a `kind`, with attributes of its `own`, differs from an object of `real`."""
+    """Return where a fallback of a `kind`, with attributes of its `own`, differs from an object of `real`."""
     told = []
     promised = members(kind)
     answers_all = any("__getattr__" in base.__dict__ for base in kind.__mro__)

@@ -130,7 +130,7 @@ class Reopening:
             return None
         if _recovers(cell):
             raise _recovering(cell, now)
-        if now.flight is not None:
+        if now.attempt is not None:
             return None
         try:
             phase = self._circuit.admit()
@@ -153,14 +153,14 @@ class Reopening:
 
 def _recovers(cell: Cell) -> bool:
     """Return whether a recovery is at work, and can be: an async factory needs the loop on which it ran."""
-    course = cell.notes
-    if cell.plan.recovery is None or course is None:
+    run = cell.recovery_run
+    if cell.plan.recovery is None or run is None:
         return False
     return not cell.plan.awaited or (cell.home is not None and cell.home.is_running())
 
 
 def _recovering(cell: Cell, now: Snapshot) -> ServiceCircuitOpen:
-    left = max(0.0, getattr(cell.notes, "due", 0.0) - clock.now())
+    left = max(0.0, getattr(cell.recovery_run, "due", 0.0) - clock.now())
     error = ServiceCircuitOpen(
         f"{cell.name}, declared at {cell.place}, is not called, since its breaker is open: it failed with "
         f"{describe(now.cause)}. It is tried again in the background in {left:.3g} s. Give it a fallback, or wait for "

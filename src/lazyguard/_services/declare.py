@@ -93,7 +93,7 @@ def service(
         ...     raise ConnectionError("nobody there")
         >>> @get_names.fallback
         ... def _() -> list[str]:
-        ...     return ["a stand-in"]
+        ...     return ["a fallback"]
         >>> names = get_names()
         >>> lazyguard.is_fallback(names), len(names), lazyguard.is_fallback(names)
         (False, 1, True)

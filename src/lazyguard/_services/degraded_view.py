@@ -1,7 +1,7 @@
 """How a service's live reference shows a fallback.
 
 Invariants: who may be served one is asked at every use, and looking (`repr`, `dir`, `isinstance`) is no use; a `with`
-block ends on the stand-in that it began with; what the fallback lacks raises ServiceUnavailable, special methods of the
+block ends on the fallback that it began with; what the fallback lacks raises ServiceUnavailable, special methods of the
 real object's class included, and so does setting an attribute; what the fallback raises of its own passes through
 untouched; what it answers is counted.
 """
@@ -40,20 +40,20 @@ def permitted(proxy: Proxy) -> Any:
 
 
 def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
-    """Return the class of the proxy while this stand-in is served."""
-    stand_in = snapshot.target
+    """Return the class of the proxy while this fallback is served."""
+    fallback = snapshot.target
     answers = Answers(cell)
 
     def attribute(proxy: Proxy, name: str) -> Any:
         if name.startswith("__"):
-            return getattr(stand_in, name)  # looking: isinstance, help, pickling
+            return getattr(fallback, name)  # looking: isinstance, help, pickling
         target = permitted(proxy)
-        if target is not stand_in:
+        if target is not fallback:
             return getattr(target, name)  # another one is served by now
         try:
-            value = getattr(stand_in, name)
+            value = getattr(fallback, name)
         except AttributeError as error:
-            if not _is_missing(stand_in, name, error):
+            if not _is_missing(fallback, name, error):
                 raise
             raise _lacking(cell, name) from error
         return answers.of(name, value)
@@ -66,7 +66,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
 
     def keep_nothing(proxy: Proxy, name: str, *value: object) -> None:
         target = permitted(proxy)
-        if target is not stand_in:
+        if target is not fallback:
             (setattr if value else delattr)(target, name, *value)
             return
         raise ServiceUnavailable(
@@ -74,17 +74,17 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             f"lost at the recovery: {name!r} was not touched."
         )
 
-    kind: Any = views.forwarding(stand_in, permitted, attribute, run)
+    kind: Any = views.forwarding(fallback, permitted, attribute, run)
     kind.__setattr__ = kind.__delattr__ = keep_nothing
-    kind.__repr__ = lambda _: repr(stand_in)
-    kind.__dir__ = lambda _: dir(stand_in)
+    kind.__repr__ = lambda _: repr(fallback)
+    kind.__dir__ = lambda _: dir(fallback)
 
     def block(name: str) -> Callable[..., Any]:
         def method(proxy: Proxy, *arguments: Any) -> Any:
             if name.endswith("enter__"):
                 permitted(proxy)
                 answers.count(name)
-            return views.perform(name, proxy, stand_in, arguments, {})
+            return views.perform(name, proxy, fallback, arguments, {})
 
         return method
 
@@ -101,7 +101,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
 
 
 def _refusing(cell: Cell, name: str) -> Callable[..., Any]:
-    """Return a special method that the real object has and the stand-in lacks."""
+    """Return a special method that the real object has and the fallback lacks."""
 
     def method(proxy: Proxy, *arguments: Any, **named: Any) -> Any:
         now = cell.now
@@ -119,9 +119,9 @@ def _lacking(cell: Cell, name: str) -> ServiceUnavailable:
     )
 
 
-def _is_missing(stand_in: Any, name: str, error: AttributeError) -> bool:
-    """Return whether the stand-in has no such attribute; else the error is its own, raised inside of it."""
-    if any(name in base.__dict__ for base in type(stand_in).__mro__):
+def _is_missing(fallback: Any, name: str, error: AttributeError) -> bool:
+    """Return whether the fallback has no such attribute; else the error is its own, raised inside of it."""
+    if any(name in base.__dict__ for base in type(fallback).__mro__):
         return False
     return error.name is None or error.name == name
 

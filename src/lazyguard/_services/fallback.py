@@ -1,4 +1,4 @@
-"""Declaring a fallback: what a function must be to make a service's stand-in, and how a cell comes by it.
+"""Declaring a fallback: what a function must be to make a service's fallback, and how a cell comes by it.
 
 Invariant: what could not be called in need is refused where it is declared.
 """
@@ -31,7 +31,7 @@ _SHARE, _MOST = 0.1, 0.9
 
 
 @final
-class StandIn:
+class Fallback:
     """One declared fallback, shared by all cells that have it."""
 
     __slots__ = (
@@ -67,7 +67,7 @@ class StandIn:
         if not hasattr(function, "__code__"):
             raise ConfigurationError(
                 f"the fallback of {cell.name} ({cell.place}) must be a function, "
-                f"not one of type {type(function).__name__}: wrap it in one that returns the stand-in."
+                f"not one of type {type(function).__name__}: wrap it in one that returns the fallback."
             )
         required = signatures.required_parameters(function)
         flags = signatures.flags_of(function)
@@ -83,7 +83,7 @@ class StandIn:
             )
         if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
             raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the stand-in."
+                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback."
             )
         self.awaited = bool(flags & signatures.COROUTINE)
         if self.awaited and not cell.plan.awaited:
@@ -157,7 +157,7 @@ class StandIn:
         return [one for one in _conform.differences(kind, real, own) if not (self.partial and one.missing)]
 
     def _tell(self, cell: Cell, text: str) -> None:
-        """Tell of a stand-in that was made: by now it is better than nothing, so it is no error."""
+        """Tell of a fallback that was made: by now it is better than nothing, so it is no error."""
         events.emit(
             events.Event(
                 "differs",
@@ -180,14 +180,14 @@ class StandIn:
         Raises:
             ConfigurationError: It is one of them already, or they leave the real object no time.
         """
-        for relief in cell.reliefs:
-            if getattr(relief.factory, "__wrapped__", None) is self.function:
+        for fallback_cell in cell.fallbacks:
+            if getattr(fallback_cell.factory, "__wrapped__", None) is self.function:
                 raise ConfigurationError(
                     f"{cell.name} ({cell.place}) has this fallback already ({self.place}): a second try of the same "
                     "one would fail as the first did."
                 )
         whole = cell.plan.timeout
-        shares = self.share + sum(relief.plan.share for relief in cell.reliefs)
+        shares = self.share + sum(fallback_cell.plan.share for fallback_cell in cell.fallbacks)
         if whole is not None and shares > _MOST + 1e-9:
             raise ConfigurationError(
                 f"the fallbacks of {cell.name} ({cell.place}) take {shares * whole:g} s of its timeout={whole:g} with "
@@ -199,10 +199,10 @@ class StandIn:
         named = {} if given is None else {name: given[name] for name in self.takes}
 
         def build() -> Any:
-            return function(cell.trouble, **named) if self.takes_cause else function()
+            return function(cell.cause, **named) if self.takes_cause else function()
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
-        relief = Cell(
+        fallback_cell = Cell(
             build,
             name=f"the fallback of {cell.name}",
             place=self.place,
@@ -217,7 +217,7 @@ class StandIn:
             ),
         )
         cell.plan = cell.plan.changed(refuses=fallback.refusal)
-        cell.reliefs = (*cell.reliefs, relief)
+        cell.fallbacks = (*cell.fallbacks, fallback_cell)
         if cell.answered is NOTHING:
             cell.answered = {}
 

@@ -41,10 +41,10 @@ class Guard:
         "_timeout",
         "awaited",
         "circuit",
+        "fallback_function",
         "function",
         "name",
         "place",
-        "relief",
     )
 
     def __init__(
@@ -76,7 +76,7 @@ class Guard:
         self._timeout = timeout
         self._late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
         self._retry = retry
-        self.relief: Callable[..., Any] | None = None
+        self.fallback_function: Callable[..., Any] | None = None
         self._cause_at: int | None = None
         self.circuit: Circuit | None = None
         if breaker is not None:
@@ -100,9 +100,9 @@ class Guard:
             scope = Within(limit)
             scope.steps = self._calling(args, named, limit, scope if limit is own else None, failed)
             outcome = yield scope
-        if self.relief is None or not isinstance(outcome.error, Exception):
+        if self.fallback_function is None or not isinstance(outcome.error, Exception):
             return outcome
-        return (yield from self._relieving(outcome, args, named))
+        return (yield from self._falling_back(outcome, args, named))
 
     def _calling(
         self, args: Args, named: Named, limit: Deadline | None, scope: Within | None, outcome: Outcome | None
@@ -150,11 +150,11 @@ class Guard:
             phase.ended(outcome.error, own)
         return outcome
 
-    def _relieving(self, failed: Outcome, args: Args, named: Named) -> Steps[Outcome]:
+    def _falling_back(self, failed: Outcome, args: Args, named: Named) -> Steps[Outcome]:
         """The fallback's answer, unless none may be served here."""
-        fallback = loaded("_policies.fallback", self)
-        relief, cause = self.relief, failed.error
-        if relief is None or cause is None or fallback.denied():
+        policy = loaded("_policies.fallback", self)
+        function, cause = self.fallback_function, failed.error
+        if function is None or cause is None or policy.denied():
             return failed
         at = self._cause_at
         if at is not None:
@@ -162,7 +162,7 @@ class Guard:
                 named = {**named, "cause": cause}
             else:
                 args = (*args[:at], cause, *args[at:])
-        answer: Outcome = yield Call(lambda: relief(*args, **named), awaited=self.awaited)
+        answer: Outcome = yield Call(lambda: function(*args, **named), awaited=self.awaited)
         if answer.error is not None and answer.error.__context__ is None and answer.error is not cause:
             answer.error.__context__ = cause
         if answer.ok:
@@ -181,18 +181,18 @@ class Guard:
 
     # what the function has beside its own
 
-    def fallback(self, stand_in: Any, /) -> Any:
+    def fallback(self, fallback: Any, /) -> Any:
         """Declare what answers when the function fails in the end; used as a decorator."""
-        wrapped: Any = stand_in.__func__ if isinstance(stand_in, classmethod | staticmethod) else stand_in
+        wrapped: Any = fallback.__func__ if isinstance(fallback, classmethod | staticmethod) else fallback
         place = places.of_callable(wrapped, self.place)
-        if self.relief is not None:
+        if self.fallback_function is not None:
             raise ConfigurationError(
                 f"{self.name} ({self.place}) has a fallback already: this one ({place}) is one too many."
             )
         if not hasattr(wrapped, "__code__"):
             raise ConfigurationError(
                 f"the fallback of {self.name} ({self.place}) must be a function, "
-                f"not one of type {type(stand_in).__name__}."
+                f"not one of type {type(fallback).__name__}."
             )
         flags = signatures.flags_of(wrapped)
         if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
@@ -204,18 +204,18 @@ class Guard:
         positional = signatures.positional_parameters(wrapped)
         self._cause_at = _position_of_cause(wrapped, positional)
         self._check_parameters(wrapped, [each for each in positional if each != "cause"], place)
-        self.relief = wrapped
-        return stand_in
+        self.fallback_function = wrapped
+        return fallback
 
-    def _check_parameters(self, stand_in: Any, positional: list[str], place: str) -> None:
+    def _check_parameters(self, fallback: Any, positional: list[str], place: str) -> None:
         function = self.function
         if not hasattr(function, "__code__"):
             return
         takes, star = signatures.positional_parameters(function), function.__code__.co_flags & 0xC  # *args, **kwargs
-        keywords = set(signatures.required_parameters(stand_in)) - {"cause"} - set(positional)
-        needed = [each for each in signatures.required_parameters(stand_in) if each in positional]
+        keywords = set(signatures.required_parameters(fallback)) - {"cause"} - set(positional)
+        needed = [each for each in signatures.required_parameters(fallback) if each in positional]
         must = [each for each in signatures.required_parameters(function) if each in takes]
-        open_ended = stand_in.__code__.co_flags & 0x4
+        open_ended = fallback.__code__.co_flags & 0x4
         if not star and (len(needed) > len(takes) or not keywords <= set(_names(function))):
             raise ConfigurationError(
                 f"the fallback of {self.name} ({place}) needs arguments that the function does not take: it is called "
@@ -246,7 +246,7 @@ def _names(function: Any) -> tuple[str, ...]:
 
 
 def _position_of_cause(function: Any, positional: tuple[str, ...]) -> int | None:
-    """Return where a stand-in takes the exception: a position, or -1 for by keyword."""
+    """Return where a fallback takes the exception: a position, or -1 for by keyword."""
     if "cause" in positional[:2]:
         return positional.index("cause")
     return -1 if "cause" in _names(function) else None

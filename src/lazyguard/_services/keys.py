@@ -110,7 +110,7 @@ class Keys:
             cell = known()
             if cell is not None:
                 cell.plan = cell.plan.changed(recovery=None)  # nobody waits for it any more
-                cell.notes = None
+                cell.recovery_run = None
             entry = entries.get(key)
             if entry is not None and entry.live is live:
                 entries.pop(key, None)

@@ -1,4 +1,4 @@
-"""Typed stand-ins for production: `mock_service` makes one of a class, an ABC or a Protocol.
+"""Typed fallbacks for production: `mock_service` makes one of a class, an ABC or a Protocol.
 
 Invariants: it runs no code of the class, answers what it was told to and nothing else, and takes no call that the class
 would not take. It is no object of `unittest.mock`.
@@ -23,7 +23,7 @@ _FUNCTIONS = (type(lambda: None), type(len), type((lambda self: None).__get__(0)
 
 # Callable, since mypy refuses an abstract class where type[T] is asked for.
 def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | None = None) -> T:
-    """Return a stand-in for an object of a class, which answers what it is told to answer and nothing else.
+    """Return a fallback for an object of a class, which answers what it is told to answer and nothing else.
 
     Its methods take the arguments that those of the class take, and are async where those are. What is not in `returns`
     raises ServiceUnavailable when it is called or read; nothing can be set on it; a name that the class does not know
@@ -53,7 +53,7 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
         ([], True)
         >>> offline.transcribe(b"...")
         Traceback (most recent call last):
-        lazyguard.errors.ServiceUnavailable: transcribe is not to be had from the stand-in for Transcriber that ...
+        lazyguard.errors.ServiceUnavailable: transcribe is not to be had from the fallback for Transcriber that ...
     """
     place = places.of_frame(places.caller())
     if not isinstance(kind, type):
@@ -80,8 +80,8 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
         "__doc__": kind.__doc__,
     }
     namespace.update({name: made.member(name, value) for name, value in known.items()})
-    stand_in: Any = type(f"StandInFor{kind.__name__}", (), namespace)()
-    return stand_in  # type: ignore[no-any-return]
+    answering: Any = type(f"StandInFor{kind.__name__}", (), namespace)()
+    return answering  # type: ignore[no-any-return]
 
 
 def _set_by(kind: type) -> set[str]:
@@ -116,7 +116,7 @@ def _like(name: object, known: dict[str, Any]) -> str:
 
 @final
 class _Answering:
-    """What the members of one stand-in have in common."""
+    """What the members of one fallback have in common."""
 
     __slots__ = ("answers", "kind", "place")
 
@@ -127,7 +127,7 @@ class _Answering:
 
     def __str__(self) -> str:
         answered = ", ".join(self.answers) or "nothing"
-        return f"stand-in for {self.kind.__name__} that answers {answered}, made at {self.place}"
+        return f"fallback for {self.kind.__name__} that answers {answered}, made at {self.place}"
 
     def missing(self, name: str) -> NoReturn:
         """Say that it was not told what to answer."""
@@ -143,7 +143,7 @@ class _Answering:
         raise AttributeError(f"{self.kind.__name__!r} object has no attribute {name!r}{like}")
 
     def member(self, name: str, value: Any) -> Any:
-        """Return what the stand-in's class has where the real one has `value`."""
+        """Return what the fallback's class has where the real one has `value`."""
         function = conformity.function_of(value)
         if function is None and (isinstance(value, type) or not callable(value)):
             return property(lambda _: self.answers[name] if name in self.answers else self.missing(name))

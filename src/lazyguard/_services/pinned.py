@@ -129,7 +129,7 @@ class Pinned(Generic[T]):
     def _reference(self) -> T:
         kept = self._kept[-1]
         flavour = getattr(self._cell.mirror, "flavour", proxies.bound)
-        # a stand-in asks its cell who may be served; the real object's calls count in the service's own
+        # a fallback asks its cell who may be served; the real object's calls count in the service's own
         shown: type[proxies.Proxy] = flavour(kept if kept.now.state == DEGRADED else self._cell, kept.now)
         proxy: Any = object.__new__(shown)
         proxies.set_cell(proxy, kept)
@@ -181,7 +181,7 @@ def _still(cell: Cell, now: Snapshot) -> Cell:
         place=cell.place,
         plan=cell.plan.changed(recovery=None, retry=None, close=None, awaited=False),
     )
-    kept.now = now.changed(flight=None, strays=(), overrides=(), held=None, gate=None)
-    kept.reliefs = cell.reliefs
+    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None)
+    kept.fallbacks = cell.fallbacks
     kept.answered = cell.answered
     return kept

@@ -191,23 +191,23 @@ class Preload:
                 f"{self!r} builds async services on this thread's event loop, which a wait would hold up: use "
                 "`await handle.awaited()`."
             )
-        landed = _thread.allocate_lock()
-        landed.acquire()
-        told = landed.release
-        self._waiting.append(told)
+        woken = _thread.allocate_lock()
+        woken.acquire()
+        wake = woken.release
+        self._waiting.append(wake)
         try:
             while not self.ended:
                 left = None if until is None else until - clock.now()
                 if left is not None and left <= 0:
                     return False
                 # Looking now and then as well: in the child of a fork nobody tells.
-                landed.acquire(
+                woken.acquire(
                     True,
                     wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left)),
                 )
             return True
         finally:
-            self._forget(told)
+            self._forget(wake)
 
     async def awaited(self, timeout: float | None = None) -> bool:
         """Return what `wait` does, without blocking the event loop.
@@ -218,11 +218,11 @@ class Preload:
         validation.seconds("timeout", timeout, optional=True, zero=True)
         from lazyguard._core import tasks
 
-        return await tasks.until_told(lambda: self.ended, self._waiting.append, self._forget, _until(timeout))
+        return await tasks.until_woken(lambda: self.ended, self._waiting.append, self._forget, _until(timeout))
 
-    def _forget(self, told: Callable[[], object]) -> None:
+    def _forget(self, wake: Callable[[], object]) -> None:
         try:
-            self._waiting.remove(told)
+            self._waiting.remove(wake)
         except ValueError:
             pass  # it is being called, or was
 
@@ -329,10 +329,10 @@ class Preload:
         _running.discard(self)
         while self._waiting:
             try:
-                told = self._waiting.pop()
+                wake = self._waiting.pop()
             except IndexError:
                 break  # who waited has gone
-            told()
+            wake()
 
     def _interrupt(self) -> None:
         """Be over, in the child of a fork: the threads are the parent's."""

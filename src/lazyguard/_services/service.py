@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
     from lazyguard._proxies.proxy import Proxy
-    from lazyguard._services.fallback import StandIn
+    from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
     Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
@@ -103,7 +103,7 @@ class Service(Generic[P, T]):
         max_keys: int | None = None,
     ) -> None:
         self._flavour = flavour
-        self._stand_ins: list[StandIn] = []
+        self._fallbacks: list[Fallback] = []
         self.critical = critical
         self._factory = factory
         if not plan.awaited:  # else who unwraps it would await what a call returns
@@ -136,8 +136,8 @@ class Service(Generic[P, T]):
         """Return the service of one more key, whose object `build` makes."""
         like = self._cell
         cell = Cell(build, name=like.name, place=like.place, plan=like.plan)
-        for stand_in in self._stand_ins:
-            stand_in.join(cell, given)
+        for fallback in self._fallbacks:
+            fallback.join(cell, given)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
 
     def _around(self, live: Proxy) -> Service[[], T]:
@@ -253,21 +253,21 @@ class Service(Generic[P, T]):
     if TYPE_CHECKING:
         # As with the factory: Coroutine, not Awaitable.
         @overload
-        def fallback(self, stand_in: Async[T], /) -> Async[T]: ...
+        def fallback(self, function: Async[T], /) -> Async[T]: ...
         @overload
-        def fallback(self, stand_in: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        def fallback(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
         @overload
         def fallback(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, stand_in: AsyncOfCause[T], /
+            self, function: AsyncOfCause[T], /
         ) -> AsyncOfCause[T]: ...
         @overload
-        def fallback(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        def fallback(self, function: Callable[[], T], /) -> Callable[[], T]: ...
         @overload
         def fallback(
-            self, stand_in: Callable[Concatenate[Exception, P], T], /
+            self, function: Callable[Concatenate[Exception, P], T], /
         ) -> Callable[Concatenate[Exception, P], T]: ...
         @overload
-        def fallback(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        def fallback(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
         @overload
         def fallback(
             self,
@@ -281,7 +281,7 @@ class Service(Generic[P, T]):
 
     def fallback(
         self,
-        stand_in: Any = None,
+        function: Any = None,
         /,
         *,
         timeout: float | None = None,
@@ -291,20 +291,20 @@ class Service(Generic[P, T]):
     ) -> Any:
         """Declare what is served when the real object cannot be built in time; used as a decorator.
 
-        The function returns the stand-in and may take the cause, an exception: as its one parameter, or as one called
+        The function returns the fallback and may take the cause, an exception: as its one parameter, or as one called
         `cause`. It is called once each time the service degrades. Where there are several, they are tried in the order
-        of their declaration: a replica, a cache, a stand-in. The recovery goes back to the real object, whichever is
+        of their declaration: a replica, a cache, a fallback. The recovery goes back to the real object, whichever is
         served. Where the factory has parameters, it may take the cause and after that those parameters, by their names.
 
         Args:
-            stand_in: The function.
+            function: The function.
             timeout: Seconds that are kept for it out of the service's timeout, which is the whole wait of a caller: a
                 tenth of that if left out. In a service without a timeout: the seconds to wait for it.
-            max_degraded: Seconds after which the stand-in is no longer served; ServiceUnavailable is raised instead.
-            partial: Whether it is meant that the stand-in lacks methods, whose use raises ServiceUnavailable.
-            close: Called with each stand-in that is no longer needed, when a service's own `close` would be: replaced
+            max_degraded: Seconds after which the fallback is no longer served; ServiceUnavailable is raised instead.
+            partial: Whether it is meant that the fallback lacks methods, whose use raises ServiceUnavailable.
+            close: Called with each fallback that is no longer needed, when a service's own `close` would be: replaced
                 by the real object (after the service's `grace`), reset, too late, let go of by all; at the exit too.
-                It may be async where the fallback is. Left out, the stand-in is yours: let one that others use be.
+                It may be async where the fallback is. Left out, the fallback is yours: let one that others use be.
 
         Raises:
             ConfigurationError: It is no function that could be called in need, the service has it already, an option
@@ -314,7 +314,7 @@ class Service(Generic[P, T]):
         Warns:
             ConformityWarning: The second class lacks what the first one has, or may have it otherwise.
 
-        Where the annotations do not tell, the stand-in is compared when it is made: what differs is an event.
+        Where the annotations do not tell, the fallback is compared when it is made: what differs is an event.
 
         It is built by whoever builds the real object: a daemon thread where there is a timeout, of which one that hangs
         holds one, however many wait for it; else the caller's own thread.
@@ -328,7 +328,7 @@ class Service(Generic[P, T]):
                     f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
                 )
             parameters = () if self._keys is None else signatures.all_parameters(self._factory)
-            stand_in = fallback_cells.StandIn(
+            declared = fallback_cells.Fallback(
                 self._cell,
                 function,
                 timeout=timeout,
@@ -337,17 +337,17 @@ class Service(Generic[P, T]):
                 close=close,
                 parameters=parameters,
             )
-            stand_in.join(self._cell)
-            self._stand_ins.append(stand_in)
+            declared.join(self._cell)
+            self._fallbacks.append(declared)
             for cell, given in () if self._keys is None else self._keys.living():
-                stand_in.join(cell, given)
+                declared.join(cell, given)
             return function
 
         validation.seconds("timeout", timeout, optional=True)
         validation.seconds("max_degraded", max_degraded, optional=True)
         validation.flag("partial", partial)
         validation.function_of("close", close)
-        return declare if stand_in is None else declare(stand_in)
+        return declare if function is None else declare(function)
 
     def health(self) -> Check:
         """Return the service's state, since when and why. Builds nothing.
@@ -382,21 +382,21 @@ class Service(Generic[P, T]):
 if TYPE_CHECKING:
 
     class FallbackDeclaration(Protocol[P, T]):
-        """What `fallback(...)` returns: the decorator of a function that makes the stand-in."""
+        """What `fallback(...)` returns: the decorator of a function that makes the fallback."""
 
         @overload
-        def __call__(self, stand_in: Async[T], /) -> Async[T]: ...
+        def __call__(self, function: Async[T], /) -> Async[T]: ...
         @overload
-        def __call__(self, stand_in: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        def __call__(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
         @overload
         def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, stand_in: AsyncOfCause[T], /
+            self, function: AsyncOfCause[T], /
         ) -> AsyncOfCause[T]: ...
         @overload
-        def __call__(self, stand_in: Callable[[], T], /) -> Callable[[], T]: ...
+        def __call__(self, function: Callable[[], T], /) -> Callable[[], T]: ...
         @overload
         def __call__(
-            self, stand_in: Callable[Concatenate[Exception, P], T], /
+            self, function: Callable[Concatenate[Exception, P], T], /
         ) -> Callable[Concatenate[Exception, P], T]: ...
         @overload
-        def __call__(self, stand_in: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        def __call__(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...

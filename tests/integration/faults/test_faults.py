@@ -154,14 +154,14 @@ class AsyncClient(Client):
 
 
 class Offline:
-    """A stand-in for the client."""
+    """A fallback for the client."""
 
     def ask(self) -> str:
         return "offline"
 
 
 class AsyncOffline:
-    """A stand-in for the client of tasks."""
+    """A fallback for the client of tasks."""
 
     async def ask(self) -> str:
         return "offline"
@@ -307,7 +307,7 @@ def cases(*faults: Fault, client_waits: bool):
 
 @cases(REFUSING, FROZEN, SILENT, SLOW, client_waits=True)
 def test_at_the_first_use(world, fault, eventually):
-    """However long a client would wait for its server: the stand-in comes within the timeout, the real one after."""
+    """However long a client would wait for its server: the fallback comes within the timeout, the real one after."""
     world.declare(world.front.port if fault.of_front else world.server.port, patience=FOR_EVER)
     fault.begin(world)
     begun = time.monotonic()
@@ -322,7 +322,7 @@ def test_at_the_first_use(world, fault, eventually):
 
 @cases(KILLED, FROZEN, SILENT, SLOW, client_waits=False)
 def test_in_use(world, fault, eventually):
-    """A call that fails opens the breaker; those after it have the stand-in, until the server is back."""
+    """A call that fails opens the breaker; those after it have the fallback, until the server is back."""
     world.declare(
         world.front.port if fault.of_front else world.server.port,
         patience=0.5,

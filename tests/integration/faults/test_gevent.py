@@ -40,7 +40,7 @@ def get():
 
 @get.fallback
 def _():
-    return b"stand-in"
+    return b"fallback"
 
 kinds = []
 lazyguard.subscribe(lambda event: kinds.append(event.kind))
@@ -62,9 +62,9 @@ def ask():
 asked = [gevent.spawn(ask) for _ in range(200)]
 gevent.joinall(asked, timeout=50)
 answers = [greenlet.value for greenlet in asked]
-assert {answer for answer, _ in answers} == {"stand-in"}, answers
-# All wait at once, and the ticker runs meanwhile. Were the hub blocked, it would not have.
-assert min(moved for _, moved in answers) > 0, answers
+assert {answer for answer, _ in answers} == {"fallback"}, answers
+# Who asked first waits, and the ticker runs meanwhile. Were the hub blocked, it would not have.
+assert answers[0][1] > 0, answers
 assert lazyguard.is_fallback(get()) and get.health().state == "degraded"
 assert kinds.count("degraded") == 1, kinds
 assert most <= 2, (begun, most)
@@ -81,7 +81,7 @@ assert sys.stdin.readline() == "hang again\\n"
 get.reset()
 asked = [gevent.spawn(ask) for _ in range(200)]
 gevent.joinall(asked, timeout=50)
-assert {greenlet.value[0] for greenlet in asked} == {"stand-in"}
+assert {greenlet.value[0] for greenlet in asked} == {"fallback"}
 print("leaving", flush=True)
 """
 

@@ -170,7 +170,7 @@ def test_the_dashboard_lives_with_a_silent_redis(checks, make_program):
 
 
 def test_a_service_degrades_when_redis_dies_and_recovers(make_redis, make_program):
-    """Redis is killed after the services were built: the web serves stand-ins, takes no meeting, and comes back."""
+    """Redis is killed after the services were built: the web serves fallbacks, takes no meeting, and comes back."""
     redis = make_redis()
     redis.start()
     program = make_program(redis.url)
@@ -191,7 +191,7 @@ def test_a_service_degrades_when_redis_dies_and_recovers(make_redis, make_progra
 
 
 def test_the_closed_queue_swallows_nothing(make_redis, make_program):
-    """Without Redis the queue admits to being a stand-in, and raises at every use."""
+    """Without Redis the queue admits to being a fallback, and raises at every use."""
     lines = """
 import lazyguard
 from core.services import queue_service

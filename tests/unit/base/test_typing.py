@@ -1,4 +1,4 @@
-"""The stand-ins for names of `typing`."""
+"""The fallbacks for names of `typing`."""
 
 from __future__ import annotations
 

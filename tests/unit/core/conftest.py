@@ -12,7 +12,7 @@ from lazyguard._core import wait_cycles
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Wait until no flight is under way; a thread leaves `ring.running` after it has told all there was to tell."""
+    """Wait until no attempt is under way; a thread leaves `ring.running` after it has told all there was to tell."""
     until = time.monotonic() + 5.0
     while (cells.active or wait_cycles.running or wait_cycles.waiting) and time.monotonic() < until:
         time.sleep(0.001)

@@ -9,7 +9,7 @@ import pytest
 
 from lazyguard import events
 from lazyguard._core import cell as cells
-from lazyguard._core.attempt import Flight
+from lazyguard._core.attempt import Attempt
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
 from lazyguard._core.state import Outcome
@@ -56,24 +56,24 @@ def test_a_fallback_is_served_though_the_cell_has_changed(told):
     """A transition that another one has overtaken is made again, once, from what there is."""
     cell = Cell(object, name="c", place="p")
     mirror = Mirror(cell, "degraded", lambda: later(cell))
-    cell.degrade("stand-in", OSError(), 0)
-    assert (cell.now.state, cell.now.target, mirror.shown) == ("degraded", "stand-in", "stand-in")
+    cell.degrade("fallback", OSError(), 0)
+    assert (cell.now.state, cell.now.target, mirror.shown) == ("degraded", "fallback", "fallback")
     assert [event.kind for event in told] == ["degraded"]
 
 
 @pytest.mark.parametrize("generation", [0, 1])
 def test_no_fallback_is_served_beside_an_object(told, generation):
     """What is served already, or another generation, is left alone."""
-    cell, relief = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "stand-in", name="f", place="p")
+    cell, fallback = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "fallback", name="f", place="p")
     if generation == 0:
         resolved(cell)
-    cell.reliefs = (relief,)
+    cell.fallbacks = (fallback,)
     before = cell.now
-    cell.degrade(resolved(relief), OSError(), generation)
+    cell.degrade(resolved(fallback), OSError(), generation)
     assert cell.now is before
     assert "degraded" not in [event.kind for event in told]
     # What came too late for the object is let go of, and what is only of another generation is not.
-    assert relief.now.state == ("pending" if generation == 0 else "ready")
+    assert fallback.now.state == ("pending" if generation == 0 else "ready")
 
 
 def test_a_target_is_taken_out_of_service_though_the_cell_has_changed(told):
@@ -137,10 +137,10 @@ def test_an_override_that_ends(told):
     assert [(event.kind, event.seconds) for event in told[1:]] == [("overridden", 0.0)] * 2
     assert recovery.begun == 0
     cell.reset()
-    cell.degrade("stand-in", OSError(), cell.now.generation)
+    cell.degrade("fallback", OSError(), cell.now.generation)
     assert recovery.begun == 1
     cell.override("fake")()
-    assert cell.now.target == "stand-in"
+    assert cell.now.target == "fallback"
     assert recovery.begun == 2
 
 
@@ -149,11 +149,11 @@ def test_a_failure_that_does_not_count(told, clock):
     recovery = Recovery()
     cell = Cell(object, name="c", place="p", plan=Plan(recovery=recovery))
     for outcome in (Outcome(error=OSError()), Outcome(interrupted=True)):
-        flight, _, _ = cell.board(cell.now)
-        assert flight is not None
+        attempt, _, _ = cell.find_attempt(cell.now)
+        assert attempt is not None
         if not outcome.interrupted:
             cell.reset()
-        cell.settle(flight, outcome)
+        cell.settle(attempt, outcome)
         assert cell.now.state == "pending"
     assert [event.kind for event in told] == ["reset"]
     assert recovery.begun == 0
@@ -162,9 +162,9 @@ def test_a_failure_that_does_not_count(told, clock):
 def test_the_seconds_of_an_attempt(told, clock):
     """What is told of an attempt's end, or of its being left to itself, is how long it has run."""
     cell = Cell(object, name="c", place="p", plan=Plan(abandon_after=10.0))
-    first, _, _ = cell.board(cell.now)
+    first, _, _ = cell.find_attempt(cell.now)
     clock.advance(12.0)
-    second, _, _ = cell.board(cell.now)
+    second, _, _ = cell.find_attempt(cell.now)
     assert first is not None
     assert second is not None
     clock.advance(3.0)
@@ -211,9 +211,9 @@ def test_a_mirror_that_has_nothing_to_show_for_the_last_transition():
             return super().publish(view)
 
     mirror = Blank(cell, "", object)
-    flight, _, _ = cell.board(cell.now)
-    assert flight is not None
-    cell.settle(flight, Outcome("real"))
+    attempt, _, _ = cell.find_attempt(cell.now)
+    assert attempt is not None
+    cell.settle(attempt, Outcome("real"))
     assert cell.now.state == "pending"
     assert prepared == ["ready", "pending", "pending"]
     assert mirror.shown == "real"
@@ -226,106 +226,106 @@ def test_an_awaited_cell_needs_no_mirror():
     assert cell.resolve() is target
 
 
-def test_who_asks_a_flight_after_its_end_is_called_at_once():
+def test_who_asks_an_attempt_after_its_end_is_called_at_once():
     """Callbacks are called once, whether they come before or after the end; the first outcome stays."""
     cell = Cell(object, name="c", place="p")
-    flight = Flight(cell, 3, 0.0)
+    attempt = Attempt(cell, 3, 0.0)
     told: list[str] = []
-    flight.on_done(lambda: told.append("before"))
+    attempt.on_done(lambda: told.append("before"))
     outcome = Outcome("value")
-    flight.end(outcome)
-    flight.end(Outcome("other"))
-    flight.on_done(lambda: told.append("after"))
-    flight.wait(lambda: told.append("woken"))
+    attempt.end(outcome)
+    attempt.end(Outcome("other"))
+    attempt.on_done(lambda: told.append("after"))
+    attempt.wait(lambda: told.append("woken"))
     assert told == ["before", "after", "woken"]
-    assert flight.outcome is outcome
-    assert repr(flight) == "<Flight of c generation=3>"
+    assert attempt.outcome is outcome
+    assert repr(attempt) == "<Attempt of c generation=3>"
     assert repr(cell) == "<Cell c pending declared at p>"
 
 
 def test_patience_of_two_attempts(clock):
     """An attempt is replaced when it is as old as `abandon_after`; two that are as old, and no fewer, are stuck."""
     cell = Cell(object, name="c", place="p", plan=Plan(abandon_after=10.0))
-    first, new, now = cell.board(cell.now)
+    first, new, now = cell.find_attempt(cell.now)
     assert new
     clock.advance(9.0)
-    assert cell.board(cell.now) == (first, False, now)
+    assert cell.find_attempt(cell.now) == (first, False, now)
     clock.advance(1.0)
     assert not cell.stuck(cell.now, cell.now.since + 10.0)
-    second, new, now = cell.board(cell.now)
+    second, new, now = cell.find_attempt(cell.now)
     assert new
     assert now.running == (first, second)
     clock.advance(9.0)
     assert not cell.stuck(now, clock.now())
     clock.advance(1.0)
     assert cell.stuck(now, clock.now())
-    assert cell.board(now) == (second, False, now)
+    assert cell.find_attempt(now) == (second, False, now)
     plain = Cell(object, name="c", place="p")
     assert not plain.stuck(now, clock.now())
-    for flight in (first, second):
-        cell.settle(flight, Outcome(interrupted=True))
+    for attempt in (first, second):
+        cell.settle(attempt, Outcome(interrupted=True))
     assert not cells.active
     assert cell.now.state == "pending"
 
 
-def test_who_waits_for_a_flight_looks_again_when_its_cell_changes():
+def test_who_waits_for_an_attempt_looks_again_when_its_cell_changes():
     """Each change wakes them, at once: what they wait for may be of no use to them any more."""
     cell = Cell(object, name="c", place="p")
-    flight, _, _ = cell.board(cell.now)
-    assert flight is not None
+    attempt, _, _ = cell.find_attempt(cell.now)
+    assert attempt is not None
     woken: list[str] = []
-    flight.wait(lambda: woken.append("by an override"))
+    attempt.wait(lambda: woken.append("by an override"))
     undo = cell.override("fake")
-    flight.wait(lambda: woken.append("by its ending"))
+    attempt.wait(lambda: woken.append("by its ending"))
     undo()
     assert woken == ["by an override", "by its ending"]
-    cell.settle(flight, Outcome(interrupted=True))
+    cell.settle(attempt, Outcome(interrupted=True))
 
 
 def test_fallbacks_begin_anew_with_their_cell():
     """A reset, and an object that comes, reset the fallbacks: what they had made is made again where it is needed."""
-    cell, relief = (Cell(object, name=name, place="p") for name in ("c", "f"))
-    cell.reliefs = (relief,)
-    resolved(relief)
+    cell, fallback = (Cell(object, name=name, place="p") for name in ("c", "f"))
+    cell.fallbacks = (fallback,)
+    resolved(fallback)
     cell.reset()
-    assert relief.now.state == "pending"
-    resolved(relief)
+    assert fallback.now.state == "pending"
+    resolved(fallback)
     resolved(cell)
-    assert relief.now.state == "pending"
+    assert fallback.now.state == "pending"
 
 
-@pytest.mark.parametrize(("stand_in", "state"), [("stand-in", "pending"), ("another", "degraded")])
-def test_a_stand_in_that_is_served_again_while_it_is_let_go_of(stand_in, state):
+@pytest.mark.parametrize(("served", "state"), [("fallback", "pending"), ("another", "degraded")])
+def test_a_fallback_that_is_served_again_while_it_is_let_go_of(served, state):
     """The object has failed once more meanwhile: what is about to be closed is served no longer, and another one is."""
-    cell, relief = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "stand-in", name="f", place="p")
-    cell.reliefs = (relief,)
-    cell.degrade(resolved(relief), OSError(), 0)
+    cell, fallback = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "fallback", name="f", place="p")
+    cell.fallbacks = (fallback,)
+    cell.degrade(resolved(fallback), OSError(), 0)
 
     def fail_again(event: events.Event) -> None:
         if (event.name, event.kind) == ("f", "reset"):
             undo()
             cell.open(cell.now.generation, OSError())
-            cell.degrade(stand_in, OSError(), cell.now.generation)
+            cell.degrade(served, OSError(), cell.now.generation)
 
     undo = events.subscribe(fail_again)
-    flight, _, _ = cell.board(cell.now, recovery=True)
-    assert flight is not None
-    cell.settle(flight, Outcome("real"))
+    attempt, _, _ = cell.find_attempt(cell.now, recovery=True)
+    assert attempt is not None
+    cell.settle(attempt, Outcome("real"))
     assert cell.now.state == state
-    assert cell.now.target == (None if state == "pending" else stand_in)
+    assert cell.now.target == (None if state == "pending" else served)
 
 
-def test_a_flight_that_cannot_be_boarded_is_not_new():
-    """Where the cell has changed, or its flight was lost, there is none to launch: whoever asks looks again."""
+def test_an_attempt_that_cannot_be_boarded_is_not_new():
+    """Where the cell has changed, or its attempt was lost, there is none to launch: whoever asks looks again."""
     cell = Cell(object, name="c", place="p")
     seen = cell.now
     later(cell)
-    assert cell.board(seen) == (None, False, seen)
+    assert cell.find_attempt(seen) == (None, False, seen)
     assert not cells.active
-    lost, _, now = cell.board(cell.now)
+    lost, _, now = cell.find_attempt(cell.now)
     assert lost is not None
-    lost.aloft = True  # and no thread runs it
-    assert cell.board(now) == (None, False, now)
+    lost.running = True  # and no thread runs it
+    assert cell.find_attempt(now) == (None, False, now)
     assert lost.outcome is not None
     assert cell.now.state == "pending"
 
@@ -337,10 +337,10 @@ def test_an_object_that_comes_after_a_failure_is_a_recovery(told, recovery):
     for cause in (None, OSError()):
         if cause is not None:
             cell.reset()
-            cell.degrade("stand-in", cause, cell.now.generation)
-        flight, _, _ = cell.board(cell.now, recovery=recovery and cause is not None)
-        assert flight is not None
-        cell.settle(flight, Outcome("made"))
+            cell.degrade("fallback", cause, cell.now.generation)
+        attempt, _, _ = cell.find_attempt(cell.now, recovery=recovery and cause is not None)
+        assert attempt is not None
+        cell.settle(attempt, Outcome("made"))
     assert [event.kind for event in told] == ["ready", "reset", "degraded", "recovered"]
 
 
@@ -360,30 +360,30 @@ def test_the_last_of_two_nested_transitions_is_shown_and_the_others_are_let_go()
             dropped.append(view[0])
 
     mirror = Nested(cell, "", object)
-    flight, _, _ = cell.board(cell.now)
-    assert flight is not None
-    cell.settle(flight, Outcome("real"))
+    attempt, _, _ = cell.find_attempt(cell.now)
+    assert attempt is not None
+    cell.settle(attempt, Outcome("real"))
     assert cell.now.target == mirror.shown == "the handler's"
     assert dropped == [None, "the handler's", "real"]
 
 
-def test_who_is_interrupted_before_the_launch_ends_its_own_flight_alone():
-    """Other cells' flights, and those that somebody runs, go on."""
+def test_who_is_interrupted_before_the_launch_ends_its_own_attempt_alone():
+    """Other cells' attempts, and those that somebody runs, go on."""
     cell, other = (Cell(object, name=name, place="p") for name in ("own", "other"))
-    own, _, _ = cell.board(cell.now)
-    foreign, _, _ = other.board(other.now)
+    own, _, _ = cell.find_attempt(cell.now)
+    foreign, _, _ = other.find_attempt(other.now)
     assert own is not None
     assert foreign is not None
-    own.aloft = True
-    cell.unboard()
+    own.running = True
+    cell.end_unlaunched()
     assert own.outcome is None
-    own.aloft, own.thread = False, None
-    cell.unboard()
+    own.running, own.thread = False, None
+    cell.end_unlaunched()
     assert own.outcome is None
     own.thread = threading.get_ident()
-    cell.unboard()
+    cell.end_unlaunched()
     assert own.outcome is not None
     assert own.outcome.interrupted
     assert foreign.outcome is None
-    other.unboard()
+    other.end_unlaunched()
     assert not cells.active

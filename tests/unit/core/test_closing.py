@@ -93,17 +93,17 @@ def test_what_is_taken_out_of_service_has_its_grace(cell, closed, clock, limited
     eventually(lambda: closed == [[]])
 
 
-def test_a_stand_in_has_the_grace_of_its_service(cell, closed, clock, limited, looked, eventually):
+def test_a_fallback_has_the_grace_of_its_service(cell, closed, clock, limited, looked, eventually):
     """When the object is there, what its fallback has made is closed after `grace`, and not before."""
-    relief = Cell(lambda: "stand-in", name="c", place="p", plan=Plan(close=closed.append))
-    resolved(relief)
-    cell.reliefs = (relief,)
+    fallback = Cell(lambda: "fallback", name="c", place="p", plan=Plan(close=closed.append))
+    resolved(fallback)
+    cell.fallbacks = (fallback,)
     resolved(cell)
     clock.advance(4.9)
     looked()
     assert not closed
     clock.advance(0.2)
-    eventually(lambda: closed == ["stand-in"])
+    eventually(lambda: closed == ["fallback"])
 
 
 def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eventually, monkeypatch):
@@ -122,7 +122,7 @@ def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eve
             cell = Cell(object, name="c", place="p", plan=Plan(close=close, grace=5.0))
             served.append(resolved(cell))
             del cell
-    assert begun == [closings.later]
+    assert begun == [closings.after_grace]
     clock.advance(4.9)
     looked()
     assert not closed
@@ -221,9 +221,9 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
     gate = threading.Event()
     done: list[bool] = []
     cell = Cell(list, name="c", place="p", plan=Plan(close=lambda _: gate.wait(50)))
-    few = [closings.owe(cell, []) for _ in range(9)]
+    few = [closings.pending_close(cell, []) for _ in range(9)]
     for index in range(20_000):
-        closings.later(few[index % 9], clocks.now() + 1.0)
+        closings.after_grace(few[index % 9], clocks.now() + 1.0)
     scheduler.at(clocks.now() + 1.0, lambda: done.append(gate.is_set()))
     try:
         clock.advance(1.0)
@@ -234,11 +234,11 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
 
 
 def test_who_waits_too_late_is_told_at_once(cell, closed):
-    """A debt that was paid before somebody asks to be told of it tells at once."""
-    debt = closings.owe(cell, [])
+    """A pending that was paid before somebody asks to be told of it tells at once."""
+    pending = closings.pending_close(cell, [])
     told: list[bool] = []
-    debt.run()
-    debt.wait(lambda: told.append(True))
+    pending.run()
+    pending.wait(lambda: told.append(True))
     assert (closed, told) == ([[]], [True])
 
 
@@ -273,12 +273,12 @@ def refuse(*_anything: object) -> None:
 
 def test_where_no_thread_is_to_be_had_it_stays_owed(cell, closed, monkeypatch):
     """Who waits is told, so that nobody hangs; what is owed is closed by whoever comes next, the exit at the latest."""
-    debt = closings.owe(cell, [])
+    pending = closings.pending_close(cell, [])
     told: list[bool] = []
-    debt.wait(lambda: told.append(True))
+    pending.wait(lambda: told.append(True))
     with monkeypatch.context() as patch:
         patch.setattr(scheduler, "daemon", refuse)
-        closings.beside(debt)
+        closings.on_a_thread(pending)
     assert (closed, told) == ([], [True])
     closings.close()
     assert closed == [[]]
@@ -350,11 +350,11 @@ def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monke
     for _ in range(2):
         done = _thread.allocate_lock()
         done.acquire()
-        debt = closings.owe(cell, [])
-        debt.wait(done.release)
+        pending = closings.pending_close(cell, [])
+        pending.wait(done.release)
         with monkeypatch.context() as patch:
             patch.setattr(scheduler, "daemon", refuse)
-            closings._start(debt)
+            closings._start(pending)
         assert done.acquire(True, 20)
     assert closed == [[], []]
 
@@ -363,7 +363,7 @@ def test_a_parked_thread_that_is_awake_already(cell, monkeypatch):
     """Work that comes before it has looked at the work before is left to the same look."""
     jobs, wake = [], _thread.allocate_lock()
     monkeypatch.setattr(closings, "_parked", [(jobs, wake)])
-    closings._start(closings.owe(cell, []))
+    closings._start(closings.pending_close(cell, []))
     assert not wake.locked()
     assert len(jobs) == 1
     jobs.pop()()

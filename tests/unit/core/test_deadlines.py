@@ -173,7 +173,7 @@ def test_the_services_own_timeout_is_not_the_deadline(clock, hanging, race, limi
 def test_one_callers_deadline_degrades_nobody(clock, hanging, race, limited):
     """A caller in haste gets its own error, and no fallback is served to all on its account."""
     get = lazyguard.service(name="db", timeout=50.0)(hanging)
-    get.fallback(lambda: "a stand-in")
+    get.fallback(lambda: "a fallback")
 
     def use() -> object:
         with lazyguard.deadline(2.0):

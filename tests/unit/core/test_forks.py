@@ -87,7 +87,7 @@ def test_what_another_thread_was_building_is_built_in_the_child(make, in_child, 
     threads = [threading.Thread(target=resolved, args=(cell,), daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    eventually(lambda: bool(cell.now.running) and cell.now.running[0].aloft)
+    eventually(lambda: bool(cell.now.running) and cell.now.running[0].running)
 
     def child() -> None:
         assert cell.now.running == ()
@@ -105,12 +105,12 @@ def test_what_another_thread_was_building_is_built_in_the_child(make, in_child, 
 
 
 def test_a_factory_that_forks_goes_on_in_both_processes(make, in_child):
-    """The thread that forks inside its own factory ends its flight in the child, too."""
+    """The thread that forks inside its own factory ends its attempt in the child, too."""
     statuses: list[int] = []
 
     def factory():
         def child() -> None:
-            cells_here = [flight.cell for flight in cells.active]
+            cells_here = [attempt.cell for attempt in cells.active]
             assert cells_here == [cell]
 
         statuses.append(in_child(child))
@@ -153,20 +153,20 @@ def test_a_degraded_cell_answers_in_the_child(make, in_child, on_fork):
         return "real"
 
     cell = make(factory, timeout=30.0, on_fork=on_fork)
-    cell.reliefs = (Cell(object, name="fallback", place="here:2"),)
-    stand_in = resolved(cell)
+    cell.fallbacks = (Cell(object, name="fallback", place="here:2"),)
+    fallback = resolved(cell)
 
     def child() -> None:
         if on_fork == "reset":
-            assert cell.reliefs
+            assert cell.fallbacks
             assert cell.now.state == "pending"
             assert resolved(cell) == "real"
         else:
-            assert resolved(cell) is stand_in
+            assert resolved(cell) is fallback
             assert resolved(cell, real=True) == "real"
 
     assert in_child(child) == 0
-    assert resolved(cell) is stand_in
+    assert resolved(cell) is fallback
 
 
 def test_on_fork_is_called_in_the_child_with_the_target(make, in_child):
@@ -249,7 +249,7 @@ def test_recovery_begins_again_in_the_child(make, in_child, eventually):
         eventually(lambda: began == [os.getpid()])
 
 
-def test_a_flight_of_an_event_loop_is_forgotten_in_the_child(make, in_child):
+def test_an_attempt_of_an_event_loop_is_forgotten_in_the_child(make, in_child):
     """A child forked while a task builds runs a loop of its own and builds there."""
     parent = os.getpid()
 

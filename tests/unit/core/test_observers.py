@@ -89,8 +89,8 @@ def test_how_attempts_end(observe):
     with pytest.raises(KeyboardInterrupt):
         resolved(cell)
     late = Cell(object, name="late", place="p")
-    flight, _, _ = late.board(late.now)
-    assert flight is not None
+    attempt, _, _ = late.find_attempt(late.now)
+    assert attempt is not None
     late.reset()
-    late.settle(flight, Outcome("too late"))
+    late.settle(attempt, Outcome("too late"))
     assert counter.attempts == [("c", "ok"), ("c", "failed"), ("c", "interrupted"), ("late", "late")]

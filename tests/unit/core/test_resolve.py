@@ -169,7 +169,7 @@ def test_a_fallback_that_fails_is_told_as_unavailable(second):
         raise second
 
     cell = Cell(broken, name="c", place="p:1", plan=Plan(timeout=30.0))
-    cell.reliefs = (Cell(also_broken, name="f", place="p:2"),)
+    cell.fallbacks = (Cell(also_broken, name="f", place="p:2"),)
     with pytest.raises(errors.ServiceUnavailable, match=r"p:1.*p:2"):
         resolved(cell)
     assert cell.now.state == "failed"
@@ -186,15 +186,15 @@ def test_a_fallback_is_not_served_for_a_generation_that_has_ended():
         return "real"
 
     cell = Cell(factory, name="c", place="p")
-    stand_ins: list[str] = []
+    fallbacks: list[str] = []
 
-    def stand_in():
-        stand_ins.append("stand-in")
-        if len(stand_ins) == 1:
+    def fallback():
+        fallbacks.append("fallback")
+        if len(fallbacks) == 1:
             cell.reset()
-        return "stand-in"
+        return "fallback"
 
-    cell.reliefs = (Cell(stand_in, name="f", place="p"),)
+    cell.fallbacks = (Cell(fallback, name="f", place="p"),)
     assert resolved(cell) == "real"
 
 
@@ -237,25 +237,25 @@ def test_what_may_not_be_built_now_is_not(monkeypatch):
     assert resolved(cell) is cell.now.target
 
 
-def test_a_flight_that_has_left_its_cell_is_waited_for():
-    """Who is woken between a flight's leaving its cell and its end waits for the end, and begins no other meanwhile."""
+def test_an_attempt_that_has_left_its_cell_is_waited_for():
+    """A waiter woken between an attempt's leaving its cell and its end waits for the end, and begins no other."""
     cell = Cell(object, name="c", place="p")
     steps = resolving(cell)
     launch = next(steps)
     assert isinstance(launch, Launch)
-    flight = launch.flight
+    attempt = launch.attempt
     assert isinstance(steps.send(None), Join)
-    cell.change(lambda now: now.without(flight))
+    cell.change(lambda now: now.without(attempt))
     again = steps.send(True)
     assert isinstance(again, Join)
-    assert again.flight is flight
+    assert again.attempt is attempt
     assert not cell.now.running
-    flight.end(Outcome(interrupted=True))
+    attempt.end(Outcome(interrupted=True))
     relaunched = steps.send(True)
     assert isinstance(relaunched, Launch)
-    assert relaunched.flight is not flight
-    relaunched.flight.cell.settle(relaunched.flight, Outcome("made"))
-    cells.active.discard(flight)
+    assert relaunched.attempt is not attempt
+    relaunched.attempt.cell.settle(relaunched.attempt, Outcome("made"))
+    cells.active.discard(attempt)
     with pytest.raises(StopIteration) as stop:
         steps.send(None)
         steps.send(True)
@@ -270,24 +270,24 @@ def test_a_failure_that_is_not_the_callers():
     ):
         cell = Cell(object, name="c", place="p")
         steps = resolving(cell)
-        first = next(steps).flight
+        first = next(steps).attempt
         assert isinstance(steps.send(None), Join)
         if reset:
             cell.reset()
         cell.settle(first, outcome)
         second = steps.send(True)
         assert isinstance(second, Launch)
-        assert second.flight is not first
+        assert second.attempt is not first
         steps.close()
-        cell.settle(second.flight, Outcome(interrupted=True))
+        cell.settle(second.attempt, Outcome(interrupted=True))
 
 
-def test_a_stand_in_of_a_loop_that_is_gone_is_not_served():
+def test_a_fallback_of_a_loop_that_is_gone_is_not_served():
     """What an async fallback has made there is of no use here: the cell begins anew, with the real object."""
     loop = asyncio.new_event_loop()
     loop.close()
     cell = Cell(lambda: "real", name="c", place="p")
-    cell.degrade("stand-in", OSError(), 0, loop)
+    cell.degrade("fallback", OSError(), 0, loop)
     assert resolved(cell) == "real"
 
 
@@ -327,7 +327,7 @@ def test_a_gate_hears_how_the_attempt_ends_that_it_let_begin():
     joins = resolving(cell)
     assert isinstance(next(joins), Join)
     assert [outcome.interrupted for outcome in told] == [True]
-    cell.settle(launch.flight, Outcome("made"))
+    cell.settle(launch.attempt, Outcome("made"))
     assert [outcome.value for outcome in told] == [None, "made"]
     for waiting in (steps, joins):
         waiting.close()
@@ -343,34 +343,34 @@ def test_how_long_a_caller_waits(clock):
         (0.95, {}, 1.0),
     ):
         cell = Cell(object, name="c", place="p", plan=Plan(timeout=10.0))
-        cell.reliefs = (Cell(object, name="f", place="p", plan=Plan(share=share)),)
+        cell.fallbacks = (Cell(object, name="f", place="p", plan=Plan(share=share)),)
         steps = resolving(cell, **options)
-        flight = next(steps).flight
+        attempt = next(steps).attempt
         join = steps.send(None)
         assert join.until - clocks.now() == pytest.approx(seconds)
         steps.close()
-        cell.settle(flight, Outcome(interrupted=True))
+        cell.settle(attempt, Outcome(interrupted=True))
 
 
 def test_what_a_caller_hears_whose_wait_has_ended(clock, told):
     """How long it was, what was kept for a fallback, and what to give; a fallback only where there is none yet."""
     alone, helped = (Cell(object, name="c", place="p", plan=Plan(timeout=10.0)) for _ in range(2))
-    helped.reliefs = (Cell(object, name="f", place="p", plan=Plan(share=0.3)),)
+    helped.fallbacks = (Cell(object, name="f", place="p", plan=Plan(share=0.3)),)
     said = []
     for cell in (alone, helped):
         steps = resolving(cell)
-        flight = next(steps).flight
+        attempt = next(steps).attempt
         steps.send(None)
         clock.advance(10.0)
         try:
-            relief = steps.send(False).flight
+            fallback = steps.send(False).attempt
         except errors.ResolutionTimeout as error:
             said.append(str(error))
         else:
-            said.append(str(cell.trouble))
+            said.append(str(cell.cause))
             steps.close()
-            relief.cell.settle(relief, Outcome(interrupted=True))
-        cell.settle(flight, Outcome(interrupted=True))
+            fallback.cell.settle(fallback, Outcome(interrupted=True))
+        cell.settle(attempt, Outcome(interrupted=True))
     assert [event.seconds for event in told if event.kind == "timeout"] == pytest.approx([10.0, 10.0])
     goes_on = "The attempt goes on and is adopted if it ends well; give it a longer timeout="
     assert said == [
@@ -384,27 +384,27 @@ def test_an_object_that_comes_as_the_wait_ends(told, real):
     """Before anything is raised the cell is looked at again: what is there by now is served."""
     cell = Cell(object, name="c", place="p", plan=Plan(timeout=10.0))
     steps = resolving(cell, real=real)
-    flight = next(steps).flight
+    attempt = next(steps).attempt
     steps.send(None)
-    cell.settle(flight, Outcome("made"))
+    cell.settle(attempt, Outcome("made"))
     with pytest.raises(StopIteration) as stop:
         steps.send(False)
     assert stop.value.value == "made"
     assert [event.kind for event in told] == ["ready"]
 
 
-def test_a_stand_in_that_comes_as_the_wait_ends(told):
+def test_a_fallback_that_comes_as_the_wait_ends(told):
     """It is served too, to whoever does not want the real object alone."""
     cell = Cell(object, name="c", place="p", plan=Plan(timeout=10.0))
     steps = resolving(cell)
-    flight = next(steps).flight
+    attempt = next(steps).attempt
     steps.send(None)
-    cell.degrade("stand-in", OSError(), 0)
+    cell.degrade("fallback", OSError(), 0)
     with pytest.raises(StopIteration) as stop:
         steps.send(False)
-    assert stop.value.value == "stand-in"
+    assert stop.value.value == "fallback"
     assert [event.kind for event in told] == ["degraded"]
-    cell.settle(flight, Outcome(interrupted=True))
+    cell.settle(attempt, Outcome(interrupted=True))
 
 
 def test_a_probe_that_is_interrupted_leaves_nothing_open():
@@ -423,12 +423,12 @@ def test_a_probe_that_is_interrupted_leaves_nothing_open():
     assert resolved(cell) == "made"
 
 
-def test_a_fallback_that_waits_for_itself_is_told_as_a_ring():
+def test_a_fallback_that_waits_for_itself_is_told_as_a_cycle():
     """A ring is a mistake in the program, which no second fallback hides."""
     used: list[int] = []
     cell = Cell(broken, name="c", place="p:1")
-    relief = Cell(lambda: resolved(relief), name="f", place="p:2")
-    cell.reliefs = (relief, Cell(lambda: used.append(1) or "second", name="g", place="p:3"))
+    fallback = Cell(lambda: resolved(fallback), name="f", place="p:2")
+    cell.fallbacks = (fallback, Cell(lambda: used.append(1) or "second", name="g", place="p:3"))
     with pytest.raises(errors.CircularResolutionError, match=r"f \(p:2\)"):
         resolved(cell)
     assert not used
@@ -442,7 +442,7 @@ def test_a_fallback_that_fails_is_forgotten_where_there_is_an_object_by_now():
         cell.override("real")
         raise OSError
 
-    cell.reliefs = (Cell(also_broken, name="f", place="p:2"),)
+    cell.fallbacks = (Cell(also_broken, name="f", place="p:2"),)
     assert resolved(cell) == "real"
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from lazyguard._core import state
-from lazyguard._core.attempt import Flight
+from lazyguard._core.attempt import Attempt
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, RESOLVING, Outcome, Snapshot
 
@@ -15,8 +15,8 @@ CELL = Cell(object, name="c", place="p")
 CAUSE, GATE = OSError(), object()
 
 
-def flight(generation: int = 0, *, recovery: bool = False) -> Flight:
-    return Flight(CELL, generation, 0.0, recovery=recovery)
+def attempt(generation: int = 0, *, recovery: bool = False) -> Attempt:
+    return Attempt(CELL, generation, 0.0, recovery=recovery)
 
 
 def fields(snapshot: Snapshot, *names: str) -> list[object]:
@@ -67,100 +67,100 @@ def test_what_the_world_sees():
 
 
 def test_whose_result_counts():
-    """That of a flight which runs for this generation, a stray too, as long as nothing is ready."""
-    stray, counted, alien = flight(), flight(), flight(1)
-    now = Snapshot(RESOLVING, flight=counted, strays=(stray, alien))
+    """That of an attempt which runs for this generation, an abandoned attempt too, as long as nothing is ready."""
+    old, counted, alien = attempt(), attempt(), attempt(1)
+    now = Snapshot(RESOLVING, attempt=counted, abandoned=(old, alien))
     assert now.counts(counted)
-    assert now.counts(stray)
+    assert now.counts(old)
     assert not now.counts(alien)
-    assert not now.counts(flight())
+    assert not now.counts(attempt())
     assert not now.changed(state=READY).counts(counted)
-    assert now.running == (stray, alien, counted)
-    assert now.changed(flight=None).running == (stray, alien)
+    assert now.running == (old, alien, counted)
+    assert now.changed(attempt=None).running == (old, alien)
 
 
 @pytest.mark.parametrize("state", [PENDING, FAILED])
 def test_a_launch(state):
-    """A flight that begins makes the cell resolving, keeps cause and gate, and what ran before it as a stray."""
-    before, began = flight(), flight()
-    now = Snapshot(state, generation=3, cause=CAUSE, gate=GATE, flight=before, since=1.0)
+    """A new attempt makes the cell resolving, keeps cause and gate, and abandons what ran before it."""
+    before, began = attempt(), attempt()
+    now = Snapshot(state, generation=3, cause=CAUSE, gate=GATE, attempt=before, since=1.0)
     new = now.launched(began, 2.0)
     assert fields(new, "state", "generation", "since", "cause", "gate") == [RESOLVING, 3, 2.0, CAUSE, GATE]
-    assert fields(new, "flight", "strays") == [began, (before,)]
+    assert fields(new, "attempt", "abandoned") == [began, (before,)]
 
 
 @pytest.mark.parametrize(("state", "recovery"), [(DEGRADED, False), (DEGRADED, True), (FAILED, True)])
 def test_a_launch_in_the_background(state, recovery):
     """A recovery, and whatever runs while a fallback is served, changes nothing but what runs."""
-    before, began = flight(), flight(recovery=recovery)
-    now = Snapshot(state, generation=3, target="stand-in", cause=CAUSE, gate=GATE, flight=before, since=1.0)
+    before, began = attempt(), attempt(recovery=recovery)
+    now = Snapshot(state, generation=3, target="fallback", cause=CAUSE, gate=GATE, attempt=before, since=1.0)
     new = now.launched(began, 2.0)
     assert fields(new, "state", "generation", "since", "cause", "gate") == [state, 3, 1.0, CAUSE, GATE]
-    assert fields(new, "target", "flight", "strays") == ["stand-in", began, (before,)]
+    assert fields(new, "target", "attempt", "abandoned") == ["fallback", began, (before,)]
 
 
 @pytest.mark.parametrize(("state", "generation"), [(RESOLVING, 3), (DEGRADED, 4), (FAILED, 4), (PENDING, 4)])
 def test_a_result(state, generation):
-    """It is ready, with the loop of its flight; a new generation begins where the old one showed something else."""
-    ended, stray = flight(3), flight(3)
+    """It is ready, with the loop of its attempt; a new generation begins where the old one showed something else."""
+    ended, old = attempt(3), attempt(3)
     ended.home = object()
-    now = Snapshot(state, generation=3, flight=ended, strays=(stray,), cause=CAUSE, gate=GATE)
+    now = Snapshot(state, generation=3, attempt=ended, abandoned=(old,), cause=CAUSE, gate=GATE)
     new, next_one = (now.ready("target", ended, 5.0) for _ in range(2))
     assert fields(new, "state", "generation", "since", "target") == [READY, generation, 5.0, "target"]
-    assert fields(new, "running", "cause", "gate", "home") == [(stray,), None, None, ended.home]
+    assert fields(new, "running", "cause", "gate", "home") == [(old,), None, None, ended.home]
     assert next_one.made == new.made + 1
 
 
 def test_a_failure():
     """It fails now, for that reason; what failed before has failed since then; cause and gate are told."""
-    ended, stray = flight(), flight()
-    now = Snapshot(RESOLVING, generation=3, flight=ended, strays=(stray,), gate=GATE, since=1.0)
+    ended, old = attempt(), attempt()
+    now = Snapshot(RESOLVING, generation=3, attempt=ended, abandoned=(old,), gate=GATE, since=1.0)
     new = now.failed(CAUSE, ended, 5.0)
     assert fields(new, "state", "generation", "since", "cause") == [FAILED, 3, 5.0, CAUSE]
-    assert fields(new, "flight", "strays", "gate") == [None, (stray,), GATE]
-    again = Snapshot(FAILED, flight=ended, since=1.0).failed(CAUSE, ended, 5.0)
+    assert fields(new, "attempt", "abandoned", "gate") == [None, (old,), GATE]
+    again = Snapshot(FAILED, attempt=ended, since=1.0).failed(CAUSE, ended, 5.0)
     assert fields(again, "state", "since", "cause") == [FAILED, 1.0, CAUSE]
 
 
 def test_a_failure_behind_a_fallback():
     """A fallback that is served stays, with the new cause."""
-    ended = flight()
-    now = Snapshot(DEGRADED, target="stand-in", cause=OSError(), flight=ended, since=1.0)
+    ended = attempt()
+    now = Snapshot(DEGRADED, target="fallback", cause=OSError(), attempt=ended, since=1.0)
     new = now.failed(CAUSE, ended, 5.0)
-    assert fields(new, "state", "target", "cause", "since", "running") == [DEGRADED, "stand-in", CAUSE, 1.0, ()]
+    assert fields(new, "state", "target", "cause", "since", "running") == [DEGRADED, "fallback", CAUSE, 1.0, ()]
 
 
 def test_a_failure_beside_a_replacement():
-    """A stray that fails leaves the decision to the flight that has replaced it."""
-    stray, replacement = flight(), flight()
-    now = Snapshot(RESOLVING, flight=replacement, strays=(stray,), since=1.0)
-    new = now.failed(CAUSE, stray, 5.0)
-    assert fields(new, "state", "cause", "since", "flight", "strays") == [RESOLVING, None, 1.0, replacement, ()]
+    """A abandoned attempt that fails leaves the decision to the attempt that has replaced it."""
+    old, replacement = attempt(), attempt()
+    now = Snapshot(RESOLVING, attempt=replacement, abandoned=(old,), since=1.0)
+    new = now.failed(CAUSE, old, 5.0)
+    assert fields(new, "state", "cause", "since", "attempt", "abandoned") == [RESOLVING, None, 1.0, replacement, ()]
 
 
 def test_a_breaker_that_opens():
-    """What was served has failed, in a new generation; from now on the gate is asked, and what runs is a stray."""
-    runs = flight(3)
-    now = Snapshot(READY, generation=3, target="target", flight=runs, made=7)
+    """What was served has failed, in a new generation; from now on the gate is asked, and what runs is abandoned."""
+    runs = attempt(3)
+    now = Snapshot(READY, generation=3, target="target", attempt=runs, made=7)
     new = now.opened(CAUSE, 5.0, GATE)
     assert fields(new, "state", "generation", "since", "cause", "gate") == [FAILED, 4, 5.0, CAUSE, GATE]
-    assert fields(new, "target", "flight", "strays", "made") == [None, None, (runs,), 0]
+    assert fields(new, "target", "attempt", "abandoned", "made") == [None, None, (runs,), 0]
 
 
 def test_a_fallback():
     """It is served in the same generation, and what runs goes on."""
-    stray, runs = flight(), flight()
-    new = Snapshot(FAILED, generation=3, flight=runs, strays=(stray,)).degraded("stand-in", CAUSE, 5.0)
-    assert fields(new, "state", "generation", "since", "target", "cause") == [DEGRADED, 3, 5.0, "stand-in", CAUSE]
-    assert fields(new, "flight", "strays") == [runs, (stray,)]
+    old, runs = attempt(), attempt()
+    new = Snapshot(FAILED, generation=3, attempt=runs, abandoned=(old,)).degraded("fallback", CAUSE, 5.0)
+    assert fields(new, "state", "generation", "since", "target", "cause") == [DEGRADED, 3, 5.0, "fallback", CAUSE]
+    assert fields(new, "attempt", "abandoned") == [runs, (old,)]
 
 
 def test_a_fresh_beginning():
     """Nothing is left but what runs, out of date; under an override that stays, only what it covers begins anew."""
-    runs = flight(3)
-    new = Snapshot(READY, generation=3, target="target", flight=runs, made=7).fresh(5.0)
+    runs = attempt(3)
+    new = Snapshot(READY, generation=3, target="target", attempt=runs, made=7).fresh(5.0)
     assert fields(new, "state", "generation", "since", "target", "made") == [PENDING, 4, 5.0, None, 0]
-    assert fields(new, "flight", "strays") == [None, (runs,)]
+    assert fields(new, "attempt", "abandoned") == [None, (runs,)]
     over = Snapshot(READY, generation=3, target="target", made=7, since=1.0).overridden(["fake"], 2.0).fresh(5.0)
     assert fields(over, "state", "generation", "since", "target") == [READY, 5, 2.0, "fake"]
     assert over.held is not None
@@ -169,8 +169,8 @@ def test_a_fresh_beginning():
 
 def test_overrides_nest():
     """The latest counts, whichever ends first; when all have ended there is what there was, in a new generation."""
-    runs = flight()
-    now = Snapshot(READY, generation=3, target="target", made=7, home="loop", flight=runs)
+    runs = attempt()
+    now = Snapshot(READY, generation=3, target="target", made=7, home="loop", attempt=runs)
     one, two = ["one"], ["two"]
     first = now.overridden(one, 1.0)
     assert fields(first, "state", "generation", "since", "target", "home") == [READY, 4, 1.0, "one", None]
@@ -191,19 +191,19 @@ def test_overrides_nest():
 @pytest.mark.parametrize("state", [PENDING, RESOLVING, FAILED])
 def test_an_override_covers_what_serves_nothing(state):
     """Where nothing was served, what comes after the override is pending."""
-    covered = Snapshot(state, flight=flight(), cause=CAUSE).overridden(["fake"], 1.0).held
+    covered = Snapshot(state, attempt=attempt(), cause=CAUSE).overridden(["fake"], 1.0).held
     assert covered is not None
     assert fields(covered, "state", "cause", "running") == [PENDING, None, ()]
 
 
 @pytest.mark.parametrize(("state", "after"), [(RESOLVING, PENDING), (DEGRADED, DEGRADED), (FAILED, FAILED)])
-def test_a_flight_that_is_forgotten(state, after):
-    """Without its flight what was resolving is pending, and nothing else changes; a stray goes alone."""
-    stray, other, runs = flight(), flight(), flight()
-    now = Snapshot(state, generation=3, flight=runs, strays=(stray, other), since=1.0)
+def test_an_attempt_that_is_forgotten(state, after):
+    """Without its attempt what was resolving is pending, and nothing else changes; an abandoned attempt goes alone."""
+    old, other, runs = attempt(), attempt(), attempt()
+    now = Snapshot(state, generation=3, attempt=runs, abandoned=(old, other), since=1.0)
     without = now.without(runs)
-    assert fields(without, "state", "generation", "flight", "strays") == [after, 3, None, (stray, other)]
-    assert fields(now.without(stray), "state", "flight", "strays") == [state, runs, (other,)]
+    assert fields(without, "state", "generation", "attempt", "abandoned") == [after, 3, None, (old, other)]
+    assert fields(now.without(old), "state", "attempt", "abandoned") == [state, runs, (other,)]
     assert repr(now) == f"<Snapshot {state} generation=3 running=3>"
 
 
@@ -221,4 +221,4 @@ def test_the_first_that_is_built_has_the_number_one():
     """Zero says that there is nothing, so it is the number of none."""
     fresh = importlib.util.module_from_spec(state.__spec__)
     state.__spec__.loader.exec_module(fresh)
-    assert fresh.Snapshot(fresh.RESOLVING).ready("target", flight(), 0.0).made == 1
+    assert fresh.Snapshot(fresh.RESOLVING).ready("target", attempt(), 0.0).made == 1

@@ -147,7 +147,7 @@ def test_what_an_async_factory_raises_of_its_own_is_a_failure(raised):
     assert calls == [1]
 
 
-def test_a_loop_that_ends_while_a_flight_runs_leaves_it_to_the_next():
+def test_a_loop_that_ends_while_an_attempt_runs_leaves_it_to_the_next():
     """asyncio.run cancels the attempt; nothing is cached and the next loop builds."""
     calls: list[int] = []
 
@@ -170,7 +170,7 @@ def test_a_loop_that_ends_while_a_flight_runs_leaves_it_to_the_next():
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_flight_on_a_loop_that_stopped_is_not_waited_for(closed):
+def test_an_attempt_on_a_loop_that_stopped_is_not_waited_for(closed):
     """A loop that was stopped, or closed, with an attempt on it: another loop builds its own, and hangs nowhere."""
 
     async def factory():
@@ -190,19 +190,19 @@ def test_a_flight_on_a_loop_that_stopped_is_not_waited_for(closed):
         waiting.cancel()
 
     stopped.run_until_complete(start())
-    flights = cell.now.running
-    assert len(flights) == 1
+    attempts = cell.now.running
+    assert len(attempts) == 1
     if closed:
         stopped.close()
     assert asyncio.run(aresolved(cell)) == "built"
     assert not cells.active
     if not closed:
-        flights[0].task.cancel()
-        stopped.run_until_complete(asyncio.gather(flights[0].task, return_exceptions=True))
+        attempts[0].task.cancel()
+        stopped.run_until_complete(asyncio.gather(attempts[0].task, return_exceptions=True))
         stopped.close()
     else:
-        flights[0].task.get_coro().close()
-        flights[0].task._log_destroy_pending = False
+        attempts[0].task.get_coro().close()
+        attempts[0].task._log_destroy_pending = False
 
 
 def test_a_thread_that_waits_for_a_loop_that_closes_is_let_go(eventually):
@@ -237,12 +237,12 @@ def test_a_thread_that_waits_for_a_loop_that_closes_is_let_go(eventually):
         ),
         daemon=True,
     ).start()
-    flight = cell.now.running[0]
+    attempt = cell.now.running[0]
     with pytest.raises(errors.UsageError, match="await"):
         resolved(cell)
     thread.join(20)
-    flight.task.get_coro().close()
-    flight.task._log_destroy_pending = False
+    attempt.task.get_coro().close()
+    attempt.task._log_destroy_pending = False
 
 
 def test_sync_access_to_a_pending_async_cell_names_the_awaitable_way():
@@ -321,11 +321,11 @@ def test_an_attempt_that_is_cancelled_before_its_first_step():
         building = asyncio.ensure_future(aresolved(cell))
         await asyncio.sleep(0)
         assert not made
-        flight = cell.now.running[0]
-        flight.task.cancel()
+        attempt = cell.now.running[0]
+        attempt.task.cancel()
         assert await building == "built"
-        assert flight.outcome is not None
-        assert flight.outcome.interrupted
+        assert attempt.outcome is not None
+        assert attempt.outcome.interrupted
 
     asyncio.run(main())
     assert made == [1]
@@ -372,7 +372,7 @@ def test_a_word_for_a_loop_that_is_closed_by_now():
     callbacks: list = []
 
     async def main() -> bool:
-        return await task_driver.until_told(lambda: False, callbacks.append, callbacks.count, clock.now() - 1.0)
+        return await task_driver.until_woken(lambda: False, callbacks.append, callbacks.count, clock.now() - 1.0)
 
     assert asyncio.run(main()) is False
     for told in callbacks:
@@ -392,9 +392,9 @@ def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):
     loop = Going()
     loop.close()
     cell = Cell(object, name="c", place="p", plan=Plan(awaited=True, close=close))
-    debt = closings.owe(cell, "target", home=loop)
-    assert debt is not None
-    task_driver.pay(debt)
+    pending = closings.pending_close(cell, "target", home=loop)
+    assert pending is not None
+    task_driver.carry_out(pending)
     assert [(event.kind, event.name) for event in told] == [("close-failed", "c")]
     assert "does not run" in told[0].cause
 

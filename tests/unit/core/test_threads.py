@@ -126,11 +126,11 @@ def test_no_lock_is_held_while_user_code_runs(timeout):
     try:
         plan = Plan(timeout=timeout, probe=lambda _: look("probe"), close=lambda _: look("close"))
         cell = Cell(factory, name="c", place="p", plan=plan)
-        cell.reliefs = (Cell(lambda: look("fallback") or "stand-in", name="f", place="p"),)
+        cell.fallbacks = (Cell(lambda: look("fallback") or "fallback", name="f", place="p"),)
         resolved(cell)
         cell.reset()
         fails = True
-        assert resolved(cell) == "stand-in"
+        assert resolved(cell) == "fallback"
     finally:
         undo()
     assert set(looked) == {"factory", "probe", "close", "listener", "fallback"}
@@ -245,7 +245,7 @@ class Interrupted(BaseException):
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer signals")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may come in a finaliser
 def test_an_interruption_at_any_moment_leaves_the_cell_usable(monkeypatch):
-    """A signal handler that raises between any two instructions leaves no flight behind that nobody ends.
+    """A signal handler that raises between any two instructions leaves no attempt behind that nobody ends.
 
     Without a timeout: threading itself may leave a thread behind whose start was interrupted.
     """
@@ -391,17 +391,17 @@ def test_a_handler_that_uses_the_cell_which_its_thread_builds_is_told():
     assert len(caught) == 1
 
 
-def test_a_flight_whose_thread_has_left_it_is_ended_by_those_who_wait():
-    """Where a second interruption kept a flight from being settled, the next caller ends it and builds."""
+def test_an_attempt_whose_thread_has_left_it_is_ended_by_those_who_wait():
+    """Where a second interruption kept an attempt from being settled, the next caller ends it and builds."""
     cell = Cell(object, name="c", place="p")
-    flight, new, _ = cell.board(cell.now)
-    assert flight is not None
+    attempt, new, _ = cell.find_attempt(cell.now)
+    assert attempt is not None
     assert new
-    wait_cycles.enter(flight)
-    wait_cycles.leave(flight)
+    wait_cycles.enter(attempt)
+    wait_cycles.leave(attempt)
     assert resolved(cell) is cell.now.target
-    assert flight.outcome is not None
-    assert flight.outcome.interrupted
+    assert attempt.outcome is not None
+    assert attempt.outcome.interrupted
 
 
 def test_a_thread_that_cannot_be_started_is_a_failure(monkeypatch):
@@ -519,8 +519,8 @@ def test_a_lock_that_a_fork_has_replaced_is_its_holders_again(monkeypatch):
         assert old._is_owned()
 
 
-def test_a_thread_that_is_slow_to_begin_leaves_its_flight_to_nobody(monkeypatch):
-    """Between the start of its thread and that thread's first step a flight belongs to no thread, and is then built."""
+def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch):
+    """Between the start of its thread and the first step there an attempt belongs to no thread; then it is built."""
     began: list[object] = []
     daemon = scheduler.daemon
 
@@ -528,9 +528,9 @@ def test_a_thread_that_is_slow_to_begin_leaves_its_flight_to_nobody(monkeypatch)
         def when_free():
             with cells.lock:
                 pass
-            while cell.now.flight is not None and cell.now.flight.thread is not None:
+            while cell.now.attempt is not None and cell.now.attempt.thread is not None:
                 time.sleep(0.001)
-            began.append(cell.now.flight.thread)
+            began.append(cell.now.attempt.thread)
             work()
 
         daemon(when_free if name == cell.name else work, name)  # else it closes what another test has left

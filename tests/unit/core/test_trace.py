@@ -100,9 +100,9 @@ def test_a_service_with_a_timeout(lines):
 
     asked_by = next_line()
     len(get_list())
-    failed, stand_in = lines()
+    failed, fallback = lines()
     assert re.fullmatch(line_of("service", asked_by, r"OSError at .+"), failed)
-    assert re.fullmatch(line_of("the fallback of service", asked_by, "ok"), stand_in)
+    assert re.fullmatch(line_of("the fallback of service", asked_by, "ok"), fallback)
 
 
 def test_a_task(lines):

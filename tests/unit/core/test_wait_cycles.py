@@ -12,7 +12,7 @@ import types
 import pytest
 
 from lazyguard._core import wait_cycles
-from lazyguard._core.attempt import Flight
+from lazyguard._core.attempt import Attempt
 from lazyguard._core.cell import Cell
 from lazyguard._core.plan import Plan
 from lazyguard._core.state import Outcome
@@ -48,7 +48,7 @@ def circle_in(error: BaseException | None) -> CircularResolutionError:
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_a_ring_on_one_thread_is_told_with_all_its_links(eventually, size, timeout):
+def test_a_cycle_on_one_thread_is_told_with_all_its_links(eventually, size, timeout):
     """A cell that ends up inside its own factory raises at once and names every link with its place."""
     cells = ring_of(size, timeout)
     with pytest.raises(ResolutionError) as caught:
@@ -62,7 +62,7 @@ def test_a_ring_on_one_thread_is_told_with_all_its_links(eventually, size, timeo
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_a_ring_over_threads_is_told_to_all(race, eventually, size, timeout):
+def test_a_cycle_over_threads_is_told_to_all(race, eventually, size, timeout):
     """Threads that each build a cell and wait for the next thread's: every one of them gets an error, none hangs."""
     cells = ring_of(size, timeout, threading.Barrier(size))
     results = race(*[lambda cell=cell: resolved(cell) for cell in cells])
@@ -72,7 +72,7 @@ def test_a_ring_over_threads_is_told_to_all(race, eventually, size, timeout):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_a_ring_over_tasks_is_told_to_all(size):
+def test_a_cycle_over_tasks_is_told_to_all(size):
     """Async factories that await one another in a ring raise, whichever of them was asked for first."""
     cells: list[Cell] = []
 
@@ -156,7 +156,7 @@ def module(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
 @pytest.mark.parametrize("factory_first", [True, False])
-def test_a_ring_through_an_import_lock_is_told(race, module, eventually, factory_first, timeout):
+def test_a_cycle_through_an_import_lock_is_told(race, module, eventually, factory_first, timeout):
     """A module's body waits for a cell whose factory, on another thread, waits for that module: in both orders."""
     importing, building, waiting = threading.Event(), threading.Event(), threading.Event()
     name = f"ringmod_{factory_first}_{timeout is None}"
@@ -182,8 +182,8 @@ def test_a_ring_through_an_import_lock_is_told(race, module, eventually, factory
         return resolved(cell)
 
     def builder() -> int:
-        flight = cell.now.flight
-        return 0 if flight is None else flight.thread or 0
+        attempt = cell.now.attempt
+        return 0 if attempt is None else attempt.thread or 0
 
     module(name, body)
     cell = Cell(factory, name="c", place="here:1", plan=Plan(timeout=timeout))
@@ -202,7 +202,7 @@ def test_a_ring_through_an_import_lock_is_told(race, module, eventually, factory
     assert isinstance(built, ResolutionError)  # the import failed, and so did the factory that needed it
 
 
-def test_a_caller_that_imports_is_told_when_its_own_flight_needs_the_module(module):
+def test_a_caller_that_imports_is_told_when_its_own_attempt_needs_the_module(module):
     """A module's body uses a cell with a timeout, whose factory imports that module on a thread of its own."""
     cell = Cell(lambda: importlib.import_module("ownflight"), name="c", place="here:1", plan=Plan(timeout=30.0))
     module("ownflight", lambda: resolved(cell))
@@ -210,7 +210,7 @@ def test_a_caller_that_imports_is_told_when_its_own_flight_needs_the_module(modu
         importlib.import_module("ownflight")
 
 
-def test_a_ring_through_two_import_locks_is_told(race, module, eventually):
+def test_a_cycle_through_two_import_locks_is_told(race, module, eventually):
     """A body waits for a cell, its factory for another module, whose body, on a third thread, waits for the first."""
     first_runs, second_runs, building = threading.Event(), threading.Event(), threading.Event()
 
@@ -308,7 +308,7 @@ def test_a_loop_that_is_blocked_beside_a_task_that_waits_is_seen(race, module, e
     looping: list[int] = []
 
     async def block():
-        while not any(task is cell.now.flight.task for task in wait_cycles.waiting if cell.now.flight is not None):
+        while not any(task is cell.now.attempt.task for task in wait_cycles.waiting if cell.now.attempt is not None):
             await asyncio.sleep(0)
         looping.append(threading.get_ident())
         blocked.set()
@@ -349,12 +349,12 @@ class Drawn:
     def __init__(self) -> None:
         self.here = threading.get_ident()
 
-    def flight(self, name: str, thread: int | None, task: object = None) -> Flight:
-        flight = Flight(Cell(object, name=name, place="p"), 0, 0.0)
-        flight.thread, flight.task, flight.aloft = thread, task, True
+    def attempt(self, name: str, thread: int | None, task: object = None) -> Attempt:
+        attempt = Attempt(Cell(object, name=name, place="p"), 0, 0.0)
+        attempt.thread, attempt.task, attempt.running = thread, task, True
         if thread is not None and task is None:
-            wait_cycles.running.setdefault(thread, []).append(flight)
-        return flight
+            wait_cycles.running.setdefault(thread, []).append(attempt)
+        return attempt
 
 
 @pytest.fixture
@@ -367,51 +367,51 @@ def drawn():
 
 def test_what_a_thread_builds_inside_belongs_to_the_ring(drawn):
     """Whoever waits for the outer one waits for what is built inside it; not so whoever waits for the inner one."""
-    outer, inner = drawn.flight("outer", 1), drawn.flight("inner", 1)
-    mine = drawn.flight("mine", drawn.here)
+    outer, inner = drawn.attempt("outer", 1), drawn.attempt("inner", 1)
+    mine = drawn.attempt("mine", drawn.here)
     wait_cycles.waiting[1] = mine
     assert wait_cycles.find(outer, blocks_thread=True) == ["outer (p)", "inner (p)", "mine (p)"]
     assert wait_cycles.find(inner, blocks_thread=True) == ["inner (p)", "mine (p)"]
-    wait_cycles.waiting[1] = drawn.flight("elsewhere", 2)
+    wait_cycles.waiting[1] = drawn.attempt("elsewhere", 2)
     assert wait_cycles.find(outer, blocks_thread=True) is None
 
 
 @pytest.mark.parametrize("dead_end", ["task", "thread"])
 @pytest.mark.parametrize("why", ["ended", "unknown"])
 def test_a_way_that_leads_nowhere_ends_no_search(drawn, dead_end, why):
-    """A flight that a task runs is blocked by that, or by its thread: where one goes on, the other is looked at too."""
+    """An attempt that a task runs is blocked by that, or by its thread; where one goes on the other is followed."""
     task = object()
-    theirs, mine = drawn.flight("theirs", 1, task), drawn.flight("mine", drawn.here)
-    nowhere = drawn.flight("nowhere", 2 if why == "ended" else None)
+    theirs, mine = drawn.attempt("theirs", 1, task), drawn.attempt("mine", drawn.here)
+    nowhere = drawn.attempt("nowhere", 2 if why == "ended" else None)
     if why == "ended":
         nowhere.outcome = Outcome("made")
     wait_cycles.waiting[task], wait_cycles.waiting[1] = (nowhere, mine) if dead_end == "task" else (mine, nowhere)
     assert wait_cycles.find(theirs, blocks_thread=True) == ["theirs (p)", "mine (p)"]
 
 
-def test_a_flight_that_has_ended_is_waited_for_by_nobody(drawn):
+def test_an_attempt_that_has_ended_is_waited_for_by_nobody(drawn):
     """Who waited for it is about to go on, though this thread has run it."""
-    theirs, ended = drawn.flight("theirs", 1), drawn.flight("ended", drawn.here)
+    theirs, ended = drawn.attempt("theirs", 1), drawn.attempt("ended", drawn.here)
     wait_cycles.waiting[1] = ended
     assert wait_cycles.find(theirs, blocks_thread=True) == ["theirs (p)", "ended (p)"]
     ended.outcome = Outcome("made")
     assert wait_cycles.find(theirs, blocks_thread=True) is None
 
 
-def test_a_ring_of_others_ends_the_search(drawn):
+def test_a_cycle_of_others_ends_the_search(drawn):
     """They will be told; who waits for one of them is not in it."""
-    one, two = drawn.flight("one", 1), drawn.flight("two", 2)
+    one, two = drawn.attempt("one", 1), drawn.attempt("two", 2)
     wait_cycles.waiting[1], wait_cycles.waiting[2] = two, one
     assert wait_cycles.find(one, blocks_thread=True) is None
 
 
-def test_who_runs_a_flight_is_known_while_it_does():
+def test_who_runs_an_attempt_is_known_while_it_does():
     """The thread, on its own list, outermost first; nothing is left of it afterwards."""
     seen: list[object] = []
 
     def factory():
-        flights = wait_cycles.running[threading.get_ident()]
-        seen.append([(flight.cell.name, flight.aloft, flight.thread) for flight in flights])
+        attempts = wait_cycles.running[threading.get_ident()]
+        seen.append([(attempt.cell.name, attempt.running, attempt.thread) for attempt in attempts])
         return [resolved(inner)] if len(seen) == 1 else "inner"
 
     outer, inner = (Cell(factory, name=name, place="p") for name in ("outer", "inner"))
@@ -426,31 +426,31 @@ def test_when_what_a_loop_was_making_is_lost():
     cell = Cell(object, name="c", place="p")
     home = asyncio.new_event_loop()
 
-    def board() -> Flight:
-        flight, new, _ = cell.board(cell.now)
+    def find_attempt() -> Attempt:
+        attempt, new, _ = cell.find_attempt(cell.now)
         assert new
-        assert flight is not None
-        flight.home = home
-        return flight
+        assert attempt is not None
+        attempt.home = home
+        return attempt
 
-    async def look(flight: Flight) -> bool:
-        return wait_cycles.ended(flight)
+    async def look(attempt: Attempt) -> bool:
+        return wait_cycles.ended(attempt)
 
-    flight = board()
-    assert not wait_cycles.ended(flight)
-    assert not home.run_until_complete(look(flight))
+    attempt = find_attempt()
+    assert not wait_cycles.ended(attempt)
+    assert not home.run_until_complete(look(attempt))
     thread = threading.Thread(target=home.run_forever, daemon=True)
     thread.start()
-    assert not asyncio.run(look(flight))
+    assert not asyncio.run(look(attempt))
     home.call_soon_threadsafe(home.stop)
     thread.join(20)
-    assert asyncio.run(look(flight))
+    assert asyncio.run(look(attempt))
     assert cell.now.state == "pending"
-    flight = board()
+    attempt = find_attempt()
     home.close()
-    assert wait_cycles.ended(flight)
-    assert flight.outcome is not None
-    assert flight.outcome.interrupted
+    assert wait_cycles.ended(attempt)
+    assert attempt.outcome is not None
+    assert attempt.outcome.interrupted
     assert cell.now.state == "pending"
 
 
@@ -506,7 +506,7 @@ def test_a_callback_that_is_not_made_yet_is_passed_over():
 
 
 def test_there_is_room_for_what_must_not_be_cut_off():
-    """Near the end of the stack RecursionError comes while there are frames left for a flight's beginning and end."""
+    """Near the end of the stack RecursionError comes while there are frames left for an attempt's beginning and end."""
 
     def left() -> int:
         try:
@@ -527,8 +527,8 @@ def test_there_is_room_for_what_must_not_be_cut_off():
 def test_a_finaliser_that_waits_amid_a_search(monkeypatch):
     """Garbage that is collected while a ring is sought may have a task begin to wait: no search fails of it."""
     monkeypatch.setattr(wait_cycles, "children", {object(): lambda: None for _ in range(5000)})
-    flight = Flight(Cell(object, name="c", place="p"), 0, 0.0)
-    flight.thread = -1  # another one's
+    attempt = Attempt(Cell(object, name="c", place="p"), 0, 0.0)
+    attempt.thread = -1  # another one's
 
     class Garbage:
         def __init__(self) -> None:
@@ -540,5 +540,5 @@ def test_a_finaliser_that_waits_amid_a_search(monkeypatch):
     gc.collect()
     for _ in range(50):
         [Garbage() for _ in range(10)]
-        assert wait_cycles.find(flight, blocks_thread=True) is None
+        assert wait_cycles.find(attempt, blocks_thread=True) is None
     gc.collect()  # while it is this test's that they change

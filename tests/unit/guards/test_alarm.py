@@ -89,7 +89,7 @@ def test_no_timer_before_is_no_timer_after():
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
-def test_the_hosts_timer_rings_for_the_host_meanwhile():
+def test_the_hosts_timer_cycles_for_the_host_meanwhile():
     """One that falls due first calls the host's handler, at its time, and ours still rings at its own."""
     rang = threading.Event()
     signal.signal(signal.SIGALRM, lambda number, frame: rang.set())

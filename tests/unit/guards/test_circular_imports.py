@@ -21,7 +21,7 @@ def failing(name: str, kind: type[BaseException] = ImportError) -> BaseException
     return caught.value
 
 
-def test_a_ring_of_three_and_the_line_to_move(program):
+def test_a_cycle_of_three_and_the_line_to_move(program):
     """Each module with the line that has the next import; who needs what, where it is bound, and the move."""
     root = program(
         {

@@ -295,7 +295,7 @@ def import_while_another_runs(first: str, second: str, monkeypatch) -> list[obje
     return found
 
 
-def test_a_ring_of_two_threads_by_two_names(core, monkeypatch):
+def test_a_cycle_of_two_threads_by_two_names(core, monkeypatch):
     """One thread runs the file and imports its second name, for which another waits: both get the module."""
     (core / "core/ring.py").write_text("import builtins\nbuiltins.meet()\nimport ring\nsame = ring\n")
     prevent_duplicate_imports("core")

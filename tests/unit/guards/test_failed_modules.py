@@ -121,7 +121,7 @@ def test_what_a_guard_has_ended_is_no_failure(core, monkeypatch):
     importlib.import_module("core.starts")
 
 
-def test_a_ring_is_explained(core):
+def test_a_cycle_is_explained(core):
     """The guarded package's circular imports are explained without an `import_guard` around."""
     (core / "core/a.py").write_text("import core.b\nx = 1\n")
     (core / "core/b.py").write_text("from core.a import x\n")

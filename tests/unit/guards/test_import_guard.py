@@ -22,7 +22,7 @@ from lazyguard.errors import ConfigurationError, ImportActError, ImportActWarnin
 pytestmark = pytest.mark.usefixtures("limited")
 
 # What hangs has the time run out itself, so that the guard's end comes at that line however busy the machine is.
-OVER = "builtins.fly(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
+OVER = "builtins.run_attempt(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
 IMPORTS = "import builtins, signal, threading\n"
 HANG = f"import builtins, signal, threading\nx = 1\n{OVER}; threading.Event().wait()\n"
 CONNECT = """
@@ -44,11 +44,11 @@ def quiet():
 
 
 @pytest.fixture(autouse=True)
-def flying(monkeypatch):
-    """`builtins.fly` puts the alarm's clock on by a hundred seconds."""
+def attempting(monkeypatch):
+    """`builtins.run_attempt` puts the alarm's clock on by a hundred seconds."""
     ahead = [0.0]
     monkeypatch.setattr(alarm, "monotonic", lambda: time.monotonic() + ahead[0])
-    monkeypatch.setattr(builtins, "fly", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
+    monkeypatch.setattr(builtins, "run_attempt", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_nested_guards(program):
     assert not isinstance(caught.value.__cause__, ImportTimeout)
 
 
-def test_the_hosts_timer_rings_for_the_host(program):
+def test_the_hosts_timer_cycles_for_the_host(program):
     """Its handler runs at its time, and may set the timer anew; what is left of it is there afterwards."""
     rang = threading.Event()
 

@@ -163,7 +163,7 @@ def test_called_from_inside_itself():
         register()
 
 
-def test_two_threads_in_a_ring():
+def test_two_threads_in_a_cycle():
     """Two that wait for each other's function: at least one is told, and neither hangs."""
     both = threading.Barrier(2)
     told: list[BaseException] = []
@@ -285,7 +285,7 @@ def test_interrupted_before_it_runs(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.threads, "fly", interrupted)
+        patch.setattr(module.threads, "run_attempt", interrupted)
         with pytest.raises(KeyboardInterrupt):
             guarded()
     assert guarded() == "done"

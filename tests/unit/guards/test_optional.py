@@ -26,7 +26,7 @@ USES = {
 
 
 def test_declaring_imports_nothing(program):
-    """Neither the declaration nor looking at the stand-in imports the module."""
+    """Neither the declaration nor looking at the fallback imports the module."""
     program({"lib.py": "x = 1"})
     lib = optional_import("lib")
     repr(lib), dir(lib), hasattr(lib, "__wrapped__"), hasattr(lib, "__test__")

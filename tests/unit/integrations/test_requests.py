@@ -64,7 +64,7 @@ def test_what_is_degraded_is_welcome_and_warns(serve):
     def get() -> list[str]:
         raise OSError
 
-    get.fallback(lambda: ["a stand-in"])
+    get.fallback(lambda: ["a fallback"])
     assert len(get()) == 1
     answer = serve()("/readyz")
     assert (answer.status, answer.told["status"]) == (200, "warn")

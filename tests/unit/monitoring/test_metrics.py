@@ -106,8 +106,8 @@ def test_calls_of_a_fallback_and_of_a_breaker(meter):
     with pytest.raises(ConnectionError):
         fetch(True)
     assert fetch.health().state == "open"
-    fetch.fallback(lambda fails: "stand-in")
-    while fetch(False) == "stand-in":
+    fetch.fallback(lambda fails: "fallback")
+    while fetch(False) == "fallback":
         pass
     calls = meter.measures.calls()
     assert calls["fetch", "failed"] == calls["fetch", "ok"] == 1

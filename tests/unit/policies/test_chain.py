@@ -12,7 +12,7 @@ from lazyguard import errors
 
 
 class Replica:
-    """A stand-in that says its name."""
+    """A fallback that says its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -35,7 +35,7 @@ def test_the_order_of_declaration(get):
 
     get.fallback(failing)
     get.fallback(lambda: built.append("cache") or Replica("cache"))
-    get.fallback(lambda: built.append("stand-in") or Replica("stand-in"))
+    get.fallback(lambda: built.append("fallback") or Replica("fallback"))
     assert get().name == "cache"
     assert get().name == "cache"
     assert built == ["failing", "cache"]
@@ -95,7 +95,7 @@ def test_time_for_the_real_object_is_left(plant):
     get.fallback(timeout=8.0)(lambda: Replica("replica"))
     with pytest.raises(errors.ConfigurationError, match=r"take 10 s of its timeout=10 with this one .* at least 1 s"):
         get.fallback(timeout=2.0)(lambda: Replica("cache"))
-    get.fallback(lambda: Replica("stand-in"))
+    get.fallback(lambda: Replica("fallback"))
 
 
 def test_back_to_the_real_one(plant, clock, story, limited):
@@ -112,9 +112,9 @@ def test_back_to_the_real_one(plant, clock, story, limited):
         return Replica("replica")
 
     get.fallback(replica)
-    get.fallback(lambda: built.append("stand-in") or Replica("stand-in"))
+    get.fallback(lambda: built.append("fallback") or Replica("fallback"))
     svc = get()
-    assert svc.name == "stand-in"
+    assert svc.name == "fallback"
     plant.fate = None
     clock.advance(1.0)
     story.until("failed", "degraded", "recovered")
@@ -122,7 +122,7 @@ def test_back_to_the_real_one(plant, clock, story, limited):
     plant.fate = OSError()
     get.reset()
     assert svc.name == "replica"
-    assert built == ["replica", "stand-in", "replica"]
+    assert built == ["replica", "fallback", "replica"]
 
 
 def test_max_degraded_of_the_one_that_is_served(get, clock):
@@ -170,14 +170,14 @@ def threads_of(name: str) -> list[threading.Thread]:
 
 
 def waits(monkeypatch) -> list[tuple[str, float]]:
-    """Return the list to which each wait for a flight is added: whose, and until when, in seconds from now."""
+    """Return the list to which each wait for an attempt is added: whose, and until when, in seconds from now."""
     from lazyguard._core import clock, threads
 
     seen: list[tuple[str, float]] = []
     join, begun = threads._join, clock.now()
 
     def joining(effect):
-        seen.append((effect.flight.cell.name, round(effect.until - begun, 3)))
+        seen.append((effect.attempt.cell.name, round(effect.until - begun, 3)))
         return join(effect)
 
     monkeypatch.setattr(threads, "_join", joining)
@@ -221,10 +221,10 @@ def test_what_a_failure_leaves_is_the_fallbacks(plant, clock, monkeypatch, get):
 
     get.fallback(failing)
     get.fallback(timeout=5.0)(failing_too)
-    get.fallback(lambda: Replica("stand-in"))
-    assert get().name == "stand-in"
-    relief = "the fallback of db"
-    assert asked == [("db", 19.0), (relief, 22.0), (relief, 2.0 + 5.0), (relief, 30.0)]
+    get.fallback(lambda: Replica("fallback"))
+    assert get().name == "fallback"
+    fallback = "the fallback of db"
+    assert asked == [("db", 19.0), (fallback, 22.0), (fallback, 2.0 + 5.0), (fallback, 30.0)]
 
 
 def test_the_message_of_a_shorter_wait(plant, clock, race, limited):
@@ -232,9 +232,9 @@ def test_the_message_of_a_shorter_wait(plant, clock, race, limited):
     plant.hanging = True
     told: list[Exception] = []
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
-    get.fallback(lambda cause: told.append(cause) or Replica("stand-in"))
+    get.fallback(lambda cause: told.append(cause) or Replica("fallback"))
     answer, _ = race(lambda: get().name, lambda: (plant.until(1), clock.advance(9.0)))
-    assert answer == "stand-in"
+    assert answer == "fallback"
     assert "was not built within 9 s (1 s are kept for a fallback)" in str(told[0])
 
 
@@ -242,9 +242,9 @@ def test_a_clock_that_jumps(plant, clock, race, limited):
     """A fallback has its share of the wait also where the real object's wait ended too late, on a busy machine."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
-    get.fallback(lambda: Replica("stand-in"))
+    get.fallback(lambda: Replica("fallback"))
     answer, _ = race(lambda: get().name, lambda: (plant.until(1), clock.advance(500.0)))
-    assert answer == "stand-in"
+    assert answer == "fallback"
 
 
 def test_a_hanging_fallback_holds_one_thread(plant, hanging, limited):
@@ -281,12 +281,12 @@ def test_a_late_fallback(plant, hanging, clock, race, eventually, limited):
     plant.fate = OSError()
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
     get.fallback(timeout=3.0)(lambda: hanging())
-    get.fallback(lambda: Replica("stand-in"))
+    get.fallback(lambda: Replica("fallback"))
     told, _ = race(lambda: get().name, lambda: (hanging.begun.wait(30), clock.advance(3.0)))
-    assert told == "stand-in"
+    assert told == "fallback"
     hanging.gate.set()
     eventually(lambda: not threads_of("the fallback of db"))
-    assert get().name == "stand-in"
+    assert get().name == "fallback"
 
 
 def test_a_chain_of_async_ones(limited):

@@ -14,8 +14,8 @@ from lazyguard import errors
 from lazyguard._policies import fallback as module
 
 
-class StandIn:
-    """A stand-in with less than the real object has."""
+class Fallback:
+    """A fallback with less than the real object has."""
 
     def __init__(self, cause: object = None) -> None:
         self.cause = cause
@@ -24,7 +24,7 @@ class StandIn:
         return "offline"
 
     @classmethod
-    def made(cls) -> StandIn:
+    def made(cls) -> Fallback:
         return cls()
 
 
@@ -37,24 +37,24 @@ def get(plant):
 
 def test_with_the_cause(get, plant):
     """A function with a parameter is given the exception itself."""
-    get.fallback(lambda cause: StandIn(cause))
+    get.fallback(lambda cause: Fallback(cause))
     assert get().cause is plant.fate
 
 
-@pytest.mark.parametrize("stand_in", [lambda cause: StandIn(cause), lambda cause=None, url="x": StandIn(cause)])
-def test_what_takes_the_cause(get, plant, stand_in):
+@pytest.mark.parametrize("fallback", [lambda cause: Fallback(cause), lambda cause=None, url="x": Fallback(cause)])
+def test_what_takes_the_cause(get, plant, fallback):
     """A parameter without a default takes it, whatever its name, and one that is called cause."""
-    get.fallback(stand_in)
+    get.fallback(fallback)
     assert get().cause is plant.fate
 
 
 @pytest.mark.parametrize(
-    "stand_in",
-    [lambda: StandIn(), StandIn.made, lambda *, cause=None: StandIn(cause), lambda kept=None: StandIn(kept)],
+    "fallback",
+    [lambda: Fallback(), Fallback.made, lambda *, cause=None: Fallback(cause), lambda kept=None: Fallback(kept)],
 )
-def test_without_the_cause(get, stand_in):
+def test_without_the_cause(get, fallback):
     """A function without one, a bound method among them, is called with nothing, and so keeps its defaults."""
-    get.fallback(stand_in)
+    get.fallback(fallback)
     assert get().cause is None
 
 
@@ -62,17 +62,17 @@ def test_it_is_a_decorator(get):
     """With and without options; the decorated name stays the function."""
 
     @get.fallback(max_degraded=3.0)
-    def offline() -> StandIn:
-        return StandIn()
+    def offline() -> Fallback:
+        return Fallback()
 
-    assert type(offline()) is StandIn
+    assert type(offline()) is Fallback
     assert get().state_of() == "offline"
 
 
 def test_it_is_called_once_a_degradation(get, plant):
     """Not for each use; anew after the real object was there."""
     made: list[object] = []
-    get.fallback(lambda: made.append(StandIn()) or made[-1])
+    get.fallback(lambda: made.append(Fallback()) or made[-1])
     for _ in range(3):
         assert get().state_of() == "offline"
     assert len(made) == 1
@@ -96,7 +96,7 @@ def test_one_that_comes_after_the_real_object(plant, clock, limited):
         causes.append(type(cause))
         begun.set()
         assert gate.wait(30)
-        return StandIn(cause)
+        return Fallback(cause)
 
     used: list[object] = []
     user = threading.Thread(target=lambda: used.append(get().work()), daemon=True)
@@ -106,7 +106,7 @@ def test_one_that_comes_after_the_real_object(plant, clock, limited):
     assert begun.wait(30)
     plant.let_go()
     user.join(30)
-    assert used == ["done"]  # it does not wait for the stand-in any more
+    assert used == ["done"]  # it does not wait for the fallback any more
     gate.set()
     while get.health().state == "ready":
         plant.things[-1].fate = ConnectionError()
@@ -141,30 +141,30 @@ def test_a_generators_block_that_ends_in_its_callers():
     assert not module.denied()
 
 
-async def _coroutine() -> StandIn: ...
+async def _coroutine() -> Fallback: ...
 
 
 def _generator():
-    yield StandIn()
+    yield Fallback()
 
 
 @pytest.mark.parametrize(
-    ("stand_in", "what"),
+    ("fallback", "what"),
     [
         (3, "must be a function, not one of type int"),
         (dict, "must be a function, not one of type type"),
-        (StandIn, "must be a function, not one of type type"),
+        (Fallback, "must be a function, not one of type type"),
         (lambda cause, other: 1, "needs cause, other"),
         (lambda *, cause: 1, "needs cause"),
         (_generator, "is a generator"),
         (_coroutine, "is an `async def`, but its service is not"),
     ],
 )
-def test_bad_fallbacks(get, stand_in, what):
+def test_bad_fallbacks(get, fallback, what):
     """What could not be called in need is refused at the declaration, and another one may take its place."""
     with pytest.raises(errors.ConfigurationError, match=what):
-        get.fallback(stand_in)
-    get.fallback(StandIn.made)
+        get.fallback(fallback)
+    get.fallback(Fallback.made)
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "3", float("nan")])
@@ -179,7 +179,7 @@ def test_a_fallback_that_fails(get, plant):
     """The caller is told that both failed, with both places, and nothing that they said."""
 
     @get.fallback
-    def _() -> StandIn:
+    def _() -> Fallback:
         raise KeyError("password")
 
     with pytest.raises(errors.ServiceUnavailable) as caught:
@@ -193,7 +193,7 @@ def test_a_fallback_that_fails(get, plant):
 
 def test_what_it_does_not_implement(get):
     """It raises ServiceUnavailable, for `hasattr` too: the real object may well have it."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     for use in (lambda: get().work(), lambda: hasattr(get(), "work")):
         with pytest.raises(errors.ServiceUnavailable, match="does not implement 'work'"):
             use()
@@ -203,7 +203,7 @@ def test_after_a_timeout(plant, story, clock, limited):
     """A factory that hangs is stood in for; the late result is adopted and reaches the live reference."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=10.0)(plant.make)
-    get.fallback(lambda cause: StandIn(cause))
+    get.fallback(lambda cause: Fallback(cause))
     svc = get()
     answers: list[object] = []
     caller = threading.Thread(target=lambda: answers.append(svc.state_of()), daemon=True)
@@ -223,7 +223,7 @@ def test_after_a_timeout(plant, story, clock, limited):
 
 def test_deny_and_allow(get):
     """The innermost block counts, and ends with its block."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     svc = get()
     with lazyguard.fallbacks("deny"):
         with pytest.raises(errors.ServiceUnavailable, match=r'fallbacks\("deny"\) forbids'):
@@ -240,14 +240,14 @@ def test_deny_and_allow(get):
 def test_deny_lets_the_real_one_pass(get, plant):
     """It is about fallbacks only."""
     plant.fate = None
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     with lazyguard.fallbacks("deny"):
         assert get().work() == "done"
 
 
 def test_one_block_on_many_threads(get, race):
     """A block kept in a variable may be used by many threads at once, and nested."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     svc = get()
     denied = lazyguard.fallbacks("deny")
     met = threading.Barrier(4)
@@ -265,7 +265,7 @@ def test_one_block_on_many_threads(get, race):
 
 def test_a_block_is_of_its_context(get, race):
     """A task that a block starts has it, its neighbours and other threads have not."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     svc = get()
 
     def answer() -> str:
@@ -298,7 +298,7 @@ def test_a_bad_permission(permission):
 
 def test_the_environment(get, monkeypatch):
     """LAZYGUARD_FALLBACK=deny forbids all, at every use, whatever a block says."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     assert get().state_of() == "offline"
     monkeypatch.setenv("LAZYGUARD_FALLBACK", "deny")
     with lazyguard.fallbacks("allow"), pytest.raises(errors.ServiceUnavailable, match="LAZYGUARD_FALLBACK=deny"):
@@ -310,7 +310,7 @@ def test_the_environment(get, monkeypatch):
 @pytest.mark.parametrize(("value", "serves"), [("DENY", False), ("denied", False), ("", True), ("allow", True)])
 def test_a_value_of_the_environment_that_is_not_known_forbids(get, monkeypatch, value, serves):
     """A misspelt LAZYGUARD_FALLBACK fails safe, and is told as it was given."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     monkeypatch.setenv("LAZYGUARD_FALLBACK", value)
     if serves:
         assert get().state_of() == "offline"
@@ -324,7 +324,7 @@ def test_inside_a_celery_task(get):
     celery = pytest.importorskip("celery", reason="the extra `demo` has Celery")
     app = celery.Celery(set_as_current=False)
     app.conf.task_always_eager = True
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     assert get().state_of() == "offline"
 
     @app.task
@@ -343,13 +343,13 @@ def test_inside_a_celery_task(get):
 def test_while_celery_is_being_imported(get, monkeypatch):
     """A module that is not complete yet says nothing about tasks."""
     monkeypatch.setitem(sys.modules, "celery._state", types.ModuleType("celery._state"))
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     assert get().state_of() == "offline"
 
 
 def test_max_degraded(get, plant, clock, eventually):
     """After so many seconds it is no longer served; the real object is, once it is back."""
-    get.fallback(max_degraded=300)(StandIn.made)
+    get.fallback(max_degraded=300)(Fallback.made)
     svc = get()
     assert svc.state_of() == "offline"
     clock.advance(299.0)  # not the very moment: sums of floats are not exact
@@ -366,14 +366,14 @@ def test_max_degraded(get, plant, clock, eventually):
 
 def test_is_fallback(get):
     """It tells of references and of services, builds nothing, and knows that anything else is none."""
-    get.fallback(StandIn.made)
+    get.fallback(Fallback.made)
     assert not lazyguard.is_fallback(get())
     get().state_of()
     assert lazyguard.is_fallback(get())
     assert lazyguard.is_fallback(get)
-    with get.override(StandIn()):
+    with get.override(Fallback()):
         assert not lazyguard.is_fallback(get)
-    assert not lazyguard.is_fallback(StandIn())
+    assert not lazyguard.is_fallback(Fallback())
     assert not lazyguard.is_fallback(lazyguard.lazy(list))
     get.reset()
     assert not lazyguard.is_fallback(get)

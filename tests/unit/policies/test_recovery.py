@@ -18,7 +18,7 @@ from lazyguard._policies import recovery as module
 
 @pytest.fixture
 def get(plant, clock, pace):
-    """Return a function that declares a degraded service: its factory fails, a stand-in serves."""
+    """Return a function that declares a degraded service: its factory fails, a fallback serves."""
 
     def declare(recovery: lazyguard.Recovery, **more):
         plant.fate = OSError()
@@ -193,14 +193,14 @@ def test_a_reset_without_further_use(get, plant, settled, pace, eventually, limi
     settled(100.0)
     assert db.health().state == "pending"
     assert plant.runs == 2
-    assert db.__lazyguard_cell__().notes is None
+    assert db.__lazyguard_cell__().recovery_run is None
 
 
 def test_an_attempt_of_somebody_else(get, plant, settled, pace, story, eventually, limited):
     """While one runs there is no try, the waits grow, and it is stuck after the longest; its end begins them anew."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=8.0))
     cell = db.__lazyguard_cell__()
-    flight, new, _ = cell.board(cell.now)
+    attempt, new, _ = cell.find_attempt(cell.now)
     assert new
     for number, bound in enumerate([1.0, 2.0, 4.0, 8.0], start=1):
         eventually(lambda number=number: len(pace) == number)
@@ -210,7 +210,7 @@ def test_an_attempt_of_somebody_else(get, plant, settled, pace, story, eventuall
     story.until("failed", "degraded", "stuck")
     assert plant.runs == 1
     eventually(lambda: len(pace) == 5)
-    cell.settle(flight, Outcome(interrupted=True))
+    cell.settle(attempt, Outcome(interrupted=True))
     for number, bound in enumerate([1.0, 2.0, 4.0], start=6):
         eventually(lambda number=number: len(pace) == number)
         assert pace[-1] == (bound / 2, bound)
@@ -225,8 +225,8 @@ def test_an_attempt_that_was_lost(get, plant, settled, eventually, limited):
     """Where its thread has gone, the try that finds it so begins at once, and not a wait later."""
     db = get(lazyguard.Recovery(initial=1.0))
     cell = db.__lazyguard_cell__()
-    flight, _, _ = cell.board(cell.now)
-    flight.aloft = True  # and no thread runs it
+    attempt, _, _ = cell.find_attempt(cell.now)
+    attempt.running = True  # and no thread runs it
     plant.fate = None
     settled(1.0)
     eventually(lambda: not lazyguard.is_fallback(db))
@@ -244,10 +244,10 @@ def test_a_try_that_outlives_its_generation(get, plant, settled, pace, story, ev
     plant.fate, plant.hanging = OSError(), False
     assert db().runs
     assert lazyguard.is_fallback(db)
-    course = db.__lazyguard_cell__().notes
+    run = db.__lazyguard_cell__().recovery_run
     plant.let_go()
     eventually(lambda: plant.things and plant.things[0].closed == 1)
-    assert db.__lazyguard_cell__().notes is course
+    assert db.__lazyguard_cell__().recovery_run is run
     plant.fate = None
     settled(1.0)
     eventually(lambda: not lazyguard.is_fallback(db))
@@ -274,7 +274,7 @@ def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited)
     assert plant.runs == 3
     assert story.kinds()[3:] == ["stuck", "reminder"]  # once, and then now and then
     assert db.health().running == 2
-    assert [len(flight._done) for flight in db.__lazyguard_cell__().now.running] == [
+    assert [len(attempt._done) for attempt in db.__lazyguard_cell__().now.running] == [
         1,
         1,
     ]  # however often it has looked
@@ -371,11 +371,11 @@ def test_it_is_begun_once(get, plant, pace, eventually, limited):
     """Asking for it again while it is under way changes nothing."""
     db = get(lazyguard.Recovery(initial=1.0))
     cell = db.__lazyguard_cell__()
-    course = cell.notes
-    assert type(course) is module.Convalescence
+    run = cell.recovery_run
+    assert type(run) is module.RecoveryRun
     for _ in range(5):
         cell.recover()
-    assert cell.notes is course
+    assert cell.recovery_run is run
     assert len(pace) == 1
 
 

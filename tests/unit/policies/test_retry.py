@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import pytest
 import tenacity
@@ -17,9 +18,9 @@ from lazyguard._policies.retry import Retry
 from lazyguard.testing import set_testing
 
 
-def decide(course, outcome: Outcome, until: float | None = None) -> tuple[float | None, Outcome | None]:
+def decide(retries, outcome: Outcome, until: float | None = None) -> tuple[float | None, Outcome | None]:
     """Return the seconds that `again` sleeps, if it does, and in what it ends."""
-    steps = course.again(outcome, until)
+    steps = retries.again(outcome, until)
     slept = None
     answer = None
     while True:
@@ -35,8 +36,8 @@ def decide(course, outcome: Outcome, until: float | None = None) -> tuple[float 
 
 
 def waits(retry: Retry, *errors: BaseException) -> list[float | None]:
-    course = retry.begin()
-    return [decide(course, Outcome(error=error))[0] for error in errors]
+    retries = retry.begin()
+    return [decide(retries, Outcome(error=error))[0] for error in errors]
 
 
 def test_attempts_are_counted():
@@ -87,8 +88,8 @@ def test_what_is_never_tried_again(error):
     assert waits(Retry(retrying=tenacity.Retrying(retry=tenacity.retry_always)), error) == [None]
 
 
-def test_flights_do_not_share_a_count():
-    """Each flight has its own attempts, also where they share a Retrying object."""
+def test_attempts_do_not_share_a_count():
+    """Each attempt has its own attempts, also where they share a Retrying object."""
     for retry in (
         Retry(attempts=2, initial=0.0),
         Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(2))),
@@ -132,14 +133,15 @@ def test_a_whole_retrying_object():
         wait=tenacity.wait_fixed(4),
         before=lambda state: seen.append(f"before {state.attempt_number}"),
         after=lambda state: seen.append(f"after {state.attempt_number}"),
-        before_sleep=lambda state: seen.append(f"sleep {state.upcoming_sleep}"),
+        before_sleep=lambda state: seen.append(f"sleep {state.next_action.sleep}"),
     )
-    course = Retry(retrying=whole).begin()
+    retries = Retry(retrying=whole).begin()
     failed = Outcome(error=OSError())
-    assert decide(course, failed) == (4.0, None)
-    assert decide(course, failed) == (None, failed)
+    assert decide(retries, failed) == (4.0, None)
+    assert decide(retries, failed) == (None, failed)
     assert seen == ["after 1", "sleep 4.0", "before 2", "after 2"]
-    assert waits(Retry(retrying=tenacity.Retrying(enabled=False)), OSError()) == [None]
+    if "enabled" in inspect.signature(tenacity.Retrying).parameters:  # since tenacity 9.1
+        assert waits(Retry(retrying=tenacity.Retrying(enabled=False)), OSError()) == [None]
 
 
 def test_how_a_retrying_object_ends():
@@ -150,8 +152,8 @@ def test_how_a_retrying_object_ends():
 
     failed = Outcome(error=OSError())
     for options in ({}, {"reraise": True}):
-        course = Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(1), **options)).begin()
-        assert decide(course, failed)[1].error is failed.error
+        retries = Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(1), **options)).begin()
+        assert decide(retries, failed)[1].error is failed.error
     own = tenacity.Retrying(stop=tenacity.stop_after_attempt(1), retry_error_cls=GaveUp)
     error = decide(Retry(retrying=own).begin(), failed)[1].error
     assert type(error) is GaveUp
@@ -173,21 +175,25 @@ def test_a_callback_that_raises():
 
 
 def test_an_async_retrying_object(limited):
-    """Its callbacks are awaited; for what is not async it is refused."""
+    """Its callbacks are awaited, where tenacity awaits them; for what is not async it is refused."""
     seen = []
+    awaiting = inspect.iscoroutinefunction(tenacity.AsyncRetrying.iter)  # since tenacity 8.3
 
     async def tell(state: object) -> None:
         await asyncio.sleep(0)
         seen.append(state.attempt_number)
 
-    whole = tenacity.AsyncRetrying(stop=tenacity.stop_after_attempt(3), before_sleep=tell)
+    whole = tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_attempt(3),
+        before_sleep=tell if awaiting else lambda state: seen.append(state.attempt_number),
+    )
     retry = Retry(retrying=whole)
     assert retry.awaits
     assert not Retry(retrying=tenacity.Retrying()).awaits
 
     async def main() -> list[object]:
-        course = retry.begin()
-        return [await tasks.adrive(course.again(Outcome(error=OSError()))) for _ in range(3)]
+        retries = retry.begin()
+        return [await tasks.adrive(retries.again(Outcome(error=OSError()))) for _ in range(3)]
 
     found = asyncio.run(main())
     assert found[:2] == [None, None]
@@ -285,10 +291,10 @@ def test_no_wait(none):
 
 def test_waits_of_a_test():
     """Where set_testing says how many attempts there may be, there are as many, without a wait between them."""
-    course = Retry(attempts=9, initial=30.0, maximum=60.0).begin()
+    retries = Retry(attempts=9, initial=30.0, maximum=60.0).begin()
     failed = Outcome(error=OSError())
     with set_testing(True, attempts=3):
-        assert [decide(course, failed) for _ in range(3)] == [(0.0, None), (0.0, None), (None, failed)]
+        assert [decide(retries, failed) for _ in range(3)] == [(0.0, None), (0.0, None), (None, failed)]
 
 
 class Own(tenacity.RetryError):

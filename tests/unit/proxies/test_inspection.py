@@ -33,7 +33,7 @@ import pytest
 import lazyguard
 from lazyguard import is_resolved
 
-ZOO = Path(__file__).parents[1] / "looking_zoo"
+ZOO = Path(__file__).parents[2] / "looking_zoo"
 KNOWN, ALL = ["host"], ["host", "jobs", "loose"]
 # ispackage: only a module that is imported can tell
 PREDICATES = [name for name in dir(inspect) if name.startswith("is") and name not in ("iskeyword", "ispackage")]

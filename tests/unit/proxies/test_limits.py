@@ -68,7 +68,7 @@ def test_once_for_each_declaration():
 
 
 def test_overrides_and_module_attributes():
-    """A test's stand-in is not told of; nor is a module's attribute, which is an ordinary global once it is there."""
+    """A test's fallback is not told of; nor is a module's attribute, which is an ordinary global once it is there."""
     thing = lazy(list)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -76,8 +76,8 @@ def test_overrides_and_module_attributes():
             assert thing == "a fake"
 
 
-def test_a_stand_in():
-    """A service's stand-in is used through its proxy as well, so it is told of."""
+def test_a_fallback():
+    """A service's fallback is used through its proxy as well, so it is told of."""
 
     @lazyguard.service(recovery=None)
     def get_name() -> str:

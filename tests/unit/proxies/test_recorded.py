@@ -377,7 +377,7 @@ def test_threads():
 
 
 def test_override_takes_the_decorators():
-    """While the object is overridden its stand-in is asked."""
+    """While the object is overridden its fallback is asked."""
     app, made = declared()
     fake = App()
     with lazyguard.override(app, fake):

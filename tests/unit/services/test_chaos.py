@@ -181,7 +181,7 @@ def test_the_breaker_and_the_fallback_take_part(plant, clock, story):
 
     @get.fallback(partial=True)
     def offline() -> str:
-        return "a stand-in"
+        return "a fallback"
 
     live = get()
     assert live.work() == "done"
@@ -189,7 +189,7 @@ def test_the_breaker_and_the_fallback_take_part(plant, clock, story):
         for _ in range(3):
             with pytest.raises(ConnectionError):
                 live.work()
-        assert live.upper() == "A STAND-IN"
+        assert live.upper() == "A FALLBACK"
         assert lazyguard.is_fallback(live)
         assert plant.runs == 1
     while lazyguard.is_fallback(live):

@@ -204,7 +204,7 @@ def test_what_a_recovery_keeps(clock, limited, eventually):
         len(get())
     up = True
     name = get.__lazyguard_cell__().name
-    eventually(lambda: clock.advance(1.0) or any(debt.name == name for debt in list(closings._owed)))
+    eventually(lambda: clock.advance(1.0) or any(pending.name == name for pending in list(closings._pending)))
     lazyguard.close()
     assert closed
     eventually(lambda: clock.advance(1.0) or get.health().state == "ready")
@@ -284,7 +284,7 @@ class Deaf(asyncio.SelectorEventLoop):
     closes = True
 
     def call_soon_threadsafe(self, callback, *args, context=None):
-        if callback is not tasks._pay_here:
+        if callback is not tasks._carry_out_here:
             return super().call_soon_threadsafe(callback, *args, context=context)
         super().call_soon_threadsafe(self.stop)
         self.thread.join(30)

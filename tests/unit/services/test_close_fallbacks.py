@@ -1,4 +1,4 @@
-"""What `fallback(close=...)` promises: a stand-in is closed when it is no longer needed, once, and not before."""
+"""What `fallback(close=...)` promises: a fallback is closed when it is no longer needed, once, and not before."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from lazyguard._core.threads import resolved
 pytestmark = pytest.mark.usefixtures("limited")
 
 
-class StandIn:
+class Fallback:
     """What the fallback makes."""
 
     def name(self) -> str:
-        return "a stand-in"
+        return "a fallback"
 
 
 @pytest.fixture
 def closed():
-    """Return the stand-ins that were closed, in order."""
+    """Return the fallbacks that were closed, in order."""
     return []
 
 
@@ -38,7 +38,7 @@ def get(plant, clock, closed):
     """Return a service that fails, with a fallback that is closed."""
     plant.fate = OSError()
     made = lazyguard.service(name="db", grace=5.0, recovery=lazyguard.Recovery(initial=1.0))(lambda: plant.make())
-    made.fallback(close=closed.append)(lambda: StandIn())
+    made.fallback(close=closed.append)(lambda: Fallback())
     return made
 
 
@@ -48,17 +48,17 @@ def served(get) -> object:
 
 def test_replaced_by_the_real_object(get, plant, clock, closed, eventually):
     """It is closed after the service's grace, since calls on it may go on; never while it serves."""
-    assert get().name() == "a stand-in"
-    stand_in = served(get)
+    assert get().name() == "a fallback"
+    fallback = served(get)
     plant.fate = None
     eventually(lambda: clock.advance(60.0) or not lazyguard.is_fallback(get))
     eventually(lambda: clock.advance(5.0) or closed)
-    assert closed == [stand_in]
+    assert closed == [fallback]
 
 
 def test_grace(get, plant, clock, closed, eventually):
     """Before it is over nothing is closed, after it one thing is."""
-    assert get().name() == "a stand-in"
+    assert get().name() == "a fallback"
     plant.fate = None
     assert get.require_real().name == "thing 1"
     clock.advance(4.9)
@@ -69,39 +69,39 @@ def test_grace(get, plant, clock, closed, eventually):
 
 def test_reset(get, closed):
     """At once, on this thread, and the next degradation has another one."""
-    assert get().name() == "a stand-in"
-    stand_in = served(get)
+    assert get().name() == "a fallback"
+    fallback = served(get)
     get.reset()
-    assert closed == [stand_in]
-    assert get().name() == "a stand-in"
-    assert served(get) is not stand_in
+    assert closed == [fallback]
+    assert get().name() == "a fallback"
+    assert served(get) is not fallback
     get.reset()
     assert len(closed) == 2
 
 
 def test_override(get, closed):
     """It is covered, not replaced: after the override it serves again. `close` closes what is covered."""
-    assert get().name() == "a stand-in"
-    stand_in = served(get)
+    assert get().name() == "a fallback"
+    fallback = served(get)
     with get.override([1]):
         assert get().pop() == 1
-    assert served(get) is stand_in
+    assert served(get) is fallback
     assert not closed
     with get.override([1]):
         lazyguard.close()
-        assert closed == [stand_in]
+        assert closed == [fallback]
         assert get().pop() == 1
     assert get.health().state == "pending"
 
 
 def test_close(get, closed):
     """It is closed like what a factory has made; the service is pending, and its next use has another one."""
-    assert get().name() == "a stand-in"
+    assert get().name() == "a fallback"
     lazyguard.close()
     lazyguard.close()
     assert len(closed) == 1
     assert get.health().state == "pending"
-    assert get().name() == "a stand-in"
+    assert get().name() == "a fallback"
     lazyguard.close()
     assert len(closed) == 2
 
@@ -111,8 +111,8 @@ def test_without_close(plant, clock):
     plant.fate = OSError()
     closed: list[object] = []
     get = lazyguard.service(name="db", close=closed.append, recovery=None)(lambda: plant.make())
-    get.fallback(lambda: StandIn())
-    assert get().name() == "a stand-in"
+    get.fallback(lambda: Fallback())
+    assert get().name() == "a fallback"
     lazyguard.close()
     assert lazyguard.is_fallback(get)
     get.reset()
@@ -123,7 +123,7 @@ def test_pinned(get, closed):
     """A block that holds it has it to its end."""
     with lazyguard.pinned(get()) as kept:
         get.reset()
-        assert kept.name() == "a stand-in"
+        assert kept.name() == "a fallback"
         assert not closed
     assert len(closed) == 1
 
@@ -138,7 +138,7 @@ def test_too_late(plant, clock, closed, eventually):
     def _() -> object:
         begun.set()
         assert go.wait(30)
-        return StandIn()
+        return Fallback()
 
     user = threading.Thread(target=lambda: get().work(), daemon=True)
     user.start()
@@ -153,7 +153,7 @@ def test_too_late(plant, clock, closed, eventually):
 
 @pytest.mark.parametrize("second", [0, 1])
 def test_a_chain(plant, clock, closed, second):
-    """Each stand-in has its own close."""
+    """Each fallback has its own close."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(lambda: plant.make())
 
@@ -161,16 +161,16 @@ def test_a_chain(plant, clock, closed, second):
     def _() -> object:
         if second:
             raise OSError
-        return StandIn()
+        return Fallback()
 
     @get.fallback(close=lambda one: closed.append(("second", one)))
     def _() -> object:
-        return StandIn()
+        return Fallback()
 
-    assert get().name() == "a stand-in"
-    stand_in = served(get)
+    assert get().name() == "a fallback"
+    fallback = served(get)
     lazyguard.close()
-    assert closed == [(("first", "second")[second], stand_in)]
+    assert closed == [(("first", "second")[second], fallback)]
 
 
 def test_of_keys(clock, closed, eventually):
@@ -197,14 +197,14 @@ def test_in_a_child(in_child, closed):
     """It closes what it has made, and nothing of its parent's."""
 
     @lazyguard.service(name="db", recovery=None)
-    def get() -> StandIn:
+    def get() -> Fallback:
         raise OSError
 
-    get.fallback(close=closed.append)(lambda: StandIn())
-    assert get().name() == "a stand-in"
+    get.fallback(close=closed.append)(lambda: Fallback())
+    assert get().name() == "a fallback"
 
     def child() -> None:
-        assert get().name() == "a stand-in"
+        assert get().name() == "a fallback"
         get.reset()
         assert len(closed) == 1
 
@@ -238,7 +238,7 @@ def test_async(closed):
     """It is awaited on its own loop, by reset and by aclose; one made on another loop is not served here."""
 
     @lazyguard.service(name="db", recovery=None, grace=0.0)
-    async def get() -> StandIn:
+    async def get() -> Fallback:
         raise OSError
 
     async def note(one: object) -> None:
@@ -246,15 +246,15 @@ def test_async(closed):
         closed.append((one, asyncio.get_running_loop()))
 
     @get.fallback(close=note)
-    async def _() -> StandIn:
-        return StandIn()
+    async def _() -> Fallback:
+        return Fallback()
 
     async def use(*, closes: bool) -> tuple[object, object]:
-        assert (await get.aget()).name() == "a stand-in"
-        stand_in = served(get)
+        assert (await get.aget()).name() == "a fallback"
+        fallback = served(get)
         if closes:
             await lazyguard.aclose()
-        return stand_in, asyncio.get_running_loop()
+        return fallback, asyncio.get_running_loop()
 
     first = asyncio.run(use(closes=True))
     assert closed == [first]
@@ -265,12 +265,12 @@ def test_async(closed):
 
 
 def test_a_real_object_that_fails_at_once(clock, closed, eventually):
-    """Its breaker opens before the stand-in was let go of: what serves then is not closed under its users."""
-    things = [OSError(), StandIn()]
+    """Its breaker opens before the fallback was let go of: what serves then is not closed under its users."""
+    things = [OSError(), Fallback()]
     cell = Cell(lambda: _give(things.pop(0)), name="db", place="here:1", plan=Plan(grace=5.0))
-    relief = Cell(StandIn, name="the fallback of db", place="here:2", plan=Plan(close=closed.append))
-    cell.reliefs = (relief,)
-    assert isinstance(resolved(cell), StandIn)
+    fallback = Cell(Fallback, name="the fallback of db", place="here:2", plan=Plan(close=closed.append))
+    cell.fallbacks = (fallback,)
+    assert isinstance(resolved(cell), Fallback)
 
     class Observer:
         """Who counts attempts, and has the breaker open in the midst of one's end."""
@@ -307,4 +307,4 @@ def _give(made: object) -> object:
 def test_what_is_no_close(get, close, what):
     """It is refused where it is declared."""
     with pytest.raises(lazyguard.errors.ConfigurationError, match=what):
-        get.fallback(close=close)(lambda: StandIn())
+        get.fallback(close=close)(lambda: Fallback())

@@ -1,4 +1,4 @@
-"""What conformity promises: each way in which a stand-in can differ from the real object, told once and truly."""
+"""What conformity promises: each way in which a fallback can differ from the real object, told once and truly."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_what_conforms():
         def _another(self) -> None: ...
         def further(self) -> None: ...
 
-    for stand_in in (Queue, Queue(), Sub, Sub(), differing()):
-        lazyguard.testing.assert_conforms(stand_in, Queue)
+    for fallback in (Queue, Queue(), Sub, Sub(), differing()):
+        lazyguard.testing.assert_conforms(fallback, Queue)
 
 
 @pytest.mark.parametrize("name", ["put", "size", "made", "parse", "lock", "limit", "__len__", "stream"])
@@ -172,7 +172,7 @@ def test_what_may_be_otherwise(changed):
 
 
 @pytest.mark.parametrize(
-    ("stand_in", "real", "certain"),
+    ("fallback", "real", "certain"),
     [
         (lambda self: 0, lambda self, a: 0, True),
         (lambda self, a, b: 0, lambda self, a: 0, True),
@@ -197,9 +197,9 @@ def test_what_may_be_otherwise(changed):
         (lambda *args: 0, lambda self: 0, None),
     ],
 )
-def test_signatures(stand_in, real, certain):
-    """Calls that are right for the real one are right for the stand-in (None), fail, or may fail (False)."""
-    other, wanted = type("Other", (), {"do": stand_in}), type("Real", (), {"do": real})
+def test_signatures(fallback, real, certain):
+    """Calls that are right for the real one are right for the fallback (None), fail, or may fail (False)."""
+    other, wanted = type("Other", (), {"do": fallback}), type("Real", (), {"do": real})
     told = [one.certain for one in conformity.differences(other, wanted)]
     assert told == ([] if certain is None else [certain])
 
@@ -229,7 +229,7 @@ def test_members(kind, names):
     assert found == names if names else {"keys", "__getitem__"} <= found
 
 
-def test_a_stand_in_that_answers_all():
+def test_a_fallback_that_answers_all():
     """With __getattr__ no name is missing, but special methods are: Python does not ask it for them."""
 
     class All:
@@ -239,7 +239,7 @@ def test_a_stand_in_that_answers_all():
 
 
 def test_assert_conforms():
-    """One error names all differences; partial lets the stand-in lack names."""
+    """One error names all differences; partial lets the fallback lack names."""
 
     class Less:
         def put(self, item: str) -> None: ...

@@ -569,9 +569,9 @@ def test_a_replaced_target_is_let_go_of(declare):
 
 def test_a_block_ends_on_its_target(declare, clock, story, limited):
     """Also where its beginning was the first use, where the breaker opens in it, and where a fallback began it."""
-    stand_in = Client(100)
+    fallback = Client(100)
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1), recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
-    get.fallback(lambda: stand_in)
+    get.fallback(lambda: fallback)
     svc = get()
     with svc as first:
         fails(get)
@@ -580,7 +580,7 @@ def test_a_block_ends_on_its_target(declare, clock, story, limited):
             clock.advance(1.0)
             story.until("ready", "failed", "degraded", "recovered")
             assert svc.get() == 1
-    assert (first.left, second.left, get.made[1].left) == ([first], [stand_in], [])
+    assert (first.left, second.left, get.made[1].left) == ([first], [fallback], [])
     with contextlib.ExitStack() as stack:
         assert stack.enter_context(svc) is get.made[1]
     assert get.made[1].left == [get.made[1]]

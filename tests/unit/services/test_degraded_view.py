@@ -31,7 +31,7 @@ class Store:
 
 
 class Less:
-    """A stand-in with methods of each kind, some of which fail of their own."""
+    """A fallback with methods of each kind, some of which fail of their own."""
 
     answer = "attribute"
 
@@ -64,14 +64,14 @@ class Less:
         return iter("ba")
 
 
-def service(stand_in: object, **options):
-    """Return a service of a Store that is away, which serves the stand-in."""
+def service(fallback: object, **options):
+    """Return a service of a Store that is away, which serves the fallback."""
 
     @lazyguard.service(**{"name": "store", "recovery": None, **options})
     def get() -> Store:
         raise ConnectionError
 
-    get.fallback(lambda: stand_in)
+    get.fallback(lambda: fallback)
     return get
 
 
@@ -98,7 +98,7 @@ def svc():
     ],
 )
 def test_special_methods_that_it_lacks(svc, name, use):
-    """What the real object's class answers and the stand-in does not is no TypeError about a type that nobody knows."""
+    """What the real object's class answers and the fallback does not is no TypeError about a type that nobody knows."""
     with pytest.raises(errors.ServiceUnavailable, match=rf"store, .* does not implement '{name}'"):
         use(svc)
     with lazyguard.fallbacks("deny"), pytest.raises(errors.ServiceUnavailable, match="forbids"):
@@ -127,7 +127,7 @@ def test_special_methods_that_neither_has(svc):
 
 
 def test_special_methods_of_its_own(svc):
-    """What the stand-in can do beyond that it does."""
+    """What the fallback can do beyond that it does."""
     assert list(reversed(svc)) == ["b", "a"]
 
 
@@ -157,14 +157,14 @@ def test_what_lacked_is_there_after_recovery():
     ],
 )
 def test_its_own_attribute_errors(svc, use, text):
-    """An AttributeError raised inside the stand-in is not a missing name: it passes through untouched."""
+    """An AttributeError raised inside the fallback is not a missing name: it passes through untouched."""
     with pytest.raises(AttributeError, match=text) as caught:
         use(svc)
     assert not isinstance(caught.value, errors.LazyguardError)
 
 
 class Delegating:
-    """A stand-in that answers by __getattr__, which may fail of its own."""
+    """A fallback that answers by __getattr__, which may fail of its own."""
 
     def __getattr__(self, name: str) -> object:
         if name == "bug":
@@ -174,7 +174,7 @@ class Delegating:
         raise AttributeError(name)
 
 
-def test_a_stand_in_with_getattr():
+def test_a_fallback_with_getattr():
     """What its __getattr__ does not know is lacking; an error inside of it is its own."""
     svc = service(Delegating())()
     assert svc.known == 42
@@ -257,7 +257,7 @@ def test_the_count_of_a_child(in_child):
 
 
 def test_so_many_names():
-    """A stand-in that answers to every name does not make the count grow without end."""
+    """A fallback that answers to every name does not make the count grow without end."""
 
     class Everything:
         def __getattr__(self, name: str) -> str:

@@ -54,7 +54,7 @@ MOCKS = [
     mock.create_autospec(Thing, instance=True),
     mock.create_autospec(plain),
     mock.mock_open(),
-    mock.sentinel.stand_in,
+    mock.sentinel.fallback,
     mock.call(1),
 ]
 NO_MOCKS = [Thing(), Thing, plain, Recorder(), Thing().work, len, object(), "mock", None]
@@ -115,9 +115,9 @@ def test_a_mock_of_an_async_fallback(limited):
 
 def test_a_mock_in_tests(get):
     """Under pytest, and where set_testing says so, mocks stand in as ever, and can be asked what was done."""
-    stand_in = mock.MagicMock(spec=Thing)
-    stand_in.work.return_value = "mocked"
-    get.fallback(lambda: stand_in)
+    fallback = mock.MagicMock(spec=Thing)
+    fallback.work.return_value = "mocked"
+    get.fallback(lambda: fallback)
     assert get().work() == "mocked"
     get().work.assert_called_once_with()
 

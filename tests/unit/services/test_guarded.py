@@ -43,15 +43,15 @@ def there():
 def guard(request, there):
     """Return a function that guards one which calls the dependency, sync or async, and always returns a sync one."""
 
-    def declare(stand_in=None, **options):
+    def declare(fallback=None, **options):
         if request.param == "sync":
 
             @lazyguard.guarded(name="call", **options)
             def call(*args, **named):
                 return there(*args, **named)
 
-            if stand_in is not None:
-                call.fallback(stand_in)
+            if fallback is not None:
+                call.fallback(fallback)
             return call
 
         @lazyguard.guarded(name="call", **options)
@@ -59,15 +59,15 @@ def guard(request, there):
             await asyncio.sleep(0)
             return there(*args, **named)
 
-        if stand_in is not None:
-            if "cause" in inspect.signature(stand_in).parameters:
+        if fallback is not None:
+            if "cause" in inspect.signature(fallback).parameters:
 
                 async def answer(cause, *args, **named):
-                    return stand_in(cause, *args, **named)
+                    return fallback(cause, *args, **named)
             else:
 
                 async def answer(*args, **named):
-                    return stand_in(*args, **named)
+                    return fallback(*args, **named)
 
             acall.fallback(answer)
 
@@ -292,7 +292,7 @@ def test_wrong_fallbacks():
     async def coroutine(a, b):
         return a
 
-    for stand_in, told in (
+    for fallback, told in (
         (len, "must be a function"),
         (generator, "is a generator"),
         (coroutine, "make both alike"),
@@ -301,7 +301,7 @@ def test_wrong_fallbacks():
         (lambda a, b, c: 1, "needs arguments"),
     ):
         with pytest.raises(errors.ConfigurationError, match=told):
-            call.fallback(stand_in)
+            call.fallback(fallback)
     call.fallback(lambda a, b=2, c=3: 1)
     with pytest.raises(errors.ConfigurationError, match="has a fallback already"):
         call.fallback(lambda a, b: 1)
@@ -698,7 +698,7 @@ def test_the_fallback_is_outermost(guard, there, clock):
 
 
 def test_interruptions_have_no_fallback(there):
-    """Ctrl-C and an exit are not answered by a stand-in."""
+    """Ctrl-C and an exit are not answered by a fallback."""
     call = lazyguard.guarded(breaker=lazyguard.Breaker())(there.__call__)
     call.fallback(lambda *args, **named: "instead")
     for error in (KeyboardInterrupt(), SystemExit()):
@@ -712,11 +712,11 @@ def test_a_fallback_that_fails(guard, there):
     there.fate = OSError()
     failing = KeyError("x")
 
-    def stand_in(*args):
+    def fallback(*args):
         raise failing
 
     with pytest.raises(KeyError) as caught:
-        guard(stand_in)()
+        guard(fallback)()
     assert caught.value is failing
     assert caught.value.__context__ is there.fate
 

@@ -163,7 +163,7 @@ def test_keys_are_no_secrets_told():
 
 
 def test_a_fallback_knows_the_key():
-    """It may take the cause and then the factory's parameters by their names; each key has a stand-in of its own."""
+    """It may take the cause and then the factory's parameters by their names; each key has a fallback of its own."""
     shop = Shop()
     shop.fate = {"one": OSError("1"), "two": OSError("2")}
 
@@ -178,26 +178,26 @@ def test_a_fallback_knows_the_key():
 
 
 @pytest.mark.parametrize(
-    "stand_in", [lambda: Client("offline"), lambda cause: Client("offline"), lambda *, size: Client("offline")]
+    "fallback", [lambda: Client("offline"), lambda cause: Client("offline"), lambda *, size: Client("offline")]
 )
-def test_a_fallback_for_all_keys(stand_in):
+def test_a_fallback_for_all_keys(fallback):
     """Without parameters, or with the cause alone, it is for every key, also for those that were there before it."""
     shop = Shop()
     shop.fate["one"] = OSError()
     live = shop.get("one")
-    if inspect.signature(stand_in).parameters.keys() == {"size"}:
+    if inspect.signature(fallback).parameters.keys() == {"size"}:
         with pytest.raises(errors.ConfigurationError, match="with the cause and after that tenant, region, size"):
-            shop.get.fallback(stand_in)
+            shop.get.fallback(fallback)
         return
-    shop.get.fallback(stand_in)
+    shop.get.fallback(fallback)
     assert live.work() == ("offline",)
 
 
-@pytest.mark.parametrize("stand_in", [lambda tenant: 1, lambda cause, colour: 1, lambda cause, tenant, colour: 1])
-def test_a_fallback_with_other_parameters(stand_in):
+@pytest.mark.parametrize("fallback", [lambda tenant: 1, lambda cause, colour: 1, lambda cause, tenant, colour: 1])
+def test_a_fallback_with_other_parameters(fallback):
     """One that would be given something else than it names is refused where it is declared."""
     with pytest.raises(errors.ConfigurationError, match="with the cause and after that tenant, region, size"):
-        Shop().get.fallback(stand_in)
+        Shop().get.fallback(fallback)
 
 
 def test_a_fallback_of_one_key():
@@ -255,12 +255,12 @@ def test_an_evicted_key_is_not_recovered(clock, limited, eventually):
     with pytest.raises(errors.ResolutionError):
         shop.get("one").work()
     (watched,) = [cell for cell, _ in shop.get._keys.living()]
-    eventually(lambda: watched.notes is not None)
+    eventually(lambda: watched.recovery_run is not None)
     shop.get("two")
     gc.collect()
-    assert watched.notes is None
+    assert watched.recovery_run is None
     watched.recover()
-    assert watched.notes is None
+    assert watched.recovery_run is None
 
 
 def test_a_race_for_one_key(race):
@@ -369,7 +369,7 @@ def test_arguments_that_cannot_be_compared():
 
     kept = get(Tenant())
     with pytest.raises(
-        lazyguard.errors.UsageError, match=r"comparing them raised TypeError at .*test_keyed\.py"
+        lazyguard.errors.UsageError, match=r"comparing them raised TypeError at .*test_keys\.py"
     ) as caught:
         get(Tenant())
     assert "secret" not in str(caught.value)

@@ -103,7 +103,7 @@ def test_with_blocks(shown):
 
 def test_a_block_and_an_iterator_keep_their_target(plant, clock, story, limited):
     """Both end on the object that they began with, though the service recovers meanwhile."""
-    real, stand_in = Bag("real"), Bag("1", "2")
+    real, fallback = Bag("real"), Bag("1", "2")
     away = [OSError()]
 
     @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))
@@ -112,7 +112,7 @@ def test_a_block_and_an_iterator_keep_their_target(plant, clock, story, limited)
             raise away.pop()
         return real
 
-    get.fallback(lambda: stand_in)
+    get.fallback(lambda: fallback)
     svc = get()
     with svc as entered:
         iterator = iter(svc)
@@ -121,7 +121,7 @@ def test_a_block_and_an_iterator_keep_their_target(plant, clock, story, limited)
         story.until("failed", "degraded", "recovered")
         assert list(svc) == ["real"]
         assert list(iterator) == ["2"]
-        assert entered is stand_in
+        assert entered is fallback
     assert list(svc) == ["real"]
 
 

@@ -1,4 +1,4 @@
-"""What mock_service promises: a stand-in that answers what it was told to, takes what the class takes, and no more."""
+"""What mock_service promises: a fallback that answers what it was told to, takes what the class takes, and no more."""
 
 from __future__ import annotations
 
@@ -183,11 +183,11 @@ async def _entered(thing) -> object:
     ],
 )
 def test_what_is_not_told_is_not_to_be_had(name, use):
-    """It raises ServiceUnavailable, which names it, what is answered, and where the stand-in was made."""
+    """It raises ServiceUnavailable, which names it, what is answered, and where the fallback was made."""
     service = lazyguard.mock_service(Service, returns={"send": 1})
     with pytest.raises(errors.ServiceUnavailable) as caught:
         use(service)
-    assert str(caught.value).startswith(f"{name} is not to be had from the stand-in for Service that answers send, ")
+    assert str(caught.value).startswith(f"{name} is not to be had from the fallback for Service that answers send, ")
     assert f"made at {__file__}:" in str(caught.value)
 
 
@@ -209,7 +209,7 @@ def test_what_is_not_told_is_not_to_be_had(name, use):
 )
 @pytest.mark.parametrize("told_to_answer", [False, True])
 def test_calls_that_the_class_would_not_take(call, told, told_to_answer):
-    """They are the TypeErrors that they would be, whatever the stand-in answers."""
+    """They are the TypeErrors that they would be, whatever the fallback answers."""
     names = ("send", "from_url", "parse", "pages", "fetch", "__call__")
     service = lazyguard.mock_service(Service, returns=dict.fromkeys(names, ()) if told_to_answer else {})
     with pytest.raises(errors.UsageError) as caught:
@@ -294,7 +294,7 @@ def test_it_looks_like_the_class():
     assert service.send.__doc__ == "Send it."
     assert inspect.iscoroutinefunction(service.fetch)
     assert callable(service)
-    assert repr(service).startswith("<stand-in for Service that answers status, made at ")
+    assert repr(service).startswith("<fallback for Service that answers status, made at ")
     assert service.__doc__ == Service.__doc__
     Service.created.clear()
 

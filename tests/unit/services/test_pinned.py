@@ -93,7 +93,7 @@ def test_calls_count(plant, clock, story, limited):
 
 
 def test_a_fallback_is_kept(plant, clock, story, limited):
-    """It stays the stand-in through the recovery, says so, is counted, and is refused where fallbacks are."""
+    """It stays the fallback through the recovery, says so, is counted, and is refused where fallbacks are."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))(plant.make)
     get.fallback(lambda: plant)

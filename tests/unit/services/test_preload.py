@@ -466,7 +466,7 @@ def test_a_fallback_is_no_error(plant):
     """A service that is served by its fallback counts as built: it is degraded, and health says so."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
-    get.fallback(lambda: "a stand-in")
+    get.fallback(lambda: "a fallback")
     handle = lazyguard.preload(get)
     assert handle.wait()
     assert not handle.errors

@@ -694,7 +694,7 @@ def get() -> str:
 
 @get.fallback(max_degraded=300)
 def _(cause: Exception) -> str:
-    return "a stand-in"
+    return "a fallback"
 
 get()
 print(*sorted(set(sys.modules) - before))
@@ -757,7 +757,7 @@ def test_a_service_that_is_dropped(plant):
 
 
 def test_resolve_gives_the_real_object_or_fails(plant):
-    """`resolve` of a degraded service never returns its stand-in."""
+    """`resolve` of a degraded service never returns its fallback."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(lambda: plant)

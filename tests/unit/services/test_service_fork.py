@@ -22,7 +22,7 @@ class Made:
         return self.pid
 
 
-class StandIn(Made):
+class Fallback(Made):
     """What the fallback makes."""
 
 
@@ -61,7 +61,7 @@ class World:
     def relieve(self) -> None:
         @self.get.fallback
         def _() -> Made:
-            return StandIn()
+            return Fallback()
 
     def use_beside(self) -> None:
         """Let another thread use the service, and come back when its attempt has begun."""
@@ -158,7 +158,7 @@ def test_a_fork_in_every_state(world, arrange, clock, in_child, eventually):
             assert service.where() == (world.parent if keeps else os.getpid())
             kept = keeps
         elif in_children[keeps] == "degraded":
-            assert service.where() == world.parent  # the stand-in is kept, and the real one built here
+            assert service.where() == world.parent  # the fallback is kept, and the real one built here
             assert lazyguard.is_fallback(service)
             clock.advance(1.0)
             eventually(lambda: not lazyguard.is_fallback(service))
@@ -226,8 +226,8 @@ def test_a_child_of_a_child(in_child):
     ids=["reset", "keep", "function"],
 )
 @pytest.mark.parametrize("overridden", [False, True])
-def test_a_stand_in_of_the_parent(in_child, on_fork, makes_its_own, overridden):
-    """It may have connections too: a child that is not to keep what the parent made has a stand-in of its own."""
+def test_a_fallback_of_the_parent(in_child, on_fork, makes_its_own, overridden):
+    """It may have connections too: a child that is not to keep what the parent made has a fallback of its own."""
 
     @lazyguard.service(name="db", on_fork=on_fork, recovery=None)
     def get() -> Made:
@@ -235,7 +235,7 @@ def test_a_stand_in_of_the_parent(in_child, on_fork, makes_its_own, overridden):
 
     @get.fallback
     def _() -> Made:
-        return StandIn()
+        return Fallback()
 
     parent = os.getpid()
     assert get().where() == parent
