@@ -10,6 +10,8 @@ import _thread
 import os
 from _weakref import ref
 
+from lazyguard._base.places import misconfigured
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +156,12 @@ class Declared(Declaration):
 def declared(factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> Any:
     """Return what stands for a cell until its first use, and is that cell from then on."""
     return Declared(factory, name=name, place=place, plan=plan)
+
+
+def check_on_fork(on_fork: object) -> None:
+    """Raise ConfigurationError where `on_fork` is none of its three forms."""
+    if on_fork not in ("keep", "reset") and not callable(on_fork):
+        raise misconfigured(f'on_fork={on_fork!r} is not known: give "keep", "reset" or a function of the object.')
 
 
 def build_early(frame: FrameType, build: Callable[[], object]) -> None:

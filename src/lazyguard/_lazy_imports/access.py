@@ -128,6 +128,20 @@ def reset(obj: object) -> None:
     _addressed(obj).reset()
 
 
+def is_fallback(obj: object) -> bool:
+    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+
+    Anything that is neither is no fallback.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.is_fallback("as it is")
+        False
+    """
+    cell = find_cell(obj)
+    return cell is not None and cell.used and cell.now.state == "degraded"
+
+
 def override(obj: object, value: object) -> Override:
     """Serve `value` in a `with` block, then what there was before.
 
@@ -218,4 +232,4 @@ class Attached:
         return package.override_attribute(self._module, self._name, value)
 
 
-__all__ = ["aresolve", "is_resolved", "override", "reset", "resolve"]
+__all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

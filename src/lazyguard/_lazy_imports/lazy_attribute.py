@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import misconfigured, misused, places
+from lazyguard._base import places
+from lazyguard._base.places import misconfigured, misused
 from lazyguard._base.typing import T, final
 from lazyguard._core import declaration
+from lazyguard._core.loading import loaded
 from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
-from lazyguard._proxies.inspection import lists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Attribute:
             return self
         # missing: the name is not bound yet, since the module is still being executed
         value = module.__dict__.get(self.name, self.proxy)
-        if value is not self.proxy or lists(sys._getframe().f_back):
+        if value is not self.proxy or loaded(proxies.INSPECTION, self.cell).lists(sys._getframe().f_back):
             return value
         return self.resolve()
 

@@ -6,8 +6,9 @@ to their thread.
 
 from __future__ import annotations
 
-from lazyguard._base import misconfigured, misused, places
-from lazyguard._core.declaration import PLAIN, Plan, build_early, declared, register
+from lazyguard._base import places
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core.declaration import PLAIN, Plan, build_early, check_on_fork, declared, register
 from lazyguard._proxies import proxy
 
 TYPE_CHECKING = False
@@ -147,12 +148,6 @@ def check_record(record: object) -> None:
         isinstance(name, str) and name.isidentifier() for name in names
     ):
         raise misconfigured(f'record={record!r} is not right: give a tuple of attribute names, ("task",).')
-
-
-def check_on_fork(on_fork: object) -> None:
-    """Raise ConfigurationError where `on_fork` is none of its three forms."""
-    if on_fork not in ("keep", "reset") and not callable(on_fork):
-        raise misconfigured(f'on_fork={on_fork!r} is not known: give "keep", "reset" or a function of the object.')
 
 
 __all__ = ["lazy"]

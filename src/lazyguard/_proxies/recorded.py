@@ -13,8 +13,8 @@ import sys
 from lazyguard._base import places
 from lazyguard._base.typing import final
 from lazyguard._core.declaration import declared
+from lazyguard._core.loading import loaded
 from lazyguard._proxies import proxy
-from lazyguard._proxies.inspection import skims
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
     def getattribute(self: Proxy, name: str) -> Any:
         if name in about:
             return about[name]
-        if skims(sys._getframe().f_back, awaited=awaited):
+        if loaded(proxy.INSPECTION, cell).skims(sys._getframe().f_back, awaited=awaited):
             if name == "__class__":
                 return type(self)
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}", name=name, obj=self)

@@ -11,7 +11,6 @@ import os
 
 from lazyguard._base import signatures, validation
 from lazyguard._base.typing import final
-from lazyguard._core import cell as cells
 from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
@@ -163,7 +162,7 @@ class Chaos:
         with _lock:
             site = _sites.get(self._of)
             if site is None:
-                kind = CellSite if isinstance(self._of, cells.Cell) else GuardSite
+                kind = CellSite if isinstance(self._of, declaration.Declaration) else GuardSite
                 site = kind(self._of)
                 site.in_force = (self,)
                 site.install()
