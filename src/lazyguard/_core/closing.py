@@ -11,7 +11,7 @@ import _thread
 import sys
 
 from lazyguard import events
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock, declaration
 from lazyguard._core.loading import loaded
 from lazyguard._core.state import READY, builds

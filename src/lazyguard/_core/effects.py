@@ -5,7 +5,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core.state import READY
 
 TYPE_CHECKING = False

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lazyguard._base.typing import T
+    from lazyguard._base import T
     from lazyguard._core.state import Attempt, Outcome
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, overload
 
-    from lazyguard._base.typing import P, T
+    from lazyguard._base import P, T
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Attempt, Outcome, Snapshot
 else:

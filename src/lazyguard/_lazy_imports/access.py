@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base.typing import T, final
+from lazyguard._base import T, final
 from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
 from lazyguard._proxies.proxy import find_cell

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places
+from lazyguard._base import T, final, places
 from lazyguard._base.places import misconfigured, misused
-from lazyguard._base.typing import T, final
 from lazyguard._core import declaration
 from lazyguard._core.loading import loaded
 from lazyguard._lazy_imports import access

@@ -10,9 +10,8 @@ import _thread
 import builtins
 import sys
 
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base.places import misused
-from lazyguard._base.typing import final
 from lazyguard._core.declaration import build_early, declared
 from lazyguard._proxies import proxy as proxies
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

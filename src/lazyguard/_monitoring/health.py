@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock, declaration
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
@@ -182,7 +182,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
 
 def check_guard(guard: Guard, now: float, date: float) -> Check:
     """Return what there is to say about a guarded function: the state of its breaker."""
-    phase = None if guard.circuit is None else guard.circuit.now
+    phase = None if guard.circuit is None or not guard.circuit.used else guard.circuit.now
     closed = phase is None or phase.state == "closed"
     return Check(
         name=guard.name,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock, closing
 from lazyguard._core.effects import Call
 from lazyguard._core.loading import loaded

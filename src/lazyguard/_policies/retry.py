@@ -1,17 +1,9 @@
-"""Retry: try again after a failure, with exponential waits and full jitter; the only importer of tenacity.
-
-Invariants: the first attempt is bare, tenacity is loaded and entered after the first failure only; what is no Exception
-and a `CircuitOpen` are never tried again, whatever the options say; what tenacity calls back runs as user code does.
-"""
+"""Retry: how often and when to try again after a failure. The options alone; `retries` makes the attempts."""
 
 from __future__ import annotations
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
-from lazyguard._core import clock, mode
-from lazyguard._core.effects import Call, Sleep
-from lazyguard._core.state import Outcome
-from lazyguard.errors import CircuitOpen, ConfigurationError
+from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +12,7 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    from lazyguard._core.effects import Steps
+    from lazyguard._policies.retries import Retries
 
     Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
@@ -91,7 +83,7 @@ class Retry(validation.Options):
             return
         for name, given in (("stop", stop), ("wait", wait), ("retry", retry)):
             if given is not None and not callable(given):
-                raise ConfigurationError(f"{name}={given!r} is not right: give a tenacity {name} object.")
+                raise misconfigured(f"{name}={given!r} is not right: give a tenacity {name} object.")
         if stop is not None:
             _alone("stop", attempts=attempts)
         else:
@@ -124,7 +116,10 @@ class Retry(validation.Options):
 
     def begin(self) -> Retries:
         """Return the retries of one attempt or call, whose first attempt has failed."""
-        return Retries(self)
+        from lazyguard._core.loading import loaded
+
+        made: Retries = loaded(RETRIES).Retries(self)
+        return made
 
 
 def of(given: Any) -> Retry | None:
@@ -142,94 +137,22 @@ def _is_tenacitys(thing: object, name: str) -> bool:
 def _alone(name: str, **others: object) -> None:
     for other, given in others.items():
         if given is not None:
-            raise ConfigurationError(f"{name}= stands in the place of {other}=: give one of them.")
+            raise misconfigured(f"{name}= stands in the place of {other}=: give one of them.")
 
 
 def _check_retrying(given: Any) -> None:
     if not _is_tenacitys(given, "BaseRetrying"):
-        raise ConfigurationError(f"retrying={given!r} is not right: give a tenacity.Retrying or AsyncRetrying object.")
+        raise misconfigured(f"retrying={given!r} is not right: give a tenacity.Retrying or AsyncRetrying object.")
     if given.retry_error_callback is not None:
-        raise ConfigurationError("retrying= has a retry_error_callback, which answers in the end: give a fallback.")
+        raise misconfigured("retrying= has a retry_error_callback, which answers in the end: give a fallback.")
     _check_predicate("retrying", given.retry)
 
 
 def _check_predicate(name: str, given: Any) -> None:
     for one in (given, *getattr(given, "retries", ())):
         if _is_tenacitys(one, "retry_if_result") or _is_tenacitys(one, "retry_if_not_result"):
-            raise ConfigurationError(f"{name}= looks at results, and only failures are tried again: raise an error.")
+            raise misconfigured(f"{name}= looks at results, and only failures are tried again: raise an error.")
 
 
-@final
-class Retries:
-    """The retries of one attempt or call: tenacity's own state machine, driven from outside."""
-
-    __slots__ = ("_awaits", "_before", "_retrying", "_state")
-
-    def __init__(self, retry: Retry) -> None:
-        import tenacity
-
-        if retry.retrying is None:
-            self._retrying: Any = tenacity.Retrying(
-                stop=retry.stop or tenacity.stop_after_attempt(retry.attempts or 1),
-                wait=retry.wait
-                or tenacity.wait_random_exponential(multiplier=retry.initial or 0.0, max=retry.maximum or 0.0),
-                retry=retry.retry or tenacity.retry_if_exception(lambda error: _is_one_of(error, retry)),
-            )
-        else:
-            self._retrying = retry.retrying.copy()  # its state is one of a thread
-        self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
-        self._awaits = retry.awaits
-        self._retrying.begin()
-        self._state = tenacity.RetryCallState(self._retrying, None, (), {})
-
-    def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
-        """Wait for the next attempt after one that failed.
-
-        Args:
-            outcome: How it failed.
-            until: When the next one must have begun, by the clock.
-
-        Returns:
-            None when the next attempt is due; else the outcome in which all this ends.
-        """
-        import tenacity
-
-        error = outcome.error
-        if (
-            not isinstance(error, Exception)
-            or isinstance(error, CircuitOpen)
-            or not getattr(self._retrying, "enabled", True)
-        ):
-            return outcome
-        most = mode.attempts()  # what lazyguard.testing.set_testing said
-        if most is not None and self._state.attempt_number >= most:
-            return outcome
-        raised_at = error.__traceback__
-        self._state.set_exception((type(error), error, raised_at))
-        decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
-        # Nothing of this is kept, else there are cycles: tenacity's frames hold what they raise.
-        self._state.outcome = None
-        told, decided.error = decided.error, None
-        if told is error:
-            error.__traceback__ = raised_at
-            return outcome
-        if told is not None:
-            if isinstance(told, tenacity.RetryError):
-                told.__traceback__ = None  # no line of the user's is in it
-            return outcome if type(told) is tenacity.RetryError else Outcome(error=told)
-        if not isinstance(decided.value, tenacity.DoSleep):
-            return outcome
-        delay = float(decided.value) if most is None else 0.0
-        if until is not None and clock.now() + delay >= until:
-            return outcome
-        self._state.prepare_for_next_attempt()
-        yield Sleep(delay)
-        if self._before is not None:
-            before: Outcome = yield Call(self._before, self._state, awaited=self._awaits)
-            if before.error is not None:
-                return before
-        return None
-
-
-def _is_one_of(error: BaseException, retry: Retry) -> bool:
-    return isinstance(error, validation.loaded(retry.on or ()))
+# Where the retries are, which are loaded by this name.
+RETRIES = "_policies.retries"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, overload
 
-    from lazyguard._base.typing import T
+    from lazyguard._base import T
     from lazyguard._core.declaration import OnFork
 
 

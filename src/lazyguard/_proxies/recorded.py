@@ -10,8 +10,7 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import final
+from lazyguard._base import final, places
 from lazyguard._core.declaration import declared
 from lazyguard._core.loading import loaded
 from lazyguard._proxies import proxy

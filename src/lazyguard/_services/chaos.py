@@ -9,8 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard._base import signatures, validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, signatures, validation
 from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY

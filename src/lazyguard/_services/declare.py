@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, NoReturn, Protocol, overload
 
-    from lazyguard._base.typing import P, T
+    from lazyguard._base import P, T
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import OnFork
     from lazyguard._policies.breaker import Breaker

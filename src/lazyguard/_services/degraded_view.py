@@ -8,7 +8,7 @@ untouched; what it answers is counted.
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock, observers, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxies import proxy as proxies

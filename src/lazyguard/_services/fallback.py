@@ -5,9 +5,8 @@ Invariant: what could not be called in need is refused where it is declared.
 
 from __future__ import annotations
 
-from lazyguard._base import places, signatures, validation
+from lazyguard._base import final, places, signatures, validation
 from lazyguard._base.places import misconfigured
-from lazyguard._base.typing import final
 from lazyguard._core.declaration import NOTHING, Plan, declared
 from lazyguard._core.loading import loaded
 from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell

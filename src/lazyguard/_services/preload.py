@@ -10,8 +10,7 @@ import _thread
 import os
 
 from lazyguard import events
-from lazyguard._base import places, validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, places, validation
 from lazyguard._core import clock, deadlines, scheduler, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.state import FAILED, READY, RESOLVING

@@ -7,9 +7,8 @@ arguments.
 
 from __future__ import annotations
 
-from lazyguard._base import places, validation
+from lazyguard._base import Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused
-from lazyguard._base.typing import Generic, P, T, final
 from lazyguard._core.declaration import declared, register
 from lazyguard._core.loading import loaded
 from lazyguard._proxies import proxy
