@@ -22,7 +22,7 @@ from lazyguard._core import registry
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
-HARD_LIMIT = 60.0
+HARD_LIMIT = 180.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
