@@ -214,6 +214,7 @@ def test_a_closer_that_is_interrupted_leaves_the_others_to_another(clock, limite
         cell.open(0, OSError())
     clock.advance(1.0)
     eventually(lambda: closed == [[]])
+    eventually(lambda: not at_work())  # before the hook of threads is what it was
 
 
 def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventually):

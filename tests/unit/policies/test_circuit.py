@@ -439,6 +439,7 @@ def test_a_clock_that_goes_back(told, chance):
 
 def test_the_log(clock, chance, caplog):
     """An opening is a warning; one that follows a failed probe is told again now and then only."""
+    caplog.set_level("WARNING", "lazyguard")
     circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="the log's")
     for _ in range(4):
         fail(circuit)
