@@ -288,10 +288,7 @@ def test_a_module_attribute_never_keeps_what_was_reset(race, modules):
                 before = len(module.made)
                 assert type(getattr(module, name)) is list
                 assert name == "two" or len(module.made) == before + 1, "what was reset is served"
-            assert (
-                vars(module)[name]
-                is lazyguard._lazy_imports.lazy_attribute._declared["stress_resets", name].cell.now.target
-            )
+            assert vars(module)[name] is lazyguard._lazy_imports.access.declared["stress_resets", name].cell.now.target
             lazyguard.reset(address)
             assert type(getattr(module, name)) is list
 
@@ -313,7 +310,7 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
     fake = lazyguard.override("stress_between:one", ["fake"])
     if change == "override ends":
         fake.__enter__()
-        attribute = lazyguard._lazy_imports.lazy_attribute._declared["stress_between", "one"]
+        attribute = lazyguard._lazy_imports.access.declared["stress_between", "one"]
         attribute.fallback()
         vars(module)["one"] = attribute.shown = attribute.proxy
     resolve, changes = Cell.resolve, [change]
