@@ -18,7 +18,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lazyguard import events
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
@@ -366,7 +366,7 @@ def plant():
     """Return a factory that does what the test says; nothing named db hangs or recovers after the test."""
     made = Plant()
     yield made
-    for cell, _ in registry.cells():
+    for cell, _ in declaration.cells():
         if cell.name == "db":
             cell.reset()
     made.let_go()

@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 
 pytestmark = pytest.mark.usefixtures("limited", "restless")
 
@@ -311,7 +311,7 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
     if change == "override ends":
         fake.__enter__()
         attribute = lazyguard._lazy_imports.access.declared["stress_between", "one"]
-        attribute.fallback()
+        attribute.take_place()
         vars(module)["one"] = attribute.shown = attribute.proxy
     resolve, changes = Cell.resolve, [change]
 

@@ -11,8 +11,6 @@ import _thread
 import os
 import sys
 
-from lazyguard.errors import ResolutionError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -41,7 +39,7 @@ def loaded(name: str, of: Any = None, /) -> Any:
     except ImportError as error:
         if sys.meta_path is not None:
             raise
-        raise ResolutionError(
+        raise _refusal(
             f"{_told(of)} cannot be built: the interpreter is ending, and imports nothing any more. Use it before, or "
             "end what needs it in an atexit function."
         ) from error
@@ -49,7 +47,7 @@ def loaded(name: str, of: Any = None, /) -> Any:
         if outermost:
             _importing.discard(here)
     if getattr(found.__spec__, "_initializing", False):
-        raise ResolutionError(
+        raise _refusal(
             f"{_told(of)} cannot be built now: a signal handler or a finaliser asks for it while its thread is just "
             "importing what builds it. Ask again later, or use any lazy object once before the handler is installed."
         )
@@ -69,6 +67,12 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(
         before=_let_others_import, after_in_child=lambda: _importing.intersection_update({_thread.get_ident()})
     )
+
+
+def _refusal(text: str) -> Exception:
+    from lazyguard.errors import ResolutionError
+
+    return ResolutionError(text)
 
 
 def _told(of: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base.typing import T, final
-from lazyguard._core.cell import Cell
+from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import UsageError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
     from typing import Any, Protocol
+
+    from lazyguard._core.cell import Cell
 
     class Addressed(Protocol):
         """A lazy attribute, reached by its name."""
@@ -96,7 +98,9 @@ def is_resolved(obj: object) -> bool:
         False
     """
     found = _addressed(obj)
-    return found.now.served if isinstance(found, Cell) else found.is_resolved()
+    if isinstance(found, Declaration):
+        return found.used and found.now.served
+    return found.is_resolved()
 
 
 def reset(obj: object) -> None:

@@ -21,10 +21,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Steps
+    from lazyguard._core.state import Attempt
 
 
 # Seconds between two reminders that a service is still degraded.

@@ -119,7 +119,8 @@ class Pending(Proxy):
 
     def __repr__(self) -> str:
         cell = cell_of(self)
-        return f"<lazy {cell.name}, {cell.now.state}, declared at {cell.place}>"
+        state = cell.now.state if cell.used else "pending"
+        return f"<lazy {cell.name}, {state}, declared at {cell.place}>"
 
 
 def shown(proxy: Proxy) -> Any:
@@ -321,11 +322,23 @@ def _module_attribute(self: Proxy, name: str) -> Any:
 
 
 _NOT_OF_MODULES = frozenset(("__func__", "__code__"))
-# What stands for a module that is not imported yet. What is not a module's may be the module's own all the same: some
-# put an object in their place.
-PendingModule = _pending_without("__get__", "__await__", __getattribute__=_module_attribute)
-# What stands for what a recorded decorator will make.
-PendingResult = _pending_without("__await__")
+_others: dict[str, type[Proxy]] = {}
+
+
+def pending_module() -> type[Proxy]:
+    """Return the class of what stands for a module that is not imported yet.
+
+    What is no attribute of modules may be this module's own all the same: some put an object in their place.
+    """
+    known = _others.get("module")
+    return known or _others.setdefault(
+        "module", _pending_without("__get__", "__await__", __getattribute__=_module_attribute)
+    )
+
+
+def pending_result() -> type[Proxy]:
+    """Return the class of what stands for what a recorded decorator will make."""
+    return _others.get("result") or _others.setdefault("result", _pending_without("__await__"))
 
 
 def make(

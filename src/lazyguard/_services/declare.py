@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lazyguard._base import places, signatures, validation
 from lazyguard._core import eager
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._policies.recovery import Recovery
 from lazyguard._proxies import lazy
 from lazyguard._services.service import Live, Service
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Protocol, overload
 
     from lazyguard._base.typing import P, T
-    from lazyguard._core.plan import OnFork
+    from lazyguard._core.declaration import OnFork
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.retry import Retry
 

@@ -9,9 +9,9 @@ from lazyguard import events
 from lazyguard._base import places, signatures, validation
 from lazyguard._base.typing import final
 from lazyguard._core import mode
-from lazyguard._core.cell import NOTHING, Cell
+from lazyguard._core.cell import Cell
+from lazyguard._core.declaration import NOTHING, Plan
 from lazyguard._core.loading import loaded
-from lazyguard._core.plan import Plan
 from lazyguard._core.state import READY, RESOLVING
 from lazyguard._proxies.inspection import annotated_class
 from lazyguard._proxies.proxy import Proxy, find_cell

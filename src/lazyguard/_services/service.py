@@ -10,7 +10,7 @@ from __future__ import annotations
 from lazyguard._base import places, signatures, validation
 from lazyguard._base.signatures import Signature, like_factory
 from lazyguard._base.typing import Generic, P, T, final
-from lazyguard._core import clock, forks, registry
+from lazyguard._core import clock, declaration, forks
 from lazyguard._core.cell import Cell
 from lazyguard._core.loading import loaded
 from lazyguard._core.state import DEGRADED
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, overload
 
-    from lazyguard._core.plan import Plan
+    from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
     from lazyguard._proxies.proxy import Proxy
@@ -50,7 +50,7 @@ def is_fallback(obj: object) -> bool:
         False
     """
     cell = find_cell(obj)
-    return cell is not None and cell.now.state == DEGRADED
+    return cell is not None and cell.used and cell.now.state == DEGRADED
 
 
 @final
@@ -129,7 +129,7 @@ class Service(Generic[P, T]):
 
     def _begin(self, cell: Cell) -> None:
         """Let `health` and forks know a cell."""
-        registry.register(cell, self._kind)
+        declaration.register(cell, self._kind)
         forks.watch(cell)
 
     def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Service[[], T]:
