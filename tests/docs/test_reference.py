@@ -56,7 +56,7 @@ PAGES += [page for page in sorted(DOCS.rglob("*.md")) if "examples" not in page.
 
 
 def exists(name: str) -> bool:
-    """Return whether there is something by a dotted name. Integrations are not imported: their library may be missing."""
+    """Return whether a dotted name leads to something. Integrations are not imported: their library may be missing."""
     found: object = lazyguard
     for at, part in enumerate(name.split(".")[1:], start=2):
         module = ".".join(name.split(".")[:at])
