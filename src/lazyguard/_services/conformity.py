@@ -71,13 +71,13 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
         UsageError: `real` is no class.
 
     Example:
-        >>> import lazyguard
+        >>> from lazyguard.testing import assert_conforms
         >>> class Queue:
         ...     def put(self, item: str, *, priority: int = 0) -> None: ...
         ...     def size(self) -> int: ...
         >>> class NoQueue:
         ...     def put(self, item: str) -> None: ...
-        >>> lazyguard.testing.assert_conforms(NoQueue(), Queue, partial=True)
+        >>> assert_conforms(NoQueue(), Queue, partial=True)
         Traceback (most recent call last):
         lazyguard.errors.ConformityError: NoQueue does not conform to Queue: put takes (item), but the real one ...
     """
