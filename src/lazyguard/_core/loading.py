@@ -11,6 +11,7 @@ import _thread
 import os
 import sys
 
+from lazyguard._base.real_time import monotonic
 from lazyguard.errors import ResolutionError
 
 TYPE_CHECKING = False
@@ -60,8 +61,8 @@ def loaded(name: str, of: Any = None, /) -> Any:
 def _let_others_import() -> None:
     import time
 
-    until = time.monotonic() + _PATIENCE
-    while _importing - {_thread.get_ident()} and time.monotonic() < until:
+    until = monotonic() + _PATIENCE
+    while _importing - {_thread.get_ident()} and monotonic() < until:
         time.sleep(0.001)
 
 

@@ -8,8 +8,8 @@ nothing can be ended, and `Alarm.armed` says so. What holds on to the GIL is bey
 from __future__ import annotations
 
 import os
-from time import monotonic
 
+from lazyguard._base.real_time import monotonic
 from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
