@@ -12,6 +12,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import final
+from lazyguard._base.real_time import monotonic
 from lazyguard._core import clock, declaration
 from lazyguard._core.loading import loaded
 from lazyguard._core.state import READY, builds
@@ -322,13 +323,11 @@ async def aclose() -> None:
 
 def at_exit() -> None:
     """Close all that there is, each on a thread of its own; one that hangs leaves half of the time to the next."""
-    import time
-
     todo = all_to_close(awaited=True)
-    until = time.monotonic() + AT_EXIT  # not our clock, which may stand still
+    until = monotonic() + AT_EXIT  # not our clock, which may stand still
     for left_over, take in zip(reversed(range(len(todo))), todo, strict=True):
         for pending in take():
-            left = until - time.monotonic()
+            left = until - monotonic()
             done = _thread.allocate_lock()
             done.acquire()
             pending.wait(done.release)

@@ -56,10 +56,14 @@ def loaded(name: str, of: Any = None, /) -> Any:
 
 
 def _let_others_import() -> None:
+    if not _importing - {_thread.get_ident()}:
+        return
     import time
 
-    until = time.monotonic() + _PATIENCE
-    while _importing - {_thread.get_ident()} and time.monotonic() < until:
+    from lazyguard._base.real_time import monotonic
+
+    until = monotonic() + _PATIENCE
+    while _importing - {_thread.get_ident()} and monotonic() < until:
         time.sleep(0.001)
 
 

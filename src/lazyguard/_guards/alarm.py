@@ -8,9 +8,9 @@ nothing can be ended, and `Alarm.armed` says so. What holds on to the GIL is bey
 from __future__ import annotations
 
 import os
-from time import monotonic
 
 from lazyguard._base import final
+from lazyguard._base.real_time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
