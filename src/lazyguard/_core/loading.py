@@ -2,12 +2,11 @@
 
 Invariants: nobody is handed a module that is half executed, as a signal handler or a finaliser would be that runs while
 its own thread imports it; what was had once is had until the interpreter's end, when nothing can be imported any more;
-a fork waits, within bounds, for the imports of other threads, whose locks the child would wait for for ever.
+what a fork does to an import that is under way is the business of `unfinished_imports`.
 """
 
 from __future__ import annotations
 
-import _thread
 import os
 import sys
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _whole: dict[str, Any] = {}
-# The threads that import a module of ours at present.
-_importing: set[int] = set()
-_PATIENCE = 5.0  # seconds; such an import takes milliseconds
 
 
 def loaded(name: str, of: Any = None, /) -> Any:
@@ -33,9 +29,6 @@ def loaded(name: str, of: Any = None, /) -> Any:
     known = _whole.get(name)
     if known is not None:
         return known
-    here = _thread.get_ident()
-    outermost = here not in _importing
-    _importing.add(here)
     try:
         found = __import__(f"lazyguard.{name}", fromlist=["*"])
     except ImportError as error:
@@ -45,9 +38,6 @@ def loaded(name: str, of: Any = None, /) -> Any:
             f"{_told(of)} cannot be built: the interpreter is ending, and imports nothing any more. Use it before, or "
             "end what needs it in an atexit function."
         ) from error
-    finally:
-        if outermost:
-            _importing.discard(here)
     if getattr(found.__spec__, "_initializing", False):
         raise ResolutionError(
             f"{_told(of)} cannot be built now: a signal handler or a finaliser asks for it while its thread is just "
@@ -57,18 +47,16 @@ def loaded(name: str, of: Any = None, /) -> Any:
     return found
 
 
-def _let_others_import() -> None:
-    import time
+def _before_fork() -> None:
+    loaded("_core.unfinished_imports").wait()  # the child has it from here, and need not import it
 
-    until = time.monotonic() + _PATIENCE
-    while _importing - {_thread.get_ident()} and time.monotonic() < until:
-        time.sleep(0.001)
+
+def _in_child() -> None:
+    loaded("_core.unfinished_imports").mend()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(
-        before=_let_others_import, after_in_child=lambda: _importing.intersection_update({_thread.get_ident()})
-    )
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)
 
 
 def _told(of: Any) -> str:
