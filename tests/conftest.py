@@ -18,7 +18,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lazyguard import events
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
@@ -247,22 +247,22 @@ def clock():
 @pytest.fixture
 def pace(monkeypatch):
     """Return the bounds of every wait that has been scheduled; the longest one is taken."""
-    from lazyguard._policies import recovery
+    from lazyguard._policies import recovery_run
 
     bounds: list[tuple[float, float]] = []
     asked = threading.local()
-    wait = recovery.RecoveryRun.wait
+    wait = recovery_run.RecoveryRun.wait
 
     def uniform(low: float, high: float) -> float:
         asked.bounds = low, high
         return high
 
-    def wait_and_note(course: recovery.RecoveryRun) -> None:
+    def wait_and_note(course: recovery_run.RecoveryRun) -> None:
         wait(course)
         bounds.append(asked.bounds)  # not before: until it is scheduled, a clock that is moved is not seen
 
     monkeypatch.setattr("random.uniform", uniform)
-    monkeypatch.setattr(recovery.RecoveryRun, "wait", wait_and_note)
+    monkeypatch.setattr(recovery_run.RecoveryRun, "wait", wait_and_note)
     return bounds
 
 
@@ -369,7 +369,7 @@ def plant():
     """Return a factory that does what the test says; nothing named db hangs or recovers after the test."""
     made = Plant()
     yield made
-    for cell, _ in registry.cells():
+    for cell, _ in declaration.cells():
         if cell.name == "db":
             cell.reset()
     made.let_go()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard._base import places as place_of
-from lazyguard._core import mode, registry
+from lazyguard._core import declaration, mode
 from lazyguard._guards.alarm import Alarm
 from lazyguard._guards.frames import is_installed
 from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
@@ -176,7 +176,7 @@ def _is_installed(file: str) -> bool:
 
 
 def _forbid(cell: Cell) -> None:
-    if not any(known is cell and "service" in kind for known, kind in registry.cells()):
+    if not any(known is cell and "service" in kind for known, kind in declaration.cells()):
         return
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
@@ -237,7 +237,7 @@ def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: A
 def reset_services() -> Generator[None]:
     """Reset every service after the test, so that the next one builds its own."""
     yield
-    for cell, kind in registry.cells():
+    for cell, kind in declaration.cells():
         if "service" in kind:
             cell.reset()
 
@@ -256,7 +256,7 @@ def no_degraded_services() -> Generator[None]:
 def _ailing() -> dict[Cell, str]:
     return {
         cell: cell.now.state
-        for cell, kind in registry.cells()
+        for cell, kind in declaration.cells()
         if "service" in kind and cell.now.state in ("degraded", "failed")
     }
 

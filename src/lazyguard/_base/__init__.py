@@ -1,1 +1,1 @@
-"""What everything else stands on: places, signatures, checks of options, fallbacks for `typing`."""
+"""What everything else stands on: places, signatures, checks of options, stand-ins for `typing`."""

@@ -12,7 +12,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base.typing import final
-from lazyguard._core import clock, registry
+from lazyguard._core import clock, declaration
 from lazyguard._core.loading import loaded
 from lazyguard._core.state import READY, builds
 
@@ -257,7 +257,9 @@ def all_to_close(*, awaited: bool) -> list[Callable[[], list[PendingClose]]]:
     found: list[tuple[int, Callable[[], list[PendingClose]]]] = [
         (pending.made, pending.taken) for pending in list(_pending) if awaited or not pending.awaited
     ]
-    for cell, _ in registry.cells():
+    for cell, _ in declaration.cells():
+        if not cell.used:
+            continue
         held = [one.now.held or one.now for one in (cell, *cell.fallbacks) if one.plan.close is not None]
         made = max((now.made for now in held if now.state == READY), default=0)
         if made and (awaited or not cell.plan.awaited):

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard.errors import ResolutionError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -34,12 +32,12 @@ def loaded(name: str, of: Any = None, /) -> Any:
     except ImportError as error:
         if sys.meta_path is not None:
             raise
-        raise ResolutionError(
+        raise _refusal(
             f"{_told(of)} cannot be built: the interpreter is ending, and imports nothing any more. Use it before, or "
             "end what needs it in an atexit function."
         ) from error
     if getattr(found.__spec__, "_initializing", False):
-        raise ResolutionError(
+        raise _refusal(
             f"{_told(of)} cannot be built now: a signal handler or a finaliser asks for it while its thread is just "
             "importing what builds it. Ask again later, or use any lazy object once before the handler is installed."
         )
@@ -57,6 +55,12 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+
+
+def _refusal(text: str) -> Exception:
+    from lazyguard.errors import ResolutionError
+
+    return ResolutionError(text)
 
 
 def _told(of: Any) -> str:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lazyguard._base.typing import T
-    from lazyguard._core.attempt import Attempt
-    from lazyguard._core.state import Outcome
+    from lazyguard._core.state import Attempt, Outcome
 
 
 def wanted() -> bool:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from typing import Any, overload
 
     from lazyguard._base.typing import P, T
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Outcome, Snapshot
+    from lazyguard._core.state import Attempt, Outcome, Snapshot
 else:
 
     def overload(function):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base.typing import T, final
-from lazyguard._core.cell import Cell
+from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import UsageError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
     from typing import Any, Protocol
+
+    from lazyguard._core.cell import Cell
 
     class Addressed(Protocol):
         """A lazy attribute, reached by its name."""
@@ -96,7 +98,9 @@ def is_resolved(obj: object) -> bool:
         False
     """
     found = _addressed(obj)
-    return found.now.served if isinstance(found, Cell) else found.is_resolved()
+    if isinstance(found, Declaration):
+        return found.used and found.now.served
+    return found.is_resolved()
 
 
 def reset(obj: object) -> None:
@@ -122,6 +126,20 @@ def reset(obj: object) -> None:
         1
     """
     _addressed(obj).reset()
+
+
+def is_fallback(obj: object) -> bool:
+    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+
+    Anything that is neither is no fallback.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.is_fallback("as it is")
+        False
+    """
+    cell = find_cell(obj)
+    return cell is not None and cell.used and cell.now.state == "degraded"
 
 
 def override(obj: object, value: object) -> Override:
@@ -214,4 +232,4 @@ class Attached:
         return package.override_attribute(self._module, self._name, value)
 
 
-__all__ = ["aresolve", "is_resolved", "override", "reset", "resolve"]
+__all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

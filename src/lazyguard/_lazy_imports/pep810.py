@@ -16,15 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType
 
-SUPPORTED = hasattr(builtins, "__lazy_import__")
-_KIND: type | None = getattr(__import__("_types"), "LazyImportType") if SUPPORTED else None  # noqa: B009
-
 _statements: dict[int, CodeType] = {}  # by the number of names
-
-
-def is_native(value: object) -> bool:
-    """Return whether this is a native lazy import that nobody has used yet."""
-    return type(value) is _KIND
 
 
 @final

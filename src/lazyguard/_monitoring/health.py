@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base.typing import final
-from lazyguard._core import clock, registry
+from lazyguard._core import clock, declaration
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
@@ -135,6 +135,18 @@ class Check:
 
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return what there is to say about one cell."""
+    if not cell.used:
+        return Check(
+            name=cell.name,
+            kind=kind,
+            status="pass",
+            state=PENDING,
+            since=None,
+            cause="",
+            generation=0,
+            running=0,
+            place=cell.place,
+        )
     seen = cell.now
     cause = describe(seen.cause)
     limit = cell.plan.timeout
@@ -292,8 +304,8 @@ def health() -> Health:
         'pass'
     """
     now, date = clock.now(), clock.current.date()
-    cells = [check(cell, kind, now, date) for cell, kind in registry.cells()]
-    guards = [check_guard(guard, now, date) for guard in registry.guards()]
+    cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
+    guards = [check_guard(guard, now, date) for guard in declaration.guards()]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: nobody has called it
     begun = () if preloads is None else preloads.checks(now, date)
     return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lazyguard._base import places, signatures
 from lazyguard._base.typing import final
-from lazyguard._core import clock, deadlines, observers, registry
+from lazyguard._core import clock, deadlines, declaration, observers
 from lazyguard._core.effects import Call, Within
 from lazyguard._core.loading import loaded
 from lazyguard._core.state import Outcome
@@ -83,7 +83,7 @@ class Guard:
             from lazyguard._policies.circuit import Circuit
 
             self.circuit = Circuit(breaker, name=name, place=place)
-            registry.register_guard(self)
+            declaration.register_guard(self)
 
     # the policies
 

@@ -14,7 +14,7 @@ from lazyguard import events
 from lazyguard._base import places, validation
 from lazyguard._base.typing import final
 from lazyguard._core import clock, deadlines, scheduler, wait_cycles
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
