@@ -1,13 +1,11 @@
 """Modules of ours that are loaded at first need: `loaded` returns one whole, or says why it cannot be had.
 
 Invariants: nobody is handed a module that is half executed, as a signal handler or a finaliser would be that runs while
-its own thread imports it; what was had once is had until the interpreter's end, when nothing can be imported any more;
-what a fork does to an import that is under way is the business of `unfinished_imports`.
+its own thread imports it; what was had once is had until the interpreter's end, when nothing can be imported any more.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
 TYPE_CHECKING = False
@@ -43,18 +41,6 @@ def loaded(name: str, of: Any = None, /) -> Any:
         )
     _whole[name] = found
     return found
-
-
-def _before_fork() -> None:
-    loaded("_core.unfinished_imports").wait()  # the child has it from here, and need not import it
-
-
-def _in_child() -> None:
-    loaded("_core.unfinished_imports").mend()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(before=_before_fork, after_in_child=_in_child)
 
 
 def _refusal(text: str) -> Exception:

@@ -397,10 +397,14 @@ def _load_for_failures() -> None:
 
 _FOR_FAILURES = (
     (__name__, "logging"),
-    ("lazyguard._policies.recovery", "random"),
+    ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
+    ("lazyguard._services.service", "lazyguard._policies.recovery"),
+    ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
+    ("lazyguard._services.service", "random"),
     ("lazyguard._policies.retry", "tenacity"),
     ("lazyguard._services.counted_view", "wrapt"),
     ("lazyguard._services.fallback", "wrapt"),
+    ("lazyguard._services.fallback", "lazyguard._policies.fallback"),
     ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),
     ("lazyguard._services.fallback", "lazyguard._services.conformity"),
 )

@@ -11,7 +11,7 @@ import types
 
 import pytest
 
-from lazyguard._core import loading, unfinished_imports
+from lazyguard._core import declaration, unfinished_imports
 
 pytestmark = [
     pytest.mark.usefixtures("limited"),
@@ -295,7 +295,7 @@ def test_a_fork_waits_for_the_imports_of_others(program, begin, gate, monkeypatc
 
     monkeypatch.setattr(unfinished_imports, "LOOKS", 10)
     monkeypatch.setattr(unfinished_imports.time, "sleep", sleep)
-    loading._before_fork()
+    declaration._before_fork()
     assert slept == [0.001]
     assert sys.modules["half"].late == 1
 
