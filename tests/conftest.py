@@ -33,6 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--no-threads-for", type=float, default=0.0, help="seconds for which lazyguard gets no thread, amid the tests"
     )
+    group.addoption(
+        "--forks-for", type=float, default=5.0, help="seconds for which each test of forks amid imports goes on forking"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._core import clock, closing, declaration, observers, trace
+from lazyguard._core import clock, closing, declaration, loaded, observers, trace
 from lazyguard._core.declaration import PLAIN, Declaration
-from lazyguard._core.loading import loaded
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False

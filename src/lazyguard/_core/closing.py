@@ -13,8 +13,7 @@ import sys
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._core import clock, declaration
-from lazyguard._core.loading import loaded
+from lazyguard._core import clock, declaration, loaded
 from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False

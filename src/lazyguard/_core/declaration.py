@@ -147,7 +147,7 @@ class Declared(Declaration):
 
         def __getattr__(self, name):
             # the slot of `now` is empty until then
-            from lazyguard._core.loading import loaded
+            from lazyguard._core import loaded
 
             loaded(CELL, self).begin(self)
             return getattr(self, name)
@@ -196,3 +196,19 @@ def register_guard(guard: Any) -> None:
 def guards() -> list[Any]:
     """Return what guards functions that still exist, in the order of their declaration."""
     return [guard for known in list(_guards) if (guard := known()) is not None]
+
+
+def _before_fork() -> None:
+    from lazyguard._core import unfinished_imports  # the child has it from here, and need not import it
+
+    unfinished_imports.wait()
+
+
+def _in_child() -> None:
+    from lazyguard._core import unfinished_imports
+
+    unfinished_imports.mend()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -11,8 +11,7 @@ import sys
 
 from lazyguard._base import T, final, places
 from lazyguard._base.places import misconfigured, misused
-from lazyguard._core import declaration
-from lazyguard._core.loading import loaded
+from lazyguard._core import declaration, loaded
 from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies

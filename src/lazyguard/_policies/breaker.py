@@ -181,7 +181,7 @@ class UnusedCircuit(CircuitSlots):
 
         def __getattr__(self, name):
             # the slot of `now` is empty until then
-            from lazyguard._core.loading import loaded
+            from lazyguard._core import loaded
 
             loaded(CIRCUIT, self).begin(self)
             return getattr(self, name)

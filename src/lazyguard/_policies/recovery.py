@@ -45,7 +45,7 @@ class Recovery(validation.Options):
 
     def begin(self, cell: Cell) -> None:
         """See to it that the cell's real object is tried again in the background; idempotent."""
-        from lazyguard._core.loading import loaded
+        from lazyguard._core import loaded
 
         loaded(RUN, cell).begin(self, cell)
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from _weakref import ref
 
 from lazyguard._base import final
-from lazyguard._core import clock, closing
+from lazyguard._core import clock, closing, loaded
 from lazyguard._core.effects import Call
-from lazyguard._core.loading import loaded
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
 
 TYPE_CHECKING = False

@@ -116,7 +116,7 @@ class Retry(validation.Options):
 
     def begin(self) -> Retries:
         """Return the retries of one attempt or call, whose first attempt has failed."""
-        from lazyguard._core.loading import loaded
+        from lazyguard._core import loaded
 
         made: Retries = loaded(RETRIES).Retries(self)
         return made

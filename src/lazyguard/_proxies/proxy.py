@@ -13,7 +13,7 @@ import sys
 from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
-from lazyguard._core.loading import loaded
+from lazyguard._core import loaded
 from lazyguard._proxies.special_methods import BASIC, OF_DESCRIPTORS, SPECIAL, answers_of, new_class, space_of
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ import _thread
 import sys
 
 from lazyguard._base import final, places
+from lazyguard._core import loaded
 from lazyguard._core.declaration import declared
-from lazyguard._core.loading import loaded
 from lazyguard._proxies import proxy
 
 TYPE_CHECKING = False

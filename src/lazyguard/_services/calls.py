@@ -5,9 +5,8 @@ Invariant: the policies are written once, as generators of effects, for sync and
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadlines, observers
+from lazyguard._core import clock, deadlines, loaded, observers
 from lazyguard._core.effects import Call, Within
-from lazyguard._core.loading import loaded
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from lazyguard._base import final, places, signatures, validation
 from lazyguard._base.places import misconfigured
+from lazyguard._core import loaded
 from lazyguard._core.declaration import NOTHING, Plan, declared
-from lazyguard._core.loading import loaded
 from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell
 
 TYPE_CHECKING = False

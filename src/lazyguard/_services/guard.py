@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from lazyguard._base import final, places
 from lazyguard._base.places import misconfigured, misused
-from lazyguard._core import declaration
-from lazyguard._core.loading import loaded
+from lazyguard._core import declaration, loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from lazyguard._base import Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import loaded
 from lazyguard._core.declaration import declared, register
-from lazyguard._core.loading import loaded
 from lazyguard._proxies import proxy
 
 TYPE_CHECKING = False
