@@ -54,6 +54,8 @@ DEGRADED: State = "degraded"
 FAILED: State = "failed"
 # Numbers what is built, in its order. As atomic as itertools.count, and there already.
 builds = iter(range(1, 2**62))
+# What has no higher number was made by a parent of this process, before a fork.
+made_by_parents = 0
 
 
 class Outcome:
