@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         plan: Plan
         now: Snapshot
         home: Any
-        factory: Callable[[], Any]
 
+        @property
+        def factory(self) -> Any: ...
         @property
         def mirror(self) -> Any: ...
         @property
