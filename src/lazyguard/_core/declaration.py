@@ -124,7 +124,7 @@ class Declaration:
     used = True
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
-        self.factory: Callable[[], Any] = factory
+        self.factory: Any = factory  # a function without parameters
         self.name: str = name
         self.place: str = place
         self.plan: Plan = plan
