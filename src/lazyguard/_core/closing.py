@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.cell import Cell
     from lazyguard._core.scheduler import Job
+    from lazyguard._core.state import Owner
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
@@ -97,7 +97,7 @@ class PendingClose:
         "target",
     )
 
-    def __init__(self, cell: Cell, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
+    def __init__(self, cell: Owner, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
         now = cell.now
         self.target: Any = target
         self.made: int = made
@@ -184,7 +184,7 @@ def note_built() -> None:
             _park()
 
 
-def pending_close(cell: Cell, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
+def pending_close(cell: Owner, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
     """Return the pending for a target that a cell does not serve any more, if it is to be closed by us."""
     close = cell.plan.close
     if close is None:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    from lazyguard._policies.retries import Retries
-
     Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
 
@@ -114,12 +112,11 @@ class Retry(validation.Options):
         """Whether it is for what is async only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
-    def begin(self) -> Retries:
+    def begin(self) -> Any:
         """Return the retries of one attempt or call, whose first attempt has failed."""
         from lazyguard._core import loaded
 
-        made: Retries = loaded(RETRIES).Retries(self)
-        return made
+        return loaded(RETRIES).Retries(self)
 
 
 def of(given: Any) -> Retry | None:

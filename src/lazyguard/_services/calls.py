@@ -54,7 +54,7 @@ def _calling(
             return outcome  # it would not be let in
         if retries is None:
             retries = guard.retry.begin()
-        ended = yield from retries.again(outcome, None if limit is None else limit.ends)
+        ended: Outcome | None = yield from retries.again(outcome, None if limit is None else limit.ends)
         if ended is not None:
             return ended
         failure, outcome = outcome.error, None

@@ -17,10 +17,20 @@ from lazyguard.events import describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from lazyguard._core.cell import Cell
-    from lazyguard._services.service import Service
+    from lazyguard._proxies.proxy import Proxy
+
+    class OfAll(Protocol):
+        """The service that has the keys."""
+
+        _cell: Cell
+
+        def _begin(self, cell: Cell) -> None: ...
+        def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Any: ...
+        def _around(self, live: Proxy) -> Any: ...
+
 
 _turns = count()
 
@@ -31,11 +41,9 @@ class Entry:
 
     __slots__ = ("cell", "given", "kept", "live", "used")
 
-    def __init__(
-        self, service: Service[[], Any], given: dict[str, Any], gone: Callable[[ref[Cell], object], object]
-    ) -> None:
+    def __init__(self, service: Any, given: dict[str, Any], gone: Callable[[ref[Cell], object], object]) -> None:
         cell = ref(service._cell)
-        self.kept: Service[[], Any] | None = service
+        self.kept: Any | None = service
         self.given = given
         self.cell = cell
         self.live = ref(service._live, lambda dead: gone(cell, dead))
@@ -54,7 +62,7 @@ class Keys:
 
     __slots__ = ("_entries", "_factory", "_most", "_of", "_positional", "_signature")
 
-    def __init__(self, of: Service[..., Any], factory: Callable[..., Any], most: int) -> None:
+    def __init__(self, of: OfAll, factory: Callable[..., Any], most: int) -> None:
         self._of = of
         self._factory = factory
         self._most = most
@@ -64,7 +72,7 @@ class Keys:
         )
         self._entries: dict[Any, Entry] = {}
 
-    def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Service[[], Any]:
+    def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Return the service of one key.
 
         Raises:

@@ -212,7 +212,8 @@ class Service(Generic[P, T]):
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
                 "name it, of(...), or use the live reference that the service returns."
             )
-        return self._keys.service((), {})
+        of_key: Service[..., T] = self._keys.service((), {})
+        return of_key
 
     @property
     def _home(self) -> tuple[str, ...]:
@@ -256,7 +257,8 @@ class Service(Generic[P, T]):
             ('ready', 'pending')
         """
         if self._keys is not None:
-            return self._keys.service(args, kwargs)
+            of_key: Service[[], T] = self._keys.service(args, kwargs)
+            return of_key
         if args or kwargs:
             raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and its factory has no "
