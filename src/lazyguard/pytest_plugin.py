@@ -125,7 +125,7 @@ class _Guard:
     def __enter__(self) -> None:
         if self._seconds is None:
             return
-        self._alarm = Alarm(self._seconds, self._rang)
+        self._alarm = Alarm(self._seconds, self._on_alarm)
         self._alarm.__enter__()
         # what keeps the GIL hears no signal; where there is no alarm this is all there is
         faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True, file=self._stderr)
@@ -135,7 +135,7 @@ class _Guard:
             faulthandler.cancel_dump_traceback_later()
             self._alarm.__exit__()
 
-    def _rang(self, frame: FrameType | None) -> None:
+    def _on_alarm(self, frame: FrameType | None) -> None:
         if not _is_importing(frame):
             return  # pytest is at work on what came of it, and is not to be interrupted
         raise CollectionTimeout(

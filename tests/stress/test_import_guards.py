@@ -13,7 +13,7 @@ import pytest
 
 import lazyguard
 from lazyguard._guards import side_effects
-from lazyguard.errors import ImportActError, ImportTimeout
+from lazyguard.errors import ImportSideEffectError, ImportTimeout
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -44,7 +44,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
                     sys.audit("os.system", b"x")  # what os.system tells before it begins
                     if rule:
                         trouble.append("not forbidden")
-            except ImportActError:
+            except ImportSideEffectError:
                 if rule is None:
                     trouble.append("forbidden by the guard of another thread")
             except BaseException as error:
@@ -69,7 +69,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
         thread.join(30)
         assert not thread.is_alive()
     assert not trouble
-    assert not side_effects._watched
+    assert not side_effects._watchers
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
 
@@ -84,7 +84,7 @@ def test_forks_amid_guarded_threads(in_child):
                 pass
 
     def work() -> None:
-        assert set(side_effects._watched) <= {threading.get_ident()}
+        assert set(side_effects._watchers) <= {threading.get_ident()}
         with lazyguard.import_guard(network="warn", timeout=30):
             assert os.system("true") == 0
 
