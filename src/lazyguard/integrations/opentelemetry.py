@@ -109,7 +109,7 @@ class _Instruments:
         """Record an import."""
         self._imports.record(seconds, {"package": package})
 
-    def moved(self) -> None:
+    def transitioned(self) -> None:
         """Wait until somebody looks."""
 
     # what is observed

@@ -186,14 +186,14 @@ class _Metrics:
     def attempted(self, name: str, ended: str, seconds: float) -> None:
         """Keep an attempt until somebody looks."""
         self._kept.append((self._attempts, (name, ended), seconds))
-        self.moved()
+        self.transitioned()
 
     def imported(self, package: str, seconds: float) -> None:
         """Keep an import until somebody looks."""
         self._kept.append((self._imports, (package,), seconds))
-        self.moved()
+        self.transitioned()
 
-    def moved(self) -> None:
+    def transitioned(self) -> None:
         """See to it that somebody looks."""
         if self._shared or len(self._kept) >= _MOST_KEPT:
             self._soon()

@@ -259,7 +259,7 @@ def test_dir_keeps_what_the_module_has(program):
 
 
 def test_a_missing_third_party_module(program):
-    """A missing package raises an ImportError with the command, the declaring line and the cause; `hasattr` does not hide it."""
+    """The ImportError has the command, the declaring line and the cause; `hasattr` does not hide it."""
     root = program(package("attach(__name__, None, {'a': ['x']})", a="import no_such_lib.sub"))
     core = importlib.import_module("core")
     with pytest.raises(errors.MissingModuleError) as caught:
@@ -283,7 +283,7 @@ def test_a_submodule_that_does_not_exist(program):
 
 
 def test_a_declared_name_that_the_module_lacks(program):
-    """A missing attribute raises an ImportError with the declaration, not the AttributeError that `hasattr` swallows."""
+    """A missing attribute raises an ImportError with the declaration, which `hasattr` does not swallow."""
     root = program(package("attach(__name__, None, {'a': ['x']})", a=""))
     core = importlib.import_module("core")
     with pytest.raises(errors.ResolutionImportError, match=f"{root}/core/__init__.py:2.*core.a has no attribute 'x'"):
