@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     _timeout(config)
     if config.getini(SERVICES) not in ("", "allow", "forbid"):
-        raise pytest.UsageError(f'{SERVICES} = {config.getini(SERVICES)} is not known: give "allow" or "forbid"')
+        raise pytest.UsageError(f'{SERVICES} = {config.getini(SERVICES)} is invalid: give "allow" or "forbid"')
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -75,7 +75,7 @@ def _timeout(config: pytest.Config) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0.0 < seconds < 86400.0:
-        raise pytest.UsageError(f"{TIMEOUT} = {said} is not right: give seconds above zero, such as 10")
+        raise pytest.UsageError(f"{TIMEOUT} = {said} is invalid: give seconds above zero, such as 10")
     return seconds
 
 
@@ -230,7 +230,7 @@ def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: A
             raise ConfigurationError("")
         return Budget(seconds=given[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
     except (ConfigurationError, TypeError):
-        raise pytest.UsageError(f"a marker is not right: write @pytest.mark.{MARKER.partition(':')[0]}") from None
+        raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
 
 
 @pytest.fixture

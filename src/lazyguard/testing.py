@@ -121,7 +121,7 @@ def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
         1
     """
     if not isinstance(testing, bool):
-        raise ConfigurationError(f"set_testing({testing!r}) is not right: give True or False.")
+        raise ConfigurationError(f"set_testing({testing!r}) is invalid: give True or False.")
     validation.whole("attempts", attempts)
     before, mode.said = mode.said, attempts if testing else 0
     return Testing(before)

@@ -32,7 +32,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
     importlib.invalidate_caches()
     before = signal.getsignal(signal.SIGALRM)
     stop = threading.Event()
-    trouble: list[object] = []
+    problems: list[object] = []
 
     def guarded(seed: int) -> None:
         chance = random.Random(seed)
@@ -43,12 +43,12 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
                     assert importlib.import_module(f"stress_fine_{chance.randrange(ROUNDS)}").fine
                     sys.audit("os.system", b"x")  # what os.system tells before it begins
                     if rule:
-                        trouble.append("not forbidden")
+                        problems.append("not forbidden")
             except ImportSideEffectError:
                 if rule is None:
-                    trouble.append("forbidden by the guard of another thread")
+                    problems.append("forbidden by the guard of another thread")
             except BaseException as error:
-                trouble.append(error)
+                problems.append(error)
 
     threads = [threading.Thread(target=guarded, args=(seed,), daemon=True) for seed in range(3)]
     for thread in threads:
@@ -68,7 +68,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
-    assert not trouble
+    assert not problems
     assert not side_effects._watchers
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before

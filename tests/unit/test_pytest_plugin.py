@@ -145,7 +145,7 @@ class TestCollection:
         """What is no number of seconds is refused at once."""
         status, out = run({"test_a.py": ""}, ini=f"lazyguard_collect_timeout = {said}")
         assert status == 4, out
-        assert f"lazyguard_collect_timeout = {said} is not right" in out
+        assert f"lazyguard_collect_timeout = {said} is invalid" in out
 
     def test_services_may_be_forbidden(self, run):
         """A service that is used while tests are collected is an error with its line; in a test it is not."""
@@ -162,7 +162,7 @@ class TestCollection:
         """Another word is refused at once."""
         status, out = run({"test_a.py": ""}, ini="lazyguard_collect_services = maybe")
         assert status == 4, out
-        assert "lazyguard_collect_services = maybe is not known" in out
+        assert "lazyguard_collect_services = maybe is invalid" in out
 
 
 class TestMarker:

@@ -75,13 +75,13 @@ def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: st
 def text(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is a text."""
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}={value!r} is not right: give a text.")
+        raise ConfigurationError(f"{name}={value!r} is invalid: give a text.")
 
 
 def flag(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}={value!r} is not right: give True or False.")
+        raise ConfigurationError(f"{name}={value!r} is invalid: give True or False.")
 
 
 def whole(name: str, value: object, *, least: int = 1) -> None:
@@ -93,7 +93,7 @@ def whole(name: str, value: object, *, least: int = 1) -> None:
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
     if value is not None and not callable(value):
-        raise ConfigurationError(f"{name}={value!r} is not right: give a function of the {what}, or None.")
+        raise ConfigurationError(f"{name}={value!r} is invalid: give a function of the {what}, or None.")
 
 
 def plain(name: str, function: object, of: str, maker: str) -> None:
@@ -110,7 +110,7 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
     types: Any = value if isinstance(value, tuple) else (value,)
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigurationError(f"{name}={value!r} is not right: give exception types, (ConnectionError, ...).")
+            raise ConfigurationError(f"{name}={value!r} is invalid: give exception types, (ConnectionError, ...).")
     checked: tuple[type[BaseException], ...] = types
     return checked
 
@@ -123,7 +123,7 @@ def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, 
         named = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
         if not named and not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise ConfigurationError(
-                f"{name}={value!r} is not right: give exception types, or names of them where the library is not "
+                f"{name}={value!r} is invalid: give exception types, or names of them where the library is not "
                 'to be imported for it, (ConnectionError, "redis:RedisError").'
             )
     return types

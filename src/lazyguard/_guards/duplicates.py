@@ -67,7 +67,7 @@ def prevent_duplicate_imports(package: str, *, action: Action = "alias") -> Call
         >>> undo()
     """
     if action not in _ACTIONS:
-        text = f"action={action!r} is not allowed: give 'alias', 'warn' or 'error'"
+        text = f"action={action!r} is invalid: give 'alias', 'warn' or 'error'"
         raise errors.ConfigurationError(f"prevent_duplicate_imports({package!r}): {text}")
     present = _GUARDS.get(package)
     if present is not None and present.action == action and present in sys.meta_path:

@@ -92,7 +92,7 @@ def import_guard(
     validation.seconds("timeout", timeout, optional=True)
     for name, rule in (("network", network), ("subprocess", subprocess)):
         if rule not in (None, "forbid", "warn"):
-            raise ConfigurationError(f'{name}={rule!r} is not allowed: give "forbid", "warn" or None.')
+            raise ConfigurationError(f'{name}={rule!r} is invalid: give "forbid", "warn" or None.')
     rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
     return ImportGuard(places.of_frame(place), frames.package_of(place), timeout, rules)
 

@@ -95,7 +95,7 @@ def make(
     check_on_fork(on_fork)
     check_record(record)
     if not isinstance(name, str):
-        raise ConfigurationError(f"name={name!r} ({place}) is not right: give a text.")
+        raise ConfigurationError(f"name={name!r} ({place}) is invalid: give a text.")
     cell = Cell(factory, name=name or places.name_of(factory), place=place)
     if on_fork != "keep":
         from lazyguard._core import forks
@@ -145,13 +145,13 @@ def check_record(record: object) -> None:
     if not isinstance(record, tuple | list | set | frozenset) or not all(
         isinstance(name, str) and name.isidentifier() for name in names
     ):
-        raise ConfigurationError(f'record={record!r} is not right: give a tuple of attribute names, ("task",).')
+        raise ConfigurationError(f'record={record!r} is invalid: give a tuple of attribute names, ("task",).')
 
 
 def check_on_fork(on_fork: object) -> None:
     """Raise ConfigurationError where `on_fork` is none of its three forms."""
     if on_fork not in ("keep", "reset") and not callable(on_fork):
-        raise ConfigurationError(f'on_fork={on_fork!r} is not known: give "keep", "reset" or a function of the object.')
+        raise ConfigurationError(f'on_fork={on_fork!r} is invalid: give "keep", "reset" or a function of the object.')
 
 
 __all__ = ["lazy"]

@@ -88,16 +88,16 @@ def chaos(
     validation.seconds("latency", latency, zero=True)
     if error is not None and not callable(error) and not isinstance(error, BaseException):
         raise ConfigurationError(
-            f"error={error!r} is not right: give an exception, its type, or a function that makes one."
+            f"error={error!r} is invalid: give an exception, its type, or a function that makes one."
         )
     if isinstance(error, type) and not issubclass(error, BaseException):
-        raise ConfigurationError(f"error={error!r} is not right: it is no type of exceptions.")
+        raise ConfigurationError(f"error={error!r} is invalid: give an exception type.")
     part: object = rate
     if not isinstance(part, int | float) or isinstance(part, bool) or not 0 <= part <= 1:
         raise ConfigurationError(f"rate={rate!r} is out of range: give a part, from 0 to 1.")
     beginning: object = seed
     if beginning is not None and not isinstance(beginning, int | str | bytes):
-        raise ConfigurationError(f"seed={seed!r} is not right: give a number or a text, or None.")
+        raise ConfigurationError(f"seed={seed!r} is invalid: give a number or a text, or None.")
     if not latency and error is None:
         raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
     return Chaos(_found(of), latency, error, rate, seed)

@@ -118,7 +118,7 @@ def service(
         # By name, since their modules are not loaded where they are not used.
         right = f"lazyguard._policies.{label}.{kind}"
         if given is not None and f"{type(given).__module__}.{type(given).__qualname__}" != right:
-            raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
+            raise ConfigurationError(f"{label}={given!r} is invalid: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
         validation.function_of(label, function)
     if breaker is not None and not failing:

@@ -52,7 +52,7 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
 
     Raises:
         UsageError: One of these is nothing that could be preloaded. Nothing has begun then.
-        ConfigurationError: An option is not right.
+        ConfigurationError: An option is invalid.
 
     Nothing is raised in the background. What fails is kept in `errors`, told as an event, and shown by `health`; the
     next one follows. A service is built as by its first user: where its fallback is served it is degraded, which is no
@@ -80,7 +80,7 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     """
     validation.whole("concurrency", concurrency)
     if progress is not None and not callable(progress):
-        raise ConfigurationError(f"progress={progress!r} is not right: give a function of five arguments, or None.")
+        raise ConfigurationError(f"progress={progress!r} is invalid: give a function of five arguments, or None.")
     frame = places.caller()
     jobs: dict[str, Cell] = {}
     for given in what:

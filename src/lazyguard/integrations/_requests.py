@@ -1,7 +1,7 @@
 """What a request is answered and how long it may take: all that the WSGI and the ASGI middleware have in common.
 
 Invariants: an answer is made of cached state, so that it builds, probes and waits for nothing; it has names, places and
-types of exceptions, never an exception's text, an argument or a URL; a header that is not right changes nothing.
+types of exceptions, never an exception's text, an argument or a URL; an invalid header changes nothing.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Requests:
     ) -> None:
         given: object = prefix
         if not isinstance(given, str) or (given and not given.startswith("/")) or given.endswith("/"):
-            raise ConfigurationError(f'prefix={prefix!r} is not right: give a path such as "/health", or "".')
+            raise ConfigurationError(f'prefix={prefix!r} is invalid: give a path such as "/health", or "".')
         if timeout_header is not None and not _is_token(timeout_header):
-            raise ConfigurationError(f"timeout_header={timeout_header!r} is not right: give a header's name, or None.")
+            raise ConfigurationError(f"timeout_header={timeout_header!r} is invalid: give a header's name, or None.")
         validation.flag("details", details)
         validation.seconds("timeout", timeout, optional=True)
         validation.seconds("max_timeout", max_timeout)

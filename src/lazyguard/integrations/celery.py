@@ -63,7 +63,7 @@ def lazy_celery(
         takes it.
 
     Raises:
-        ConfigurationError: An option is not right.
+        ConfigurationError: An option is invalid.
         MissingModuleError: Celery is not installed; at the first use.
         ResolutionError: `configure`, or a call that was recorded, failed; at the first use. It names the declaration.
 
@@ -84,7 +84,7 @@ def lazy_celery(
     checks.seconds("timeout", timeout)
     checks.flag("default", default)
     if not isinstance(main, str):
-        raise ConfigurationError(f"lazy_celery({main!r}) is not right: give the application's name.")
+        raise ConfigurationError(f"lazy_celery({main!r}) is invalid: give the application's name.")
     checks.function_of("configure", configure, "application")
     factory = _Factory(main, configure, timeout, options)
     app: Any = lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)

@@ -46,7 +46,7 @@ class Middleware:
         max_timeout: The most seconds that a request gets, whatever it or `timeout` says.
 
     Raises:
-        ConfigurationError: An option is not right.
+        ConfigurationError: An option is invalid.
         UsageError: `app` cannot be called.
 
     The deadline holds while the application is called, for each part of its body and for the body's `close`; in between

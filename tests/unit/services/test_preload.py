@@ -199,7 +199,7 @@ def test_a_service_with_keys_needs_one():
     "options", [{"concurrency": 0}, {"concurrency": 1.5}, {"concurrency": True}, {"progress": "yes"}]
 )
 def test_wrong_options(options):
-    """An option that is not right is a ConfigurationError that names it."""
+    """An invalid option is a ConfigurationError that names it."""
     with pytest.raises(errors.ConfigurationError, match=next(iter(options))):
         lazyguard.preload("json", **options)
 
