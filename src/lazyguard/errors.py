@@ -138,7 +138,7 @@ class ImportSideEffectWarning(UserWarning):
 
 
 class ProxyLimitWarning(UserWarning):
-    """A proxy's target is a text, a tuple or an exception class, which CPython does not let a proxy replace everywhere.
+    """A proxy's target is a string, a tuple or an exception class, which a proxy cannot replace everywhere in CPython.
 
-    It points at the declaration, and says what to write instead.
+    The warning points at the declaration, and says what to write instead.
     """

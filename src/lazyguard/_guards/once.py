@@ -70,7 +70,7 @@ def once(  # noqa: F811
     """
     if function is None:
         if not isinstance(key, str) or not key:
-            raise errors.ConfigurationError(f"once(key={key!r}): give a text that names what happens once")
+            raise errors.ConfigurationError(f"once(key={key!r}): give a string that names what happens once")
 
         def decorate(decorated: Callable[P, T]) -> Any:
             return _guard(decorated, key)

@@ -95,7 +95,7 @@ def make(
     check_on_fork(on_fork)
     check_record(record)
     if not isinstance(name, str):
-        raise ConfigurationError(f"name={name!r} ({place}) is invalid: give a text.")
+        raise ConfigurationError(f"name={name!r} ({place}) is invalid: give a string.")
     cell = Cell(factory, name=name or places.name_of(factory), place=place)
     if on_fork != "keep":
         from lazyguard._core import forks

@@ -97,7 +97,7 @@ def chaos(
         raise ConfigurationError(f"rate={rate!r} is out of range: give a part, from 0 to 1.")
     beginning: object = seed
     if beginning is not None and not isinstance(beginning, int | str | bytes):
-        raise ConfigurationError(f"seed={seed!r} is invalid: give a number or a text, or None.")
+        raise ConfigurationError(f"seed={seed!r} is invalid: give a number or a string, or None.")
     if not latency and error is None:
         raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
     return Chaos(_found(of), latency, error, rate, seed)

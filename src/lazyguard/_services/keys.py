@@ -160,7 +160,7 @@ class Keys:
             except TypeError:
                 return UsageError(
                     f"{self._of._cell.name} has one object for each set of arguments, and its {name} is of type "
-                    f"{type(value).__name__}, which is no key, since it is not hashable: give a text, a number, a "
+                    f"{type(value).__name__}, which is no key, since it is not hashable: give a string, a number, a "
                     "tuple or a frozen dataclass that says the same."
                 )
         return UsageError(

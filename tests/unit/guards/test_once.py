@@ -272,8 +272,8 @@ def test_what_cannot_be_run_once(function, what):
 
 @pytest.mark.parametrize("key", [None, "", 3])
 def test_bad_keys(key):
-    """A key must be a text; `once()` without a key and a function is refused."""
-    with pytest.raises(errors.ConfigurationError, match="give a text"):
+    """A key must be a string; `once()` without a key and a function is refused."""
+    with pytest.raises(errors.ConfigurationError, match="give a string"):
         once(key=key)
 
 

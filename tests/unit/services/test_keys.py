@@ -88,7 +88,7 @@ def test_arguments_that_its_factory_does_not_take(call):
 @pytest.mark.parametrize("call", [lambda get: get(["secret"]), lambda get: get("one", size={"secret": 1})])
 def test_what_is_no_key(call):
     """What is not hashable is told by the parameter's name and the type, with what to give, and without the value."""
-    with pytest.raises(errors.UsageError, match=r"its (tenant|size) is of type (list|dict).*give a text") as caught:
+    with pytest.raises(errors.UsageError, match=r"its (tenant|size) is of type (list|dict).*give a string") as caught:
         call(Shop().get)
     assert "secret" not in str(caught.value)
 
