@@ -152,7 +152,7 @@ def test_what_needs_a_key():
     assert lazyguard.is_resolved(defaulted)
 
 
-def test_keys_are_no_secrets_told():
+def test_arguments_stay_secret():
     """Errors, health and reprs have no argument."""
     shop = Shop()
     shop.fate["secret"] = OSError()

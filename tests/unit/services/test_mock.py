@@ -207,11 +207,11 @@ def test_what_is_not_told_is_not_to_be_had(name, use):
         (lambda service: service(), "missing required arguments: 'text'"),
     ],
 )
-@pytest.mark.parametrize("told_to_answer", [False, True])
-def test_calls_that_the_class_would_not_take(call, told, told_to_answer):
+@pytest.mark.parametrize("with_an_answer", [False, True])
+def test_calls_that_the_class_would_not_take(call, told, with_an_answer):
     """Calls that the class would not take raise TypeErrors, with any answer."""
     names = ("send", "from_url", "parse", "pages", "fetch", "__call__")
-    service = lazyguard.mock_service(Service, returns=dict.fromkeys(names, ()) if told_to_answer else {})
+    service = lazyguard.mock_service(Service, returns=dict.fromkeys(names, ()) if with_an_answer else {})
     with pytest.raises(errors.UsageError) as caught:
         call(service)
     assert isinstance(caught.value, TypeError)
