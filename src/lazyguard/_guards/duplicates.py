@@ -115,9 +115,7 @@ class _Finder:
                 # An earlier entry of the path may have a file of that name.
                 if spec is None or not spec.has_location or self.tree.of_file(spec.origin) != canonical:
                     return None
-                return self._duplicate_spec(
-                    fullname, canonical, spec.origin, f"import {canonical}", f"import {fullname}"
-                )
+                return self._spec_of(fullname, canonical, spec.origin, f"import {canonical}", f"import {fullname}")
         return None
 
     def _canonical(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -128,7 +126,7 @@ class _Finder:
         module = None if first is None else sys.modules.get(first)
         if first is not None and module is not None:
             file = getattr(module, "__file__", None) or "?"
-            return self._duplicate_spec(name, first, file, f"import {name}", f"import {first}")
+            return self._spec_of(name, first, file, f"import {name}", f"import {first}")
         failure = self._failures.of(name)
         if failure is not None:
             if self.action != "warn":
@@ -151,7 +149,7 @@ class _Finder:
             self._main = (file, self.tree.of_file(file) if isinstance(file, str) else None)
         return self._main[1]
 
-    def _duplicate_spec(self, second: str, first: str, file: str, right: str, wrong: str) -> ModuleSpec | None:
+    def _spec_of(self, second: str, first: str, file: str, right: str, wrong: str) -> ModuleSpec | None:
         if self.action == "alias":
             self._aliases.setdefault(first, set()).add(second)
             return loaders.spec_of(second, first, file)
@@ -160,10 +158,8 @@ class _Finder:
             since = f"runs as __main__ (now at {_line_in_main()})"
             remedy = "move what others import into a module that is not run as a script"
         else:
-            first_line = self._first_imports.get(first)
-            since = f"is module {first}" + (
-                f" (imported at {first_line})" if first_line and first in sys.modules else ""
-            )
+            line = self._first_imports.get(first)
+            since = f"is module {first}" + (f" (imported at {line})" if line and first in sys.modules else "")
             remedy = f"write `{right}` in place of `{wrong}`"
         text = f"{file} {since}; imported as {second} it is executed a second time: {remedy}"
         if self.action == "error":
@@ -305,9 +301,7 @@ def _search_locations(package: str) -> list[str]:
         try:
             spec = find_spec(package)
         except (ImportError, ValueError) as error:
-            raise errors.ConfigurationError(
-                f"prevent_duplicate_imports: {package!r} cannot be found: give the name that it is imported by"
-            ) from error
+            raise errors.ConfigurationError(f"prevent_duplicate_imports: {package!r} cannot be found") from error
         if spec is None:
             raise errors.ConfigurationError(
                 f"prevent_duplicate_imports: there is no package {package!r}: give the name that it is imported by"

@@ -165,18 +165,7 @@ class _BlockTimeout(BaseException):
 class _Block:
     """One block of a guard, from its entry to its exit."""
 
-    __slots__ = (
-        "_alarm",
-        "_began",
-        "_frame",
-        "_guard",
-        "_position",
-        "_summary",
-        "_unchanged",
-        "_warned",
-        "refused",
-        "thread",
-    )
+    __slots__ = ("_alarm", "_began", "_frame", "_guard", "_last", "_same", "_summary", "_warned", "refused", "thread")
 
     def __init__(self, guard: ImportGuard, frame: FrameType) -> None:
         self._guard = guard
@@ -185,8 +174,8 @@ class _Block:
         self._began = 0.0
         # Where the block was at its limit.
         self._summary: StackSummary | None = None
-        self._position: tuple[object, int] = (None, 0)
-        self._unchanged = 0
+        self._last: tuple[object, int] = (None, 0)
+        self._same = 0
         self._warned: set[tuple[Kind, str]] = set()
         self.refused: ImportSideEffectError | None = None
         self.thread = get_ident()
@@ -258,11 +247,11 @@ class _Block:
         if not frames.is_machinery(frame):
             return False
         position = (frame, frame.f_lasti)
-        self._unchanged = self._unchanged + 1 if position == self._position else 0
-        self._position = position
-        if self._unchanged < _BLOCKED_AFTER or frame.f_globals is globals():
+        self._same = self._same + 1 if position == self._last else 0
+        self._last = position
+        if self._same < _BLOCKED_AFTER or frame.f_globals is globals():
             return True
-        self._position = (None, 0)
+        self._last = (None, 0)
         return False
 
     # on other threads

@@ -87,9 +87,7 @@ def _guard(function: Any, key: str | None) -> Any:
         raise errors.ConfigurationError(f"once: {what}: decorate the function itself, or give once(key=...)")
     for flag, kind in _KINDS.items():
         if code is not None and code.co_flags & flag:
-            raise errors.ConfigurationError(
-                f"once: {name} is {kind}, whose result only one caller can consume: give a plain function"
-            )
+            raise errors.ConfigurationError(f"once: {name} is {kind}: give a plain function, whose result is shared")
     place = places.of_callable(function, name)
     cell = _CELLS.setdefault(key or _identity(function), Cell(function, name=name, place=place))
 
