@@ -55,12 +55,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; argv is without the program's name (default: sys.argv)."""
     _prepare_streams()
-    given = sys.argv[1:] if argv is None else list(argv)
-    if not given:
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
         parser().print_help(sys.stderr)
         return 2
     try:
-        arguments = parser().parse_args(given)
+        arguments = parser().parse_args(words)
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 2
     try:

@@ -175,7 +175,7 @@ def _is_installed(file: str) -> bool:
 
 
 def _refuse_service(cell: Cell) -> None:
-    if not any(known is cell and "service" in kind for known, kind in registry.cells()):
+    if not any(registered is cell and "service" in kind for registered, kind in registry.cells()):
         return
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
@@ -223,11 +223,11 @@ def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: A
     """Return the checked budget of a marker, without an allowance."""
     from lazyguard.audit import Allowance, Budget
 
-    given = (*arguments, seconds) if arguments else (seconds,)
+    limits = (*arguments, seconds) if arguments else (seconds,)
     try:
-        if given[0] is None or len(arguments) > 1 or unknown:
+        if limits[0] is None or len(arguments) > 1 or unknown:
             raise ConfigurationError("")
-        return Budget(seconds=given[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
+        return Budget(seconds=limits[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
     except (ConfigurationError, TypeError):
         raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
 

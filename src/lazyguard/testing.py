@@ -123,7 +123,7 @@ def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
     if not isinstance(testing, bool):
         raise ConfigurationError(f"set_testing({testing!r}) is invalid: give True or False.")
     validation.whole("attempts", attempts)
-    before, mode.said = mode.said, attempts if testing else 0
+    before, mode.limit = mode.limit, attempts if testing else 0
     return Testing(before)
 
 
@@ -139,4 +139,4 @@ class Testing:
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None:
-        mode.said = self._before
+        mode.limit = self._before

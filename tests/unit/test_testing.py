@@ -52,7 +52,7 @@ def test_what_waits_looks_again_soon():
 
 def test_what_was_said_last_counts_and_a_block_takes_it_back():
     """`set_testing` holds at once, also without a block; the end of a block restores the former mode."""
-    assert mode.said is None
+    assert mode.limit is None
     with set_testing(True):
         assert mode.is_testing()
         with set_testing(False):
@@ -60,7 +60,7 @@ def test_what_was_said_last_counts_and_a_block_takes_it_back():
             set_testing(True)
             assert mode.is_testing()
         assert mode.is_testing()
-    assert mode.said is None
+    assert mode.limit is None
 
 
 def test_pytest_is_testing_and_cuts_no_retries(monkeypatch):
@@ -94,4 +94,4 @@ def test_what_set_testing_refuses(wrong):
     """A bad value is refused, and changes nothing."""
     with pytest.raises(ConfigurationError):
         set_testing(**wrong)
-    assert mode.said is None
+    assert mode.limit is None

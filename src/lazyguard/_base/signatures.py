@@ -35,8 +35,8 @@ def required_parameters(function: Any) -> tuple[str, ...]:
     positional = positional_parameters(function)
     positional = positional[: max(0, len(positional) - defaults)]
     keyword: tuple[str, ...] = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    given: dict[str, Any] = getattr(function, "__kwdefaults__", None) or {}
-    return positional + tuple(name for name in keyword if name not in given)
+    with_default: dict[str, Any] = getattr(function, "__kwdefaults__", None) or {}
+    return positional + tuple(name for name in keyword if name not in with_default)
 
 
 def positional_parameters(function: Any) -> tuple[str, ...]:

@@ -91,10 +91,10 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
     kind, own = (shown, ()) if isinstance(shown, type) else (type(shown), vars_of(shown))
     found = [one for one in differences(kind, real, own) if not (partial and one.missing)]
     if found:
-        raise ConformityError(f"{kind.__name__} does not conform to {real.__name__}: {said(found)}.")
+        raise ConformityError(f"{kind.__name__} does not conform to {real.__name__}: {describe(found)}.")
 
 
-def said(found: list[Difference]) -> str:
+def describe(found: list[Difference]) -> str:
     """Return the differences in words."""
     missing = [one.name for one in found if one.missing]
     texts = [repr(one) for one in found if not one.missing]

@@ -124,7 +124,7 @@ class Fallback:
             _conform = loaded("_services.conformity", cell)
             found = self._differences(cell, kind, _conform.vars_of(made))
             if found:
-                self._emit_difference(cell, f"{kind.__qualname__}: {_conform.said(found)}")
+                self._emit_difference(cell, f"{kind.__qualname__}: {_conform.describe(found)}")
 
     def _compare_declared(self, cell: Cell) -> None:
         """Compare the classes of the two return annotations: a certain difference is an error, any other a warning."""
@@ -139,7 +139,7 @@ class Fallback:
         certain = [one for one in found if one.certain]
         text = (
             f"the fallback of {cell.name} ({self.place}), a {kind.__qualname__}, does not conform to "
-            f"{real.__qualname__}: {_conform.said(certain or found)}."
+            f"{real.__qualname__}: {_conform.describe(certain or found)}."
         )
         if certain:
             raise ConfigurationError(f"{text} Calls that are valid for the real object would fail.")
@@ -170,12 +170,12 @@ class Fallback:
             )
         )
 
-    def join(self, cell: Cell, given: dict[str, Any] | None = None) -> None:
+    def join(self, cell: Cell, arguments: dict[str, Any] | None = None) -> None:
         """Make this the last fallback of a cell.
 
         Args:
             cell: The cell.
-            given: The arguments of its factory, if that has parameters.
+            arguments: The arguments of its factory by name, if that has parameters.
 
         Raises:
             ConfigurationError: The cell has this fallback already, or its fallbacks leave the real object no time.
@@ -196,7 +196,7 @@ class Fallback:
             )
         fallback = loaded("_policies.fallback", cell)
         function = self.function
-        named = {} if given is None else {name: given[name] for name in self.takes}
+        named = {} if arguments is None else {name: arguments[name] for name in self.takes}
 
         def build() -> Any:
             return function(cell.cause, **named) if self.takes_cause else function()

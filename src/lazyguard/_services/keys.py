@@ -30,14 +30,14 @@ _uses = count()
 class Entry:
     """One key: its service while the key is kept, and a weak reference to it after its eviction."""
 
-    __slots__ = ("cell", "given", "kept", "live", "used")
+    __slots__ = ("by_name", "cell", "kept", "live", "used")
 
     def __init__(
-        self, service: Service[[], Any], given: dict[str, Any], on_dead: Callable[[ref[Cell], object], object]
+        self, service: Service[[], Any], by_name: dict[str, Any], on_dead: Callable[[ref[Cell], object], object]
     ) -> None:
         cell = ref(service._cell)
         self.kept: Service[[], Any] | None = service
-        self.given = given
+        self.by_name = by_name
         self.cell = cell
         self.live = ref(service._live, lambda dead: on_dead(cell, dead))
         self.used = next(_uses)
@@ -97,8 +97,8 @@ class Keys:
 
     def living(self) -> list[tuple[Cell, dict[str, Any]]]:
         """Return the cells of all keys that are referenced, and the arguments of their factory, the oldest first."""
-        found = [(entry.cell(), entry.given) for entry in list(self._entries.values())]
-        return [(cell, given) for cell, given in found if cell is not None]
+        found = [(entry.cell(), entry.by_name) for entry in list(self._entries.values())]
+        return [(cell, by_name) for cell, by_name in found if cell is not None]
 
     def _new(self, key: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Entry:
         factory, entries = self._factory, self._entries
@@ -116,8 +116,8 @@ class Keys:
                 entries.pop(key, None)
 
         build.__wrapped__ = factory  # type: ignore[attr-defined]
-        given = self._by_name(arguments, named)
-        return Entry(self._of._child(build, given), given, on_dead)
+        by_name = self._by_name(arguments, named)
+        return Entry(self._of._child(build, by_name), by_name, on_dead)
 
     def _evict(self) -> None:
         """Evict the keys beyond the bound, those that were used least recently; keep an overridden one."""

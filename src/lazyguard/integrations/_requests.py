@@ -78,7 +78,7 @@ class Requests:
     def reach(self, value: str | None) -> Reach | None:
         """Return the reach of a request's deadline, by its header; None if it has no deadline."""
         seconds = None if value is None else _seconds(value)
-        by = "its header asks for" if seconds is not None else "a request is given"
+        by = "its header allows" if seconds is not None else "the middleware allows"
         if seconds is None:
             seconds = self._seconds
         if seconds is None:

@@ -211,7 +211,7 @@ def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
         return str(raised.value)
 
     assert serve(late)("/", X_Request_Timeout="1.5").body == (
-        b"the deadline of 1.5 s for this request has passed; its header asks for no more."
+        b"the deadline of 1.5 s for this request has passed; its header allows no more."
     )
 
 
