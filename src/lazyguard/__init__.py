@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lazyguard._guards.import_guard import import_guard
     from lazyguard._guards.once import once
     from lazyguard._guards.optional import optional_import, require
-    from lazyguard._lazy_imports.access import aresolve, is_resolved, override, reset, resolve
+    from lazyguard._lazy_imports.access import aresolve, is_fallback, is_resolved, override, reset, resolve
     from lazyguard._lazy_imports.attach import attach, attach_stub
     from lazyguard._lazy_imports.lazy_attribute import lazy_attribute
     from lazyguard._lazy_imports.load import lazy_imports, load
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from lazyguard._services.mock import mock_service
     from lazyguard._services.pinned import pinned
     from lazyguard._services.preload import preload
-    from lazyguard._services.service import is_fallback
     from lazyguard.errors import CircuitOpen, DeadlineExceeded, LazyguardError, ResolutionError, ServiceUnavailable
     from lazyguard.events import subscribe
 
@@ -83,55 +82,56 @@ __all__ = [
     "ServiceUnavailable",
 ]
 
-# The names that each module has.
-_HOMES = {
-    "_proxies.lazy": "lazy",
-    "_lazy_imports.access": "aresolve is_resolved override reset resolve",
-    "_lazy_imports.attach": "attach attach_stub",
-    "_lazy_imports.lazy_attribute": "lazy_attribute",
-    "_lazy_imports.load": "lazy_imports load",
-    "_guards.once": "once",
-    "_guards.optional": "optional_import require",
-    "_guards.import_guard": "import_guard",
-    "_guards.duplicates": "prevent_duplicate_imports",
-    "_guards.hooks": "when_imported",
-    "_services.declare": "service",
-    "_services.guarded": "guarded",
-    "_services.mock": "mock_service",
-    "_services.pinned": "pinned",
-    "_services.preload": "preload",
-    "_services.service": "is_fallback",
-    "_policies.retry": "Retry",
-    "_policies.breaker": "Breaker",
-    "_policies.recovery": "Recovery",
-    "_policies.fallback": "fallbacks",
-    "_core.closing": "aclose close",
-    "_core.deadlines": "deadline remaining",
-    "_monitoring.health": "health",
-    "_monitoring.track_imports": "track_imports",
-    "errors": "CircuitOpen DeadlineExceeded LazyguardError ResolutionError ServiceUnavailable",
-    "events": "subscribe",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+# The names of each module, as one text that is searched when a name is first used: a dict would be made for nothing.
+_HOMES = """
+_proxies.lazy: lazy
+_lazy_imports.access: aresolve is_fallback is_resolved override reset resolve
+_lazy_imports.attach: attach attach_stub
+_lazy_imports.lazy_attribute: lazy_attribute
+_lazy_imports.load: lazy_imports load
+_guards.once: once
+_guards.optional: optional_import require
+_guards.import_guard: import_guard
+_guards.duplicates: prevent_duplicate_imports
+_guards.hooks: when_imported
+_services.declare: service
+_services.guarded: guarded
+_services.mock: mock_service
+_services.pinned: pinned
+_services.preload: preload
+_policies.retry: Retry
+_policies.breaker: Breaker
+_policies.recovery: Recovery
+_policies.fallback: fallbacks
+_core.closing: aclose close
+_core.deadlines: deadline remaining
+_monitoring.health: health
+_monitoring.track_imports: track_imports
+errors: CircuitOpen DeadlineExceeded LazyguardError ResolutionError ServiceUnavailable
+events: subscribe
+"""
 
 
 if not TYPE_CHECKING:  # else a checker takes any name for one of ours
 
-    def __getattr__(name: str) -> object:
+    def __getattr__(name):
         is_module = name in ("errors", "types")
-        home = name if is_module else _HOME_OF.get(name)
-        if home is None:
+        before, found, _ = _HOMES.replace("\n", " \n").partition(f" {name} ")
+        if not (found or is_module):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        full_name = f"{__name__}.{home}"
+        home = name if is_module else before.rpartition("\n")[2].partition(":")[0]
         try:
-            module: object = __import__(full_name, fromlist=["*"])
+            module = __import__(f"{__name__}.{home}", fromlist=["*"])
         except ImportError:
-            # at the interpreter's end nothing is imported any more, not even what is loaded
-            module = sys.modules.get(full_name)
-            if sys.meta_path or module is None:
+            if sys.meta_path:
                 raise
-        value: object = module if is_module else getattr(module, name)
-        globals()[name] = value
+            # at the interpreter's end nothing is imported any more; what is loaded is found below this module
+            module = None
+            for part in home.split("."):
+                module = globals().get(part) if module is None else getattr(module, part, None)
+            if module is None:
+                raise
+        value = globals()[name] = module if is_module else getattr(module, name)
         return value
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import final
+from lazyguard._base import final, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard._base import places as place_of
-from lazyguard._core import mode, registry
+from lazyguard._core import declaration, mode
 from lazyguard._guards.alarm import Alarm
 from lazyguard._guards.frames import is_installed
 from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
@@ -124,7 +124,7 @@ class _Guard:
     def __enter__(self) -> None:
         if self._seconds is None:
             return
-        self._alarm = Alarm(self._seconds, self._on_alarm)
+        self._alarm = Alarm(self._seconds, self._rang)
         self._alarm.__enter__()
         # for code that keeps the GIL, and where there is no timer signal
         faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True, file=self._stderr)
@@ -134,7 +134,7 @@ class _Guard:
             faulthandler.cancel_dump_traceback_later()
             self._alarm.__exit__()
 
-    def _on_alarm(self, frame: FrameType | None) -> None:
+    def _rang(self, frame: FrameType | None) -> None:
         if not _is_importing(frame):
             return  # the import has ended, and pytest must not be interrupted
         raise CollectionTimeout(
@@ -175,7 +175,7 @@ def _is_installed(file: str) -> bool:
 
 
 def _refuse_service(cell: Cell) -> None:
-    if not any(registered is cell and "service" in kind for registered, kind in registry.cells()):
+    if not any(registered is cell and "service" in kind for registered, kind in declaration.cells()):
         return
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
@@ -236,7 +236,7 @@ def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: A
 def reset_services() -> Generator[None]:
     """Reset every service after the test, so that the next test builds its own."""
     yield
-    for cell, kind in registry.cells():
+    for cell, kind in declaration.cells():
         if "service" in kind:
             cell.reset()
 
@@ -255,7 +255,7 @@ def no_degraded_services() -> Generator[None]:
 def _degraded_or_failed() -> dict[Cell, str]:
     return {
         cell: cell.now.state
-        for cell, kind in registry.cells()
+        for cell, kind in declaration.cells()
         if "service" in kind and cell.now.state in ("degraded", "failed")
     }
 

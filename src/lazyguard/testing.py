@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import _thread
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
 from lazyguard._services.conformity import assert_conforms

@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 
 pytestmark = pytest.mark.usefixtures("limited", "restless")
 
@@ -288,10 +288,7 @@ def test_a_module_attribute_never_keeps_what_was_reset(race, modules):
                 before = len(module.made)
                 assert type(getattr(module, name)) is list
                 assert name == "two" or len(module.made) == before + 1, "what was reset is served"
-            assert (
-                vars(module)[name]
-                is lazyguard._lazy_imports.lazy_attribute._declared["stress_resets", name].cell.now.target
-            )
+            assert vars(module)[name] is lazyguard._lazy_imports.access.declared["stress_resets", name].cell.now.target
             lazyguard.reset(address)
             assert type(getattr(module, name)) is list
 
@@ -313,8 +310,8 @@ def test_what_changes_just_before_it_is_written_is_not_lost(modules, monkeypatch
     fake = lazyguard.override("stress_between:one", ["fake"])
     if change == "override ends":
         fake.__enter__()
-        attribute = lazyguard._lazy_imports.lazy_attribute._declared["stress_between", "one"]
-        attribute.fallback()
+        attribute = lazyguard._lazy_imports.access.declared["stress_between", "one"]
+        attribute.take_place()
         vars(module)["one"] = attribute.shown = attribute.proxy
     resolve, changes = Cell.resolve, [change]
 

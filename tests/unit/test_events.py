@@ -9,7 +9,7 @@ import pytest
 
 import lazyguard
 from lazyguard import events
-from lazyguard._core import cell as cells
+from lazyguard._core import declaration
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def test_after_the_fact_and_without_a_lock():
 
     def listener(event):
         states.append((lazyguard.is_resolved(numbers), numbers == [1]))
-        assert cells.lock.acquire(blocking=False)
-        cells.lock.release()
+        assert declaration.lock.acquire(blocking=False)
+        declaration.lock.release()
 
     undo = lazyguard.subscribe(listener)
     assert len(numbers) == 1

@@ -1,12 +1,9 @@
-"""The kind and the parameters of a Python function, read from its code; and the signature of a service.
+"""The kind and the parameters of a Python function, read from its code, without `inspect`.
 
-Invariants: declaring does not load `inspect`; only the signature of a service needs it, when it is read. Nothing but a
-`functools.partial` is unwrapped, and no code of the function runs.
+Invariant: nothing but a `functools.partial` is unwrapped, and no code of the function runs.
 """
 
 from __future__ import annotations
-
-from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,61 +61,3 @@ def all_parameters(function: Any) -> tuple[str, ...]:
 def only_positional(function: Any) -> bool:
     """Return whether a Python function has positional parameters only, and neither `*args` nor `**kwargs`."""
     return not (function.__code__.co_kwonlyargcount or function.__code__.co_flags & 0x0C)  # *args, **kwargs
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    Method = TypeVar("Method", bound=Callable[..., Any])
-
-    def like_factory(method: Method) -> Method:
-        """Let an async method of a service have the signature of its factory."""
-        return method
-
-else:
-
-    @final
-    class like_factory:  # noqa: N801  # used as the decorator that it stands for
-        """Let an async method of a service have the signature of its factory."""
-
-        __slots__ = ("_method",)
-
-        def __init__(self, method):
-            self._method = method
-
-        def __get__(self, service, owner=None):
-            if service is None:
-                return self._method
-            factory = service._factory
-            if factory is None:
-                return type(service.of)(self._method, service)
-            from _functools import partial
-
-            # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
-            # object each time, to call a dependency once a request and to find its override.
-            bound = vars(service)[self._method.__name__] = partial(self._method, service)
-            for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-                setattr(bound, name, getattr(self._method, name))
-            bound.__signature__ = signature_of(factory)
-            bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
-            return bound
-
-
-@final
-class Signature:
-    """The `__signature__` of a service: that of its factory, computed when it is read."""
-
-    __slots__ = ()
-
-    def __get__(self, service: Any, owner: object = None) -> Any:
-        if service is None or service._factory is None:
-            raise AttributeError("__signature__")
-        return signature_of(service._factory)
-
-
-def signature_of(factory: Callable[..., Any]) -> Any:
-    """Return the signature of a factory."""
-    import inspect
-
-    return inspect.signature(factory)

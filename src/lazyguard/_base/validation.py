@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places, signatures
-from lazyguard.errors import ConfigurationError, UsageError
+from lazyguard._base.places import misconfigured, misused, of_callable, of_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,14 +62,14 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
     if not right or not (0 < value < float("inf") or (zero and value == 0)):  # type: ignore[operator]
         least = "zero or more" if zero else "more than zero"
         also = ", or None" if optional else ""
-        raise ConfigurationError(f"{name}={value!r} is out of range: give {least} seconds{also}.")
+        raise misconfigured(f"{name}={value!r} is out of range: give {least} seconds{also}.")
 
 
 def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: str) -> None:
     """Raise UsageError if a decorator that takes options only was given the `what` that it decorates."""
     if misplaced:
-        place = places.of_callable(misplaced[0], places.of_frame(frame))
-        raise UsageError(
+        place = of_callable(misplaced[0], of_frame(frame))
+        raise misused(
             f"{decorator} ({place}) takes options only: write @lazyguard.{decorator}() above the {what}, with "
             "parentheses."
         )
@@ -79,31 +78,35 @@ def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: st
 def text(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is a string."""
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}={value!r} is invalid: give a string.")
+        raise misconfigured(f"{name}={value!r} is invalid: give a string.")
 
 
 def flag(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}={value!r} is invalid: give True or False.")
+        raise misconfigured(f"{name}={value!r} is invalid: give True or False.")
 
 
 def whole(name: str, value: object, *, least: int = 1) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
+        raise misconfigured(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
 
 
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
     if value is not None and not callable(value):
-        raise ConfigurationError(f"{name}={value!r} is invalid: give a function of the {what}, or None.")
+        raise misconfigured(f"{name}={value!r} is invalid: give a function of the {what}, or None.")
 
 
 def plain(name: str, function: object, of: str, maker: str) -> None:
     """Raise ConfigurationError if `function` is async, and `maker` is not."""
+    if function is None:
+        return
+    from lazyguard._base import signatures
+
     if signatures.flags_of(function) & signatures.COROUTINE:
-        raise ConfigurationError(
+        raise misconfigured(
             f"{name}= of {of} is an `async def`, and nothing would await it: make {maker} one too, or give a plain "
             "function."
         )
@@ -114,7 +117,7 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
     types: Any = value if isinstance(value, tuple) else (value,)
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigurationError(f"{name}={value!r} is invalid: give exception types, (ConnectionError, ...).")
+            raise misconfigured(f"{name}={value!r} is invalid: give exception types, (ConnectionError, ...).")
     checked: tuple[type[BaseException], ...] = types
     return checked
 
@@ -126,7 +129,7 @@ def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, 
         module, colon, attribute = kind.partition(":") if isinstance(kind, str) else ("", "", "")
         named = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
         if not named and not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigurationError(
+            raise misconfigured(
                 f"{name}={value!r} is invalid: give exception types, or their names where the library must not be "
                 'imported for it, (ConnectionError, "redis:RedisError").'
             )
@@ -154,7 +157,7 @@ def check_loaded(name: str, types: tuple[type[BaseException] | str, ...]) -> Non
             found = sys.modules.get(module)
             initializing = getattr(getattr(found, "__spec__", None), "_initializing", False)
             if found is not None and not initializing and not loaded((kind,)):
-                raise ConfigurationError(
+                raise misconfigured(
                     f"{name}={kind!r} names nothing: module {module} is loaded and has no exception type "
                     f"{attribute!r}. Give the name by which it is imported from there."
                 )

@@ -10,12 +10,9 @@ from __future__ import annotations
 import _thread
 
 from lazyguard import events
-from lazyguard._base.typing import final
-from lazyguard._core import clock, closing, observers, trace
-from lazyguard._core.attempt import Attempt
-from lazyguard._core.loading import loaded
-from lazyguard._core.plan import PLAIN
-from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
+from lazyguard._core import clock, closing, declaration, loaded, observers, trace
+from lazyguard._core.declaration import PLAIN, Declaration
+from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.plan import Plan
+    from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate
 
     class Mirror(Protocol):
@@ -50,59 +47,23 @@ if TYPE_CHECKING:
             ...
 
 
-# Reentrant, since a signal handler or a finaliser may run between two statements of its holder. The comparison in
-# `swap` then fails for the outer one, which looks again.
-lock = _thread.RLock()
-# What no fallback has answered: one dict for all cells that have none, which stays empty.
-NOTHING: dict[str, int] = {}
-# Flights that have not ended; what a fork must forget.
+# Attempts that have not ended; what a fork must forget.
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
 
 
-@final
-class Cell:
-    """A factory and what has become of it.
+class Cell(Declaration):
+    """A factory and what has become of it."""
 
-    Attributes:
-        fallbacks: The cells of the fallbacks, in the order in which they are tried.
-        cause: What the fallback is given: why the real object is not served.
-        answered: How often a fallback has answered, by the name of what was asked of it.
-        recovery_run: What the recovery keeps with the cell: its progress.
-        home: The event loop on which an async factory ran last.
-        calls: What counts the calls on the target of a generation: that generation, and a circuit.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "answered",
-        "calls",
-        "cause",
-        "factory",
-        "fallbacks",
-        "home",
-        "mirror",
-        "name",
-        "now",
-        "place",
-        "plan",
-        "recovery_run",
-    )
+    __slots__ = ()
+    now: Snapshot
+    mirror: Mirror | None
+    fallbacks: tuple[Cell, ...]
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
-        self.factory: Callable[[], Any] = factory
-        self.name: str = name
-        self.place: str = place
-        self.plan: Plan = plan
-        self.now: Snapshot = Snapshot()
-        self.mirror: Mirror | None = None
-        self.fallbacks: tuple[Cell, ...] = ()
-        self.cause: BaseException | None = None
-        self.answered: dict[str, int] = NOTHING
-        self.recovery_run: Any = None
-        self.home: Any = None
-        self.calls: tuple[int, Any] | None = None
+        super().__init__(factory, name=name, place=place, plan=plan)
+        self.now = UNUSED
 
     @property
     def overridden(self) -> bool:
@@ -117,7 +78,7 @@ class Cell:
         view = None if mirror is None else mirror.prepare(self, new)
         dropped = None
         global midway
-        with lock:
+        with declaration.lock:
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
@@ -143,7 +104,7 @@ class Cell:
             view = mirror.prepare(self, shown)
             if view is None:
                 continue
-            with lock:
+            with declaration.lock:
                 dropped = mirror.publish(view)
             if dropped is not None:
                 mirror.drop(dropped)
@@ -390,3 +351,14 @@ class Cell:
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"
+
+
+def begin(declared: Any) -> None:
+    """Make a cell of what was declared, at its first use."""
+    if declared.plan is not PLAIN:
+        loaded("_core.forks").watch(declared)
+    with declaration.lock:
+        # Fall through, as in `swap`: a signal handler in between that uses the cell has made its transition already.
+        if not declared.used:
+            declared.now = UNUSED
+            declared.__class__ = Cell

@@ -1,11 +1,14 @@
 """Time as the core sees it: one clock for all cells, which tests replace.
 
-Invariant: whatever waits asks this clock how long, so that a test with its own clock never has to sleep.
+Invariants: whatever waits asks this clock how long, so that a test with its own clock never has to sleep; what freezes
+the date of a test (freezegun) holds up nothing.
 """
 
 from __future__ import annotations
 
 import time
+
+from lazyguard._base.real_time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ class Clock:
 
     def now(self) -> float:
         """Return seconds on a clock that never goes back."""
-        return time.monotonic()
+        return monotonic()
 
     def date(self) -> float:
         """Return seconds since the epoch, for reports to people."""
@@ -34,12 +37,12 @@ current = Clock()
 
 
 # Returns the current clock's time. The machine's is asked without a Python frame; so call it as `clock.now()`.
-now: Callable[[], float] = time.monotonic
+now: Callable[[], float] = monotonic
 
 
 def install(clock: Clock) -> Clock:
     """Make `clock` the clock of all cells; return the one before. For tests."""
     global current, now
     before, current = current, clock
-    now = time.monotonic if type(clock) is Clock else clock.now
+    now = monotonic if type(clock) is Clock else clock.now
     return before

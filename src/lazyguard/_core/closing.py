@@ -11,9 +11,9 @@ import _thread
 import sys
 
 from lazyguard import events
-from lazyguard._base.typing import final
-from lazyguard._core import clock, registry
-from lazyguard._core.loading import loaded
+from lazyguard._base import final
+from lazyguard._base.real_time import monotonic
+from lazyguard._core import clock, declaration, loaded
 from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False
@@ -257,7 +257,9 @@ def all_to_close(*, awaited: bool) -> list[Callable[[], list[PendingClose]]]:
     found: list[tuple[int, Callable[[], list[PendingClose]]]] = [
         (pending.made, pending.taken) for pending in list(_pending) if awaited or not pending.awaited
     ]
-    for cell, _ in registry.cells():
+    for cell, _ in declaration.cells():
+        if not cell.used:
+            continue
         held = [one.now.held or one.now for one in (cell, *cell.fallbacks) if one.plan.close is not None]
         made = max((now.made for now in held if now.state == READY), default=0)
         if made and (awaited or not cell.plan.awaited):
@@ -320,13 +322,11 @@ async def aclose() -> None:
 
 def at_exit() -> None:
     """Close all that there is, each on a thread of its own; one that hangs leaves half of the time to the next."""
-    import time
-
     todo = all_to_close(awaited=True)
-    until = time.monotonic() + AT_EXIT  # not our clock, which may stand still
+    until = monotonic() + AT_EXIT  # not our clock, which may stand still
     for left_over, take in zip(reversed(range(len(todo))), todo, strict=True):
         for pending in take():
-            left = until - time.monotonic()
+            left = until - monotonic()
             done = _thread.allocate_lock()
             done.acquire()
             pending.wait(done.release)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base.context_variables import assign
-from lazyguard._base.typing import final
 from lazyguard._core import clock
 from lazyguard.errors import ConfigurationError, DeadlineExceeded
 

@@ -5,7 +5,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core.state import READY
 
 TYPE_CHECKING = False
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.deadlines import Deadline
-    from lazyguard._core.state import Outcome, Snapshot
+    from lazyguard._core.state import Attempt, Outcome, Snapshot
 
     R = TypeVar("R")
     Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"

@@ -13,15 +13,15 @@ import sys
 from _weakref import ref
 
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, closing
+from lazyguard._core import clock, closing, declaration
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Attempt
 
 _watched: set[ref[Cell]] = set()
 # Targets of the parent, kept so that no finaliser in the child says goodbye on the parent's connections.
@@ -43,7 +43,7 @@ def _before() -> None:
 
 
 def _in_child() -> None:
-    cells.lock = _thread.RLock()
+    declaration.lock = _thread.RLock()
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)

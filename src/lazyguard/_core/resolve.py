@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Snapshot
+    from lazyguard._core.state import Attempt, Owner, Snapshot
 
 
-def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
+def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
     """One attempt: attempts until one succeeds, the retry gives up, or the generation ends.
 
     Where the caller's own thread runs it, no retry begins that would pass `until`, its deadline.
@@ -48,14 +47,14 @@ def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Step
             return outcome
         if retries is None:
             retries = plan.retry.begin()
-        ended = yield from retries.again(outcome, until)
+        ended: Outcome | None = yield from retries.again(outcome, until)
         if ended is not None:
             return ended
         if not cell.now.counts(attempt):
             return outcome
 
 
-def trying(cell: Cell) -> Steps[Outcome]:
+def trying(cell: Owner) -> Steps[Outcome]:
     """One attempt: run the factory, then the probe on what it made."""
     plan = cell.plan
     outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)

@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock
 
 TYPE_CHECKING = False

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Effect, R, Steps
+    from lazyguard._core.state import Attempt
 
 _LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.

@@ -12,8 +12,7 @@ from contextvars import copy_context
 
 from lazyguard import errors
 from lazyguard._base.context_variables import assign, restore
-from lazyguard._core import cell as cells
-from lazyguard._core import clock, deadlines, resolve, scheduler, wait_cycles
+from lazyguard._core import clock, deadlines, declaration, resolve, scheduler, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
+    from lazyguard._core.state import Attempt
 
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -35,7 +34,7 @@ def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> An
 
 def drive(steps: Steps[R]) -> R:
     """Run a generator of effects to its end on this thread; return what it returns."""
-    lock: Any = cells.lock
+    lock: Any = declaration.lock
     if lock._is_owned():
         return _unlocked(lock, steps)
     advance: Callable[[Any], Effect] = steps.send
@@ -64,7 +63,7 @@ def _unlocked(lock: Any, steps: Steps[R]) -> R:
     try:
         return drive(steps)
     finally:
-        if lock is not cells.lock:
+        if lock is not declaration.lock:
             lock._at_fork_reinit()  # it is a child's by now, where whoever has it does not exist
         lock._acquire_restore(held)
 
@@ -126,7 +125,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
             pass  # told as the attempt's outcome; there is nobody above this frame to interrupt
 
     def begin() -> None:
-        with cells.lock:
+        with declaration.lock:
             attempt.thread = _thread.get_ident()
         deadlines.forget()
         work()
@@ -134,7 +133,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
         scheduler.daemon(lambda: run(begin), attempt.cell.name)
-        with cells.lock:
+        with declaration.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _weakref import ref
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
+    from lazyguard._core.state import Attempt
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.5

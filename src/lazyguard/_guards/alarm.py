@@ -8,9 +8,9 @@ nothing can be interrupted, and `Alarm.armed` is False. Code that keeps the GIL 
 from __future__ import annotations
 
 import os
-from time import monotonic
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
+from lazyguard._base.real_time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

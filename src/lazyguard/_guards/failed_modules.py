@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._guards import circular_imports
 
 TYPE_CHECKING = False

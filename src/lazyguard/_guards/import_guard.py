@@ -12,8 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import events
-from lazyguard._base import places, validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, places, validation
 from lazyguard._core import clock
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Literal
 
-    from lazyguard._base.typing import P, T
+    from lazyguard._base import P, T
     from lazyguard._guards.alarm import Alarm
     from lazyguard._guards.frames import StackSummary
     from lazyguard._guards.side_effects import Kind

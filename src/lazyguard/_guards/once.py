@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, overload
 
-    from lazyguard._base.typing import P, T
-    from lazyguard._core.attempt import Attempt
+    from lazyguard._base import P, T
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Outcome, Snapshot
+    from lazyguard._core.state import Attempt, Outcome, Snapshot
 else:
 
     def overload(function):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base.typing import T, final
-from lazyguard._core.cell import Cell
+from lazyguard._base import T, final
+from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import UsageError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
     from typing import Any, Protocol
+
+    from lazyguard._core.cell import Cell
 
     class LazyAttribute(Protocol):
         """A lazy attribute of a module."""
@@ -46,7 +48,7 @@ def _find(obj: object) -> Cell | LazyAttribute:
         return find_attribute(obj)
     raise UsageError(
         'this takes a lazy object, a service or the name of a lazy attribute ("package.module:attribute"), '
-        f"not one of type {type(obj).__name__}."
+        f"not an object of type {type(obj).__name__}."
     )
 
 
@@ -96,7 +98,9 @@ def is_resolved(obj: object) -> bool:
         False
     """
     found = _find(obj)
-    return found.now.served if isinstance(found, Cell) else found.is_resolved()
+    if isinstance(found, Declaration):
+        return found.used and found.now.served
+    return found.is_resolved()
 
 
 def reset(obj: object) -> None:
@@ -122,6 +126,20 @@ def reset(obj: object) -> None:
         1
     """
     _find(obj).reset()
+
+
+def is_fallback(obj: object) -> bool:
+    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+
+    Anything that is neither is no fallback.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.is_fallback("as it is")
+        False
+    """
+    cell = find_cell(obj)
+    return cell is not None and cell.used and cell.now.state == "degraded"
 
 
 def override(obj: object, value: object) -> Override:
@@ -214,4 +232,4 @@ class AttachedAttribute:
         return package.override_attribute(self._module, self._name, value)
 
 
-__all__ = ["aresolve", "is_resolved", "override", "reset", "resolve"]
+__all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

@@ -7,12 +7,9 @@ imports nothing of what is declared.
 from __future__ import annotations
 
 import os
+import sys
 
-from lazyguard import errors
-from lazyguard._base import places as place_of
-from lazyguard._core import eager as eagerly
-from lazyguard._lazy_imports import pep810
-from lazyguard._lazy_imports.package import REGISTRY, LazyAttributes
+from lazyguard._lazy_imports.package import NATIVE, REGISTRY, LazyAttributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +64,7 @@ def attach(
         >>> __getattr__("Decoder")
         <class 'json.decoder.JSONDecoder'>
     """
-    return _attach(package_name, place_of.caller(), submodules or (), submod_attrs or {}, absolute_attrs or {})
+    return _attach(package_name, sys._getframe(1), submodules or (), submod_attrs or {}, absolute_attrs or {})
 
 
 def attach_stub(package_name: str, filename: str) -> Attached:
@@ -94,9 +91,9 @@ def attach_stub(package_name: str, filename: str) -> Attached:
         lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
     """
 
-    frame = place_of.caller()
+    frame = sys._getframe(1)
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
-    return _attach(package_name, frame, *read(package_name, stub, place_of.of_frame(frame)))
+    return _attach(package_name, frame, *read(package_name, stub, _place_of(frame)))
 
 
 def _attach(
@@ -107,7 +104,7 @@ def _attach(
     absolute: Mapping[str, Iterable[str]],
     places: Mapping[str, str] | None = None,
 ) -> Attached:
-    place = place_of.of_frame(frame)
+    place = _place_of(frame)
     origins: dict[str, tuple[str, str | None]] = {}
     for source, names in [
         *((f"{package}.{key}", names) for key, names in relative.items()),
@@ -133,9 +130,9 @@ def _attach(
 
     attributes.resolver = lookup
     # EAGER_IMPORT as lazy_loader 0.6 reads it
-    eager = os.environ.get("EAGER_IMPORT", "") not in ("", "0") or eagerly.named(package)
+    eager = os.environ.get("EAGER_IMPORT", "") not in ("", "0") or _is_eager(package)
     # Only where the package itself declares: for another one this must not touch its namespace.
-    native = pep810.SUPPORTED and not eager and frame.f_globals is attributes.namespace
+    native = NATIVE and not eager and frame.f_globals is attributes.namespace
     if eager or native:
         # What is imported now may be circular: it finds the names as it does when all is lazy.
         attributes.namespace.setdefault("__getattr__", lookup)
@@ -146,10 +143,28 @@ def _attach(
     return lookup, listing, sorted(origins)
 
 
+def _wrong(text: str) -> Exception:
+    from lazyguard.errors import ConfigurationError
+
+    return ConfigurationError(text)
+
+
+def _place_of(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _is_eager(package: str) -> bool:
+    if not os.environ.get("LAZYGUARD_EAGER"):
+        return False
+    from lazyguard._core import eager
+
+    return eager.named(package)
+
+
 def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple[str, str]]:
     """Yield (attribute, name in the package) for what a declaration lists."""
     if isinstance(names, str):
-        raise errors.ConfigurationError(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
+        raise _wrong(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
     for entry in names:
         if isinstance(entry, str) and entry.isidentifier():
             yield entry, entry
@@ -157,9 +172,7 @@ def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple
         attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
         name = name.strip() if renamed else attribute
         if not all(part.isidentifier() for part in (attribute.strip(), name)):
-            raise errors.ConfigurationError(
-                f"{place}: {source}: {entry!r} is no name; write 'name' or 'name as other_name'"
-            )
+            raise _wrong(f"{place}: {source}: {entry!r} is no name; write 'name' or 'name as other_name'")
         yield attribute.strip(), name
 
 
@@ -171,9 +184,9 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, 
         with open(stub, encoding="utf-8") as file:
             tree = ast.parse(file.read(), stub)
     except FileNotFoundError as error:
-        raise errors.ConfigurationError(f"{package}: there is no stub {stub} (wanted at {place})") from error
+        raise _wrong(f"{package}: there is no stub {stub} (wanted at {place})") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise errors.ConfigurationError(f"{package}: the stub {stub} cannot be read (wanted at {place})") from error
+        raise _wrong(f"{package}: the stub {stub} cannot be read (wanted at {place})") from error
     exported = _exported(tree)
     submodules: list[str] = []
     relative: Names = {}
@@ -184,9 +197,7 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, 
             continue
         for alias in node.names:
             if alias.name == "*":
-                raise errors.ConfigurationError(
-                    f"{stub}:{node.lineno}: a star import does not say what to attach; write the names"
-                )
+                raise _wrong(f"{stub}:{node.lineno}: a star import does not say what to attach; write the names")
             entry = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
             places[alias.asname or alias.name] = f"{stub}:{alias.lineno}"
             if node.level == 1 and node.module is None:

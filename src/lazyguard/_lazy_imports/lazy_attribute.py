@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import T, final
-from lazyguard._core import cell as cells
-from lazyguard._core import eager, registry
-from lazyguard._core.cell import Cell
+from lazyguard._base import T, final, places
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import declaration, loaded
 from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
-from lazyguard._proxies.inspection import lists
-from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
     from typing import Any, overload
+
+    from lazyguard._core.cell import Cell
 
 
 if TYPE_CHECKING:
@@ -86,14 +84,12 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
     place = places.of_callable(factory, places.of_frame(frame))
     lazy.check_factory(factory, place)
     if not name.isidentifier():
-        raise ConfigurationError(
-            f"{name!r} ({place}) is not the name of an attribute: lazy_attribute('name') takes one."
-        )
+        raise misconfigured(f"{name!r} ({place}) is not the name of an attribute: lazy_attribute('name') takes one.")
     module = sys.modules.get(frame.f_globals.get("__name__", ""))
     if not places.at_module_level(frame) or module is None or module.__dict__ is not frame.f_globals:
-        raise UsageError(f"lazy_attribute ({place}) belongs at module level: inside a function or a class use lazy().")
-    cell = Cell(factory, name=f"{module.__name__}:{name}", place=place)
-    registry.register(cell, "lazy attribute")
+        raise misused(f"lazy_attribute ({place}) belongs at module level: inside a function or a class use lazy().")
+    cell = declaration.declared(factory, name=f"{module.__name__}:{name}", place=place)
+    declaration.register(cell, "lazy attribute")
     attribute = Attribute(
         module, name, cell, proxies.make(cell, proxies.bound, home=(module.__name__, ""), tells=False)
     )
@@ -102,7 +98,7 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
         access.attributes.pop(before.cell, None)
     access.declared[module.__name__, name] = access.attributes[cell] = attribute
     attribute.take_place()
-    eager.declared(frame, attribute.resolve)
+    declaration.build_early(frame, attribute.resolve)
     return attribute.proxy
 
 
@@ -113,7 +109,7 @@ class Attribute:
     __slots__ = ("cell", "module", "name", "proxy", "shown")
 
     def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
-        self.module = module
+        self.module: ModuleType = module
         self.name = name
         self.cell = cell
         self.proxy = self.shown = proxy
@@ -123,7 +119,7 @@ class Attribute:
             return self
         # while the module is being executed, the name may not be bound yet
         value = module.__dict__.get(self.name, self.proxy)
-        if value is not self.proxy or lists(sys._getframe().f_back):
+        if value is not self.proxy or loaded(proxies.INSPECTION, self.cell).lists(sys._getframe().f_back):
             return value
         return self.resolve()
 
@@ -136,7 +132,7 @@ class Attribute:
 
     def take_place(self) -> None:
         """Put this descriptor into the class of the module."""
-        with cells.lock:
+        with declaration.lock:
             kind: Any = type(self.module)
             if "__lazyguard_plain__" not in kind.__dict__:
                 # a class of its own: a descriptor in the class takes precedence over the module's namespace
@@ -151,7 +147,7 @@ class Attribute:
 
     def step_aside(self) -> None:
         """Remove this descriptor; with the last one gone, give the module its own class back."""
-        with cells.lock:
+        with declaration.lock:
             kind: Any = type(self.module)
             if kind.__dict__.get(self.name) is self:
                 delattr(kind, self.name)
@@ -160,7 +156,7 @@ class Attribute:
 
     def is_resolved(self) -> bool:
         """Return whether the object is built."""
-        return self.cell.now.served
+        return self.cell.used and self.cell.now.served
 
     def resolve(self) -> Any:
         """Return the object, building it if needed, and make it an ordinary global."""
@@ -171,7 +167,7 @@ class Attribute:
 
     def _is_assigned(self) -> bool:
         """Return whether the name holds what the program assigned to it."""
-        with cells.lock:
+        with declaration.lock:
             return self.module.__dict__.get(self.name, self.proxy) is not self.shown
 
     def _show(self) -> None:
@@ -179,7 +175,7 @@ class Attribute:
         namespace = self.module.__dict__
         now = None
         while now is not self.cell.now:  # a signal handler on top of this may have let others change it
-            with cells.lock:
+            with declaration.lock:
                 dropped = namespace.get(self.name), self.shown  # released outside the lock: it may have a finaliser
                 now = self.cell.now
                 namespace[self.name] = self.shown = now.target if now.served else self.proxy

@@ -10,18 +10,17 @@ import _thread
 import builtins
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import final
-from lazyguard._core import eager
-from lazyguard._core.cell import Cell
+from lazyguard._base import final, places
+from lazyguard._base.places import misused
+from lazyguard._core.declaration import build_early, declared
 from lazyguard._proxies import proxy as proxies
-from lazyguard.errors import MissingModuleError, ResolutionImportError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Proxy
 
 
@@ -70,6 +69,8 @@ def _check_present(name: str, place: str, require: str | None) -> None:
     """Raise MissingModuleError if a module cannot be found or does not satisfy `require`; import only its parents."""
     from importlib.util import find_spec
 
+    from lazyguard.errors import MissingModuleError
+
     module = name.partition(":")[0]
     missing: str | None = module
     try:
@@ -102,14 +103,14 @@ def _missing_text(module: str, require: str | None = None) -> str:
 def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Any:
     """Return the proxy of a name; see `cell_of_name`."""
     cell = cell_of_name(name, frame, siblings=siblings, require=require)
-    eager.declared(frame, cell.resolve)
+    build_early(frame, lambda: cell.resolve())
     module, _, attribute = name.partition(":")
     warned = bool(attribute) and _warn_of_exception(module, attribute, cell.place)
     at_module_level = places.at_module_level(frame)
     return proxies.make(
         cell,
         proxies.bound if at_module_level else proxies.shared,
-        pending=None if attribute else proxies.PendingModule,
+        pending=None if attribute else proxies.pending_module(),
         home=(frame.f_globals.get("__name__"), "") if at_module_level else None,
         tells=not warned,
     )
@@ -127,12 +128,10 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
     """
     place = places.of_frame(frame)
     if not isinstance(name, str):
-        raise UsageError(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
+        raise misused(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute or "_")):
-        raise UsageError(
-            f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".'
-        )
+        raise misused(f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".')
 
     def import_it() -> Any:
         if require is not None:
@@ -147,12 +146,16 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
             missing = error.name or ""
             if missing != module and not module.startswith(f"{missing}."):
                 raise  # the module itself needs it
+            from lazyguard.errors import MissingModuleError
+
             raise MissingModuleError(f"{name}, declared at {place}: {_missing_text(missing)}", name=missing) from error
         if not attribute:
             return found
         try:
             return getattr(found, attribute)
         except AttributeError as error:
+            from lazyguard.errors import ResolutionImportError
+
             failure = ResolutionImportError(
                 f"{name}, declared at {place}: module {module!r} has no attribute {attribute!r}: correct the name."
             )
@@ -161,7 +164,8 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
 
     if siblings is not None:
         import_it.siblings = siblings  # type: ignore[attr-defined]
-    return Cell(import_it, name=name, place=place)
+    cell: Cell = declared(import_it, name=name, place=place)
+    return cell
 
 
 def _warn_of_exception(module: str, attribute: str, place: str) -> bool:
@@ -238,7 +242,7 @@ class LazyImports:
             return self._before(name, globals, locals, fromlist, level)
         absolute = _absolute(name, globals, level) if level else name
         if fromlist and "*" in fromlist:
-            raise UsageError(
+            raise misused(
                 f"from {absolute} import * ({places.of_frame(self._frame)}) cannot be lazy: name what you use."
             )
         if fromlist:
@@ -260,7 +264,7 @@ class LazyImports:
         def walk(_: Proxy, name: str) -> Any:
             below = f"{here}.{name}"
             if whole != below and not whole.startswith(f"{below}."):
-                return proxies.PendingModule.__getattribute__(proxy, name)
+                return proxies.pending_module().__getattribute__(proxy, name)
             if whole in siblings:
                 siblings.remove(whole)  # it is bound by itself, so the top-level package need not import it
             found = _make(whole, self._frame)

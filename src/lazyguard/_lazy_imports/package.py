@@ -9,14 +9,10 @@ for a few statements and never while anything is imported or let go of; the impo
 from __future__ import annotations
 
 import _thread
+import builtins
 import os
 import sys
 from _weakref import ref
-
-from lazyguard import errors
-from lazyguard._core import trace
-from lazyguard._lazy_imports import pep810
-from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +20,9 @@ if TYPE_CHECKING:
     from types import ModuleType
     from types import ModuleType as _Module
     from typing import Any
+
+    from lazyguard import errors
+    from lazyguard._lazy_imports.pep810 import Imports
 else:
     _Module = type(sys)
 
@@ -36,6 +35,14 @@ _lock = _thread.RLock()
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 _PENDING = object()
 _NOTHING = object()
+# Native lazy imports (PEP 810) begin with Python 3.15: the type of those that nothing has used yet.
+NATIVE = hasattr(builtins, "__lazy_import__")
+_NATIVE_KIND: type | None = getattr(__import__("_types"), "LazyImportType") if NATIVE else None  # noqa: B009
+
+
+def is_native(value: object) -> bool:
+    """Return whether this is a native lazy import that nothing has used yet."""
+    return type(value) is _NATIVE_KIND
 
 
 class LazyAttributes:
@@ -75,7 +82,7 @@ class LazyAttributes:
         self.contested: set[str] = set()
         self.failures: dict[str, str] = {}
         self.unsettled = list(origins)
-        self.imports: pep810.Imports | None = None
+        self.imports: Imports | None = None
         self._claim()
         _register(self)
 
@@ -87,7 +94,7 @@ class LazyAttributes:
             before = registry.get(name)
             found = self.namespace.get(name, _PENDING)
             # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
-            if before is not None and (before.written.get(name, _NOTHING) is found or pep810.is_native(found)):
+            if before is not None and (before.written.get(name, _NOTHING) is found or is_native(found)):
                 before.reset(name)
             elif self._is_shadow(name, found):
                 del self.namespace[name]
@@ -112,7 +119,7 @@ class LazyAttributes:
         value = self._traced(name)
         with _lock:
             found = self.namespace.get(name, _PENDING)
-            if self._is_shadow(name, found) or pep810.is_native(found):
+            if self._is_shadow(name, found) or is_native(found):
                 self.namespace[name] = value
             # Another thread's value, or an override that came meanwhile, stays.
             value = self.written[name] = self.namespace.setdefault(name, value)
@@ -142,7 +149,9 @@ class LazyAttributes:
             self.settle()
             return value
 
-        self.imports = pep810.Imports(self.package, find)
+        from lazyguard._lazy_imports.pep810 import Imports
+
+        self.imports = Imports(self.package, find)
         for module, attributes in statements.items():
             place = self.place_of(names[module, attributes[0]][0])
             for attribute, value in zip(attributes, self.imports.make(module, attributes, place), strict=True):
@@ -162,7 +171,7 @@ class LazyAttributes:
         # import a submodule and something else, the second is left to `__getattr__`.
         if name in self.namespace or self.origins[name] != self.origins[like]:
             return
-        if not pep810.is_native(value):  # imported before, or now where `sys.set_lazy_imports_filter` wants it so
+        if not is_native(value):  # imported before, or now where `sys.set_lazy_imports_filter` wants it so
             if self.origins[name][1] is None and value is not sys.modules.get(self.origins[name][0]):
                 return  # it is what the package has of that name in the place of the submodule
             self.written[name] = value
@@ -173,6 +182,10 @@ class LazyAttributes:
         return self.places.get(name, self.place)
 
     def _traced(self, name: str) -> Any:
+        if os.environ.get("LAZYGUARD_TRACE", "") in ("", "0"):
+            return self._load(name)
+        from lazyguard._core import trace
+
         return trace.traced(f"{self.package}:{name}", self.place_of(name), lambda: self._load(name))
 
     def _load(self, name: str) -> Any:
@@ -187,7 +200,9 @@ class LazyAttributes:
                 module = __import__(source, None, None, (attribute,))
                 value = getattr(module, attribute)
         except Exception as error:
-            self.failures[name] = describe(error)
+            from lazyguard import errors, events
+
+            self.failures[name] = events.describe(error)
             if isinstance(error, errors.LazyguardError):
                 raise
             raise self._explain(name, module, error) from error
@@ -196,6 +211,8 @@ class LazyAttributes:
 
     def _explain(self, name: str, module: ModuleType | None, error: Exception) -> errors.LazyguardError:
         """Say which declaration failed, and how to mend it; an ImportError stays one."""
+        from lazyguard import errors
+
         source, attribute = self.origins[name]
         what = f"{self.package}.{name} (declared at {self.place_of(name)})"
         if module is not None and isinstance(error, AttributeError):
@@ -244,7 +261,7 @@ class LazyAttributes:
     def is_resolved(self, name: str) -> bool:
         """Return whether the value of `name` is there."""
         found = self.namespace.get(name, _PENDING)
-        return found is not _PENDING and not pep810.is_native(found)
+        return found is not _PENDING and not is_native(found)
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
@@ -306,6 +323,8 @@ class _Package(_Module):
 
 
 def _import_error(text: str, name: str | None, path: str | None) -> errors.ResolutionImportError:
+    from lazyguard import errors
+
     error = errors.ResolutionImportError(text)
     error.name, error.path = name, path
     return error
@@ -366,5 +385,7 @@ def _owner(module: ModuleType, name: str) -> LazyAttributes:
     registry: dict[str, LazyAttributes] = vars(module).get(REGISTRY, {})
     if name in registry:
         return registry[name]
+    from lazyguard import errors
+
     known = ", ".join(sorted(registry)) or "none"
     raise errors.UsageError(f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}")

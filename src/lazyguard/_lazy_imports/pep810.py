@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import builtins
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType
 
-SUPPORTED = hasattr(builtins, "__lazy_import__")
-_KIND: type | None = getattr(__import__("_types"), "LazyImportType") if SUPPORTED else None  # noqa: B009
-
 _statements: dict[int, CodeType] = {}  # by the number of names
-
-
-def is_native(value: object) -> bool:
-    """Return whether this is a native lazy import that was not used yet."""
-    return type(value) is _KIND
 
 
 @final

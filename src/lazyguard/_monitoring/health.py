@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base.typing import final
-from lazyguard._core import clock, registry
+from lazyguard._base import final
+from lazyguard._core import clock, declaration
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
@@ -137,6 +137,18 @@ class Check:
 
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return the check of one cell."""
+    if not cell.used:
+        return Check(
+            name=cell.name,
+            kind=kind,
+            status="pass",
+            state=PENDING,
+            since=None,
+            cause="",
+            generation=0,
+            running=0,
+            place=cell.place,
+        )
     snapshot = cell.now
     cause = describe(snapshot.cause)
     limit = cell.plan.timeout
@@ -172,7 +184,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
 
 def check_guard(guard: Guard, now: float, date: float) -> Check:
     """Return the check of a guarded function: the state of its breaker."""
-    phase = None if guard.circuit is None else guard.circuit.now
+    phase = None if guard.circuit is None or not guard.circuit.used else guard.circuit.now
     closed = phase is None or phase.state == "closed"
     return Check(
         name=guard.name,
@@ -294,8 +306,8 @@ def health() -> Health:
         'pass'
     """
     now, date = clock.now(), clock.current.date()
-    cells = [check(cell, kind, now, date) for cell, kind in registry.cells()]
-    guards = [check_guard(guard, now, date) for guard in registry.guards()]
+    cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
+    guards = [check_guard(guard, now, date) for guard in declaration.guards()]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
     return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun))

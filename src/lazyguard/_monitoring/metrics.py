@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst

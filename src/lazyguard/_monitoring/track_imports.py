@@ -12,11 +12,10 @@ import _thread
 import os
 import platform
 import sys
-from time import perf_counter
 
 from lazyguard import events
-from lazyguard._base import places, validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, places, validation
+from lazyguard._base.real_time import perf_counter
 from lazyguard.errors import ImportBudgetWarning
 
 TYPE_CHECKING = False

@@ -5,9 +5,8 @@ Invariants: a Breaker has no state. Many functions and services can share one; e
 
 from __future__ import annotations
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
-from lazyguard.errors import ConfigurationError
+from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class Breaker(validation.Options):
         validation.seconds("max_open_time", max_open_time)
         validation.seconds("half_open_timeout", half_open_timeout)
         if max_open_time < open_time:
-            raise ConfigurationError(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
+            raise misconfigured(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
         self._set(
             failure_threshold=failure_threshold,
             failure_rate=failure_rate,
@@ -130,21 +129,17 @@ class Breaker(validation.Options):
 def _require(needed: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ConfigurationError(f"{name}={value!r} has no effect without {needed}=: give both.")
+            raise misconfigured(f"{name}={value!r} has no effect without {needed}=: give both.")
 
 
 def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: Any) -> int:
     """Check the options of a failure rate; return the minimum number of calls."""
     if threshold is not None:
-        raise ConfigurationError(
-            "failure_threshold= counts failures in a row, and failure_rate= is a share: give one of them."
-        )
+        raise misconfigured("failure_threshold= counts failures in a row, failure_rate= a share: give one of them.")
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 1:
-        raise ConfigurationError(f"failure_rate={rate!r} is out of range: give a share above 0 and at most 1.")
+        raise misconfigured(f"failure_rate={rate!r} is out of range: give a share above 0 and at most 1.")
     if (calls is None) == (seconds is None):
-        raise ConfigurationError(
-            "failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=."
-        )
+        raise misconfigured("failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=.")
     if calls is not None:
         validation.whole("window_calls", calls)
     validation.seconds("window_seconds", seconds, optional=True)
@@ -152,6 +147,40 @@ def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: An
         return 10 if calls is None else min(10, calls)
     validation.whole("minimum_calls", minimum)
     if calls is not None and minimum > calls:
-        raise ConfigurationError(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
+        raise misconfigured(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
     checked: int = minimum
     return checked
+
+
+# Where the running state of breakers is, which is loaded by this name.
+CIRCUIT = "_policies.circuit"
+
+
+class CircuitSlots:
+    """What a circuit keeps; `used` says whether a call has asked it."""
+
+    __slots__ = ("__weakref__", "_changed", "_on", "breaker", "name", "now", "place")
+    used = True
+
+
+class UnusedCircuit(CircuitSlots):
+    """The circuit of a breaker that no call has asked yet: whatever is asked of it makes it one."""
+
+    __slots__ = ()
+    used = False
+
+    def __init__(self, breaker: Breaker, name: str, place: str) -> None:
+        self.breaker: Breaker = breaker
+        self.name: str = name
+        self.place: str = place
+        self._on: tuple[type[BaseException] | str, ...] = breaker.on
+        self._changed: Any = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            # the slot of `now` is empty until then
+            from lazyguard._core import loaded
+
+            loaded(CIRCUIT, self).begin(self)
+            return getattr(self, name)

@@ -12,16 +12,16 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._core import clock, deadlines, observers
+from lazyguard._policies.breaker import CircuitSlots
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
-    from typing import Literal, TypeAlias
+    from typing import Any, Literal, TypeAlias
 
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
@@ -126,7 +126,7 @@ class Phase:
 
 
 @final
-class Circuit:
+class Circuit(CircuitSlots):
     """The circuit of one service or function.
 
     Args:
@@ -143,7 +143,7 @@ class Circuit:
     Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
-    __slots__ = ("__weakref__", "_changed", "_on", "breaker", "name", "now", "place")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -154,12 +154,12 @@ class Circuit:
         on: Failures | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
-        self.breaker = breaker
-        self.name = name
-        self.place = place
+        self.breaker: Breaker = breaker
+        self.name: str = name
+        self.place: str = place
         self._on = breaker.on if on is None else on
         self._changed = changed
-        self.now = Phase(self, "closed", clock.now())
+        self.now: Phase = Phase(self, "closed", clock.now())
         _circuits.add(ref(self, _circuits.discard))
 
     def admit(self) -> Phase:
@@ -313,6 +313,17 @@ class Seconds:
         counts = self._tenths.copy().values()  # `count` has dropped what is outside the window
         failed, ok = sum(count[False] for count in counts), sum(count[True] for count in counts)
         return failed + ok >= self._minimum and failed / (failed + ok) >= self._rate
+
+
+def begin(unused: Any) -> None:
+    """Make a circuit of one that no call has asked yet."""
+    closed = Phase(unused, "closed", clock.now())
+    _circuits.add(ref(unused, _circuits.discard))
+    with _lock:
+        # Fall through, as in `follow`.
+        if not unused.used:
+            unused.now = closed
+            unused.__class__ = Circuit
 
 
 def window_of(breaker: Breaker) -> Calls | Seconds:

@@ -9,8 +9,8 @@ import os
 import sys
 from contextvars import ContextVar
 
+from lazyguard._base import final
 from lazyguard._base.context_variables import assign
-from lazyguard._base.typing import final
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY
 from lazyguard.errors import ConfigurationError

@@ -1,17 +1,9 @@
-"""Retry: try again after a failure, with exponential waits and full jitter; the only module that imports tenacity.
-
-Invariants: the first attempt is bare; tenacity is loaded and entered after the first failure only. A BaseException that
-is no Exception, and a `CircuitOpen`, are never tried again. Tenacity's callbacks run as user code does.
-"""
+"""The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
 from __future__ import annotations
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
-from lazyguard._core import clock, mode
-from lazyguard._core.effects import Call, Sleep
-from lazyguard._core.state import Outcome
-from lazyguard.errors import CircuitOpen, ConfigurationError
+from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +12,7 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    from lazyguard._core.effects import Steps
+    from lazyguard._policies.retries import Retries
 
     Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
@@ -91,7 +83,7 @@ class Retry(validation.Options):
             return
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
             if value is not None and not callable(value):
-                raise ConfigurationError(f"{name}={value!r} is invalid: give a tenacity {name} object.")
+                raise misconfigured(f"{name}={value!r} is invalid: give a tenacity {name} object.")
         if stop is not None:
             _check_exclusive("stop", attempts=attempts)
         else:
@@ -124,7 +116,10 @@ class Retry(validation.Options):
 
     def begin(self) -> Retries:
         """Return the retries of one attempt or call, after its first failure."""
-        return Retries(self)
+        from lazyguard._core import loaded
+
+        made: Retries = loaded(RETRIES).Retries(self)
+        return made
 
 
 def of(value: Any) -> Retry | None:
@@ -142,94 +137,22 @@ def _is_tenacitys(thing: object, name: str) -> bool:
 def _check_exclusive(name: str, **others: object) -> None:
     for other, value in others.items():
         if value is not None:
-            raise ConfigurationError(f"{name}= replaces {other}=: give one of them.")
+            raise misconfigured(f"{name}= replaces {other}=: give one of them.")
 
 
 def _check_retrying(value: Any) -> None:
     if not _is_tenacitys(value, "BaseRetrying"):
-        raise ConfigurationError(f"retrying={value!r} is invalid: give a tenacity.Retrying or AsyncRetrying object.")
+        raise misconfigured(f"retrying={value!r} is invalid: give a tenacity.Retrying or AsyncRetrying object.")
     if value.retry_error_callback is not None:
-        raise ConfigurationError("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
+        raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
     _check_predicate("retrying", value.retry)
 
 
 def _check_predicate(name: str, value: Any) -> None:
     for one in (value, *getattr(value, "retries", ())):
         if _is_tenacitys(one, "retry_if_result") or _is_tenacitys(one, "retry_if_not_result"):
-            raise ConfigurationError(f"{name}= checks results, and only failures are tried again: raise an error.")
+            raise misconfigured(f"{name}= checks results, and only failures are tried again: raise an error.")
 
 
-@final
-class Retries:
-    """The retries of one attempt or call: tenacity's state machine, driven from outside."""
-
-    __slots__ = ("_awaits", "_before", "_retrying", "_state")
-
-    def __init__(self, retry: Retry) -> None:
-        import tenacity
-
-        if retry.retrying is None:
-            self._retrying: Any = tenacity.Retrying(
-                stop=retry.stop or tenacity.stop_after_attempt(retry.attempts or 1),
-                wait=retry.wait
-                or tenacity.wait_random_exponential(multiplier=retry.initial or 0.0, max=retry.maximum or 0.0),
-                retry=retry.retry or tenacity.retry_if_exception(lambda error: _is_one_of(error, retry)),
-            )
-        else:
-            self._retrying = retry.retrying.copy()  # its state belongs to one thread
-        self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
-        self._awaits = retry.awaits
-        self._retrying.begin()
-        self._state = tenacity.RetryCallState(self._retrying, None, (), {})
-
-    def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
-        """Wait for the next attempt after a failed one.
-
-        Args:
-            outcome: The outcome of the failed attempt.
-            until: The latest begin of the next attempt, by the clock.
-
-        Returns:
-            None when the next attempt is due; else the final outcome.
-        """
-        import tenacity
-
-        error = outcome.error
-        if (
-            not isinstance(error, Exception)
-            or isinstance(error, CircuitOpen)
-            or not getattr(self._retrying, "enabled", True)
-        ):
-            return outcome
-        limit = mode.attempts()  # set by lazyguard.testing.set_testing
-        if limit is not None and self._state.attempt_number >= limit:
-            return outcome
-        raised_at = error.__traceback__
-        self._state.set_exception((type(error), error, raised_at))
-        decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
-        # Keep nothing of this: tenacity's frames hold what they raise, which would be a reference cycle.
-        self._state.outcome = None
-        raised, decided.error = decided.error, None
-        if raised is error:
-            error.__traceback__ = raised_at
-            return outcome
-        if raised is not None:
-            if isinstance(raised, tenacity.RetryError):
-                raised.__traceback__ = None  # it has no line of the user's
-            return outcome if type(raised) is tenacity.RetryError else Outcome(error=raised)
-        if not isinstance(decided.value, tenacity.DoSleep):
-            return outcome
-        delay = float(decided.value) if limit is None else 0.0
-        if until is not None and clock.now() + delay >= until:
-            return outcome
-        self._state.prepare_for_next_attempt()
-        yield Sleep(delay)
-        if self._before is not None:
-            before: Outcome = yield Call(self._before, self._state, awaited=self._awaits)
-            if before.error is not None:
-                return before
-        return None
-
-
-def _is_one_of(error: BaseException, retry: Retry) -> bool:
-    return isinstance(error, validation.loaded(retry.on or ()))
+# Where the retries are, which are loaded by this name.
+RETRIES = "_policies.retries"

@@ -9,9 +9,8 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard._base import signatures, validation
-from lazyguard._base.typing import final
-from lazyguard._core import cell as cells
+from lazyguard._base import final, signatures, validation
+from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
 from lazyguard._proxies.proxy import find_cell
@@ -162,7 +161,7 @@ class Chaos:
         with _lock:
             site = _sites.get(self._of)
             if site is None:
-                kind = CellSite if isinstance(self._of, cells.Cell) else GuardSite
+                kind = CellSite if isinstance(self._of, declaration.Declaration) else GuardSite
                 site = kind(self._of)
                 site.in_force = (self,)
                 site.install()
@@ -290,7 +289,7 @@ class CellSite(Site):
             view = mirror.prepare(cell, now)
             if view is None or now.state != READY:
                 return
-            with cells.lock:
+            with declaration.lock:
                 if cell.now is now:
                     # kept, since its class has counts
                     self._before = now, view[0], mirror.publish(view)
@@ -306,7 +305,7 @@ class CellSite(Site):
         mirror.flavour = self._flavour
         dropped = None
         if before is not None:
-            with cells.lock:
+            with declaration.lock:
                 if cell.now.shows(before[0]):
                     dropped = mirror.publish(before[1:])
         if dropped is None:

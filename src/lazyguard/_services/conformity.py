@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 
+from lazyguard._base import final
+from lazyguard._base.places import misused
 from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
-from lazyguard._base.typing import final
-from lazyguard._proxies.inspection import annotated_class
-from lazyguard._proxies.proxy import find_cell
+from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
-from lazyguard.errors import ConformityError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,18 +71,18 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
         UsageError: `real` is no class.
 
     Example:
-        >>> import lazyguard
+        >>> from lazyguard.testing import assert_conforms
         >>> class Queue:
         ...     def put(self, item: str, *, priority: int = 0) -> None: ...
         ...     def size(self) -> int: ...
         >>> class NoQueue:
         ...     def put(self, item: str) -> None: ...
-        >>> lazyguard.testing.assert_conforms(NoQueue(), Queue, partial=True)
+        >>> assert_conforms(NoQueue(), Queue, partial=True)
         Traceback (most recent call last):
         lazyguard.errors.ConformityError: NoQueue does not conform to Queue: put takes (item), but the real one ...
     """
     if not issubclass(type(real), type):
-        raise UsageError(
+        raise misused(
             f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
         )
     cell = find_cell(fallback)
@@ -91,6 +90,8 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
     kind, own = (shown, ()) if isinstance(shown, type) else (type(shown), vars_of(shown))
     found = [one for one in differences(kind, real, own) if not (partial and one.missing)]
     if found:
+        from lazyguard.errors import ConformityError
+
         raise ConformityError(f"{kind.__name__} does not conform to {real.__name__}: {describe(found)}.")
 
 

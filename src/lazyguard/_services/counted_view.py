@@ -7,7 +7,7 @@ one target, and takes that out of use only while it is served.
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock
 from lazyguard._core.state import FAILED
 from lazyguard._policies.breaker import Breaker

@@ -8,10 +8,11 @@ counted.
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock, observers, resolve
 from lazyguard._core.state import DEGRADED
-from lazyguard._proxies import inspection, special_methods, views
+from lazyguard._proxies import proxy as proxies
+from lazyguard._proxies import special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
 from lazyguard.errors import ServiceUnavailable
 
@@ -91,7 +92,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     for name in _BLOCK:
         if vars(kind).get(name) is not None:
             setattr(kind, name, block(name))
-    real = inspection.annotated_class(cell.factory)
+    real = proxies.annotated_class(cell.factory)
     space = special_methods.space_of(kind)
     for name in () if real is None else special_methods.answers_of(real)[0]:
         if space.get(name) is None and name != "__get__":

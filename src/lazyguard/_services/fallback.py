@@ -5,23 +5,19 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard import events
-from lazyguard._base import places, signatures, validation
-from lazyguard._base.typing import final
-from lazyguard._core import mode
-from lazyguard._core.cell import NOTHING, Cell
-from lazyguard._core.loading import loaded
-from lazyguard._core.plan import Plan
-from lazyguard._core.state import READY, RESOLVING
-from lazyguard._proxies.inspection import annotated_class
-from lazyguard._proxies.proxy import Proxy, find_cell
-from lazyguard.errors import ConfigurationError, ConformityWarning
+from lazyguard._base import final, places, signatures, validation
+from lazyguard._base.places import misconfigured
+from lazyguard._core import loaded
+from lazyguard._core.declaration import NOTHING, Plan, declared
+from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Any
 
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
     from lazyguard._services.conformity import Difference
 
 # The modules of mocks: the standard library's, and the backport's.
@@ -65,9 +61,9 @@ class Fallback:
         self.function = function
         self.place = place = places.of_callable(function, cell.place)
         if not hasattr(function, "__code__"):
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallback of {cell.name} ({cell.place}) must be a function, "
-                f"not an object of type {type(function).__name__}: wrap it in a function that returns the fallback."
+                f"not one of type {type(function).__name__}: wrap it in a function that returns the fallback."
             )
         required = signatures.required_parameters(function)
         flags = signatures.flags_of(function)
@@ -77,17 +73,15 @@ class Fallback:
         of_key = positional[:1] and positional[0] in parameters and (required or self.takes)  # where the cause goes
         if len(needs) > 1 or (needs and needs[0] not in positional[:1]) or of_key:
             also = f" and after that {', '.join(parameters)}" if parameters else " alone"
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
         if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback."
-            )
+            raise misconfigured(f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback.")
         self.awaited = bool(flags & signatures.COROUTINE)
         if self.awaited and not cell.plan.awaited:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "
                 "neither."
             )
@@ -107,15 +101,15 @@ class Fallback:
 
     def check(self, cell: Cell, made: object) -> None:
         """Raise ConfigurationError if the object that the function returned cannot be a fallback."""
-        if is_mock(made) and not mode.is_testing():
-            raise ConfigurationError(
+        if is_mock(made) and not loaded("_core.mode").is_testing():
+            raise misconfigured(
                 f"the fallback of {cell.name} ({self.place}) returned an object of unittest.mock "
                 f"({type(made).__name__}), which hides every missing answer: outside tests return an object that "
                 "raises for what it cannot do, such as one of lazyguard.mock_service. In tests call "
                 "lazyguard.testing.set_testing(True)."
             )
         if find_cell(made) is cell:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallback of {cell.name} ({self.place}) returned the service itself: return an object of its own."
             )
         kind = type(made)
@@ -142,8 +136,10 @@ class Fallback:
             f"{real.__qualname__}: {_conform.describe(certain or found)}."
         )
         if certain:
-            raise ConfigurationError(f"{text} Calls that are valid for the real object would fail.")
+            raise misconfigured(f"{text} Calls that are valid for the real object would fail.")
         import warnings
+
+        from lazyguard.errors import ConformityWarning
 
         filename, _, line = self.place.rpartition(":")
         text += "" if self.partial else " If it need not have all members, declare it with fallback(partial=True)."
@@ -158,13 +154,15 @@ class Fallback:
 
     def _emit_difference(self, cell: Cell, text: str) -> None:
         """Report a difference of a fallback that was made; it is no error, since it is served all the same."""
+        from lazyguard import events
+
         events.emit(
             events.Event(
                 "differs",
                 name=f"the fallback of {cell.name}",
                 place=self.place,
-                before=RESOLVING,
-                after=READY,
+                before="resolving",
+                after="ready",
                 generation=cell.now.generation,
                 cause=text,
             )
@@ -180,21 +178,20 @@ class Fallback:
         Raises:
             ConfigurationError: The cell has this fallback already, or its fallbacks leave the real object no time.
         """
-        for fallback_cell in cell.fallbacks:
-            if getattr(fallback_cell.factory, "__wrapped__", None) is self.function:
-                raise ConfigurationError(
+        for other in cell.fallbacks:
+            if getattr(other.factory, "__wrapped__", None) is self.function:
+                raise misconfigured(
                     f"{cell.name} ({cell.place}) has this fallback already ({self.place}): remove one, since a second "
                     "try would fail as the first did."
                 )
         whole = cell.plan.timeout
-        shares = self.share + sum(fallback_cell.plan.share for fallback_cell in cell.fallbacks)
+        shares = self.share + sum(other.plan.share for other in cell.fallbacks)
         if whole is not None and shares > _MOST + 1e-9:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallbacks of {cell.name} ({cell.place}) take {shares * whole:g} s of its timeout={whole:g} with "
                 f"this one ({self.place}), and the real object needs at least {(1 - _MOST) * whole:g} s: give the "
                 "fallbacks less, or the service more."
             )
-        fallback = loaded("_policies.fallback", cell)
         function = self.function
         named = {} if arguments is None else {name: arguments[name] for name in self.takes}
 
@@ -202,7 +199,7 @@ class Fallback:
             return function(cell.cause, **named) if self.takes_cause else function()
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
-        fallback_cell = Cell(
+        fallback_cell: Cell = declared(
             build,
             name=f"the fallback of {cell.name}",
             place=self.place,
@@ -216,10 +213,16 @@ class Fallback:
                 max_degraded=self.max_degraded,
             ),
         )
-        cell.plan = cell.plan.changed(refuses=fallback.refusal)
+        cell.plan = cell.plan.changed(refuses=_refusal)
         cell.fallbacks = (*cell.fallbacks, fallback_cell)
         if cell.answered is NOTHING:
             cell.answered = {}
+
+
+def _refusal(cell: Cell, snapshot: Snapshot) -> str | None:
+    """Return why the fallback may not be served here; None: it may."""
+    refusal: str | None = loaded("_policies.fallback", cell).refusal(cell, snapshot)
+    return refusal
 
 
 def is_mock(thing: object) -> bool:

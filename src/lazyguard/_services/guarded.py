@@ -7,9 +7,8 @@ raises reaches its caller untouched, unless a policy says otherwise.
 from __future__ import annotations
 
 from lazyguard._base import places, validation
-from lazyguard._core.state import Outcome
+from lazyguard._base.places import misconfigured
 from lazyguard._services.guard import Guard
-from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    from lazyguard._base.typing import P, T, T_co
+    from lazyguard._base import P, T, T_co
+    from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.retry import Retry
@@ -145,14 +145,14 @@ def guarded(
 
         given, retry = retry, retries.of(retry)
         if retry is None:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"retry={given!r} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
             )
     if breaker is not None:
         from lazyguard._policies.breaker import Breaker
 
         if not isinstance(breaker, Breaker):
-            raise ConfigurationError(f"breaker={breaker!r} is invalid: give a lazyguard.Breaker, or None.")
+            raise misconfigured(f"breaker={breaker!r} is invalid: give a lazyguard.Breaker, or None.")
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):
@@ -203,7 +203,7 @@ def _wrap(guard: Guard) -> Any:
 
 def _wrapper(guard: Guard) -> Any:
     function, circuit = guard.function, guard.circuit
-    if guard._timeout is not None:
+    if guard.timeout is not None:
 
         def bounded(*args: Any, **named: Any) -> Any:
             return _unwrapped(guard.run(args, named))
@@ -215,7 +215,7 @@ def _wrapper(guard: Guard) -> Any:
             try:
                 return function(*args, **named)
             except Exception as error:
-                return _unwrapped(guard.run(args, named, Outcome(error=error)))
+                return _unwrapped(guard.run(args, named, error))
 
         return retried
 
@@ -228,7 +228,7 @@ def _wrapper(guard: Guard) -> Any:
             result = function(*args, **named)
         except Exception as error:
             phase.ended(error)
-            return _unwrapped(guard.run(args, named, Outcome(error=error)))
+            return _unwrapped(guard.run(args, named, error))
         count(True)
         return result
 
@@ -237,7 +237,7 @@ def _wrapper(guard: Guard) -> Any:
 
 def _async_wrapper(guard: Guard) -> Any:
     function, circuit = guard.function, guard.circuit
-    if guard._timeout is not None:
+    if guard.timeout is not None:
 
         async def bounded(*args: Any, **named: Any) -> Any:
             return _unwrapped(await guard.arun(args, named))
@@ -249,7 +249,7 @@ def _async_wrapper(guard: Guard) -> Any:
             try:
                 return await function(*args, **named)
             except Exception as error:
-                return _unwrapped(await guard.arun(args, named, Outcome(error=error)))
+                return _unwrapped(await guard.arun(args, named, error))
 
         return retried
 
@@ -262,7 +262,7 @@ def _async_wrapper(guard: Guard) -> Any:
             result = await function(*args, **named)
         except Exception as error:
             phase.ended(error)
-            return _unwrapped(await guard.arun(args, named, Outcome(error=error)))
+            return _unwrapped(await guard.arun(args, named, error))
         count(True)
         return result
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from _weakref import ref
 from itertools import count
 
-from lazyguard._base import signatures
-from lazyguard._base.typing import final
+from lazyguard._base import final, signatures
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 

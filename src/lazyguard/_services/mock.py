@@ -6,9 +6,8 @@ the class would not take. It is no object of `unittest.mock`.
 
 from __future__ import annotations
 
-from lazyguard._base import places
+from lazyguard._base import T, final, places
 from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
-from lazyguard._base.typing import T, final
 from lazyguard._proxies.special_methods import UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError

@@ -6,7 +6,7 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base.typing import Generic, T, final
+from lazyguard._base import Generic, T, final
 from lazyguard._core import closing
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 
 from lazyguard import events
-from lazyguard._base import places, validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, places, validation
 from lazyguard._core import clock, deadlines, scheduler, wait_cycles
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
@@ -61,7 +61,11 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     A service's `timeout` bounds the wait for it. A lazy object or an import that hangs occupies its daemon thread, and
     is not interrupted: with a `concurrency` of one all that follow wait. The process's exit and Ctrl-C never do.
 
-    The threads have the caller's context variables, but not its deadline. A forked child does not have the threads:
+    What a first failure would load is loaded too, as far as it is declared by then: tenacity for a `retry=`, wrapt for
+    `failures=` and fallbacks, logging.
+
+    The threads have the caller's context variables, but not its deadline. A fork waits two seconds at the most for an
+    import that is under way; the child imports anew what was not done then. A forked child does not have the threads:
     there the rest is not built, and the handle has `ended` and `interrupted`. Call preload in the child.
 
     Example:
@@ -253,6 +257,7 @@ class Preload:
         self._threads.add(_thread.get_ident())
         deadlines.forget()
         while not self.interrupted:
+            _load_for_failures()  # after the last one too: building may have loaded what declares
             try:
                 name, cell = self._jobs.pop()
             except IndexError:
@@ -376,6 +381,31 @@ class Preload:
             running=len(self._threads),
             place=self.place,
         )
+
+
+def _load_for_failures() -> None:
+    """Load what the first failure would load, in the middle of an outage."""
+    for declares, needs in _FOR_FAILURES:
+        if declares in sys.modules and needs not in sys.modules:
+            try:
+                __import__(needs)
+            except Exception:
+                pass  # that is an error where it is needed, and not here
+
+
+_FOR_FAILURES = (
+    (__name__, "logging"),
+    ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
+    ("lazyguard._services.service", "lazyguard._policies.recovery"),
+    ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
+    ("lazyguard._services.service", "random"),
+    ("lazyguard._policies.retry", "tenacity"),
+    ("lazyguard._services.counted_view", "wrapt"),
+    ("lazyguard._services.fallback", "wrapt"),
+    ("lazyguard._services.fallback", "lazyguard._policies.fallback"),
+    ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),
+    ("lazyguard._services.fallback", "lazyguard._services.conformity"),
+)
 
 
 def _until(timeout: float | None) -> float | None:

@@ -7,50 +7,32 @@ arguments.
 
 from __future__ import annotations
 
-from lazyguard._base import places, signatures, validation
-from lazyguard._base.signatures import Signature, like_factory
-from lazyguard._base.typing import Generic, P, T, final
-from lazyguard._core import clock, forks, registry
-from lazyguard._core.cell import Cell
-from lazyguard._core.loading import loaded
-from lazyguard._core.state import DEGRADED
-from lazyguard._lazy_imports import access
+from lazyguard._base import Generic, P, T, final, places, validation
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import loaded
+from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
-from lazyguard._proxies.proxy import find_cell
-from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, Concatenate, Protocol, TypeAlias, overload
+    from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
-    from lazyguard._core.plan import Plan
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
     from lazyguard._proxies.proxy import Proxy
     from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
+    Method = TypeVar("Method", bound=Callable[..., Any])
     Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
     AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
     from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.circuit import Failures
-
-
-def is_fallback(obj: object) -> bool:
-    """Return whether a live reference or a service serves its fallback now. Builds nothing.
-
-    Anything that is neither is no fallback.
-
-    Example:
-        >>> import lazyguard
-        >>> lazyguard.is_fallback("as it is")
-        False
-    """
-    cell = find_cell(obj)
-    return cell is not None and cell.now.state == DEGRADED
 
 
 @final
@@ -65,7 +47,7 @@ class Live:
 
     def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         """Return the class for what the snapshot serves."""
-        if snapshot.state == DEGRADED:
+        if snapshot.state == "degraded":
             view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
             return view
         if self._failures and not snapshot.overrides:
@@ -75,6 +57,73 @@ class Live:
             )
             return watched
         return proxy.bound(cell, snapshot)
+
+
+def has_parameters(factory: Any) -> bool:
+    """Return whether a factory takes any argument at all, a method's `self` left out."""
+    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
+        code = factory.__code__
+        return bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & 0x0C)  # *args, **kwargs
+    from lazyguard._base import signatures
+
+    return signatures.has_parameters(factory)
+
+
+FUNCTION = type(has_parameters)
+
+
+if TYPE_CHECKING:
+
+    def like_factory(method: Method) -> Method:
+        """Let an async method of a service have the signature of its factory."""
+        return method
+
+else:
+
+    @final
+    class like_factory:  # noqa: N801  # used as the decorator that it stands for
+        """Let an async method of a service have the signature of its factory."""
+
+        __slots__ = ("_method",)
+
+        def __init__(self, method):
+            self._method = method
+
+        def __get__(self, service, owner=None):
+            if service is None:
+                return self._method
+            factory = service._factory
+            if factory is None:
+                return type(service.of)(self._method, service)
+            from _functools import partial
+
+            # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
+            # object each time, to call a dependency once a request and to find its override.
+            bound = vars(service)[self._method.__name__] = partial(self._method, service)
+            for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+                setattr(bound, name, getattr(self._method, name))
+            bound.__signature__ = signature_of(factory)
+            bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
+            return bound
+
+
+@final
+class Signature:
+    """The `__signature__` of a service: that of its factory, computed when it is read."""
+
+    __slots__ = ()
+
+    def __get__(self, service: Any, owner: object = None) -> Any:
+        if service is None or service._factory is None:
+            raise AttributeError("__signature__")
+        return signature_of(service._factory)
+
+
+def signature_of(factory: Callable[..., Any]) -> Any:
+    """Return the signature of a factory."""
+    import inspect
+
+    return inspect.signature(factory)
 
 
 @final
@@ -111,15 +160,15 @@ class Service(Generic[P, T]):
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__globals__"):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
-        self._cell = Cell(factory, name=name, place=place, plan=plan)
-        if signatures.has_parameters(factory):
+        self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
+        if has_parameters(factory):
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
             self._live = None
             return
         if max_keys is not None:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"max_keys={max_keys!r} of {name} ({place}) says nothing, since its factory has no parameters: give it "
                 "some, or leave that out."
             )
@@ -128,14 +177,13 @@ class Service(Generic[P, T]):
         self._begin(self._cell)
 
     def _begin(self, cell: Cell) -> None:
-        """Let `health` and forks know a cell."""
-        registry.register(cell, self._kind)
-        forks.watch(cell)
+        """Let `health` know a cell."""
+        register(cell, self._kind)
 
     def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Service[[], T]:
         """Return the service of one more key, whose object `build` makes."""
         like = self._cell
-        cell = Cell(build, name=like.name, place=like.place, plan=like.plan)
+        cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
         for fallback in self._fallbacks:
             fallback.join(cell, given)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
@@ -156,9 +204,11 @@ class Service(Generic[P, T]):
         """Return the service of the one object that is meant where no key is named."""
         if self._keys is None:
             return self
+        from lazyguard._base import signatures
+
         required = signatures.required_parameters(self._factory)
         if required:
-            raise UsageError(
+            raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
                 "name it, of(...), or use the live reference that the service returns."
             )
@@ -208,7 +258,7 @@ class Service(Generic[P, T]):
         if self._keys is not None:
             return self._keys.service(args, kwargs)
         if args or kwargs:
-            raise UsageError(
+            raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and its factory has no "
                 "parameters: call it without, or give the factory some, for one object each."
             )
@@ -324,9 +374,11 @@ class Service(Generic[P, T]):
             from lazyguard._services import fallback as fallback_cells
 
             if self._keys is None and self._factory is None:
-                raise UsageError(
+                raise misused(
                     f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
                 )
+            from lazyguard._base import signatures
+
             parameters = () if self._keys is None else signatures.all_parameters(self._factory)
             declared = fallback_cells.Fallback(
                 self._cell,
@@ -355,6 +407,7 @@ class Service(Generic[P, T]):
         Where there is one object for each set of arguments, it is that of the one which is worst off, with the attempts
         and the generations of all.
         """
+        from lazyguard._core import clock
         from lazyguard._monitoring import health
 
         now, date = clock.now(), clock.current.date()
@@ -372,7 +425,9 @@ class Service(Generic[P, T]):
 
     def override(self, value: T) -> Override:
         """Serve `value` in a `with` block, to all who hold the live reference."""
-        return access.Override(self._one()._cell, value)
+        from lazyguard._lazy_imports.access import Override
+
+        return Override(self._one()._cell, value)
 
     def __repr__(self) -> str:
         keys = "" if self._keys is None else f" with {len(self._keys.living())} keys"

@@ -121,7 +121,7 @@ def _check_key(key: str, known: Collection[str], where: str) -> None:
 
 def _budgets(tables: Mapping[str, Any], forbid: list[str], file: Path) -> dict[str, Budget]:
     """Return the budgets of `[tool.lazyguard.audit.budgets."NAME"]`; `forbid` is for all modules."""
-    found = {"*": _made(Budget, {"forbid": forbid}, f"{file}: [tool.lazyguard.audit]")} if forbid else {}
+    found = {"*": _build(Budget, {"forbid": forbid}, f"{file}: [tool.lazyguard.audit]")} if forbid else {}
     for pattern, table in tables.items():
         where = f'{file}: [tool.lazyguard.audit.budgets."{pattern}"]'
         if not isinstance(table, dict):
@@ -131,12 +131,12 @@ def _budgets(tables: Mapping[str, Any], forbid: list[str], file: Path) -> dict[s
         given: dict[str, Any] = dict(table)  # pyright: ignore[reportUnknownArgumentType]
         allowance = given.get("allowance")
         if isinstance(allowance, dict):
-            given["allowance"] = _made(Allowance, allowance, f"{where} allowance")  # pyright: ignore[reportUnknownArgumentType]
+            given["allowance"] = _build(Allowance, allowance, f"{where} allowance")  # pyright: ignore[reportUnknownArgumentType]
         elif allowance is not None:
             raise ConfigurationError(f"{where}: allowance must be a table, such as {{seconds = 0.005, relative = 0.1}}")
         if pattern == "*":
             given["forbid"] = [*given.get("forbid", []), *forbid] if isinstance(given.get("forbid", []), list) else ""
-        found[pattern] = _made(Budget, given, where)
+        found[pattern] = _build(Budget, given, where)
     return found
 
 
@@ -168,7 +168,7 @@ def _changed(budget: Budget, **values: Any) -> Budget:
     return Budget(**{**kept, **values})
 
 
-def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Return an object made of a table. An unknown option, and a wrong value, is an error with its place."""
     for key in values:
         _check_key(key, kind.__slots__, where)  # type: ignore[attr-defined]

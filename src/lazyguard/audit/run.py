@@ -120,11 +120,11 @@ def _advised(
     from lazyguard.audit.advice.advising import advise
     from lazyguard.audit.advice.trials import AdviceStopped
 
-    through = {module.module for module in report.modules if module.verdict in ("ok", "slow")}
+    succeeded = {module.module for module in report.modules if module.verdict in ("ok", "slow")}
     found: list[Advice] = []
     for target in dict.fromkeys(targets):
         note = "its import does not succeed, or it has no code of its own"
-        if target in through:
+        if target in succeeded:
             try:
                 found.append(advise(target, planned, settings, wakeup.came, advising))
                 continue

@@ -80,9 +80,12 @@ class Audit:
     """One audit under way."""
 
     def __init__(self, plan: Plan, settings: Settings, progress: Progress | None, wakeup: Wakeup) -> None:
-        self.plan, self.settings, self.progress, self.wakeup = plan, settings, progress, wakeup
+        self.plan: Plan = plan
+        self.settings: Settings = settings
+        self.progress: Progress | None = progress
+        self.wakeup: Wakeup = wakeup
         self.done: dict[str, ModuleReport] = {}
-        self.interpreter_seconds = 0.0
+        self.interpreter_seconds: float = 0.0
         self._cpu_seconds: dict[str, float] = {}
         self._sampled = True
         self._zygote: Zygote | None = None

@@ -7,8 +7,7 @@ types of exceptions, never an exception's text, an argument or a URL. An invalid
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._core.deadlines import Deadline, Reach
 from lazyguard._monitoring.health import Health
 from lazyguard.errors import ConfigurationError

@@ -5,7 +5,7 @@ Invariants: neither a framework nor asyncio is imported. The event loop is not b
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 

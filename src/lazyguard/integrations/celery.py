@@ -7,9 +7,8 @@ Celery's default when Celery is imported, so that no task is sent to another bro
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._base.typing import final
 from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
 

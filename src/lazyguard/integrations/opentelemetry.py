@@ -14,8 +14,7 @@ lazyguard.require("opentelemetry.metrics", extra="opentelemetry", why="for lazyg
 # ruff: noqa: E402 - the error for a missing library comes first
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._monitoring.metrics import Measures
 
 TYPE_CHECKING = False

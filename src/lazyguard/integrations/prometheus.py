@@ -20,8 +20,7 @@ lazyguard.require("prometheus_client", extra="prometheus", why="for lazyguard.in
 # ruff: noqa: E402 - the error for a missing library comes first
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._core import clock, scheduler
 from lazyguard._core import forks as _  # noqa: F401  (its fork hooks must run before ours)
 from lazyguard._monitoring.metrics import Measures

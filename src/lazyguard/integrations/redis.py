@@ -7,8 +7,7 @@ URL and set of options in a process, and for asyncio in an event loop.
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import places
-from lazyguard._base.typing import T, final
+from lazyguard._base import T, final, places
 from lazyguard._proxies import lazy
 
 TYPE_CHECKING = False

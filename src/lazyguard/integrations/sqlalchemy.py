@@ -7,9 +7,8 @@ parent's connections, and closes none of them.
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._base.typing import final
 from lazyguard._core import deadlines
 from lazyguard._proxies.proxy import Proxy
 

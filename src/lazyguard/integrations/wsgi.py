@@ -5,7 +5,7 @@ Invariants: no framework is imported. After each part of a request its thread ha
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 

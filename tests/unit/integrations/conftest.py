@@ -12,7 +12,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard._lazy_imports import package
 from lazyguard._services import preload
 from lazyguard.integrations import asgi, wsgi
@@ -21,8 +21,8 @@ from lazyguard.integrations import asgi, wsgi
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     """Hide what other tests have declared."""
-    monkeypatch.setattr(registry, "_known", {})
-    monkeypatch.setattr(registry, "_guards", {})
+    monkeypatch.setattr(declaration, "_registered", {})
+    monkeypatch.setattr(declaration, "_guards", {})
     monkeypatch.setattr(package, "_known", {})
     monkeypatch.setattr(preload, "_latest", {})
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import lazyguard
-from lazyguard._lazy_imports import pep810
+from lazyguard._lazy_imports import package
 
-pytestmark = pytest.mark.skipif(not pep810.SUPPORTED, reason="native lazy imports (PEP 810) begin with Python 3.15")
+pytestmark = pytest.mark.skipif(not package.NATIVE, reason="native lazy imports (PEP 810) begin with Python 3.15")
 
 DECLARATION = """
 import lazyguard

@@ -8,16 +8,16 @@ import sys
 import pytest
 
 import lazyguard
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard._lazy_imports import package
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     """Hide what other tests have declared."""
-    monkeypatch.setattr(registry, "_known", {})
+    monkeypatch.setattr(declaration, "_registered", {})
     monkeypatch.setattr(package, "_known", {})
-    monkeypatch.setattr(registry, "_guards", {})
+    monkeypatch.setattr(declaration, "_guards", {})
 
 
 def test_nothing():

@@ -439,6 +439,7 @@ def test_a_clock_that_goes_back(told, chance):
 
 def test_the_log(clock, chance, caplog):
     """An opening is logged as a warning; one after a failed probe is logged only now and then."""
+    caplog.set_level("WARNING", "lazyguard")
     circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="the log's")
     for _ in range(4):
         fail(circuit)

@@ -13,7 +13,7 @@ import pytest
 import lazyguard
 from lazyguard._core import scheduler
 from lazyguard._core.state import Outcome
-from lazyguard._policies import recovery as module
+from lazyguard._policies import recovery_run
 
 
 @pytest.fixture
@@ -372,7 +372,7 @@ def test_it_is_begun_once(get, plant, pace, eventually, limited):
     db = get(lazyguard.Recovery(initial=1.0))
     cell = db.__lazyguard_cell__()
     run = cell.recovery_run
-    assert type(run) is module.RecoveryRun
+    assert type(run) is recovery_run.RecoveryRun
     for _ in range(5):
         cell.recover()
     assert cell.recovery_run is run

@@ -13,8 +13,8 @@ from lazyguard import errors
 from lazyguard._core import clock, tasks, threads
 from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
-from lazyguard._policies import retry as retries
-from lazyguard._policies.retry import Retry
+from lazyguard._policies import retries as attempts
+from lazyguard._policies.retry import Retry, of
 from lazyguard.testing import set_testing
 
 
@@ -231,9 +231,9 @@ def test_given_to_guarded_and_services():
 
     assert get().upper() == "HERE"
     assert len(calls) == 3
-    assert retries.of(whole).retrying is whole
-    assert retries.of(Retry()) == Retry()
-    assert retries.of("x") is None
+    assert of(whole).retrying is whole
+    assert of(Retry()) == Retry()
+    assert of("x") is None
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_what_does_not_go_together(options, told):
 
 def test_the_first_attempt_is_bare(monkeypatch):
     """A call that succeeds does not enter tenacity."""
-    monkeypatch.setattr(retries, "Retries", None)
+    monkeypatch.setattr(attempts, "Retries", None)
 
     @lazyguard.guarded(retry=Retry())
     def call() -> float:

@@ -14,7 +14,7 @@ import pytest
 import lazyguard
 from lazyguard._core import observers
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.threads import resolved
 
 pytestmark = pytest.mark.usefixtures("limited")

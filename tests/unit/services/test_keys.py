@@ -11,7 +11,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._core import registry
+from lazyguard._core import declaration
 
 
 class Client:
@@ -270,7 +270,7 @@ def test_a_race_for_one_key(race):
     assert all(answer is shop.get("one") for answer in answers)
     assert len(shop.made) == 1
     (cell,) = [cell for cell, _ in shop.get._keys.living()]
-    assert [known for known, _ in registry.cells()].count(cell) == 1
+    assert [known for known, _ in declaration.cells()].count(cell) == 1
 
 
 def test_a_race_within_the_bound(limited):

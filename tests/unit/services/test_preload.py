@@ -10,6 +10,7 @@ import sys
 import threading
 from contextvars import ContextVar
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -634,3 +635,54 @@ def test_lazy_objects_that_are_each_others(limited):
     started = lazyguard.preload(one)
     assert started.wait()
     assert not started.failed
+
+
+FIRST_FAILURE = """
+    import sys
+    import lazyguard
+
+    away = False
+
+    class Client:
+        def get(self):
+            if away:
+                raise OSError
+            return 1
+
+    def make():
+        if away:
+            raise OSError
+        return Client()
+
+    @lazyguard.service(retry=lazyguard.Retry(attempts=2, initial=0.001), failures=(OSError,))
+    def get_it() -> Client:
+        return make()
+
+    @get_it.fallback
+    def without() -> Client:
+        return Client()
+
+    @lazyguard.service()
+    def get_plain() -> Client:
+        return make()
+
+    wanted = get_plain if sys.argv[1] == "plain" else get_it
+    assert lazyguard.preload(wanted).wait(30)
+    assert "tenacity" in sys.modules or sys.argv[1] == "plain"
+    before, away = set(sys.modules), True
+    for _ in range(2):
+        try:
+            wanted().get()
+        except (OSError, lazyguard.ResolutionError):
+            wanted.reset()
+    print(sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "guarded"])
+def test_a_first_failure_loads_nothing(tmp_path, kind):
+    """What an outage would load is there before it: tenacity, wrapt, logging."""
+    script = tmp_path / "program.py"
+    script.write_text(dedent(FIRST_FAILURE))
+    ran = subprocess.run([sys.executable, str(script), kind], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "[]\n"), ran.stderr

@@ -41,7 +41,7 @@ def _counted(count: int, name: str) -> str:
 
 
 @dataclass
-class Subject:
+class Candidate:
     """One statement on its way through the measurements. One that has a reason to stay is out of them."""
 
     statement: dict[str, Any]
@@ -62,11 +62,11 @@ class Subject:
         one = self.statement
         return (one["file"], one["line"], one["column"], one["module"] if one["kind"] == "import" else "")
 
-    def stays(self, reason: str, because: Place | None = None) -> None:
+    def keep(self, reason: str, because: Place | None = None) -> None:
         self.reason, self.because, self.optional = reason, because, False
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         return self.reason is None or self.optional
 
 
@@ -81,10 +81,8 @@ def advise(
         AdviceStopped: `stop` said so before that.
     """
     trials = Trials(target, plan, settings, stop, announce)
-    try:
-        return _Advising(trials, scope_of(plan, target), tuple(int(part) for part in plan.python.split(".")[:2])).run()
-    finally:
-        trials.close()
+    version = tuple(int(part) for part in plan.python.split(".")[:2])
+    return _Advising(trials, scope_of(plan, target), version).run()
 
 
 class _Advising:
@@ -102,31 +100,31 @@ class _Advising:
         look = self.trials.run(())
         if look.error is not None:
             return Advice(target, look.seconds, note=f"it fails: {look.error}")
-        subjects = self._subjects(look)
+        candidates = self._candidates(look)
         if self.note is not None:
             return Advice(target, look.seconds, note=self.note)
-        together = self._together(self._watched([each for each in subjects if each.open]))
+        together = self._droppable(self._without_registrations([each for each in candidates if each.is_open]))
         together.sort(key=lambda each: -each.seconds)
         base, joint = self._rounds(together)
-        together = [each for each in together if each.open]
+        together = [each for each in together if each.is_open]
         saving = base - joint if together else None
         for each in together:
             each.defer = True
         self._forms(together)
-        if not subjects and self.note is None:
+        if not candidates and self.note is None:
             self.note = f"no import in the sources of {target} takes a millisecond; name what your program starts with"
         return Advice(
             target,
             base,
             saving,
             self.rounds,
-            self._deferrals(subjects, base),
-            self._ruff(subjects),
+            self._deferrals(candidates, base),
+            self._ruff(candidates),
             self.note,
             self.noise,
         )
 
-    def _subjects(self, look: Trial) -> list[Subject]:
+    def _candidates(self, look: Trial) -> list[Candidate]:
         """Return the statements that lead to modules worth a line, with what their sources say of them."""
         for span in look.spans:
             self.cost[span.module] = max(self.cost.get(span.module, 0.0), span.seconds)
@@ -136,7 +134,7 @@ class _Advising:
         if "problem" in found:
             self.note = f"the imports in its sources cannot be judged: the interpreter {found['problem']}"
         self.names_all, self.subclasses = set(found["exports"]), found["subclasses"]
-        subjects: list[Subject] = []
+        candidates: list[Candidate] = []
         for one in found["judged"]:
             statement = one["statement"]
             modules = self._modules(statement)
@@ -145,10 +143,12 @@ class _Advising:
                 continue
             because = self._place(one["file"], one["line"]) if one["reason"] else None
             effects = one["reason"] == FOR_EFFECTS
-            subjects.append(
-                Subject(statement, modules, seconds, one["reason"], because, one["optional"], one["exported"], effects)
+            candidates.append(
+                Candidate(
+                    statement, modules, seconds, one["reason"], because, one["optional"], one["exported"], effects
+                )
             )
-        return subjects
+        return candidates
 
     def _modules(self, statement: dict[str, Any]) -> tuple[str, ...]:
         """Return the modules that a statement asks for, as far as they were executed, without its own parents."""
@@ -163,23 +163,23 @@ class _Advising:
     def _place(self, file: str | None, line: int | None) -> Place | None:
         return None if file is None else self.scope.place(file, line)
 
-    def _watched(self, subjects: list[Subject]) -> list[Subject]:
+    def _without_registrations(self, candidates: list[Candidate]) -> list[Candidate]:
         """Return those whose statements register nothing elsewhere."""
-        if not subjects:
+        if not candidates:
             return []
         self.trials.begin("what they register")
         mode = "watch-subclasses" if self.subclasses else "watch"
-        seen = self.trials.run([each.unit for each in subjects], mode)
-        for at, each in enumerate(subjects):
+        seen = self.trials.run([each.unit for each in candidates], mode)
+        for at, each in enumerate(candidates):
             grown = {name: count for name, count in seen.grown.get(at, {}).items() if self._counts(each, name)}
             if grown:
                 found = sorted(_counted(count, name) for name, count in grown.items())
                 more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-                each.stays("it registers " + ", ".join(found[:3]) + more)
+                each.keep("it registers " + ", ".join(found[:3]) + more)
                 each.effects = True
-        return [each for each in subjects if each.open]
+        return [each for each in candidates if each.is_open]
 
-    def _counts(self, each: Subject, name: str) -> bool:
+    def _counts(self, each: Candidate, name: str) -> bool:
         """Return whether what grew is a registration: not what foreign modules keep among themselves."""
         if " in " not in name or name.startswith(("entries in sys.", "entries in copyreg")):
             return True
@@ -187,35 +187,35 @@ class _Advising:
         tops = set(self.trials.plan.roots)
         return where.partition(".")[0] in tops or each.statement["module"].partition(".")[0] in tops
 
-    def _note_uses(self, trial: Trial, subjects: Sequence[Subject]) -> bool:
+    def _note_uses(self, trial: Trial, candidates: Sequence[Candidate]) -> bool:
         """Note what one run without all of them shows to be needed; return whether there was any."""
         for at, (name, file, line) in trial.used.items():
-            subjects[at].stays(f"{name} is used while {self.trials.target} is imported", self._place(file, line))
+            candidates[at].keep(f"{name} is used while {self.trials.target} is imported", self._place(file, line))
         return bool(trial.used)
 
-    def _note_failure(self, each: Subject, trial: Trial, when: str = "") -> None:
+    def _note_failure(self, each: Candidate, trial: Trial, when: str = "") -> None:
         """Note how the import fails without one of them."""
         assert trial.error is not None
         own = [(file, line) for file, line in trial.frames if self.scope.owns(file)] or list(trial.frames)
         place = self._place(*own[-1]) if own else None
-        each.stays(f"without it{when} the import fails: {trial.error.brief}", place)
+        each.keep(f"without it{when} the import fails: {trial.error.brief}", place)
 
-    def _together(self, subjects: list[Subject]) -> list[Subject]:
+    def _droppable(self, candidates: list[Candidate]) -> list[Candidate]:
         """Return those that can be left out together and whose modules are not loaded all the same."""
-        left = subjects
+        left = candidates
         while left:
             self.trials.begin(f"whether {_counted(len(left), 'imports')} can wait")
             trial = self.trials.run([each.unit for each in left])
             if not self._note_uses(trial, left):
                 if trial.error is None:
-                    return self._needless(left, trial)
+                    return self._without_needless(left, trial)
                 self._find_culprit(left, trial)
-            left = [each for each in left if each.open]
+            left = [each for each in left if each.is_open]
         return []
 
-    def _find_culprit(self, subjects: list[Subject], together: Trial) -> None:
+    def _find_culprit(self, candidates: list[Candidate], together: Trial) -> None:
         """Find one without which the import fails."""
-        half = subjects
+        half = candidates
         while len(half) > 1:
             parts = [half[: len(half) // 2], half[len(half) // 2 :]]
             failing = next((part for part in parts if self.trials.run([one.unit for one in part]).error), None)
@@ -226,18 +226,18 @@ class _Advising:
         failed, when = (together, " and others") if alone.error is None else (alone, "")
         self._note_failure(half[-1], failed, when)
 
-    def _needless(self, subjects: list[Subject], trial: Trial) -> list[Subject]:
+    def _without_needless(self, candidates: list[Candidate], trial: Trial) -> list[Candidate]:
         by = {span.module: span for span in reversed(trial.spans)}
-        for at, each in enumerate(subjects):
+        for at, each in enumerate(candidates):
             if at not in trial.applied:
-                each.stays(f"{each.statement['importer']} is not imported any more once the others are deferred")
+                each.keep(f"{each.statement['importer']} is not imported any more once the others are deferred")
             elif all(name in trial.loaded for name in each.modules):
                 span: Span | None = by.get(each.modules[-1])
                 place = None if span is None else self._place(span.by_file, span.by_line)
-                each.stays(f"{each.modules[-1]} {NEEDLESS}", place)
-        return [each for each in subjects if each.open]
+                each.keep(f"{each.modules[-1]} {NEEDLESS}", place)
+        return [each for each in candidates if each.is_open]
 
-    def _rounds(self, together: list[Subject]) -> tuple[float, float]:
+    def _rounds(self, together: list[Candidate]) -> tuple[float, float]:
         """Measure in turns; return the least time as it is, and without all."""
         every = [each.unit for each in together]
         sets: list[list[Unit]] = [[], every, *([unit] for unit in every[:MOST])] if every else [[]]
@@ -263,12 +263,12 @@ class _Advising:
                 self._note_failure(each, failed)
             else:
                 each.saving = base - least(runs)
-        if any(not each.open for each in together):
-            return self._rounds([each for each in together if each.open])
+        if any(not each.is_open for each in together):
+            return self._rounds([each for each in together if each.is_open])
         return base, least(joints)
 
-    def _forms(self, together: list[Subject]) -> None:
-        packages: dict[str, list[Subject]] = {}
+    def _forms(self, together: list[Candidate]) -> None:
+        packages: dict[str, list[Candidate]] = {}
         for each in together:
             one = each.statement
             each.replacement = replacement(one, self.version, optional=each.optional)
@@ -279,8 +279,8 @@ class _Advising:
             for each in members:
                 each.replacement = text
 
-    def _deferrals(self, subjects: list[Subject], base: float) -> tuple[Deferral, ...]:
-        ordered = sorted(subjects, key=lambda each: (not each.defer, -(each.saving or 0.0), -each.seconds))
+    def _deferrals(self, candidates: list[Candidate], base: float) -> tuple[Deferral, ...]:
+        ordered = sorted(candidates, key=lambda each: (not each.defer, -(each.saving or 0.0), -each.seconds))
         return tuple(
             Deferral(
                 self.scope.name(each.statement["file"]),
@@ -298,10 +298,10 @@ class _Advising:
             for each in ordered
         )
 
-    def _ruff(self, subjects: list[Subject]) -> str:
+    def _ruff(self, candidates: list[Candidate]) -> str:
         native = self.version >= NATIVE
 
-        def named(each: Subject) -> list[str]:
+        def named(each: Candidate) -> list[str]:
             one = each.statement
             below = [f"{one['module']}.{name}" for name in one["names"].values()]
             found = [name for name in below if one["kind"] == "from" and name in self.cost]
@@ -309,12 +309,12 @@ class _Advising:
 
         deferred = [
             each
-            for each in subjects
+            for each in candidates
             if each.defer and (native or each.statement["kind"] == "import" or not each.exported)
         ]
         return ruff_settings(
             [name for each in deferred for name in named(each)],
-            [name for each in subjects if not each.defer for name in named(each)],
-            [name for each in subjects if each.effects for name in named(each)],
+            [name for each in candidates if not each.defer for name in named(each)],
+            [name for each in candidates if each.effects for name in named(each)],
             native=native,
         )

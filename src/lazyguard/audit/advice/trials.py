@@ -6,15 +6,11 @@ failed. No process of a run is left.
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.processes.families import ended, run_quietly
+from lazyguard.audit.processes.programs import ask
 from lazyguard.audit.report.model import Failure
 from lazyguard.audit.target import CHILD, SURVEYING, deferred
 
@@ -71,7 +67,7 @@ class Trial:
 
 
 class Trials:
-    """Runs of one target. Close it when they are done."""
+    """Runs of one target."""
 
     def __init__(
         self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], announce: Announce | None = None
@@ -84,10 +80,6 @@ class Trials:
         self._purpose = ""
         self._done = 0
         self._expected: int | None = None
-        self._directory = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
-
-    def close(self) -> None:
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def begin(self, purpose: str, runs: int | None = None) -> None:
         """Set what the next runs are for, and how many they are, where they are the last."""
@@ -126,21 +118,12 @@ class Trials:
             raise AdviceStopped
         if self._announce is not None:
             self._announce(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
-        out, given = self._directory / "out", self._directory / "given"
-        out.unlink(missing_ok=True)
-        text = "".join("\t".join(str(each) for each in row) + "\n" for row in rows)
-        given.write_text(text, encoding="utf-8", errors="surrogateescape")
-        command = [self.settings.python, *program, str(out), str(given), *more]
-        limit = 2 * self.settings.timeout + 5.0
-        status, errors = run_quietly(command, limit=limit, env=self.settings.environment, stop=self.stop)
+        command, limit = (self.settings.python, *program), 2 * self.settings.timeout + 5.0
+        found = ask(command, *more, rows=rows, limit=limit, env=self.settings.environment, stop=self.stop)
         if self.stop():
             raise AdviceStopped
         self._done += 1
-        try:
-            found: dict[str, Any] = json.loads(out.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return None, ended(status, errors, limit=limit)
-        return found, ""
+        return found
 
 
 def least(runs: Sequence[Trial]) -> float:

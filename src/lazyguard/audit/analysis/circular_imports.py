@@ -40,7 +40,7 @@ def circular_findings(imports: ImportTree, scope: Scope, error: Failure | None) 
         if one.asked not in names or key in reported or not scope.owns(near.file):
             continue
         members = lineage[names.index(one.asked) :]
-        wanted = _wanted(one, members[-1], imports, executed)
+        wanted = _names_wanted(one, members[-1], imports, executed)
         if not members[0].first_party or wanted is None or (len(members) == 1 and not wanted):
             continue
         reported.add(key)
@@ -64,7 +64,7 @@ def _in_error(module: str, error: Failure | None) -> list[str]:
     return [found[2]] if found is not None and found[1] == module else []
 
 
-def _wanted(one: Unfinished, importing: Span, imports: ImportTree, executed: Executed) -> tuple[str, ...] | None:
+def _names_wanted(one: Unfinished, importing: Span, imports: ImportTree, executed: Executed) -> tuple[str, ...] | None:
     """Return the names that the line takes from the unfinished module; None where it wants only a submodule."""
     near = one.near
     # For a line in a function, the module that the function is in, not that of its caller.
@@ -72,12 +72,12 @@ def _wanted(one: Unfinished, importing: Span, imports: ImportTree, executed: Exe
     statements = _statements(near.file).get(near.line or 0, ())
     if not statements:  # import_module, or __import__
         return None if inside.startswith(one.asked + ".") else ()
-    asks = [_taken(each, one.asked, inside, near.file, executed) for each in statements]
+    asks = [_names_taken(each, one.asked, inside, near.file, executed) for each in statements]
     known = [names for names in asks if names is not None]
     return tuple(name for names in known for name in names) if known else None
 
 
-def _taken(
+def _names_taken(
     statement: ast.Import | ast.ImportFrom, asked: str, inside: str, file: str, executed: Executed
 ) -> tuple[str, ...] | None:
     """Return the names that a statement takes from a module; None where it does not ask for that module."""

@@ -35,10 +35,10 @@ def with_order_findings(modules: Sequence[ModuleReport]) -> tuple[ModuleReport, 
         for done in each.imports if each.verdict in PASSES else ():
             if done.module in failed and not done.failed:
                 passed.setdefault(done.module, (each.module, done.by))
-    return tuple(_with(each, *passed[each.module]) if each.module in passed else each for each in modules)
+    return tuple(_with_finding(each, *passed[each.module]) if each.module in passed else each for each in modules)
 
 
-def _with(report: ModuleReport, other: str, by: Place | None) -> ModuleReport:
+def _with_finding(report: ModuleReport, other: str, by: Place | None) -> ModuleReport:
     assert report.blame is not None
     blame = report.blame
     detail = f"{report.module} fails when it is imported first, and passes when {other} is"
@@ -55,7 +55,7 @@ def submodule_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
         by_top.setdefault(name.partition(".")[0], []).append(name)
     users = {span.file: span for span in imports.importing() if span.first_party and span.file} if given else {}
     for file, user in users.items():
-        for name, line in _used(file, by_top).items():
+        for name, line in _submodules_used(file, by_top).items():
             span = given[name]
             by = span.site or span.importer
             if by is None or (span.importer is not None and span.importer.file == file):
@@ -76,25 +76,25 @@ def _is_from_outside(span: Span, files: Mapping[str, str]) -> bool:
     return "__getattr__" not in text(files.get(package, ""))
 
 
-def _used(file: str, by_top: Mapping[str, Sequence[str]]) -> Mapping[str, int]:
+def _submodules_used(file: str, by_top: Mapping[str, Sequence[str]]) -> Mapping[str, int]:
     """Return the names that a source uses as attributes of a package that it imports as a whole -> first line.
 
     The names are grouped by their top-level packages. A source is searched only where it imports one of those, and
     parsed only where it may contain one of the names, once a run: a thousand modules share most of theirs.
     """
     source = text(file)
-    candidates = {name for top in _imported(file) & by_top.keys() for name in by_top[top] if name in source}
-    return {name: line for name, line in _attributes(file).items() if name in candidates} if candidates else {}
+    candidates = {name for top in _words_imported(file) & by_top.keys() for name in by_top[top] if name in source}
+    return {name: line for name, line in _dotted_names(file).items() if name in candidates} if candidates else {}
 
 
 @lru_cache(maxsize=4096)
-def _imported(file: str) -> frozenset[str]:
+def _words_imported(file: str) -> frozenset[str]:
     """Return the words that follow an `import`: among them are all names that it binds without `as`."""
     return frozenset(word for names in _IMPORT.findall(text(file)) for word in _WORD.findall(names))
 
 
 @lru_cache(maxsize=4096)
-def _attributes(file: str) -> Mapping[str, int]:
+def _dotted_names(file: str) -> Mapping[str, int]:
     """Return the dotted names that begin with what `import` has bound, and that no statement here imports."""
     nodes = list(ast.walk(tree(file) or ast.Module([], [])))
     bound: set[str] = set()

@@ -32,7 +32,7 @@ def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
         # One program raises several events, and the first has its name. Loops over files, or of waits, do so, too.
         key = (effect.kind, place.file, place.line, "" if effect.kind in ONE_A_LINE else effect.detail)
         module = tree.module_of(effect.site.file)
-        chain = tree.chain(_own(effect.span), *([module] if module else []))
+        chain = tree.chain(_first_party(effect.span), *([module] if module else []))
         detail = f"sleeps {float(effect.detail):g} s" if effect.kind == "sleep" else effect.detail
         found.setdefault(key, Finding(effect.kind, place.file, place.line, detail, chain))
     return (*found.values(), *_double_imports(tree, scope))
@@ -51,7 +51,7 @@ def forbidden(tree: ImportTree, scope: Scope, budget: Budget | None) -> Iterator
         yield Finding("forbidden", place.file, place.line, f"{span.name} is executed", tree.chain(span))
 
 
-def _own(span: Span | None) -> Span | None:
+def _first_party(span: Span | None) -> Span | None:
     while span is not None and not span.first_party:
         span = span.parent
     return span

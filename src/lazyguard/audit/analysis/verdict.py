@@ -72,7 +72,7 @@ def _judgement(
     if result[1] > timeout:
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, f"came back after {result[1]:.3g} s"
     if result[2] is not None:
-        return _raised(tree, scope, result[2])
+        return _from_exception(tree, scope, result[2])
     if not trace.left:
         return _cannot_exit(trace, tree, scope)
     if trace.survivors:
@@ -81,7 +81,7 @@ def _judgement(
         detail = f"{count} {'process' if count == 1 else 'processes'} outlived it: {names}"
         return "leaves-children", _effect_blame(tree, scope, "subprocess"), None, detail
     if result[1] > slow:
-        return "slow", _costliest(tree, scope, dumps), None, None
+        return "slow", _slowest_line(tree, scope, dumps), None, None
     return "ok", None, None, None
 
 
@@ -94,7 +94,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     if status is None:
         if trace.started is None:
             return "hangs", None, None, "the interpreter did not reach the import: look at sitecustomize and .pth files"
-        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy(trace)
+        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy_note(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
         name = _signal_name(-status) if status < 0 else f"status {status}"
@@ -109,14 +109,14 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     return "exits", blame, Failure(kind, f"status {status}"), None
 
 
-def _busy(trace: Trace) -> str | None:
+def _busy_note(trace: Trace) -> str | None:
     """Return a sentence where an import that was ended had computed for most of its time: it may be only slow."""
     if trace.cpu_seconds < BUSY * trace.waited_seconds:
         return None
     return f"it computed for {trace.cpu_seconds:.2g} s: with a longer time limit it may be slow only"
 
 
-def _raised(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:
+def _from_exception(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:
     name, message, leaves, raw, about = problem
     frames = [Frame(file, line, function) for file, line, function in raw][::-1]
     asked = name == "EOFError" and any(effect.kind == "input" for effect in tree.effects)
@@ -134,7 +134,7 @@ def _cannot_exit(trace: Trace, tree: ImportTree, scope: Scope) -> Judgement:
         wanted = started[-1].site if started else Frame(site, site_line, "") if site else None
         leaf = Frame(near, near_line, "") if near else None
         span = started[-1].span if started else None
-        blame = _frames_blame(tree, scope, _beside(leaf, wanted), span=span) if wanted else None
+        blame = _frames_blame(tree, scope, _leaf_and_site(leaf, wanted), span=span) if wanted else None
         return "cannot-exit", blame, None, f"non-daemon threads keep the process: {names}"
     last = read_dumps(trace.leaving_dump, trace.thread)[-1:]
     return "cannot-exit", _stack_blame(tree, scope, last), None, f"an exit function takes over {LEAVING_LIMIT:g} s"
@@ -151,11 +151,11 @@ def _effect_blame(tree: ImportTree, scope: Scope, kind: str) -> Blame | None:
     """Return blame for the last effect of a kind; without one, for the module that was running."""
     for effect in tree.effects[::-1]:
         if effect.kind == kind and effect.site is not None:
-            return _frames_blame(tree, scope, _beside(effect.leaf, effect.site), span=effect.span)
+            return _frames_blame(tree, scope, _leaf_and_site(effect.leaf, effect.site), span=effect.span)
     return _running_blame(tree, scope)
 
 
-def _beside(leaf: Frame | None, site: Frame) -> list[Frame]:
+def _leaf_and_site(leaf: Frame | None, site: Frame) -> list[Frame]:
     return [site] if leaf is None or (leaf.file, leaf.line) == (site.file, site.line) else [leaf, site]
 
 
@@ -214,7 +214,7 @@ def _frames_blame(
     return Blame(place.file, place.line, leaf, tuple(chain))
 
 
-def _costliest(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
+def _slowest_line(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
     """Return blame for the line that takes most of the time of a slow import.
 
     Foreign modules are charged, with all below them, to the first-party line that asked for them; the rest of a body
@@ -238,7 +238,7 @@ def _costliest(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame |
     if cost < 0:
         return None
     slow = spans[body]
-    stacks = [dump.frames for dump in dumps if _body(dump.frames, scope) == slow.file]
+    stacks = [dump.frames for dump in dumps if _module_file(dump.frames, scope) == slow.file]
     seen = Counter(frame for frame in (scope.innermost(frames) for frames in stacks) if frame is not None)
     if not seen:
         return Blame(scope.name(slow.file or ""), None, None, tree.chain(slow))
@@ -247,6 +247,6 @@ def _costliest(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame |
     return _frames_blame(tree, scope, stack, span=slow)
 
 
-def _body(frames: Sequence[Frame], scope: Scope) -> str | None:
+def _module_file(frames: Sequence[Frame], scope: Scope) -> str | None:
     """Return the file of the first-party module whose body a stack is in."""
     return next((frame.file for frame in frames if frame.function == "<module>" and scope.owns(frame.file)), None)

@@ -61,7 +61,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
         width: where the lines of the table end, for a terminal, which would break them; 0 for no end. The causes below
             the table have their messages in full.
     """
-    rows = _alone(report) if other is None else _beside(other, report)
+    rows = _rows(report) if other is None else _rows_beside(other, report)
     verdicts = [1] if other is None else [1, 4]
     colours: list[list[str]] = []
     if color:
@@ -82,7 +82,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
     return "\n\n".join(part for part in parts if part)
 
 
-def _alone(report: Report) -> list[list[str]]:
+def _rows(report: Report) -> list[list[str]]:
     rows = [["module", "verdict", "total s", "own s", "3rd party s", "where"]]
     for module in report.modules:
         sign = "~" if module.tier == "forked" else ""
@@ -91,7 +91,7 @@ def _alone(report: Report) -> list[list[str]]:
     return rows
 
 
-def _beside(before: Report, after: Report) -> list[list[str]]:
+def _rows_beside(before: Report, after: Report) -> list[list[str]]:
     rows = [["module", "before", "total s", "own s", "after", "total s", "own s", "ratio"]]
     for row in compare(before, after).rows:
         cells = [row.module]

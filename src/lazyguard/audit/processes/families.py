@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING
 from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
 
 def _stat(pid: str) -> tuple[str, int, int, int] | None:
@@ -108,39 +106,3 @@ def kill(leader: int, token: str, *, others: Sequence[int] = (), limit: float = 
         if not left or time.monotonic() > deadline:
             return
         time.sleep(0.005)
-
-
-def run_quietly(
-    command: Sequence[str], *, limit: float, env: Mapping[str, str], stop: Callable[[], bool] = lambda: False
-) -> tuple[int | None, str]:
-    """Run a command in a session of its own until it ends, the limit is over or `stop` says so.
-
-    Return its status (None: it had to be ended) and the end of its stderr.
-
-    Raises:
-        OSError: it cannot be started.
-    """
-    null = subprocess.DEVNULL
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=errors, env=env, start_new_session=True)
-        status: int | None = None
-        deadline = time.monotonic() + limit
-        try:
-            while status is None and time.monotonic() < deadline and not stop():
-                try:
-                    status = process.wait(0.1)
-                except subprocess.TimeoutExpired:
-                    continue
-        finally:
-            if process.returncode is None:
-                kill(process.pid, "")
-                process.wait()
-        errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
-        return status, errors.read().decode(errors="replace")
-
-
-def ended(status: int | None, errors: str, *, limit: float) -> str:
-    """Return in words how a command that `run_quietly` ran has ended: "ended with status 1: MemoryError"."""
-    if status is None:
-        return f"was not done within {limit:g} s"
-    return f"ended with status {status}: {(errors.strip().splitlines() or ['without a message'])[-1]}"

@@ -6,16 +6,13 @@ it.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lazyguard.audit import target
-from lazyguard.audit.processes.families import ended, run_quietly
+from lazyguard.audit.processes.programs import ask, run_quietly
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -124,25 +121,19 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
             "install it in a directory, with pip install lazyguard"
         )
     path = os.path.abspath(settings.path)
-    with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
-        out = Path(directory) / "answer"
-        down = "1" if settings.walk else "0"
-        command = [settings.python, target.PROBE, str(out), path, down, *targets]
-        try:
-            status, errors = run_quietly(command, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the interpreter {settings.python} cannot be started ({error.strerror}); name a Python of "
-                f"{OLDEST[0]}.{OLDEST[1]} or newer"
-            ) from error
-        try:
-            found = json.loads(out.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            why = ended(status, errors, limit=PROBE_LIMIT)
-            raise ConfigurationError(
-                f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
-                f"{OLDEST[0]}.{OLDEST[1]} or newer"
-            ) from None
+    command, arguments = (settings.python, target.PROBE), (path, "1" if settings.walk else "0", *targets)
+    try:
+        found, why = ask(command, *arguments, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the interpreter {settings.python} cannot be started ({error.strerror}); name a Python of "
+            f"{OLDEST[0]}.{OLDEST[1]} or newer"
+        ) from error
+    if found is None:
+        raise ConfigurationError(
+            f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
+            f"{OLDEST[0]}.{OLDEST[1]} or newer"
+        )
     if tuple(found["version"]) < OLDEST:
         raise ConfigurationError(
             f"{settings.python} is Python {found['python']}; 3.10 is the oldest that can be audited"

@@ -28,7 +28,7 @@ class Wakeup:
     def came(self) -> bool:
         return self.number is not None
 
-    def signalled(self, number: int, _frame: object) -> None:
+    def receive(self, number: int, _frame: object) -> None:
         self.number = number
         try:
             os.write(self._writer, b"!")
@@ -49,7 +49,7 @@ def handled() -> Generator[Wakeup]:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    before[number] = signal.signal(number, wakeup.signalled)
+                    before[number] = signal.signal(number, wakeup.receive)
         yield wakeup
     finally:
         for number, handler in before.items():

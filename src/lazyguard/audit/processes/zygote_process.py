@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes import families
 from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Job
+from lazyguard.audit.processes.programs import ask
 from lazyguard.audit.target import CHILD, SCAN
 from lazyguard.audit.target.zygote import MARKER
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ROUNDS = 4
 """How many zygotes are started, each without what was unsafe before, until all children are fresh."""
 ANSWER_LIMIT = 10.0
+SCAN_LIMIT = 60.0
 
 
 class ZygoteLost(Exception):
@@ -222,17 +224,10 @@ class Zygote:
 
 def scan(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list[str], int]:
     """Return the import statements of foreign modules in the sources, and how many sources have no byte code."""
-    with tempfile.TemporaryDirectory(prefix="lazyguard-audit-") as directory:
-        given, out = Path(directory) / "in", Path(directory) / "out"
-        rows = ("\t".join((each, *plan.roots.get(each.partition(".")[0], ()))) + "\n" for each in plan.modules)
-        given.write_text("".join(rows), encoding="utf-8")
-        command = [settings.python, SCAN, str(out), str(given)]
-        families.run_quietly(command, limit=60.0, env=settings.environment, stop=stop)
-        try:
-            *lines, last = out.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            return [], 0
-    return lines, int(last)
+    rows = [(each, *plan.roots.get(each.partition(".")[0], ())) for each in plan.modules]
+    command = (settings.python, SCAN)
+    found, _ = ask(command, rows=rows, limit=SCAN_LIMIT, env=settings.environment, stop=stop)
+    return (found["statements"], found["uncompiled"]) if found is not None else ([], 0)
 
 
 def _kill(pid: int) -> None:

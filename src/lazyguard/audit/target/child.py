@@ -125,8 +125,8 @@ def main(argv: "list[str]") -> None:
 
 
 if __name__ == "__main__":
-    for each in (*ALWAYS, *PROGRAMS.get(sys.argv[1], ())):
-        load(each)
+    for _each in (*ALWAYS, *PROGRAMS.get(sys.argv[1], ())):
+        load(_each)
     if sys.argv[1] in PROGRAMS:
         globals()[sys.argv[1]].main(sys.argv[2:])
     else:

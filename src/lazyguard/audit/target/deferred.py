@@ -30,7 +30,7 @@ Unit = tuple[str, int, int, str]
 """File, line and column of a statement, and the module that it imports."""
 
 
-def take(body: "list[Any]", wanted: "dict[tuple[int, int, str], int]") -> "list[tuple[int, Any]]":
+def take_out(body: "list[Any]", wanted: "dict[tuple[int, int, str], int]") -> "list[tuple[int, Any]]":
     """Take the wanted import statements out of a body; return them with their numbers."""
     ast: Any = sys.modules["_ast"]
     taken: list[tuple[int, Any]] = []
@@ -55,7 +55,7 @@ def take(body: "list[Any]", wanted: "dict[tuple[int, int, str], int]") -> "list[
                 body[at] = ast.Pass(**where)
         elif kind in BLOCKS:
             for part in ("body", "handlers", "orelse", "finalbody", "cases"):
-                taken += take(getattr(node, part, []), wanted)
+                taken += take_out(getattr(node, part, []), wanted)
     return taken
 
 
@@ -66,7 +66,7 @@ class Waiting:
         with open(file, "rb") as stream:
             tree: Any = compile(stream.read(), file, "exec", ONLY_PARSE, dont_inherit=True)
         self.names: dict[str, tuple[int, CodeType]] = {}
-        for number, node in take(tree.body, wanted):
+        for number, node in take_out(tree.body, wanted):
             alone = type(tree)(body=[node], type_ignores=[])
             code = compile(alone, file, "exec", dont_inherit=True)
             for alias in node.names:

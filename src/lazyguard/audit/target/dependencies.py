@@ -157,7 +157,7 @@ class Loader:
         self.inner: list[float] = []
         self.unsafe: dict[str, str] = {}
         self.on: bool = True
-        self.undo: list[tuple[Any, str, Any]] = []
+        self.replaced: list[tuple[Any, str, Any]] = []
         self.last: dict[str, Any] = {}
         self.signals: Any = None
         self.exits: Any = None
@@ -169,22 +169,22 @@ class Loader:
         # Held here: what is hidden later is still to be asked.
         self.signals, self.exits, self.warnings = map(__import__, ("_signal", "atexit", "warnings"))
         for owner, name in recorder.loader_methods():
-            self._put(owner, name, self._executing(getattr(owner, name)))
-        self._put(builtins, "__import__", self._asking(builtins.__import__))
+            self._replace(owner, name, self._wrap_loader(getattr(owner, name)))
+        self._replace(builtins, "__import__", self._wrap_import(builtins.__import__))
         frozen: Any = sys.modules["_frozen_importlib"]
-        self._put(frozen, "_gcd_import", self._getting(frozen._gcd_import))
+        self._replace(frozen, "_gcd_import", self._wrap_import_module(frozen._gcd_import))
         sys.addaudithook(self._audit_hook)
         recorder.watch_sleep(lambda event, args, _: self._audit_hook(event, args))
         self.last = self.state()
 
-    def _put(self, owner: "Any", name: str, value: "Any") -> None:
-        self.undo.append((owner, name, getattr(owner, name)))
+    def _replace(self, owner: "Any", name: str, value: "Any") -> None:
+        self.replaced.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)
 
     def remove(self) -> None:
         """Watch no more."""
         self.on = False
-        for owner, name, value in self.undo:
+        for owner, name, value in self.replaced:
             setattr(owner, name, value)
 
     def _blame(self, reason: str) -> None:
@@ -202,7 +202,7 @@ class Loader:
         """Stand for `warnings.showwarning`."""
         self._blame("warns while it is imported")
 
-    def _executing(self, original: "Any") -> "Any":
+    def _wrap_loader(self, original: "Any") -> "Any":
         def run(self_: "Any", subject: "Any", /) -> "Any":
             name, file = recorder.module_of(subject)
             if name in self.forbidden or (file is not None and recorder.is_first_party(file, self.roots)):
@@ -229,7 +229,7 @@ class Loader:
 
         return run
 
-    def _ask(self, names: "tuple[str, ...] | list[str]") -> None:
+    def _note_asked(self, names: "tuple[str, ...] | list[str]") -> None:
         if not self.stack:
             return
         running = {node.name for node in self.stack[:-1]}
@@ -242,7 +242,7 @@ class Loader:
                     if each in running and not self.stack[-1].name.startswith(each + "."):
                         self.stack[-1].unfinished.add(each)
 
-    def _asking(self, original: "Any") -> "Any":
+    def _wrap_import(self, original: "Any") -> "Any":
         frozen: Any = sys.modules["_frozen_importlib"]
 
         def asked(
@@ -253,17 +253,17 @@ class Loader:
                 began, whole = recorder._clock(), name
                 if level:
                     whole = frozen._resolve_name(name, frozen._calc___package__(globals), level)
-                self._ask([whole, *(f"{whole}.{each}" for each in fromlist or ())])
+                self._note_asked([whole, *(f"{whole}.{each}" for each in fromlist or ())])
                 self.inner[-1] += recorder._clock() - began
             return found
 
         return asked
 
-    def _getting(self, original: "Any") -> "Any":
+    def _wrap_import_module(self, original: "Any") -> "Any":
         def got(name: str, package: "Any" = None, level: int = 0) -> "Any":
             found = original(name, package, level)
             if self.on:
-                self._ask([getattr(getattr(found, "__spec__", None), "name", name)])
+                self._note_asked([getattr(getattr(found, "__spec__", None), "name", name)])
             return found
 
         return got

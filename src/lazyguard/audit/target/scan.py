@@ -7,6 +7,7 @@ condition, in a handler or in a function.
 
 import ast
 import importlib.util
+import json
 import os
 import sys
 
@@ -41,9 +42,10 @@ def source_of(module: str, roots: "list[str]") -> "str | None":
 
 
 def main(argv: "list[str]") -> None:
-    """Run `scan.py OUT IN`: IN has a module and its roots a line, OUT gets a statement a line, then `uncompiled`.
+    """Run `scan.py OUT IN`: IN has a module and its roots a line, OUT gets JSON.
 
-    Tabs separate the fields. First-party names, by the first fields of IN, are left out.
+    Tabs separate the fields, and those of a statement: its module, and the names that it takes. First-party names, by
+    the first fields of IN, are left out.
     """
     out, given = argv
     with open(given, encoding="utf-8") as file:
@@ -62,9 +64,10 @@ def main(argv: "list[str]") -> None:
             continue
         uncompiled += not os.path.isfile(importlib.util.cache_from_source(source))
         found.update((each, None) for each in statements(body) if each[0].partition(".")[0] not in own)
-    with open(out, "w", encoding="utf-8") as answer:
-        answer.writelines("\t".join((name, *names)) + "\n" for name, names in found)
-        answer.write(f"\t{uncompiled}\n")
+    with open(out, "w", encoding="ascii") as answer:
+        json.dump(
+            {"statements": ["\t".join((name, *names)) for name, names in found], "uncompiled": uncompiled}, answer
+        )
 
 
 if __name__ == "__main__":

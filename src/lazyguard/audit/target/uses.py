@@ -97,12 +97,6 @@ class _Reader(ast.NodeVisitor):
         self._parameters(node)
         self.within("in the body of a class", node.body)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._function(node)
-
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._bind(node)
         self.within("as a decorator", node.decorator_list)
@@ -110,6 +104,8 @@ class _Reader(ast.NodeVisitor):
         self._annotation([node.returns])
         self._parameters(node)
         self.within(LATER, node.body)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = _function
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self._arguments(node.args)
@@ -175,14 +171,4 @@ class _Reader(ast.NodeVisitor):
             self.visit(each)
         self.hidden = before
 
-    def visit_ListComp(self, node: ast.ListComp) -> None:
-        self._comprehension(node)
-
-    def visit_SetComp(self, node: ast.SetComp) -> None:
-        self._comprehension(node)
-
-    def visit_DictComp(self, node: ast.DictComp) -> None:
-        self._comprehension(node)
-
-    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
-        self._comprehension(node)
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension

@@ -36,7 +36,7 @@ class Marker:
         os.environ[MARKER] = token
 
 
-class Kept:
+class KeptEvents:
     """A stream that keeps what is noted: what the packages above a module did, for the children that come of them."""
 
     def __init__(self, lines: bytes) -> None:
@@ -59,7 +59,7 @@ class Server:
         self.roots: tuple[str, ...] = roots
         self.marker: Marker = Marker()
         self.recording: recorder.Recorder | None = None
-        self.kept: Kept | None = None
+        self.kept: KeptEvents | None = None
         self.began: float = 0.0
         self.paused: float = 0.0
         self.children: set[int] = set()
@@ -150,7 +150,7 @@ class Server:
     def hold(self, package: str) -> None:
         """Import a package, and answer in its state."""
         before = fork_state()
-        kept = self.kept = Kept(self.kept.lines if self.kept is not None else b"")
+        kept = self.kept = KeptEvents(self.kept.lines if self.kept is not None else b"")
         recording = self.resumed(kept)
         seconds, problem = child.imported(recording, package, self.began)
         if problem is not None:

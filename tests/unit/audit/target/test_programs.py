@@ -36,7 +36,7 @@ def test_the_scan_runs_alone(tmp_path: Path) -> None:
     given, out = tmp_path / "in", tmp_path / "out"
     given.write_text("")
     subprocess.run([sys.executable, "-I", target.SCAN, str(out), str(given)], check=True)
-    assert out.read_text() == "\t0\n"
+    assert out.read_text() == '{"statements": [], "uncompiled": 0}'
 
 
 def test_the_survey_runs_alone(tmp_path: Path) -> None:
