@@ -8,9 +8,11 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
+import os
+import sys
 
 from lazyguard import events
-from lazyguard._core import clock, closing, declaration, loaded, observers, trace
+from lazyguard._core import clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
 
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
             ...
 
 
+# What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
+CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
 # Attempts that have not ended; what a fork must forget.
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
@@ -156,7 +160,8 @@ class Cell(Declaration):
         if not self.swap(now, new):
             active.discard(attempt)
             return None, False, now
-        trace.began(attempt)
+        if os.environ.get("LAZYGUARD_TRACE"):
+            loaded("_core.trace", self).began(attempt)
         if now.running:
             self.tell("abandoned", now, new, moment - now.running[-1].started)
         return attempt, True, new
@@ -197,14 +202,17 @@ class Cell(Declaration):
         active.discard(attempt)
         attempt.end(outcome)
         seconds = moment - attempt.started
-        trace.ended(attempt, outcome, seconds, counts=counts)
-        observers.ended(attempt, outcome, seconds, counts=counts)
+        if attempt.asked_by:
+            loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
+        observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
+        if observers is not None:
+            observers.ended(attempt, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.tell("late", now, new, seconds)
             self.dispose(outcome.value, attempt.home)
         elif outcome.ok:
             if self.plan.close is not None:
-                closing.note_built()
+                loaded(CLOSING, self).note_built()
             self._release_fallbacks()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready",
@@ -275,7 +283,7 @@ class Cell(Declaration):
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
         for pending in self.begin_anew():
-            closing.carry_out(pending)
+            loaded(CLOSING, self).carry_out(pending)
 
     def begin_anew(self) -> list[PendingClose]:
         """Do `reset`, and leave the closing to the caller."""
@@ -284,9 +292,7 @@ class Cell(Declaration):
         ]  # first, or one might be served again
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         dropped = now.held or now  # an override stays: what it covers begins anew
-        pending = (
-            closing.pending_close(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
-        )
+        pending = self._to_close(dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
         if pending is not None:
             owed.append(pending)
         if dropped.state != PENDING:
@@ -302,7 +308,7 @@ class Cell(Declaration):
             if now.state == DEGRADED and now.target is made:  # the real object has failed since
                 self.swap(now, now.fresh(clock.now()))
             for pending in owed:
-                closing.after_grace(pending, clock.now() + self.plan.grace)
+                loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
@@ -329,25 +335,32 @@ class Cell(Declaration):
 
         return restore
 
+    def _to_close(self, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
+        """Return the close that a target needs which is served no more, if it is ours to make."""
+        if self.plan.close is None:
+            return None
+        pending: PendingClose | None = loaded(CLOSING, self).pending_close(self, target, made, home)
+        return pending
+
     def release(self, old: Snapshot) -> None:
         """Close what `old` served, `grace` seconds from now, on a thread of its own."""
-        pending = closing.pending_close(self, old.target, old.made, old.home)
+        pending = self._to_close(old.target, old.made, old.home)
         if pending is not None:
-            closing.after_grace(pending, clock.now() + self.plan.grace)
+            loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
 
     def dispose(self, target: Any, home: Any = None) -> None:
         """Close a target that the factory made and nobody was given; its failure is an event."""
-        pending = closing.pending_close(self, target, home=home)
+        pending = self._to_close(target, home=home)
         if pending is not None:
-            closing.carry_out(pending)
+            loaded(CLOSING, self).carry_out(pending)
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
         now = self.now.held or self.now
         if now.state == READY:
-            pending = closing.pending_close(self, now.target, now.made, now.home)
+            pending = self._to_close(now.target, now.made, now.home)
             if pending is not None:
-                closing.after_finaliser(pending, clock.now() + self.plan.grace)
+                loaded(CLOSING, self).after_finaliser(pending, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

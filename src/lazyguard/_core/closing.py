@@ -13,7 +13,7 @@ import sys
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._core import clock, declaration, loaded
+from lazyguard._core import clock, declaration, loaded, state
 from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False
@@ -66,7 +66,6 @@ def put_off(target: Any, close: Callable[[], object]) -> bool:
 AT_EXIT, HANGS = 2.0, 10.0
 _pending: dict[PendingClose, PendingClose] = {}
 # What has no higher number was made by a parent of this process. It is kept, so that no finaliser runs here either.
-_parents = 0
 _inherited: list[Any] = []
 _registered: dict[str, object] = {}
 # On CPython 3.12.0 and 3.12.1 no thread can be started at the exit: the work for one that was started before.
@@ -190,7 +189,7 @@ def pending_close(cell: Cell, target: Any, made: int = 0, home: Any = None) -> P
     close = cell.plan.close
     if close is None:
         return None
-    if 0 < made <= _parents:
+    if 0 < made <= state.made_by_parents:
         _inherited.append(target)
         return None
     if home is None and cell.plan.awaited:
@@ -364,9 +363,8 @@ def _park() -> None:
 
 def in_child() -> None:
     """Owe nothing of what the parent of this process has made."""
-    global _lock, _parents
+    global _lock
     _lock = _thread.RLock()  # a thread of the parent may have held the old one
-    _parents = next(builds)
     _inherited.extend(pending.target for pending in list(_pending))
     _pending.clear()
     _parked.clear()

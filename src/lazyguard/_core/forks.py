@@ -13,7 +13,7 @@ import sys
 from _weakref import ref
 
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, closing, declaration
+from lazyguard._core import clock, declaration, state
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Attempt
 
+# What is looked at where it is loaded.
+LATE = ("closing", "scheduler", "wait_cycles")
 _watched: set[ref[Cell]] = set()
 # Targets of the parent, kept so that no finaliser in the child says goodbye on the parent's connections.
 _inherited: list[Any] = []
@@ -47,10 +49,12 @@ def _in_child() -> None:
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)
-    closing.in_child()
+    state.made_by_parents = next(state.builds)
     here = _thread.get_ident()
     # what is not loaded has nothing to forget, and a program that only declares has not loaded it
-    scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in ("scheduler", "wait_cycles"))
+    closing, scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in LATE)
+    if closing is not None:
+        closing.in_child()
     if scheduler is not None:
         scheduler.renew()
     if ring is not None:

@@ -9,18 +9,6 @@ from __future__ import annotations
 from lazyguard._core import clock, deadlines, mode, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
-from lazyguard.errors import (
-    CircularResolutionError,
-    ConfigurationError,
-    DeadlineExceeded,
-    MissingModuleError,
-    ResolutionDeadlineExceeded,
-    ResolutionError,
-    ResolutionImportError,
-    ResolutionTimeout,
-    ReturnedNone,
-    ServiceUnavailable,
-)
 from lazyguard.events import describe
 
 TYPE_CHECKING = False
@@ -28,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lazyguard import errors
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
@@ -61,16 +50,20 @@ def trying(cell: Owner) -> Steps[Outcome]:
     if not outcome.ok:
         return outcome
     if outcome.value is None and not plan.allow_none:
+        from lazyguard import errors
+
         return Outcome(
-            error=ReturnedNone(
+            error=errors.ReturnedNone(
                 f"{cell.name}, declared at {cell.place}, returned None. A factory returns the object that it makes: "
                 "is a `return` missing?"
             ),
             final=True,
         )
     if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
+        from lazyguard import errors
+
         return Outcome(
-            error=CircularResolutionError(
+            error=errors.CircularResolutionError(
                 f"{cell.name}, declared at {cell.place}, returned what stands for it in place of the object: is "
                 "the name that it returns, or imports, its own?"
             ),
@@ -202,6 +195,8 @@ def falling_back(
 
     What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
     """
+    from lazyguard import errors
+
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause
@@ -216,11 +211,11 @@ def falling_back(
             wait = left if wait is None else min(wait, left)
         try:
             target = yield from resolving(fallback, wait=wait, of=cell)
-        except (CircularResolutionError, DeadlineExceeded):
+        except (errors.CircularResolutionError, errors.DeadlineExceeded):
             raise
-        except (ResolutionError, MissingModuleError) as error:
+        except (errors.ResolutionError, errors.MissingModuleError) as error:
             last = error
-            why = "took too long" if isinstance(error, ResolutionTimeout) else "failed too"
+            why = "took too long" if isinstance(error, errors.ResolutionTimeout) else "failed too"
             failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
             if target is not None:
@@ -243,51 +238,61 @@ def _refusal(cell: Cell, now: Snapshot) -> str | None:
     return None if cell.plan.refuses is None else cell.plan.refuses(cell, now)
 
 
-def _unavailable(cell: Cell, why: str) -> ServiceUnavailable:
-    return ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
+def _unavailable(cell: Cell, why: str) -> errors.ServiceUnavailable:
+    from lazyguard import errors
+
+    return errors.ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
 
 
-def _timed_out(cell: Cell, limit: float | None, kept: float) -> ResolutionTimeout:
+def _timed_out(cell: Cell, limit: float | None, kept: float) -> errors.ResolutionTimeout:
+    from lazyguard import errors
+
     within = f"{limit} s" if limit is None or not kept else f"{limit - kept:g} s ({kept:g} s are kept for a fallback)"
     mend = "." if kept else ", or a fallback."
-    return ResolutionTimeout(
+    return errors.ResolutionTimeout(
         f"{cell.name}, declared at {cell.place}, was not built within {within}. The attempt goes on and is adopted "
         f"if it ends well; give it a longer timeout={mend}"
     )
 
 
-def _too_late(cell: Cell, given: Deadline) -> ResolutionDeadlineExceeded:
-    return ResolutionDeadlineExceeded(
+def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
+    from lazyguard import errors
+
+    return errors.ResolutionDeadlineExceeded(
         f"{cell.name}, declared at {cell.place}, was not built in time: {given.exceeded()} The attempt goes on and is "
         "adopted if it ends well."
     )
 
 
-def _stuck(cell: Cell) -> ResolutionTimeout:
-    return ResolutionTimeout(
+def _stuck(cell: Cell) -> errors.ResolutionTimeout:
+    from lazyguard import errors
+
+    return errors.ResolutionTimeout(
         f"{cell.name}, declared at {cell.place}, is stuck: two attempts hang, and no third one begins, so that there "
         "is nothing to wait for. health() shows where they hang: give what they call there a time-out of its own."
     )
 
 
-def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModuleError:
+def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors.MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
-    of_itself = isinstance(error, ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
-    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | ReturnedNone):
+    from lazyguard import errors
+
+    of_itself = isinstance(error, errors.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
+    if of_itself or isinstance(error, errors.CircularResolutionError | errors.MissingModuleError | errors.ReturnedNone):
         copy: Any = type(error)(*error.args)
         if isinstance(error, ImportError):
             copy.name, copy.path = error.name, error.path
-        said: ResolutionError | MissingModuleError = copy
+        said: errors.ResolutionError | errors.MissingModuleError = copy
         return said
-    if isinstance(error, ConfigurationError):  # of the declaration: the factory need not have raised it
-        return ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")
+    if isinstance(error, errors.ConfigurationError):  # of the declaration: the factory need not have raised it
+        return errors.ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")
     if isinstance(error, SystemExit):
         mend = "A factory must not end the process: raise an error that says what is wrong."
     else:
         mend = "What it raised is chained below."
     text = f"{cell.name}, declared at {cell.place}, could not be built: its factory raised {describe(error)}. {mend}"
     if isinstance(error, ImportError):
-        missing = ResolutionImportError(text)
+        missing = errors.ResolutionImportError(text)
         missing.name, missing.path = error.name, error.path
         return missing
-    return ResolutionError(text)
+    return errors.ResolutionError(text)

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         plan: Plan
         now: Snapshot
         home: Any
-        factory: Callable[[], Any]
 
+        @property
+        def factory(self) -> Any: ...
         @property
         def mirror(self) -> Any: ...
         @property
@@ -54,6 +55,8 @@ DEGRADED: State = "degraded"
 FAILED: State = "failed"
 # Numbers what is built, in its order. As atomic as itertools.count, and there already.
 builds = iter(range(1, 2**62))
+# What has no higher number was made by a parent of this process, before a fork.
+made_by_parents = 0
 
 
 class Outcome:

@@ -7,12 +7,12 @@ factory does can hold the caller or the process; a wait can be interrupted by a 
 from __future__ import annotations
 
 import _thread
+from _contextvars import copy_context
 from _weakref import ref
-from contextvars import copy_context
 
-from lazyguard import errors
 from lazyguard._base.context_variables import assign, restore
-from lazyguard._core import clock, deadlines, declaration, resolve, scheduler, wait_cycles
+from lazyguard._base.places import misused
+from lazyguard._core import clock, deadlines, declaration, loaded, resolve, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -101,7 +101,7 @@ def _sleep(effect: Sleep) -> None:
 def _launch(attempt: Attempt) -> None:
     plan = attempt.cell.plan
     if plan.awaited:
-        raise errors.UsageError(
+        raise misused(
             f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
             "use `await` (aget, aresolve) in a task of its event loop first."
         )
@@ -132,7 +132,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
 
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
-        scheduler.daemon(lambda: run(begin), attempt.cell.name)
+        loaded("_core.scheduler", attempt.cell).daemon(lambda: run(begin), attempt.cell.name)
         with declaration.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None

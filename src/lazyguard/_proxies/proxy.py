@@ -180,6 +180,7 @@ def shape_of(kind: type) -> type[Proxy]:
     """Return the base that a proxy of a `kind` needs for `match`, which takes it for a sequence or a mapping."""
     if issubclass(kind, str | bytes | bytearray):
         return Proxy
+    abstract: Any
     for abstract in (Sequence, Mapping):
         if issubclass(kind, abstract):
             name = f"{abstract.__name__}Proxy"

@@ -161,7 +161,7 @@ class Chaos:
         with _lock:
             site = _sites.get(self._of)
             if site is None:
-                kind = CellSite if isinstance(self._of, declaration.Declaration) else GuardSite
+                kind: Any = CellSite if isinstance(self._of, declaration.Declaration) else GuardSite
                 site = kind(self._of)
                 site.in_force = (self,)
                 site.install()

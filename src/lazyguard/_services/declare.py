@@ -13,7 +13,7 @@ from lazyguard._services.service import FUNCTION, Live, Service
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, NoReturn, Protocol, overload
+    from typing import Any, Protocol, overload
 
     from lazyguard._base import P, T
     from lazyguard._core.cell import Cell
@@ -49,8 +49,35 @@ class _DefaultRecovery:
 _RECOVERY: Any = _DefaultRecovery()
 
 
+if TYPE_CHECKING:
+    # As with the declaration: Coroutine, not Awaitable.
+    @overload
+    def service(factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
+    @overload
+    def service(factory: Callable[P, T], /) -> Service[P, T]: ...
+    @overload
+    def service(
+        *,
+        name: str = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        breaker: Breaker | None = ...,
+        recovery: Recovery | None = ...,
+        failures: tuple[type[BaseException] | str, ...] = ...,
+        probe: Callable[[Any], object] | None = ...,
+        close: Callable[[Any], object] | None = ...,
+        critical: bool = ...,
+        on_fork: OnFork = ...,
+        abandon_after: float | None = ...,
+        grace: float = ...,
+        max_keys: int | None = ...,
+    ) -> Declaration: ...
+
+
 def service(
-    *misplaced: NoReturn,
+    factory: Callable[..., Any] | None = None,
+    /,
+    *,
     name: str = "",
     timeout: float | None = None,
     retry: Retry | None = None,
@@ -64,10 +91,13 @@ def service(
     abandon_after: float | None = None,
     grace: float = 5.0,
     max_keys: int | None = None,
-) -> Declaration:
+) -> Any:
     """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
 
+    Usable as `@service` and as `@service(...)`.
+
     Args:
+        factory: The function that makes the object, where no option is given.
         name: What errors, `health` and events call it; the factory's own name if left out.
         timeout: A caller's whole wait in seconds, retries included. With it a daemon thread builds; None: the caller's
             own thread does, and nothing can end its wait.
@@ -91,11 +121,11 @@ def service(
             hold their live reference, and are closed after that.
 
     Returns:
-        A decorator that makes a `Service` of the factory, sync or async.
+        A `Service` of the factory, sync or async; without a factory a decorator that makes one.
 
     Raises:
         ConfigurationError: An option is out of range, or two do not go together.
-        UsageError: The factory is a method or a generator, or there are no parentheses.
+        UsageError: The factory is a method or a generator, or no function.
 
     Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
 
@@ -113,7 +143,6 @@ def service(
         >>> get_names.reset()
     """
     frame = places.caller()
-    validation.alone("service", misplaced, frame, "factory")
     validation.text("name", name)
     validation.flag("critical", critical)
     validation.seconds("timeout", timeout, optional=True)
@@ -162,7 +191,7 @@ def service(
             build_early(frame, lambda: made._cell.resolve())
         return made
 
-    return declare
+    return declare if factory is None else declare(factory)
 
 
 # co_flags of a function: it is a generator, sync or async; it is an `async def`

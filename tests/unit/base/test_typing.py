@@ -1,8 +1,8 @@
-"""The fallbacks for names of `typing`."""
+"""What stands for names of `typing`."""
 
 from __future__ import annotations
 
-from lazyguard._base import typing
+from lazyguard import _base as typing
 
 
 def test_generic():

@@ -89,7 +89,7 @@ def test_no_timer_before_is_no_timer_after():
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
-def test_the_hosts_timer_cycles_for_the_host_meanwhile():
+def test_a_hosts_timer_calls_the_host():
     """A host's timer that is due first calls the host's handler in time, and the alarm still comes in time."""
     rang = threading.Event()
     signal.signal(signal.SIGALRM, lambda number, frame: rang.set())
@@ -103,10 +103,16 @@ def test_the_hosts_timer_cycles_for_the_host_meanwhile():
 
 
 def test_one_inside_another():
-    """Of nested alarms the inner one comes first or not at all, and the outer one keeps its time."""
-    with pytest.raises(Rang, match="outer"), Alarm(0.05, lambda frame: (_ for _ in ()).throw(Rang("outer"))):
-        with pytest.raises(Rang, match="inner"), Alarm(0.01, lambda frame: (_ for _ in ()).throw(Rang("inner"))):
+    """Of nested alarms the one that is due first comes first, and the outer one keeps its time."""
+
+    def rings(name: str):
+        return lambda frame: (_ for _ in ()).throw(Rang(name))
+
+    with Alarm(60.0, rings("outer")):
+        with pytest.raises(Rang, match="inner"), Alarm(0.01, rings("inner")):
             threading.Event().wait()
+        assert 0.0 < signal.getitimer(signal.ITIMER_REAL)[0] < 60.0
+    with pytest.raises(Rang, match="outer"), Alarm(0.01, rings("outer")), Alarm(60.0, rings("inner")):
         threading.Event().wait()
 
 

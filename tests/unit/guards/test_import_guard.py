@@ -28,7 +28,7 @@ from lazyguard.errors import (
 pytestmark = pytest.mark.usefixtures("limited")
 
 # What hangs has the time run out itself, so that the guard's end comes at that line however busy the machine is.
-OVER = "builtins.run_attempt(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
+OVER = "builtins.advance(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
 IMPORTS = "import builtins, signal, threading\n"
 HANG = f"import builtins, signal, threading\nx = 1\n{OVER}; threading.Event().wait()\n"
 CONNECT = """
@@ -50,11 +50,11 @@ def quiet():
 
 
 @pytest.fixture(autouse=True)
-def attempting(monkeypatch):
-    """`builtins.run_attempt` puts the alarm's clock on by a hundred seconds."""
+def advancing(monkeypatch):
+    """`builtins.advance` moves the alarm's clock forward by a hundred seconds."""
     ahead = [0.0]
     monkeypatch.setattr(alarm, "monotonic", lambda: time.monotonic() + ahead[0])
-    monkeypatch.setattr(builtins, "run_attempt", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
+    monkeypatch.setattr(builtins, "advance", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_nested_guards(program):
     assert not isinstance(caught.value.__cause__, ImportTimeout)
 
 
-def test_the_hosts_timer_cycles_for_the_host(program):
+def test_a_hosts_timer_calls_the_host(program):
     """The host's handler runs in time, and can set its timer again; what is left of the timer is restored."""
     rang = threading.Event()
 

@@ -380,7 +380,8 @@ def test_require_of_a_module_that_is_missing():
 
 
 @pytest.mark.parametrize(
-    ("requirement", "what"), [("no_such_lib>=2", "write the distribution's name"), ("pytest >=", "is not a requirement")]
+    ("requirement", "what"),
+    [("no_such_lib>=2", "write the distribution's name"), ("pytest >=", "is not a requirement")],
 )
 def test_requirements_that_cannot_be_right(requirement, what):
     """A bad requirement raises an error with a remedy."""
