@@ -1,7 +1,8 @@
-"""What the core tells: one Event a transition, to whoever subscribed, after the fact and outside every lock.
+"""Events: one a transition, emitted to all listeners after the fact and outside every lock.
 
-Invariants: an event carries names, places and exception types, never arguments, URLs or an exception's text; a
-listener that raises is reported and hurts no one; without listeners an emission costs one test.
+Invariants: an event has names, places and exception types, never arguments, URLs or an exception's text. A listener
+that raises is logged, and affects neither the transition nor other listeners. Without listeners an emission costs one
+test.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ __all__ = ["Event", "subscribe"]
 
 @final
 class Event:
-    """One transition of a cell, or something worth a word about it.
+    """One transition of a cell, or a notice about it.
 
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
-            "stuck", "reminder", "differs", "blocked-loop" or "close-failed"; of a breaker "opened", "half-open" or
-            "closed"; of a tracked import "imported" or "over-budget"; of one that an `import_guard` cannot end
-            "overdue"; of a preload "preloaded" or "preload-failed".
+            "stuck", "reminder", "differs", "blocked-loop" or "close-failed". Of a breaker: "opened", "half-open" or
+            "closed". Of a tracked import: "imported" or "over-budget"; of one that an `import_guard` cannot interrupt:
+            "overdue". Of a preload: "preloaded" or "preload-failed".
         name: The cell's name, `module:qualname`; of an import the module's.
-        place: Where it was declared, `file:line`; of an import the line that asked for it, or of the guard.
-        before: The state it came from.
-        after: The state it is in now.
-        generation: The generation that counts from now on; of a breaker, how often it opened since it was last closed.
-        cause: The type of the exception behind it and where that was raised; "" where there is none. Of "differs": in
-            what a fallback that was made differs from what the service's factory says that it returns.
-            Of "close-failed": that, or why an object was not closed. Of "overdue": the line that it is at.
-        seconds: How long what ended has taken; 0.0 where nothing ended.
+        place: Where the cell was declared, `file:line`; of an import the importing line, or the guard's.
+        before: The state before.
+        after: The state now.
+        generation: The present generation; of a breaker, how often it opened since it was last closed.
+        cause: The type of the causing exception and the line that raised it; "" without one. Of "differs": how the
+            fallback differs from the return annotation of the service's factory. Of "close-failed": the exception, or
+            why an object was not closed. Of "overdue": the line that the import is at.
+        seconds: How long the attempt, the import or the state that ended has taken; else 0.0.
     """
 
     __slots__ = ("after", "before", "cause", "generation", "kind", "name", "place", "seconds")
@@ -65,7 +66,7 @@ class Event:
 
 
 def describe(error: BaseException | None) -> str:
-    """Return the type of an exception and the innermost place of its traceback, and nothing that it says."""
+    """Return the type of an exception and the innermost place of its traceback; never its text."""
     if error is None:
         return ""
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
@@ -78,10 +79,10 @@ def describe(error: BaseException | None) -> str:
 
 
 def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
-    """Call `listener` with every event from now on; return a function that ends it.
+    """Call `listener` with every event from now on; return a function that ends the subscription.
 
-    Listeners run on the thread that made the transition, after it, with no lock held. What one raises is written to
-    the log and stops there. The listeners of a process are inherited by its forks.
+    A listener runs on the thread that made the transition, after it, with no lock held. An exception of a listener is
+    logged, and goes no further. A forked child inherits the listeners.
 
     Raises:
         UsageError: `listener` cannot be called.
@@ -98,7 +99,7 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
         [('ready', 'numbers')]
     """
     check_listener(listener)
-    entry = object()  # of its own, so that one function can be subscribed twice and undone once
+    entry = object()  # a key of its own, so that one function can be subscribed twice
     _listeners[entry] = listener
 
     def undo() -> None:
@@ -108,11 +109,11 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
 
 
 def check_listener(listener: object) -> None:
-    """Raise UsageError for what is no function."""
+    """Raise UsageError for an object that cannot be called."""
     if not callable(listener):
         from lazyguard.errors import UsageError
 
-        raise UsageError(f"subscribe() takes a function of an event, not one of type {type(listener).__name__}.")
+        raise UsageError(f"subscribe() takes a function of one event, not one of type {type(listener).__name__}.")
 
 
 def emit(event: Event) -> None:
@@ -128,25 +129,25 @@ def _report(listener: object, event: Event, error: BaseException) -> None:
     try:
         import logging
     except ImportError:
-        return  # the interpreter is ending, and imports nothing any more
+        return  # the interpreter is shutting down
 
-    told = places.name_of(listener)  # its repr may hold arguments
-    if hasattr(logging, "getLogger"):  # else this is told in the midst of its own import
-        logging.getLogger("lazyguard").error("listener %s raised %s on %r", told, describe(error), event)
+    name = places.name_of(listener)  # its repr may hold arguments
+    if hasattr(logging, "getLogger"):  # else logging itself is being imported
+        logging.getLogger("lazyguard").error("listener %s raised %s on %r", name, describe(error), event)
 
 
 def log(event: Event) -> None:
-    """The default listener: one line a transition in the log `lazyguard`.
+    """Write one line a transition to the log `lazyguard`; this is the default listener.
 
-    What fails again and again, tried by its users or in the background, is told once, and then now and then.
+    A failure that repeats is logged once, and then every five minutes.
     """
     level = _LEVELS.get(event.kind, 10)
     if event.kind in _OF_IMPORTS:
-        return  # there are hundreds, and while logging itself is being imported there is no log
+        return  # there are hundreds, and logging itself may be the import
     if _is_repeated(event):
         level = 10
     if level < 30 and "logging" not in sys.modules:
-        return  # nobody can have asked for so fine a line, and logging takes milliseconds to load
+        return  # no handler can want so fine a line, and logging takes milliseconds to load
     import logging
 
     logger = logging.getLogger("lazyguard")
@@ -174,7 +175,7 @@ def _is_repeated(event: Event) -> bool:
     return False
 
 
-# What has failed and was not served since -> when that was told.
+# Name and place of what failed and was not served since -> when that was logged.
 _failing: dict[tuple[str, str], float] = {}
 _REMIND, _MOST = 300.0, 1000
 _LEVELS = {
@@ -194,5 +195,5 @@ _LEVELS = {
     "closed": 20,
 }
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
-# By an entry of its own each, in their order: threads add and remove without a lock, and lose none.
+# Each under a key of its own, in order: threads add and remove without a lock, and lose none.
 _listeners: dict[object, Callable[[Event], object]] = {object(): log}

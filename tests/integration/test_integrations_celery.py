@@ -385,6 +385,6 @@ def test_what_the_configuration_says_comes_first():
 
 @pytest.mark.parametrize("wrong", [{"timeout": 0}, {"default": "yes"}, {"configure": "no"}])
 def test_wrong_options_are_told_at_once(wrong):
-    """An option that is not right is an error of the declaration."""
+    """An invalid option is an error of the declaration."""
     with pytest.raises(lazyguard.errors.ConfigurationError, match=next(iter(wrong))):
         lazy_celery("wrong", **wrong)

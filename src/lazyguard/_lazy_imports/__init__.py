@@ -1,1 +1,1 @@
-"""Names that are imported or built at their first use: packages, modules, single attributes."""
+"""Lazy imports: packages, modules and single attributes that are imported or built at their first use."""

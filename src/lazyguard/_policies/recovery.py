@@ -1,4 +1,4 @@
-"""Recovery: when the real object is tried again in the background, and when it is served again. The options alone."""
+"""The options of a recovery: when the real object is tried again in the background; `recovery_run` makes the tries."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 class Recovery(validation.Options):
     """Try again in the background while a service is degraded or failed.
 
-    Waits grow from `initial` to `maximum`, doubled after each failure and jittered to between half and the whole, so
-    that many processes do not come back at the same moment. After a success the next wait is `initial` again. A try
-    that hangs is replaced after the service's `abandon_after`; one beside it, never more.
+    Waits grow from `initial` to `maximum`. A wait is doubled after each failure, and jittered to between its half and
+    its whole, so that many processes do not try at the same moment. After a success the next wait is `initial` again.
+    If a try hangs, one other try begins after the service's `abandon_after`, and no third.
 
     Args:
         initial: The first wait, in seconds.
         maximum: The longest wait, in seconds.
-        success_threshold: How many tries in a row must succeed before the real object is served again. The first
-            builds it; the further ones run the service's `probe` on it, or, without one, build it anew.
+        success_threshold: How many tries in a row must succeed before the real object is served again. The first try
+            builds the object; each further one runs the service's `probe` on it, or builds it anew without a probe.
 
     Raises:
         ConfigurationError: A value is out of range.
@@ -44,7 +44,7 @@ class Recovery(validation.Options):
         self._set(initial=initial, maximum=maximum, success_threshold=success_threshold)
 
     def begin(self, cell: Cell) -> None:
-        """See to it that the cell's real object is tried again in the background; idempotent."""
+        """Begin the recovery run of the cell's present generation, unless there is one."""
         from lazyguard._core import loaded
 
         loaded(RUN, cell).begin(self, cell)

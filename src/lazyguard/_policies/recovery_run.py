@@ -1,9 +1,9 @@
-"""Recovery runs: they bring the real object back in the background, without traffic and without a restart.
+"""Recovery runs: they build the real object again in the background, without traffic and without a restart.
 
-Invariants: one scheduler thread for all services says when; each try is an attempt like another, on a daemon thread, in
-an empty context, and at most two run; so many good ones in a row as the threshold says come before the swap; what was
-built for a generation that has ended is closed and never served; what is scheduled holds no cell, so that nothing is
-tried for a service that nobody holds any more.
+Invariants: one scheduler thread times the tries of all services. A try is an ordinary attempt, on a daemon thread, in
+an empty context, and at most two run at a time. The swap follows after `success_threshold` successes in a row. What was
+built for an older generation is closed and never served. A scheduled job holds no cell, so the recovery ends when the
+last reference to the service is gone.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def begin(policy: Recovery, cell: Cell) -> None:
 
 @final
 class RecoveryRun:
-    """The recovery of one generation of a cell, from its failure to its real object.
+    """The background tries of one generation of a cell, from its failure to the swap.
 
     Attributes:
         generation: That generation.
-        due: When it looks next, by the clock.
+        due: When the next try is due, by the clock.
     """
 
     __slots__ = (
@@ -54,12 +54,12 @@ class RecoveryRun:
         "_candidate",
         "_cell",
         "_failures",
-        "_next_look",
         "_pending_close",
         "_policy",
         "_reminded",
         "_stuck",
         "_successes",
+        "_ticket",
         "_watched",
         "due",
         "generation",
@@ -76,7 +76,7 @@ class RecoveryRun:
         self._pending_close: PendingClose | None = None
         self._stuck = False
         self._watched: tuple[Attempt, ...] = ()
-        self._next_look: object = None
+        self._ticket: object = None
         self.due = self._reminded
 
     def wait(self) -> None:
@@ -89,17 +89,17 @@ class RecoveryRun:
 
     def _schedule(self, seconds: float) -> None:
         scheduler = loaded("_core.scheduler", self._cell)
-        look = self._next_look = object()  # whoever schedules last counts: there is one next look
+        ticket = self._ticket = object()  # only the job that was scheduled last counts
         self.due = clock.now() + seconds
-        known: ref[RecoveryRun] = ref(self)
-        scheduler.at(self.due, lambda: _look(known, look))
+        reference: ref[RecoveryRun] = ref(self)
+        scheduler.at(self.due, lambda: _on_due(reference, ticket))
 
     def __del__(self) -> None:
-        """Close what was built for a cell that nobody holds any more."""
+        """Close the candidate of a cell that is no longer referenced."""
         if self._pending_close is not None:
             closing.after_finaliser(self._pending_close, clock.now())
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         now = self._cell.now
         return (
             self._cell.recovery_run is not self
@@ -118,23 +118,23 @@ class RecoveryRun:
         if before is not None:
             closing.on_a_thread(before)
 
-    def _patience(self) -> float:
-        """Return the seconds after which an attempt counts as hanging."""
-        patience = self._cell.plan.abandon_after
-        return self._policy.maximum if patience is None else patience
+    def _hang_limit(self) -> float:
+        """Return the seconds after which a running attempt hangs."""
+        limit = self._cell.plan.abandon_after
+        return self._policy.maximum if limit is None else limit
 
     def _due(self) -> None:
-        """Run on the scheduler's thread: launch an attempt, unless there is no need or no place for one."""
+        """Launch an attempt, if one is needed and can run; called on the scheduler's thread."""
         now = self._cell.now
-        if self._over():
+        if self._is_over():
             self._end()
             return
         attempt, new, now = self._cell.find_attempt(now, recovery=True)
         if attempt is None:
-            self._schedule(0.0)  # it changed this moment
+            self._schedule(0.0)  # the cell has just changed
             return
         if not new:
-            if clock.now() - attempt.started >= self._patience():
+            if clock.now() - attempt.started >= self._hang_limit():
                 if not self._stuck:
                     self._stuck = True
                     self._cell.tell("stuck", now, now)
@@ -144,13 +144,13 @@ class RecoveryRun:
             self._failures += 1
             self.wait()
             return
-        self._schedule(self._patience())  # unless it lands before
+        self._schedule(self._hang_limit())  # unless the attempt ends before
         self._launch(attempt)
 
     def _watch(self, attempt: Attempt) -> None:
-        """Go on when an attempt has given its place back; also when it was launched by somebody else."""
+        """Go on when an attempt has ended, also one that a caller has launched."""
         if attempt not in self._watched:
-            self._watched = (*(known for known in self._watched if known.outcome is None), attempt)
+            self._watched = (*(reference for reference in self._watched if reference.outcome is None), attempt)
             attempt.on_done(self._attempt_ended)
 
     def _launch(self, attempt: Attempt) -> None:
@@ -159,14 +159,14 @@ class RecoveryRun:
         drive = loaded("_core.threads", self._cell)
         self._watch(attempt)
         if not self._cell.plan.awaited:
-            drive.launch_on_thread(attempt, self._trying(), Context().run)
+            drive.launch_on_thread(attempt, self._try_once(), Context().run)
             return
         home = self._home()
         if home is not None:
             adrive = loaded("_core.tasks", self._cell)
-            attempt.home = home  # so that whoever joins sees when that loop is gone
+            attempt.home = home  # so that a caller that joins sees when that loop is gone
             try:
-                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, attempt, self._trying()))
+                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, attempt, self._try_once()))
                 return
             except RuntimeError:
                 pass  # closed a moment ago
@@ -174,19 +174,19 @@ class RecoveryRun:
         self._cell.settle(attempt, Outcome(interrupted=True))
 
     def _home(self) -> Any:
-        """Return the event loop on which an async factory can be tried again: the one that its cell was used on."""
+        """Return the running event loop of the cell, on which its async factory can be tried; else None."""
         loop = self._cell.home
         return loop if loop is not None and loop.is_running() else None
 
-    def _trying(self) -> Steps[Outcome]:
-        """One try: build, or probe what was built; a success that is not the last one is told as an interruption."""
+    def _try_once(self) -> Steps[Outcome]:
+        """Build the object, or probe the built one; a success below the threshold ends as an interruption."""
         from lazyguard._core import resolve
 
         plan = self._cell.plan
-        candidate, self._candidate = self._candidate, None  # this attempt's own, also when it is abandoned
+        candidate, self._candidate = self._candidate, None  # it belongs to this attempt, also if that is abandoned
         pending, self._pending_close = self._pending_close, None
         if pending is not None and not closing.take_back(pending):
-            candidate = None  # `close` had it
+            candidate = None  # `close` has closed it
         made = candidate
         try:
             if candidate is not None and plan.probe is not None:
@@ -194,7 +194,7 @@ class RecoveryRun:
             else:
                 outcome = yield from resolve.trying(self._cell)
                 made = outcome.value
-        except BaseException:  # such as a KeyboardInterrupt that user code raised of its own: no good try
+        except BaseException:  # such as a KeyboardInterrupt of user code: a failure
             self._failures += 1
             self._successes = 0
             if candidate is not None:
@@ -214,23 +214,23 @@ class RecoveryRun:
         return Outcome(interrupted=True)
 
     def _attempt_ended(self) -> None:
-        if self._over():
+        if self._is_over():
             self._end()
         else:
             self._remind()
-            if self._stuck:  # there was no place for a try, however long the waits had grown: look soon
+            if self._stuck:  # no try could run while the waits have grown: try soon
                 self._stuck, self._failures = False, 0
             self.wait()
 
     def _remind(self) -> None:
-        """Say now and then that it goes on: whoever looks at today's log does not see yesterday's line."""
+        """Emit a reminder every five minutes: the first log line may be long gone."""
         moment, now = clock.now(), self._cell.now
         if moment - self._reminded >= _REMIND_EVERY:
             self._reminded = moment
             self._cell.tell("reminder", now, now, moment - now.since)
 
 
-def _look(known: ref[RecoveryRun], look: object) -> None:
-    run = known()
-    if run is not None and run._next_look is look:
+def _on_due(reference: ref[RecoveryRun], ticket: object) -> None:
+    run = reference()
+    if run is not None and run._ticket is ticket:
         run._due()

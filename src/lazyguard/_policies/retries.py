@@ -1,7 +1,7 @@
-"""The retries of one attempt or call, with exponential waits and full jitter; the only importer of tenacity.
+"""The retries of one attempt or call, with exponential waits and full jitter; the only module that imports tenacity.
 
-Invariants: the first attempt is bare, tenacity is loaded and entered after the first failure only; what is no Exception
-and a `CircuitOpen` are never tried again, whatever the options say; what tenacity calls back runs as user code does.
+Invariants: the first attempt is bare; tenacity is loaded and entered after the first failure only. A BaseException that
+is no Exception, and a `CircuitOpen`, are never tried again. Tenacity's callbacks run as user code does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @final
 class Retries:
-    """The retries of one attempt or call: tenacity's own state machine, driven from outside."""
+    """The retries of one attempt or call: tenacity's state machine, driven from outside."""
 
     __slots__ = ("_awaits", "_before", "_retrying", "_state")
 
@@ -37,21 +37,21 @@ class Retries:
                 retry=retry.retry or tenacity.retry_if_exception(lambda error: _is_one_of(error, retry)),
             )
         else:
-            self._retrying = retry.retrying.copy()  # its state is one of a thread
+            self._retrying = retry.retrying.copy()  # its state belongs to one thread
         self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
         self._awaits = retry.awaits
         self._retrying.begin()
         self._state = tenacity.RetryCallState(self._retrying, None, (), {})
 
     def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
-        """Wait for the next attempt after one that failed.
+        """Wait for the next attempt after a failed one.
 
         Args:
-            outcome: How it failed.
-            until: When the next one must have begun, by the clock.
+            outcome: The outcome of the failed attempt.
+            until: The latest begin of the next attempt, by the clock.
 
         Returns:
-            None when the next attempt is due; else the outcome in which all this ends.
+            None when the next attempt is due; else the final outcome.
         """
         import tenacity
 
@@ -62,25 +62,25 @@ class Retries:
             or not getattr(self._retrying, "enabled", True)
         ):
             return outcome
-        most = mode.attempts()  # what lazyguard.testing.set_testing said
-        if most is not None and self._state.attempt_number >= most:
+        limit = mode.attempts()  # set by lazyguard.testing.set_testing
+        if limit is not None and self._state.attempt_number >= limit:
             return outcome
         raised_at = error.__traceback__
         self._state.set_exception((type(error), error, raised_at))
         decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
-        # Nothing of this is kept, else there are cycles: tenacity's frames hold what they raise.
+        # Keep nothing of this: tenacity's frames hold what they raise, which would be a reference cycle.
         self._state.outcome = None
-        told, decided.error = decided.error, None
-        if told is error:
+        raised, decided.error = decided.error, None
+        if raised is error:
             error.__traceback__ = raised_at
             return outcome
-        if told is not None:
-            if isinstance(told, tenacity.RetryError):
-                told.__traceback__ = None  # no line of the user's is in it
-            return outcome if type(told) is tenacity.RetryError else Outcome(error=told)
+        if raised is not None:
+            if isinstance(raised, tenacity.RetryError):
+                raised.__traceback__ = None  # it has no line of the user's
+            return outcome if type(raised) is tenacity.RetryError else Outcome(error=raised)
         if not isinstance(decided.value, tenacity.DoSleep):
             return outcome
-        delay = float(decided.value) if most is None else 0.0
+        delay = float(decided.value) if limit is None else 0.0
         if until is not None and clock.now() + delay >= until:
             return outcome
         self._state.prepare_for_next_attempt()

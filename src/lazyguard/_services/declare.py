@@ -161,7 +161,7 @@ def service(
             continue
         # By name, since their modules are not loaded where they are not used.
         if f"{type(given).__module__}.{type(given).__qualname__}" != f"lazyguard._policies.{label}.{kind}":
-            raise misconfigured(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
+            raise misconfigured(f"{label}={given!r} is invalid: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
         validation.function_of(label, function)
     if breaker is not None and not failing:

@@ -146,13 +146,13 @@ def guarded(
         given, retry = retry, retries.of(retry)
         if retry is None:
             raise misconfigured(
-                f"retry={given!r} is not right: give a lazyguard.Retry, a tenacity.Retrying object, or None."
+                f"retry={given!r} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
             )
     if breaker is not None:
         from lazyguard._policies.breaker import Breaker
 
         if not isinstance(breaker, Breaker):
-            raise misconfigured(f"breaker={breaker!r} is not right: give a lazyguard.Breaker, or None.")
+            raise misconfigured(f"breaker={breaker!r} is invalid: give a lazyguard.Breaker, or None.")
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):

@@ -1,8 +1,8 @@
 """The keys of a service whose factory has parameters: one cell for each set of arguments, within a bound.
 
-Invariants: two calls whose arguments mean the same reach the same cell as long as anybody holds it, so that a key never
-has two real objects that are served; no lock is held, since comparing keys runs the user's code; what is let go of,
-because too many are kept, lives on for those who hold its live reference.
+Invariants: calls with equal arguments reach the same cell while there is a reference to it, so a key never has two real
+objects that are served. No lock is held, since comparing keys runs user code. An evicted key lives on while there is a
+reference to its live reference.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
         def _around(self, live: Proxy) -> Any: ...
 
 
-_turns = count()
+_uses = count()
 
 
 @final
 class Entry:
-    """One key: its service while it is kept, and beyond that the way to it for as long as anybody else holds it."""
+    """One key: its service while the key is kept, and a weak reference to it after its eviction."""
 
-    __slots__ = ("cell", "given", "kept", "live", "used")
+    __slots__ = ("by_name", "cell", "kept", "live", "used")
 
-    def __init__(self, service: Any, given: dict[str, Any], gone: Callable[[ref[Cell], object], object]) -> None:
+    def __init__(self, service: Any, by_name: dict[str, Any], on_dead: Callable[[ref[Cell], object], object]) -> None:
         cell = ref(service._cell)
         self.kept: Any | None = service
-        self.given = given
+        self.by_name = by_name
         self.cell = cell
-        self.live = ref(service._live, lambda dead: gone(cell, dead))
-        self.used = next(_turns)
+        self.live = ref(service._live, lambda dead: on_dead(cell, dead))
+        self.used = next(_uses)
 
 
 @final
@@ -56,7 +56,7 @@ class Keys:
 
     Args:
         of: The service.
-        factory: Whose parameters make the key.
+        factory: The factory, whose parameters make the key.
         most: How many keys are kept.
     """
 
@@ -76,10 +76,10 @@ class Keys:
         """Return the service of one key.
 
         Raises:
-            UsageError: The factory does not take these arguments, or they are no key.
+            UsageError: The factory does not take these arguments, or they are not hashable.
         """
         if named or len(arguments) != self._positional:
-            arguments, named = self._bound(arguments, named)
+            arguments, named = self._bind(arguments, named)
         key = arguments if self._positional is not None else (arguments, tuple(sorted(named.items())))
         while True:
             try:
@@ -91,21 +91,21 @@ class Keys:
                 entry = self._entries.setdefault(key, new)
                 if entry is new and new.kept is not None:
                     self._of._begin(new.kept._cell)
-                    self._let_go()
-            entry.used = next(_turns)
+                    self._evict()
+            entry.used = next(_uses)
             if (kept := entry.kept) is not None:
                 return kept
             if (live := entry.live()) is not None:
                 entry.kept = restored = self._of._around(live)
-                self._let_go()
+                self._evict()
                 return restored
-            if self._entries.get(key) is entry:  # its last reference goes away at this moment
+            if self._entries.get(key) is entry:  # its last reference has just gone
                 self._entries.pop(key, None)
 
     def living(self) -> list[tuple[Cell, dict[str, Any]]]:
-        """Return the cells of all keys that anybody holds, and what their factory is given, the oldest first."""
-        found = [(entry.cell(), entry.given) for entry in list(self._entries.values())]
-        return [(cell, given) for cell, given in found if cell is not None]
+        """Return the cells of all keys that are referenced, and the arguments of their factory, the oldest first."""
+        found = [(entry.cell(), entry.by_name) for entry in list(self._entries.values())]
+        return [(cell, by_name) for cell, by_name in found if cell is not None]
 
     def _new(self, key: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Entry:
         factory, entries = self._factory, self._entries
@@ -113,21 +113,21 @@ class Keys:
         def build() -> Any:
             return factory(*arguments, **named)
 
-        def gone(known: ref[Cell], live: object) -> None:
-            cell = known()
+        def on_dead(reference: ref[Cell], live: object) -> None:
+            cell = reference()
             if cell is not None:
-                cell.plan = cell.plan.changed(recovery=None)  # nobody waits for it any more
+                cell.plan = cell.plan.changed(recovery=None)  # there is no user left to recover for
                 cell.recovery_run = None
             entry = entries.get(key)
             if entry is not None and entry.live is live:
                 entries.pop(key, None)
 
         build.__wrapped__ = factory  # type: ignore[attr-defined]
-        given = self._by_name(arguments, named)
-        return Entry(self._of._child(build, given), given, gone)
+        by_name = self._by_name(arguments, named)
+        return Entry(self._of._child(build, by_name), by_name, on_dead)
 
-    def _let_go(self) -> None:
-        """Keep no more than so many, those that were asked for last; an override is kept until it ends."""
+    def _evict(self) -> None:
+        """Evict the keys beyond the bound, those that were used least recently; keep an overridden one."""
         kept = [entry for entry in list(self._entries.values()) if entry.kept is not None]
         excess = len(kept) - self._most
         if excess <= 0:
@@ -138,7 +138,7 @@ class Keys:
             if cell is not None and not cell.overridden:
                 entry.kept = None
 
-    def _bound(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
             bound = self._signed().bind(*arguments, **named)
         except TypeError as error:
@@ -157,7 +157,7 @@ class Keys:
         return self._signature
 
     def _by_name(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-        """Return what each of the factory's parameters is given."""
+        """Return the arguments by the names of the factory's parameters."""
         return {**dict(zip(signatures.positional_parameters(self._factory), arguments, strict=False)), **named}
 
     def _unhashable(self, arguments: tuple[Any, ...], named: dict[str, Any], error: TypeError) -> UsageError:
@@ -167,10 +167,10 @@ class Keys:
             except TypeError:
                 return UsageError(
                     f"{self._of._cell.name} has one object for each set of arguments, and its {name} is of type "
-                    f"{type(value).__name__}, which is no key, since it is not hashable: give a text, a number, a "
-                    "tuple or a frozen dataclass that says the same."
+                    f"{type(value).__name__}, which cannot be a key, since it is not hashable: give a string, a "
+                    "number, a tuple or a frozen dataclass instead."
                 )
         return UsageError(
             f"{self._of._cell.name} has one object for each set of arguments, and these cannot be a key: "
-            f"comparing them raised {describe(error)}."
+            f"comparing them raised {describe(error)}. Give arguments that can be hashed and compared."
         )

@@ -97,8 +97,8 @@ else:
                 return type(service.of)(self._method, service)
             from _functools import partial
 
-            # A partial, and not a bound method, since that has the signature of its function. Kept, so that who asks
-            # twice has the same: FastAPI calls one dependency once a request, and finds its override.
+            # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
+            # object each time, to call a dependency once a request and to find its override.
             bound = vars(service)[self._method.__name__] = partial(self._method, service)
             for name in ("__module__", "__name__", "__qualname__", "__doc__"):
                 setattr(bound, name, getattr(self._method, name))
@@ -109,7 +109,7 @@ else:
 
 @final
 class Signature:
-    """What `__signature__` of a service is: its factory's, found out when somebody asks."""
+    """The `__signature__` of a service: that of its factory, computed when it is read."""
 
     __slots__ = ()
 
@@ -120,7 +120,7 @@ class Signature:
 
 
 def signature_of(factory: Callable[..., Any]) -> Any:
-    """Return how a factory is called."""
+    """Return the signature of a factory."""
     import inspect
 
     return inspect.signature(factory)

@@ -17,5 +17,5 @@ def test_generic():
 
 
 def test_final():
-    """`final` gives back what it is put above."""
+    """`final` returns what it decorates."""
     assert typing.final(test_final) is test_final
