@@ -156,17 +156,9 @@ def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: An
 CIRCUIT = "_policies.circuit"
 
 
-class CircuitSlots:
-    """What a circuit keeps; `used` says whether a call has asked it."""
-
-    __slots__ = ("__weakref__", "_changed", "_on", "breaker", "name", "now", "place")
-    used = True
-
-
-class UnusedCircuit(CircuitSlots):
+class UnusedCircuit:
     """The circuit of a breaker that no call has asked yet: whatever is asked of it makes it one."""
 
-    __slots__ = ()
     used = False
 
     def __init__(self, breaker: Breaker, name: str, place: str) -> None:
@@ -179,7 +171,6 @@ class UnusedCircuit(CircuitSlots):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name):
-            # the slot of `now` is empty until then
             from lazyguard._core import loaded
 
             loaded(CIRCUIT, self).begin(self)

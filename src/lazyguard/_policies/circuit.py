@@ -14,7 +14,6 @@ from _weakref import ref
 from lazyguard import events
 from lazyguard._base import final, validation
 from lazyguard._core import clock, deadlines, observers
-from lazyguard._policies.breaker import CircuitSlots
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
@@ -126,7 +125,7 @@ class Phase:
 
 
 @final
-class Circuit(CircuitSlots):
+class Circuit:
     """The circuit of one service or function.
 
     Args:
@@ -143,7 +142,7 @@ class Circuit(CircuitSlots):
     Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
-    __slots__ = ()
+    used = True  # it has no slots, so that an unused one can become one
 
     def __init__(
         self,

@@ -206,40 +206,35 @@ _TOLD: dict[str, Callable[[Proxy], Any]] = {
 }
 
 
-class OfBlock:
-    """What enters or leaves a block of what is pending: builds when Python looks it up, which it does before entering.
+def _of_block(name: str) -> Any:
+    """Return what enters or leaves a block of what is pending: it builds when Python looks it up, before it enters.
 
     So both are found on the class that shows the target, and the block ends on that one whatever happens meanwhile.
     (Up to 3.13 what enters is looked up first, since 3.14 what leaves.)
     """
 
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-
-    def __get__(self, proxy: Proxy | None, owner: object = None) -> Any:
-        if proxy is None:
-            return self._method
+    def look_up(proxy: Proxy) -> Any:
         target = shown(proxy)
-        return loaded("_proxies.views", cell_of(proxy)).special(target, self._method.__name__)
+        return loaded("_proxies.views", cell_of(proxy)).special(target, name)
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self._method(*arguments)
+    return property(look_up)
 
 
-def _building(name: str) -> Callable[..., Any]:
+def _building(name: str) -> Any:
     """Return the special method of pending classes: build, then let the target do it."""
     made = _made.get(name)
     return _made.setdefault(name, _made_for(name)) if made is None else made
 
 
-def _made_for(name: str) -> Callable[..., Any]:
+def _made_for(name: str) -> Any:
+    if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
+        return _of_block(name)
+
     def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
         target = shown(self)
         return loaded("_proxies.views", cell_of(self)).perform(name, self, target, arguments, named)
 
     method.__name__ = name
-    if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
-        return OfBlock(method)
     told = _TOLD.get(name)
     if told is None:
         return method
@@ -252,7 +247,7 @@ def _made_for(name: str) -> Callable[..., Any]:
 
 
 # The special methods and the classes that were needed so far: each is made once, at its first need.
-_made: dict[str, Callable[..., Any]] = {}
+_made: dict[str, Any] = {}
 _classes: dict[str, type[Proxy]] = {}
 _pending_for: dict[ref[type], type[Proxy]] = {}
 

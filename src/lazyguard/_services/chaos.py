@@ -15,7 +15,6 @@ from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
 from lazyguard._proxies.proxy import find_cell
 from lazyguard._services import guarded as guarding
-from lazyguard._services.service import Live
 from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
@@ -106,7 +105,7 @@ def _subject(of: object) -> Any:
     cell = find_cell(of)
     if cell is not None:
         with _lock:
-            if cell in _sites or isinstance(getattr(cell.mirror, "flavour", None), Live):
+            if cell in _sites or hasattr(getattr(cell.mirror, "flavour", None), "of_service"):
                 return cell
     guarded = None if cell is not None else guarding.find(of)
     if guarded is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
-from lazyguard._services.service import FUNCTION, Live, Service
+from lazyguard._services.service import FUNCTION, Service, live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,13 +179,13 @@ def service(
         grace=grace,
         on_fork=on_fork,
     )
-    live = Live(failing, breaker)
+    flavour = live(failing, breaker)
 
     def declare(factory: Callable[..., Any], /) -> Any:
         place = places.of_callable(factory, places.of_frame(frame))
         known_as = name or places.name_of(factory)
         made: Service[Any, Any] = Service(
-            factory, known_as, place, _checked(factory, known_as, place, plan), live, critical, max_keys
+            factory, known_as, place, _checked(factory, known_as, place, plan), flavour, critical, max_keys
         )
         if not made._cell.plan.awaited and made._keys is None:
             build_early(frame, lambda: made._cell.resolve())

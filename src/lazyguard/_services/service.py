@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
-    from lazyguard._proxies.proxy import Proxy
+    from lazyguard._proxies.proxy import Flavour, Proxy
     from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
@@ -35,28 +35,21 @@ if TYPE_CHECKING:
     from lazyguard._policies.circuit import Failures
 
 
-@final
-class Live:
-    """The flavour of a service's proxy: what its class is in each state."""
+def live(failures: Failures, breaker: Breaker | None) -> Flavour:
+    """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
 
-    __slots__ = ("_breaker", "_failures")
-
-    def __init__(self, failures: Failures, breaker: Breaker | None) -> None:
-        self._failures = failures
-        self._breaker = breaker
-
-    def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
-        """Return the class for what the snapshot serves."""
+    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         if snapshot.state == "degraded":
             view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
-            return view
-        if self._failures and not snapshot.overrides:
-            validation.check_loaded("failures", self._failures)
-            watched: type[Proxy] = loaded("_services.counted_view", cell).view(
-                cell, snapshot, self._failures, self._breaker
-            )
-            return watched
-        return proxy.bound(cell, snapshot)
+        elif failures and not snapshot.overrides:
+            validation.check_loaded("failures", failures)
+            view = loaded("_services.counted_view", cell).view(cell, snapshot, failures, breaker)
+        else:
+            view = proxy.bound(cell, snapshot)
+        return view
+
+    flavour.of_service = True  # type: ignore[attr-defined]
+    return flavour
 
 
 def has_parameters(factory: Any) -> bool:
@@ -82,7 +75,7 @@ else:
 
     @final
     class like_factory:  # noqa: N801  # used as the decorator that it stands for
-        """Let an async method of a service have the signature of its factory."""
+        """Let an async method of a service have the signature of its factory; of no method: that signature itself."""
 
         __slots__ = ("_method",)
 
@@ -90,9 +83,13 @@ else:
             self._method = method
 
         def __get__(self, service, owner=None):
+            factory = None if service is None else service._factory
+            if self._method is None:
+                if factory is None:
+                    raise AttributeError("__signature__")
+                return signature_of(factory)
             if service is None:
                 return self._method
-            factory = service._factory
             if factory is None:
                 return type(service.of)(self._method, service)
             from _functools import partial
@@ -105,18 +102,6 @@ else:
             bound.__signature__ = signature_of(factory)
             bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
             return bound
-
-
-@final
-class Signature:
-    """The `__signature__` of a service: that of its factory, computed when it is read."""
-
-    __slots__ = ()
-
-    def __get__(self, service: Any, owner: object = None) -> Any:
-        if service is None or service._factory is None:
-            raise AttributeError("__signature__")
-        return signature_of(service._factory)
 
 
 def signature_of(factory: Callable[..., Any]) -> Any:
@@ -139,7 +124,8 @@ class Service(Generic[P, T]):
     _keys: Keys | None
     _factory: Any = None  # of one key's service
 
-    __signature__: Signature = Signature()
+    if not TYPE_CHECKING:
+        __signature__ = like_factory(None)
 
     def __init__(
         self,
@@ -147,7 +133,7 @@ class Service(Generic[P, T]):
         name: str,
         place: str,
         plan: Plan,
-        flavour: Live,
+        flavour: Flavour,
         critical: bool,
         max_keys: int | None = None,
     ) -> None:

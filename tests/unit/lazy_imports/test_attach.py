@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from lazyguard import errors
+from lazyguard._lazy_imports import REGISTRY
 from lazyguard._lazy_imports import package as packages
 from lazyguard._lazy_imports.attach import attach, attach_stub
 
@@ -70,7 +71,7 @@ def test_a_finaliser_that_settles_amid_another_settling(program):
         )
     )
     core = importlib.import_module("core")
-    attributes = vars(core)[packages.REGISTRY]["Queue"]
+    attributes = vars(core)[REGISTRY]["Queue"]
     attributes.unsettled = Contended(["views", "Queue"])
     core.Queue
     assert attributes.unsettled == ["views"]
@@ -85,7 +86,7 @@ def test_a_thread_that_resets_amid_anothers_settling(program, limited):
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
-    attributes = vars(core)[packages.REGISTRY]["Queue"]
+    attributes = vars(core)[REGISTRY]["Queue"]
     resets = threading.Thread(target=attributes.reset, args=("Queue",), daemon=True)
 
     looks: list[int] = []
@@ -110,7 +111,7 @@ def test_a_reset_keeps_what_finds_the_name(program, monkeypatch):
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
-    attributes = vars(core)[packages.REGISTRY]["Queue"]
+    attributes = vars(core)[REGISTRY]["Queue"]
 
     class Settling(dict):
         def pop(self, *args):
