@@ -80,18 +80,25 @@ class Cell(Declaration):
         if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
-        dropped = None
+        kept = dropped = None
+        if new.cause is not None:
+            try:
+                kept = loaded("_core.causes", self).keep(new.cause)
+            except Exception:
+                pass  # the interpreter is ending, and imports nothing any more
         global midway
         with declaration.lock:
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new
+                self.kept, kept = kept, self.kept
                 if view is not None and mirror is not None:
                     dropped = mirror.publish(view)
             else:
                 return False
             midway = None
+        del kept  # outside the lock, as what else is dropped
         if dropped is not None and mirror is not None:
             mirror.drop(dropped)  # outside the lock: the last reference to a target may run its finaliser
         if self.now is not new and mirror is not None:
@@ -294,6 +301,8 @@ class Cell(Declaration):
             pending for fallback in self.fallbacks for pending in fallback.begin_anew()
         ]  # first, or one might be served again
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
+        if self.calls is not None and self.calls[0] < new.generation:
+            self.calls = None  # what counted has the failure that it ended with
         dropped = now.held or now  # an override stays: what it covers begins anew
         pending = self._to_close(dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
         if pending is not None:

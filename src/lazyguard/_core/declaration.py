@@ -100,7 +100,7 @@ class Declaration:
         used: Whether it has become a cell.
         mirror: What shows its target to the world: its proxy.
         fallbacks: The cells of the fallbacks, in the order in which they are tried.
-        cause: What the fallback is given: why the real object is not served.
+        kept: What keeps the cause why the real object is not served, as it was first; the fallback is given that.
         answered: How often a fallback has answered, by the name of what was asked of it.
         recovery_run: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
@@ -111,10 +111,10 @@ class Declaration:
         "__weakref__",
         "answered",
         "calls",
-        "cause",
         "factory",
         "fallbacks",
         "home",
+        "kept",
         "mirror",
         "name",
         "now",
@@ -131,7 +131,7 @@ class Declaration:
         self.plan: Plan = plan
         self.mirror: Any = None
         self.fallbacks: tuple[Any, ...] = ()
-        self.cause: BaseException | None = None
+        self.kept: Any = None
         self.answered: dict[str, int] = NOTHING
         self.recovery_run: Any = None
         self.home: Any = None

@@ -20,17 +20,28 @@ if TYPE_CHECKING:
     Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
     Steps: TypeAlias = Generator[Effect, Any, R]
 
+# No argument by name.
+NOTHING: dict[str, Any] = {}
+
 
 @final
 class Call:
     """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so."""
 
-    __slots__ = ("arguments", "awaited", "function")
+    __slots__ = ("arguments", "awaited", "function", "named", "outcome")
 
-    def __init__(self, function: Callable[..., Any], *arguments: Any, awaited: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        named: dict[str, Any] = NOTHING,
+        awaited: bool = False,
+    ) -> None:
         self.function = function
         self.arguments = arguments
+        self.named = named
         self.awaited = awaited
+        self.outcome: Outcome | None = None
 
 
 @final

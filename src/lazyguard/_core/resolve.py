@@ -6,7 +6,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadlines, mode, wait_cycles
+from lazyguard._core import clock, deadlines, loaded, mode, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.events import describe
@@ -125,7 +125,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.renew(now)
             continue
         if not real and now.state == FAILED and cell.fallbacks and now.cause is not None:
-            yield from falling_back(cell, now, now.cause, limit, until)
+            yield from falling_back(cell, now, loaded("_core.causes", cell).again(now.cause), limit, until)
             continue
         if given is not None and clock.now() >= given.ends:
             raise _too_late(cell, given)
@@ -157,15 +157,15 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.tell("timeout", now, now, clock.now() - attempt.started)
             if given is not None and not stuck:
                 raise _too_late(cell, given)
-            late = _stuck(cell) if stuck else _timed_out(cell, limit, kept)
+            late = _stuck if stuck else _timed_out
             if real or not cell.fallbacks:
-                raise late
-            yield from falling_back(cell, now, late, limit, until)
+                raise late(cell, limit, kept)
+            yield from falling_back(cell, now, late(cell, limit, kept), limit, until)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
-                raise failure(cell, outcome.error) from outcome.error
+                raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
 
 
 def _tell(entered: Callable[[Outcome], object], attempt: Attempt | None) -> None:
@@ -200,7 +200,7 @@ def falling_back(
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause
-    cell.cause = cause
+    cell.kept = loaded("_core.causes", cell).keep(cause)
     failed = []
     last: Exception | None = None
     for index, fallback in enumerate(cell.fallbacks):
@@ -214,7 +214,7 @@ def falling_back(
         except (errors.CircularResolutionError, errors.DeadlineExceeded):
             raise
         except (errors.ResolutionError, errors.MissingModuleError) as error:
-            last = error
+            last = error.with_traceback(None)  # else a cycle: the error, its traceback, this frame
             why = "took too long" if isinstance(error, errors.ResolutionTimeout) else "failed too"
             failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
@@ -230,7 +230,7 @@ def permitted(cell: Cell, now: Snapshot) -> Any:
     """Return the fallback that is being served, unless it may not be served to this caller."""
     refusal = _refusal(cell, now)
     if refusal is not None:
-        raise _unavailable(cell, refusal) from now.cause
+        raise _unavailable(cell, refusal) from loaded("_core.causes", cell).again(now.cause)
     return now.target
 
 
@@ -264,7 +264,7 @@ def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
     )
 
 
-def _stuck(cell: Cell) -> errors.ResolutionTimeout:
+def _stuck(cell: Cell, *_: object) -> errors.ResolutionTimeout:
     from lazyguard import errors
 
     return errors.ResolutionTimeout(

@@ -19,7 +19,7 @@ from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from typing import Any
 
     from lazyguard._core.cell import Cell
@@ -85,9 +85,48 @@ def _perform(effect: Effect) -> Any:
 def call(effect: Call) -> Outcome:
     """Run user code. A SystemExit is a failure like another; Ctrl-C and its like pass through."""
     try:
-        return Outcome(effect.function(*effect.arguments))
-    except (Exception, SystemExit) as error:
-        return Outcome(error=error)
+        runner = _idle.pop()
+    except IndexError:
+        runner = _apart()
+        next(runner)
+    runner.send(effect)
+    _idle.append(runner)
+    return ended(effect)
+
+
+def ended(effect: Call) -> Outcome:
+    """Return how user code has ended; raise what has interrupted it."""
+    outcome, effect.outcome = effect.outcome, None
+    assert outcome is not None
+    if not outcome.interrupted:
+        return outcome
+    assert outcome.error is not None
+    try:
+        raise outcome.error
+    finally:
+        del outcome  # else a cycle: the error, its traceback, this frame
+
+
+def _apart() -> Generator[None, Call]:
+    """Run user code, one call after the other, in a frame that has none above it while it waits for the next.
+
+    A frame leads to its caller's for as long as it lives, and an exception to the frames that it has passed. So what
+    user code raises leads to this frame, which never ends, and no further: not to what the callers have in hand.
+    """
+    while True:
+        effect: Call | None = yield
+        assert effect is not None
+        try:
+            effect.outcome = Outcome(effect.function(*effect.arguments, **effect.named))
+        except (Exception, SystemExit) as error:
+            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
+        except BaseException as error:
+            effect.outcome = Outcome(error=error, interrupted=True)  # raised by `ended`, so that this frame stays
+        effect = None
+
+
+# Those that wait for their next call: as many as have run at the same time.
+_idle: list[Generator[None, Call]] = []
 
 
 def _sleep(effect: Sleep) -> None:

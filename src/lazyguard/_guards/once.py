@@ -14,7 +14,7 @@ from lazyguard._core import forks as forks  # a forked child must not wait for a
 from lazyguard._core import threads
 from lazyguard._core.cell import Cell
 from lazyguard._core.effects import Call, Join
-from lazyguard._core.state import READY
+from lazyguard._core.state import FAILED, PENDING, READY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ def _guard(function: Any, key: str | None) -> Any:
                 raise
             outcome = attempt.outcome
             if outcome is not None and outcome.error is not None:
-                raise outcome.error
+                cell.change(_not_failed)
+                try:
+                    raise outcome.error
+                finally:
+                    del attempt, outcome, now  # else a cycle: the error, its traceback, this frame
 
     # Since 3.14 reading `__annotations__` evaluates them: copy the function that would.
     annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
@@ -125,6 +129,11 @@ def _identity(function: Any) -> object:
     if code.co_filename.startswith("<"):
         return object()
     return f"{os.path.realpath(code.co_filename)}:{code.co_firstlineno}:{function.__qualname__}"
+
+
+def _not_failed(now: Snapshot) -> Snapshot:
+    """Keep no failure: it goes to those who called."""
+    return now.changed(state=PENDING, cause=None) if now.state == FAILED else now
 
 
 def _join(attempt: Attempt, seen: Snapshot) -> Steps[None]:

@@ -13,7 +13,7 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final, validation
-from lazyguard._core import clock, deadlines, observers
+from lazyguard._core import clock, deadlines, loaded, observers
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
+    from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
 
@@ -143,6 +144,7 @@ class Circuit:
     """
 
     used = True  # it has no slots, so that an unused one can become one
+    _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(
         self,
@@ -174,7 +176,7 @@ class Circuit:
             moment = clock.now()
             if moment < phase.until:
                 observers.called(self.name, "refused")
-                raise self._refusal(phase, moment) from phase.cause
+                raise self._refusal(phase, moment) from loaded("_core.causes").again(phase.cause)
             probe = Phase(
                 self,
                 "half-open",
@@ -200,12 +202,15 @@ class Circuit:
 
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
+        kept = None if new.cause is None else loaded("_core.causes").keep(new.cause)
         with _lock:
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new
+                self._kept, kept = kept, self._kept
             else:
                 return False
+        del kept  # outside the lock: what it has may have a finaliser
         if old.state != new.state:
             (self._changed or self.announce)(old, new)
         return True

@@ -70,9 +70,12 @@ class Retries:
         decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
         # Keep nothing of this: tenacity's frames hold what they raise, which would be a reference cycle.
         self._state.outcome = None
+        iteration = getattr(self._retrying, "iter_state", None)
+        if iteration is not None:  # since tenacity 8.4
+            iteration.reset()
         raised, decided.error = decided.error, None
         if raised is error:
-            error.__traceback__ = raised_at
+            error.with_traceback(raised_at)
             return outcome
         if raised is not None:
             if isinstance(raised, tenacity.RetryError):

@@ -5,7 +5,7 @@ Invariant: the policies are written once, as generators of effects, for sync and
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadlines, loaded, observers
+from lazyguard._core import causes, clock, deadlines, loaded, observers
 from lazyguard._core.effects import Call, Within
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
@@ -70,9 +70,9 @@ def _attempting(guard: Guard, args: Args, named: Named, limit: Deadline | None, 
         try:
             phase = guard.circuit.admit()
         except CircuitOpen as refused:
-            return Outcome(error=refused)
+            return Outcome(error=refused.with_traceback(None))  # no line of the user's is in it
     try:
-        outcome: Outcome = yield Call(lambda: guard.function(*args, **named), awaited=guard.awaited)
+        outcome: Outcome = yield Call(guard.function, *args, named=named, awaited=guard.awaited)
     except BaseException as interrupt:
         if phase is not None:
             # what its own timeout has cancelled took too long; what others cancel says nothing
@@ -95,9 +95,10 @@ def _falling_back(guard: Guard, failed: Outcome, args: Args, named: Named) -> St
             named = {**named, "cause": cause}
         else:
             args = (*args[:at], cause, *args[at:])
-    answer: Outcome = yield Call(lambda: function(*args, **named), awaited=guard.awaited)
-    if answer.error is not None and answer.error.__context__ is None and answer.error is not cause:
-        answer.error.__context__ = cause
+    kept = causes.keep(cause)  # the fallback may raise it again
+    answer: Outcome = yield Call(function, *args, named=named, awaited=guard.awaited)
+    if answer.error is not None and answer.error.__context__ is None and not kept.has(answer.error):
+        causes.set_context(answer.error, cause)
     if answer.ok:
         observers.called(guard.name, "fallback")
     return answer

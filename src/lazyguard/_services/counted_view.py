@@ -8,7 +8,7 @@ one target, and takes that out of use only while it is served.
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core import clock
+from lazyguard._core import clock, loaded
 from lazyguard._core.state import FAILED
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
@@ -135,9 +135,7 @@ class Reopening:
         try:
             phase = self._circuit.admit()
         except CircuitOpen as refusal:
-            error = ServiceCircuitOpen(*refusal.args)
-            error.retry_after = refusal.retry_after
-            raise error from refusal.__cause__
+            raise _refused(str(refusal), refusal.retry_after, refusal.__cause__)  # noqa: B904 (it has the refusal's cause)
 
         def ended(outcome: Outcome) -> None:
             error = outcome.error
@@ -161,13 +159,19 @@ def _is_recovering(cell: Cell) -> bool:
 
 def _refusal(cell: Cell, now: Snapshot) -> ServiceCircuitOpen:
     left = max(0.0, getattr(cell.recovery_run, "due", 0.0) - clock.now())
-    error = ServiceCircuitOpen(
+    return _refused(
         f"{cell.name}, declared at {cell.place}, is not called, since its breaker is open: it failed with "
         f"{describe(now.cause)}. It is tried again in the background in {left:.3g} s. Give it a fallback, or wait for "
-        "retry_after seconds."
+        "retry_after seconds.",
+        left,
+        loaded("_core.causes", cell).again(now.cause),
     )
-    error.retry_after = left
-    error.__cause__ = now.cause
+
+
+def _refused(said: str, retry_after: float, cause: BaseException | None) -> ServiceCircuitOpen:
+    error = ServiceCircuitOpen(said)
+    error.retry_after = retry_after
+    error.__cause__ = cause
     return error
 
 

@@ -196,7 +196,14 @@ class Fallback:
         named = {} if arguments is None else {name: arguments[name] for name in self.takes}
 
         def build() -> Any:
-            return function(cell.cause, **named) if self.takes_cause else function()
+            if not self.takes_cause:
+                return function()
+            kept = cell.kept
+            if kept is None:
+                from lazyguard.errors import ResolutionError
+
+                raise ResolutionError(f"{cell.name} has its real object again, and needs no fallback.")
+            return function(kept.again(), **named)
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
         fallback_cell: Cell = declared(

@@ -278,15 +278,22 @@ def _flags_of(function: Any) -> int:
 _HANDLES = ("fallback", "health", "reset")
 
 
+# By its descriptor: the class of an exception may refuse to have attributes set.
+_set_context = BaseException.__dict__["__context__"].__set__
+
+
 def _unwrapped(outcome: Outcome) -> Any:
     error = outcome.error
     if error is None:
         return outcome.value
     outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
+    context = error.__context__
     try:
         raise error
     finally:
-        del error
+        # What raises it here handles the first attempt's failure, of which it may be the cause.
+        _set_context(error, context)
+        del error, context
 
 
 def _wrap(guard: Guard) -> Any:

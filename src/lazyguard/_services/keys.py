@@ -137,6 +137,8 @@ class Keys:
             cell = entry.cell()
             if cell is not None and not cell.overridden:
                 entry.kept = None
+                if cell.kept is not None:
+                    cell.kept.again()  # it may lead to a caller that has raised it, and by that to the cell
 
     def _bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:

@@ -12,8 +12,9 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
-from lazyguard._core import clock, deadlines, scheduler, wait_cycles
+from lazyguard._core import clock, deadlines, loaded, scheduler, wait_cycles
 from lazyguard._core.declaration import Plan
+from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
@@ -269,31 +270,10 @@ class Preload:
 
     def _built(self, cell: Cell) -> BaseException | None:
         """Build an item; return its exception, of any type: there is no caller to raise it to."""
-        found: Cell | None = cell
-        seen: set[Cell] = set()
         try:
-            while found is not None and found not in seen:
-                seen.add(found)
-                if found.plan.awaited and not found.now.served:
-                    target = self._on_loop(found)
-                else:
-                    target = access.attributes.get(found, found).resolve()
-                found = find_cell(target)  # the object of a name may itself be lazy
+            return loaded("_core.threads", cell).call(Call(_build, cell, self._loop, self.place)).error  # type: ignore[no-any-return]
         except BaseException as error:
             return error
-        return None
-
-    def _on_loop(self, cell: Cell) -> Any:
-        loop = self._loop
-        if loop is None:
-            raise UsageError(
-                f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
-                f"preload was called ({self.place}): call it in a task of the loop that uses the service, or "
-                "`await` its aget() there."
-            )
-        from lazyguard._core import tasks
-
-        return tasks.from_thread(loop, cell.aresolve)
 
     def _finish(self, name: str, seconds: float, error: BaseException | None) -> None:
         with self._lock:
@@ -395,6 +375,7 @@ def _load_for_failures() -> None:
 
 _FOR_FAILURES = (
     (__name__, "logging"),
+    (__name__, "lazyguard._core.causes"),
     ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
     ("lazyguard._services.service", "lazyguard._policies.recovery"),
     ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
@@ -410,6 +391,31 @@ _FOR_FAILURES = (
     ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),
     ("lazyguard._services.fallback", "lazyguard._services.conformity"),
 )
+
+
+def _build(cell: Cell, loop: Any, place: str) -> None:
+    """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
+    found: Cell | None = cell
+    seen: set[Cell] = set()
+    while found is not None and found not in seen:
+        seen.add(found)
+        if found.plan.awaited and not found.now.served:
+            target = _build_on(loop, found, place)
+        else:
+            target = access.attributes.get(found, found).resolve()
+        found = find_cell(target)  # what a name stands for may be lazy itself
+
+
+def _build_on(loop: Any, cell: Cell, place: str) -> Any:
+    if loop is None:
+        raise UsageError(
+            f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
+            f"preload was called ({place}): call it in a task of the loop that uses the service, or "
+            "`await` its aget() there."
+        )
+    from lazyguard._core import tasks
+
+    return tasks.from_thread(loop, cell.aresolve)
 
 
 def _until(timeout: float | None) -> float | None:

@@ -367,7 +367,7 @@ def test_what_a_caller_hears_whose_wait_has_ended(clock, told):
         except errors.ResolutionTimeout as error:
             said.append(str(error))
         else:
-            said.append(str(cell.cause))
+            said.append(str(cell.kept and cell.kept.error))
             steps.close()
             fallback.cell.settle(fallback, Outcome(interrupted=True))
         cell.settle(attempt, Outcome(interrupted=True))
