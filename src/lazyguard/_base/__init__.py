@@ -15,17 +15,14 @@ if TYPE_CHECKING:
     T_co = TypeVar("T_co", covariant=True)
 else:
 
-    class _Subscriptable:
-        """Stands for `Generic` in a list of bases: `Generic[T]` is a class that adds nothing but `[...]`."""
+    class Generic:
+        """Stands for the real one: `Generic[T]` as a base adds nothing but `[...]` to a class."""
 
-        def __getitem__(self, _parameters):
-            return _Generic
-
-    class _Generic:
         __slots__ = ()
-        __class_getitem__ = classmethod(type(list[int]))
 
-    Generic = _Subscriptable()
+        def __class_getitem__(cls, parameters):
+            return cls if cls is Generic else type(list[int])(cls, parameters)
+
     P = T = T_co = None
 
     def final(thing):

@@ -267,8 +267,11 @@ class Cell(Declaration):
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
-        if self.plan.recovery is not None:
-            self.plan.recovery.begin(self)
+        recovery = self.plan.recovery
+        if recovery is ...:
+            recovery = loaded("_policies.recovery", self).Recovery()
+        if recovery is not None:
+            recovery.begin(self)
 
     def resolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target, building it if need be; see `resolve.resolving`.

@@ -25,7 +25,8 @@ class Plan:
     """The policies of a cell; the attributes are those of `lazyguard.service`, the defaults those of `lazy`.
 
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
-    `retry` and `recovery` are the policies' own objects; `refuses` is asked with a cell and its snapshot.
+    `retry` and `recovery` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is asked with a
+    cell and its snapshot.
     """
 
     __slots__ = (

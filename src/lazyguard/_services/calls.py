@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
     from lazyguard._policies.circuit import Phase
-    from lazyguard._services.guard import Args, Guard, Named
+    from lazyguard._services.guarded import Args, Guard, Named
 
 
 def guarding(guard: Guard, args: Args, named: Named, error: Exception | None = None) -> Steps[Outcome]:

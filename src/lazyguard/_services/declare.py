@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, overload
 
     from lazyguard._base import P, T
-    from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import OnFork
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.recovery import Recovery
@@ -32,21 +31,8 @@ if TYPE_CHECKING:
         def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
 
 
-class _DefaultRecovery:
-    """Stands for `Recovery()`, which is loaded when something has failed."""
-
-    __slots__ = ()
-
-    def begin(self, cell: Cell) -> None:
-        from lazyguard._policies.recovery import Recovery
-
-        Recovery().begin(cell)
-
-    def __repr__(self) -> str:
-        return "Recovery()"
-
-
-_RECOVERY: Any = _DefaultRecovery()
+# Stands for `Recovery()`, which is loaded when something has failed.
+_RECOVERY: Any = ...
 
 
 if TYPE_CHECKING:

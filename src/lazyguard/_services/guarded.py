@@ -6,14 +6,14 @@ raises reaches its caller untouched, unless a policy says otherwise.
 
 from __future__ import annotations
 
-from lazyguard._base import places, validation
-from lazyguard._base.places import misconfigured
-from lazyguard._services.guard import Guard
+from lazyguard._base import final, places, validation
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import declaration, loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, overload
+    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
     from tenacity import BaseRetrying
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.circuit import Circuit
     from lazyguard._policies.retry import Retry
 
+    Args: TypeAlias = tuple[Any, ...]
+    Named: TypeAlias = dict[str, Any]
     Q = ParamSpec("Q")
     R = TypeVar("R")
     S = TypeVar("S")
@@ -166,6 +169,110 @@ def guarded(
         return _wrap(Guard(function, name or places.name_of(function), place, timeout, retry, breaker))
 
     return declare
+
+
+@final
+class Guard:
+    """The policies around one function, and their state."""
+
+    __slots__ = (
+        "__weakref__",
+        "awaited",
+        "cause_at",
+        "circuit",
+        "fallback_function",
+        "function",
+        "late",
+        "name",
+        "place",
+        "retry",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        place: str,
+        timeout: float | None,
+        retry: Retry | None,
+        breaker: Breaker | None,
+    ) -> None:
+        if not callable(function):
+            raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
+        flags = _flags_of(function)
+        if flags & _GENERATORS:
+            raise misused(
+                f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
+                "Guard the function that makes one step, or one that returns a list."
+            )
+        self.awaited = bool(flags & _COROUTINE)
+        if retry is not None and retry.awaits and not self.awaited:
+            raise misconfigured(
+                f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
+                "tenacity.Retrying."
+            )
+        self.function = function
+        self.name = name
+        self.place = place
+        self.timeout = timeout
+        self.late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
+        self.retry = retry
+        self.fallback_function: Callable[..., Any] | None = None
+        self.cause_at: int | None = None
+        self.circuit: Circuit | None = None
+        if breaker is not None:
+            from lazyguard._policies.breaker import UnusedCircuit
+
+            unused: Any = UnusedCircuit(breaker, name, place)
+            self.circuit = unused
+            declaration.register_guard(self)
+
+    def run(self, args: Args, named: Named, failed: Exception | None = None) -> Outcome:
+        """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it.
+
+        `failed` is what its first attempt has raised, where that has been made already.
+        """
+        outcome: Outcome = loaded("_core.threads", self).drive(loaded(CALLS, self).guarding(self, args, named, failed))
+        return outcome
+
+    async def arun(self, args: Args, named: Named, failed: Exception | None = None) -> Outcome:
+        """Make a call in this task."""
+        steps = loaded(CALLS, self).guarding(self, args, named, failed)
+        outcome: Outcome = await loaded("_core.tasks", self).adrive(steps)
+        return outcome
+
+    def fallback(self, fallback: Any, /) -> Any:
+        """Declare what answers when the function fails in the end; used as a decorator."""
+        return loaded(FALLBACK, self).declare(self, fallback)
+
+    def health(self) -> Check:
+        """Return the state of the breaker, since when and why."""
+        from lazyguard._core import clock
+        from lazyguard._monitoring import health
+
+        return health.check_guard(self, clock.now(), clock.current.date())
+
+    def reset(self) -> None:
+        """Close the breaker, with nothing counted."""
+        if self.circuit is not None and self.circuit.used:
+            self.circuit.reset()
+
+
+# co_flags of a function: it is a generator, sync or async; it is an `async def`
+_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
+FUNCTION = type(lambda: None)
+# Where calls with all their policies are made, and fallbacks are declared: loaded by these names.
+CALLS, FALLBACK = "_services.calls", "_services.guarded_fallback"
+
+
+def _flags_of(function: Any) -> int:
+    if type(function) is FUNCTION:  # nearly all of them; the others need a closer look
+        flags: int = function.__code__.co_flags
+        return flags
+    from lazyguard._base import signatures
+
+    return signatures.flags_of(function)
 
 
 _HANDLES = ("fallback", "health", "reset")
