@@ -11,7 +11,6 @@ from lazyguard._base import final, validation
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
 from lazyguard._services.conformity import assert_conforms
-from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,8 +67,7 @@ class FakeClock(clock.Clock):
         Raises:
             ConfigurationError: `seconds` is negative or no number.
         """
-        if not seconds >= 0.0:
-            raise ConfigurationError(f"advance({seconds!r}): time only goes forward; give zero or more seconds")
+        validation.seconds("seconds", seconds, zero=True)
         with self._lock:
             self._ahead += seconds
         scheduler.poke()
@@ -119,8 +117,7 @@ def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
         >>> len(tries)
         1
     """
-    if not isinstance(testing, bool):
-        raise ConfigurationError(f"set_testing({testing!r}) is invalid: give True or False.")
+    validation.flag("testing", testing)
     validation.whole("attempts", attempts)
     before, mode.limit = mode.limit, attempts if testing else 0
     return Testing(before)

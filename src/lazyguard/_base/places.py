@@ -72,6 +72,18 @@ def is_module_name(name: object) -> bool:
     return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
 
 
+def shown(value: object) -> str:
+    """Return the `repr` of a value for an error's text: its beginning, and its type where it has none."""
+    try:
+        text = repr(value)
+    except Exception:  # its own, or that of a number with thousands of digits
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+_LONGEST = 200
+
+
 def misconfigured(text: str) -> Exception:
     """Return a ConfigurationError: an option cannot be right."""
     from lazyguard.errors import ConfigurationError

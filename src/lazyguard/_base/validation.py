@@ -7,8 +7,9 @@ raises ConfigurationError with the option, its value and what to give.
 from __future__ import annotations
 
 import sys
+from _thread import TIMEOUT_MAX
 
-from lazyguard._base.places import misconfigured, misused, of_callable, of_frame
+from lazyguard._base.places import misconfigured, misused, of_callable, of_frame, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,14 +56,19 @@ def _shown(value: object) -> str:
 
 
 def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False) -> None:
-    """Raise ConfigurationError unless `value` is a number of seconds above zero (or None, or zero, where allowed)."""
+    """Raise ConfigurationError unless `value` is a number of seconds above zero (or None, or zero, where allowed).
+
+    The most is what a thread can wait, `threading.TIMEOUT_MAX`: 292 years, on Windows 49 days.
+    """
     if value is None and optional:
         return
     right = isinstance(value, int | float) and not isinstance(value, bool)
-    if not right or not (0 < value < float("inf") or (zero and value == 0)):  # type: ignore[operator]
+    if not right or not (0 < value <= TIMEOUT_MAX or (zero and value == 0)):  # type: ignore[operator]
         least = "zero or more" if zero else "more than zero"
         also = ", or None" if optional else ""
-        raise misconfigured(f"{name}={value!r} is out of range: give {least} seconds{also}.")
+        raise misconfigured(
+            f"{name}={shown(value)} is out of range: give {least} seconds, {TIMEOUT_MAX:.0f} at the most{also}."
+        )
 
 
 def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: str) -> None:
@@ -75,28 +81,62 @@ def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: st
         )
 
 
-def text(name: str, value: object) -> None:
-    """Raise ConfigurationError unless `value` is a string."""
-    if not isinstance(value, str):
-        raise misconfigured(f"{name}={value!r} is invalid: give a string.")
+def text(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise ConfigurationError unless `value` is a string (or None, where allowed)."""
+    if not isinstance(value, str) and not (optional and value is None):
+        also = ", or None" if optional else ""
+        raise misconfigured(f"{name}={shown(value)} is invalid: give a string{also}.")
+
+
+def mapping(name: str, value: object) -> dict[Any, Any]:
+    """Return the content of a mapping, or of None; raise ConfigurationError for anything else."""
+    if value is None:
+        return {}
+    content: Any = value
+    if not hasattr(type(value), "keys") or not hasattr(type(value), "__getitem__"):
+        raise misconfigured(f"{name}={shown(value)} is invalid: give a dict, or None.")
+    return dict(content)
+
+
+def names(name: str, value: object) -> tuple[str, ...]:
+    """Return the strings of an iterable; raise ConfigurationError for anything else."""
+    found: list[str] = []
+    content: Any = () if isinstance(value, str) else value
+    try:
+        for one in content:
+            if not isinstance(one, str):
+                break  # it may have no end
+            found.append(one)
+        else:
+            if content is value:
+                return tuple(found)
+    except TypeError:
+        pass
+    raise misconfigured(f'{name}={shown(value)} is invalid: give a tuple of strings, ("one",).') from None
+
+
+def choice(name: str, value: object, *choices: str) -> None:
+    """Raise ConfigurationError unless `value` is one of these."""
+    if not isinstance(value, str) or value not in choices:
+        raise misconfigured(f"{name}={shown(value)} is invalid: give one of {', '.join(map(repr, choices))}.")
 
 
 def flag(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise misconfigured(f"{name}={value!r} is invalid: give True or False.")
+        raise misconfigured(f"{name}={shown(value)} is invalid: give True or False.")
 
 
 def whole(name: str, value: object, *, least: int = 1) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise misconfigured(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
+        raise misconfigured(f"{name}={shown(value)} is out of range: give a whole number of at least {least}.")
 
 
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
     if value is not None and not callable(value):
-        raise misconfigured(f"{name}={value!r} is invalid: give a function of the {what}, or None.")
+        raise misconfigured(f"{name}={shown(value)} is invalid: give a function of the {what}, or None.")
 
 
 def plain(name: str, function: object, of: str, maker: str) -> None:
@@ -117,7 +157,7 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
     types: Any = value if isinstance(value, tuple) else (value,)
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise misconfigured(f"{name}={value!r} is invalid: give exception types, (ConnectionError, ...).")
+            raise misconfigured(f"{name}={shown(value)} is invalid: give exception types, (ConnectionError, ...).")
     checked: tuple[type[BaseException], ...] = types
     return checked
 
@@ -130,7 +170,7 @@ def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, 
         named = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
         if not named and not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise misconfigured(
-                f"{name}={value!r} is invalid: give exception types, or their names where the library must not be "
+                f"{name}={shown(value)} is invalid: give exception types, or their names where the library must not be "
                 'imported for it, (ConnectionError, "redis:RedisError").'
             )
     return types

@@ -11,7 +11,6 @@ from _contextvars import ContextVar
 
 from lazyguard._base import final, places
 from lazyguard._base.context_variables import assign
-from lazyguard._base.places import misconfigured
 from lazyguard._core import clock
 
 TYPE_CHECKING = False
@@ -105,9 +104,9 @@ def deadline(seconds: float) -> Deadline:
         >>> lazyguard.remaining() is None
         True
     """
-    given: object = seconds
-    if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < float("inf"):
-        raise misconfigured(f"deadline({seconds!r}) is out of range: give more than zero seconds.")
+    from lazyguard._base import validation
+
+    validation.seconds("seconds", seconds)
     place = places.of_frame(places.caller())
     return Deadline(
         seconds,

@@ -10,7 +10,7 @@ import _thread
 import os
 from _weakref import ref
 
-from lazyguard._base.places import misconfigured
+from lazyguard._base.places import misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def declared(factory: Callable[[], Any], *, name: str, place: str, plan: Plan = 
 def check_on_fork(on_fork: object) -> None:
     """Raise ConfigurationError where `on_fork` is none of its three forms."""
     if on_fork not in ("keep", "reset") and not callable(on_fork):
-        raise misconfigured(f'on_fork={on_fork!r} is invalid: give "keep", "reset" or a function of the object.')
+        raise misconfigured(f'on_fork={shown(on_fork)} is invalid: give "keep", "reset" or a function of the object.')
 
 
 def build_early(frame: FrameType, build: Callable[[], object]) -> None:

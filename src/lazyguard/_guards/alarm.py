@@ -106,7 +106,7 @@ class Alarm:
         if hosts:
             self._host = (now + interval if interval else 0.0, interval)
         if ours:
-            self._due = now + self._seconds
+            self._due = now + max(self._seconds, _INTERVAL)  # else one that is due at once comes in the midst of this
         self._arm()
         if hosts:
             self._call_host_handler(number, frame)

@@ -10,7 +10,7 @@ import os
 import sys
 
 from lazyguard import errors
-from lazyguard._base import places
+from lazyguard._base import places, validation
 from lazyguard._guards import loaders
 from lazyguard._guards.failed_modules import Failures
 
@@ -66,8 +66,9 @@ def prevent_duplicate_imports(package: str, *, action: Action = "alias") -> Call
         >>> undo = lazyguard.prevent_duplicate_imports("json", action="error")
         >>> undo()
     """
+    validation.text("package", package)
     if action not in _ACTIONS:
-        text = f"action={action!r} is invalid: give 'alias', 'warn' or 'error'"
+        text = f"action={places.shown(action)} is invalid: give 'alias', 'warn' or 'error'"
         raise errors.ConfigurationError(f"prevent_duplicate_imports({package!r}): {text}")
     present = _GUARDS.get(package)
     if present is not None and present.action == action and present in sys.meta_path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base.places import is_module_name
+from lazyguard._base.places import is_module_name, shown
 from lazyguard._guards import loaders
 
 TYPE_CHECKING = False
@@ -46,9 +46,13 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
         there is colorsys
     """
     if not is_module_name(name):
-        raise errors.ConfigurationError(f"when_imported: {name!r} is not a module name; give an absolute one")
+        raise errors.ConfigurationError(f"when_imported: {shown(name)} is not a module name; give an absolute one")
 
     def register(hook: Hook) -> Hook:
+        if not callable(hook):  # pyright: ignore[reportUnnecessaryComparison]
+            raise errors.UsageError(
+                f"when_imported({name!r}) decorates a function, not one of type {type(hook).__name__}."
+            )
         module = sys.modules.get(name)
         if module is not None:
             hook(module)

@@ -16,7 +16,6 @@ from lazyguard._base import final, places, validation
 from lazyguard._core import clock
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
-    ConfigurationError,
     ImportBudgetWarning,
     ImportSideEffectError,
     ImportSideEffectWarning,
@@ -90,8 +89,8 @@ def import_guard(
     place = places.caller()
     validation.seconds("timeout", timeout, optional=True)
     for name, rule in (("network", network), ("subprocess", subprocess)):
-        if rule not in (None, "forbid", "warn"):
-            raise ConfigurationError(f'{name}={rule!r} is invalid: give "forbid", "warn" or None.')
+        if rule is not None:
+            validation.choice(name, rule, "forbid", "warn")
     rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
     return ImportGuard(places.of_frame(place), frames.package_of(place), timeout, rules)
 

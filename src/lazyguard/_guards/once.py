@@ -10,6 +10,7 @@ import os
 
 from lazyguard import errors
 from lazyguard._base import places
+from lazyguard._base.places import shown
 from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
 from lazyguard._core.cell import Cell
@@ -69,7 +70,7 @@ def once(  # noqa: F811
     """
     if function is None:
         if not isinstance(key, str) or not key:
-            raise errors.ConfigurationError(f"once(key={key!r}): give a string that names what happens once")
+            raise errors.ConfigurationError(f"once(key={shown(key)}): give a string that names what happens once")
 
         def decorate(decorated: Callable[P, T]) -> Any:
             return _guard(decorated, key)
@@ -82,7 +83,7 @@ def _guard(function: Any, key: str | None) -> Any:
     code = getattr(function, "__code__", None)
     name = places.name_of(function)
     if not callable(function) or (code is None and key is None):
-        what = f"{function!r} is not a Python function"
+        what = f"{shown(function)} is not a Python function"
         raise errors.ConfigurationError(f"once: {what}: decorate the function itself, or give once(key=...)")
     for flag, kind in _KINDS.items():
         if code is not None and code.co_flags & flag:

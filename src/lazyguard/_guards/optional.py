@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base import places
+from lazyguard._base import places, validation
 from lazyguard._base.places import is_module_name
 from lazyguard._core import eager, trace
 from lazyguard._proxies.inspection import INTROSPECTION, walks
@@ -86,8 +86,10 @@ class _Requirement:
         self.place = places.of_frame(places.declaring(frame))  # an integration requires its library for its user
         if not is_module_name(name):
             raise errors.ConfigurationError(
-                f"{self.place}: {name!r} is not a module name; give an absolute one: 'package.module'"
+                f"{self.place}: {places.shown(name)} is not a module name; give an absolute one: 'package.module'"
             )
+        for option, value in (("extra", extra), ("package", package), ("why", why)):
+            validation.text(option, value, optional=True)
         self.name, self.extra, self.package, self.why = name, extra, package, why
         self.host: str = frame.f_globals.get("__name__", "")
 

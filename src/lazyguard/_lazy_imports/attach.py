@@ -65,7 +65,7 @@ def attach(
         >>> __getattr__("Decoder")
         <class 'json.decoder.JSONDecoder'>
     """
-    return _attach(package_name, sys._getframe(1), submodules or (), submod_attrs or {}, absolute_attrs or {})
+    return _attach(package_name, sys._getframe(1), submodules, submod_attrs, absolute_attrs)
 
 
 def attach_stub(package_name: str, filename: str) -> Attached:
@@ -93,6 +93,9 @@ def attach_stub(package_name: str, filename: str) -> Attached:
     """
 
     frame = sys._getframe(1)
+    given: tuple[object, ...] = package_name, filename
+    if not all(isinstance(one, str) for one in given):
+        raise _wrong(f"{_place_of(frame)}: attach_stub() takes the package's __name__ and its __file__, two strings")
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
     return _attach(package_name, frame, *read(package_name, stub, _place_of(frame)))
 
@@ -100,20 +103,20 @@ def attach_stub(package_name: str, filename: str) -> Attached:
 def _attach(
     package: str,
     frame: FrameType,
-    submodules: Iterable[str],
-    relative: Mapping[str, Iterable[str]],
-    absolute: Mapping[str, Iterable[str]],
+    submodules: Iterable[str] | None,
+    relative: Mapping[str, Iterable[str]] | None,
+    absolute: Mapping[str, Iterable[str]] | None,
     places: Mapping[str, str] | None = None,
 ) -> Attached:
     place = _place_of(frame)
+    if not isinstance(package, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _wrong(f"{place}: attach() takes the package's __name__, not one of type {type(package).__name__}")
     origins: dict[str, tuple[str, str | None]] = {}
-    for source, names in [
-        *((f"{package}.{key}", names) for key, names in relative.items()),
-        *absolute.items(),
-    ]:
-        for attribute, name in _renames(source, names, place):
-            origins[name] = (source, attribute)
-    for attribute, name in _renames(f"{package}, submodules", submodules, place):
+    for prefix, option, given in (f"{package}.", "submod_attrs", relative), ("", "absolute_attrs", absolute):
+        for key, names in _items(option, given, place):
+            for attribute, name in _renames(prefix + key, names, place):
+                origins[name] = (prefix + key, attribute)
+    for attribute, name in _renames(f"{package}, submodules", () if submodules is None else submodules, place):
         origins[name] = (f"{package}.{attribute}", None)
     attributes = LazyAttributes(package, origins, place, places or {})
 
@@ -162,10 +165,23 @@ def _is_eager(package: str) -> bool:
     return eager.named(package)
 
 
+def _items(option: str, given: Mapping[str, Any] | None, place: str) -> list[tuple[str, Any]]:
+    if given is None:
+        return []
+    if not hasattr(type(given), "items") or not all(isinstance(key, str) for key in given):
+        raise _wrong(f"{place}: {option}= of type {type(given).__name__}: give a dict, {{'queue': ['QueueService']}}")
+    return list(given.items())
+
+
 def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple[str, str]]:
     """Yield (attribute, name in the package) for what a declaration lists."""
     if isinstance(names, str):
         raise _wrong(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
+    try:
+        iter(names)
+    except TypeError:
+        text = f"{place}: {source}: one of type {type(names).__name__} in place of names; write a list"
+        raise _wrong(text) from None
     for entry in names:
         if isinstance(entry, str) and entry.isidentifier():
             yield entry, entry

@@ -68,6 +68,7 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
     """
     frame = places.caller()
     if not isinstance(factory, str):
+        lazy.check_factory(factory, places.of_frame(frame))
         declared: T = _declare(factory, getattr(factory, "__name__", ""), frame)
         return declared
     name = factory
@@ -83,7 +84,8 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
 def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
     place = places.of_callable(factory, places.of_frame(frame))
     lazy.check_factory(factory, place)
-    if not name.isidentifier():
+    given: object = name
+    if not isinstance(given, str) or not given.isidentifier():
         raise misconfigured(f"{name!r} ({place}) is not the name of an attribute: lazy_attribute('name') takes one.")
     module = sys.modules.get(frame.f_globals.get("__name__", ""))
     if not places.at_module_level(frame) or module is None or module.__dict__ is not frame.f_globals:

@@ -59,6 +59,12 @@ def load(
         Decimal('1.10')
     """
     frame = places.caller()
+    if require is not None or {type(error_on_import), type(suppress_warning)} != {bool}:
+        from lazyguard._base import validation
+
+        validation.flag("error_on_import", error_on_import)
+        validation.flag("suppress_warning", suppress_warning)
+        validation.text("require", require, optional=True)
     proxy = _make(fullname, frame, require=require)
     if error_on_import:
         _check_present(fullname, places.of_frame(frame), require)

@@ -55,9 +55,10 @@ def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] |
         >>> imports.modules[0].module, imports.modules[0].failed
         ('colorsys', False)
     """
-    limits = {} if budgets is None else dict(budgets)
+    limits = validation.mapping("budgets", budgets)
     validation.seconds("budget", budget, optional=True)
     for name, value in limits.items():
+        validation.text("the name of a module in budgets", name)
         validation.seconds(f"budgets[{name!r}]", value, optional=True)
     tracker = ImportTracker(budget, limits)
     _install()
@@ -127,6 +128,7 @@ class ImportTracker:
 
     def slowest(self, count: int = 10) -> list[TrackedImport]:
         """Return the imports whose own bodies took longest, the longest first."""
+        validation.whole("count", count)
         return sorted(self.modules, key=lambda one: one.own_seconds, reverse=True)[:count]
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,6 +140,8 @@ class ImportTracker:
 
     def write(self, file: str | os.PathLike[str]) -> None:
         """Write the result of `to_dict` to a file, as JSON."""
+        if not isinstance(file, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise places.misused(f"write() takes the path of a file, not one of type {type(file).__name__}.")
         import json
 
         with open(file, "w", encoding="utf-8") as stream:

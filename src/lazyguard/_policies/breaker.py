@@ -6,7 +6,7 @@ Invariants: a Breaker has no state. Many functions and services can share one; e
 from __future__ import annotations
 
 from lazyguard._base import final, validation
-from lazyguard._base.places import misconfigured
+from lazyguard._base.places import misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Breaker(validation.Options):
         validation.seconds("max_open_time", max_open_time)
         validation.seconds("half_open_timeout", half_open_timeout)
         if max_open_time < open_time:
-            raise misconfigured(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
+            raise misconfigured(f"max_open_time={shown(max_open_time)} is less than open_time={shown(open_time)}.")
         self._set(
             failure_threshold=failure_threshold,
             failure_rate=failure_rate,
@@ -129,7 +129,7 @@ class Breaker(validation.Options):
 def _require(needed: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None:
-            raise misconfigured(f"{name}={value!r} has no effect without {needed}=: give both.")
+            raise misconfigured(f"{name}={shown(value)} has no effect without {needed}=: give both.")
 
 
 def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: Any) -> int:
@@ -137,7 +137,7 @@ def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: An
     if threshold is not None:
         raise misconfigured("failure_threshold= counts failures in a row, failure_rate= a share: give one of them.")
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 1:
-        raise misconfigured(f"failure_rate={rate!r} is out of range: give a share above 0 and at most 1.")
+        raise misconfigured(f"failure_rate={shown(rate)} is out of range: give a share above 0 and at most 1.")
     if (calls is None) == (seconds is None):
         raise misconfigured("failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=.")
     if calls is not None:
@@ -147,7 +147,7 @@ def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: An
         return 10 if calls is None else min(10, calls)
     validation.whole("minimum_calls", minimum)
     if calls is not None and minimum > calls:
-        raise misconfigured(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
+        raise misconfigured(f"minimum_calls={shown(minimum)} is more than window_calls={calls} can hold.")
     checked: int = minimum
     return checked
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
+from lazyguard._base.places import shown
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY
 from lazyguard.errors import ConfigurationError
@@ -51,7 +52,7 @@ def fallbacks(permission: Permission) -> Fallbacks:
         ...     pass  # only the real services are used here, or ServiceUnavailable is raised
     """
     if permission not in ("allow", "deny"):
-        raise ConfigurationError(f'fallbacks({permission!r}) is invalid: give "allow" or "deny".')
+        raise ConfigurationError(f'fallbacks({shown(permission)}) is invalid: give "allow" or "deny".')
     return Fallbacks(permission)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lazyguard._base import final, validation
-from lazyguard._base.places import misconfigured
+from lazyguard._base.places import misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Retry(validation.Options):
             return
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
             if value is not None and not callable(value):
-                raise misconfigured(f"{name}={value!r} is invalid: give a tenacity {name} object.")
+                raise misconfigured(f"{name}={shown(value)} is invalid: give a tenacity {name} object.")
         if stop is not None:
             _check_exclusive("stop", attempts=attempts)
         else:
@@ -139,7 +139,7 @@ def _check_exclusive(name: str, **others: object) -> None:
 
 def _check_retrying(value: Any) -> None:
     if not _is_tenacitys(value, "BaseRetrying"):
-        raise misconfigured(f"retrying={value!r} is invalid: give a tenacity.Retrying or AsyncRetrying object.")
+        raise misconfigured(f"retrying={shown(value)} is invalid: give a tenacity.Retrying or AsyncRetrying object.")
     if value.retry_error_callback is not None:
         raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
     _check_predicate("retrying", value.retry)

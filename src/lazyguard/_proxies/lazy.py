@@ -7,7 +7,7 @@ to their thread.
 from __future__ import annotations
 
 from lazyguard._base import places
-from lazyguard._base.places import misconfigured, misused
+from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import PLAIN, Plan, build_early, check_on_fork, declared, register
 from lazyguard._proxies import proxy
 
@@ -93,7 +93,7 @@ def make(
     check_on_fork(on_fork)
     check_record(record)
     if not isinstance(name, str):
-        raise misconfigured(f"name={name!r} ({place}) is invalid: give a string.")
+        raise misconfigured(f"name={shown(name)} ({place}) is invalid: give a string.")
     plan = PLAIN if on_fork == "keep" else Plan(on_fork=on_fork)
     cell = declared(factory, name=name or places.name_of(factory), place=place, plan=plan)
     module_level = places.at_module_level(frame)
@@ -147,7 +147,7 @@ def check_record(record: object) -> None:
     if not isinstance(record, tuple | list | set | frozenset) or not all(
         isinstance(name, str) and name.isidentifier() for name in names
     ):
-        raise misconfigured(f'record={record!r} is invalid: give a tuple of attribute names, ("task",).')
+        raise misconfigured(f'record={shown(record)} is invalid: give a tuple of attribute names, ("task",).')
 
 
 __all__ = ["lazy"]

@@ -10,6 +10,7 @@ import _thread
 import os
 
 from lazyguard._base import final, signatures, validation
+from lazyguard._base.places import shown
 from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
@@ -86,16 +87,16 @@ def chaos(
     validation.seconds("latency", latency, zero=True)
     if error is not None and not callable(error) and not isinstance(error, BaseException):
         raise ConfigurationError(
-            f"error={error!r} is invalid: give an exception, its type, or a function that makes one."
+            f"error={shown(error)} is invalid: give an exception, its type, or a function that makes one."
         )
     if isinstance(error, type) and not issubclass(error, BaseException):
-        raise ConfigurationError(f"error={error!r} is invalid: give an exception type.")
+        raise ConfigurationError(f"error={shown(error)} is invalid: give an exception type.")
     share: object = rate
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
-        raise ConfigurationError(f"rate={rate!r} is out of range: give a share from 0 to 1.")
+        raise ConfigurationError(f"rate={shown(rate)} is out of range: give a share from 0 to 1.")
     given_seed: object = seed
     if given_seed is not None and not isinstance(given_seed, int | str | bytes):
-        raise ConfigurationError(f"seed={seed!r} is invalid: give a number or a string, or None.")
+        raise ConfigurationError(f"seed={shown(seed)} is invalid: give a number or a string, or None.")
     if not latency and error is None:
         raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
     return Chaos(_subject(of), latency, error, rate, seed)

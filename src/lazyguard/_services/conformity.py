@@ -85,6 +85,9 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
         raise misused(
             f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
         )
+    from lazyguard._base import validation
+
+    validation.flag("partial", partial)
     cell = find_cell(fallback)
     shown = fallback if cell is None else cell.now.target if cell.now.served else cell.resolve()
     kind, own = (shown, ()) if isinstance(shown, type) else (type(shown), vars_of(shown))
@@ -135,8 +138,8 @@ def _annotated(kind: type) -> Collection[str]:
         annotationlib: Any = __import__("annotationlib")
         names: Collection[str] = annotationlib.get_annotations(kind, format=annotationlib.Format.STRING)
         return names
-    named: Collection[str] = vars(kind).get("__annotations__", ())
-    return named
+    named: Any = vars(kind).get("__annotations__", ())
+    return named if isinstance(named, dict) else ()  # of `type` itself it is a descriptor
 
 
 def found_in(kind: type, name: str) -> Any:

@@ -6,7 +6,7 @@ Invariants: declaring builds nothing; what cannot be right is refused where it i
 from __future__ import annotations
 
 from lazyguard._base import places, validation
-from lazyguard._base.places import misconfigured, misused
+from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
 from lazyguard._services.service import FUNCTION, Service, live
 
@@ -143,11 +143,11 @@ def service(
         ("breaker", breaker, "Breaker"),
         ("recovery", recovery, "Recovery"),
     ):
-        if given is None or given is _RECOVERY:
+        if given is None or (given is _RECOVERY and label == "recovery"):
             continue
         # By name, since their modules are not loaded where they are not used.
         if f"{type(given).__module__}.{type(given).__qualname__}" != f"lazyguard._policies.{label}.{kind}":
-            raise misconfigured(f"{label}={given!r} is invalid: give a lazyguard.{kind}, or None.")
+            raise misconfigured(f"{label}={shown(given)} is invalid: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
         validation.function_of(label, function)
     if breaker is not None and not failing:

@@ -7,7 +7,7 @@ raises reaches its caller untouched, unless a policy says otherwise.
 from __future__ import annotations
 
 from lazyguard._base import final, places, validation
-from lazyguard._base.places import misconfigured, misused
+from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import declaration, loaded
 
 TYPE_CHECKING = False
@@ -149,13 +149,13 @@ def guarded(
         given, retry = retry, retries.of(retry)
         if retry is None:
             raise misconfigured(
-                f"retry={given!r} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
+                f"retry={shown(given)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
             )
     if breaker is not None:
         from lazyguard._policies.breaker import Breaker
 
         if not isinstance(breaker, Breaker):
-            raise misconfigured(f"breaker={breaker!r} is invalid: give a lazyguard.Breaker, or None.")
+            raise misconfigured(f"breaker={shown(breaker)} is invalid: give a lazyguard.Breaker, or None.")
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):

@@ -6,7 +6,7 @@ the class would not take. It is no object of `unittest.mock`.
 
 from __future__ import annotations
 
-from lazyguard._base import T, final, places
+from lazyguard._base import T, final, places, validation
 from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import UNIVERSAL
 from lazyguard._services import conformity
@@ -58,7 +58,7 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
         raise UsageError(
             f"mock_service() ({place}) takes a class, an ABC or a Protocol, not one of type {type(kind).__name__}."
         )
-    answers = dict(returns or {})
+    answers = validation.mapping("returns", returns)
     members = conformity.members(kind)
     for name in sorted(_set_by(kind) - members.keys()):
         members[name] = conformity.ANNOTATED

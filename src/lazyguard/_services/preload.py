@@ -12,6 +12,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
+from lazyguard._base.places import shown
 from lazyguard._core import clock, closing, deadlines, loaded, scheduler, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
@@ -84,7 +85,7 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     """
     validation.whole("concurrency", concurrency)
     if progress is not None and not callable(progress):
-        raise ConfigurationError(f"progress={progress!r} is invalid: give a function of five arguments, or None.")
+        raise ConfigurationError(f"progress={shown(progress)} is invalid: give a function of five arguments, or None.")
     frame = places.caller()
     jobs: dict[str, Cell] = {}
     for item in what:

@@ -8,7 +8,7 @@ arguments.
 from __future__ import annotations
 
 from lazyguard._base import Generic, P, T, final, places, validation
-from lazyguard._base.places import misconfigured, misused
+from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import loaded
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
@@ -155,8 +155,8 @@ class Service(Generic[P, T]):
             return
         if max_keys is not None:
             raise misconfigured(
-                f"max_keys={max_keys!r} of {name} ({place}) says nothing, since its factory has no parameters: give it "
-                "some, or leave that out."
+                f"max_keys={shown(max_keys)} of {name} ({place}) says nothing, since its factory has no parameters: "
+                "give it some, or leave that out."
             )
         self._keys = None
         self._live = proxy.make(self._cell, flavour, home=self._home)

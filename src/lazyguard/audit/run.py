@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lazyguard._base import validation
 from lazyguard.audit.processes.plan import Plan, Settings, compile_first, plan
 from lazyguard.audit.processes.signals import Wakeup, handled
 from lazyguard.audit.report.budget import Budget, checked
@@ -84,7 +85,13 @@ def audit(
         >>> [module.module for module in report.modules if module.verdict == "hangs"]
         []
     """
-    settings = Settings(os.fspath(path), python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)))
+    where = os.fspath(path) if isinstance(path, os.PathLike) else path
+    settings = Settings(where, python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)))
+    validation.flag("advice", advice)
+    if fork is not None:
+        validation.flag("fork", fork)
+    for name, function in (("progress", progress), ("advising", advising)):
+        validation.function_of(name, function, "module's report")
     with handled() as wakeup:
         try:
             planned = plan(targets, settings, stop=wakeup.came)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lazyguard
 from lazyguard._base import final, validation
+from lazyguard._base.places import shown
 from lazyguard._core.deadlines import Deadline, Reach
 from lazyguard._monitoring.health import Health
 from lazyguard.errors import ConfigurationError
@@ -49,9 +50,11 @@ class Requests:
     ) -> None:
         value: object = prefix
         if not isinstance(value, str) or (value and not value.startswith("/")) or value.endswith("/"):
-            raise ConfigurationError(f'prefix={prefix!r} is invalid: give a path such as "/health", or "".')
+            raise ConfigurationError(f'prefix={shown(prefix)} is invalid: give a path such as "/health", or "".')
         if timeout_header is not None and not _is_token(timeout_header):
-            raise ConfigurationError(f"timeout_header={timeout_header!r} is invalid: give a header's name, or None.")
+            raise ConfigurationError(
+                f"timeout_header={shown(timeout_header)} is invalid: give a header's name, or None."
+            )
         validation.flag("details", details)
         validation.seconds("timeout", timeout, optional=True)
         validation.seconds("max_timeout", max_timeout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import lazyguard
 from lazyguard._base import final, places
 from lazyguard._base import validation as checks
+from lazyguard._base.places import shown
 from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
 
@@ -83,7 +84,7 @@ def lazy_celery(
     checks.seconds("timeout", timeout)
     checks.flag("default", default)
     if not isinstance(main, str):
-        raise ConfigurationError(f"lazy_celery({main!r}) is invalid: give the application's name.")
+        raise ConfigurationError(f"lazy_celery({shown(main)}) is invalid: give the application's name.")
     checks.function_of("configure", configure, "application")
     factory = _Factory(main, configure, timeout, options)
     app: Any = lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)

@@ -7,7 +7,7 @@ URL and set of options in a process, and for asyncio in an event loop.
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import T, final, places
+from lazyguard._base import T, final, places, validation
 from lazyguard._proxies import lazy
 
 TYPE_CHECKING = False
@@ -49,6 +49,7 @@ def redis_client(url: str, **options: Any) -> Redis:
         >>> client.connection_pool is redis_client("redis://127.0.0.1:6379/0", socket_timeout=2.0).connection_pool
         True
     """
+    validation.text("url", url)
     redis: Any = lazyguard.require("redis", extra="redis", why="for redis_client")
     client: Redis = redis.Redis(connection_pool=_pool.of(url, **{**DEFAULTS, **options}).require_real())
     return client
@@ -59,6 +60,7 @@ async def aredis_client(url: str, **options: Any) -> AsyncRedis:
 
     `await lazyguard.aclose()` closes the pools. The factory of an async service makes it anew on another loop.
     """
+    validation.text("url", url)
     redis: Any = lazyguard.require("redis.asyncio", extra="redis", why="for aredis_client")
     pool = await lazyguard.aresolve(_apool(url, **{**DEFAULTS, **options}))
     client: AsyncRedis = redis.Redis(connection_pool=pool)
@@ -81,6 +83,9 @@ def lazy_redis(url: str | Callable[[], str], *, name: str = "", **options: Any) 
         False
     """
     frame = places.caller()
+    if not callable(url):
+        validation.text("url", url)
+    validation.text("name", name)
     return lazy.make(_Factory(url, options), frame, name=name or places.name_in(frame, "redis"))
 
 

@@ -51,10 +51,11 @@ def make_engine(url: str, *, connect_timeout: float = 5.0, **options: Any) -> En
         1
     """
     checks.seconds("connect_timeout", connect_timeout)
+    _check_url(url)
     lazyguard.require("sqlalchemy", extra="sqlalchemy", why="for make_engine")
     from sqlalchemy import create_engine
 
-    engine = create_engine(url, **{"pool_pre_ping": True, **options})
+    engine: Engine = _created(create_engine, url, options)
     _limit_connecting(engine, connect_timeout)
     return engine
 
@@ -65,10 +66,11 @@ def make_async_engine(url: str, *, connect_timeout: float = 5.0, **options: Any)
     The factory of an async service makes it anew on another loop, and `close=dispose_async` closes it on its own loop.
     """
     checks.seconds("connect_timeout", connect_timeout)
+    _check_url(url)
     lazyguard.require("sqlalchemy", extra="sqlalchemy", why="for make_async_engine")
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(url, **{"pool_pre_ping": True, **options})
+    engine: AsyncEngine = _created(create_async_engine, url, options)
     _limit_connecting(engine.sync_engine, connect_timeout)
     return engine
 
@@ -97,6 +99,7 @@ def lazy_engine(
         >>> lazyguard.is_resolved(engine)
         False
     """
+    _check_lazy(url, name, configure)
     name = name or places.name_in(places.caller(), "engine")
     declare = lazyguard.service(name=name, recovery=None, close=dispose, on_fork=renew, grace=0.0)
     engine: Engine = declare(_Factory(make_engine, url, configure, options))()
@@ -111,6 +114,7 @@ def lazy_async_engine(
     **options: Any,
 ) -> AsyncEngine:
     """Return a lazy engine of `make_async_engine`, to declare in a module; dispose of it before its loop ends."""
+    _check_lazy(url, name, configure)
     name = name or places.name_in(places.caller(), "async engine")
     declare = lazyguard.service(name=name, recovery=None, on_fork=renew)
     engine: AsyncEngine = declare(_Factory(make_async_engine, url, configure, options))()
@@ -138,6 +142,27 @@ class _Factory:
         if self._configure is not None:
             self._configure(engine)
         return engine
+
+
+def _created(create: Callable[..., Any], url: str, options: dict[str, Any]) -> Any:
+    from sqlalchemy import exc
+
+    try:
+        return create(url, **{"pool_pre_ping": True, **options})
+    except (exc.ArgumentError, exc.InvalidRequestError) as error:
+        raise places.misconfigured("url= is none that SQLAlchemy makes this engine of: its error is above.") from error
+
+
+def _check_url(url: object) -> None:
+    if not hasattr(url, "drivername"):  # else it is a URL of SQLAlchemy's
+        checks.text("url", url)
+
+
+def _check_lazy(url: object, name: object, configure: object) -> None:
+    if not callable(url):
+        _check_url(url)
+    checks.text("name", name)
+    checks.function_of("configure", configure, "engine")
 
 
 def ping(engine: Engine) -> None:

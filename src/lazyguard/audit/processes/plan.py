@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lazyguard._base import validation
+from lazyguard._base.places import shown
 from lazyguard.audit import target
 from lazyguard.audit.processes.programs import ask, run_quietly
 from lazyguard.errors import ConfigurationError
@@ -56,13 +58,19 @@ class Settings:
         for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
-                raise ConfigurationError(f"{name} is {value!r}; give seconds above 0, such as {name}=5")
+                raise ConfigurationError(f"{name} is {shown(value)}; give seconds above 0, such as {name}=5")
         for name in ("jobs", "repeat"):
             value = getattr(self, name)
             if name == "jobs" and value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
-                raise ConfigurationError(f"{name} is {value!r}; give a whole number from 1 on, such as {name}=2")
+                raise ConfigurationError(f"{name} is {shown(value)}; give a whole number from 1 on, such as {name}=2")
+        for name in ("path", "python"):
+            validation.text(name, getattr(self, name))
+        validation.flag("walk", self.walk)
+        for name, value in validation.mapping("env", self.env).items():
+            validation.text("the name of a variable in env", name)
+            validation.text(f"env[{name!r}]", value)
         if not os.path.isdir(self.path):
             there = "is a file, not a directory" if os.path.exists(self.path) else "does not exist"
             raise ConfigurationError(f"path {self.path} {there}; give the directory that the top-level packages are in")
@@ -113,7 +121,8 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     Raises:
         ConfigurationError: a target that is not there, an interpreter that cannot be used.
     """
-    if isinstance(targets, str) or not targets:
+    targets = () if isinstance(targets, str) else validation.names("targets", targets)
+    if not targets:
         raise ConfigurationError('no target; give the names of packages or modules, such as ["core", "core.tasks"]')
     if not os.path.isfile(target.PROBE):
         raise ConfigurationError(
@@ -124,9 +133,10 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     command, arguments = (settings.python, target.PROBE), (path, "1" if settings.walk else "0", *targets)
     try:
         found, why = ask(command, *arguments, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"the interpreter {settings.python} cannot be started ({error.strerror}); name a Python of "
+            f"the interpreter {settings.python} cannot be started ({reason}); name a Python of "
             f"{OLDEST[0]}.{OLDEST[1]} or newer"
         ) from error
     if found is None:

@@ -10,12 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lazyguard.audit.report.model import Report
 from lazyguard.audit.report.sentences import excesses, over, verdict
+from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lazyguard.audit.report.model import Finding, ModuleReport, Report, Spending
+    from lazyguard.audit.report.model import Finding, ModuleReport, Spending
 
 LOOSE = ("sleep", "file-write", "circular-import", "order-dependent")
 """Kinds of findings whose details are compared without numbers that vary."""
@@ -56,6 +58,9 @@ def compare(before: Report, after: Report) -> Comparison:
         >>> compare(report, report).rows[0].ratio
         1.0
     """
+    for report in (before, after):
+        if not isinstance(report, Report):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"compare() takes two reports of audits, not one of type {type(report).__name__}.")
     old = {module.module: module for module in before.modules}
     new = {module.module: module for module in after.modules}
     rows = tuple(Row(name, old.get(name), new.get(name)) for name in dict.fromkeys((*new, *old)))

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from lazyguard._base import final, validation
+from lazyguard._base.places import shown
 from lazyguard.audit.report.model import Imported, Spending
 from lazyguard.errors import ConfigurationError
 
@@ -47,7 +48,7 @@ class Allowance(validation.Options):
         validation.seconds("seconds", seconds, zero=True)
         part: Any = relative
         if not isinstance(part, int | float) or isinstance(part, bool) or not 0 <= part < float("inf"):
-            raise ConfigurationError(f"relative={relative!r} is out of range: give a part such as 0.1, or 0.")
+            raise ConfigurationError(f"relative={shown(relative)} is out of range: give a part such as 0.1, or 0.")
         self._set(seconds=seconds, relative=relative)
 
     def most(self, limit: float) -> float:
@@ -92,11 +93,11 @@ class Budget(validation.Options):
         validation.seconds("seconds", seconds, optional=True)
         if modules is not None:
             validation.whole("modules", modules)
-        names: tuple[Any, ...] = () if isinstance(forbid, str) else tuple(forbid)
-        if isinstance(forbid, str) or not all(isinstance(name, str) and is_name(name) for name in names):
-            raise ConfigurationError(f'forbid={forbid!r} is not right: give names of modules, ("pandas",).')
+        names = validation.names("forbid", forbid)
+        if not all(map(is_name, names)):
+            raise ConfigurationError(f'forbid={shown(forbid)} is not right: give names of modules, ("pandas",).')
         if allowance is not None and not isinstance(allowance, Allowance):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"allowance={allowance!r} is not right: give an Allowance.")
+            raise ConfigurationError(f"allowance={shown(allowance)} is not right: give an Allowance.")
         self._set(
             seconds=seconds,
             modules=modules,
@@ -195,12 +196,16 @@ def chain_to(seen: ModuleReport, one: Imported) -> tuple[str, ...]:
 
 def checked(budgets: Mapping[str, Budget] | None) -> Sequence[tuple[str, Budget]]:
     """Return budgets as they can be kept, each pattern checked."""
-    found: dict[Any, Any] = dict(budgets or {})
+    found = validation.mapping("budgets", budgets)
     for pattern, budget in found.items():
         if not isinstance(pattern, str) or not is_pattern(pattern):
-            raise ConfigurationError(f"budgets: {pattern!r} names no module; give core.tasks, or a pattern: core.*")
+            raise ConfigurationError(
+                f"budgets: {shown(pattern)} names no module; give core.tasks, or a pattern: core.*"
+            )
         if not isinstance(budget, Budget):
-            raise ConfigurationError(f"budgets[{pattern!r}] is {budget!r}; give a Budget, such as Budget(seconds=0.1)")
+            raise ConfigurationError(
+                f"budgets[{pattern!r}] is {shown(budget)}; give a Budget, such as Budget(seconds=0.1)"
+            )
     return tuple(found.items())
 
 
