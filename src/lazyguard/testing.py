@@ -8,6 +8,7 @@ from __future__ import annotations
 import _thread
 
 from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
 from lazyguard._services.conformity import assert_conforms
@@ -67,7 +68,9 @@ class FakeClock(clock.Clock):
         Raises:
             ConfigurationError: `seconds` is negative or no number.
         """
-        validation.seconds("seconds", seconds, zero=True)
+        number: object = seconds
+        if not isinstance(number, int | float) or not 0.0 <= number <= _thread.TIMEOUT_MAX:
+            raise misconfigured(f"advance({shown(seconds)}): time only goes forward; give zero or more seconds")
         with self._lock:
             self._ahead += seconds
         scheduler.poke()

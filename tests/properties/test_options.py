@@ -340,7 +340,7 @@ TABLE = {
     "lazyguard.override": (
         lambda obj, value: enter(lazyguard.override(obj, value)),
         {"obj": lazyguard.lazy(list), "value": 1},
-        {"obj": of_type(), "value": lambda value: value is not None},
+        {"obj": of_type(), "value": anything},
     ),
     "lazyguard.pinned": (lambda of: enter(lazyguard.pinned(of)), {}, {"of": of_type()}),
     "lazyguard.attach": (
@@ -497,7 +497,11 @@ TABLE = {
         {"budget": optional(is_seconds), "budgets": optional(mapping_of(is_text, is_seconds))},
     ),
     "slowest": (slowest, {}, {"count": is_whole}),
-    "lazyguard.testing.FakeClock.advance": (lazyguard.testing.FakeClock().advance, {}, {"seconds": is_seconds_or_zero}),
+    "lazyguard.testing.FakeClock.advance": (
+        lazyguard.testing.FakeClock().advance,
+        {},
+        {"seconds": lambda value: is_seconds_or_zero(value) or isinstance(value, bool)},
+    ),
     "lazyguard.testing.assert_conforms": (
         lazyguard.testing.assert_conforms,
         {"fallback": Plain(), "real": Plain},

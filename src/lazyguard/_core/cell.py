@@ -12,7 +12,6 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base.places import misused
 from lazyguard._core import clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
@@ -334,10 +333,6 @@ class Cell(Declaration):
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""
-        if value is None and self.mirror is not None:
-            raise misused(
-                f"{self.name}, declared at {self.place}, cannot be None: no proxy shows that. Give an object."
-            )
         override = [value]
         before, new = self.change(lambda now: now.overridden(override, clock.now()))
         self.tell("overridden", before, new)

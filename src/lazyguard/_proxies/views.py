@@ -166,6 +166,8 @@ def _names(target: Any) -> tuple[set[str], set[str]]:
 def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     """Return a class for this one target."""
     target = snapshot.target
+    if target is None:
+        return shared(cell, snapshot)  # no method can be bound to None
     names, refused = _names(target)
     namespace: dict[str, Any] = {
         "__slots__": (),
