@@ -62,6 +62,8 @@ def put_off(target: Any, close: Callable[[], object]) -> bool:
         return True
 
 
+# What ends the work that others have under way, before `aclose` closes what there is.
+enders: list[Callable[[], object]] = []
 # Seconds for all that is closed at the exit, and seconds after which a close counts as hanging.
 AT_EXIT, HANGS = 2.0, 10.0
 _pending: dict[PendingClose, PendingClose] = {}
@@ -300,6 +302,9 @@ async def aclose() -> None:
     What an async factory made is closed on its own event loop: this one, or another one that runs. Where that does not
     run any more, an async `close=` cannot be awaited, and "close-failed" says so: await this as the last thing in the
     loop. A sync factory's object is closed on a thread beside it. For the rest it is like `close`.
+
+    What is under way ends: preloads, recoveries, and attempts to build what has a `close=` or is async. Who waits for
+    one of these gets ServiceUnavailable; what such an attempt builds all the same is closed at once.
 
     Cancelled, it leaves what it has not come to in service.
 

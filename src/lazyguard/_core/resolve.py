@@ -163,6 +163,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             yield from falling_back(cell, now, late(cell, limit, kept), limit, until)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
+        elif outcome.interrupted and outcome.final:
+            raise _unavailable(cell, "aclose() came while it was being built. Its next use builds it")
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)

@@ -14,7 +14,7 @@ from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock, closing, deadlines, loaded, resolve, threads, wait_cycles
+from lazyguard._core import clock, closing, deadlines, declaration, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 from lazyguard.events import describe
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
 _running: set[asyncio.Task[Any]] = set()
+# Those of these that a thread waits for.
+_building_for_threads: set[asyncio.Task[Any]] = set()
 
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -111,10 +113,7 @@ class _Apart:
             del error  # else a cycle: the error, its traceback, this frame
 
     def close(self) -> None:
-        self._runner.throw(GeneratorExit)
-        if self._effect.outcome is None:
-            raise RuntimeError("coroutine ignored GeneratorExit")
-        _idle.append(self._runner)
+        self._runner.close()
 
     def _answered(self, waits: Any) -> Any:
         if self._effect.outcome is None:
@@ -148,6 +147,8 @@ def _apart() -> Generator[Any, Any]:
             cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
             asked = cancelling is None or bool(cancelling())  # else user code raised it of its own
             effect.outcome = Outcome(error=loaded("_core.causes").caught(error), interrupted=asked)
+        except GeneratorExit:
+            raise  # its loop is gone
         except BaseException as error:
             effect.outcome = Outcome(error=error, interrupted=True)
         effect = value = None
@@ -246,6 +247,8 @@ else:  # pragma: no cover (Python 3.10)
 
 def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     """Let a task of its own, on the running loop, run an attempt."""
+    if attempt.outcome is not None:
+        return  # `aclose` has ended it before it began
     _forget_closed_loops()
     attempt.thread = _thread.get_ident()
     attempt.home = attempt.cell.home = asyncio.get_running_loop()
@@ -346,10 +349,12 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
         task = loop.create_task(function())
         begun.append(task)
         _running.add(task)
+        _building_for_threads.add(task)
         task.add_done_callback(ended)
 
     def ended(task: asyncio.Task[R]) -> None:
         _running.discard(task)
+        _building_for_threads.discard(task)
         woken.release()
 
     loop.call_soon_threadsafe(begin)
@@ -434,9 +439,44 @@ async def _awaiting_close(waits: Any) -> BaseException | None:
 
 async def aclosed() -> None:
     """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
+    for end in closing.enders:
+        end()
+    for task in list(_building_for_threads):
+        _cancel(task)
+    for cell, _ in declaration.cells():
+        if cell.used and (cell.plan.awaited or cell.plan.close is not None):
+            for one in (cell, *cell.fallbacks):
+                _end_attempts(one)
+            if cell.recovery_run is not None:
+                for pending in cell.begin_anew():
+                    await _carried_out(pending)
     for take in closing.all_to_close(awaited=True):
         for pending in take():
             await _carried_out(pending)
+    here = asyncio.get_running_loop()
+    left = [task for task in _running if task.get_loop() is here and task is not asyncio.current_task()]
+    if left:
+        await asyncio.wait(left, timeout=closing.AT_EXIT)  # one may ignore that it was cancelled
+
+
+def _end_attempts(cell: Cell) -> None:
+    """End the attempts of a cell: whoever waits for one is told, and what it builds all the same is closed."""
+    for attempt in cell.now.running:
+        if attempt.task is None or attempt.task is not asyncio.current_task():
+            cell.settle(attempt, Outcome(interrupted=True, final=True))
+            if attempt.task is not None:
+                _cancel(attempt.task)
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    loop = task.get_loop()
+    if loop is wait_cycles.current_loop():
+        task.cancel()
+    elif loop.is_running():
+        try:
+            loop.call_soon_threadsafe(task.cancel)
+        except RuntimeError:
+            pass  # closed a moment ago
 
 
 async def _carried_out(pending: PendingClose) -> None:

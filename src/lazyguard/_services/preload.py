@@ -12,7 +12,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
-from lazyguard._core import clock, deadlines, loaded, scheduler, wait_cycles
+from lazyguard._core import clock, closing, deadlines, loaded, scheduler, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
@@ -121,19 +121,22 @@ class Preload:
     Attributes:
         total: The number of items.
         done: How many items are done, failures included.
-        ended: Whether all items are done and reported, or a fork has interrupted the preload.
-        interrupted: Whether this is a child that was forked before the end; the rest is not built here.
+        ended: Whether all items are done and reported, or a fork or `aclose` has interrupted the preload.
+        interrupted: Whether this is a child that was forked before the end, or `aclose` came before; the rest is not
+            built here.
         place: Where preload was called, `file:line`.
     """
 
     __slots__ = (
         "_began",
         "_changed",
+        "_cut_by",
         "_errors",
         "_items",
         "_jobs",
         "_lock",
         "_loop",
+        "_over",
         "_progress",
         "_reported",
         "_threads",
@@ -152,6 +155,8 @@ class Preload:
         self.interrupted: bool = False
         self.place: str = place
         self._items = item  # the key of a service lives as long as its live reference
+        self._cut_by = ""
+        self._over: list[None] = []  # not empty when nothing is to begin any more
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
@@ -271,7 +276,7 @@ class Preload:
     def _built(self, cell: Cell) -> BaseException | None:
         """Build an item; return its exception, of any type: there is no caller to raise it to."""
         try:
-            return loaded("_core.threads", cell).call(Call(_build, cell, self._loop, self.place)).error  # type: ignore[no-any-return]
+            return loaded("_core.threads", cell).call(Call(_build, cell, self._loop, self.place, self._over)).error  # type: ignore[no-any-return]
         except BaseException as error:
             return error
 
@@ -311,6 +316,9 @@ class Preload:
         )
         self.ended = True
         _running.discard(self)
+        self._wake()
+
+    def _wake(self) -> None:
         while self._waiting:
             try:
                 wake = self._waiting.pop()
@@ -318,14 +326,21 @@ class Preload:
                 break  # the waiter has gone
             wake()
 
-    def _interrupt(self) -> None:
+    def _interrupt_in_child(self) -> None:
         """End in a forked child: the threads are the parent's."""
         self._lock = _thread.allocate_lock()
+        self._interrupt("a fork")
+        self._threads.intersection_update((_thread.get_ident(),))
+
+    def _interrupt(self, by: str) -> None:
+        """End before all items are done."""
+        self._cut_by = by
+        self._over.append(None)
+        with self._lock:
+            self.interrupted = True
         self._changed = clock.now()
-        self.interrupted = True
         self.ended = True
         self._jobs.clear()
-        self._threads.intersection_update((_thread.get_ident(),))
 
     # for health
 
@@ -339,7 +354,9 @@ class Preload:
         if not self.ended:
             parts.append(f"{self.done} of {self.total} are done")
         elif self.interrupted:
-            parts.append(f"a fork came when {self.done} of {self.total} were done, and the rest is not built here")
+            parts.append(
+                f"{self._cut_by} came when {self.done} of {self.total} were done, and the rest is not built here"
+            )
         if self._errors:
             parts.append(self._failures())
         return "; ".join(parts)
@@ -393,20 +410,20 @@ _FOR_FAILURES = (
 )
 
 
-def _build(cell: Cell, loop: Any, place: str) -> None:
+def _build(cell: Cell, loop: Any, place: str, over: list[None]) -> None:
     """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
     found: Cell | None = cell
     seen: set[Cell] = set()
     while found is not None and found not in seen:
         seen.add(found)
         if found.plan.awaited and not found.now.served:
-            target = _build_on(loop, found, place)
+            target = _build_on(loop, found, place, over)
         else:
             target = access.attributes.get(found, found).resolve()
         found = find_cell(target)  # what a name stands for may be lazy itself
 
 
-def _build_on(loop: Any, cell: Cell, place: str) -> Any:
+def _build_on(loop: Any, cell: Cell, place: str, over: list[None]) -> Any:
     if loop is None:
         raise UsageError(
             f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
@@ -415,7 +432,10 @@ def _build_on(loop: Any, cell: Cell, place: str) -> Any:
         )
     from lazyguard._core import tasks
 
-    return tasks.from_thread(loop, cell.aresolve)
+    async def build() -> Any:
+        return None if over else await cell.aresolve()
+
+    return tasks.from_thread(loop, build)
 
 
 def _until(timeout: float | None) -> float | None:
@@ -456,8 +476,18 @@ def checks(now: float, date: float) -> list[Check]:
 
 def _in_child() -> None:
     for each in list(_running):
-        each._interrupt()
+        each._interrupt_in_child()
     _running.clear()
+
+
+def _interrupt_all() -> None:
+    for each in list(_running):
+        each._interrupt("aclose()")
+        _running.discard(each)
+        each._wake()
+
+
+closing.enders.append(_interrupt_all)
 
 
 if hasattr(os, "register_at_fork"):
