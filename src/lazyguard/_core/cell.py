@@ -158,18 +158,27 @@ class Cell:
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None:
         """Emit an event about a transition that has taken place."""
-        events.emit(
-            events.Event(
-                kind,
-                name=self.name,
-                place=self.place,
-                before=before.state,
-                after=after.state,
-                generation=after.generation,
-                cause=events.describe(after.cause),
-                seconds=seconds,
-            )
+        self.post(kind, before, after, seconds)
+        events.deliver()
+
+    def post(
+        self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, *, leads_on: bool = False
+    ) -> None:
+        """Do `tell` up to what runs listeners: `events.deliver`, when all is done that the transition owes."""
+        event = events.Event(
+            kind,
+            name=self.name,
+            place=self.place,
+            before=before.state,
+            after=after.state,
+            generation=after.generation,
+            cause=events.describe(after.cause),
+            seconds=seconds,
         )
+        event._quiet = leads_on
+        if kind == "recovered":
+            event._away = after.since - before.since
+        events.post(event, id(self))
 
     def find_attempt(self, now: Snapshot, *, recovery: bool = False) -> tuple[Attempt | None, bool, Snapshot]:
         """Find the attempt to wait for.
@@ -239,8 +248,9 @@ class Cell:
         trace.ended(attempt, outcome, seconds, counts=counts)
         observers.ended(attempt, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
-            self.tell("late", now, new, seconds)
+            self.post("late", now, new, seconds)
             self.dispose(outcome.value, attempt.home)
+            events.deliver()
         elif outcome.ok:
             if self.plan.close is not None:
                 closing.note_built()
@@ -253,8 +263,9 @@ class Cell:
             )
         elif counts and not outcome.interrupted:
             if new.state == FAILED:
-                self.tell("failed", now, new, seconds)
+                self.post("failed", now, new, seconds, leads_on=bool(self.fallbacks) and now.cause is None)
             self.recover()
+            events.deliver()
 
     def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
@@ -267,8 +278,9 @@ class Cell:
             new = now.degraded(target, cause, clock.now(), home)
             if self.swap(now, new):
                 break
-        self.tell("degraded", now, new)
+        self.post("degraded", now, new)
         self.recover()
+        events.deliver()
 
     def open(self, generation: int, cause: BaseException, gate: Gate | None = None) -> None:
         """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`.
@@ -285,9 +297,10 @@ class Cell:
             new = now.opened(cause, clock.now(), gate)
             if self.swap(now, new):
                 break
-        self.tell("failed", now, new)
+        self.post("failed", now, new)
         self.release(now)
         self.recover()
+        events.deliver()
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
@@ -315,9 +328,10 @@ class Cell:
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
         for pending in self.begin_anew():
             closing.carry_out(pending)
+        events.deliver()
 
     def begin_anew(self) -> list[PendingClose]:
-        """Do `reset`, and leave the closing to the caller."""
+        """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
         owed = [
             pending for fallback in self.fallbacks for pending in fallback.begin_anew()
         ]  # first, or one might be served again
@@ -329,7 +343,7 @@ class Cell:
         if pending is not None:
             owed.append(pending)
         if dropped.state != PENDING:
-            self.tell("reset", now, new)
+            self.post("reset", now, new)
         return owed
 
     def _release_fallbacks(self) -> None:
@@ -342,15 +356,17 @@ class Cell:
                 self.swap(now, now.fresh(clock.now()))
             for pending in owed:
                 closing.after_grace(pending, clock.now() + self.plan.grace)
+        events.deliver()
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
         new = now.fresh(clock.now())
         if self.swap(now, new):
-            self.tell("reset", now, new)
+            self.post("reset", now, new)
             if now.state == READY:
                 self.release(now)
             self._release_fallbacks()
+            events.deliver()
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""
@@ -362,9 +378,10 @@ class Cell:
             ended, now = self.change(lambda present: present.restored(override, clock.now()))
             if now is ended:
                 return
-            self.tell("overridden", ended, now)
+            self.post("overridden", ended, now)
             if now.state == DEGRADED:
                 self.recover()
+            events.deliver()
 
         return restore
 

@@ -12,6 +12,7 @@ import os
 import sys
 from _weakref import ref
 
+from lazyguard import events
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, closing
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
@@ -48,6 +49,7 @@ def _in_child() -> None:
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)
     closing.in_child()
+    events.in_child()
     here = _thread.get_ident()
     # what is not loaded has nothing to forget, and a program that only declares has not loaded it
     scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in ("scheduler", "wait_cycles"))
@@ -101,7 +103,7 @@ def _revive() -> None:
             try:
                 on_fork(target.target)
             except (Exception, SystemExit) as error:
-                cell.tell("close-failed", now, now.changed(cause=error))
+                cell.tell("fork-failed", now, now.changed(cause=error))
         if now.state in (DEGRADED, FAILED):
             cell.recover()
 

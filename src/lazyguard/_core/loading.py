@@ -24,6 +24,11 @@ _importing: set[int] = set()
 _PATIENCE = 5.0  # seconds; such an import takes milliseconds
 
 
+def whole(name: str) -> Any:
+    """Return the module `lazyguard.<name>` if it was had before, else None; imports nothing."""
+    return _whole.get(name)
+
+
 def loaded(name: str, of: Any = None, /) -> Any:
     """Return the module `lazyguard.<name>`, imported if need be.
 

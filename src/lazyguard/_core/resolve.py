@@ -6,7 +6,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadlines, mode, wait_cycles
+from lazyguard._core import clock, daemons, deadlines, mode, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
@@ -20,6 +20,7 @@ from lazyguard.errors import (
     ResolutionTimeout,
     ReturnedNone,
     ServiceUnavailable,
+    ThreadUnavailable,
 )
 from lazyguard.events import describe
 
@@ -234,6 +235,8 @@ def falling_back(
 
 def permitted(cell: Cell, now: Snapshot) -> Any:
     """Return the fallback that is being served, unless it may not be served to this caller."""
+    if daemons.refused:
+        daemons.try_again()
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from now.cause
@@ -274,7 +277,7 @@ def _stuck(cell: Cell) -> ResolutionTimeout:
 def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     of_itself = isinstance(error, ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
-    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | ReturnedNone):
+    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | ReturnedNone | ThreadUnavailable):
         copy: Any = type(error)(*error.args)
         if isinstance(error, ImportError):
             copy.name, copy.path = error.name, error.path
@@ -285,7 +288,7 @@ def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModule
     if isinstance(error, SystemExit):
         mend = "A factory must not end the process: raise an error that says what is wrong."
     else:
-        mend = "What it raised is chained below."
+        mend = "The traceback shows above what it raised."
     text = f"{cell.name}, declared at {cell.place}, could not be built: its factory raised {describe(error)}. {mend}"
     if isinstance(error, ImportError):
         missing = ResolutionImportError(text)

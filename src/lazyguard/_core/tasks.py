@@ -15,7 +15,7 @@ from lazyguard._base.context_variables import assign
 from lazyguard._core import clock, closing, deadlines, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
-from lazyguard.events import describe
+from lazyguard.events import deliver, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -348,8 +348,11 @@ def _launch_close(pending: PendingClose, waits: Any) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
         if error is not None:
             getattr(waits, "close", bool)()  # it may not have begun
-            pending.failed(describe(error))
-        pending.end()
+        try:
+            if error is not None:
+                pending.failed(describe(error))
+        finally:
+            pending.end()
 
     task.add_done_callback(ended)
 
@@ -367,6 +370,7 @@ async def aclosed() -> None:
     for take in closing.all_to_close(awaited=True):
         for pending in take():
             await _carried_out(pending)
+        deliver()
 
 
 async def _carried_out(pending: PendingClose) -> None:

@@ -117,7 +117,10 @@ def _launch(attempt: Attempt) -> None:
 
 
 def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
-    """Let a daemon thread of its own run an attempt, through `run` of the context that it is to have."""
+    """Let a daemon thread run an attempt, through `run` of the context that it is to have.
+
+    Where no thread is available, that is a failure; a recovery's attempt says nothing then.
+    """
 
     def work() -> None:
         try:
@@ -133,12 +136,17 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
 
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
-        scheduler.daemon(lambda: run(begin), attempt.cell.name)
+        scheduler.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
         with cells.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
-        attempt.cell.settle(attempt, Outcome(error=error))
+        refused = errors.ThreadUnavailable(
+            f"{attempt.cell.name}, declared at {attempt.cell.place}, could not be built: lazyguard could start no "
+            f"thread for it ({error}). Its factory was not called."
+        )
+        refused.__cause__ = error
+        attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
     except BaseException:
         if not attempt.running:
             attempt.cell.settle(attempt, Outcome(interrupted=True))

@@ -1,7 +1,7 @@
 """Health: what is ready, degraded or failed, all in one call.
 
 The form is that of "Health Check Response Format for HTTP APIs" (draft-inadarei-api-health-check-06), health+json.
-Invariant: it builds nothing, waits for nothing and takes no lock.
+Invariant: it builds nothing and waits for nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base.typing import final
-from lazyguard._core import clock, registry
+from lazyguard._core import clock, daemons, registry
+from lazyguard._core.loading import whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
@@ -135,6 +136,8 @@ class Check:
 
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return what there is to say about one cell."""
+    if daemons.refused:
+        daemons.try_again()  # it is what looks while nobody uses what is degraded
     seen = cell.now
     cause = describe(seen.cause)
     limit = cell.plan.timeout
@@ -260,12 +263,14 @@ class Health:
         checks: Every service and every lazy object that a module declares, then the guarded functions that have a
             breaker, each in the order of declaration; then one check for the names of each `attach`, and one for each
             line that has called `preload`.
+        scheduler_late: How many seconds late recoveries and whatever else is scheduled run; 0.0 where nothing is.
     """
 
-    __slots__ = ("checks", "status")
+    __slots__ = ("checks", "scheduler_late", "status")
 
-    def __init__(self, checks: tuple[Check, ...]) -> None:
+    def __init__(self, checks: tuple[Check, ...], scheduler_late: float = 0.0) -> None:
         self.checks: tuple[Check, ...] = checks
+        self.scheduler_late: float = scheduler_late
         found = {one.status for one in checks}
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
@@ -274,7 +279,10 @@ class Health:
         checks: dict[str, list[dict[str, Any]]] = {}
         for one in self.checks:
             checks.setdefault(one.name, []).append(one.to_dict())
-        return {"status": self.status, "checks": checks}
+        told: dict[str, Any] = {"status": self.status, "checks": checks}
+        if self.scheduler_late:
+            told["schedulerLate"] = round(self.scheduler_late, 3)
+        return told
 
     def __repr__(self) -> str:
         return f"<Health {self.status}, {len(self.checks)} checks>"
@@ -296,4 +304,6 @@ def health() -> Health:
     guards = [check_guard(guard, now, date) for guard in registry.guards()]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: nobody has called it
     begun = () if preloads is None else preloads.checks(now, date)
-    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun))
+    scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
+    late = 0.0 if scheduler is None else max(0.0, scheduler.behind())
+    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun), late)

@@ -73,6 +73,7 @@ class Recovery(validation.Options):
         run = RecoveryRun(self, cell)
         cell.recovery_run = run
         run.wait()
+        loaded("_core.delivery", cell).watch()
 
 
 @final
@@ -189,19 +190,20 @@ class RecoveryRun:
             attempt.on_done(self._attempt_ended)
 
     def _launch(self, attempt: Attempt) -> None:
-        from contextvars import Context
-
         drive = loaded("_core.threads", self._cell)
+        context = loaded("_core.scheduler").background()
         self._watch(attempt)
         if not self._cell.plan.awaited:
-            drive.launch_on_thread(attempt, self._trying(), Context().run)
+            drive.launch_on_thread(attempt, self._trying(), context.run)
+            if attempt.outcome is not None and not attempt.running:
+                self._failures += 1  # no thread is available: the next wait is longer
             return
         home = self._home()
         if home is not None:
             adrive = loaded("_core.tasks", self._cell)
             attempt.home = home  # so that whoever joins sees when that loop is gone
             try:
-                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, attempt, self._trying()))
+                home.call_soon_threadsafe(lambda: context.run(adrive.launch_task, attempt, self._trying()))
                 return
             except RuntimeError:
                 pass  # closed a moment ago
@@ -267,5 +269,11 @@ class RecoveryRun:
 
 def _look(known: ref[RecoveryRun], look: object) -> None:
     run = known()
-    if run is not None and run._next_look is look:
+    if run is None or run._next_look is not look:
+        return
+    try:
         run._due()
+    except BaseException:
+        if run._next_look is look:
+            run.wait()  # whatever it was, the next one follows
+        raise

@@ -2,7 +2,7 @@
 
 Invariants: the library is imported here alone; a scrape reads what is there and builds nothing; labels are names that
 programs declare, a bounded number of them, and never a key, an argument, a URL or an exception's text. The library's
-locks are taken by a scrape and on the scheduler's thread alone: not where things happen, which may be a finaliser or a
+locks are taken by a scrape and on a thread of ours alone: not where things happen, which may be a finaliser or a
 signal handler on top of one of them.
 """
 
@@ -228,7 +228,7 @@ class _Metrics:
         return more > 0.0
 
     def _soon(self, after: float = 0.0) -> None:
-        """Look soon, on the scheduler's thread."""
+        """Look soon, on a thread for it."""
         when = clock.now() + after
         if when < self._due_at and not self._ended:
             self._due_at = when
@@ -238,6 +238,12 @@ class _Metrics:
         if when != self._due_at or self._ended:
             return  # one that was due earlier has looked
         self._due_at = _NEVER
+        try:
+            scheduler.daemon(self._looked, "prometheus", again=True)  # the library's locks may be held for long
+        except RuntimeError:
+            self._soon(_EVERY)  # no thread is available
+
+    def _looked(self) -> None:
         if self._look() and self._shared:
             self._soon(_EVERY)
 
