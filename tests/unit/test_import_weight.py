@@ -170,6 +170,7 @@ def test_declaring_loads_little():
         "_contextvars",
         "itertools",
         "_collections",
+        "_functools",
         "_types",
         "heapq",
         "_heapq",

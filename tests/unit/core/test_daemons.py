@@ -18,6 +18,10 @@ pytestmark = pytest.mark.usefixtures("limited")
 variable: ContextVar[str] = ContextVar("variable", default="none")
 
 
+def nothing() -> list:
+    return []
+
+
 @pytest.fixture
 def no_threads(monkeypatch):
     """Return what lets no thread of lazyguard be started, and what ends that."""
@@ -109,7 +113,7 @@ def test_a_recovery_for_which_there_is_no_thread_comes_all_the_same(no_threads, 
             raise ConnectionError
         return [1]
 
-    get_prices.fallback(list)
+    get_prices.fallback(nothing)
     no_threads.set()
     assert len(get_prices()) == 0
     for _ in range(20):
@@ -136,7 +140,7 @@ def test_a_recoverys_try_for_which_there_is_no_thread_says_nothing(no_threads, e
             raise ConnectionError
         return [1]
 
-    get_prices.fallback(list)
+    get_prices.fallback(nothing)
     held = threading.Event()
     scheduler.at(clock.now() + 1000.0, list)  # its thread is there
     eventually(lambda: scheduler._scheduler.runs)
