@@ -185,8 +185,9 @@ class Cell:
 
         Returns:
             The attempt, whether it is new and has to be launched, and what the cell shows with it. No attempt when the
-            cell has changed since `now` was read. One that is older than `abandon_after`, or whose generation has
-            ended, is left to itself and one replacement starts beside it; with two running there is no third.
+            cell has changed since `now` was read, or is `crowded`. One that is older than `abandon_after`, or whose
+            generation has ended, is left to itself and one replacement starts beside it; with two running there is no
+            third.
         """
         moment = clock.now()
         if now.running:
@@ -201,8 +202,14 @@ class Cell:
         attempt = Attempt(self, now.generation, moment, recovery=recovery)
         new = now.launched(attempt, moment)
         active.add(attempt)
+        places = self.plan.bulkhead if recovery or self.plan.timeout is not None else None
+        if places is not None and not places.enter(attempt):
+            active.discard(attempt)
+            return (now.running[-1] if now.running else None), False, now
         if not self.swap(now, new):
             active.discard(attempt)
+            if places is not None:
+                places.leave(attempt)
             return None, False, now
         trace.began(attempt)
         if now.running:
@@ -215,6 +222,13 @@ class Cell:
         if patience is None or len(now.running) < 2:
             return False
         return all(moment - attempt.started >= patience for attempt in now.running)
+
+    def crowded(self, now: Snapshot, moment: float) -> bool:
+        """Return whether an attempt has to wait, since the other keys of the service have as many as may run."""
+        places = self.plan.bulkhead
+        if places is None or now.running or self.plan.timeout is None:
+            return False
+        return places.full(moment, self.plan.abandon_after)
 
     def end_unlaunched(self) -> None:
         """End what this thread has put up and nobody runs: it was interrupted between `find_attempt` and the launch."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, Protocol, TypeAlias
 
+    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Outcome, Snapshot
@@ -35,6 +36,35 @@ if TYPE_CHECKING:
 
         def begin(self) -> Retries: ...
 
+    class Places(Protocol):
+        """The bulkhead of a service with many keys, as the core sees it."""
+
+        most: int
+
+        def enter(self, attempt: Attempt) -> bool:
+            """Give the attempt a place until it ends; return whether there is one."""
+            ...
+
+        def leave(self, attempt: Attempt) -> None:
+            """Take back the place of an attempt that does not begin."""
+            ...
+
+        def another(self) -> Places:
+            """Return one like it, for what is built beside."""
+            ...
+
+        def full(self, now: float, patience: float | None) -> bool:
+            """Return whether there is no place; an attempt older than `patience` hangs."""
+            ...
+
+        def hanging(self, now: float, patience: float | None) -> int:
+            """Return how many attempts hang."""
+            ...
+
+        def turn(self, now: float, wait: float) -> float:
+            """Return when the next try of a recovery may begin, whose first wait is `wait` seconds."""
+            ...
+
     class Recovering(Protocol):
         """The recovery policy as the core sees it."""
 
@@ -54,6 +84,7 @@ class Plan:
         "abandon_after",
         "allow_none",
         "awaited",
+        "bulkhead",
         "close",
         "grace",
         "max_degraded",
@@ -82,6 +113,7 @@ class Plan:
         allow_none: bool = False,
         share: float = 0.1,
         max_degraded: float | None = None,
+        bulkhead: Places | None = None,
     ) -> None:
         self.timeout: float | None = timeout
         self.abandon_after: float | None = abandon_after
@@ -96,6 +128,7 @@ class Plan:
         self.allow_none: bool = allow_none
         self.share: float = share
         self.max_degraded: float | None = max_degraded
+        self.bulkhead: Places | None = bulkhead
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""

@@ -7,7 +7,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 from __future__ import annotations
 
 from lazyguard._core import clock, daemons, deadlines, mode, wait_cycles
-from lazyguard._core.effects import Call, Join, Launch
+from lazyguard._core.effects import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.errors import (
     CircularResolutionError,
@@ -141,6 +141,15 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         if mode.forbid is not None:
             mode.forbid(cell)
         wait_cycles.room()
+        if cell.crowded(now, clock.now()):
+            refused = yield from _waiting_for_a_place(cell, patience)
+            if refused is not None:
+                if given is not None and clock.now() >= given.ends:
+                    raise _too_late(cell, given)
+                if real or not cell.fallbacks:
+                    raise refused
+                yield from falling_back(cell, now, refused, limit, until)
+            continue
         entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
         try:
             attempt, new, now = cell.find_attempt(now)
@@ -175,6 +184,26 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from outcome.error
+
+
+def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[ServiceUnavailable | None]:
+    """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
+    places, patience = cell.plan.bulkhead, cell.plan.abandon_after
+    assert places is not None
+    pause = 0.005
+    while (now := clock.now()) < (now + 1.0 if until is None else until):
+        if cell.now.served or not cell.crowded(cell.now, now):
+            return None
+        if places.hanging(now, patience) >= 2 * places.most:
+            break  # there is nothing to wait for
+        yield Sleep(pause if until is None else min(pause, until - now))
+        pause = min(2 * pause, 0.1)
+    return _unavailable(
+        cell,
+        f"max_concurrent={places.most} attempts to build objects of it are under way, and "
+        f"{places.hanging(clock.now(), patience)} of them hang. Give what they call a time-out of its own, or the "
+        "service a higher max_concurrent=",
+    )
 
 
 def _tell(entered: Callable[[Outcome], object], attempt: Attempt | None) -> None:

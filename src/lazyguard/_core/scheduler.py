@@ -75,7 +75,7 @@ class Scheduler:
         late: How many seconds after its time the latest job was begun.
     """
 
-    __slots__ = ("_due", "_inbox", "_name", "_owner", "_retried", "_serial", "_told", "_wake", "late")
+    __slots__ = ("_due", "_inbox", "_name", "_owner", "_retried", "_serial", "_told", "_until", "_wake", "late")
 
     def __init__(self, name: str = "scheduler") -> None:
         self._inbox: deque[tuple[float, int, Job]] = deque()
@@ -86,6 +86,7 @@ class Scheduler:
         self._serial = count()
         self._wake = _thread.allocate_lock()
         self._told = -_TELL_EVERY
+        self._until = _NEVER  # when its thread looks next, while it waits
         self.late = 0.0
 
     @property
@@ -96,14 +97,15 @@ class Scheduler:
     def at(self, due: float, work: Work) -> Job:
         """Do `work` when the clock shows `due`, unless the returned job is cancelled before."""
         job = Job(due, work)
-        self.put(job)
-        self.poke()
+        if not self.put(job):
+            self._begin()
         return job
 
     def put(self, job: Job) -> bool:
         """Add a job, and return whether a thread sees it; for finalisers too, since it takes no lock."""
         self._inbox.append((job.due, next(self._serial), job))
-        self._rouse()
+        if job.due < self._until or len(self._inbox) > _ROOM:
+            self._rouse()
         return self.runs
 
     def poke(self) -> None:
@@ -166,6 +168,7 @@ class Scheduler:
             self._wake.acquire(False)  # before looking at the clock, so that no poke after the look is lost
             left = due[0][0] - clock.now()
             if left > 0:
+                self._until = due[0][0]  # before the look at the inbox: what comes after it, and is due earlier, wakes
                 if not self._inbox:
                     self._wake.acquire(True, min(clock.current.real(left), _LONGEST_WAIT))
                 continue
@@ -220,7 +223,7 @@ def background() -> Context:
     return context
 
 
-_LONGEST_WAIT = 3600.0
+_LONGEST_WAIT, _NEVER = 3600.0, float("inf")
 # Seconds: what is later than this is told, and how often at the most.
 _LATE, _TELL_EVERY = 1.0, 60.0
 # Held for two statements, by who is about to start a thread.

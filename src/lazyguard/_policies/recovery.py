@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Steps
+    from lazyguard._core.scheduler import Job
 
 
 # Seconds between two reminders that a service is still degraded.
@@ -90,6 +91,8 @@ class RecoveryRun:
         "_candidate",
         "_cell",
         "_failures",
+        "_in_turn",
+        "_job",
         "_next_look",
         "_pending_close",
         "_policy",
@@ -113,6 +116,8 @@ class RecoveryRun:
         self._stuck = False
         self._watched: tuple[Attempt, ...] = ()
         self._next_look: object = None
+        self._job: Job | None = None
+        self._in_turn = False
         self.due = self._reminded
 
     def wait(self) -> None:
@@ -128,7 +133,9 @@ class RecoveryRun:
         look = self._next_look = object()  # whoever schedules last counts: there is one next look
         self.due = clock.now() + seconds
         known: ref[RecoveryRun] = ref(self)
-        scheduler.at(self.due, lambda: _look(known, look))
+        if self._job is not None:
+            self._job.cancel()
+        self._job = scheduler.at(self.due, lambda: _look(known, look))
 
     def __del__(self) -> None:
         """Close what was built for a cell that nobody holds any more."""
@@ -165,6 +172,8 @@ class RecoveryRun:
         if self._over():
             self._end()
             return
+        if not now.running and not self._has_a_place():
+            return
         attempt, new, now = self._cell.find_attempt(now, recovery=True)
         if attempt is None:
             self._schedule(0.0)  # it changed this moment
@@ -182,6 +191,23 @@ class RecoveryRun:
             return
         self._schedule(self._patience())  # unless it lands before
         self._launch(attempt)
+
+    def _has_a_place(self) -> bool:
+        """Wait for the turn of this key, and for a place, where there are many keys; return whether it may begin."""
+        plan, moment = self._cell.plan, clock.now()
+        if plan.bulkhead is None:
+            return True
+        if not self._in_turn:
+            at = plan.bulkhead.turn(moment, self._policy.initial)
+            if at > moment:
+                self._in_turn = True
+                self._schedule(at - moment)
+                return False
+        self._in_turn = False
+        if plan.bulkhead.full(moment, plan.abandon_after):
+            self.wait()
+            return False
+        return True
 
     def _watch(self, attempt: Attempt) -> None:
         """Go on when an attempt has given its place back; also when it was launched by somebody else."""

@@ -37,6 +37,7 @@ class Fallback:
     __slots__ = (
         "_compared",
         "awaited",
+        "bulkhead",
         "close",
         "function",
         "max_degraded",
@@ -94,6 +95,7 @@ class Fallback:
         if not self.awaited:
             validation.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
         self.close = close
+        self.bulkhead = None if cell.plan.bulkhead is None else cell.plan.bulkhead.another()
         # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self.timeout = timeout
@@ -213,6 +215,7 @@ class Fallback:
                 close=self.close,
                 grace=cell.plan.grace,
                 share=self.share,
+                bulkhead=self.bulkhead,
                 max_degraded=self.max_degraded,
             ),
         )

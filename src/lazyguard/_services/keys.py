@@ -1,17 +1,22 @@
 """The keys of a service whose factory has parameters: one cell for each set of arguments, within a bound.
 
 Invariants: two calls whose arguments mean the same reach the same cell as long as anybody holds it, so that a key never
-has two real objects that are served; no lock is held, since comparing keys runs the user's code; what is let go of,
-because too many are kept, lives on for those who hold its live reference.
+has two real objects that are served; no lock is held while keys are compared, which runs the user's code; what is let
+go of, because too many are kept, lives on for those who hold its live reference; a key costs the logarithm of the
+others.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 from _weakref import ref
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from lazyguard._base import signatures
 from lazyguard._base.typing import final
+from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
@@ -24,6 +29,22 @@ if TYPE_CHECKING:
     from lazyguard._services.service import Service
 
 _turns = count()
+# Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
+_lock = _thread.RLock()
+
+
+def bulkhead(most: int | None) -> Bulkhead:
+    """Return the places for the attempts of all keys of one service."""
+    return Bulkhead(DEFAULT if most is None else most)
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = _thread.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @final
@@ -53,7 +74,7 @@ class Keys:
         most: How many keys are kept.
     """
 
-    __slots__ = ("_entries", "_factory", "_most", "_of", "_positional", "_signature")
+    __slots__ = ("_entries", "_factory", "_kept", "_most", "_of", "_positional", "_signature")
 
     def __init__(self, of: Service[..., Any], factory: Callable[..., Any], most: int) -> None:
         self._of = of
@@ -64,6 +85,8 @@ class Keys:
             len(signatures.positional_parameters(factory)) if signatures.only_positional(factory) else None
         )
         self._entries: dict[Any, Entry] = {}
+        # Those that are kept, by when they were asked for last, as far as was looked: a heap.
+        self._kept: list[tuple[int, Entry]] = []
 
     def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Service[[], Any]:
         """Return the service of one key.
@@ -84,13 +107,13 @@ class Keys:
                 entry = self._entries.setdefault(key, new)
                 if entry is new and new.kept is not None:
                     self._of._begin(new.kept._cell)
-                    self._let_go()
+                    self._keep(entry)
             entry.used = next(_turns)
             if (kept := entry.kept) is not None:
                 return kept
             if (live := entry.live()) is not None:
                 entry.kept = restored = self._of._around(live)
-                self._let_go()
+                self._keep(entry)
                 return restored
             if self._entries.get(key) is entry:  # its last reference goes away at this moment
                 self._entries.pop(key, None)
@@ -119,17 +142,25 @@ class Keys:
         given = self._by_name(arguments, named)
         return Entry(self._of._child(build, given), given, gone)
 
-    def _let_go(self) -> None:
-        """Keep no more than so many, those that were asked for last; an override is kept until it ends."""
-        kept = [entry for entry in list(self._entries.values()) if entry.kept is not None]
-        excess = len(kept) - self._most
-        if excess <= 0:
-            return
-        kept.sort(key=lambda entry: entry.used)
-        for entry in kept[:excess]:
-            cell = entry.cell()
-            if cell is not None and not cell.overridden:
-                entry.kept = None
+    def _keep(self, entry: Entry) -> None:
+        """Keep one more, and no more than so many, those that were asked for last; an override is kept until it ends.
+
+        Each costs the logarithm of the others: one that was asked for since the heap was looked at goes back into it.
+        """
+        dropped: list[Service[[], Any] | None] = []  # which may run finalisers: outside the lock
+        with _lock:
+            heappush(self._kept, (entry.used, entry))
+            looks = len(self._kept)
+            while len(self._kept) > self._most and looks:
+                looks -= 1
+                used, oldest = self._kept[0]
+                cell = oldest.cell()
+                if used != oldest.used or (cell is not None and cell.overridden):
+                    heapreplace(self._kept, (next(_turns) if used == oldest.used else oldest.used, oldest))
+                else:
+                    heappop(self._kept)
+                    dropped.append(oldest.kept)
+                    oldest.kept = None
 
     def _bound(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
