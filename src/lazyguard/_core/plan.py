@@ -49,8 +49,8 @@ if TYPE_CHECKING:
             """Take back the place of an attempt that does not begin."""
             ...
 
-        def another(self) -> Places:
-            """Return one like it, for what is built beside."""
+        def of_fallback(self) -> Places:
+            """Return the one of a fallback."""
             ...
 
         def full(self, now: float, patience: float | None) -> bool:

@@ -51,9 +51,9 @@ class Bulkhead:
         """Take back the place of an attempt that does not begin."""
         self._attempts.discard(attempt)
 
-    def another(self) -> Bulkhead:
-        """Return one like it, for what is built beside."""
-        return Bulkhead(self.most)
+    def of_fallback(self) -> Bulkhead:
+        """Return the one of a fallback: with more places, since that is quick, and needed by all keys at a time."""
+        return Bulkhead(4 * self.most)
 
     def full(self, now: float, patience: float | None) -> bool:
         """Return whether there is no place; an attempt older than `patience` hangs."""

@@ -95,7 +95,7 @@ class Fallback:
         if not self.awaited:
             validation.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
         self.close = close
-        self.bulkhead = None if cell.plan.bulkhead is None else cell.plan.bulkhead.another()
+        self.bulkhead = None if cell.plan.bulkhead is None else cell.plan.bulkhead.of_fallback()
         # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self.timeout = timeout
