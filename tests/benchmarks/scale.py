@@ -1,7 +1,7 @@
 """How cost an item grows with their number: services, keys, listeners, waiting callers. It is to stay flat.
 
-`python -m tests.benchmarks.scale` prints the table, and fails where an item costs more than `ALLOWED` times as much among
-10,000 as among 100.
+`python -m tests.benchmarks.scale` prints the table, and fails where an item costs more than `ALLOWED` times as much
+among 10,000 as among 100.
 """
 
 from __future__ import annotations

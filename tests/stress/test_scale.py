@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.benchmarks import scale
 
 
@@ -50,5 +49,5 @@ def test_a_thousand_that_are_tried_again_every_second():
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
     a_try, a_second, threads = json.loads(ran.stdout)
     assert a_second > 500
-    assert a_try < 0.0005  # 0.00015 on a machine with nothing else to do; a thread for each took 0.0007
+    assert a_try < 0.0005  # measured: 0.00016, and 0.0003 with a thread for each
     assert threads < 100

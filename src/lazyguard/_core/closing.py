@@ -238,7 +238,10 @@ def on_a_thread(pending: PendingClose, how: Callable[[PendingClose], None] = car
 
 def after_grace(pending: PendingClose, due: float) -> None:
     """Close the target when the clock shows `due`."""
-    closers = loaded("_core.closers")
+    closers, daemons = loaded("_core.closers"), loaded("_core.daemons")
+    if not daemons.allowed:
+        carry_out(pending)
+        return
     loaded("_core.scheduler").closing_at(due, lambda: closers.close(pending))
 
 

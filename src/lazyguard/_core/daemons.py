@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Work = Callable[[], object]
 
+# An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
+allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
 # Seconds for which a thread waits for more work.
 LINGER = 1.0
 # Those that wait, the latest one last: it is used first, so that the others end.
@@ -53,6 +55,8 @@ def daemon(work: Work, name: str, *, again: bool = False) -> None:
 
 
 def _begin(thread: _Daemon, name: str) -> None:
+    if not allowed:
+        raise RuntimeError("lazyguard needs a daemon thread for it, and this sub-interpreter allows none")
     try:
         import threading
     except ImportError as error:

@@ -68,6 +68,8 @@ if TYPE_CHECKING:
     class Recovering(Protocol):
         """The recovery policy as the core sees it."""
 
+        initial: float
+
         def begin(self, cell: Cell) -> None:
             """See to it that the cell's real object is tried again in the background; idempotent."""
             ...

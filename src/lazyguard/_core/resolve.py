@@ -129,7 +129,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.renew(now)
             continue
         if not real and now.state == DEGRADED:
-            if _at_home(now):
+            if _at_home(now) and not expired(cell, now):
                 return permitted(cell, now)
             cell.renew(now)
             continue
@@ -260,6 +260,12 @@ def falling_back(
         if cell.now.served:
             return
     raise _unavailable(cell, ", and ".join((f"it failed with {describe(cause)}", *failed))) from last
+
+
+def expired(cell: Cell, now: Snapshot) -> bool:
+    """Return whether callers are to try again what is degraded, since no thread may do it in the background."""
+    recovery = cell.plan.recovery
+    return not daemons.allowed and recovery is not None and clock.now() - now.since >= recovery.initial
 
 
 def permitted(cell: Cell, now: Snapshot) -> Any:

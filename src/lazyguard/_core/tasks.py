@@ -12,7 +12,7 @@ from _weakref import ref
 from contextvars import Context, copy_context
 
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock, closing, deadlines, resolve, threads, wait_cycles
+from lazyguard._core import clock, closing, daemons, deadlines, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 from lazyguard.events import deliver, describe
@@ -147,6 +147,8 @@ def _launch(attempt: Attempt) -> None:
     steps = resolve.attempting(attempt.cell, attempt)
     if attempt.cell.plan.awaited:
         launch_task(attempt, steps)
+    elif not daemons.allowed:
+        threads.launch_here(attempt)
     else:
         threads.launch_on_thread(attempt, steps, copy_context().run)
 

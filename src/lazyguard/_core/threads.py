@@ -13,7 +13,7 @@ from contextvars import copy_context
 from lazyguard import errors
 from lazyguard._base.context_variables import assign, restore
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, deadlines, resolve, scheduler, wait_cycles
+from lazyguard._core import clock, daemons, deadlines, resolve, scheduler, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -106,14 +106,19 @@ def _launch(attempt: Attempt) -> None:
             f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
             "use `await` (aget, aresolve) in a task of its event loop first."
         )
-    if plan.timeout is None:
-        given, begun = deadlines.current(), clock.now()
-        with deadlines.Unlimited():
-            run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))
-        if clock.now() - begun >= wait_cycles.FIRST_LOOK:
-            _tell_of_a_blocked_loop(attempt)
-        return
-    launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)
+    if plan.timeout is None or not daemons.allowed:
+        launch_here(attempt)
+    else:
+        launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)
+
+
+def launch_here(attempt: Attempt) -> None:
+    """Let this thread run an attempt, with the caller's deadline for its retries alone."""
+    given, begun = deadlines.current(), clock.now()
+    with deadlines.Unlimited():
+        run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))
+    if clock.now() - begun >= wait_cycles.FIRST_LOOK:
+        _tell_of_a_blocked_loop(attempt)
 
 
 def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:

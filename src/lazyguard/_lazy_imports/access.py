@@ -10,7 +10,7 @@ import sys
 from lazyguard._base.typing import T, final
 from lazyguard._core.cell import Cell
 from lazyguard._lazy_imports import package
-from lazyguard._proxies.proxy import find_cell
+from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ def resolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
+    _hush(cell)
     target: T = cell.resolve(real=True)
     return target
 
@@ -77,8 +78,14 @@ async def aresolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
+    _hush(cell)
     target: T = await cell.aresolve(real=True)
     return target
+
+
+def _hush(cell: Cell) -> None:
+    if isinstance(cell.mirror, ProxyMirror):
+        cell.mirror.hush()
 
 
 def is_resolved(obj: object) -> bool:

@@ -12,7 +12,7 @@ from _weakref import ref
 
 from lazyguard._base import validation
 from lazyguard._base.typing import final
-from lazyguard._core import clock, closing
+from lazyguard._core import clock, closing, daemons
 from lazyguard._core.effects import Call
 from lazyguard._core.loading import loaded
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
@@ -69,7 +69,7 @@ class Recovery(validation.Options):
     def begin(self, cell: Cell) -> None:
         """See to it that the cell's real object is tried again in the background; idempotent."""
         run = cell.recovery_run
-        if isinstance(run, RecoveryRun) and run.generation == cell.now.generation:
+        if not daemons.allowed or (isinstance(run, RecoveryRun) and run.generation == cell.now.generation):
             return
         run = RecoveryRun(self, cell)
         cell.recovery_run = run

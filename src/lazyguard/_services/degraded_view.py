@@ -9,7 +9,7 @@ untouched; what it answers is counted.
 from __future__ import annotations
 
 from lazyguard._base.typing import final
-from lazyguard._core import clock, observers, resolve
+from lazyguard._core import clock, daemons, observers, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxies import inspection, special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
@@ -36,7 +36,9 @@ def permitted(proxy: Proxy) -> Any:
     """Return what a service serves to this caller."""
     cell = cell_of(proxy)
     now = cell.now
-    return resolve.permitted(cell, now) if now.state == DEGRADED else cell.resolve()
+    if now.state == DEGRADED and (daemons.allowed or not resolve.expired(cell, now)):
+        return resolve.permitted(cell, now)
+    return cell.resolve()
 
 
 def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:

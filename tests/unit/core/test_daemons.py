@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 import lazyguard
 from lazyguard import events
 from lazyguard._core import clock, closers, daemons, delivery, scheduler
+from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
 variable: ContextVar[str] = ContextVar("variable", default="none")
@@ -203,3 +205,70 @@ def test_no_thread_at_the_end_of_the_interpreter(monkeypatch):
         patch.setitem(sys.modules, "threading", None)
         with pytest.raises(RuntimeError, match="the interpreter is ending"):
             daemons.daemon(list, "never")
+
+
+@pytest.fixture
+def no_daemons(monkeypatch):
+    """Be like an isolated sub-interpreter, which allows no daemon thread."""
+    monkeypatch.setattr(daemons, "allowed", False)
+
+
+def test_where_no_daemon_thread_is_allowed_callers_build(no_daemons):
+    """A time-out is not kept there; what is degraded is tried again by its users, and closed by who replaces it."""
+    up, tries, closed = [], [], []
+
+    @lazyguard.service(timeout=30.0, recovery=lazyguard.Recovery(initial=5.0), close=closed.append)
+    def get_prices() -> list:
+        tries.append(threading.current_thread())
+        if not up:
+            raise ConnectionError
+        return [1]
+
+    get_prices.fallback(nothing)
+    with FakeClock() as time:
+        assert len(get_prices()) == 0
+        time.advance(4.0)
+        assert len(get_prices()) == 0
+        assert len(tries) == 1
+        time.advance(1.0)
+        assert len(get_prices()) == 0
+        assert len(tries) == 2
+        up.append(1)
+        assert len(get_prices()) == 0
+        time.advance(5.0)
+        assert len(get_prices()) == 1
+    assert set(tries) == {threading.current_thread()}
+    get_prices.reset()
+    assert closed == [[1]]
+
+
+def test_where_no_daemon_thread_is_allowed_a_task_builds(no_daemons):
+    """A sync factory is built by the task that asks for it."""
+    get = lazyguard.service(timeout=30.0, recovery=None)(lambda: [threading.current_thread()])
+    assert asyncio.run(get.aget())[0] is threading.current_thread()
+
+
+def test_where_no_daemon_thread_is_allowed_a_preload_says_so(no_daemons):
+    """It is lazyguard that needs one, not what is to be built."""
+    started = lazyguard.preload("decimal")
+    assert started.wait(20)
+    assert "lazyguard needs a daemon thread for it, and this sub-interpreter" in str(started.errors["decimal"])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="no way to make one that all versions have")
+def test_in_a_sub_interpreter(tmp_path):
+    """An isolated one in earnest: a service with a timeout is built."""
+    import _interpreters
+
+    code = f"""
+import sys
+sys.path[:] = {sys.path!r}
+import lazyguard
+get = lazyguard.service(timeout=5.0)(lambda: [1])
+open({str(tmp_path / "said")!r}, "w").write(str(get()[0]))
+"""
+    interpreter = _interpreters.create("isolated")
+    failed = _interpreters.run_string(interpreter, code)
+    _interpreters.destroy(interpreter)
+    assert failed is None, failed
+    assert (tmp_path / "said").read_text() == "1"
