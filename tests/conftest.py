@@ -18,11 +18,12 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lazyguard import events
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
-HARD_LIMIT = 60.0
+HARD_LIMIT = 180.0
+LONGEST = ("test_blocks.py", "test_works.py", "test_zoo.py", "test_pytest_plugin.py", "test_integrations_celery.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--busy-loops", type=int, default=0, help="how many busy loops run beside the tests")
     group.addoption(
         "--no-threads-for", type=float, default=0.0, help="seconds for which lazyguard gets no thread, amid the tests"
+    )
+    group.addoption(
+        "--forks-for", type=float, default=5.0, help="seconds for which each test of forks amid imports goes on forking"
     )
 
 
@@ -52,6 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Return two workers for each core: half of the time they wait for children and servers."""
     return 2 * (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker goes on alone at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 class NoThreads:
@@ -244,22 +253,22 @@ def clock():
 @pytest.fixture
 def pace(monkeypatch):
     """Return the bounds of every wait that has been scheduled; the longest one is taken."""
-    from lazyguard._policies import recovery
+    from lazyguard._policies import recovery_run
 
     bounds: list[tuple[float, float]] = []
     asked = threading.local()
-    wait = recovery.RecoveryRun.wait
+    wait = recovery_run.RecoveryRun.wait
 
     def uniform(low: float, high: float) -> float:
         asked.bounds = low, high
         return high
 
-    def wait_and_note(course: recovery.RecoveryRun) -> None:
+    def wait_and_note(course: recovery_run.RecoveryRun) -> None:
         wait(course)
         bounds.append(asked.bounds)  # not before: until it is scheduled, a clock that is moved is not seen
 
     monkeypatch.setattr("random.uniform", uniform)
-    monkeypatch.setattr(recovery.RecoveryRun, "wait", wait_and_note)
+    monkeypatch.setattr(recovery_run.RecoveryRun, "wait", wait_and_note)
     return bounds
 
 
@@ -366,7 +375,7 @@ def plant():
     """Return a factory that does what the test says; nothing named db hangs or recovers after the test."""
     made = Plant()
     yield made
-    for cell, _ in registry.cells():
+    for cell, _ in declaration.cells():
         if cell.name == "db":
             cell.reset()
     made.let_go()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lazyguard._guards.import_guard import import_guard
     from lazyguard._guards.once import once
     from lazyguard._guards.optional import optional_import, require
-    from lazyguard._lazy_imports.access import aresolve, is_resolved, override, reset, resolve
+    from lazyguard._lazy_imports.access import aresolve, is_fallback, is_resolved, override, reset, resolve
     from lazyguard._lazy_imports.attach import attach, attach_stub
     from lazyguard._lazy_imports.lazy_attribute import lazy_attribute
     from lazyguard._lazy_imports.load import lazy_imports, load
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from lazyguard._services.mock import mock_service
     from lazyguard._services.pinned import pinned
     from lazyguard._services.preload import preload
-    from lazyguard._services.service import is_fallback
     from lazyguard.errors import CircuitOpen, DeadlineExceeded, LazyguardError, ResolutionError, ServiceUnavailable
     from lazyguard.events import subscribe
 
@@ -86,7 +85,7 @@ __all__ = [
 # The names of each module, as one text that is searched when a name is first used: a dict would be made for nothing.
 _HOMES = """
 _proxies.lazy: lazy
-_lazy_imports.access: aresolve is_resolved override reset resolve
+_lazy_imports.access: aresolve is_fallback is_resolved override reset resolve
 _lazy_imports.attach: attach attach_stub
 _lazy_imports.lazy_attribute: lazy_attribute
 _lazy_imports.load: lazy_imports load
@@ -100,7 +99,6 @@ _services.guarded: guarded
 _services.mock: mock_service
 _services.pinned: pinned
 _services.preload: preload
-_services.service: is_fallback
 _policies.retry: Retry
 _policies.breaker: Breaker
 _policies.recovery: Recovery

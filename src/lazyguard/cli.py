@@ -1,8 +1,8 @@
 """The command `lazyguard`.
 
-Invariants: `main` returns the exit status and never raises for what a user typed: 0 nothing found, 1 findings, 2
-arguments that cannot be used or output that cannot be written, 128 and the signal's number when interrupted (130 for
-Ctrl-C). Results go to stdout, the rest to stderr; either may be closed, full, or unable to print every character.
+Invariants: `main` returns the exit status, and raises for no arguments of the user: 0 without findings, 1 with
+findings, 2 for bad arguments or output that cannot be written. It is 128 and the signal's number when interrupted (130
+for Ctrl-C). Results go to stdout, all else to stderr; either can be closed, full, or unable to print every character.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the parser of the whole command."""
+    """Return the parser of the whole command."""
     top = argparse.ArgumentParser(
         prog="lazyguard",
         description="Find what makes a program slow or unable to start.",
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     command.declare(
         commands.add_parser(
             "audit",
-            help="import every module in a process of its own and name the lines that hang, fail or cost",
+            help="import every module in a process of its own and name the lines that hang, fail or are slow",
             description=command.DESCRIPTION,
             epilog=command.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     command.declare_report(
         commands.add_parser(
             "report",
-            help="show a report that was kept as JSON: as a table, or as a page for a browser",
+            help="show a report that was saved as JSON: as a table, or as a page for a browser",
             description=command.REPORT_DESCRIPTION,
             epilog=command.REPORT_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -53,20 +53,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status; argv is without the program's name (default: sys.argv)."""
+    """Run the command and return its exit status; argv is without the program's name (default: sys.argv)."""
     _prepare_streams()
-    given = sys.argv[1:] if argv is None else list(argv)
-    if not given:
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
         parser().print_help(sys.stderr)
         return 2
     try:
-        arguments = parser().parse_args(given)
+        arguments = parser().parse_args(words)
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 2
     try:
         os.getcwd()
     except OSError as error:
-        print(f"lazyguard: the current directory: {error.strerror}; change to one that is there", file=sys.stderr)
+        print(f"lazyguard: the current directory: {error.strerror}; change to one that exists", file=sys.stderr)
         return 2
     try:
         return command.show(arguments) if arguments.command == "report" else command.run(arguments)
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        _drop_stdout()  # its reader has gone
+        _drop_stdout()  # its reader has closed it
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Gives what is printed a place where the shell has closed it, and takes every character that a message has."""
+    """Open a stream that the shell has closed, and let each stream print every character."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -97,5 +97,5 @@ def _prepare_streams() -> None:
 
 
 def _drop_stdout() -> None:
-    """Lets the interpreter's last flush find nothing to complain about."""
+    """Redirect stdout to nothing, so that the interpreter's last flush succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,7 +1,7 @@
-"""The family of errors: each message says what failed, where it was declared and how to mend it.
+"""All errors and warnings; each message says what failed, where it was declared and how to mend it.
 
-Invariants: every error that lazyguard raises of its own is a `LazyguardError`; the cause is chained and left as it
-was; where Python has a type for the trouble (ImportError, TimeoutError, ValueError, TypeError) ours is one of it too.
+Invariants: every error of lazyguard's own is a `LazyguardError`. The cause is chained and unchanged. Where Python has a
+type for the failure (ImportError, TimeoutError, ValueError, TypeError), ours is a subclass of that as well.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = [
     "DeadlineExceeded",
     "DuplicateImportError",
     "DuplicateImportWarning",
-    "ImportActError",
-    "ImportActWarning",
     "ImportBudgetWarning",
+    "ImportSideEffectError",
+    "ImportSideEffectWarning",
     "ImportTimeout",
     "LazyguardError",
     "MissingModuleError",
@@ -34,27 +34,27 @@ __all__ = [
 
 
 class LazyguardError(Exception):
-    """Anything that lazyguard raises of its own."""
+    """The base class of all errors that lazyguard raises of its own."""
 
 
 class ConfigurationError(LazyguardError, ValueError):
-    """An option or a declaration that cannot be right; raised where it is written."""
+    """An option or a declaration is invalid; raised where it is written."""
 
 
 class UsageError(LazyguardError, TypeError):
-    """A call with something that it cannot work on; says what it takes instead."""
+    """A call has an argument that it cannot work on, or comes at the wrong time; the message says what is right."""
 
 
 class ResolutionError(LazyguardError, RuntimeError):
-    """A factory failed; what it raised is the `__cause__`."""
+    """A factory failed; its exception is the `__cause__`."""
 
 
 class ResolutionImportError(ResolutionError, ImportError):
-    """A factory failed because a module is missing or broken; stays an ImportError."""
+    """A factory failed because a module is missing or broken; it is an ImportError."""
 
 
 class ReturnedNone(ResolutionError):
-    """A factory returned None in place of the object that it makes."""
+    """A factory returned None in place of an object."""
 
 
 class ThreadUnavailable(ResolutionError):
@@ -62,71 +62,71 @@ class ThreadUnavailable(ResolutionError):
 
 
 class ResolutionTimeout(ResolutionError, TimeoutError):
-    """The caller's wait ended before the factory did; the attempt goes on and is adopted if it ends well."""
+    """The caller's wait ended before the factory did; the attempt goes on, and is adopted if it succeeds."""
 
 
 class DeadlineExceeded(LazyguardError, TimeoutError):
-    """The time of a `deadline` block, or of a guarded function's `timeout`, is over."""
+    """A `deadline`, or the `timeout` of a guarded function, has passed."""
 
 
 class ResolutionDeadlineExceeded(ResolutionTimeout, DeadlineExceeded):
-    """The caller's own deadline passed before the factory was done; the attempt goes on and may be adopted."""
+    """The caller's own deadline passed before the factory ended; the attempt goes on, and may be adopted."""
 
 
 class CircularResolutionError(ResolutionError):
-    """A ring of cells, each waiting for the next; the message shows the whole ring with its places."""
+    """A wait cycle: each of its cells waits for the next; the message shows the whole cycle with its places."""
 
 
 class ServiceUnavailable(ResolutionError):
-    """A service has neither its real object nor a fallback that may be served here."""
+    """A service has neither its real object nor a fallback that can be served here."""
 
 
 class CircuitOpen(LazyguardError, RuntimeError):
-    """A call that was not made, since its breaker is open; the failure that opened it is the `__cause__`.
+    """A call was not made, since its breaker is open; the failure that opened the breaker is the `__cause__`.
 
     Attributes:
-        retry_after: Seconds until a call may get through again, at the most as far as is known.
+        retry_after: Seconds until the breaker lets a call through again.
     """
 
     retry_after: float = 0.0
 
 
 class ServiceCircuitOpen(ServiceUnavailable, CircuitOpen):
-    """Calls on a service's object kept failing, it has no fallback, and its object is not there again yet."""
+    """The breaker of a service is open, and the service has no fallback; its object is not built again yet."""
 
 
 class ConformityError(LazyguardError, AssertionError):
-    """A fallback lacks what the real object has, or has it otherwise; what `assert_conforms` raises."""
+    """A fallback lacks a member of the real object, or has a different one; `assert_conforms` raises it."""
 
 
 class ConformityWarning(UserWarning):
-    """A fallback lacks what the real object has, or seems to have it otherwise."""
+    """A fallback lacks a member of the real object, or seems to have a different one."""
 
 
 class MissingModuleError(LazyguardError, ModuleNotFoundError):
-    """A module that is not installed; the message has the command that installs it."""
+    """A module is not installed; the message has the command that installs it."""
 
 
 class DuplicateImportError(LazyguardError, ImportError):
-    """A file that already runs under another name was about to be executed a second time."""
+    """A file that was executed under another name was about to be executed a second time."""
 
 
 class DuplicateImportWarning(UserWarning):
-    """A file that already runs under another name is executed a second time.
+    """A file that was executed under another name is executed a second time.
 
-    It is no ImportWarning, since Python ignores those by default.
+    It is not an ImportWarning, since Python ignores those by default.
     """
 
 
 class ImportBudgetWarning(UserWarning):
-    """An import took longer than its budget, or longer than an `import_guard` allows that could not end it."""
+    """An import took longer than its budget, or than the limit of an `import_guard` that could not interrupt it."""
 
 
 class ImportTimeout(LazyguardError, TimeoutError):
-    """What an `import_guard` stands around did not end in time, and was ended.
+    """The block of an `import_guard` did not end in time, and was interrupted.
 
     Attributes:
-        place: The innermost line of the program that it was at, `file:line`.
+        place: The innermost line of the program that the block was at, `file:line`.
         chain: The lines that led there, from the guard on.
     """
 
@@ -134,16 +134,16 @@ class ImportTimeout(LazyguardError, TimeoutError):
     chain: tuple[str, ...] = ()
 
 
-class ImportActError(LazyguardError, RuntimeError):
-    """A connection, a look-up of a name or a process that an `import_guard` forbids."""
+class ImportSideEffectError(LazyguardError, RuntimeError):
+    """A connection, a look-up of a name or the start of a process that an `import_guard` forbids."""
 
 
-class ImportActWarning(UserWarning):
-    """A connection, a look-up of a name or a process that an `import_guard` tells of."""
+class ImportSideEffectWarning(UserWarning):
+    """A connection, a look-up of a name or the start of a process that an `import_guard` warns of."""
 
 
 class ProxyLimitWarning(UserWarning):
-    """A proxy stands for a text, a tuple or an exception class, which CPython lets nothing stand in for everywhere.
+    """A proxy's target is a string, a tuple or an exception class, which a proxy cannot replace everywhere in CPython.
 
-    It points at the declaration. What to write instead is in its text.
+    The warning points at the declaration, and says what to write instead.
     """

@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base.mailbox import Letter, Mailbox
 from lazyguard._base.real_time import monotonic
-from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

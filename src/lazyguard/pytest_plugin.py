@@ -1,7 +1,8 @@
-"""The pytest plugin: imports that hang end the collection of their module with the line, and budgets fail tests.
+"""The pytest plugin: an import that hangs ends the collection of its module and is named; import budgets fail tests.
 
-Invariants: nothing is set up that was not asked for, in the ini file or by a marker; what is set up for a phase is gone
-after it. It imports nothing of the host, and lazyguard's heavier parts when they are needed.
+Invariants: nothing is set up without an option of the ini file, a marker or a fixture, and what is set up for a phase
+is removed after it. The plugin imports nothing of the host, and the heavier parts of lazyguard only when they are
+needed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard._base import places as place_of
-from lazyguard._core import mode, registry
+from lazyguard._core import declaration, mode
 from lazyguard._guards.alarm import Alarm
 from lazyguard._guards.frames import is_installed
 from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
@@ -29,20 +30,18 @@ if TYPE_CHECKING:
     ImportBudget = Callable[..., None]
 
 TIMEOUT, SERVICES = "lazyguard_collect_timeout", "lazyguard_collect_services"
-MARKER = (
-    'import_budget(seconds, *, forbid=()): what a test itself imports takes no longer, and holds no module of "forbid"'
-)
-# Beyond the time limit, for what no signal reaches: seconds until the run is ended with the stacks of all threads.
+MARKER = 'import_budget(seconds, *, forbid=()): a test\'s own imports take no longer, and include no module of "forbid"'
+# Where no signal gets through: seconds beyond the limit until the run ends with the stacks of all threads.
 _GRACE = 5.0
 _STDERR = pytest.StashKey[int]()
 
 
 class CollectionTimeout(BaseException):
-    """The import of a test module took too long; no Exception, so that no `except Exception` in it goes on."""
+    """The import of a test module took too long; no Exception, so that `except Exception` does not swallow it."""
 
 
 class ResolvedInCollection(ResolutionError):
-    """A service was to be built while tests were collected, and the ini file forbids it."""
+    """A service was used while tests were collected, and the ini file forbids it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,32 +55,32 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     _timeout(config)
     if config.getini(SERVICES) not in ("", "allow", "forbid"):
-        raise pytest.UsageError(f'{SERVICES} = {config.getini(SERVICES)} is not known: give "allow" or "forbid"')
+        raise pytest.UsageError(f'{SERVICES} = {config.getini(SERVICES)} is invalid: give "allow" or "forbid"')
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what was opened."""
+    """Close the copy of stderr."""
     if _STDERR in config.stash:
         os.close(config.stash[_STDERR])
         del config.stash[_STDERR]
 
 
 def _timeout(config: pytest.Config) -> float | None:
-    said = config.getini(TIMEOUT)
-    if not said:
+    value = config.getini(TIMEOUT)
+    if not value:
         return None
     try:
-        seconds = float(said)
+        seconds = float(value)
     except ValueError:
         seconds = 0.0
     if not 0.0 < seconds < 86400.0:
-        raise pytest.UsageError(f"{TIMEOUT} = {said} is not right: give seconds above zero, such as 10")
+        raise pytest.UsageError(f"{TIMEOUT} = {value} is invalid: give seconds above zero, such as 10")
     return seconds
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, None]:
-    """Hold the first conftest files to the time limit, too."""
+    """Apply the time limit to the first conftest files."""
     limit = _timeout(early_config)
     if limit is not None:
         early_config.stash[_STDERR] = os.dup(2)  # before pytest captures it
@@ -93,8 +92,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, None]:
-    """Hold the import of each test module, package and directory of conftest files to the limits."""
-    # a session collects others within it, and a class or an instance imports nothing
+    """Apply the limits to the import of each test module, package and conftest file."""
+    # a session collects other collectors, and a class imports nothing
     if isinstance(collector, (pytest.Session, pytest.Class)):
         yield
         return
@@ -102,20 +101,20 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     forbidden = config.getini(SERVICES) == "forbid"
     before = mode.forbid
     if forbidden:
-        mode.forbid = _forbid
+        mode.forbid = _refuse_service
     try:
         with _Guard(config, collector.nodeid):
             outcome = yield
         report: pytest.CollectReport = outcome.get_result()
         raised = getattr(getattr(report, "call", None), "excinfo", None)
         if raised is not None and isinstance(raised.value, CollectionTimeout):
-            report.longrepr = str(raised.value)  # its traceback says less: where the signal came in
+            report.longrepr = str(raised.value)  # a traceback would only add where the signal came
     finally:
         mode.forbid = before
 
 
 class _Guard:
-    """The time limit of one import: a signal ends it; where none gets through, the whole run ends."""
+    """The time limit of one import: a signal interrupts it; where none gets through, the whole run ends."""
 
     def __init__(self, config: pytest.Config, what: str) -> None:
         self._seconds, self._what = _timeout(config), what
@@ -127,7 +126,7 @@ class _Guard:
             return
         self._alarm = Alarm(self._seconds, self._rang)
         self._alarm.__enter__()
-        # what keeps the GIL hears no signal; where there is no alarm this is all there is
+        # for code that keeps the GIL, and where there is no timer signal
         faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True, file=self._stderr)
 
     def __exit__(self, *_: object) -> None:
@@ -137,7 +136,7 @@ class _Guard:
 
     def _rang(self, frame: FrameType | None) -> None:
         if not _is_importing(frame):
-            return  # pytest is at work on what came of it, and is not to be interrupted
+            return  # the import has ended, and pytest must not be interrupted
         raise CollectionTimeout(
             f"{self._what}: its import did not end within {self._seconds:g} s: {_where(frame)}\n"
             f"Defer what waits there, or raise {TIMEOUT}."
@@ -145,14 +144,14 @@ class _Guard:
 
 
 def _called_by_pytest(frame: FrameType | None) -> Generator[FrameType]:
-    """Yield the frames from the innermost up to the hook that pytest has called."""
+    """Yield the frames, from the innermost to the hook that pytest has called."""
     while frame is not None and not frame.f_globals.get("__name__", "").startswith("pluggy"):
         yield frame
         frame = frame.f_back
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether the body of a module that is not installed is being executed."""
+    """Return whether a module that is not installed is being executed."""
     return any(
         each.f_code.co_name == "<module>" and not _is_installed(each.f_code.co_filename)
         for each in _called_by_pytest(frame)
@@ -160,14 +159,14 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _where(frame: FrameType | None) -> str:
-    """Return the innermost line that is not installed, what runs below it, and the lines that led there."""
+    """Return the innermost line of code that is not installed, what runs below it, and the lines that led there."""
     frames = list(_called_by_pytest(frame))
-    places = [_shown(each) for each in frames[::-1] if not _is_installed(each.f_code.co_filename)]
-    leaf = f", in {_shown(frames[0])}" if _shown(frames[0]) != places[-1] else ""
+    places = [_place(each) for each in frames[::-1] if not _is_installed(each.f_code.co_filename)]
+    leaf = f", in {_place(frames[0])}" if _place(frames[0]) != places[-1] else ""
     return f"it hangs at {places[-1]}{leaf}\n  reached by {' > '.join(places)}"
 
 
-def _shown(frame: FrameType) -> str:
+def _place(frame: FrameType) -> str:
     return place_of.of_frame(frame).removeprefix(os.getcwd() + os.sep)
 
 
@@ -175,8 +174,8 @@ def _is_installed(file: str) -> bool:
     return is_installed(file) or file == __file__
 
 
-def _forbid(cell: Cell) -> None:
-    if not any(known is cell and "service" in kind for known, kind in registry.cells()):
+def _refuse_service(cell: Cell) -> None:
+    if not any(registered is cell and "service" in kind for registered, kind in declaration.cells()):
         return
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
@@ -190,7 +189,7 @@ def _forbid(cell: Cell) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
-    """Fail a test whose own imports take longer than its `import_budget` marker allows."""
+    """Fail a test whose own imports exceed its `import_budget` marker."""
     marker = item.get_closest_marker("import_budget")
     if marker is None:
         yield
@@ -210,10 +209,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
             )
         taken = sum(one.seconds or 0.0 for one in tracker.modules if one.parent is None)
         if budget.exceeded(taken):
-            dear = "\n".join(f"  {one.own_seconds:.3f} s  {one.module}, by {one.by}" for one in tracker.slowest(5))
+            slowest = "\n".join(f"  {one.own_seconds:.3f} s  {one.module}, by {one.by}" for one in tracker.slowest(5))
             pytest.fail(
-                f"its imports took {taken:.3f} s, and its import_budget is {budget.seconds:g} s. The dearest bodies:\n"
-                f"{dear}",
+                f"its imports took {taken:.3f} s, and its import_budget is {budget.seconds:g} s. The slowest modules:\n"
+                f"{slowest}",
                 pytrace=False,
             )
     except BaseException as failed:
@@ -221,53 +220,53 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
 
 
 def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: Any) -> Budget:
-    """Return what a marker says, checked; it allows nothing beyond it."""
+    """Return the checked budget of a marker, without an allowance."""
     from lazyguard.audit import Allowance, Budget
 
-    given = (*arguments, seconds) if arguments else (seconds,)
+    limits = (*arguments, seconds) if arguments else (seconds,)
     try:
-        if given[0] is None or len(arguments) > 1 or unknown:
+        if limits[0] is None or len(arguments) > 1 or unknown:
             raise ConfigurationError("")
-        return Budget(seconds=given[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
+        return Budget(seconds=limits[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
     except (ConfigurationError, TypeError):
-        raise pytest.UsageError(f"a marker is not right: write @pytest.mark.{MARKER.partition(':')[0]}") from None
+        raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
 
 
 @pytest.fixture
 def reset_services() -> Generator[None]:
-    """Reset every service after the test, so that the next one builds its own."""
+    """Reset every service after the test, so that the next test builds its own."""
     yield
-    for cell, kind in registry.cells():
+    for cell, kind in declaration.cells():
         if "service" in kind:
             cell.reset()
 
 
 @pytest.fixture
 def no_degraded_services() -> Generator[None]:
-    """Fail a test that leaves a service degraded or failed which was not before: its fallback answered in its place."""
-    before = _ailing()
+    """Fail a test that leaves a service degraded or failed which was not before."""
+    before = _degraded_or_failed()
     yield
-    left = {cell: state for cell, state in _ailing().items() if cell not in before}
+    left = {cell: state for cell, state in _degraded_or_failed().items() if cell not in before}
     if left:
-        told = "; ".join(f"{cell.name}, declared at {cell.place}, is {state}" for cell, state in left.items())
-        pytest.fail(f"the test leaves a service that is not itself: {told}. Override it, or reset it.", pytrace=False)
+        names = "; ".join(f"{cell.name}, declared at {cell.place}, is {state}" for cell, state in left.items())
+        pytest.fail(f"the test leaves a service without its target: {names}. Override it, or reset it.", pytrace=False)
 
 
-def _ailing() -> dict[Cell, str]:
+def _degraded_or_failed() -> dict[Cell, str]:
     return {
         cell: cell.now.state
-        for cell, kind in registry.cells()
+        for cell, kind in declaration.cells()
         if "service" in kind and cell.now.state in ("degraded", "failed")
     }
 
 
 @pytest.fixture
 def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
-    """Return a function that imports a module in a fresh interpreter and fails the test where that takes too much.
+    """Return a function that imports a module in a fresh interpreter, and fails the test if that exceeds a budget.
 
-    `import_budget("core.tasks", seconds=0.05, path="src")`: the fastest of three; the interpreter's own start does not
-    count. `modules=` limits how many are executed, `forbid=` names those that may not be.
-    What hangs, fails or is too slow is told with the line to blame.
+    `import_budget("core.tasks", seconds=0.05, path="src")` takes the fastest of three runs, without the interpreter's
+    own start. `modules=` limits how many modules are executed, `forbid=` names those that must not be. The failure has
+    the line that hangs, fails or is too slow.
     """
 
     def check(

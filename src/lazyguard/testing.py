@@ -1,14 +1,13 @@
-"""What tests of a host application need: time that they move themselves, and no waits where they do not ask for any.
+"""For tests of a host application: a clock that the test moves, retries without waits, injected faults.
 
-Invariant: what a test puts in place is gone when its `with` block ends.
+Invariant: at the end of a `with` block the former clock, mode and factories are restored.
 """
 
 from __future__ import annotations
 
 import _thread
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
 from lazyguard._services.conformity import assert_conforms
@@ -20,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeClock", "assert_conforms", "chaos", "set_testing"]
 
-# How long a waiter sleeps, in real seconds, before it looks at the fake time again.
+# How long a waiter sleeps, in real seconds, before it reads the fake time again.
 _LOOK = 0.002
 
 
 class FakeClock(clock.Clock):
     """A clock that stands still until `advance`; inside a `with` block it is the clock of all cells.
 
-    Timeouts, retries, abandonment, recovery and the grace of replaced targets follow it: whatever waits sees the new
-    time within some 2 ms of real time, on whichever thread or event loop it waits. What is due at the new time runs
-    on lazyguard's own threads, soon after `advance` has returned. Blocks nest. A fork inherits the clock.
+    Timeouts, retries, abandonment, recovery and the grace of replaced targets follow it. A waiter on any thread or
+    event loop sees the new time within some 2 ms of real time. Jobs that are due at the new time run on lazyguard's own
+    threads, soon after `advance` has returned. Blocks nest. A forked child inherits the clock.
 
     Example:
         >>> from lazyguard.testing import FakeClock
@@ -43,8 +42,8 @@ class FakeClock(clock.Clock):
     __slots__ = ("_ahead", "_before", "_date", "_lock", "_start")
 
     def __init__(self) -> None:
-        # Not 0.0: a wait that began before the block goes on in it. A whole number: no sum of seconds is rounded to a
-        # little less than what is waited for.
+        # Not 0.0: a wait that began before the block goes on in it. A whole number, so that no sum of seconds is
+        # rounded to a little less than the time that is waited for.
         self._start = -(-clock.now() // 1)
         self._date = clock.current.date()
         self._ahead = 0.0
@@ -52,25 +51,25 @@ class FakeClock(clock.Clock):
         self._lock = _thread.allocate_lock()
 
     def now(self) -> float:
-        """Return the time in seconds, which only `advance` moves."""
+        """Return the time in seconds; only `advance` moves it."""
         return self._start + self._ahead
 
     def date(self) -> float:
-        """Return the date in seconds since the epoch, which moves along."""
+        """Return the date in seconds since the epoch; it moves with the time."""
         return self._date + self._ahead
 
     def real(self, seconds: float) -> float:
-        """Return how many real seconds to wait before looking again."""
+        """Return the real seconds to wait before the fake time is read again."""
         return min(seconds, _LOOK)
 
     def advance(self, seconds: float) -> None:
-        """Move the time on by `seconds`; what is due then runs now.
+        """Move the time forward by `seconds`, and start the jobs that are due then.
 
         Raises:
             ConfigurationError: `seconds` is negative or no number.
         """
         if not seconds >= 0.0:
-            raise ConfigurationError(f"advance({seconds!r}): time goes forward; give the seconds to move it by")
+            raise ConfigurationError(f"advance({seconds!r}): time only goes forward; give zero or more seconds")
         with self._lock:
             self._ahead += seconds
         scheduler.poke()
@@ -88,22 +87,22 @@ class FakeClock(clock.Clock):
 
 
 def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
-    """Say whether this process is there to test, from now on or for a `with` block.
+    """Switch testing mode on or off, from now on or for a `with` block.
 
-    While it is, there is one attempt (or so many as `attempts` says) and no wait before a retry, and objects of
-    `unittest.mock` may be fallbacks. Under pytest the latter holds anyway, unless `set_testing(False)` says otherwise.
+    In testing mode a `Retry` makes one attempt (or `attempts`) and does not wait, and objects of `unittest.mock` can be
+    fallbacks. Under pytest the latter holds anyway, unless `set_testing(False)` forbids it.
 
     Args:
-        testing: Whether it is.
-        attempts: How many attempts a `Retry` makes meanwhile, where it was declared with more.
+        testing: Whether testing mode is on.
+        attempts: How many attempts a `Retry` makes in testing mode, if it was declared with more.
 
     Returns:
-        A context manager that brings back what was said before when its block ends. Who needs none ignores it.
+        A context manager that restores the former mode when its block ends. Ignore it to set the mode for good.
 
     Raises:
-        ConfigurationError: `testing` is no bool, or `attempts` no whole number of at least one.
+        ConfigurationError: `testing` is no bool, or `attempts` is no whole number of at least one.
 
-    It holds for the whole process, all threads and loops, and for what is forked from it.
+    The mode holds for the whole process, all threads and loops, and for its forked children.
 
     Example:
         >>> import lazyguard, lazyguard.testing
@@ -121,15 +120,15 @@ def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
         1
     """
     if not isinstance(testing, bool):
-        raise ConfigurationError(f"set_testing({testing!r}) is not right: give True or False.")
+        raise ConfigurationError(f"set_testing({testing!r}) is invalid: give True or False.")
     validation.whole("attempts", attempts)
-    before, mode.said = mode.said, attempts if testing else 0
+    before, mode.limit = mode.limit, attempts if testing else 0
     return Testing(before)
 
 
 @final
 class Testing:
-    """What `set_testing` returns: it has been said; leaving the block brings back what was said before."""
+    """The context manager that `set_testing` returns: the end of its block restores the former mode."""
 
     __slots__ = ("_before",)
 
@@ -139,4 +138,4 @@ class Testing:
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None:
-        mode.said = self._before
+        mode.limit = self._before

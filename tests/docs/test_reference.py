@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lazyguard import cli
 PACKAGE = Path(lazyguard.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "reference").glob("*.md")))
-MODULES = [PACKAGE / "__init__.py", PACKAGE / "errors.py", PACKAGE / "testing.py", PACKAGE / "audit" / "__init__.py"]
+MODULES = [PACKAGE / name for name in ("__init__.py", "errors.py", "types.py", "testing.py", "audit/__init__.py")]
 INTEGRATIONS = [file for file in sorted((PACKAGE / "integrations").glob("*.py")) if not file.name.startswith("_")]
 
 
@@ -45,6 +46,36 @@ def test_every_public_name_has_its_place_in_the_reference(file):
     missing = [name for name in public(file) if not re.search(rf":: {module}\.{name}\b", REFERENCE)]
     assert public(file)
     assert not missing
+
+
+# Written as a name of ours; what is within an address or a longer word is none.
+NAME = re.compile(r"(?<![\w./-])lazyguard(?:\.[A-Za-z_]\w*)+")
+METRICS = re.findall(r'"(lazyguard\.\w+)"', (PACKAGE / "integrations/opentelemetry.py").read_text(encoding="utf-8"))
+PAGES = [DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES += [page for page in sorted(DOCS.rglob("*.md")) if "examples" not in page.parts]
+
+
+def exists(name: str) -> bool:
+    """Return whether a dotted name leads to something. Integrations are not imported: their library may be missing."""
+    found: object = lazyguard
+    for at, part in enumerate(name.split(".")[1:], start=2):
+        module = ".".join(name.split(".")[:at])
+        if module.startswith("lazyguard.integrations."):
+            return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py").exists()
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(module)
+            except ImportError:
+                return False
+        found = getattr(found, part)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
+def test_each_name_of_ours_on_a_page_exists(page):
+    """No page names what was renamed or is gone. The changelog may."""
+    names = set(NAME.findall(page.read_text(encoding="utf-8"))).difference(METRICS)
+    assert not [name for name in sorted(names) if not exists(name)]
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:

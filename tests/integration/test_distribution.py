@@ -73,6 +73,8 @@ def test_the_sdist_can_be_tested(built):
         "Makefile",
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
         "LICENSE",
         "pyproject.toml",
         "tests/conftest.py",
@@ -82,13 +84,14 @@ def test_the_sdist_can_be_tested(built):
     assert not {name for name in names if name.startswith((".venv", "build/", "dist/")) or "__pycache__" in name}
 
 
-def test_the_readme_runs_where_only_the_wheel_is(installed, tmp_path):
-    """All that the README shows, from its first example on, does what it says in an empty environment."""
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/tour.md"])
+def test_the_first_pages_run_where_only_the_wheel_is(installed, tmp_path, page):
+    """All that the README and the tour of the five verbs show does what they say in an empty environment."""
     here = tmp_path / "here"
     here.mkdir()
     path = f"{installed}{os.pathsep}{os.environ['PATH']}"
     settings = {"PATH": path, "NO_COLOR": "1", "COLUMNS": "120", "PYTHONWARNINGS": "error"}
-    done = run(installed / "python", ROOT / "tests/docs/play.py", "page", ROOT / "README.md", cwd=here, **settings)
+    done = run(installed / "python", ROOT / "tests/docs/play.py", "page", ROOT / page, cwd=here, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import lazyguard
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard.integrations.sqlalchemy import (
     dispose,
     dispose_async,
@@ -54,7 +54,7 @@ def server(make_postgres):
 @pytest.fixture(autouse=True)
 def closed(monkeypatch):
     """What other tests declared is not seen here; what a test connects is closed after it."""
-    monkeypatch.setattr(registry, "_known", {})
+    monkeypatch.setattr(declaration, "_registered", {})
     yield
     lazyguard.close()
 

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 
 import lazyguard
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard.integrations import asgi, wsgi
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -49,8 +49,8 @@ async def get_tenant(tenant: str) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """What other tests declared is not seen here, and nothing is built before a test."""
-    monkeypatch.setattr(registry, "_known", {})
-    monkeypatch.setattr(registry, "_guards", {})
+    monkeypatch.setattr(declaration, "_registered", {})
+    monkeypatch.setattr(declaration, "_guards", {})
     yield
     for get in (get_search, get_client, get_tenant):
         get.reset()

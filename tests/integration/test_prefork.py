@@ -184,3 +184,146 @@ def test_celery_prefork(start, make_redis):
     assert len(reports) == 20
     assert all(is_as_declared(report) for report in reports), reports
     assert {report["parent"] for report in reports} == {worker.process.pid}
+
+
+# A program whose wsgi module preloads, as docs/howto/gunicorn.md says: the master forks while that imports and builds.
+DJANGO = {
+    "settings.py": """
+        SECRET_KEY = "x"
+        DEBUG = False
+        ALLOWED_HOSTS = ["*"]
+        ROOT_URLCONF = "site_urls"
+        INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "shop"]
+        DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"}}
+        DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+        MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
+    """,
+    "site_wsgi.py": """
+        import os, time
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+        import lazyguard
+        from django.core.wsgi import get_wsgi_application
+        application = get_wsgi_application()
+        from shop import services
+        lazyguard.preload("site_urls", services.get_report, "shop.views", services.prices, concurrency=2)
+        time.sleep(0.05 * int(os.environ["TURN"]))
+    """,
+    "site_urls.py": """
+        import time
+        from django.urls import path
+        time.sleep(0.1)
+        from shop import views
+        time.sleep(0.1)
+        urlpatterns = [path("", views.index)]
+    """,
+    "shop/__init__.py": "",
+    "shop/models.py": """
+        from django.db import models
+        class Item(models.Model):
+            name = models.CharField(max_length=20)
+    """,
+    "shop/services.py": """
+        import os, time
+        import lazyguard
+
+        @lazyguard.service(timeout=20.0, failures=(OSError,), retry=lazyguard.Retry(attempts=2, initial=0.01))
+        def get_report() -> dict:
+            from shop import reports
+            return {"pid": os.getpid(), "whole": reports.WHOLE}
+
+        @lazyguard.lazy
+        def prices() -> list:
+            from shop import reports
+            return [reports.WHOLE]
+
+    """,
+    "shop/reports.py": """
+        import time
+        import xml.dom.minidom, decimal, fractions
+        kinds = []
+        from shop import report_kinds
+        time.sleep(0.15)
+        WHOLE = sorted(kinds)
+    """,
+    "shop/report_kinds.py": """
+        from shop.reports import kinds
+        kinds += ["day", "month"]
+        import time
+        time.sleep(0.05)
+    """,
+    "shop/views.py": """
+        import os, time
+        from django.http import JsonResponse
+        time.sleep(0.1)
+        from shop import services
+        from shop.models import Item
+        def index(request):
+            report = services.get_report()
+            said = {"here": os.getpid(), "report": dict(report), "prices": list(services.prices)}
+            return JsonResponse({**said, "items": Item.objects.count()})
+    """,
+}
+
+
+@pytest.mark.parametrize("turn", range(6))
+def test_gunicorn_preloads_a_django_project(start, tmp_path, turn):
+    """Wherever the preload is when the workers are forked: each answers, whole, at once and after it was replaced."""
+    pytest.importorskip("gunicorn", reason="gunicorn is not installed")
+    pytest.importorskip("django", reason="django is not installed")
+    (tmp_path / "shop").mkdir()
+    for name, source in DJANGO.items():
+        (tmp_path / name).write_text(dedent(source))
+    tables = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0", "--settings", "settings"]
+    subprocess.run([*tables, "--pythonpath", str(tmp_path)], cwd=tmp_path, check=True, timeout=LIMIT)
+    options = ("--preload", "-w", "2", "-b", "127.0.0.1:0", "--max-requests", "5", "--timeout", "20")
+    server = start("", "-m", "gunicorn", *options, "site_wsgi:application", TURN=str(turn))
+    port = server.says(r"Listening at: http://127\.0\.0\.1:(\d+)")
+    seen = set()
+    for _ in range(30):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=LIMIT) as answer:
+            report = json.load(answer)
+        assert report["items"] == 0
+        assert report["prices"] == [["day", "month"]]
+        assert report["report"] == {"pid": report["here"], "whole": ["day", "month"]}
+        seen.add(report["here"])
+    assert len(seen) > 2
+    log = server.log.read_text()
+    assert "WORKER TIMEOUT" not in log
+    assert "Traceback" not in log
+
+
+def test_celery_replaces_its_children(start, make_redis):
+    """The main process preloads without end while children are replaced after each two tasks: every task is done."""
+    pytest.importorskip("celery", reason="celery is not installed")
+    redis = make_redis()
+    redis.start()
+    busy = """
+    import sys, threading, time
+    def imports_for_ever():
+        while os.getpid() == parent:
+            for name in ("xml.dom.minidom", "xml.sax.handler", "wave", "colorsys"):
+                for known in [one for one in sys.modules if one.partition(".")[0] in ("xml", "wave", "colorsys")]:
+                    sys.modules.pop(known, None)
+                lazyguard.preload(name).wait(30)
+    threading.Thread(target=imports_for_ever, daemon=True).start()
+
+    @app.task(name="look")
+    def look():
+        import wave, xml.dom.minidom
+        said = xml.dom.minidom.parseString("<a/>").documentElement.tagName
+        return [said, wave.open.__name__, get_service()[0] == os.getpid()]
+    """
+    client = CLIENT.replace('send_task("report")', 'send_task("look")').replace("range(20)", "range(60)")
+    quiet = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+    options = ("-P", "prefork", "-c", "2", "-l", "INFO", "--max-tasks-per-child", "2", *quiet)
+    worker = start(CELERY + busy, "-m", "celery", "-A", "forking", "worker", *options, BROKER=redis.url)
+    worker.says(r"(ready\.)")
+    ran = subprocess.run(
+        [sys.executable, "-c", dedent(client)],
+        env=worker.environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert ran.returncode == 0, ran.stderr + worker.log.read_text(errors="replace")
+    assert json.loads(ran.stdout) == [["a", "open", True]] * 60

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from lazyguard import errors, events
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.threads import resolved
 
 SECRETS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=16, max_size=24).map(lambda text: f"s3cr3t{text}")

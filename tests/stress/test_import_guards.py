@@ -13,7 +13,7 @@ import pytest
 
 import lazyguard
 from lazyguard._guards import side_effects
-from lazyguard.errors import ImportActError, ImportTimeout
+from lazyguard.errors import ImportSideEffectError, ImportTimeout
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -32,7 +32,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
     importlib.invalidate_caches()
     before = signal.getsignal(signal.SIGALRM)
     stop = threading.Event()
-    trouble: list[object] = []
+    problems: list[object] = []
 
     def guarded(seed: int) -> None:
         chance = random.Random(seed)
@@ -43,12 +43,12 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
                     assert importlib.import_module(f"stress_fine_{chance.randrange(ROUNDS)}").fine
                     sys.audit("os.system", b"x")  # what os.system tells before it begins
                     if rule:
-                        trouble.append("not forbidden")
-            except ImportActError:
+                        problems.append("not forbidden")
+            except ImportSideEffectError:
                 if rule is None:
-                    trouble.append("forbidden by the guard of another thread")
+                    problems.append("forbidden by the guard of another thread")
             except BaseException as error:
-                trouble.append(error)
+                problems.append(error)
 
     threads = [threading.Thread(target=guarded, args=(seed,), daemon=True) for seed in range(3)]
     for thread in threads:
@@ -68,8 +68,8 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
-    assert not trouble
-    assert not side_effects._watched
+    assert not problems
+    assert not side_effects._watchers
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
 
@@ -84,7 +84,7 @@ def test_forks_amid_guarded_threads(in_child):
                 pass
 
     def work() -> None:
-        assert set(side_effects._watched) <= {threading.get_ident()}
+        assert set(side_effects._watchers) <= {threading.get_ident()}
         with lazyguard.import_guard(network="warn", timeout=30):
             assert os.system("true") == 0
 

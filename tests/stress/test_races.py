@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 
 pytestmark = pytest.mark.usefixtures("limited", "restless")
 

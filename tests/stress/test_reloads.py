@@ -117,7 +117,7 @@ def test_a_reload_of_an_attached_package(tmp_path, monkeypatch, race):
 
 def test_reloads_leave_no_old_cells(modules):
     """What an earlier execution of the module declared is gone with its last reference."""
-    from lazyguard._core import registry
+    from lazyguard._core import declaration
 
     modules(stress_leak=DECLARING.format(version=1))
     module = importlib.import_module("stress_leak")
@@ -125,7 +125,7 @@ def test_reloads_leave_no_old_cells(modules):
         seen(module)
         importlib.reload(module)
     gc.collect()
-    ours = [cell.name for cell, _ in registry.cells() if "stress_leak" in cell.name]
+    ours = [cell.name for cell, _ in declaration.cells() if "stress_leak" in cell.name]
     assert len(ours) == len(set(ours)), ours
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from lazyguard._core import wait_cycles
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.errors import CircularResolutionError, ResolutionError

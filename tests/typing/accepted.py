@@ -104,6 +104,20 @@ def _offline(cause: Exception) -> Client:
     return Client()
 
 
+@lazyguard.service
+def get_numbers() -> list[int]:
+    return [1]
+
+
+@lazyguard.service
+async def get_texts(first: str) -> list[str]:
+    return [first]
+
+
+first_number: int = get_numbers()[0]
+first_text: str = get_texts("a")[0]
+
+
 @lazyguard.service()
 async def get_async_client() -> Client:
     return Client()

@@ -39,7 +39,7 @@ get_client(name="one")  # type: ignore[call-arg]
 get_client.of()  # type: ignore[call-arg]
 get_client.of("one").require_real().put("key")  # type: ignore[attr-defined]
 get_client.of("one").override("a fake")  # type: ignore[arg-type]
-lazyguard.service(max_keys="many")  # type: ignore[arg-type]
+lazyguard.service(max_keys="many")  # type: ignore[call-overload]
 
 
 async def use() -> None:

@@ -1,4 +1,4 @@
-"""The command's parser and its exit statuses, as far as no child is needed."""
+"""The command's parser and its exit statuses, without a child process."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from lazyguard.cli import main
 def test_main_returns_a_status_and_says_why(
     arguments: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """main never raises for what a user typed."""
+    """`main` never raises for bad arguments."""
     assert main(arguments) == status
     out, err = capsys.readouterr()
     assert said in (err if status else out)
 
 
 def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever types the name alone is told what there is and where to begin."""
+    """Without arguments the command shows what there is and where to begin."""
     assert main([]) == 2
     told = capsys.readouterr().err
     assert "report" in told

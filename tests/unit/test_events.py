@@ -1,4 +1,4 @@
-"""Events: one a transition, after the fact, and never an exception's text."""
+"""Events: one a transition, after the fact, never with an exception's text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import lazyguard
 from lazyguard import events
-from lazyguard._core import cell as cells
+from lazyguard._core import declaration
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def test_one_event_a_transition(seen):
 
 
 def test_override_is_told(seen):
-    """The begin and the end of an override are an event each."""
+    """The begin and the end of an override each emit an event."""
     with lazyguard.override(lazyguard.lazy(list), "a fake"):
         pass
     assert [event.kind for event in seen] == ["overridden", "overridden"]
 
 
 def test_no_secret(seen, caplog):
-    """An event and the log tell the type and the place of an exception, never what it says."""
+    """An event and the log have the type and the place of an exception, never its text."""
     with pytest.raises(lazyguard.ResolutionError):
         len(lazyguard.lazy(fail))
     (event,) = seen
@@ -63,14 +63,14 @@ def test_no_secret(seen, caplog):
 
 
 def test_after_the_fact_and_without_a_lock():
-    """A listener sees the object that the event tells of, and holds up nobody: no lock is held meanwhile."""
+    """A listener sees the object of the event, and runs without a lock."""
     states = []
     numbers = lazyguard.lazy(lambda: [1], name="numbers")
 
     def listener(event):
         states.append((lazyguard.is_resolved(numbers), numbers == [1]))
-        assert cells.lock.acquire(blocking=False)
-        cells.lock.release()
+        assert declaration.lock.acquire(blocking=False)
+        declaration.lock.release()
 
     undo = lazyguard.subscribe(listener)
     assert len(numbers) == 1
@@ -79,7 +79,7 @@ def test_after_the_fact_and_without_a_lock():
 
 
 def test_a_listener_that_raises(seen, caplog):
-    """What a listener raises is written to the log by its type, and reaches neither the others nor the user."""
+    """An exception of a listener is logged by its type, and reaches neither other listeners nor the caller."""
 
     def broken(event):
         raise KeyError("secret")
@@ -93,7 +93,7 @@ def test_a_listener_that_raises(seen, caplog):
 
 
 def test_subscribed_twice(seen):
-    """A function subscribed twice hears twice; each undo ends one, and undoing again ends no other."""
+    """A function that is subscribed twice is called twice; each undo ends one, and a second undo ends no other."""
     heard = []
     first, second = lazyguard.subscribe(heard.append), lazyguard.subscribe(heard.append)
     event = events.Event("ready", name="n", place="p", before="a", after="b", generation=0)
@@ -107,7 +107,7 @@ def test_subscribed_twice(seen):
 
 
 def test_subscribe_something_else():
-    """What cannot be called is refused where it is given."""
+    """A listener that cannot be called is refused."""
     with pytest.raises(lazyguard.errors.UsageError, match="takes a function of one event, not one of type int"):
         lazyguard.subscribe(5)  # type: ignore[arg-type]
 
@@ -127,7 +127,7 @@ def test_the_log(kind, level, caplog):
 
 
 def test_describe_without_a_traceback():
-    """An exception that was never raised is told by its type; none is told by nothing."""
+    """An exception that was never raised is described by its type; None by an empty text."""
 
     class OwnError(Exception):
         pass
@@ -138,7 +138,7 @@ def test_describe_without_a_traceback():
 
 
 def test_threads_that_subscribe_at_once(race, monkeypatch):
-    """Each listener is there until its own end, whatever others begin and end meanwhile."""
+    """Each listener stays until its own undo, whatever others begin and end meanwhile."""
     monkeypatch.setattr(events, "_mailboxes", {})
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -163,18 +163,9 @@ def test_declaring_loads_little():
     """Beside lazyguard's own modules, declaring needs a few that cost nothing."""
     others = {name for name in run(DECLARE) - run(BARE) if not name.startswith("lazyguard")}
     # built into the interpreter, or of a few lines; 3.15 counts _types
-    assert others <= {
-        "__future__",
-        "contextvars",
-        "gc",
-        "_contextvars",
-        "itertools",
-        "_collections",
-        "_functools",
-        "_types",
-        "heapq",
-        "_heapq",
-    }
+    assert others <= set(
+        "__future__ contextvars gc _contextvars itertools _collections _types _functools heapq _heapq".split()
+    )
 
 
 @pytest.mark.parametrize("name", DEAR)

@@ -1,4 +1,4 @@
-"""What the pytest plugin promises, each in a run of pytest of its own."""
+"""The pytest plugin, each promise in a pytest run of its own."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(tmp_path):
 
 class TestCollection:
     def test_an_import_that_hangs_is_ended_with_its_line(self, run):
-        """The module is an error with the line that hangs and the way to it; the others are collected and run."""
+        """The report has the line that hangs and the chain to it; other modules are collected and run."""
         files = {
             "app/__init__.py": "from app import client\n",
             "app/client.py": HANGS,
@@ -80,7 +80,7 @@ class TestCollection:
         assert "1 passed, 1 error" in out
 
     def test_what_catches_everything_is_ended_too(self, run):
-        """Neither `except Exception` nor a bare `except` in a retry loop holds up the run."""
+        """Neither `except Exception` nor a bare `except` in a loop holds up the run."""
         looping = """
         import threading
         for _ in range(2):
@@ -103,14 +103,14 @@ class TestCollection:
         assert "it hangs at conftest.py:3" in out
 
     def test_a_conftest_below_that_hangs(self, run):
-        """One in a folder is held to the limit as well."""
+        """A conftest in a folder is held to the limit as well."""
         files = {"below/conftest.py": HANGS, "below/test_a.py": "def test_a(): ...\n"}
         status, out = run(files, ini="lazyguard_collect_timeout = 0.5")
         assert status == 2, out
         assert "it hangs at below/conftest.py:3" in out
 
     def test_what_keeps_the_gil_ends_the_run(self, run):
-        """Where no signal gets through, the whole run ends some seconds later, with the stack on stderr."""
+        """If no signal gets through, the whole run ends some seconds later, with the stack on stderr."""
         holding = "import itertools\nsum(itertools.repeat(1))\n"
         status, out = run({"test_hangs.py": holding}, ini="lazyguard_collect_timeout = 0.3")
         assert status == 1, out
@@ -118,7 +118,7 @@ class TestCollection:
         assert 'test_hangs.py", line 2 in <module>' in out
 
     def test_without_a_limit_nothing_is_set(self, run):
-        """Whoever asks for nothing gets nothing: no timer, no handler."""
+        """Without options nothing is set up: no timer, no handler."""
         test = """
         import signal
         here = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
@@ -142,10 +142,10 @@ class TestCollection:
 
     @pytest.mark.parametrize("said", ["soon", "0"])
     def test_a_limit_that_is_none(self, run, said):
-        """What is no number of seconds is refused at once."""
+        """A limit that is no number of seconds is refused at once."""
         status, out = run({"test_a.py": ""}, ini=f"lazyguard_collect_timeout = {said}")
         assert status == 4, out
-        assert f"lazyguard_collect_timeout = {said} is not right" in out
+        assert f"lazyguard_collect_timeout = {said} is invalid" in out
 
     def test_services_may_be_forbidden(self, run):
         """A service that is used while tests are collected is an error with its line; in a test it is not."""
@@ -159,17 +159,17 @@ class TestCollection:
         assert f"test_a.py:{(test + chr(10) + 'len').count(chr(10)) + 1} while tests are collected" in out
 
     def test_neither_forbid_nor_allow(self, run):
-        """Another word is refused at once."""
+        """An unknown value is refused at once."""
         status, out = run({"test_a.py": ""}, ini="lazyguard_collect_services = maybe")
         assert status == 4, out
-        assert "lazyguard_collect_services = maybe is not known" in out
+        assert "lazyguard_collect_services = maybe is invalid" in out
 
 
 class TestMarker:
     FILES = {"dear.py": "import cheap\nsum(range(2_000_000))\n", "cheap.py": ""}
 
     def test_over_the_budget(self, run):
-        """The test fails with the dearest bodies and who asked for them, and one within its budget passes."""
+        """The test fails with the slowest modules and their importing lines; one within its budget passes."""
         test = """
         import pytest
 
@@ -183,12 +183,12 @@ class TestMarker:
         """
         status, out = run({**self.FILES, "test_a.py": test})
         assert status == 1, out
-        assert "and its import_budget is 1e-06 s. The dearest bodies:" in out
+        assert "and its import_budget is 1e-06 s. The slowest modules:" in out
         assert "dear, by " in out
         assert "1 failed, 1 passed" in out
 
     def test_forbidden(self, run):
-        """A module that may not come in is named with the line that brought it."""
+        """A forbidden module is named with its importing line."""
         test = """
         import pytest
 
@@ -202,7 +202,7 @@ class TestMarker:
         assert "dear.py:1" in out
 
     def test_a_test_that_fails_fails_for_its_own_reason(self, run):
-        """A budget says nothing about a test that failed."""
+        """A failed test reports its own failure, not its budget."""
         test = """
         import pytest
 
@@ -213,10 +213,10 @@ class TestMarker:
         """
         status, out = run({**self.FILES, "test_a.py": test})
         assert status == 1, out
-        assert "The dearest bodies" not in out
+        assert "The slowest modules" not in out
 
     def test_a_marker_that_is_none(self, run):
-        """A wrong marker is an error that shows a right one."""
+        """A bad marker is an error that shows a valid one."""
         markers = ["()", "(0)", "('1')", "(1, 2)", "(1, forbid='x')", "(1, second=1)"]
         tests = [f"@pytest.mark.import_budget{marker}\ndef test_{at}(): ...\n" for at, marker in enumerate(markers)]
         status, out = run({"test_a.py": "import pytest\n" + "".join(tests)})
@@ -227,7 +227,7 @@ class TestMarker:
 
 class TestFixtures:
     def test_reset_services(self, run):
-        """A service that one test built is pending in the next."""
+        """A service that one test has built is pending in the next."""
         test = (
             SERVICE
             + """
@@ -245,7 +245,7 @@ def test_b():
         assert status == 0, out
 
     def test_no_degraded_services(self, run):
-        """A test that leaves a fallback in a service's place fails, and names it; one that mends it does not."""
+        """A test that leaves a service degraded fails with its name; one that resets the service does not."""
         test = (
             SERVICE
             + """
@@ -273,7 +273,7 @@ def test_overrides():
         assert "3 passed, 1 error" in out
 
     def test_import_budget(self, run):
-        """A module is imported in an interpreter of its own, and what is over its budget, or fails, is told."""
+        """A module is imported in a fresh interpreter; if it fails or exceeds its budget, the test fails."""
         test = """
         import pytest
 

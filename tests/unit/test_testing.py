@@ -1,4 +1,4 @@
-"""What a host's tests use: the clock that they move themselves, and the word that they are tests."""
+"""For a host's tests: the clock that they move, and testing mode."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_time_stands_still_and_moves_by_what_it_is_told():
 
 
 def test_no_sum_of_seconds_is_rounded():
-    """It begins at a whole second that is not over yet, so that what is waited for is reached to the bit."""
+    """The fake clock begins at the next whole second, so that sums of seconds are exact."""
     before = clock.now()
     with FakeClock() as time:
         assert before <= time.now() == int(time.now()) < before + 30.0
@@ -39,20 +39,20 @@ def test_no_sum_of_seconds_is_rounded():
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan")])
 def test_time_does_not_go_back(seconds):
-    """A negative or meaningless advance is refused where it is written."""
-    with FakeClock() as time, pytest.raises(ConfigurationError, match="time goes forward"):
+    """A negative advance, or one that is no number, is refused."""
+    with FakeClock() as time, pytest.raises(ConfigurationError, match="time only goes forward"):
         time.advance(seconds)
 
 
 def test_what_waits_looks_again_soon():
-    """However far away the fake time is, a waiter looks again within 2 ms of real time."""
+    """However far the fake time is, a waiter reads it again within 2 ms of real time."""
     assert FakeClock().real(3600.0) <= 0.002
     assert FakeClock().real(0.001) <= 0.001
 
 
 def test_what_was_said_last_counts_and_a_block_takes_it_back():
-    """set_testing holds at once, also without a block; the end of a block brings back what was said before."""
-    assert mode.said is None
+    """`set_testing` holds at once, also without a block; the end of a block restores the former mode."""
+    assert mode.limit is None
     with set_testing(True):
         assert mode.is_testing()
         with set_testing(False):
@@ -60,11 +60,11 @@ def test_what_was_said_last_counts_and_a_block_takes_it_back():
             set_testing(True)
             assert mode.is_testing()
         assert mode.is_testing()
-    assert mode.said is None
+    assert mode.limit is None
 
 
 def test_pytest_is_testing_and_cuts_no_retries(monkeypatch):
-    """Where nobody said anything, pytest is reason enough to allow mocks, but not to leave out attempts."""
+    """Without `set_testing`, pytest alone allows mocks, and changes no attempts."""
     assert mode.is_testing()
     assert mode.attempts() is None
     for name in ("PYTEST_CURRENT_TEST", "PYTEST_VERSION"):
@@ -74,7 +74,7 @@ def test_pytest_is_testing_and_cuts_no_retries(monkeypatch):
 
 @pytest.mark.parametrize(("attempts", "tried"), [(1, 1), (2, 2), (9, 3)])
 def test_attempts_are_cut_and_nobody_waits(clock, attempts, tried):
-    """While testing there are so many attempts as it says, never more than declared, and no wait between them."""
+    """In testing mode there are `attempts` attempts, never more than declared, and no wait between them."""
     tries = []
 
     def factory():
@@ -91,7 +91,7 @@ def test_attempts_are_cut_and_nobody_waits(clock, attempts, tried):
     "wrong", [{"testing": 1}, {"testing": True, "attempts": 0}, {"testing": True, "attempts": 1.5}]
 )
 def test_what_set_testing_refuses(wrong):
-    """A wrong value is refused where it is written, and changes nothing."""
+    """A bad value is refused, and changes nothing."""
     with pytest.raises(ConfigurationError):
         set_testing(**wrong)
-    assert mode.said is None
+    assert mode.limit is None

@@ -1,1 +1,32 @@
-"""What everything else stands on: places, signatures, checks of options, fallbacks for `typing`."""
+"""What everything else stands on: places, signatures, checks of options; and here, what stands for `typing`.
+
+Invariant: importing this imports nothing, so that `typing` is kept out of what the host pays for; checkers see the real
+generic bases, type variables and `final`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Generic, ParamSpec, TypeVar, final
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    T_co = TypeVar("T_co", covariant=True)
+else:
+
+    class Generic:
+        """Stands for the real one: `Generic[T]` as a base adds nothing but `[...]` to a class."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, parameters):
+            return cls if cls is Generic else type(list[int])(cls, parameters)
+
+    P = T = T_co = None
+
+    def final(thing):
+        return thing
+
+
+__all__ = ["Generic", "P", "T", "T_co", "final"]

@@ -1,8 +1,8 @@
-"""Setting context variables where a finaliser may set one too.
+"""Set context variables safely where a finaliser may set one too.
 
-Invariants: no collection of garbage begins in the middle of a set. Up to Python 3.11 collections run at allocations, of
-which a set makes several while it reads the context's mapping; a finaliser that sets a variable frees that mapping, and
-the interpreter crashes. Lazy objects may be used in finalisers, and their resolution sets a variable.
+Invariant: no garbage collection begins amid a set. Up to Python 3.11 collections run at allocations, and a set makes
+several while it reads the context's mapping. A finaliser that sets a variable then frees that mapping, and the
+interpreter crashes. Lazy objects can be used in finalisers, and their resolution sets a variable.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 if sys.version_info >= (3, 12):
 
     def assign(variable: ContextVar[T], value: T) -> Token[T]:
-        """Set the variable, and return what `restore` takes."""
+        """Set the variable, and return the token for `restore`."""
         return variable.set(value)
 
     def restore(variable: ContextVar[T], token: Token[T]) -> None:
-        """Put back what the variable was before `assign`."""
+        """Restore the value before `assign`."""
         variable.reset(token)
 
 else:  # pragma: no cover (before Python 3.12, where the same tests reach all of it)
     import gc
 
     def assign(variable: ContextVar[T], value: T) -> Token[T]:
-        """Set the variable, and return what `restore` takes."""
+        """Set the variable, and return the token for `restore`."""
         if not gc.isenabled():
             return variable.set(value)
         gc.disable()
@@ -40,7 +40,7 @@ else:  # pragma: no cover (before Python 3.12, where the same tests reach all of
             gc.enable()
 
     def restore(variable: ContextVar[T], token: Token[T]) -> None:
-        """Put back what the variable was before `assign`."""
+        """Restore the value before `assign`."""
         if not gc.isenabled():
             variable.reset(token)
             return

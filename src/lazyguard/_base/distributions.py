@@ -1,7 +1,6 @@
-"""How to get a missing module: the pip command for an error's text; and whether what is installed is what is required.
+"""Distributions: the pip command that installs a missing module, and the check of a requirement.
 
-Invariant: called only while an error is being built, or for a requirement at its module's first use, so that metadata
-is read by those who need it.
+Invariant: metadata is read only while an error is being built, or for a requirement at its module's first use.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ def command(module: str, *, extra: str | None = None, package: str | None = None
 
     Args:
         module: The missing module, dotted or not.
-        extra: The extra of the host's distribution that brings it.
-        package: The distribution that brings it, where its name differs from the module's.
-        host: The name of the module that asks; its top-level package leads to the host's distribution.
+        extra: The extra of the host's distribution that installs it.
+        package: The distribution that installs it, where its name differs from the module's.
+        host: The name of the requiring module; its top-level package belongs to the host's distribution.
 
-    The extra is named only where the host's distribution is installed and declares it; without that the
-    command names the distribution of the module itself.
+    The command has the extra only if the host's distribution is installed and declares it. Else it has the distribution
+    of the module itself.
 
     >>> command("redis.asyncio")
     'pip install redis'
@@ -34,15 +33,15 @@ def command(module: str, *, extra: str | None = None, package: str | None = None
 
 
 def unsatisfied(requirement: str, what: str) -> str:
-    """Return why the installed distribution is not what `requirement` (PEP 508) asks for, and how to mend it; or "".
+    """Return why the installed distribution does not satisfy `requirement` (PEP 508), and the remedy; "" if it does.
 
     Args:
         requirement: Such as "numpy>=1.24".
-        what: Who asks, and where it is declared, for errors.
+        what: The name and the place of the declaration, for errors.
 
     Raises:
-        ConfigurationError: The requirement cannot be read, or names no distribution that is installed.
-        MissingModuleError: The package `packaging`, which reads it, is not installed.
+        ConfigurationError: The requirement is invalid, or names no installed distribution.
+        MissingModuleError: The package `packaging`, which reads requirements, is not installed.
     """
     from importlib import metadata
 
@@ -56,11 +55,11 @@ def unsatisfied(requirement: str, what: str) -> str:
         version = metadata.version(wanted.name)
     except InvalidRequirement as error:
         raise errors.ConfigurationError(
-            f"{what}: require={requirement!r} is no requirement (PEP 508): write it as 'numpy>=1.24'"
+            f"{what}: require={requirement!r} is not a requirement (PEP 508): write it as 'numpy>=1.24'"
         ) from error
     except metadata.PackageNotFoundError as error:
         raise errors.ConfigurationError(
-            f"{what}: require={requirement!r} names no distribution that is installed, though the module is there: "
+            f"{what}: require={requirement!r} names no installed distribution, although the module can be found: "
             "write the distribution's name, not the module's"
         ) from error
     if wanted.specifier.contains(version, prereleases=True):
@@ -69,11 +68,10 @@ def unsatisfied(requirement: str, what: str) -> str:
 
 
 def _with_extra(top_level: str, extra: str) -> str | None:
-    """Return the distribution that `top_level` comes from, if it has that extra."""
+    """Return the distribution that has the package `top_level`, if it declares that extra."""
     from importlib import metadata
 
-    # An editable install does not list the files of its package: there the distribution of the same name is
-    # tried.
+    # An editable install does not list the files of its package: try the distribution of the same name.
     names: list[str] = [*metadata.packages_distributions().get(top_level, ()), top_level]
     for name in names:
         try:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import _thread
 import sys
 
+from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

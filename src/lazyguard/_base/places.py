@@ -70,3 +70,17 @@ def name_of(function: object) -> str:
 def is_module_name(name: object) -> bool:
     """Tell whether this is an absolute module name, as far as one can see from it."""
     return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))
+
+
+def misconfigured(text: str) -> Exception:
+    """Return a ConfigurationError: an option cannot be right."""
+    from lazyguard.errors import ConfigurationError
+
+    return ConfigurationError(text)
+
+
+def misused(text: str) -> Exception:
+    """Return a UsageError: something is used in a way that cannot work."""
+    from lazyguard.errors import UsageError
+
+    return UsageError(text)

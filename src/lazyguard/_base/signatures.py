@@ -1,28 +1,26 @@
-"""What a Python function is and what it takes, read from its code: declaring does without `inspect`.
+"""The kind and the parameters of a Python function, read from its code, without `inspect`.
 
-Invariant: nothing is unwrapped but a `functools.partial`, and nothing of the function runs.
+Invariant: nothing but a `functools.partial` is unwrapped, and no code of the function runs.
 """
 
 from __future__ import annotations
-
-from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-# co_flags of a function, as inspect names them
+# The flags in `co_flags`, as inspect names them.
 GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
 
 
 def flags_of(function: Any) -> int:
-    """Return the `co_flags` of what is run when `function` is called; 0 where no Python function can be seen."""
-    # by its class: an object that answers every name (a mock) would be unwrapped for ever
+    """Return the `co_flags` of the code that a call of `function` runs; 0 if that is no Python code."""
+    # by its class: an object that has every attribute (a mock) would be unwrapped for ever
     while any(f"{base.__module__}.{base.__name__}" == "functools.partial" for base in type(function).__mro__):
         function = function.func
     if not hasattr(function, "__code__"):
-        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is wanted, not whether it is callable)
+        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is needed, not whether it is callable)
     flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
     return flags
 
@@ -34,19 +32,19 @@ def required_parameters(function: Any) -> tuple[str, ...]:
     positional = positional_parameters(function)
     positional = positional[: max(0, len(positional) - defaults)]
     keyword: tuple[str, ...] = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    given: dict[str, Any] = getattr(function, "__kwdefaults__", None) or {}
-    return positional + tuple(name for name in keyword if name not in given)
+    with_default: dict[str, Any] = getattr(function, "__kwdefaults__", None) or {}
+    return positional + tuple(name for name in keyword if name not in with_default)
 
 
 def positional_parameters(function: Any) -> tuple[str, ...]:
-    """Return the names of the parameters that a Python function takes by position, a method's `self` left out."""
+    """Return the names of a Python function's positional parameters, without a method's `self`."""
     skip = 1 if getattr(function, "__self__", None) is not None else 0
     names: tuple[str, ...] = function.__code__.co_varnames[skip : function.__code__.co_argcount]
     return names
 
 
 def has_parameters(function: Any) -> bool:
-    """Return whether a Python function takes any argument at all, a method's `self` left out."""
+    """Return whether a Python function takes any argument, apart from a method's `self`."""
     code = getattr(function, "__code__", None)
     if code is None:
         return False
@@ -54,70 +52,12 @@ def has_parameters(function: Any) -> bool:
 
 
 def all_parameters(function: Any) -> tuple[str, ...]:
-    """Return the names of all parameters that a Python function takes one value for, a method's `self` left out."""
+    """Return the names of all parameters but `*args`, `**kwargs` and a method's `self`."""
     code = function.__code__
     keyword: tuple[str, ...] = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     return positional_parameters(function) + keyword
 
 
 def only_positional(function: Any) -> bool:
-    """Return whether a Python function can be given all that it takes by position, and takes no more than that."""
+    """Return whether a Python function has positional parameters only, and neither `*args` nor `**kwargs`."""
     return not (function.__code__.co_kwonlyargcount or function.__code__.co_flags & 0x0C)  # *args, **kwargs
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    Method = TypeVar("Method", bound=Callable[..., Any])
-
-    def like_factory(method: Method) -> Method:
-        """Let an async method of a service have the signature of its factory."""
-        return method
-
-else:
-
-    @final
-    class like_factory:  # noqa: N801  # used as the decorator that it stands for
-        """Let an async method of a service have the signature of its factory."""
-
-        __slots__ = ("_method",)
-
-        def __init__(self, method):
-            self._method = method
-
-        def __get__(self, service, owner=None):
-            if service is None:
-                return self._method
-            factory = service._factory
-            if factory is None:
-                return type(service.of)(self._method, service)
-            from _functools import partial
-
-            # A partial, and not a bound method, since that has the signature of its function. Kept, so that who asks
-            # twice has the same: FastAPI calls one dependency once a request, and finds its override.
-            bound = vars(service)[self._method.__name__] = partial(self._method, service)
-            for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-                setattr(bound, name, getattr(self._method, name))
-            bound.__signature__ = signature_of(factory)
-            bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
-            return bound
-
-
-@final
-class Signature:
-    """What `__signature__` of a service is: its factory's, found out when somebody asks."""
-
-    __slots__ = ()
-
-    def __get__(self, service: Any, owner: object = None) -> Any:
-        if service is None or service._factory is None:
-            raise AttributeError("__signature__")
-        return signature_of(service._factory)
-
-
-def signature_of(factory: Callable[..., Any]) -> Any:
-    """Return how a factory is called."""
-    import inspect
-
-    return inspect.signature(factory)

@@ -1,11 +1,14 @@
-"""What the option objects have in common: frozen, slotted, keyword-only, checked when made; and the checks."""
+"""Option objects, and the checks of options.
+
+Invariants: an option object is frozen, slotted and keyword-only, and its values are checked when it is made. A check
+raises ConfigurationError with the option, its value and what to give.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places, signatures
-from lazyguard.errors import ConfigurationError, UsageError
+from lazyguard._base.places import misconfigured, misused, of_callable, of_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Options:
-    """Values that never change: equal when they are alike, and shown as they are written."""
+    """Frozen options: equal when all values are equal, with a `repr` as they are written."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -26,7 +29,7 @@ class Options:
         raise AttributeError(f"{type(self).__name__} is frozen: make a new one with another {name}")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen")
+        raise AttributeError(f"{type(self).__name__} is frozen: make a new one without {name}")
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
@@ -45,7 +48,7 @@ class Options:
 
 
 def _shown(value: object) -> str:
-    """Return how a value is written: an exception type by its name."""
+    """Return the `repr` of a value, and the name of an exception type."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_shown, value))}{',' * (len(value) == 1)})"
     return value.__qualname__ if isinstance(value, type) else repr(value)
@@ -59,83 +62,87 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
     if not right or not (0 < value < float("inf") or (zero and value == 0)):  # type: ignore[operator]
         least = "zero or more" if zero else "more than zero"
         also = ", or None" if optional else ""
-        raise ConfigurationError(f"{name}={value!r} is out of range: give {least} seconds{also}.")
+        raise misconfigured(f"{name}={value!r} is out of range: give {least} seconds{also}.")
 
 
 def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: str) -> None:
-    """Raise UsageError where a decorator that takes options only was given `what` it is to stand above."""
+    """Raise UsageError if a decorator that takes options only was given the `what` that it decorates."""
     if misplaced:
-        place = places.of_callable(misplaced[0], places.of_frame(frame))
-        raise UsageError(
+        place = of_callable(misplaced[0], of_frame(frame))
+        raise misused(
             f"{decorator} ({place}) takes options only: write @lazyguard.{decorator}() above the {what}, with "
             "parentheses."
         )
 
 
 def text(name: str, value: object) -> None:
-    """Raise ConfigurationError unless `value` is a text."""
+    """Raise ConfigurationError unless `value` is a string."""
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name}={value!r} is not right: give a text.")
+        raise misconfigured(f"{name}={value!r} is invalid: give a string.")
 
 
 def flag(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{name}={value!r} is not right: give True or False.")
+        raise misconfigured(f"{name}={value!r} is invalid: give True or False.")
 
 
 def whole(name: str, value: object, *, least: int = 1) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigurationError(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
+        raise misconfigured(f"{name}={value!r} is out of range: give a whole number of at least {least}.")
 
 
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
     if value is not None and not callable(value):
-        raise ConfigurationError(f"{name}={value!r} is not right: give a function of the {what}, or None.")
+        raise misconfigured(f"{name}={value!r} is invalid: give a function of the {what}, or None.")
 
 
 def plain(name: str, function: object, of: str, maker: str) -> None:
-    """Raise ConfigurationError where `function` is async, and what `maker` makes is not awaited."""
+    """Raise ConfigurationError if `function` is async, and `maker` is not."""
+    if function is None:
+        return
+    from lazyguard._base import signatures
+
     if signatures.flags_of(function) & signatures.COROUTINE:
-        raise ConfigurationError(
+        raise misconfigured(
             f"{name}= of {of} is an `async def`, and nothing would await it: make {maker} one too, or give a plain "
             "function."
         )
 
 
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
-    """Return `value` as a tuple of exception types; raise ConfigurationError where it holds anything else."""
+    """Return `value` as a tuple of exception types; raise ConfigurationError if it has anything else."""
     types: Any = value if isinstance(value, tuple) else (value,)
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigurationError(f"{name}={value!r} is not right: give exception types, (ConnectionError, ...).")
+            raise misconfigured(f"{name}={value!r} is invalid: give exception types, (ConnectionError, ...).")
     checked: tuple[type[BaseException], ...] = types
     return checked
 
 
 def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, ...]:
-    """Return `value` as a tuple of exception types and of their names, "module:Name", for those that are not loaded."""
+    """Return `value` as a tuple of exception types and of names "module:Name" of such types."""
     types: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     for kind in types:
         module, colon, attribute = kind.partition(":") if isinstance(kind, str) else ("", "", "")
         named = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
         if not named and not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ConfigurationError(
-                f"{name}={value!r} is not right: give exception types, or names of them where the library is not "
-                'to be imported for it, (ConnectionError, "redis:RedisError").'
+            raise misconfigured(
+                f"{name}={value!r} is invalid: give exception types, or their names where the library must not be "
+                'imported for it, (ConnectionError, "redis:RedisError").'
             )
     return types
 
 
 def loaded(types: tuple[type[BaseException] | str, ...]) -> tuple[type[BaseException], ...]:
-    """Return the exception types among these that are loaded; nothing else can have been raised."""
+    """Return those of the exception types whose modules are loaded; no other can have been raised."""
     found: list[type[BaseException]] = []
-    for given in types:
-        kind: Any = given
-        if isinstance(given, str):
-            module, _, attribute = given.partition(":")
+    for failure in types:
+        kind: Any = failure
+        if isinstance(failure, str):
+            module, _, attribute = failure.partition(":")
             kind = getattr(sys.modules.get(module), attribute, None)
         if isinstance(kind, type) and issubclass(kind, BaseException):
             found.append(kind)
@@ -143,14 +150,14 @@ def loaded(types: tuple[type[BaseException] | str, ...]) -> tuple[type[BaseExcep
 
 
 def check_loaded(name: str, types: tuple[type[BaseException] | str, ...]) -> None:
-    """Raise ConfigurationError where a loaded module has no exception type of a name that is among these."""
+    """Raise ConfigurationError if the module of a name among these is loaded and has no such exception type."""
     for kind in types:
         if isinstance(kind, str):
             module, _, attribute = kind.partition(":")
             found = sys.modules.get(module)
             initializing = getattr(getattr(found, "__spec__", None), "_initializing", False)
             if found is not None and not initializing and not loaded((kind,)):
-                raise ConfigurationError(
+                raise misconfigured(
                     f"{name}={kind!r} names nothing: module {module} is loaded and has no exception type "
                     f"{attribute!r}. Give the name by which it is imported from there."
                 )

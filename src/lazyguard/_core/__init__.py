@@ -1,1 +1,58 @@
-"""The state machine under everything: cells, their attempts, the generators that say what to do and their drivers."""
+"""The state machine under everything, and `loaded`: a module of ours that is loaded at its first need.
+
+Invariants: no caller gets a module that is half executed, as a signal handler or a finaliser would that runs while its
+own thread imports it; what was loaded once is available until the interpreter's end, when nothing can be imported.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_whole: dict[str, Any] = {}
+
+
+def loaded(name: str, of: Any = None, /) -> Any:
+    """Return the module `lazyguard.<name>`, imported if need be.
+
+    Raises:
+        ResolutionError: This very thread is importing it, below a signal handler or a finaliser; or the interpreter is
+            ending. The message names `of`, the cell that needs it.
+    """
+    known = _whole.get(name)
+    if known is not None:
+        return known
+    try:
+        found = __import__(f"lazyguard.{name}", fromlist=["*"])
+    except ImportError as error:
+        if sys.meta_path is not None:
+            raise
+        raise _refusal(
+            f"{_told(of)} cannot be built: the interpreter is ending, and imports nothing any more. Use it before, or "
+            "end what needs it in an atexit function."
+        ) from error
+    if getattr(found.__spec__, "_initializing", False):
+        raise _refusal(
+            f"{_told(of)} cannot be built now: a signal handler or a finaliser asks for it while its thread is just "
+            "importing what builds it. Ask again later, or use any lazy object once before the handler is installed."
+        )
+    _whole[name] = found
+    return found
+
+
+def whole(name: str) -> Any:
+    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing."""
+    return _whole.get(name)
+
+
+def _refusal(text: str) -> Exception:
+    from lazyguard.errors import ResolutionError
+
+    return ResolutionError(text)
+
+
+def _told(of: Any) -> str:
+    return "a lazy object" if of is None else f"{of.name} ({of.place})"

@@ -8,14 +8,13 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
+import os
+import sys
 
 from lazyguard import events
-from lazyguard._base.typing import final
-from lazyguard._core import clock, closing, observers, trace
-from lazyguard._core.attempt import Attempt
-from lazyguard._core.loading import loaded
-from lazyguard._core.plan import PLAIN
-from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, Outcome, Snapshot
+from lazyguard._core import clock, declaration, loaded
+from lazyguard._core.declaration import PLAIN, Declaration
+from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.plan import Plan
+    from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate
 
     class Mirror(Protocol):
@@ -50,59 +49,25 @@ if TYPE_CHECKING:
             ...
 
 
-# Reentrant, since a signal handler or a finaliser may run between two statements of its holder. The comparison in
-# `swap` then fails for the outer one, which looks again.
-lock = _thread.RLock()
-# What no fallback has answered: one dict for all cells that have none, which stays empty.
-NOTHING: dict[str, int] = {}
-# Flights that have not ended; what a fork must forget.
+# What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
+CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
+# Attempts that have not ended; what a fork must forget.
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
 
 
-@final
-class Cell:
-    """A factory and what has become of it.
+class Cell(Declaration):
+    """A factory and what has become of it."""
 
-    Attributes:
-        fallbacks: The cells of the fallbacks, in the order in which they are tried.
-        cause: What the fallback is given: why the real object is not served.
-        answered: How often a fallback has answered, by the name of what was asked of it.
-        recovery_run: What the recovery keeps with the cell: its progress.
-        home: The event loop on which an async factory ran last.
-        calls: What counts the calls on the target of a generation: that generation, and a circuit.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "answered",
-        "calls",
-        "cause",
-        "factory",
-        "fallbacks",
-        "home",
-        "mirror",
-        "name",
-        "now",
-        "place",
-        "plan",
-        "recovery_run",
-    )
+    __slots__ = ()
+    now: Snapshot
+    mirror: Mirror | None
+    fallbacks: tuple[Cell, ...]
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
-        self.factory: Callable[[], Any] = factory
-        self.name: str = name
-        self.place: str = place
-        self.plan: Plan = plan
-        self.now: Snapshot = Snapshot()
-        self.mirror: Mirror | None = None
-        self.fallbacks: tuple[Cell, ...] = ()
-        self.cause: BaseException | None = None
-        self.answered: dict[str, int] = NOTHING
-        self.recovery_run: Any = None
-        self.home: Any = None
-        self.calls: tuple[int, Any] | None = None
+        super().__init__(factory, name=name, place=place, plan=plan)
+        self.now = UNUSED
 
     @property
     def overridden(self) -> bool:
@@ -115,18 +80,25 @@ class Cell:
         if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
-        dropped = None
+        kept = dropped = None
+        if new.cause is not None:
+            try:
+                kept = loaded("_core.causes", self).keep(new.cause)
+            except Exception:
+                pass  # the interpreter is ending, and imports nothing any more
         global midway
-        with lock:
+        with declaration.lock:
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new
+                self.kept, kept = kept, self.kept
                 if view is not None and mirror is not None:
                     dropped = mirror.publish(view)
             else:
                 return False
             midway = None
+        del kept  # outside the lock, as what else is dropped
         if dropped is not None and mirror is not None:
             mirror.drop(dropped)  # outside the lock: the last reference to a target may run its finaliser
         if self.now is not new and mirror is not None:
@@ -143,7 +115,7 @@ class Cell:
             view = mirror.prepare(self, shown)
             if view is None:
                 continue
-            with lock:
+            with declaration.lock:
                 dropped = mirror.publish(view)
             if dropped is not None:
                 mirror.drop(dropped)
@@ -211,7 +183,8 @@ class Cell:
             if places is not None:
                 places.leave(attempt)
             return None, False, now
-        trace.began(attempt)
+        if os.environ.get("LAZYGUARD_TRACE"):
+            loaded("_core.trace", self).began(attempt)
         if now.running:
             self.tell("abandoned", now, new, moment - now.running[-1].started)
         return attempt, True, new
@@ -228,7 +201,7 @@ class Cell:
         places = self.plan.bulkhead
         if places is None or now.running or self.plan.timeout is None:
             return False
-        return places.full(moment, self.plan.abandon_after)
+        return bool(places.full(moment, self.plan.abandon_after))
 
     def end_unlaunched(self) -> None:
         """End what this thread has put up and nobody runs: it was interrupted between `find_attempt` and the launch."""
@@ -259,15 +232,18 @@ class Cell:
         active.discard(attempt)
         attempt.end(outcome)
         seconds = moment - attempt.started
-        trace.ended(attempt, outcome, seconds, counts=counts)
-        observers.ended(attempt, outcome, seconds, counts=counts)
+        if attempt.asked_by:
+            loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
+        observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
+        if observers is not None:
+            observers.ended(attempt, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.post("late", now, new, seconds)
             self.dispose(outcome.value, attempt.home)
             events.deliver()
         elif outcome.ok:
             if self.plan.close is not None:
-                closing.note_built()
+                loaded(CLOSING, self).note_built()
             self._release_fallbacks()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready",
@@ -319,7 +295,12 @@ class Cell:
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
         if self.plan.recovery is not None:
-            self.plan.recovery.begin(self)
+            self.real_recovery().begin(self)
+
+    def real_recovery(self) -> Any:
+        """Return the plan's recovery, which is there."""
+        recovery = self.plan.recovery
+        return loaded("_policies.recovery", self).Recovery() if recovery is ... else recovery
 
     def resolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target, building it if need be; see `resolve.resolving`.
@@ -341,7 +322,7 @@ class Cell:
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
         for pending in self.begin_anew():
-            closing.carry_out(pending)
+            loaded(CLOSING, self).carry_out(pending)
         events.deliver()
 
     def begin_anew(self) -> list[PendingClose]:
@@ -350,10 +331,10 @@ class Cell:
             pending for fallback in self.fallbacks for pending in fallback.begin_anew()
         ]  # first, or one might be served again
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
+        if self.calls is not None and self.calls[0] < new.generation:
+            self.calls = None  # what counted has the failure that it ended with
         dropped = now.held or now  # an override stays: what it covers begins anew
-        pending = (
-            closing.pending_close(self, dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
-        )
+        pending = self._to_close(dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
         if pending is not None:
             owed.append(pending)
         if dropped.state != PENDING:
@@ -369,7 +350,7 @@ class Cell:
             if now.state == DEGRADED and now.target is made:  # the real object has failed since
                 self.swap(now, now.fresh(clock.now()))
             for pending in owed:
-                closing.after_grace(pending, clock.now() + self.plan.grace)
+                loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
         events.deliver()
 
     def renew(self, now: Snapshot) -> None:
@@ -399,25 +380,43 @@ class Cell:
 
         return restore
 
+    def _to_close(self, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
+        """Return the close that a target needs which is served no more, if it is ours to make."""
+        if self.plan.close is None:
+            return None
+        pending: PendingClose | None = loaded(CLOSING, self).pending_close(self, target, made, home)
+        return pending
+
     def release(self, old: Snapshot) -> None:
         """Close what `old` served, `grace` seconds from now, on a thread of its own."""
-        pending = closing.pending_close(self, old.target, old.made, old.home)
+        pending = self._to_close(old.target, old.made, old.home)
         if pending is not None:
-            closing.after_grace(pending, clock.now() + self.plan.grace)
+            loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
 
     def dispose(self, target: Any, home: Any = None) -> None:
         """Close a target that the factory made and nobody was given; its failure is an event."""
-        pending = closing.pending_close(self, target, home=home)
+        pending = self._to_close(target, home=home)
         if pending is not None:
-            closing.carry_out(pending)
+            loaded(CLOSING, self).carry_out(pending)
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
         now = self.now.held or self.now
         if now.state == READY:
-            pending = closing.pending_close(self, now.target, now.made, now.home)
+            pending = self._to_close(now.target, now.made, now.home)
             if pending is not None:
-                closing.after_finaliser(pending, clock.now() + self.plan.grace)
+                loaded(CLOSING, self).after_finaliser(pending, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"
+
+
+def begin(declared: Any) -> None:
+    """Make a cell of what was declared, at its first use."""
+    if declared.plan is not PLAIN:
+        loaded("_core.forks").watch(declared)
+    with declaration.lock:
+        # Fall through, as in `swap`: a signal handler in between that uses the cell has made its transition already.
+        if not declared.used:
+            declared.now = UNUSED
+            declared.__class__ = Cell

@@ -11,10 +11,9 @@ import _thread
 import sys
 
 from lazyguard import events
+from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._base.typing import final
-from lazyguard._core import clock, registry
-from lazyguard._core.loading import loaded, whole
+from lazyguard._core import clock, declaration, loaded, state, whole
 from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.cell import Cell
     from lazyguard._core.scheduler import Job
+    from lazyguard._core.state import Owner
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
@@ -67,7 +66,6 @@ def put_off(target: Any, close: Callable[[], object]) -> bool:
 AT_EXIT, HANGS = 2.0, 10.0
 _pending: dict[PendingClose, PendingClose] = {}
 # What has no higher number was made by a parent of this process. It is kept, so that no finaliser runs here either.
-_parents = 0
 _inherited: list[Any] = []
 _registered: dict[str, object] = {}
 # On CPython 3.12.0 and 3.12.1 no thread can be started at the exit: the work for one that was started before.
@@ -100,7 +98,7 @@ class PendingClose:
         "target",
     )
 
-    def __init__(self, cell: Cell, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
+    def __init__(self, cell: Owner, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
         now = cell.now
         self.target: Any = target
         self.made: int = made
@@ -188,12 +186,12 @@ def note_built() -> None:
             _park()
 
 
-def pending_close(cell: Cell, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
+def pending_close(cell: Owner, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
     """Return the pending for a target that a cell does not serve any more, if it is to be closed by us."""
     close = cell.plan.close
     if close is None:
         return None
-    if 0 < made <= _parents:
+    if 0 < made <= state.made_by_parents:
         _inherited.append(target)
         return None
     if home is None and cell.plan.awaited:
@@ -265,7 +263,9 @@ def all_to_close(*, awaited: bool) -> list[Callable[[], list[PendingClose]]]:
     found: list[tuple[int, Callable[[], list[PendingClose]]]] = [
         (pending.made, pending.taken) for pending in list(_pending) if awaited or not pending.awaited
     ]
-    for cell, _ in registry.cells():
+    for cell, _ in declaration.cells():
+        if not cell.used:
+            continue
         held = [one.now.held or one.now for one in (cell, *cell.fallbacks) if one.plan.close is not None]
         made = max((now.made for now in held if now.state == READY), default=0)
         if made and (awaited or not cell.plan.awaited):
@@ -372,9 +372,8 @@ def _park() -> None:
 
 def in_child() -> None:
     """Owe nothing of what the parent of this process has made."""
-    global _lock, _parents
+    global _lock
     _lock = _thread.RLock()  # a thread of the parent may have held the old one
-    _parents = next(builds)
     _inherited.extend(pending.target for pending in list(_pending))
     _pending.clear()
     _parked.clear()

@@ -14,8 +14,8 @@ import os
 from _contextvars import Context
 
 from lazyguard import events
+from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,15 +7,16 @@ wait" to a socket and "wait for ever" to some clients.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from _contextvars import ContextVar
 
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base.context_variables import assign
-from lazyguard._base.typing import final
+from lazyguard._base.places import misconfigured
 from lazyguard._core import clock
-from lazyguard.errors import ConfigurationError, DeadlineExceeded
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lazyguard.errors import DeadlineExceeded
 
 
 @final
@@ -44,6 +45,8 @@ class Deadline:
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
+        from lazyguard.errors import DeadlineExceeded
+
         return DeadlineExceeded(self._said)
 
     def __repr__(self) -> str:
@@ -104,7 +107,7 @@ def deadline(seconds: float) -> Deadline:
     """
     given: object = seconds
     if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < float("inf"):
-        raise ConfigurationError(f"deadline({seconds!r}) is out of range: give more than zero seconds.")
+        raise misconfigured(f"deadline({seconds!r}) is out of range: give more than zero seconds.")
     place = places.of_frame(places.caller())
     return Deadline(
         seconds,

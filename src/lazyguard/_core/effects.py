@@ -5,7 +5,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core.state import READY
 
 TYPE_CHECKING = False
@@ -13,25 +13,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.deadlines import Deadline
-    from lazyguard._core.state import Outcome, Snapshot
+    from lazyguard._core.state import Attempt, Outcome, Snapshot
 
     R = TypeVar("R")
     Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
     Steps: TypeAlias = Generator[Effect, Any, R]
+
+# No argument by name.
+NOTHING: dict[str, Any] = {}
 
 
 @final
 class Call:
     """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so."""
 
-    __slots__ = ("arguments", "awaited", "function")
+    __slots__ = ("arguments", "awaited", "function", "named", "outcome")
 
-    def __init__(self, function: Callable[..., Any], *arguments: Any, awaited: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        named: dict[str, Any] = NOTHING,
+        awaited: bool = False,
+    ) -> None:
         self.function = function
         self.arguments = arguments
+        self.named = named
         self.awaited = awaited
+        self.outcome: Outcome | None = None
 
 
 @final

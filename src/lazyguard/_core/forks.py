@@ -14,16 +14,18 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, closing
+from lazyguard._core import clock, declaration, state
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Attempt
 
+# What is looked at where it is loaded.
+LATE = ("closing", "scheduler", "wait_cycles")
 _watched: set[ref[Cell]] = set()
 # Targets of the parent, kept so that no finaliser in the child says goodbye on the parent's connections.
 _inherited: list[Any] = []
@@ -44,15 +46,17 @@ def _before() -> None:
 
 
 def _in_child() -> None:
-    cells.lock = _thread.RLock()
+    declaration.lock = _thread.RLock()
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)
-    closing.in_child()
     events.in_child()
+    state.made_by_parents = next(state.builds)
     here = _thread.get_ident()
     # what is not loaded has nothing to forget, and a program that only declares has not loaded it
-    scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in ("scheduler", "wait_cycles"))
+    closing, scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in LATE)
+    if closing is not None:
+        closing.in_child()
     if scheduler is not None:
         scheduler.renew()
     if ring is not None:

@@ -1,7 +1,7 @@
-"""Whether this process is there to test: what `lazyguard.testing.set_testing` said, else whether pytest runs.
+"""Testing mode: set by `lazyguard.testing.set_testing`, else on if pytest runs.
 
-Invariant: waits and attempts are cut short by word alone, never because pytest runs: a host's tests of its own retries
-would not test them.
+Invariant: only `set_testing` shortens waits and attempts, never pytest alone: a host's tests of its own retries would
+not test them.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
 
-# What set_testing said: how many attempts there may be, 0 for "this is no test"; None where nobody said anything.
-said: int | None = None
+# Set by set_testing: the most attempts in testing mode, 0 to switch the mode off; None before any call.
+limit: int | None = None
 
-# Called with a cell that is about to be built; raises where none may be. None: all may.
+# Called with a cell that is about to be built; it raises to forbid that. None: all are allowed.
 forbid: Callable[[Cell], None] | None = None
 
 
 def is_testing() -> bool:
-    """Return whether objects of `unittest.mock` may stand in: set_testing(True) said so, or pytest runs.
+    """Return whether objects of `unittest.mock` can be fallbacks: after set_testing(True), or if pytest runs.
 
-    pytest's own environment variables tell, which the processes that a test starts inherit.
+    pytest is recognised by its environment variables, which the child processes of a test inherit.
     """
-    if said is not None:
-        return said > 0
+    if limit is not None:
+        return limit > 0
     return "PYTEST_CURRENT_TEST" in os.environ or "PYTEST_VERSION" in os.environ
 
 
 def attempts() -> int | None:
-    """Return how many attempts there are at the most, without a wait between them; None: as it was declared."""
-    return said or None
+    """Return the most attempts, without waits between them; None outside testing mode."""
+    return limit or None

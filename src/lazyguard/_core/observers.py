@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, Protocol, TypeAlias
 
-    from lazyguard._core.attempt import Attempt
-    from lazyguard._core.state import Outcome
+    from lazyguard._core.state import Attempt, Outcome
 
     Count: TypeAlias = Callable[[bool], object]
     Ended = Literal["ok", "failed", "refused", "fallback"]

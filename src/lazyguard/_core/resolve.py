@@ -6,22 +6,9 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, daemons, deadlines, mode, wait_cycles
+from lazyguard._core import clock, daemons, deadlines, loaded, mode, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
-from lazyguard.errors import (
-    CircularResolutionError,
-    ConfigurationError,
-    DeadlineExceeded,
-    MissingModuleError,
-    ResolutionDeadlineExceeded,
-    ResolutionError,
-    ResolutionImportError,
-    ResolutionTimeout,
-    ReturnedNone,
-    ServiceUnavailable,
-    ThreadUnavailable,
-)
 from lazyguard.events import describe
 
 TYPE_CHECKING = False
@@ -29,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
+    from lazyguard import errors
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Snapshot
+    from lazyguard._core.state import Attempt, Owner, Snapshot
 
 
-def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
+def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
     """One attempt: attempts until one succeeds, the retry gives up, or the generation ends.
 
     Where the caller's own thread runs it, no retry begins that would pass `until`, its deadline.
@@ -49,30 +36,34 @@ def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Step
             return outcome
         if retries is None:
             retries = plan.retry.begin()
-        ended = yield from retries.again(outcome, until)
+        ended: Outcome | None = yield from retries.again(outcome, until)
         if ended is not None:
             return ended
         if not cell.now.counts(attempt):
             return outcome
 
 
-def trying(cell: Cell) -> Steps[Outcome]:
+def trying(cell: Owner) -> Steps[Outcome]:
     """One attempt: run the factory, then the probe on what it made."""
     plan = cell.plan
     outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)
     if not outcome.ok:
         return outcome
     if outcome.value is None and not plan.allow_none:
+        from lazyguard import errors
+
         return Outcome(
-            error=ReturnedNone(
+            error=errors.ReturnedNone(
                 f"{cell.name}, declared at {cell.place}, returned None. A factory returns the object that it makes: "
                 "is a `return` missing?"
             ),
             final=True,
         )
     if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
+        from lazyguard import errors
+
         return Outcome(
-            error=CircularResolutionError(
+            error=errors.CircularResolutionError(
                 f"{cell.name}, declared at {cell.place}, returned what stands for it in place of the object: is "
                 "the name that it returns, or imports, its own?"
             ),
@@ -134,7 +125,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.renew(now)
             continue
         if not real and now.state == FAILED and cell.fallbacks and now.cause is not None:
-            yield from falling_back(cell, now, now.cause, limit, until)
+            yield from falling_back(cell, now, loaded("_core.causes", cell).again(now.cause), limit, until)
             continue
         if given is not None and clock.now() >= given.ends:
             raise _too_late(cell, given)
@@ -175,18 +166,18 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.tell("timeout", now, now, clock.now() - attempt.started)
             if given is not None and not stuck:
                 raise _too_late(cell, given)
-            late = _stuck(cell) if stuck else _timed_out(cell, limit, kept)
+            late = _stuck if stuck else _timed_out
             if real or not cell.fallbacks:
-                raise late
-            yield from falling_back(cell, now, late, limit, until)
+                raise late(cell, limit, kept)
+            yield from falling_back(cell, now, late(cell, limit, kept), limit, until)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
-                raise failure(cell, outcome.error) from outcome.error
+                raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
 
 
-def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[ServiceUnavailable | None]:
+def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.ServiceUnavailable | None]:
     """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
     places, patience = cell.plan.bulkhead, cell.plan.abandon_after
     assert places is not None
@@ -233,10 +224,12 @@ def falling_back(
 
     What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
     """
+    from lazyguard import errors
+
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause
-    cell.cause = cause
+    cell.kept = loaded("_core.causes", cell).keep(cause)
     failed = []
     last: Exception | None = None
     for index, fallback in enumerate(cell.fallbacks):
@@ -247,11 +240,11 @@ def falling_back(
             wait = left if wait is None else min(wait, left)
         try:
             target = yield from resolving(fallback, wait=wait, of=cell)
-        except (CircularResolutionError, DeadlineExceeded):
+        except (errors.CircularResolutionError, errors.DeadlineExceeded):
             raise
-        except (ResolutionError, MissingModuleError) as error:
-            last = error
-            why = "took too long" if isinstance(error, ResolutionTimeout) else "failed too"
+        except (errors.ResolutionError, errors.MissingModuleError) as error:
+            last = error.with_traceback(None)  # else a cycle: the error, its traceback, this frame
+            why = "took too long" if isinstance(error, errors.ResolutionTimeout) else "failed too"
             failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
             if target is not None:
@@ -264,8 +257,9 @@ def falling_back(
 
 def expired(cell: Cell, now: Snapshot) -> bool:
     """Return whether callers are to try again what is degraded, since no thread may do it in the background."""
-    recovery = cell.plan.recovery
-    return not daemons.allowed and recovery is not None and clock.now() - now.since >= recovery.initial
+    if daemons.allowed or cell.plan.recovery is None:
+        return False
+    return bool(clock.now() - now.since >= cell.real_recovery().initial)
 
 
 def permitted(cell: Cell, now: Snapshot) -> Any:
@@ -274,7 +268,7 @@ def permitted(cell: Cell, now: Snapshot) -> Any:
         daemons.try_again()
     refusal = _refusal(cell, now)
     if refusal is not None:
-        raise _unavailable(cell, refusal) from now.cause
+        raise _unavailable(cell, refusal) from loaded("_core.causes", cell).again(now.cause)
     return now.target
 
 
@@ -282,51 +276,62 @@ def _refusal(cell: Cell, now: Snapshot) -> str | None:
     return None if cell.plan.refuses is None else cell.plan.refuses(cell, now)
 
 
-def _unavailable(cell: Cell, why: str) -> ServiceUnavailable:
-    return ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
+def _unavailable(cell: Cell, why: str) -> errors.ServiceUnavailable:
+    from lazyguard import errors
+
+    return errors.ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
 
 
-def _timed_out(cell: Cell, limit: float | None, kept: float) -> ResolutionTimeout:
+def _timed_out(cell: Cell, limit: float | None, kept: float) -> errors.ResolutionTimeout:
+    from lazyguard import errors
+
     within = f"{limit} s" if limit is None or not kept else f"{limit - kept:g} s ({kept:g} s are kept for a fallback)"
     mend = "." if kept else ", or a fallback."
-    return ResolutionTimeout(
+    return errors.ResolutionTimeout(
         f"{cell.name}, declared at {cell.place}, was not built within {within}. The attempt goes on and is adopted "
         f"if it ends well; give it a longer timeout={mend}"
     )
 
 
-def _too_late(cell: Cell, given: Deadline) -> ResolutionDeadlineExceeded:
-    return ResolutionDeadlineExceeded(
+def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
+    from lazyguard import errors
+
+    return errors.ResolutionDeadlineExceeded(
         f"{cell.name}, declared at {cell.place}, was not built in time: {given.exceeded()} The attempt goes on and is "
         "adopted if it ends well."
     )
 
 
-def _stuck(cell: Cell) -> ResolutionTimeout:
-    return ResolutionTimeout(
+def _stuck(cell: Cell, *_: object) -> errors.ResolutionTimeout:
+    from lazyguard import errors
+
+    return errors.ResolutionTimeout(
         f"{cell.name}, declared at {cell.place}, is stuck: two attempts hang, and no third one begins, so that there "
         "is nothing to wait for. health() shows where they hang: give what they call there a time-out of its own."
     )
 
 
-def failure(cell: Cell, error: BaseException) -> ResolutionError | MissingModuleError:
+def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors.MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
-    of_itself = isinstance(error, ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
-    if of_itself or isinstance(error, CircularResolutionError | MissingModuleError | ReturnedNone | ThreadUnavailable):
+    from lazyguard import errors
+
+    of_itself = isinstance(error, errors.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
+    told = errors.CircularResolutionError | errors.MissingModuleError | errors.ReturnedNone | errors.ThreadUnavailable
+    if of_itself or isinstance(error, told):
         copy: Any = type(error)(*error.args)
         if isinstance(error, ImportError):
             copy.name, copy.path = error.name, error.path
-        said: ResolutionError | MissingModuleError = copy
+        said: errors.ResolutionError | errors.MissingModuleError = copy
         return said
-    if isinstance(error, ConfigurationError):  # of the declaration: the factory need not have raised it
-        return ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")
+    if isinstance(error, errors.ConfigurationError):  # of the declaration: the factory need not have raised it
+        return errors.ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")
     if isinstance(error, SystemExit):
         mend = "A factory must not end the process: raise an error that says what is wrong."
     else:
         mend = "The traceback shows above what it raised."
     text = f"{cell.name}, declared at {cell.place}, could not be built: its factory raised {describe(error)}. {mend}"
     if isinstance(error, ImportError):
-        missing = ResolutionImportError(text)
+        missing = errors.ResolutionImportError(text)
         missing.name, missing.path = error.name, error.path
         return missing
-    return ResolutionError(text)
+    return errors.ResolutionError(text)

@@ -18,12 +18,11 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from lazyguard import events
+from lazyguard._base import final
 from lazyguard._base.context_variables import assign
 from lazyguard._base.real_time import monotonic
-from lazyguard._base.typing import final
-from lazyguard._core import clock, daemons
+from lazyguard._core import clock, daemons, loaded
 from lazyguard._core.daemons import daemon as daemon
-from lazyguard._core.loading import loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,28 +1,49 @@
-"""What a cell is at one moment: an immutable Snapshot, and the transitions from one to the next.
+"""What a cell is at one moment: an immutable Snapshot, the attempts that run, and how each ended.
 
 Invariants: a snapshot never changes once a cell shows it; every transition makes a new one, so a reader needs no lock;
-the generation never falls; at most one result is served a generation.
+the generation never falls; at most one result is served a generation. An attempt ends once; each waiter is woken once,
+from the thread that ends it and outside every lock; an attempt knows which thread or task runs it, so that a wait cycle
+can be seen.
 """
 
 from __future__ import annotations
 
-from itertools import count
-
-from lazyguard._base.typing import final
+import _thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _weakref import ref
     from collections.abc import Callable
     from typing import Any, Literal, Protocol
 
-    from lazyguard._core.attempt import Attempt
-    from lazyguard._core.cell import Cell
+    from lazyguard._core.declaration import Plan
+
+    class Owner(Protocol):
+        """A cell, as its attempts and its pending closes know it."""
+
+        name: str
+        place: str
+        plan: Plan
+        now: Snapshot
+        home: Any
+
+        @property
+        def factory(self) -> Any: ...
+        @property
+        def mirror(self) -> Any: ...
+        @property
+        def fallbacks(self) -> tuple[Any, ...]: ...
+        def dispose(self, target: Any, home: Any = None) -> None: ...
+        def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]: ...
+        def settle(self, attempt: Attempt, outcome: Outcome) -> None: ...
+        def stuck(self, now: Snapshot, moment: float) -> bool: ...
+        def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None: ...
 
     class Gate(Protocol):
         """What is asked before an attempt begins to replace a target that calls have taken out of service."""
 
-        def admit(self, cell: Cell) -> Callable[[Outcome], object] | None:
-            """Return what is to be told how the attempt ended; raise where none may begin. None: join what runs."""
+        def admit(self, cell: Any) -> Callable[[Outcome], object] | None:
+            """Return what is told how the attempt ended; raise where none may begin. None: join what runs."""
             ...
 
     State = Literal["pending", "resolving", "ready", "degraded", "failed"]
@@ -32,11 +53,12 @@ RESOLVING: State = "resolving"
 READY: State = "ready"
 DEGRADED: State = "degraded"
 FAILED: State = "failed"
-# Numbers what is built, in its order.
-builds = count(1)
+# Numbers what is built, in its order. As atomic as itertools.count, and there already.
+builds = iter(range(1, 2**62))
+# What has no higher number was made by a parent of this process, before a fork.
+made_by_parents = 0
 
 
-@final
 class Outcome:
     """How user code ended, as a value: what it returned, what it raised, or that it was interrupted.
 
@@ -64,7 +86,97 @@ class Outcome:
         return self.error is None and not self.interrupted
 
 
-@final
+class Attempt:
+    """A run of a cell's factory, with its retries.
+
+    Attributes:
+        generation: The generation for which it runs; its result counts for no other.
+        started: When it began, by the clock.
+        thread: The thread that runs it, or is about to; None while another one is being started for it.
+        running: Whether somebody runs it, who will end it.
+        asked_by: The line of the program that asked for it; "" unless LAZYGUARD_TRACE is set.
+        begun_in: The attempt whose factory asked for it, if any.
+        task: The asyncio task that runs it; None for one that a thread runs.
+        home: The event loop that its target will belong to; None unless the factory is async.
+        recovery: Whether it runs in the background, to bring a real object back.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_done",
+        "_waiting",
+        "asked_by",
+        "begun_in",
+        "cell",
+        "generation",
+        "home",
+        "outcome",
+        "recovery",
+        "running",
+        "started",
+        "task",
+        "thread",
+    )
+
+    def __init__(self, cell: Owner, generation: int, started: float, *, recovery: bool = False) -> None:
+        self.cell: Owner = cell
+        self.generation: int = generation
+        self.started: float = started
+        self.recovery: bool = recovery
+        self.thread: int | None = _thread.get_ident()
+        self.running: bool = False
+        self.asked_by: str = ""
+        self.begun_in: ref[Attempt] | None = None
+        self.task: Any = None
+        self.home: Any = None
+        self.outcome: Outcome | None = None
+        self._done: list[Callable[[], object]] = []
+        self._waiting: list[Callable[[], object]] = []
+
+    def on_done(self, callback: Callable[[], object]) -> None:
+        """Call back once when the attempt has ended; at once if it has."""
+        self._done.append(callback)
+        if self.outcome is not None:
+            _call(self._done)
+
+    def wait(self, wake: Callable[[], object]) -> None:
+        """Wake once when the attempt has ended, or when its cell has changed; at once if the attempt has ended."""
+        self._waiting.append(wake)
+        if self.outcome is not None:
+            self.wake_all()
+
+    def forget(self, wake: Callable[[], object]) -> None:
+        """Take back what is to be woken no more."""
+        try:
+            self._waiting.remove(wake)
+        except ValueError:
+            pass  # it is being called, or was
+
+    def end(self, outcome: Outcome) -> None:
+        """End the attempt and tell all who wait; the first outcome stays."""
+        if self.outcome is None:
+            self.outcome = outcome
+        self.wake_all()
+        _call(self._done)
+
+    def wake_all(self) -> None:
+        """Let all who wait for the attempt look again."""
+        _call(self._waiting)
+
+    def __repr__(self) -> str:
+        return f"<Attempt of {self.cell.name} generation={self.generation}>"
+
+
+def _call(callbacks: list[Callable[[], object]]) -> None:
+    # pop() hands each callback to one thread only, with or without a GIL
+    while True:
+        try:
+            callback = callbacks.pop()
+        except IndexError:
+            return
+        callback()
+
+
 class Snapshot:
     """State, target and bookkeeping of a cell at one moment.
 
@@ -248,3 +360,7 @@ class Snapshot:
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.state} generation={self.generation} running={len(self.running)}>"
+
+
+# What every cell is before its first use.
+UNUSED = Snapshot()

@@ -10,22 +10,24 @@ import _thread
 import asyncio
 from _weakref import ref
 from contextvars import Context, copy_context
+from types import coroutine
 
+from lazyguard._base import final
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock, closing, daemons, deadlines, resolve, threads, wait_cycles
+from lazyguard._core import clock, closing, daemons, deadlines, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 from lazyguard.events import deliver, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Generator
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Effect, R, Steps
+    from lazyguard._core.state import Attempt
 
 _LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
@@ -71,18 +73,88 @@ async def _perform(effect: Effect) -> Any:
 async def _call(effect: Call) -> Outcome:
     if not effect.awaited:
         return threads.call(effect)
-    try:
-        value = effect.function(*effect.arguments)
-        if hasattr(value, "__await__"):
-            value = await value
-        return Outcome(value)
-    except (Exception, SystemExit) as error:
-        return Outcome(error=error)
-    except asyncio.CancelledError as error:
-        cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
-        if cancelling is None or cancelling():
-            raise
-        return Outcome(error=error)  # nobody cancelled this task: the factory raised it of its own
+    await _Apart(effect)
+    return threads.ended(effect)
+
+
+@final
+class _Apart:
+    """Awaits user code in a frame that has none above it while it waits for the next, as that of `threads.call`."""
+
+    __slots__ = ("_effect", "_runner", "_to_send")
+
+    def __init__(self, effect: Call) -> None:
+        self._effect = effect
+        self._to_send: Any = effect
+        runner: Any
+        try:
+            runner = _idle.pop()
+        except IndexError:
+            runner = _apart()
+            next(runner)
+        self._runner = runner
+
+    def __await__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        given, self._to_send = self._to_send, None
+        return self.send(given)
+
+    def send(self, value: Any) -> Any:
+        return self._answered(self._runner.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        try:
+            return self._answered(self._runner.throw(*error))
+        finally:
+            del error  # else a cycle: the error, its traceback, this frame
+
+    def close(self) -> None:
+        self._runner.throw(GeneratorExit)
+        if self._effect.outcome is None:
+            raise RuntimeError("coroutine ignored GeneratorExit")
+        _idle.append(self._runner)
+
+    def _answered(self, waits: Any) -> Any:
+        if self._effect.outcome is None:
+            return waits
+        _idle.append(self._runner)
+        raise StopIteration
+
+    # for whoever looks where it stands
+
+    @property
+    def gi_frame(self) -> Any:
+        return self._runner.gi_frame
+
+    @property
+    def gi_yieldfrom(self) -> Any:
+        return self._runner.gi_yieldfrom
+
+
+@coroutine
+def _apart() -> Generator[Any, Any]:
+    while True:
+        effect = yield
+        try:
+            value = effect.function(*effect.arguments, **effect.named)
+            if hasattr(value, "__await__"):
+                value = yield from value if hasattr(value, "cr_frame") else value.__await__()
+            effect.outcome = Outcome(value)
+        except (Exception, SystemExit) as error:
+            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
+        except asyncio.CancelledError as error:
+            cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
+            asked = cancelling is None or bool(cancelling())  # else user code raised it of its own
+            effect.outcome = Outcome(error=loaded("_core.causes").caught(error), interrupted=asked)
+        except BaseException as error:
+            effect.outcome = Outcome(error=error, interrupted=True)
+        effect = value = None
+
+
+# Those that wait for their next call: as many as have run at the same time.
+_idle: list[Any] = []
 
 
 async def _sleep(seconds: float) -> None:
@@ -93,21 +165,10 @@ async def _sleep(seconds: float) -> None:
 
 async def _within(effect: Within) -> Outcome:
     """Perform steps until a deadline; tell our own cancellation from everybody else's as `asyncio.timeout` does."""
-    loop = asyncio.get_running_loop()
     task: Any = asyncio.current_task()
     before = task.cancelling() if hasattr(task, "cancelling") else 0
-    timer: asyncio.TimerHandle | None = None
-
-    def look() -> None:
-        nonlocal timer
-        left = effect.limit.ends - clock.now()
-        if left > 0:
-            timer = loop.call_later(clock.current.real(left), look)
-        elif timer is not None:  # else it had passed before the beginning, and the steps see that themselves
-            effect.expired = True
-            task.cancel(_LATE)
-
-    look()
+    timers: list[asyncio.TimerHandle] = []
+    _cancel_when_due(effect, task, timers)
     assert effect.steps is not None
     try:
         with effect.limit:
@@ -120,10 +181,19 @@ async def _within(effect: Within) -> Outcome:
         _taken_back(effect, task, before, None)
         raise
     finally:
-        if timer is not None:
-            timer.cancel()
+        while timers:
+            timers.pop().cancel()
     _taken_back(effect, task, before, None)
     return outcome
+
+
+def _cancel_when_due(effect: Within, task: Any, timers: list[asyncio.TimerHandle]) -> None:
+    left = effect.limit.ends - clock.now()
+    if left > 0:
+        timers[:] = [task.get_loop().call_later(clock.current.real(left), _cancel_when_due, effect, task, timers)]
+    elif timers:  # else it had passed before the beginning, and the steps see that themselves
+        effect.expired = True
+        task.cancel(_LATE)
 
 
 def _expired(effect: Within, error: BaseException) -> Outcome:
@@ -288,7 +358,7 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     while not woken.acquire(True, wait_cycles.LAST_LOOK):
         if loop.is_closed():
             raise RuntimeError("its event loop was closed before it was done")
-    return begun[0].result()
+    return begun.pop().result()  # no local has the task, and with it the error, whose traceback has this frame
 
 
 async def until_woken(

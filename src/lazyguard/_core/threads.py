@@ -7,25 +7,24 @@ factory does can hold the caller or the process; a wait can be interrupted by a 
 from __future__ import annotations
 
 import _thread
+from _contextvars import copy_context
 from _weakref import ref
-from contextvars import copy_context
 
-from lazyguard import errors
 from lazyguard._base.context_variables import assign, restore
-from lazyguard._core import cell as cells
-from lazyguard._core import clock, daemons, deadlines, resolve, scheduler, wait_cycles
+from lazyguard._base.places import misused
+from lazyguard._core import clock, daemons, deadlines, declaration, loaded, resolve, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
+    from lazyguard._core.state import Attempt
 
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -35,7 +34,7 @@ def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> An
 
 def drive(steps: Steps[R]) -> R:
     """Run a generator of effects to its end on this thread; return what it returns."""
-    lock: Any = cells.lock
+    lock: Any = declaration.lock
     if lock._is_owned():
         return _unlocked(lock, steps)
     advance: Callable[[Any], Effect] = steps.send
@@ -64,7 +63,7 @@ def _unlocked(lock: Any, steps: Steps[R]) -> R:
     try:
         return drive(steps)
     finally:
-        if lock is not cells.lock:
+        if lock is not declaration.lock:
             lock._at_fork_reinit()  # it is a child's by now, where whoever has it does not exist
         lock._acquire_restore(held)
 
@@ -86,9 +85,48 @@ def _perform(effect: Effect) -> Any:
 def call(effect: Call) -> Outcome:
     """Run user code. A SystemExit is a failure like another; Ctrl-C and its like pass through."""
     try:
-        return Outcome(effect.function(*effect.arguments))
-    except (Exception, SystemExit) as error:
-        return Outcome(error=error)
+        runner = _idle.pop()
+    except IndexError:
+        runner = _apart()
+        next(runner)
+    runner.send(effect)
+    _idle.append(runner)
+    return ended(effect)
+
+
+def ended(effect: Call) -> Outcome:
+    """Return how user code has ended; raise what has interrupted it."""
+    outcome, effect.outcome = effect.outcome, None
+    assert outcome is not None
+    if not outcome.interrupted:
+        return outcome
+    assert outcome.error is not None
+    try:
+        raise outcome.error
+    finally:
+        del outcome  # else a cycle: the error, its traceback, this frame
+
+
+def _apart() -> Generator[None, Call]:
+    """Run user code, one call after the other, in a frame that has none above it while it waits for the next.
+
+    A frame leads to its caller's for as long as it lives, and an exception to the frames that it has passed. So what
+    user code raises leads to this frame, which never ends, and no further: not to what the callers have in hand.
+    """
+    while True:
+        effect: Call | None = yield
+        assert effect is not None
+        try:
+            effect.outcome = Outcome(effect.function(*effect.arguments, **effect.named))
+        except (Exception, SystemExit) as error:
+            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
+        except BaseException as error:
+            effect.outcome = Outcome(error=error, interrupted=True)  # raised by `ended`, so that this frame stays
+        effect = None
+
+
+# Those that wait for their next call: as many as have run at the same time.
+_idle: list[Generator[None, Call]] = []
 
 
 def _sleep(effect: Sleep) -> None:
@@ -102,7 +140,7 @@ def _sleep(effect: Sleep) -> None:
 def _launch(attempt: Attempt) -> None:
     plan = attempt.cell.plan
     if plan.awaited:
-        raise errors.UsageError(
+        raise misused(
             f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
             "use `await` (aget, aresolve) in a task of its event loop first."
         )
@@ -134,18 +172,21 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
             pass  # told as the attempt's outcome; there is nobody above this frame to interrupt
 
     def begin() -> None:
-        with cells.lock:
+        with declaration.lock:
             attempt.thread = _thread.get_ident()
         deadlines.forget()
         work()
 
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
+        scheduler = loaded("_core.scheduler", attempt.cell)
         scheduler.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
-        with cells.lock:
+        with declaration.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
+        from lazyguard import errors
+
         refused = errors.ThreadUnavailable(
             f"{attempt.cell.name}, declared at {attempt.cell.place}, could not be built: lazyguard could start no "
             f"thread for it ({error}). Its factory was not called."

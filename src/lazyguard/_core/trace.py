@@ -17,9 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lazyguard._base.typing import T
-    from lazyguard._core.attempt import Attempt
-    from lazyguard._core.state import Outcome
+    from lazyguard._base import T
+    from lazyguard._core.state import Attempt, Outcome
 
 
 def wanted() -> bool:

@@ -16,14 +16,13 @@ import sys
 from _contextvars import ContextVar
 
 from lazyguard._core.state import Outcome
-from lazyguard.errors import CircularResolutionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
+    from lazyguard._core.state import Attempt
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.5
@@ -233,4 +232,6 @@ def check(attempt: Attempt, *, blocks_thread: bool) -> None:
         mend = "Break it: do not use it while that module is being imported, or import the module before."
     elif blocks_thread and attempt.task is not None:
         mend = "It is being built by a task of this thread's event loop: use `await` (aget, aresolve) here."
+    from lazyguard.errors import CircularResolutionError
+
     raise CircularResolutionError(f"{attempt.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}")

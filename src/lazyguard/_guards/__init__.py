@@ -1,1 +1,1 @@
-"""What stands around an import or a registration; each guard in a module of its own, loaded at first need."""
+"""Guards around imports and registrations; each has a module of its own, which is loaded at first need."""

@@ -1,16 +1,16 @@
-"""A time limit on what the main thread does, by the timer signal: it ends a blocking call and a loop alike.
+"""A time limit on the main thread, by the timer signal: it interrupts a blocking call and a loop alike.
 
-Invariants: the host's handler, and what is left of the host's own timer, are there again afterwards; a timer of the
-host's that falls due meanwhile rings for the host. Outside the main thread, and where there is no such signal,
-nothing can be ended, and `Alarm.armed` says so. What holds on to the GIL is beyond its reach.
+Invariants: the host's handler, and what is left of the host's own timer, are restored afterwards; when a timer of the
+host's is due meanwhile, the host's handler is called. Outside the main thread, and where there is no such signal,
+nothing can be interrupted, and `Alarm.armed` is False. Code that keeps the GIL is out of reach.
 """
 
 from __future__ import annotations
 
 import os
 
+from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._base.typing import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,31 +18,32 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    Ring = Callable[[FrameType | None], object]
+    OnAlarm = Callable[[FrameType | None], object]
 
-# A timer that is set to zero would never ring.
-_AT_ONCE = 1e-6
-# A signal that comes just before the main thread begins to wait is only noted: the next one ends the wait.
-_AGAIN = 0.05
+# Zero would switch the timer off.
+_SHORTEST = 1e-6
+# A signal that comes just before the main thread begins to wait does not end that wait: the next one does.
+_INTERVAL = 0.05
 
 
 @final
 class Alarm:
-    """Calls `ring` with the running frame, `seconds` after `__enter__` and again after as many, until `__exit__`.
+    """Call `on_alarm` with the running frame every `seconds`, from `__enter__` to `__exit__`.
 
-    What `ring` raises comes out of what the main thread is doing; if that swallows it, the next one comes.
+    What `on_alarm` raises is raised in the code that the main thread runs. If that code swallows it, the next call
+    follows.
 
     Attributes:
-        armed: Whether it will ring.
+        armed: Whether the timer is set.
     """
 
-    __slots__ = ("_due", "_handler", "_host", "_process", "_ring", "_seconds", "armed")
+    __slots__ = ("_due", "_handler", "_host", "_on_alarm", "_process", "_seconds", "armed")
 
-    def __init__(self, seconds: float, ring: Ring) -> None:
+    def __init__(self, seconds: float, on_alarm: OnAlarm) -> None:
         self._seconds = seconds
-        self._ring = ring
+        self._on_alarm = on_alarm
         self._handler: Any = None
-        # When the host's timer is due, and what its interval is; (0.0, 0.0): there is none.
+        # When the host's timer is due, and its interval; (0.0, 0.0) without one.
         self._host = (0.0, 0.0)
         self._due = 0.0
         self._process = 0
@@ -55,9 +56,9 @@ class Alarm:
             return self
         handler = signal.getsignal(signal.SIGALRM)
         if handler is None:
-            return self  # it was set by C code, and could not be put back
+            return self  # C code has set it, and it could not be restored
         try:
-            signal.signal(signal.SIGALRM, handler)  # as it was: only the main thread may, and finds out so
+            signal.signal(signal.SIGALRM, handler)  # changes nothing, and fails outside the main thread
         except ValueError:
             return self
         self._process = os.getpid()
@@ -66,7 +67,7 @@ class Alarm:
         self._host = (now + left if left else 0.0, interval)
         self._handler = handler
         self._due = now + self._seconds
-        signal.signal(signal.SIGALRM, self._rang)
+        signal.signal(signal.SIGALRM, self._on_signal)
         self.armed = True
         self._arm()
         return self
@@ -80,11 +81,11 @@ class Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, self._handler)
         due, interval = self._host
-        if due and os.getpid() == self._process:  # a fork has no timer of its parent's
-            signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()), interval)
+        if due and os.getpid() == self._process:  # a forked child does not inherit the timer
+            signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
 
-    def again(self, seconds: float) -> None:
-        """Ring the next time in so many seconds, whatever was planned."""
+    def rearm(self, seconds: float) -> None:
+        """OnAlarm the next time in so many seconds, whatever was planned."""
         if self.armed:
             self._due = monotonic() + seconds
             self._arm()
@@ -93,9 +94,9 @@ class Alarm:
         import signal
 
         due = min(self._due, self._host[0]) if self._host[0] else self._due
-        signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, due - monotonic()), _AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), _INTERVAL)
 
-    def _rang(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.armed:
             return
         now = monotonic()
@@ -108,24 +109,24 @@ class Alarm:
             self._due = now + self._seconds
         self._arm()
         if hosts:
-            self._ring_for_host(number, frame)
+            self._call_host_handler(number, frame)
         if ours:
-            self._ring(frame)
+            self._on_alarm(frame)
 
-    def _ring_for_host(self, number: int, frame: FrameType | None) -> None:
+    def _call_host_handler(self, number: int, frame: FrameType | None) -> None:
         import signal
 
-        if self._handler == signal.SIG_DFL:  # the host wants to be ended: a watchdog
+        if self._handler == signal.SIG_DFL:  # a watchdog: the host wants the process to end
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if not callable(self._handler):
             return
         left, interval = self._host
-        signal.setitimer(signal.ITIMER_REAL, max(_AT_ONCE, left - monotonic()) if left else 0.0, interval)
+        signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, left - monotonic()) if left else 0.0, interval)
         try:
             self._handler(number, frame)
         finally:
-            # it may have set the timer anew, as an alarm around ours does
+            # the handler may have set the timer, as an alarm around ours does
             left, interval = signal.setitimer(signal.ITIMER_REAL, 0.0)
             self._host = (monotonic() + left if left else 0.0, interval)
             self._arm()

@@ -1,7 +1,7 @@
-"""Circular imports explained: the ring, the name that is not bound yet, and the line to move.
+"""Explain circular imports: the cycle, the name that is not bound yet, and the line to move.
 
-Invariants: only errors that Python itself puts down to a circular import are added to, once, and nothing is taken from
-them; nothing is executed, sources are read. What cannot be found out is not said.
+Invariants: only an error that Python itself calls a circular import is changed. The explanation is added once, and the
+original text stays. Sources are read, and nothing is executed. What cannot be found out is left out.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, TypeAlias
 
-    # A module's name, its file, and the line of it that has the next import in the ring, or that fails.
+    # A module's name, its file, and the line that has the next import in the cycle, or that fails.
     Link: TypeAlias = tuple[str, str, int]
 
-_MARK = "a ring of imports:"
+_HEADLINE = "an import cycle:"
 
 
 def explain(error: BaseException) -> None:
-    """Add the ring to an error that comes of one; leave any other as it is."""
+    """Add the import cycle to an error that it has caused; leave any other error as it is."""
     text = error.msg if isinstance(error, ImportError) else error.args[0] if error.args else ""
     if not isinstance(error, (ImportError, AttributeError)) or not isinstance(text, str):
         return
-    if "circular import" not in text or _MARK in text or any(_MARK in note for note in _notes(error)):
+    if "circular import" not in text or _HEADLINE in text or any(_HEADLINE in note for note in _notes(error)):
         return
     try:
-        told = _explanation(error, text)
+        explanation = _explained(error, text)
     except (OSError, SyntaxError, ValueError):
-        return  # a source that cannot be read
-    if not told:
+        return  # the source cannot be read
+    if not explanation:
         return
     add_note: Any = getattr(error, "add_note", None)
     if add_note is not None:
-        add_note(told)
+        add_note(explanation)
     elif isinstance(error, ImportError):  # Python 3.10
-        error.msg = f"{text}\n{told}"
+        error.msg = f"{text}\n{explanation}"
     else:
-        error.args = (f"{text}\n{told}", *error.args[1:])
+        error.args = (f"{text}\n{explanation}", *error.args[1:])
 
 
 def _notes(error: BaseException) -> list[str]:
@@ -48,7 +48,7 @@ def _notes(error: BaseException) -> list[str]:
     return notes
 
 
-def _explanation(error: ImportError | AttributeError, text: str) -> str:
+def _explained(error: ImportError | AttributeError, text: str) -> str:
     quoted = text.split("'")[1::2]
     if len(quoted) < 2:
         return ""
@@ -56,24 +56,24 @@ def _explanation(error: ImportError | AttributeError, text: str) -> str:
         missing, module = quoted[0], quoted[1]
     else:
         module, missing = quoted[0], quoted[-1]
-    ring = _ring(error, module)
-    if not ring:
+    cycle = _cycle(error, module)
+    if not cycle:
         return ""
-    (_, first, first_line), (last, file, line) = ring[0], ring[-1]
-    lines = [f"This is {_MARK}"]
+    (_, first, first_line), (last, file, line) = cycle[0], cycle[-1]
+    lines = [f"This is {_HEADLINE}"]
     lines += [
-        f"  {one} ({where}:{at}) imports {after}"
-        for (one, where, at), after in zip(ring, [link[0] for link in ring[1:]], strict=False)
+        f"  {name} ({path}:{number}) imports {imported}"
+        for (name, path, number), imported in zip(cycle, [link[0] for link in cycle[1:]], strict=False)
     ]
-    bound = _bound(first, missing, first_line)
-    later = f"{first}:{bound} binds it, later" if bound else "it binds no such name at module level"
-    lines.append(f"  {last} ({file}:{line}) needs {missing!r} of {module}, which is not bound yet: {later}")
-    lines.append(_advice(ring, missing, bound))
+    bound = _binding_line(first, missing, first_line)
+    binding = f"{first}:{bound} binds it, later" if bound else "it binds no such name at module level"
+    lines.append(f"  {last} ({file}:{line}) needs {missing!r} of {module}, which is not bound yet: {binding}")
+    lines.append(_advice(cycle, missing, bound))
     return "\n".join(lines)
 
 
-def _ring(error: BaseException, module: str) -> list[Link]:
-    """Return the modules that are being executed, from the one that is half done to the one that fails."""
+def _cycle(error: BaseException, module: str) -> list[Link]:
+    """Return the modules that are being executed, from the partially initialized one to the one that fails."""
     found: list[Link] = []
     inside = False
     for frame, line in _stack(error):
@@ -86,12 +86,12 @@ def _ring(error: BaseException, module: str) -> list[Link]:
             if inside:
                 found.append((name, frame.f_code.co_filename, line))
         elif inside and frame.f_code.co_filename == found[-1][1]:
-            found[-1] = (*found[-1][:2], line)  # an import in a function that the body calls
+            found[-1] = (*found[-1][:2], line)  # the body calls a function, which has the import
     return found
 
 
 def _stack(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield the frames and lines from the outermost to where the error was raised."""
+    """Yield frames and lines, from the outermost to the one that raised the error."""
     trace = error.__traceback__
     if trace is None:
         return
@@ -106,17 +106,17 @@ def _stack(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-def _advice(ring: list[Link], missing: str, bound: int | None) -> str:
-    (module, first, first_line), (last, file, line) = ring[0], ring[-1]
+def _advice(cycle: list[Link], missing: str, bound: int | None) -> str:
+    (module, first, first_line), (last, file, line) = cycle[0], cycle[-1]
     alias = _alias(file, line, missing)
     if alias is not None and last != module:
         uses = _uses(file, alias)
         if uses is not None:
-            where = ", ".join(f"{file}:{one}" for one in uses) or "nowhere, it seems: leave it out"
+            where = ", ".join(f"{file}:{number}" for number in uses) or "no use was found, so remove it"
             return f"Move {file}:{line} into the functions that use {alias!r}: {where}."
     if bound:
-        return f"Move {first}:{first_line} below {first}:{bound}, or what binds {missing!r} above it."
-    return f"Import {missing!r} from the module that makes it, or move {first}:{first_line} into what needs it."
+        return f"Move {first}:{first_line} below {first}:{bound}, or move what binds {missing!r} above it."
+    return f"Import {missing!r} from the module that defines it, or move {first}:{first_line} into what needs it."
 
 
 def _tree(file: str) -> ast.Module:
@@ -127,8 +127,8 @@ def _tree(file: str) -> ast.Module:
         return ast.parse(source.read())
 
 
-def _bound(file: str, name: str, after: int) -> int | None:
-    """Return the first line below `after` at which a module binds a name."""
+def _binding_line(file: str, name: str, after: int) -> int | None:
+    """Return the first line below `after` on which a module binds a name."""
     found = [line for line in _bindings(_tree(file), name) if line > after]
     return min(found, default=None)
 
@@ -151,7 +151,7 @@ def _bindings(node: ast.AST, name: str) -> Iterator[int]:
 
 
 def _alias(file: str, line: int, name: str) -> str | None:
-    """Return what the from-import at a line of a module's body calls the name; None where there is none."""
+    """Return what the from-import on a line calls the name; None without such an import."""
     import ast
 
     for node in ast.walk(_tree(file)):
@@ -165,15 +165,15 @@ def _alias(file: str, line: int, name: str) -> str | None:
 def _uses(file: str, name: str) -> list[int] | None:
     """Return the lines, in functions, that use a name; None where the module's own body uses it."""
     found = list(_loads(_tree(file), name, False))
-    return None if not all(later for _, later in found) else sorted({line for line, _ in found})
+    return None if not all(in_function for _, in_function in found) else sorted({line for line, _ in found})
 
 
-def _loads(node: ast.AST, name: str, later: bool) -> Iterator[tuple[int, bool]]:
-    """Yield the lines that use a name, and whether that is in a function's body."""
+def _loads(node: ast.AST, name: str, in_function: bool) -> Iterator[tuple[int, bool]]:
+    """Yield each line that uses a name, and whether it is in a function's body."""
     import ast
 
     if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
-        yield node.lineno, later
+        yield node.lineno, in_function
     inner = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else []
     for child in ast.iter_child_nodes(node):
-        yield from _loads(child, name, later or child in inner or isinstance(node, ast.Lambda))
+        yield from _loads(child, name, in_function or child in inner or isinstance(node, ast.Lambda))

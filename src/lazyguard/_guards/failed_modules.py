@@ -1,8 +1,8 @@
-"""What a package's modules failed with, so that a broken one is not executed a second time.
+"""The failures of a package's modules, so that a broken module is not executed a second time.
 
-Invariants: kept is what a module's own execution raised, until its file changes or the import system's caches are
-invalidated; what ended an import from outside, such as a guard's time limit or Control-C, is no failure of the module.
-A failure is kept with its traceback.
+Invariants: what a module's own execution raised is kept, with its traceback, until the file changes or the import
+system's caches are invalidated. What ended an import from outside, such as a guard's time limit or Control-C, is no
+failure of the module.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._guards import circular_imports
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @final
 class Failure:
-    """What one module failed with."""
+    """The failure of one module."""
 
     __slots__ = ("_error", "_stamp", "_trace", "file", "place")
 
@@ -34,16 +34,16 @@ class Failure:
         self.file = file
         self.place = place
 
-    def counts(self) -> bool:
-        """Tell whether the file is still the one that failed, and nobody tries it again on purpose."""
+    def is_current(self) -> bool:
+        """Return whether the file is unchanged since it failed, and no attempt of a cell tries it again."""
         return _stamp(self.file) == self._stamp and not _within_attempt()
 
-    def again(self, name: str) -> Exception:
-        """Return what it failed with, as it was then, with a note on why it is the same."""
+    def reraised(self, name: str) -> Exception:
+        """Return the first import's exception, with its first traceback and a note that says why."""
         error = self._error.with_traceback(self._trace)
         note = (
             f"{name} failed with this when it was first imported (at {self.place}), and is not executed a second time: "
-            "importlib.invalidate_caches() lets it be tried again"
+            "call importlib.invalidate_caches() to try it again"
         )
         add_note = getattr(error, "add_note", None)
         if add_note is not None and note not in getattr(error, "__notes__", ()):
@@ -52,35 +52,35 @@ class Failure:
 
 
 class Failures:
-    """Those of one package."""
+    """The failures of one package's modules."""
 
-    __slots__ = ("_known", "_place_of")
+    __slots__ = ("_failures", "_place_of")
 
     def __init__(self, place_of: Callable[[str], str]) -> None:
-        self._known: dict[str, Failure] = {}
+        self._failures: dict[str, Failure] = {}
         self._place_of = place_of
 
     def of(self, name: str) -> Failure | None:
-        """Return what a module failed with, if it is not to be tried again."""
-        failure = self._known.get(name)
-        if failure is None or failure.counts():
+        """Return the failure of a module that must not be executed again; None for any other."""
+        failure = self._failures.get(name)
+        if failure is None or failure.is_current():
             return failure
-        self._known.pop(name, None)
+        self._failures.pop(name, None)
         return None
 
     def forget(self) -> None:
-        """Let all be tried again."""
-        self._known.clear()
+        """Let all modules be executed again."""
+        self._failures.clear()
 
-    def executing(self, name: str, module: ModuleType, execute: Callable[[ModuleType], object]) -> None:
-        """Execute a module, and keep what it raises."""
+    def execute(self, name: str, module: ModuleType, run: Callable[[ModuleType], object]) -> None:
+        """Execute a module, and keep its exception."""
         try:
-            execute(module)
+            run(module)
         except Exception as error:
             circular_imports.explain(error)
-            if not isinstance(error, errors.ImportActError | errors.ImportTimeout):
+            if not isinstance(error, errors.ImportSideEffectError | errors.ImportTimeout):
                 file = getattr(module, "__file__", None) or ""
-                self._known[name] = Failure(error, file, self._place_of(name))
+                self._failures[name] = Failure(error, file, self._place_of(name))
             raise
 
 
@@ -93,10 +93,10 @@ def _stamp(file: str) -> tuple[int, int]:
 
 
 def _within_attempt() -> bool:
-    """Tell whether an attempt of a service or a lazy object runs here: it may succeed where the last one failed."""
-    ring = sys.modules.get("lazyguard._core.wait_cycles")
-    if ring is None:
+    """Return whether an attempt of a cell runs here: it may succeed where the last one failed."""
+    wait_cycles = sys.modules.get("lazyguard._core.wait_cycles")
+    if wait_cycles is None:
         return False
-    begun_in = ring.within.get()
+    begun_in = wait_cycles.within.get()
     attempt = None if begun_in is None else begun_in()
-    return bool(ring.running.get(get_ident())) or (attempt is not None and attempt.outcome is None)
+    return bool(wait_cycles.running.get(get_ident())) or (attempt is not None and attempt.outcome is None)

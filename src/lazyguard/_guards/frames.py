@@ -1,7 +1,7 @@
-"""What a guarded block is doing: the innermost line of the program itself, what runs below it, and what led there.
+"""Summarize a stack: the innermost line of the program itself, what runs below it, and what led there.
 
-Invariants: frames are read, never kept; the program's own are those of files that are not installed, and of the package
-that has the guard, wherever it lies.
+Invariants: frames are read, never kept. A frame is the program's own where its file is not installed, or belongs to the
+package that has the guard.
 """
 
 from __future__ import annotations
@@ -9,26 +9,25 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import final
+from lazyguard._base import final, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-_OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LAZYGUARD = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python")
 
 
 @final
-class Sight:
-    """What a block is doing.
+class StackSummary:
+    """What a guarded block is executing.
 
     Attributes:
-        place: The innermost line of the program's own, `file:line`; where there is none, the innermost of all.
+        place: The innermost line of the program itself, `file:line`; without one, the same as `leaf`.
         leaf: The innermost line of all.
-        chain: The program's own lines from the block to `place`.
-        module: The first module that the block executes; "" where it executes none.
+        chain: The program's own lines, from the block to `place`.
+        module: The first module that the block executes; "" if it executes none.
     """
 
     __slots__ = ("chain", "leaf", "module", "place")
@@ -48,9 +47,9 @@ class Sight:
 
 
 def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] | None:
-    """Return the frames from `until` to `frame`, outermost first, without the import system's and ours.
+    """Return the frames from `until` to `frame`, outermost first, without those of the import system and lazyguard.
 
-    None where the one is not below the other: what runs is not what the block does.
+    Return None if `frame` is not below `until`: the block does not run it.
     """
     found: list[FrameType] = []
     while frame is not None:
@@ -63,13 +62,13 @@ def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] |
 
 
 def is_machinery(frame: FrameType) -> bool:
-    """Tell whether a frame is the import system's or lazyguard's."""
+    """Return whether a frame belongs to the import system or to lazyguard."""
     file = frame.f_code.co_filename
-    return file.startswith(("<frozen ", _OWN)) or file.endswith("/importlib/__init__.py")
+    return file.startswith(("<frozen ", _LAZYGUARD)) or file.endswith("/importlib/__init__.py")
 
 
 def is_own(frame: FrameType, package: str) -> bool:
-    """Tell whether a frame runs code of the program itself."""
+    """Return whether a frame runs code of the program itself."""
     name = frame.f_globals.get("__name__")
     if package and isinstance(name, str) and name.partition(".")[0] == package:
         return True
@@ -77,12 +76,12 @@ def is_own(frame: FrameType, package: str) -> bool:
 
 
 def is_installed(file: str) -> bool:
-    """Tell whether a file came with the interpreter or was installed for it."""
+    """Return whether a file belongs to the interpreter or to an installed package."""
     prefixes = tuple(path for path in (sys.prefix, sys.base_prefix) if path)
     return file.startswith("<") or (file.startswith(prefixes) and any(part in file for part in _LIBRARIES))
 
 
 def package_of(frame: FrameType) -> str:
-    """Return the outermost package of the code that a frame runs; "" for a script's."""
+    """Return the top-level package of the code that a frame runs; "" for a script."""
     name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     return "" if name == "__main__" else name

@@ -1,9 +1,8 @@
 """`when_imported`: a function that runs once another module has been imported.
 
-Invariants: waiting costs one dict look-up an import; nothing is loaded for the hook's sake. (wrapt has such
-hooks too. To load it while another module is being looked for costs that import tens of milliseconds, its
-finder comes too late for the round that is under way, and a hook on any module that wrapt itself needs, such
-as inspect, cannot work.)
+Invariants: a pending hook costs one dict look-up an import, and loads nothing. (wrapt has such hooks too. To load wrapt
+amid another import would cost that import tens of milliseconds. Its finder would miss the search that is under way. A
+hook on a module that wrapt itself needs, such as inspect, could not work.)
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ if TYPE_CHECKING:
 
     Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
 
-_WAITING: dict[str, list[Callable[[Any], object]]] = {}
+_PENDING: dict[str, list[Callable[[Any], object]]] = {}
 
 
 def when_imported(name: str) -> Callable[[Hook], Hook]:
     """Run the decorated function, with the module as its argument, once that module has been imported.
 
-    Returns the function unchanged. In a process that has the module already (or is executing it now) it runs
-    at once. What it raises comes out of the import that it follows, which fails then; hooks stay in place for
-    the next try. Hooks run in the importing thread, in the order of declaration, once. A forked child keeps
-    those that wait. A namespace package executes nothing, and so runs no hook. Where another thread is just looking for
-    the module, the end of its import is waited for.
+    Returns the function unchanged. If the module is imported already, or is being executed, the function runs at once.
+    Else it runs once, on the importing thread; hooks of one module run in the order of declaration. If a hook raises,
+    the import fails with its exception, and the hooks run again at the next try. A forked child keeps the pending
+    hooks. A namespace package executes nothing, so it runs no hook. While another thread imports the module, the
+    declaration waits for that import to end.
 
     Raises:
-        ConfigurationError: `name` cannot be a module's name.
+        ConfigurationError: `name` is not an absolute module name.
 
     Example:
         >>> import lazyguard
@@ -47,51 +46,51 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
         there is colorsys
     """
     if not is_module_name(name):
-        raise errors.ConfigurationError(f"when_imported: {name!r} is no module's name; give an absolute one")
+        raise errors.ConfigurationError(f"when_imported: {name!r} is not a module name; give an absolute one")
 
     def register(hook: Hook) -> Hook:
         module = sys.modules.get(name)
         if module is not None:
             hook(module)
         else:
-            _wait(name, [hook])
-            _look_again(name)
+            _add(name, [hook])
+            _catch_up(name)
         return hook
 
     return register
 
 
-def _wait(name: str, hooks: list[Callable[[Any], object]]) -> None:
-    _WAITING.setdefault(name, []).extend(hooks)
+def _add(name: str, hooks: list[Callable[[Any], object]]) -> None:
+    _PENDING.setdefault(name, []).extend(hooks)
     if _FINDER not in sys.meta_path:
-        # It stays: taking it out would make another thread's round over the list skip the finder behind it.
+        # It stays: to remove it would make another thread's loop over the list skip the finder behind it.
         sys.meta_path.insert(0, _FINDER)
 
 
-def _look_again(name: str) -> None:
-    """Run what waits where the module has come meanwhile: whoever was importing it had asked our finder before."""
+def _catch_up(name: str) -> None:
+    """Run the hooks if the module was imported meanwhile: that import had passed our finder before."""
     system: Any = sys.modules["_frozen_importlib"]
     if name in system._module_locks:
-        system._lock_unlock_module(name)  # ends when that import has ended; the import system sees to rings
+        system._lock_unlock_module(name)  # waits for that import; the import system detects wait cycles
     module = sys.modules.get(name)
     if module is not None:
-        _run(name, module)
+        _run_hooks(name, module)
 
 
 class _Finder:
-    """Stands first on `sys.meta_path` and wraps the loader that the others find, for modules with hooks."""
+    """Stand first on `sys.meta_path`, and wrap the loader that the other finders find for a module with hooks."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the others' spec with our loader in it; None for modules that nobody waits for."""
-        if fullname not in _WAITING:
+        """Return the other finders' spec with a wrapped loader; None for a module without hooks."""
+        if fullname not in _PENDING:
             return None
         for finder in list(sys.meta_path):
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
-                loaders.wrap(spec, _then_hooks)
+                loaders.wrap(spec, _execute_and_run_hooks)
                 return spec
         return None
 
@@ -99,17 +98,17 @@ class _Finder:
 _FINDER = _Finder()
 
 
-def _then_hooks(name: str, module: ModuleType, execute: Callable[[ModuleType], object]) -> None:
-    """Execute the module as if there were no hooks, then run them."""
+def _execute_and_run_hooks(name: str, module: ModuleType, execute: Callable[[ModuleType], object]) -> None:
+    """Execute the module, then run its hooks."""
     execute(module)
-    _run(name, module)
+    _run_hooks(name, module)
 
 
-def _run(name: str, module: ModuleType) -> None:
-    hooks = _WAITING.pop(name, [])
+def _run_hooks(name: str, module: ModuleType) -> None:
+    hooks = _PENDING.pop(name, [])
     try:
         for hook in hooks:
             hook(sys.modules.get(name, module))
     except BaseException:
-        _wait(name, hooks)  # the import fails, and the module with it: the next one is another
+        _add(name, hooks)  # the import fails, and the next one makes another module
         raise

@@ -1,8 +1,8 @@
-"""`import_guard`: a time limit, and a watch on connections and processes, around the imports of a block.
+"""`import_guard`: a time limit on the imports of a block, and a watch on its connections and processes.
 
-Invariants: the limit ends what the main thread does by the timer signal, and nothing that any other thread does: there
-it tells. What ends a block passes every `except Exception` on its way out, and is an `ImportTimeout` from the block on;
-it is raised where the block's own code runs, never amid the import system's bookkeeping or in another greenlet. A guard
+Invariants: in the main thread the timer signal interrupts a block at its limit; on another thread the guard only
+reports. The interruption passes every `except Exception` inside the block, and leaves the block as an `ImportTimeout`.
+It is raised where the block's own code runs, never amid the import system's bookkeeping or in another greenlet. A guard
 keeps nothing of a block that has ended, and holds no lock.
 """
 
@@ -12,15 +12,14 @@ import sys
 from _thread import get_ident
 
 from lazyguard import events
-from lazyguard._base import places, validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, places, validation
 from lazyguard._core import clock
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
     ConfigurationError,
-    ImportActError,
-    ImportActWarning,
     ImportBudgetWarning,
+    ImportSideEffectError,
+    ImportSideEffectWarning,
     ImportTimeout,
     UsageError,
 )
@@ -31,19 +30,19 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Literal
 
-    from lazyguard._base.typing import P, T
+    from lazyguard._base import P, T
     from lazyguard._guards.alarm import Alarm
-    from lazyguard._guards.frames import Sight
+    from lazyguard._guards.frames import StackSummary
     from lazyguard._guards.side_effects import Kind
 
     Rule = Literal["forbid", "warn"]
 
-# Seconds until a ring that came at a bad moment comes again, and until one comes that was swallowed, at the most.
-_SOON, _SWALLOWED = 0.005, 1.0
-# As many rings at one and the same line of the import system: it is blocked there.
-_STANDS_STILL = 4
+# Seconds until an alarm that came at a bad moment is repeated; and, at the most, until one that was swallowed is.
+_RETRY, _REPEAT = 0.005, 1.0
+# After so many alarms at the same instruction the import system is blocked there.
+_BLOCKED_AFTER = 4
 # inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-_LATER = 0x20 | 0x80 | 0x200
+_DEFERRED = 0x20 | 0x80 | 0x200
 
 
 def import_guard(
@@ -52,28 +51,28 @@ def import_guard(
     """Bound what the imports of a block may do: a context manager, and a decorator of a function.
 
     Args:
-        timeout: Seconds for the block. In the main thread a timer signal ends then what it does, a blocking call and a
-            loop alike, with an `ImportTimeout` that names the line and the imports that led there. On other threads,
-            where nothing can be ended, it is told: at once by an event of the kind "overdue", which is a warning in
-            the log, and at the block's end by an ImportBudgetWarning.
-        network: What a connection, a datagram or the look-up of a name does: "forbid" it with an `ImportActError`,
-            which is raised at the block's end too if it was swallowed; or "warn" with an ImportActWarning at the
-            program's line. Both say who connects where.
+        timeout: Seconds for the block. In the main thread a timer signal then interrupts a blocking call and a loop
+            alike, with an `ImportTimeout` that names the line and the imports that led there. On other threads nothing
+            can be interrupted. There an event "overdue" is emitted at once, which the log shows as a warning, and an
+            ImportBudgetWarning follows at the block's end.
+        network: What happens at a connection, a datagram or the look-up of a name. "forbid" raises an
+            `ImportSideEffectError`, once more at the block's end if it was swallowed. "warn" issues an
+            ImportSideEffectWarning at the program's line. Both name the line and the endpoint.
         subprocess: The same for processes that are started.
 
     Returns:
-        The guard; it may be used again, nested, and on several threads at a time.
+        The guard; it can be used again, nested, and on several threads at a time.
 
     Raises:
-        ConfigurationError: An option that cannot be right.
-        UsageError: A decorated function is async or a generator, and runs later than it is called.
+        ConfigurationError: An option is out of range.
+        UsageError: A decorated function is async or a generator, so its body runs after the call has returned.
 
-    The host's handler of SIGALRM and what is left of its timer are there again afterwards; a timer of its that falls
-    due meanwhile rings for it. Out of reach is what keeps the GIL, and a C function that goes on after a signal, such
-    as the look-up of a name. The watch is on the block's own thread, and sees what Python's own sockets and processes
-    do (PEP 578), not what C libraries do by themselves. Where an import fails because modules import each other in a
-    ring, the error tells the ring, the name that is not bound yet and the line to move. A child that is forked inside
-    the block keeps the watch, and has no time limit.
+    The host's handler of SIGALRM, and what is left of its timer, are restored afterwards. If its timer is due
+    meanwhile, its handler is called. Code that keeps the GIL is out of reach, and so is a C function that goes on after
+    a signal, such as the look-up of a name. The watch is on the block's own thread. It sees Python's own sockets and
+    processes (PEP 578), not those of C libraries. Where an import fails because of an import cycle, the error shows the
+    cycle, the name that is not bound yet and the line to move. A child that is forked inside the block keeps the watch,
+    and has no time limit.
 
     Example:
         >>> import lazyguard
@@ -86,20 +85,20 @@ def import_guard(
         ...         client.connect(("127.0.0.1", 9))
         >>> load()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        lazyguard.errors.ImportActError: ... connects to 127.0.0.1:9, which the import_guard at ... forbids...
+        lazyguard.errors.ImportSideEffectError: ... connects to 127.0.0.1:9, which the import_guard at ... forbids...
     """
     place = places.caller()
     validation.seconds("timeout", timeout, optional=True)
     for name, rule in (("network", network), ("subprocess", subprocess)):
         if rule not in (None, "forbid", "warn"):
-            raise ConfigurationError(f'{name}={rule!r} is not right: give "forbid", "warn" or None.')
+            raise ConfigurationError(f'{name}={rule!r} is invalid: give "forbid", "warn" or None.')
     rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
     return ImportGuard(places.of_frame(place), frames.package_of(place), timeout, rules)
 
 
 @final
 class ImportGuard:
-    """What `import_guard` returns."""
+    """The guard that `import_guard` returns."""
 
     __slots__ = ("_blocks", "package", "place", "rules", "timeout")
 
@@ -108,7 +107,7 @@ class ImportGuard:
         self.package: str = package
         self.timeout: float | None = timeout
         self.rules: dict[Kind, Rule | None] = rules
-        # Thread id -> its blocks that have not ended, the innermost last.
+        # Thread id -> its open blocks, the innermost last.
         self._blocks: dict[int, list[_Block]] = {}
 
     def __enter__(self) -> ImportGuard:
@@ -124,19 +123,19 @@ class ImportGuard:
         if not blocks:
             self._blocks.pop(thread, None)
         block.end()
-        raised = block.verdict(error)
+        raised = block.replacement(error)
         if raised is not None:
             raise raised from (error if isinstance(raised, ImportTimeout) else raised.__cause__)
 
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
-        """Put a block of the guard around each call of a function."""
-        given: object = function
-        code = getattr(given, "__code__", None)
-        if not callable(given) or (code is not None and code.co_flags & _LATER):
-            what = places.name_of(given) if callable(given) else repr(given)
+        """Guard each call of a function with a block of its own."""
+        decorated: object = function
+        code = getattr(decorated, "__code__", None)
+        if not callable(decorated) or (code is not None and code.co_flags & _DEFERRED):
+            what = places.name_of(decorated) if callable(decorated) else repr(decorated)
             raise UsageError(
-                f"import_guard ({self.place}) takes a plain function, and {what} is none: what it does, it does after "
-                "its call has returned. Put a `with` block around the imports in it."
+                f"import_guard ({self.place}) takes a plain function, and {what} is none: its body runs after the call "
+                "has returned. Put a `with` block around the imports in it."
             )
 
         def guarded(*args: P.args, **named: P.kwargs) -> T:
@@ -153,8 +152,8 @@ class ImportGuard:
         return f"<import guard of {self.place}>"
 
 
-class _TimeIsUp(BaseException):
-    """Ends a block; none of Python's own kinds, which a library might take for one of its own errors."""
+class _BlockTimeout(BaseException):
+    """Interrupt a block; of a type of its own, which no library takes for one of its own errors."""
 
     def __init__(self, block: _Block, text: str) -> None:
         super().__init__(text)
@@ -163,156 +162,156 @@ class _TimeIsUp(BaseException):
 
 @final
 class _Block:
-    """One entering of a guard."""
+    """One block of a guard, from its entry to its exit."""
 
-    __slots__ = ("_alarm", "_began", "_frame", "_guard", "_seen", "_sight", "_stood", "_told", "refused", "thread")
+    __slots__ = ("_alarm", "_began", "_frame", "_guard", "_last", "_same", "_summary", "_warned", "refused", "thread")
 
     def __init__(self, guard: ImportGuard, frame: FrameType) -> None:
         self._guard = guard
         self._frame: FrameType | None = frame
         self._alarm: Alarm | None = None
         self._began = 0.0
-        # What it was doing when its time was over.
-        self._sight: Sight | None = None
-        self._seen: tuple[object, int] = (None, 0)
-        self._stood = 0
-        self._told: set[tuple[Kind, str]] = set()
-        self.refused: ImportActError | None = None
+        # Where the block was at its limit.
+        self._summary: StackSummary | None = None
+        self._last: tuple[object, int] = (None, 0)
+        self._same = 0
+        self._warned: set[tuple[Kind, str]] = set()
+        self.refused: ImportSideEffectError | None = None
         self.thread = get_ident()
 
     def begin(self) -> None:
-        """Watch, and start the clock."""
+        """Watch for side effects, and start the timer."""
         if any(self._guard.rules.values()):
-            side_effects.watch(self._did)
+            side_effects.watch(self._on_side_effect)
         seconds = self._guard.timeout
         if seconds is None:
             return
         from lazyguard._guards.alarm import Alarm
 
         self._began = clock.now()
-        self._alarm = Alarm(seconds, self._rang)
+        self._alarm = Alarm(seconds, self._on_alarm)
         self._alarm.__enter__()
         if not self._alarm.armed:
             from lazyguard._core import scheduler
 
             self._alarm = None
-            scheduler.at(self._began + seconds, self._due)
+            scheduler.at(self._began + seconds, self._on_limit)
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop the timer and the watch."""
         if self._alarm is not None:
             self._alarm.__exit__()
         self._frame = None
-        side_effects.end(self._did, self.thread)
+        side_effects.unwatch(self._on_side_effect, self.thread)
 
-    def verdict(self, error: BaseException | None) -> Exception | None:
-        """Return what is to be raised in the place of `error`, or of nothing; None: all is as it is."""
-        if isinstance(error, _TimeIsUp) and error.block is not self:
-            return None  # the time of a guard around this one
-        if self._sight is not None and self._alarm is not None:
+    def replacement(self, error: BaseException | None) -> Exception | None:
+        """Return the exception to raise in the place of `error`; None to raise no other."""
+        if isinstance(error, _BlockTimeout) and error.block is not self:
+            return None  # the limit of a guard around this one
+        if self._summary is not None and self._alarm is not None:
             if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
                 return None
-            late = ImportTimeout(self._late(self._sight))
-            late.place, late.chain = self._sight.place, self._sight.chain
-            return late
+            timeout = ImportTimeout(self._timeout_text(self._summary))
+            timeout.place, timeout.chain = self._summary.place, self._summary.chain
+            return timeout
         if isinstance(error, Exception):
             from lazyguard._guards import circular_imports
 
             circular_imports.explain(error)
         elif error is None and self.refused is not None:
             return self.refused
-        if self._sight is not None:
+        if self._summary is not None:
             import warnings
 
             file, _, line = self._guard.place.rpartition(":")
-            warnings.warn_explicit(self._late(self._sight), ImportBudgetWarning, file, int(line))
+            warnings.warn_explicit(self._timeout_text(self._summary), ImportBudgetWarning, file, int(line))
         return None
 
     # in the main thread
 
-    def _rang(self, frame: FrameType | None) -> None:
+    def _on_alarm(self, frame: FrameType | None) -> None:
         alarm = self._alarm
         if frame is None or alarm is None:
             return
         stack = frames.stack(frame, self._frame)
-        if stack is None or self._is_at_work(frame):
-            alarm.again(_SOON)
+        if stack is None or self._is_bookkeeping(frame):
+            alarm.rearm(_RETRY)
             return
-        self._sight = frames.Sight(stack, self._guard.package)
-        alarm.again(min(_SWALLOWED, self._guard.timeout or _SWALLOWED))
-        raise _TimeIsUp(self, self._late(self._sight))
+        self._summary = frames.StackSummary(stack, self._guard.package)
+        alarm.rearm(min(_REPEAT, self._guard.timeout or _REPEAT))
+        raise _BlockTimeout(self, self._timeout_text(self._summary))
 
-    def _is_at_work(self, frame: FrameType) -> bool:
-        """Tell whether the import system, or a guard, is amid its bookkeeping; not when it stands still there."""
+    def _is_bookkeeping(self, frame: FrameType) -> bool:
+        """Return whether the import system, or a guard, is amid its bookkeeping, and not blocked there."""
         if not frames.is_machinery(frame):
             return False
-        seen = (frame, frame.f_lasti)
-        self._stood = self._stood + 1 if seen == self._seen else 0
-        self._seen = seen
-        if self._stood < _STANDS_STILL or frame.f_globals is globals():
+        position = (frame, frame.f_lasti)
+        self._same = self._same + 1 if position == self._last else 0
+        self._last = position
+        if self._same < _BLOCKED_AFTER or frame.f_globals is globals():
             return True
-        self._seen = (None, 0)
+        self._last = (None, 0)
         return False
 
     # on other threads
 
-    def _due(self) -> None:
-        """Run by the scheduler; listeners are not to hold it up."""
+    def _on_limit(self) -> None:
+        """Start a thread that reports: a listener must not delay the scheduler, which calls this."""
         if self._frame is not None:
             from lazyguard._core import scheduler
 
             try:
-                scheduler.daemon(lambda: scheduler.background().run(self._tell), "import_guard", again=True)
+                scheduler.daemon(lambda: scheduler.background().run(self._emit_overdue), "import_guard", again=True)
             except RuntimeError:
-                scheduler.at(clock.now() + 1.0, self._due)  # no thread is available
+                scheduler.at(clock.now() + 1.0, self._on_limit)  # no thread is available
 
-    def _tell(self) -> None:
+    def _emit_overdue(self) -> None:
         stack = frames.stack(sys._current_frames().get(self.thread), self._frame)
         if stack is None or self._frame is None:
-            return  # it has just ended
-        self._sight = sight = frames.Sight(stack, self._guard.package)
+            return  # the block has just ended
+        self._summary = summary = frames.StackSummary(stack, self._guard.package)
         events.emit(
             events.Event(
                 "overdue",
-                name=sight.module or "an import",
+                name=summary.module or "an import",
                 place=self._guard.place,
                 before="resolving",
                 after="resolving",
                 generation=0,
-                cause=f"at {sight}",
+                cause=f"at {summary}",
                 seconds=clock.now() - self._began,
             )
         )
 
-    def _late(self, sight: Sight) -> str:
-        what = f"the import of {sight.module}" if sight.module else "a block"
-        mend = "Defer what waits there (lazyguard.lazy, lazyguard.service), give it a time-out of its own, or raise"
+    def _timeout_text(self, summary: StackSummary) -> str:
+        what = f"the import of {summary.module}" if summary.module else "a block"
+        remedy = "Defer what waits there (lazyguard.lazy, lazyguard.service), give it a timeout of its own, or raise"
         return (
             f"{what} did not end within the {self._guard.timeout:g} s of the import_guard at {self._guard.place}: it "
-            f"hangs at {sight}\n  reached by {' > '.join(sight.chain) or sight.leaf}\n{mend} timeout=."
+            f"hangs at {summary}\n  reached by {' > '.join(summary.chain) or summary.leaf}\n{remedy} timeout=."
         )
 
-    # what it does
+    # side effects
 
-    def _did(self, kind: Kind, what: str, frame: FrameType) -> None:
+    def _on_side_effect(self, kind: Kind, what: str, frame: FrameType) -> None:
         rule = self._guard.rules[kind]
         stack = frames.stack(frame, self._frame)
         if rule is None or stack is None:
             return
-        sight = frames.Sight(stack, self._guard.package)
-        key = kind, sight.place
+        summary = frames.StackSummary(stack, self._guard.package)
+        key = kind, summary.place
         if rule == "warn":
-            if key in self._told:
+            if key in self._warned:
                 return  # starting one program raises several audit events
-            self._told.add(key)
-        forbids = "forbids" if rule == "forbid" else "tells of"
-        module = f" while {sight.module} is imported" if sight.module else ""
-        text = f"{sight}{module}: {what}, which the import_guard at {self._guard.place} {forbids}"
-        text += f" ({kind}={rule!r})\n  reached by {' > '.join(sight.chain) or sight.leaf}"
+            self._warned.add(key)
+        forbids = "forbids" if rule == "forbid" else "warns of"
+        module = f" while {summary.module} is imported" if summary.module else ""
+        text = f"{summary}{module}: {what}, which the import_guard at {self._guard.place} {forbids}"
+        text += f" ({kind}={rule!r})\n  reached by {' > '.join(summary.chain) or summary.leaf}"
         if rule == "forbid":
-            self.refused = ImportActError(f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service.")
+            self.refused = ImportSideEffectError(f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service.")
             raise self.refused
         import warnings
 
-        file, _, line = sight.place.rpartition(":")
-        warnings.warn_explicit(text, ImportActWarning, file, int(line))
+        file, _, line = summary.place.rpartition(":")
+        warnings.warn_explicit(text, ImportSideEffectWarning, file, int(line))

@@ -1,7 +1,8 @@
-"""A loader that stands for another one until its module is executed, for who has something to do before or after that.
+"""Two loaders: one that adds to the execution of a module, one that makes a name an alias of another module.
 
-Invariants: the module shows nothing of it, in `__loader__` and `__spec__` it has its own loader; what is asked of it
-besides, such as a source or a resource, the own loader answers.
+Invariants: a module shows neither of them; its `__loader__` and its `__spec__` are those of its own loader. A wrapped
+loader still answers all other requests, such as for a source or a resource. An alias executes nothing, and its module
+is the very object of the original.
 """
 
 from __future__ import annotations
@@ -19,43 +20,45 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def wrap(spec: ModuleSpec, around: Callable[[str, ModuleType, Execute], object]) -> None:
-    """Let `around` execute the module of a spec: it is given its name, the module, and what executes it."""
+def wrap(spec: ModuleSpec, executor: Callable[[str, ModuleType, Execute], object]) -> None:
+    """Let `executor` execute the module of a spec; call it with the name, the module and what executes the module."""
     if hasattr(spec.loader, "exec_module"):
-        spec.loader = _Loader(spec.loader, around)  # type: ignore[assignment]
+        spec.loader = _Loader(spec.loader, executor)  # type: ignore[assignment]
 
 
 class _Loader:
-    def __init__(self, loader: Any, around: Callable[[str, ModuleType, Execute], object]) -> None:
+    """Execute a module by a function; leave all else to the module's own loader."""
+
+    def __init__(self, loader: Any, executor: Callable[[str, ModuleType, Execute], object]) -> None:
         self._loader = loader
-        self._around = around
+        self._executor = executor
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Leave it to the loader, which is to find itself in the spec."""
+        """Let the module's own loader create the module; it must find itself in the spec."""
         spec.loader = self._loader
         module: ModuleType | None = self._loader.create_module(spec)
         spec.loader = self  # type: ignore[assignment]
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module as if its own loader did."""
+        """Put the module's own loader in place, and let the executor run the module."""
         spec: Any = module.__spec__
         if spec is not None and spec.loader is self:
             spec.loader = self._loader
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
-        self._around(spec.name if spec is not None else module.__name__, module, self._loader.exec_module)
+        self._executor(spec.name if spec is not None else module.__name__, module, self._loader.exec_module)
 
 
-# What the import system fills in where it is missing, as it is on a script's `__main__`.
-_WRITTEN = ("__package__", "__loader__", "__file__", "__cached__", "__path__")
+# What the import system sets where it is missing, as on a script's `__main__`.
+_IMPORT_ATTRIBUTES = ("__package__", "__loader__", "__file__", "__cached__", "__path__")
 
 
 class AliasLoader:
-    """Imports the original, and lets the import system enter it under the second name."""
+    """Import the original module, and let the import system register it under a second name."""
 
     def __init__(self, original: str) -> None:
         self.original = original
@@ -63,12 +66,11 @@ class AliasLoader:
         self._own: dict[str, Any] = {}
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return the original, importing it if need be."""
-        began = sys.modules.get(self.original)
-        if began is not None:
-            # Another thread may be importing it, and come to import our name: let it find the original, not
-            # wait.
-            sys.modules[spec.name] = began
+        """Return the original module; import it if it is not imported yet."""
+        partial = sys.modules.get(self.original)
+        if partial is not None:
+            # Another thread may be importing it, and import our name meanwhile: it must find the original, not wait.
+            sys.modules[spec.name] = partial
         try:
             __import__(self.original)
             if self.original not in sys.modules:  # another thread's import of it failed while we waited
@@ -78,17 +80,17 @@ class AliasLoader:
             raise
         module = sys.modules[self.original]
         own: Any = module.__spec__
-        # Two aliases made at a time: take the module's own, not the other alias's.
+        # Where two aliases are made at a time, take the module's own spec, not the other alias's.
         self._own_spec = own.loader._own_spec if own and isinstance(own.loader, AliasLoader) else own
-        self._own = {name: vars(module)[name] for name in _WRITTEN if name in vars(module)}
-        # The import system is about to put `spec` on the module; whoever looks then is to see its true state.
+        self._own = {name: vars(module)[name] for name in _IMPORT_ATTRIBUTES if name in vars(module)}
+        # The import system is about to set `spec` on the module: show that the module may still be importing.
         spec._initializing = True  # type: ignore[attr-defined]
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the original back what the import system has written on it; there is nothing to execute."""
+        """Restore what the import system has overwritten on the original; there is nothing to execute."""
         module.__spec__ = self._own_spec
-        for name in _WRITTEN:
+        for name in _IMPORT_ATTRIBUTES:
             if name in self._own:
                 setattr(module, name, self._own[name])
             elif name in vars(module):
@@ -96,6 +98,6 @@ class AliasLoader:
 
 
 def spec_of(name: str, original: str, origin: str) -> ModuleSpec:
-    """Return the spec that makes `name` another name of the module `original`, which lies at `origin`."""
+    """Return the spec that makes `name` an alias of the module `original`, whose file is `origin`."""
     kind: type[ModuleSpec] = sys.modules["_frozen_importlib"].ModuleSpec
     return kind(name, AliasLoader(original), origin=origin)  # type: ignore[arg-type]

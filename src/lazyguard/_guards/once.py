@@ -1,7 +1,7 @@
-"""`once`: registration code that runs at most once a process, whatever names its module goes by.
+"""`once`: registration code that runs at most once a process, under whatever names its module is imported.
 
-Invariants: one cell a key, whichever module object asks; the caller's own thread runs the function, and no lock is
-held meanwhile; what it raises is the caller's, untouched, and leaves the key as it was.
+Invariants: there is one cell a key, for all module objects. The caller's own thread runs the function, with no lock
+held. An exception of the function passes to the caller untouched, and the key can be tried again.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import os
 
 from lazyguard import errors
 from lazyguard._base import places
-from lazyguard._core import forks as forks  # the child of a fork waits for nothing that only the parent runs
+from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
 from lazyguard._core.cell import Cell
 from lazyguard._core.effects import Call, Join
-from lazyguard._core.state import READY
+from lazyguard._core.state import FAILED, PENDING, READY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, overload
 
-    from lazyguard._base.typing import P, T
-    from lazyguard._core.attempt import Attempt
+    from lazyguard._base import P, T
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Outcome, Snapshot
+    from lazyguard._core.state import Attempt, Outcome, Snapshot
 else:
 
     def overload(function):
@@ -32,7 +31,7 @@ else:
 
 
 _CELLS: dict[object, Cell] = {}
-# co_flags of what gives something to be consumed, which cannot be handed to every caller.
+# The co_flags of functions whose result only one caller can consume.
 _KINDS = {0x20: "a generator", 0x80: "an async function", 0x200: "an async generator"}
 
 
@@ -43,20 +42,20 @@ def once(*, key: str) -> Callable[[Callable[P, T]], Callable[P, T]]: ...  # noqa
 def once(  # noqa: F811
     function: Callable[P, T] | None = None, /, *, key: str | None = None
 ) -> Any:
-    """Run the decorated function at most once a process, and give every caller what its first run returned.
+    """Run the decorated function at most once a process, and return the result of that run to every caller.
 
     Args:
         function: A plain function. The arguments of later calls are ignored.
-        key: What is to happen once. Without it that is the function at this line of this file: the same one although
-            the module runs again, reloaded or under a second name (`models` and `core.models`, `__main__`).
+        key: The name of what happens once. Left out, the key is the function's file and line: it stays the same when
+            the module is executed again, reloaded or under a second name (`models` and `core.models`, `__main__`).
 
     Raises:
-        ConfigurationError: An async function or a generator; or what is no Python function and has no key.
+        ConfigurationError: The function is async or a generator; or it is no Python function, and there is no key.
 
-    A caller that comes during the first run waits for its end. What the function raises passes untouched, and the next
-    caller, also one that has waited, runs it again. Called from inside itself, or in a ring with other threads, it
-    raises CircularResolutionError. In the child of a fork what had run in the parent has run; a run that another
-    thread was at begins anew.
+    A caller that comes during the first run waits for its end. An exception of the function passes untouched; the next
+    caller, also one that has waited, runs the function again. A call from inside the function, or in a wait cycle with
+    other threads, raises CircularResolutionError. In a forked child a run that the parent had finished counts; a run
+    of another thread begins anew.
 
     Example:
         >>> import lazyguard
@@ -70,7 +69,7 @@ def once(  # noqa: F811
     """
     if function is None:
         if not isinstance(key, str) or not key:
-            raise errors.ConfigurationError(f"once(key={key!r}): a key is a text that says what is to happen once")
+            raise errors.ConfigurationError(f"once(key={key!r}): give a string that names what happens once")
 
         def decorate(decorated: Callable[P, T]) -> Any:
             return _guard(decorated, key)
@@ -83,11 +82,11 @@ def _guard(function: Any, key: str | None) -> Any:
     code = getattr(function, "__code__", None)
     name = places.name_of(function)
     if not callable(function) or (code is None and key is None):
-        what = f"{function!r} is no Python function"
+        what = f"{function!r} is not a Python function"
         raise errors.ConfigurationError(f"once: {what}: decorate the function itself, or give once(key=...)")
     for flag, kind in _KINDS.items():
         if code is not None and code.co_flags & flag:
-            raise errors.ConfigurationError(f"once: {name} is {kind}, whose result serves one caller only")
+            raise errors.ConfigurationError(f"once: {name} is {kind}: give a plain function, whose result is shared")
     place = places.of_callable(function, name)
     cell = _CELLS.setdefault(key or _identity(function), Cell(function, name=name, place=place))
 
@@ -101,17 +100,21 @@ def _guard(function: Any, key: str | None) -> Any:
                 if attempt is None:
                     continue
                 if not new:
-                    threads.drive(_waiting(attempt, now))
+                    threads.drive(_join(attempt, now))
                     continue
-                threads.run_attempt(attempt, _running(lambda: function(*args, **kwargs)))
+                threads.run_attempt(attempt, _run(lambda: function(*args, **kwargs)))
             except BaseException:
                 cell.end_unlaunched()
                 raise
             outcome = attempt.outcome
             if outcome is not None and outcome.error is not None:
-                raise outcome.error
+                cell.change(_not_failed)
+                try:
+                    raise outcome.error
+                finally:
+                    del attempt, outcome, now  # else a cycle: the error, its traceback, this frame
 
-    # Since 3.14 annotations are evaluated when they are asked for, and not by copying them.
+    # Since 3.14 reading `__annotations__` evaluates them: copy the function that would.
     annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
         if hasattr(function, attribute):
@@ -121,17 +124,22 @@ def _guard(function: Any, key: str | None) -> Any:
 
 
 def _identity(function: Any) -> object:
-    """Return what stays the same when a file runs again; what comes from no file is itself each time."""
+    """Return what stays the same when a file is executed again; without a file it is new each time."""
     code = function.__code__
     if code.co_filename.startswith("<"):
         return object()
     return f"{os.path.realpath(code.co_filename)}:{code.co_firstlineno}:{function.__qualname__}"
 
 
-def _waiting(attempt: Attempt, seen: Snapshot) -> Steps[None]:
+def _not_failed(now: Snapshot) -> Snapshot:
+    """Keep no failure: it goes to those who called."""
+    return now.changed(state=PENDING, cause=None) if now.state == FAILED else now
+
+
+def _join(attempt: Attempt, seen: Snapshot) -> Steps[None]:
     yield Join(attempt, None, seen)
 
 
-def _running(function: Callable[[], object]) -> Steps[Outcome]:
+def _run(function: Callable[[], object]) -> Steps[Outcome]:
     outcome: Outcome = yield Call(function)
     return outcome

@@ -1,7 +1,8 @@
-"""`require` and `optional_import`: modules that may be missing, and what is said when they are.
+"""`require` and `optional_import`: modules that may be missing, and the error where they are.
 
-Invariants: declaring imports nothing. Missing is only what is not there, it or a package above it: a module
-that is there and fails while it is imported says so itself. No absence is remembered: each use looks again.
+Invariants: `optional_import` imports nothing when it is called. A module is missing only if it, or a package above it,
+cannot be found; a module that fails while it is imported raises its own error. No absence is cached: each use looks
+again.
 """
 
 from __future__ import annotations
@@ -22,25 +23,26 @@ if TYPE_CHECKING:
 else:
     _Module = type(sys)
 
-# What modules have and programs read. Any other dunder is the look-up of a tool that walks a module's
-# globals, which must not import anything, still less fail, on its way.
+# The dunders that programs read of a module. Any other one is the look-up of a tool that walks a module's globals: that
+# must import nothing, and must not fail.
 _MODULE_DUNDERS = frozenset(
     ("__all__", "__author__", "__build__", "__cached__", "__file__", "__license__", "__path__", "__version__")
 )
 
 
 def require(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> _Module:
-    """Import a module and return it, or say now what is missing, what it is needed for and how to get it.
+    """Import a module and return it; if it is missing, raise an error that says why and how to install it.
 
     Args:
-        name: The module, dotted or not; of a dotted one the innermost is returned.
-        extra: The extra of your distribution that brings it: the text then has `pip install 'yours[extra]'`.
-        package: The distribution that brings it, where its name is not the module's.
-        why: What it is needed for, for the text.
+        name: The module's absolute name; of a dotted name the innermost module is returned.
+        extra: The extra of your distribution that installs it: the error then has `pip install 'yours[extra]'`.
+        package: The distribution that installs it, where its name is not the module's.
+        why: What the module is needed for, for the error's text.
 
     Raises:
-        MissingModuleError: It is not installed; a ModuleNotFoundError. Whatever a module raises that is there passes
-            as it is.
+        MissingModuleError: The module is not installed; it is a ModuleNotFoundError. An exception of a module that is
+            installed passes untouched.
+        ConfigurationError: `name` is not an absolute module name.
 
     Example:
         >>> import lazyguard
@@ -50,13 +52,14 @@ def require(name: str, *, extra: str | None = None, package: str | None = None, 
         Traceback (most recent call last):
         lazyguard.errors.MissingModuleError: module 'no_such_module' is not installed, needed for the ...
     """
-    return _Wanted(name, extra, package, why, places.caller()).load()
+    return _Requirement(name, extra, package, why, places.caller()).load()
 
 
 def optional_import(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> Any:
-    """Return a fallback for a module that may be missing: false if it is, and every use of it raises then.
+    """Return a lazy module that may be missing: it is false then, and every use of it raises.
 
-    Nothing is imported before the first use or truth test. Arguments and errors are those of `require`.
+    Nothing is imported before the first use or truth test. Arguments and errors are those of `require`; the error for a
+    missing module comes at the use.
 
     Example:
         >>> import lazyguard
@@ -69,27 +72,27 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
         '[1]'
     """
     frame = places.caller()
-    fallback = OptionalModule(_Wanted(name, extra, package, why, frame))
-    eager.declared(frame, fallback.__bool__)
-    return fallback
+    module = OptionalModule(_Requirement(name, extra, package, why, frame))
+    eager.declared(frame, module.__bool__)
+    return module
 
 
-class _Wanted:
-    """A module that someone asks for, and all that an error has to say about it."""
+class _Requirement:
+    """A module that may be missing, and what the error says about it."""
 
     __slots__ = ("extra", "host", "name", "package", "place", "why")
 
     def __init__(self, name: str, extra: str | None, package: str | None, why: str | None, frame: FrameType) -> None:
-        self.place = places.of_frame(places.declaring(frame))  # an integration asks for what its user uses
+        self.place = places.of_frame(places.declaring(frame))  # an integration requires its library for its user
         if not is_module_name(name):
             raise errors.ConfigurationError(
-                f"{self.place}: {name!r} is no module's name; give an absolute one: 'package.module'"
+                f"{self.place}: {name!r} is not a module name; give an absolute one: 'package.module'"
             )
         self.name, self.extra, self.package, self.why = name, extra, package, why
         self.host: str = frame.f_globals.get("__name__", "")
 
     def load(self) -> _Module:
-        """Import it."""
+        """Import the module and return it."""
         try:
             __import__(self.name)
         except ModuleNotFoundError as error:
@@ -103,16 +106,16 @@ class _Wanted:
 
         command = distributions.command(self.name, extra=self.extra, package=self.package, host=self.host)
         why = f", needed {self.why}" if self.why else ""
-        what = f"module {self.name!r} is not installed{why} (asked for at {self.place})"
+        what = f"module {self.name!r} is not installed{why} (required at {self.place})"
         return f"{what}; to install it: {command}"
 
 
 class OptionalModule(_Module):
-    """What `optional_import` returns: the module's attributes, where there is a module."""
+    """The module that `optional_import` returns: it has the attributes of the real one, if that is installed."""
 
-    def __init__(self, wanted: _Wanted) -> None:
-        super().__init__(wanted.name)
-        vars(self)["_lazyguard"] = (wanted, None)
+    def __init__(self, requirement: _Requirement) -> None:
+        super().__init__(requirement.name)
+        vars(self)["_lazyguard"] = (requirement, None)
 
     def __bool__(self) -> bool:
         try:
@@ -122,7 +125,7 @@ class OptionalModule(_Module):
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if vars(self)["_lazyguard"][1] is None and _is_look(name, sys._getframe().f_back):
+        if vars(self)["_lazyguard"][1] is None and _is_introspection(name, sys._getframe().f_back):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
         return getattr(_module(self), name)
 
@@ -137,20 +140,20 @@ class OptionalModule(_Module):
         return [] if module is None else dir(module)
 
     def __repr__(self) -> str:
-        wanted, module = vars(self)["_lazyguard"]
+        requirement, module = vars(self)["_lazyguard"]
         state = "not imported yet" if module is None else "imported"
-        return f"<optional module {wanted.name!r} ({state}, declared at {wanted.place})>"
+        return f"<optional module {requirement.name!r} ({state}, declared at {requirement.place})>"
 
 
-def _is_look(name: str, frame: FrameType | None) -> bool:
+def _is_introspection(name: str, frame: FrameType | None) -> bool:
     return name not in _MODULE_DUNDERS and (name.startswith("__") or name in INTROSPECTION or walks(frame))
 
 
-def _module(fallback: OptionalModule) -> _Module:
-    """Return the real module; it is kept from the first success on."""
-    state: tuple[_Wanted, _Module | None] = vars(fallback)["_lazyguard"]
-    wanted, module = state
+def _module(optional: OptionalModule) -> _Module:
+    """Return the real module, importing it at the first call; keep it."""
+    state: tuple[_Requirement, _Module | None] = vars(optional)["_lazyguard"]
+    requirement, module = state
     if module is None:
-        module = trace.traced(wanted.name, wanted.place, wanted.load)
-        vars(fallback)["_lazyguard"] = (wanted, module)
+        module = trace.traced(requirement.name, requirement.place, requirement.load)
+        vars(optional)["_lazyguard"] = (requirement, module)
     return module

@@ -1,8 +1,8 @@
-"""What code does beside computing: connections, look-ups of names and processes, seen by one audit hook (PEP 578).
+"""Side effects of code: connections, look-ups of names and processes, reported by one audit hook (PEP 578).
 
-Invariants: the hook is put in place at first need, once a process, since Python never takes one away; what it costs
-where nobody watches is one test. Watched is a thread, by whoever watches on it; a fork takes over the watches of its
-own thread alone. Told are endpoints and the names of programs, never arguments: those may hold passwords.
+Invariants: the hook is installed at first need, once a process, since Python never removes one. Without a watcher it
+costs one test. A watcher sees the side effects of its own thread. A forked child keeps those of the forking thread
+alone. A description has endpoints and names of programs, never arguments: those may hold passwords.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     Kind = Literal["network", "subprocess"]
-    Watch = Callable[[Kind, str, FrameType], object]
+    Watcher = Callable[[Kind, str, FrameType], object]
 
-_KINDS: dict[str, Kind] = {
+_KIND_OF_EVENT: dict[str, Kind] = {
     **dict.fromkeys(("socket.connect", "socket.sendto", "socket.sendmsg"), "network"),
     **dict.fromkeys(("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"), "network"),
     **dict.fromkeys(("subprocess.Popen", "os.posix_spawn", "os.spawn", "os.exec", "os.system"), "subprocess"),
     **dict.fromkeys(("os.fork", "os.forkpty", "os.startfile"), "subprocess"),
 }
-# Thread id -> who watches it, outermost first. Written by the thread itself.
-_watched: dict[int, tuple[Watch, ...]] = {}
+# Thread id -> its watchers, outermost first. Written by the thread itself.
+_watchers: dict[int, tuple[Watcher, ...]] = {}
 _installed = False
 
 
-def watch(told: Watch) -> None:
-    """Tell of each act of this thread from now on; what `told` raises comes out of the act, which does not happen."""
+def watch(watcher: Watcher) -> None:
+    """Call `watcher` before each side effect of this thread; if it raises, the side effect does not happen."""
     global _installed
     here = get_ident()
-    _watched[here] = (*_watched.get(here, ()), told)
+    _watchers[here] = (*_watchers.get(here, ()), watcher)
     if not _installed:
         _installed = True
-        sys.addaudithook(_heard)
+        sys.addaudithook(_audit_hook)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_in_child)
 
 
-def end(told: Watch, thread: int) -> None:
-    """Watch no more."""
-    left = tuple(one for one in _watched.get(thread, ()) if one != told)
+def unwatch(watcher: Watcher, thread: int) -> None:
+    """Remove a watcher of a thread."""
+    left = tuple(other for other in _watchers.get(thread, ()) if other != watcher)
     if left:
-        _watched[thread] = left
+        _watchers[thread] = left
     else:
-        _watched.pop(thread, None)
+        _watchers.pop(thread, None)
 
 
-def _heard(event: str, args: tuple[Any, ...]) -> None:
-    if not _watched or event not in _KINDS:
+def _audit_hook(event: str, args: tuple[Any, ...]) -> None:
+    if not _watchers or event not in _KIND_OF_EVENT:
         return
-    watches = _watched.get(get_ident())
-    if watches is None:
+    watchers = _watchers.get(get_ident())
+    if watchers is None:
         return
-    what = _what(event, args)
-    if what:
+    description = _description(event, args)
+    if description:
         frame = sys._getframe(1)
-        for told in reversed(watches):
-            told(_KINDS[event], what, frame)
+        for watcher in reversed(watchers):
+            watcher(_KIND_OF_EVENT[event], description, frame)
 
 
-def _what(event: str, args: tuple[Any, ...]) -> str:
-    """Return what is done, or "" for what goes nowhere."""
+def _description(event: str, args: tuple[Any, ...]) -> str:
+    """Return what the event does, or "" if it reaches nothing outside."""
     if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = args[1]
         if address is None:
-            return ""  # sent to what it is connected to, which was told then
+            return ""  # sent to the connected address, which was reported when it connected
         where = ":".join(map(str, address[:2])) if isinstance(address, tuple) else _text(address)
         return f"{'connects' if event == 'socket.connect' else 'sends'} to {where}"
     if event.startswith("socket."):
-        return "" if _is_number(args[0]) else f"looks up {_text(args[0])}"
+        return "" if _needs_no_lookup(args[0]) else f"looks up {_text(args[0])}"
     if event in ("os.fork", "os.forkpty"):
         return "forks"
     if event == "os.system":
@@ -92,8 +92,8 @@ def _text(name: Any) -> str:
         return f"a {type(name).__name__}"
 
 
-def _is_number(host: Any) -> bool:
-    """Tell whether a host is looked up without asking anybody."""
+def _needs_no_lookup(host: Any) -> bool:
+    """Return whether a host is resolved without a request to a name server."""
     if host is None:
         return True
     name = _text(host)
@@ -102,6 +102,6 @@ def _is_number(host: Any) -> bool:
 
 def _in_child() -> None:
     here = get_ident()
-    for thread in list(_watched):
+    for thread in list(_watchers):
         if thread != here:
-            _watched.pop(thread, None)
+            _watchers.pop(thread, None)

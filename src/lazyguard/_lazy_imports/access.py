@@ -1,14 +1,14 @@
-"""What is done to anything that has a cell: `resolve`, `is_resolved`, `reset` and `override`.
+"""The functions for anything that has a cell: `resolve`, `is_resolved`, `reset` and `override`.
 
-Invariants: looking builds nothing; what is done through the proxy of a lazy attribute is done to its module as well.
+Invariants: `is_resolved` builds nothing. A change through the proxy of a lazy attribute changes its module as well.
 """
 
 from __future__ import annotations
 
 import sys
 
-from lazyguard._base.typing import T, final
-from lazyguard._core.cell import Cell
+from lazyguard._base import T, final
+from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
 from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
@@ -19,41 +19,43 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Protocol
 
-    class Addressed(Protocol):
-        """A lazy attribute, reached by its name."""
+    from lazyguard._core.cell import Cell
+
+    class LazyAttribute(Protocol):
+        """A lazy attribute of a module."""
 
         def is_resolved(self) -> bool: ...
         def resolve(self) -> Any: ...
         def reset(self) -> None: ...
         def override(self, value: Any) -> Callable[[], None]: ...
 
-    class Declared(Addressed, Protocol):
-        """A lazy attribute that a function makes, in its module."""
+    class DeclaredAttribute(LazyAttribute, Protocol):
+        """A lazy attribute that a factory builds, with its cell and its module."""
 
         cell: Cell
         module: ModuleType
 
 
-# The lazy attribute of a module that a cell belongs to: what is done through its proxy is done to the module as well.
-attributes: dict[Cell, Addressed] = {}
+# Cell -> the lazy attribute that it belongs to: a change through the proxy must change the module as well.
+attributes: dict[Cell, LazyAttribute] = {}
 
 
-def _addressed(obj: object) -> Cell | Addressed:
+def _find(obj: object) -> Cell | LazyAttribute:
     cell = find_cell(obj)
     if cell is not None:
         return attributes.get(cell, cell)
     if isinstance(obj, str):
-        return address(obj)
+        return find_attribute(obj)
     raise UsageError(
         'this takes a lazy object, a service or the name of a lazy attribute ("package.module:attribute"), '
-        f"not one of type {type(obj).__name__}."
+        f"not an object of type {type(obj).__name__}."
     )
 
 
 def resolve(obj: T) -> T:
-    """Return the real object behind a lazy object or a service, building it if need be.
+    """Return the real object of a lazy object or a service, building it if needed.
 
-    Anything else comes back as it is. For a service this is what `require_real` returns: never a fallback.
+    Any other object is returned unchanged. For a service this is what `require_real` returns: never a fallback.
 
     Raises:
         ResolutionError: The factory failed.
@@ -62,8 +64,8 @@ def resolve(obj: T) -> T:
         >>> import lazyguard
         >>> type(lazyguard.resolve(lazyguard.lazy(lambda: 42)))
         <class 'int'>
-        >>> lazyguard.resolve("as it is")
-        'as it is'
+        >>> lazyguard.resolve("any other object")
+        'any other object'
     """
     cell = find_cell(obj)
     if cell is None:
@@ -74,7 +76,7 @@ def resolve(obj: T) -> T:
 
 
 async def aresolve(obj: T) -> T:
-    """Return what `resolve` does, without blocking the event loop: a sync factory runs beside it."""
+    """Return what `resolve` does, without blocking the event loop: a sync factory runs on another thread."""
     cell = find_cell(obj)
     if cell is None:
         return obj
@@ -89,7 +91,7 @@ def _hush(cell: Cell) -> None:
 
 
 def is_resolved(obj: object) -> bool:
-    """Return whether the object is there (a fallback counts). Builds nothing.
+    """Return whether there is a target (a fallback counts); build nothing.
 
     Args:
         obj: A lazy object, a service, or "package.module:attribute" for a lazy attribute.
@@ -102,12 +104,14 @@ def is_resolved(obj: object) -> bool:
         >>> lazyguard.is_resolved(lazyguard.lazy(list))
         False
     """
-    found = _addressed(obj)
-    return found.now.served if isinstance(found, Cell) else found.is_resolved()
+    found = _find(obj)
+    if isinstance(found, Declaration):
+        return found.used and found.now.served
+    return found.is_resolved()
 
 
 def reset(obj: object) -> None:
-    """Forget what was built: the next use builds anew. A service's old object is closed.
+    """Drop the target, so that the next use builds it anew; the dropped target of a service is closed.
 
     Args:
         obj: A lazy object, a service, or "package.module:attribute" for a lazy attribute.
@@ -115,7 +119,7 @@ def reset(obj: object) -> None:
     Raises:
         UsageError: `obj` is none of these.
 
-    A build that is under way goes on, but its result is out of date: it is closed and never served.
+    An attempt that is under way goes on, but its result is of an older generation: it is closed and never served.
 
     Example:
         >>> import lazyguard
@@ -128,15 +132,29 @@ def reset(obj: object) -> None:
         >>> current[0]
         1
     """
-    _addressed(obj).reset()
+    _find(obj).reset()
+
+
+def is_fallback(obj: object) -> bool:
+    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+
+    Anything that is neither is no fallback.
+
+    Example:
+        >>> import lazyguard
+        >>> lazyguard.is_fallback("as it is")
+        False
+    """
+    cell = find_cell(obj)
+    return cell is not None and cell.used and cell.now.state == "degraded"
 
 
 def override(obj: object, value: object) -> Override:
-    """Serve `value` in a `with` block, then what there was before.
+    """Serve `value` for a `with` block, and afterwards what was served before.
 
     Args:
         obj: A lazy object, a service, or "package.module:attribute" for a lazy attribute.
-        value: What all who hold the lazy object see meanwhile, on every thread.
+        value: The target meanwhile, for all holders of the object and on every thread.
 
     Raises:
         UsageError: `obj` is none of these.
@@ -150,16 +168,16 @@ def override(obj: object, value: object) -> Override:
         >>> print(client)
         ['the real one']
     """
-    return Override(_addressed(obj), value)
+    return Override(_find(obj), value)
 
 
 @final
 class Override:
-    """What `override` returns: serves its value from `__enter__` to `__exit__`."""
+    """The context manager that `override` returns: it serves the value from `__enter__` to `__exit__`."""
 
     __slots__ = ("_of", "_restore", "_value")
 
-    def __init__(self, of: Cell | Addressed, value: object) -> None:
+    def __init__(self, of: Cell | LazyAttribute, value: object) -> None:
         self._of = of
         self._value = value
         self._restore: list[Callable[[], None]] = []
@@ -171,32 +189,32 @@ class Override:
         self._restore.pop()()
 
 
-# By module and name: the lazy attributes that functions make.
-declared: dict[tuple[str, str], Declared] = {}
+# Module and name -> the lazy attribute that a factory builds.
+declared: dict[tuple[str, str], DeclaredAttribute] = {}
 
 
-def address(text: str) -> Addressed:
+def find_attribute(text: str) -> LazyAttribute:
     """Return the lazy attribute that "package.module:attribute" names.
 
     Raises:
-        UsageError: The text is not of that form, or names no lazy attribute of a module that is imported.
+        UsageError: The text has another form, or names no lazy attribute of an imported module.
     """
     module_name, _, name = text.partition(":")
     if not module_name or not name:
         raise UsageError(f'{text!r} names no lazy attribute: write "package.module:attribute".')
-    known = declared.get((module_name, name))
+    attribute = declared.get((module_name, name))
     module = sys.modules.get(module_name)
-    if known is not None and module in (known.module, None):  # else another module has come in that one's place
-        return known
+    if attribute is not None and module in (attribute.module, None):  # else another module has replaced that one
+        return attribute
     if module is None:
-        raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported.")
-    package.is_resolved_attribute(module, name)  # raises for a name that is none
-    return Attached(module, name)
+        raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported. Import it first.")
+    package.is_resolved_attribute(module, name)  # raises for a name without a lazy attribute
+    return AttachedAttribute(module, name)
 
 
 @final
-class Attached:
-    """A lazy attribute that `attach` declared, by its address."""
+class AttachedAttribute:
+    """A lazy attribute that `attach` declared."""
 
     __slots__ = ("_module", "_name")
 
@@ -205,15 +223,15 @@ class Attached:
         self._name = name
 
     def is_resolved(self) -> bool:
-        """Return whether it is in the package's namespace."""
+        """Return whether the package's namespace has the value."""
         return package.is_resolved_attribute(self._module, self._name)
 
     def resolve(self) -> Any:
-        """Import it if need be."""
+        """Return the value, importing it if needed."""
         return getattr(self._module, self._name)
 
     def reset(self) -> None:
-        """Forget it; the next use looks it up anew."""
+        """Remove the value; the next use looks it up anew."""
         package.reset_attribute(self._module, self._name)
 
     def override(self, value: Any) -> Callable[[], None]:
@@ -221,4 +239,4 @@ class Attached:
         return package.override_attribute(self._module, self._name, value)
 
 
-__all__ = ["aresolve", "is_resolved", "override", "reset", "resolve"]
+__all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._lazy_imports.package import NATIVE, REGISTRY, LazyAttributes
+from lazyguard._lazy_imports import REGISTRY
+from lazyguard._lazy_imports.package import NATIVE, LazyAttributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,30 +1,28 @@
-"""Lazy attributes of a module that a function makes: `lazy_attribute`; and the address "package.module:attribute".
+"""`lazy_attribute`: an attribute of a module that a function builds at the first access.
 
-Invariants: inside the module the name is a proxy until the object is there; from outside, `module.name` and
-`from module import name` build it and give the object itself; afterwards the name is an ordinary global, and the
-module's class is again what it was, so nothing is left to pay.
+Invariants: inside the module the name is a proxy until the object is built. From outside, `module.name` and
+`from module import name` build the object and give it itself. Afterwards the name is an ordinary global and the module
+has its former class, so an access costs nothing more.
 """
 
 from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import T, final
-from lazyguard._core import cell as cells
-from lazyguard._core import eager, registry
-from lazyguard._core.cell import Cell
+from lazyguard._base import T, final, places
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import declaration, loaded
 from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
-from lazyguard._proxies.inspection import lists
-from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
     from typing import Any, overload
+
+    from lazyguard._core.cell import Cell
 
 
 if TYPE_CHECKING:
@@ -36,19 +34,22 @@ if TYPE_CHECKING:
 
 
 def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[[], T]], T]:
-    """Make a module's attribute of a function: the function's result, built at first access.
+    """Declare a module attribute whose value the function builds at the first access.
 
-    Use it as `@lazy_attribute` above a function that is called as the attribute, or as `@lazy_attribute("name")`
-    above one that is called otherwise.
+    Use `@lazy_attribute` above a function that has the attribute's name, or `@lazy_attribute("name")` above a function
+    with another name.
 
     Returns:
-        What stands in the module's namespace until the object is there: a proxy, typed as the object.
+        A proxy, typed as the object; the module's namespace has it until the object is built.
 
     Raises:
-        UsageError: It is not used at module level, or the function cannot be called without arguments.
+        UsageError: The decorator is not used at module level.
+        ConfigurationError: The name is no identifier, or the function cannot be a factory: it is async, a generator, or
+            needs arguments.
 
-    Inside the module the name is a proxy until the object is there. From outside it is the object itself: the access
-    builds it, on the accessing thread; others wait. Assigning to the attribute (as `mock.patch` does) replaces it.
+    Inside the module the name is a proxy until the object is built. From outside it is the object itself: the access
+    builds it on the accessing thread, and other threads wait. Assigning to the attribute (as `mock.patch` does)
+    replaces it.
 
     Example:
         >>> import sys, types, lazyguard
@@ -83,14 +84,12 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
     place = places.of_callable(factory, places.of_frame(frame))
     lazy.check_factory(factory, place)
     if not name.isidentifier():
-        raise ConfigurationError(
-            f"{name!r} ({place}) is not the name of an attribute: lazy_attribute('name') takes one."
-        )
+        raise misconfigured(f"{name!r} ({place}) is not the name of an attribute: lazy_attribute('name') takes one.")
     module = sys.modules.get(frame.f_globals.get("__name__", ""))
     if not places.at_module_level(frame) or module is None or module.__dict__ is not frame.f_globals:
-        raise UsageError(f"lazy_attribute ({place}) belongs at module level: inside a function or a class use lazy().")
-    cell = Cell(factory, name=f"{module.__name__}:{name}", place=place)
-    registry.register(cell, "lazy attribute")
+        raise misused(f"lazy_attribute ({place}) belongs at module level: inside a function or a class use lazy().")
+    cell = declaration.declared(factory, name=f"{module.__name__}:{name}", place=place)
+    declaration.register(cell, "lazy attribute")
     attribute = Attribute(
         module, name, cell, proxies.make(cell, proxies.bound, home=(module.__name__, ""), tells=False)
     )
@@ -99,18 +98,18 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
         access.attributes.pop(before.cell, None)
     access.declared[module.__name__, name] = access.attributes[cell] = attribute
     attribute.take_place()
-    eager.declared(frame, attribute.resolve)
+    declaration.build_early(frame, attribute.resolve)
     return attribute.proxy
 
 
 @final
 class Attribute:
-    """Stands in the class of a module for one of its attributes while that is not there."""
+    """A descriptor in the class of a module: one lazy attribute, until its object is built."""
 
     __slots__ = ("cell", "module", "name", "proxy", "shown")
 
     def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
-        self.module = module
+        self.module: ModuleType = module
         self.name = name
         self.cell = cell
         self.proxy = self.shown = proxy
@@ -118,9 +117,9 @@ class Attribute:
     def __get__(self, module: ModuleType | None, _kind: type | None = None) -> Any:
         if module is None:
             return self
-        # missing: the name is not bound yet, since the module is still being executed
+        # while the module is being executed, the name may not be bound yet
         value = module.__dict__.get(self.name, self.proxy)
-        if value is not self.proxy or lists(sys._getframe().f_back):
+        if value is not self.proxy or loaded(proxies.INSPECTION, self.cell).lists(sys._getframe().f_back):
             return value
         return self.resolve()
 
@@ -132,23 +131,23 @@ class Attribute:
         self.step_aside()
 
     def take_place(self) -> None:
-        """Take the attribute's place in the class of the module."""
-        with cells.lock:
+        """Put this descriptor into the class of the module."""
+        with declaration.lock:
             kind: Any = type(self.module)
             if "__lazyguard_plain__" not in kind.__dict__:
-                # a class of its own, since a descriptor in the class goes before the namespace of the module
+                # a class of its own: a descriptor in the class takes precedence over the module's namespace
                 own: dict[str, Any] = {"__lazyguard_plain__": kind, "__module__": kind.__module__}
                 if sys.version_info >= (3, 14):
-                    # It would read a name that one line has often read from the namespace, and ask no descriptor: not
-                    # where a module answers for attributes otherwise than modules do. This one does what they do.
+                    # The interpreter specialises a line that often reads a name: it reads the namespace, and calls
+                    # no descriptor. Not for a class with its own `__getattribute__`; this one is the usual one.
                     own["__getattribute__"] = self.module.__getattribute__
                 kind = type(kind.__name__, (kind,), own)
                 self.module.__class__ = kind
             setattr(kind, self.name, self)
 
     def step_aside(self) -> None:
-        """Leave the attribute to the namespace, and the module to its own class when nothing is left."""
-        with cells.lock:
+        """Remove this descriptor; with the last one gone, give the module its own class back."""
+        with declaration.lock:
             kind: Any = type(self.module)
             if kind.__dict__.get(self.name) is self:
                 delattr(kind, self.name)
@@ -156,11 +155,11 @@ class Attribute:
                 self.module.__class__ = kind.__dict__.get("__lazyguard_plain__", kind)
 
     def is_resolved(self) -> bool:
-        """Return whether the object is there."""
-        return self.cell.now.served
+        """Return whether the object is built."""
+        return self.cell.used and self.cell.now.served
 
     def resolve(self) -> Any:
-        """Build the object if need be, and make it an ordinary global."""
+        """Return the object, building it if needed, and make it an ordinary global."""
         target = self.cell.resolve()
         if not self._is_assigned():
             self._show()
@@ -168,16 +167,16 @@ class Attribute:
 
     def _is_assigned(self) -> bool:
         """Return whether the name holds what the program assigned to it."""
-        with cells.lock:
+        with declaration.lock:
             return self.module.__dict__.get(self.name, self.proxy) is not self.shown
 
     def _show(self) -> None:
-        """Put what the cell holds into the module; whoever changes the cell does so afterwards."""
+        """Put the cell's target into the module; called after each change of the cell."""
         namespace = self.module.__dict__
         now = None
-        while now is not self.cell.now:  # a handler on top of this may have waited while others changed it
-            with cells.lock:
-                dropped = namespace.get(self.name), self.shown  # let go of outside the lock: it may have a finaliser
+        while now is not self.cell.now:  # a signal handler on top of this may have let others change it
+            with declaration.lock:
+                dropped = namespace.get(self.name), self.shown  # released outside the lock: it may have a finaliser
                 now = self.cell.now
                 namespace[self.name] = self.shown = now.target if now.served else self.proxy
                 if now.served:

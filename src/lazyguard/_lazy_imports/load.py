@@ -1,7 +1,7 @@
-"""Lazy imports: `load` gives a proxy of a module or of something in it; `lazy_imports` does so for import statements.
+"""Lazy imports: `load` returns a proxy of a module or of a name in it; `lazy_imports` does so for import statements.
 
-Invariants: what these give is always a proxy, so it is right in locals, classes and containers; nothing is looked for
-before its first use, and a missing module is then an ImportError with the command that installs it.
+Invariants: the result is always a proxy, so it works in locals, classes and containers. Nothing is looked up before the
+first use, at which a missing module raises an ImportError with the command that installs it.
 """
 
 from __future__ import annotations
@@ -10,43 +10,43 @@ import _thread
 import builtins
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import final
-from lazyguard._core import eager
-from lazyguard._core.cell import Cell
+from lazyguard._base import final, places
+from lazyguard._base.places import misused
+from lazyguard._core.declaration import build_early, declared
 from lazyguard._proxies import proxy as proxies
-from lazyguard.errors import MissingModuleError, ResolutionImportError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Proxy
 
 
 def load(
     fullname: str, *, require: str | None = None, error_on_import: bool = False, suppress_warning: bool = False
 ) -> Any:
-    """Return a proxy of a module, or of "package.module:Name", which is imported at its first use.
+    """Return a proxy of a module, or of "package.module:Name", which is imported at the first use.
 
     The arguments are lazy_loader's, so that a package can switch over.
 
     Args:
-        fullname: The absolute name of a module, or that and the name of something in it.
-        require: What the installed distribution must satisfy ("numpy>=1.24", PEP 508); read at first use, with the
-            package `packaging`.
-        error_on_import: Look now whether the module is there and satisfies `require`; still import it at first use
-            (the packages above a dotted name are imported for that).
-        suppress_warning: Accepted, without effect: there is nothing to warn of, since a submodule's proxy imports
-            nothing above it either.
+        fullname: The absolute name of a module, or "module:Name" for a name in it.
+        require: The requirement that the installed distribution must satisfy ("numpy>=1.24", PEP 508). It is checked at
+            the first use, with the package `packaging`.
+        error_on_import: Check now that the module can be found and satisfies `require`. The module is still imported at
+            the first use; the packages above a dotted name are imported now.
+        suppress_warning: Accepted, without effect: there is no warning, since the proxy of a submodule does not import
+            the packages above it.
 
     Raises:
-        UsageError: The name is relative or empty.
-        MissingModuleError: With `error_on_import`, and the module is not there, or not as required.
+        UsageError: The name is not an absolute one.
+        MissingModuleError: With `error_on_import`: the module cannot be found, or does not satisfy `require`.
 
-    The first use raises MissingModuleError, an ImportError, where the module is not installed or not in the version
-    that is required, and an ImportError from what went wrong where it is broken; the next use tries again.
+    The first use raises MissingModuleError, an ImportError, if the module is not installed or does not satisfy
+    `require`. If the module fails while it is imported, the use raises an ImportError with that failure as its cause.
+    The next use tries again.
 
     Example:
         >>> import lazyguard
@@ -61,13 +61,15 @@ def load(
     frame = places.caller()
     proxy = _make(fullname, frame, require=require)
     if error_on_import:
-        _check(fullname, places.of_frame(frame), require)
+        _check_present(fullname, places.of_frame(frame), require)
     return proxy
 
 
-def _check(name: str, place: str, require: str | None) -> None:
-    """Raise MissingModuleError where a module is not there, or not as required; import only what is above it."""
+def _check_present(name: str, place: str, require: str | None) -> None:
+    """Raise MissingModuleError if a module cannot be found or does not satisfy `require`; import only its parents."""
     from importlib.util import find_spec
+
+    from lazyguard.errors import MissingModuleError
 
     module = name.partition(":")[0]
     missing: str | None = module
@@ -79,7 +81,7 @@ def _check(name: str, place: str, require: str | None) -> None:
         if not module.startswith(f"{missing}."):
             raise
     if missing is not None:
-        raise MissingModuleError(f"{name}, declared at {place}: {_missing(missing, require)}", name=missing)
+        raise MissingModuleError(f"{name}, declared at {place}: {_missing_text(missing, require)}", name=missing)
     if require is not None:
         from lazyguard._base import distributions
 
@@ -88,8 +90,8 @@ def _check(name: str, place: str, require: str | None) -> None:
             raise MissingModuleError(f"{name}, declared at {place}: {wrong}", name=module)
 
 
-def _missing(module: str, require: str | None = None) -> str:
-    """Say how to mend that `module` cannot be found."""
+def _missing_text(module: str, require: str | None = None) -> str:
+    """Return what is wrong with the name of a missing module, or the command that installs it."""
     above = module.rpartition(".")[0]
     if above in sys.modules:
         return f"{above} has no module {module!r}: correct the name"
@@ -98,73 +100,76 @@ def _missing(module: str, require: str | None = None) -> str:
     return f"module {module!r} is not installed; to install it: {distributions.command(module, package=require)}"
 
 
-def _make(name: str, frame: FrameType, *, beside: list[str] | None = None, require: str | None = None) -> Any:
-    """Return the proxy of what `name` says; see `cell_of_name`."""
-    cell = cell_of_name(name, frame, beside=beside, require=require)
-    eager.declared(frame, cell.resolve)
+def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Any:
+    """Return the proxy of a name; see `cell_of_name`."""
+    cell = cell_of_name(name, frame, siblings=siblings, require=require)
+    build_early(frame, lambda: cell.resolve())
     module, _, attribute = name.partition(":")
-    told = bool(attribute) and _tell_of_exception(module, attribute, cell.place)
+    warned = bool(attribute) and _warn_of_exception(module, attribute, cell.place)
     at_module_level = places.at_module_level(frame)
     return proxies.make(
         cell,
         proxies.bound if at_module_level else proxies.shared,
-        pending=None if attribute else proxies.PendingModule,
+        pending=None if attribute else proxies.pending_module(),
         home=(frame.f_globals.get("__name__"), "") if at_module_level else None,
-        tells=not told,
+        tells=not warned,
     )
 
 
-def cell_of_name(name: str, frame: FrameType, *, beside: list[str] | None = None, require: str | None = None) -> Cell:
-    """Return a cell that imports what `name` says.
+def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Cell:
+    """Return a cell whose factory imports a name.
 
     Args:
         name: As `load` takes it.
         frame: Where it is declared.
-        beside: The modules that `import a.b` statements have named below the same `a`: the proxy is then of the topmost
-            package, and all of them are imported with it.
+        siblings: The modules that `import a.b` statements have named below the same `a`: the target is then the
+            top-level package, and all of them are imported with it.
         require: As `load` takes it.
     """
     place = places.of_frame(frame)
     if not isinstance(name, str):
-        raise UsageError(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
+        raise misused(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute or "_")):
-        raise UsageError(
-            f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".'
-        )
+        raise misused(f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".')
 
     def import_it() -> Any:
         if require is not None:
-            _check(name, place, require)
+            _check_present(name, place, require)
         try:
             found = __import__(module, None, None, (attribute,) if attribute else ())  # which may be a submodule
-            if not attribute and beside is None:
+            if not attribute and siblings is None:
                 return sys.modules[module]
-            for each in beside or ():
+            for each in siblings or ():
                 __import__(each)
         except ModuleNotFoundError as error:
             missing = error.name or ""
             if missing != module and not module.startswith(f"{missing}."):
-                raise  # something that the module itself needs
-            raise MissingModuleError(f"{name}, declared at {place}: {_missing(missing)}", name=missing) from error
+                raise  # the module itself needs it
+            from lazyguard.errors import MissingModuleError
+
+            raise MissingModuleError(f"{name}, declared at {place}: {_missing_text(missing)}", name=missing) from error
         if not attribute:
             return found
         try:
             return getattr(found, attribute)
         except AttributeError as error:
-            told = ResolutionImportError(
+            from lazyguard.errors import ResolutionImportError
+
+            failure = ResolutionImportError(
                 f"{name}, declared at {place}: module {module!r} has no attribute {attribute!r}: correct the name."
             )
-            told.name, told.path = module, getattr(found, "__file__", None)
-            raise told from error
+            failure.name, failure.path = module, getattr(found, "__file__", None)
+            raise failure from error
 
-    if beside is not None:
-        import_it.beside = beside  # type: ignore[attr-defined]
-    return Cell(import_it, name=name, place=place)
+    if siblings is not None:
+        import_it.siblings = siblings  # type: ignore[attr-defined]
+    cell: Cell = declared(import_it, name=name, place=place)
+    return cell
 
 
-def _tell_of_exception(module: str, attribute: str, place: str) -> bool:
-    """Warn of an exception class that is imported lazily, and return whether it is one; `_limits` says why."""
+def _warn_of_exception(module: str, attribute: str, place: str) -> bool:
+    """Warn of an exception class that is imported lazily, and return whether it is one."""
     if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
         from lazyguard._proxies import views
 
@@ -173,14 +178,14 @@ def _tell_of_exception(module: str, attribute: str, place: str) -> bool:
 
 
 def lazy_imports() -> LazyImports:
-    """Make the import statements of a `with` block lazy, so that type checkers and editors see real types.
+    """Make the import statements of a `with` block lazy; type checkers and editors still see the real types.
 
     Returns:
-        A context manager. In its block `import a.b as c` and `from a import b` bind what `load` gives; imports that
-        other modules or threads make meanwhile are not touched.
+        A context manager. In its block `import a.b as c` and `from a import b` bind what `load` returns. Imports of
+        other modules and threads are not changed meanwhile.
 
     Raises:
-        UsageError: For `from a import *`, which must know the names at once.
+        UsageError: The block has `from a import *`, which needs the names at once.
 
     Example:
         >>> import lazyguard
@@ -197,16 +202,16 @@ def lazy_imports() -> LazyImports:
 
 @final
 class LazyImports:
-    """What `lazy_imports` returns: puts its own `__import__` in place for one block of one thread."""
+    """The context manager that `lazy_imports` returns: it replaces `__import__` for one block of one thread."""
 
-    __slots__ = ("_before", "_closed", "_frame", "_named_ones", "_thread")
+    __slots__ = ("_before", "_closed", "_frame", "_thread", "_walking")
 
     def __init__(self, frame: FrameType) -> None:
         self._frame = frame
         self._thread = _thread.get_ident()
         self._before: Any = None
         self._closed = False
-        self._named_ones: list[Proxy] = []
+        self._walking: list[Proxy] = []
 
     def __enter__(self) -> None:
         self._closed = False
@@ -215,14 +220,14 @@ class LazyImports:
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
-        # Blocks of other threads may have begun since: the last one to end takes out all that have ended.
+        # Blocks of other threads may have begun since: the last one to end removes all that have ended.
         while type(block := getattr(builtins.__import__, "__self__", None)) is LazyImports and block._closed:
             builtins.__import__ = block._before
-        for proxy in self._named_ones:
+        for proxy in self._walking:
             kind = type(proxy)
-            if kind.__name__ == _NAMED:
+            if kind.__name__ == _WALKING:
                 proxies.set_class(proxy, kind.__mro__[1])
-        self._named_ones.clear()
+        self._walking.clear()
 
     def _import(
         self,
@@ -237,52 +242,52 @@ class LazyImports:
             return self._before(name, globals, locals, fromlist, level)
         absolute = _absolute(name, globals, level) if level else name
         if fromlist and "*" in fromlist:
-            raise UsageError(
+            raise misused(
                 f"from {absolute} import * ({places.of_frame(self._frame)}) cannot be lazy: name what you use."
             )
         if fromlist:
-            return _From(absolute, self._frame)
+            return _FromModule(absolute, self._frame)
         return self._topmost(absolute)
 
     def _topmost(self, whole: str) -> Any:
-        """Return the proxy that `import a.b` binds to `a`, and from which `import a.b as x` walks down."""
+        """Return the proxy that `import a.b` binds to `a`, and from which `import a.b as x` reads `b`."""
         root, _, below = whole.partition(".")
         bound = self._frame.f_locals.get(root)
-        beside = _beside(bound)
-        beside.append(whole)
-        proxy = _make(whole, self._frame, beside=beside)
-        return self._walked(proxy, whole, root, beside) if below else proxy
+        siblings = _siblings(bound)
+        siblings.append(whole)
+        proxy = _make(whole, self._frame, siblings=siblings)
+        return self._walked(proxy, whole, root, siblings) if below else proxy
 
-    def _walked(self, proxy: Any, whole: str, here: str, beside: list[str]) -> Any:
-        """Let the interpreter take the names below `here` from the proxy, as long as the block lasts."""
+    def _walked(self, proxy: Any, whole: str, here: str, siblings: list[str]) -> Any:
+        """Let the interpreter read the names below `here` from the proxy until the block ends."""
 
         def walk(_: Proxy, name: str) -> Any:
             below = f"{here}.{name}"
             if whole != below and not whole.startswith(f"{below}."):
-                return proxies.PendingModule.__getattribute__(proxy, name)
-            if whole in beside:
-                beside.remove(whole)  # it has a name of its own, so the topmost package is not asked for it
+                return proxies.pending_module().__getattribute__(proxy, name)
+            if whole in siblings:
+                siblings.remove(whole)  # it is bound by itself, so the top-level package need not import it
             found = _make(whole, self._frame)
-            return found if whole == below else self._walked(found, whole, below, beside)
+            return found if whole == below else self._walked(found, whole, below, siblings)
 
-        kind: Any = type(_NAMED, (type(proxy),), {"__slots__": (), "__getattribute__": walk})
+        kind: Any = type(_WALKING, (type(proxy),), {"__slots__": (), "__getattribute__": walk})
         proxies.set_class(proxy, kind)
-        self._named_ones.append(proxy)
+        self._walking.append(proxy)
         return proxy
 
 
-def _beside(bound: object) -> list[str]:
-    """Return the modules that a name bound by an earlier `import a.b` stands for; the list is shared from then on."""
+def _siblings(bound: object) -> list[str]:
+    """Return the modules of earlier `import a.b` statements that a name is bound to; all of them share the list."""
     if not issubclass(type(bound), proxies.Proxy):
         return []
-    found: list[str] = getattr(proxies.cell_of(bound).factory, "beside", [])
+    found: list[str] = getattr(proxies.cell_of(bound).factory, "siblings", [])
     return found
 
 
 def _absolute(name: str, globals: Any, level: int) -> str:
     """Return the absolute name of a relative import."""
     package = globals.get("__package__")
-    if package is None:  # since 3.15 only the spec knows it
+    if package is None:  # since 3.15 only the spec has it
         package = getattr(globals.get("__spec__"), "parent", "")
     parts = package.split(".")
     if level > len(parts) or not package:
@@ -291,13 +296,13 @@ def _absolute(name: str, globals: Any, level: int) -> str:
     return f"{above}.{name}" if name else above
 
 
-# The name of a class that only lives until its `with` block ends.
-_NAMED = "NamedByImport"
+# The name of a class that a proxy has until its `with` block ends.
+_WALKING = "NamedByImport"
 
 
 @final
-class _From:
-    """Stands for the module in `from module import name`; the interpreter takes the names from it."""
+class _FromModule:
+    """Stand for the module in `from module import name`: the interpreter reads the names from it."""
 
     __slots__ = ("_frame", "_module")
 

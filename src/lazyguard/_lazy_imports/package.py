@@ -14,25 +14,24 @@ import os
 import sys
 from _weakref import ref
 
+from lazyguard._lazy_imports import REGISTRY
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
-    from types import ModuleType as _Module
     from typing import Any
 
     from lazyguard import errors
     from lazyguard._lazy_imports.pep810 import Imports
-else:
-    _Module = type(sys)
 
-# In the dict of every module that has lazy attributes: name -> the LazyAttributes that declared it.
-REGISTRY = "__lazy_attributes__"
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
 # Without a GIL another thread may stand between its look into the dict and its look for `__getattr__`.
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+# What keeps names and submodules apart, which is loaded where they may be mistaken for each other.
+CONTESTED = "lazyguard._lazy_imports.contested"
 _PENDING = object()
 _NOTHING = object()
 # Native lazy imports (PEP 810) begin with Python 3.15: the type of those that nothing has used yet.
@@ -96,7 +95,7 @@ class LazyAttributes:
             # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
             if before is not None and (before.written.get(name, _NOTHING) is found or is_native(found)):
                 before.reset(name)
-            elif self._is_shadow(name, found):
+            elif self.is_shadow(name, found):
                 del self.namespace[name]
             registry[name] = self
             submodule = f"{self.package}.{name}"
@@ -105,11 +104,12 @@ class LazyAttributes:
             loaded = sys.modules.get(submodule)
             if loaded is None or _is_initializing(loaded):
                 self.contested.add(name)
-        if self.contested and self.module is not None and not isinstance(self.module, _Package):
-            kind = type(self.module)
-            self.module.__class__ = type(kind.__name__, (_Package, kind), {})
+        if self.contested and self.module is not None:
+            from lazyguard._lazy_imports import contested
 
-    def _is_shadow(self, name: str, value: object) -> bool:
+            contested.keep_apart(self.module)
+
+    def is_shadow(self, name: str, value: object) -> bool:
         """Tell whether `value` is the submodule of a name that was declared to be something else."""
         submodule = sys.modules.get(f"{self.package}.{name}")
         return submodule is not None and submodule is value and self.origins[name][1] is not None
@@ -119,7 +119,7 @@ class LazyAttributes:
         value = self._traced(name)
         with _lock:
             found = self.namespace.get(name, _PENDING)
-            if self._is_shadow(name, found) or is_native(found):
+            if self.is_shadow(name, found) or is_native(found):
                 self.namespace[name] = value
             # Another thread's value, or an override that came meanwhile, stays.
             value = self.written[name] = self.namespace.setdefault(name, value)
@@ -255,8 +255,9 @@ class LazyAttributes:
             ours = self.namespace.get("__getattr__") is self.resolver
             if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
                 del self.namespace["__getattr__"]  # the resolver is held by this object
-        if isinstance(self.module, _Package):
-            _Package._release(self.module)  # another thread may have made it a plain module by now
+        contested = sys.modules.get(CONTESTED)  # not loaded: no name is
+        if contested is not None:
+            contested.release(self.module)
 
     def is_resolved(self, name: str) -> bool:
         """Return whether the value of `name` is there."""
@@ -294,32 +295,6 @@ def declared() -> list[LazyAttributes]:
     """Return what `attach` has declared for packages that are imported, in that order."""
     found = [known() for known in list(_known)]
     return [one for one in found if one is not None and sys.modules.get(one.package) is one.module is not None]
-
-
-class _Package(_Module):
-    """A package with declared names that are also names of submodules, until those have been imported."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        registry: dict[str, LazyAttributes] = vars(self).get(REGISTRY, {})
-        owner = registry.get(name)
-        if owner is None or not owner._is_shadow(name, value):
-            try:
-                above = super()
-            except TypeError:  # another thread has made it a plain module since this call began
-                setattr(self, name, value)
-            else:
-                above.__setattr__(name, value)
-            return
-        # The import system does this once a submodule: afterwards the name is safe.
-        owner.contested.discard(name)
-        _Package._release(self)  # not self._release: see above
-
-    def _release(self) -> None:
-        """Be a plain module again if no name is in danger any more (and nobody has put a class over this one)."""
-        registry: dict[str, LazyAttributes] = vars(self).get(REGISTRY, {})
-        first, *others = type(self).__bases__
-        if first is _Package and not any(each.contested for each in registry.values()):
-            self.__class__ = others[0]
 
 
 def _import_error(text: str, name: str | None, path: str | None) -> errors.ResolutionImportError:

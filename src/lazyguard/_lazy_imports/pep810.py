@@ -1,15 +1,15 @@
-"""Native lazy imports (PEP 810, Python 3.15): what `lazy from module import name` binds, made for names of a package.
+"""Native lazy imports (PEP 810, Python 3.15): the objects that `lazy from module import name` binds, for a package.
 
-Invariants: the interpreter itself puts the value in the name's place, so that nothing is left to pay; the statement
-carries the file and the line of the declaration; and its builtins have an `__import__` of ours, so that the errors are
-ours too. What is made here belongs into the namespace of a module and nowhere else: only there it is replaced.
+Invariants: the interpreter itself replaces the object by the value, so that later accesses cost nothing more. The
+statement has the file and the line of the declaration. Its builtins have an `__import__` of ours, so that the errors
+are ours. These objects belong into the namespace of a module and nowhere else: only there they are replaced.
 """
 
 from __future__ import annotations
 
 import builtins
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ _statements: dict[int, CodeType] = {}  # by the number of names
 
 
 @final
-class _Found:
-    """Stands for the module in `from module import name`; the interpreter takes the names from it."""
+class _FromModule:
+    """Stand for the module in `from module import name`: the interpreter reads the names from it."""
 
     __slots__ = ("_find", "_module")
 
@@ -35,21 +35,21 @@ class _Found:
 
 @final
 class Imports:
-    """Makes the native lazy imports of one package; `find(module, attribute)` is asked for the value of each."""
+    """Make the native lazy imports of one package; `find(module, attribute)` returns the value of each."""
 
     __slots__ = ("_builtins", "_package")
 
     def __init__(self, package: str, find: Callable[[str, str], object]) -> None:
         self._package = package
         self._builtins = {
-            "__import__": lambda name, *_: _Found(name, find),
+            "__import__": lambda name, *_: _FromModule(name, find),
             "__lazy_import__": getattr(builtins, "__lazy_import__"),  # noqa: B009 - no checker knows it yet
         }
 
     def make(self, module: str, attributes: Sequence[str], place: str) -> list[object]:
         """Return what `lazy from module import attribute, ...` binds: native lazy imports.
 
-        They are the values themselves where the filter of `sys.set_lazy_imports_filter` wants this import eager.
+        If the filter of `sys.set_lazy_imports_filter` wants this import eager, these are the values themselves.
         """
         count = len(attributes)
         statement = _statements.get(count)
@@ -57,8 +57,8 @@ class Imports:
             text = f"lazy from M import {', '.join(f'A{n} as N{n}' for n in range(count))}"
             statement = _statements[count] = compile(text, "", "exec")
         file, _, line = place.rpartition(":")
-        # One statement a module, since each keeps its code: one a name would take 1 KB a name. And given other names
-        # rather than compiled from them, which may be keywords.
+        # One statement a module: each keeps its code, and one a name would take 1 KB a name. The names are replaced in
+        # the code, not compiled: they may be keywords.
         names = {"M": module, **{f"A{n}": attribute for n, attribute in enumerate(attributes)}}
         before, after = tuple(f"A{n}" for n in range(count)), tuple(attributes)
         statement = statement.replace(

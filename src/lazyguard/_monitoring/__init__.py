@@ -1,1 +1,1 @@
-"""What there is to see: health, metrics, imports, stacks. Looks at the layers below and changes nothing."""
+"""Health, metrics, tracked imports and stacks: they read the layers below, and change nothing there."""

@@ -1,16 +1,16 @@
-"""Health: what is ready, degraded or failed, all in one call.
+"""`health`: the state of all that lazyguard knows, as one check for each thing and one status for all.
 
 The form is that of "Health Check Response Format for HTTP APIs" (draft-inadarei-api-health-check-06), health+json.
-Invariant: it builds nothing and waits for nothing.
+
+Invariants: a check builds nothing and waits for nothing. It has exception types and places, never an exception's text.
 """
 
 from __future__ import annotations
 
 import sys
 
-from lazyguard._base.typing import final
-from lazyguard._core import clock, daemons, registry
-from lazyguard._core.loading import whole
+from lazyguard._base import final
+from lazyguard._core import clock, daemons, declaration, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from lazyguard._policies.circuit import Circuit
 
     Status = Literal["pass", "warn", "fail"]
-    Shown = State | Literal["closed", "open", "half-open"]
+    CheckState = State | Literal["closed", "open", "half-open"]
 
     class Guard(Protocol):
-        """What guards a function, as far as is looked at here."""
+        """A guarded function, as far as a check reads it."""
 
         name: str
         place: str
@@ -37,30 +37,30 @@ if TYPE_CHECKING:
 
 @final
 class Check:
-    """One service or lazy object, or all names that one `attach` has declared for a package.
+    """The state of one service, lazy object, guarded function or preload, or of all names of one `attach`.
 
     Attributes:
-        name: Its name, `module:qualname`; of a package's names the package.
-        kind: "service", "critical service", "lazy object", "lazy attribute", "lazy attributes" of a package,
-            "guarded", a function with a breaker, or "preload".
-        status: "fail" for a critical service that has failed or has not come in time, and until it is there again,
-            also where its fallback may not be served any more (`max_degraded`, LAZYGUARD_FALLBACK=deny); "warn" for
-            another one, and for what is degraded; else "pass".
+        name: Its name, `module:qualname`; for the names of an `attach` the package.
+        kind: "service", "critical service", "lazy object", "lazy attribute", "lazy attributes" (of a package),
+            "guarded" (a function with a breaker) or "preload".
+        status: "fail" for a critical service that has failed or is overdue, until it is ready again; also where its
+            fallback is refused to all (`max_degraded`, LAZYGUARD_FALLBACK=deny). "warn" for any other failure, and
+            while degraded. Else "pass".
         state: "pending", "resolving", "ready", "degraded" or "failed"; of a breaker "closed", "open" or "half-open".
-        since: When it came into that state, in seconds since the epoch; None where it always was.
+        since: When that state began, in seconds since the epoch; None for the first state.
         cause: Why the status is not "pass": an exception's type and place, or that it is overdue or stuck; else "".
         generation: How often it was reset, overridden or recovered; how often a breaker has opened since it was closed.
         running: How many attempts have not ended.
-        place: Where it is declared, `file:line`.
-        fallbacks: Of what is degraded or has failed: its fallbacks in their order, each with the "place" of its
-            declaration, its "state" ("served", "failed", "hangs", "unused") and the "cause" of that.
-        answered: How often its fallbacks have answered since the program began, by the name of what was asked of them.
-            Up to 32 names, all others as "(others)". Counted without a lock: one may be lost now and then.
-        counts: Of a package's names how many are resolved, and how many there are; else None. All of them are "ready"
-            together, before that they are "pending". A name whose import failed at its last use makes the status
-            "warn", and is named in the cause.
-        stacks: Where its attempts hang, each from the factory inwards, as `file:line function`; empty unless it is
-            stuck: as many attempts hang as may run, so that no other one begins until one of them ends.
+        place: Where it was declared, `file:line`.
+        fallbacks: While degraded or failed: the fallbacks in their order, each with the "place" of its declaration, its
+            "state" ("served", "failed", "hangs", "unused") and the "cause" of that.
+        answered: How often the fallbacks have answered since the program began, by the name of the attribute or method.
+            It has up to 32 names, and all others as "(others)". Counted without a lock: one may be lost.
+        counts: For the names of an `attach`: how many are resolved, and how many there are; else None. The state is
+            "ready" when all are resolved, and "pending" before. A name whose last import failed makes the status
+            "warn", and is in the cause.
+        stacks: Where the attempts hang, each from the factory inwards, as `file:line function`. Empty unless it is
+            stuck: as many attempts hang as can run, so no other one begins until one of them ends.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class Check:
         name: str,
         kind: str,
         status: Status,
-        state: Shown,
+        state: CheckState,
         since: float | None,
         cause: str,
         generation: int,
@@ -99,7 +99,7 @@ class Check:
         self.name: str = name
         self.kind: str = kind
         self.status = status
-        self.state: Shown = state
+        self.state: CheckState = state
         self.since: float | None = since
         self.cause: str = cause
         self.generation: int = generation
@@ -111,69 +111,81 @@ class Check:
         self.stacks: tuple[tuple[str, ...], ...] = stacks
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the check as health+json has it."""
-        told: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
+        """Return the check in the form of health+json."""
+        listed: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
         if self.counts is not None:
-            told["observedValue"], total = self.counts
-            told["observedUnit"] = f"of {total} names"
+            listed["observedValue"], total = self.counts
+            listed["observedUnit"] = f"of {total} names"
         if self.since is not None:
             import time
 
-            told["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
+            listed["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
         if self.cause:
-            told["output"] = self.cause
+            listed["output"] = self.cause
         if self.fallbacks:
-            told["fallbacks"] = [dict(one) for one in self.fallbacks]
+            listed["fallbacks"] = [dict(one) for one in self.fallbacks]
         if self.answered:
-            told["answeredByFallback"] = dict(self.answered)
+            listed["answeredByFallback"] = dict(self.answered)
         if self.stacks:
-            told["stacks"] = [list(stack) for stack in self.stacks]
-        return told
+            listed["stacks"] = [list(stack) for stack in self.stacks]
+        return listed
 
     def __repr__(self) -> str:
         return f"<Check {self.name} {self.status} {self.state}>"
 
 
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
-    """Return what there is to say about one cell."""
+    """Return the check of one cell."""
+    if not cell.used:
+        return Check(
+            name=cell.name,
+            kind=kind,
+            status="pass",
+            state=PENDING,
+            since=None,
+            cause="",
+            generation=0,
+            running=0,
+            place=cell.place,
+        )
     if daemons.refused:
-        daemons.try_again()  # it is what looks while nobody uses what is degraded
-    seen = cell.now
-    cause = describe(seen.cause)
+        daemons.try_again()  # a caller that looks may be the only one
+    snapshot = cell.now
+    cause = describe(snapshot.cause)
     limit = cell.plan.timeout
-    if not cause and seen.state == RESOLVING and limit is not None and now - seen.since > limit:
+    if not cause and snapshot.state == RESOLVING and limit is not None and now - snapshot.since > limit:
         cause = f"not built within {limit:g} s"
     stacks: tuple[tuple[str, ...], ...] = ()
-    if seen.state != READY and cell.stuck(seen, now):
+    if snapshot.state != READY and cell.stuck(snapshot, now):
         from lazyguard._monitoring import stacks as stack_of
 
-        stacks = tuple(stack_of.of_attempt(attempt) for attempt in seen.running)
+        stacks = tuple(stack_of.of_attempt(attempt) for attempt in snapshot.running)
         cause = f"{cause}, and " if cause else ""
         cause += f"stuck: {len(stacks)} attempts hang, and no other one begins until one of them ends"
     status: Status = "pass"
-    if cause:  # also while a failed one is being built again
-        over = _refused_to_all(cell, seen) if seen.state == DEGRADED else ""
-        status = "fail" if (seen.state != DEGRADED or over) and kind == "critical service" else "warn"
-        cause = f"{cause}; {over}" if over else cause
+    if cause:  # also while a failed cell is being built again
+        refusal = _refused_to_all(cell, snapshot) if snapshot.state == DEGRADED else ""
+        status = "fail" if (snapshot.state != DEGRADED or refusal) and kind == "critical service" else "warn"
+        cause = f"{cause}; {refusal}" if refusal else cause
     return Check(
         name=cell.name,
         kind=kind,
         status=status,
-        state=seen.state,
-        since=None if seen.state == PENDING else date - (now - seen.since),
+        state=snapshot.state,
+        since=None if snapshot.state == PENDING else date - (now - snapshot.since),
         cause=cause,
-        generation=seen.generation,
-        running=len(seen.running),
+        generation=snapshot.generation,
+        running=len(snapshot.running),
         place=cell.place,
-        fallbacks=_fallbacks(cell, seen, now) if cause else (),
+        fallbacks=_fallbacks(cell, snapshot, now) if cause else (),
         answered=dict(cell.answered),
         stacks=stacks,
     )
 
 
 def check_guard(guard: Guard, now: float, date: float) -> Check:
-    """Return what there is to say about a guarded function: the state of its breaker."""
-    phase = None if guard.circuit is None else guard.circuit.now
+    """Return the check of a guarded function: the state of its breaker."""
+    phase = None if guard.circuit is None or not guard.circuit.used else guard.circuit.now
     closed = phase is None or phase.state == "closed"
     return Check(
         name=guard.name,
@@ -188,22 +200,22 @@ def check_guard(guard: Guard, now: float, date: float) -> Check:
     )
 
 
-def _refused_to_all(cell: Cell, seen: Snapshot) -> str:
+def _refused_to_all(cell: Cell, snapshot: Snapshot) -> str:
     if not cell.fallbacks:
         return ""
     from lazyguard._policies import fallback
 
-    return fallback.refusal_to_all(cell, seen) or ""
+    return fallback.refusal_to_all(cell, snapshot) or ""
 
 
-def _fallbacks(cell: Cell, seen: Snapshot, now: float) -> tuple[dict[str, str], ...]:
-    """Return what is served, and why those before it are not."""
+def _fallbacks(cell: Cell, snapshot: Snapshot, now: float) -> tuple[dict[str, str], ...]:
+    """Return the state of each fallback, and why it is not served."""
     if not cell.fallbacks:
         return ()
     from lazyguard._policies import fallback
 
-    served = fallback.serving(cell, seen)
-    told = []
+    served = fallback.serving(cell, snapshot)
+    listed = []
     for one in cell.fallbacks:
         state, cause = "unused", describe(one.now.cause)
         if one is served:
@@ -212,12 +224,12 @@ def _fallbacks(cell: Cell, seen: Snapshot, now: float) -> tuple[dict[str, str], 
             state = "failed"
         elif one.now.state == RESOLVING:
             state, cause = "hangs", f"not made within {now - one.now.since:.3g} s"
-        told.append({"place": one.place, "state": state, "cause": cause})
-    return tuple(told)
+        listed.append({"place": one.place, "state": state, "cause": cause})
+    return tuple(listed)
 
 
 def check_attributes(attributes: LazyAttributes) -> Check:
-    """Return what there is to say about the names that one `attach` has declared."""
+    """Return the check of the names that one `attach` has declared."""
     resolved, total = sum(map(attributes.is_resolved, attributes.origins)), len(attributes.origins)
     cause = ", ".join(f"{name}: {why}" for name, why in sorted(attributes.failures.copy().items()))
     return Check(
@@ -235,7 +247,7 @@ def check_attributes(attributes: LazyAttributes) -> Check:
 
 
 def worst(checks: list[Check]) -> Check:
-    """Return what there is to say about several cells of one service: the check of the one that is worst off."""
+    """Return one check for several cells of a service: that of the cell in the worst state, with the counts of all."""
     if len(checks) == 1:
         return checks[0]
     found = min(checks, key=lambda one: (_BADNESS.index(one.status), -_PROGRESS.index(one.state), one.since or 0.0))
@@ -256,14 +268,14 @@ _PROGRESS = ("pending", "closed", "ready", "resolving", "half-open", "degraded",
 
 @final
 class Health:
-    """What `health()` returns.
+    """The result of `health()`.
 
     Attributes:
         status: The worst status of all checks.
-        checks: Every service and every lazy object that a module declares, then the guarded functions that have a
-            breaker, each in the order of declaration; then one check for the names of each `attach`, and one for each
-            line that has called `preload`.
-        scheduler_late: How many seconds late recoveries and whatever else is scheduled run; 0.0 where nothing is.
+        checks: First the services and the lazy objects of modules, then the guarded functions with a breaker, each in
+            the order of declaration. Then one check for the names of each `attach`, and one for each line that has
+            called `preload`.
+        scheduler_late: How many seconds late recoveries and other scheduled work run; 0.0 where nothing is scheduled.
     """
 
     __slots__ = ("checks", "scheduler_late", "status")
@@ -275,7 +287,7 @@ class Health:
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole as health+json has it."""
+        """Return the status and all checks in the form of health+json."""
         checks: dict[str, list[dict[str, Any]]] = {}
         for one in self.checks:
             checks.setdefault(one.name, []).append(one.to_dict())
@@ -291,8 +303,8 @@ class Health:
 def health() -> Health:
     """Return the state of every service, lazy object of a module, guarded function with a breaker, and attached name.
 
-    It builds and imports nothing. Of each line that calls `preload` it has the latest one's state: "resolving", with
-    the status "warn", until that has ended; then "ready", or "failed" where something could not be built.
+    It builds and imports nothing. For each line that calls `preload` it has the state of the latest call: "resolving",
+    with the status "warn", until that has ended. Then it is "ready", or "failed" where something could not be built.
 
     Example:
         >>> import lazyguard
@@ -300,9 +312,9 @@ def health() -> Health:
         'pass'
     """
     now, date = clock.now(), clock.current.date()
-    cells = [check(cell, kind, now, date) for cell, kind in registry.cells()]
-    guards = [check_guard(guard, now, date) for guard in registry.guards()]
-    preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: nobody has called it
+    cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
+    guards = [check_guard(guard, now, date) for guard in declaration.guards()]
+    preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
     scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
     late = 0.0 if scheduler is None else max(0.0, scheduler.behind())

@@ -1,9 +1,8 @@
-"""What the metrics integrations measure, apart from the library that takes it: states, transitions, calls, attempts.
+"""The measures of the metrics integrations, for any metrics library: states, transitions, calls, attempts, imports.
 
-Invariants: it reads what is there and builds nothing; what it tells are names that programs declare, states, outcomes
-and seconds, never an argument, a key, a URL or an exception's text; names beyond a bound are counted as one. Calls
-and transitions are counted without a lock, so that whoever counts one in a finaliser or in a signal handler waits for
-nobody, and none is lost.
+Invariants: a measure reads the present state and builds nothing. It has names that programs declare, states, outcomes
+and seconds, never an argument, a key, a URL or an exception's text. Names beyond a limit count as one. Calls and
+transitions are counted without a lock: a finaliser or a signal handler that counts one never waits, and none is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst
@@ -26,18 +25,18 @@ if TYPE_CHECKING:
     from lazyguard.events import Event
 
     class Meter(Protocol):
-        """Who takes the measures; called wherever things happen, in finalisers and signal handlers too."""
+        """The metrics library's side; called where things happen, also in finalisers and signal handlers."""
 
         def attempted(self, name: str, ended: str, seconds: float) -> object:
-            """Take down an attempt to build something."""
+            """Record an attempt."""
             ...
 
         def imported(self, package: str, seconds: float) -> object:
-            """Take down an import."""
+            """Record an import."""
             ...
 
-        def moved(self) -> object:
-            """Note that there was a transition."""
+        def transitioned(self) -> object:
+            """Record that there was a transition."""
             ...
 
 
@@ -53,88 +52,88 @@ _OF_IMPORTS = ("imported", "over-budget", "overdue")
 
 @final
 class Names:
-    """The names that are told: so many at the most, and all others as one."""
+    """The names that are shown: so many at the most, and all others as one."""
 
-    __slots__ = ("_known", "_most")
+    __slots__ = ("_limit", "_names_shown")
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: dict[str, str] = {}
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._names_shown: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
-        """Return what a name is told as."""
-        known = self._known.get(name)
-        if known is None:
-            if len(self._known) >= self._most:
+        """Return the name to show for a name."""
+        shown = self._names_shown.get(name)
+        if shown is None:
+            if len(self._names_shown) >= self._limit:
                 return OTHERS
-            known = self._known.setdefault(name, name)
-        return known
+            shown = self._names_shown.setdefault(name, name)
+        return shown
 
 
 @final
 class Measures:
-    """What is read when somebody looks, and who is told of what happens.
+    """Count calls and transitions, read states, and hand attempts, imports and transitions to a meter.
 
     Args:
-        meter: Who is told.
-        most: How many names of services, and of packages, are told.
-        called: Called after each call that was counted; None for no one.
+        meter: The receiver.
+        limit: How many names of services, and of packages, are shown.
+        on_call: Called after each counted call, if given.
     """
 
-    __slots__ = ("_called", "_calls", "_degraded", "_meter", "_moves", "_names", "_packages", "_spent", "_undo")
+    __slots__ = ("_calls", "_degraded", "_meter", "_names", "_on_call", "_packages", "_spent", "_transitions", "_undo")
 
-    def __init__(self, meter: Meter, most: int, called: Callable[[], object] | None = None) -> None:
-        self._names = Names(most)
-        self._packages = Names(most)
+    def __init__(self, meter: Meter, limit: int, on_call: Callable[[], object] | None = None) -> None:
+        self._names = Names(limit)
+        self._packages = Names(limit)
         self._meter = meter
-        self._called = called
+        self._on_call = on_call
         # Name and outcome, or name and kind of event -> a count, whose `next` is atomic with and without a GIL.
         self._calls: dict[tuple[str, str], count[int]] = {}
-        self._moves: dict[tuple[str, str], count[int]] = {}
-        # Name -> when it came to be degraded, by the clock; and how long it was before that.
+        self._transitions: dict[tuple[str, str], count[int]] = {}
+        # Name -> when it became degraded, by the clock; and its degraded seconds before that.
         self._degraded: dict[str, float] = {}
         self._spent: dict[str, float] = {}
         self._undo: tuple[Callable[[], None], ...] = ()
 
     def begin(self) -> None:
-        """Listen from now on."""
-        self._undo = (events.subscribe(self._heard), observers.observe(self))
+        """Begin to measure."""
+        self._undo = (events.subscribe(self._on_event), observers.observe(self))
 
     def end(self) -> None:
-        """Listen no more."""
+        """End measuring."""
         for undo in self._undo:
             undo()
         self._undo = ()
 
     def counter(self, name: str, ended: Ended) -> Callable[[], object]:
-        """Return what counts one call of that name with that end."""
+        """Return a function that counts one call of that name with that outcome."""
         step = self._calls.setdefault((self._names(name), ended), count()).__next__
-        called = self._called
-        if called is None:
+        on_call = self._on_call
+        if on_call is None:
             return step
 
         def both() -> None:
             step()
-            called()
+            on_call()
 
         return both
 
     def attempted(self, name: str, ended: str, seconds: float) -> None:
-        """Hand on an attempt that has ended."""
+        """Hand an ended attempt to the meter."""
         self._meter.attempted(self._names(name), ended, seconds)
 
     def calls(self) -> dict[tuple[str, str], int]:
-        """Return how many calls there were, by the service's name and the outcome."""
+        """Return the number of calls, by the service's name and the outcome."""
         return {key: _read(counted) for key, counted in self._calls.copy().items()}
 
     def transitions(self) -> dict[tuple[str, str], int]:
-        """Return how many events there were, by the service's name and the kind."""
-        return {key: _read(counted) for key, counted in self._moves.copy().items()}
+        """Return the number of events, by the service's name and the kind."""
+        return {key: _read(counted) for key, counted in self._transitions.copy().items()}
 
     def states(self) -> dict[tuple[str, str, str], int]:
-        """Return 1 for the state in which each service is, and 0 for the others, by its name, its kind and the state.
+        """Return 1 for the present state of each service and 0 for its other states, by name, kind and state.
 
-        Of a service that has many keys that is the state of the one which is worst off.
+        For a service with many keys that is the state of the key in the worst state.
         """
         found: dict[tuple[str, str, str], int] = {}
         for one in _checks():
@@ -145,20 +144,20 @@ class Measures:
         return found
 
     def abandoned(self) -> dict[str, int]:
-        """Return how many threads run attempts for which nobody waits any more, by the service's name."""
+        """Return the number of threads whose attempts no caller waits for any more, by the service's name."""
         found: dict[str, int] = {}
         now = clock.now()
         for attempt in cells.active.copy():
             cell = attempt.cell
             limit = cell.plan.timeout
-            late = limit is not None and now - attempt.started > limit
-            if attempt.task is None and attempt.outcome is None and (late or not cell.now.counts(attempt)):
+            overdue = limit is not None and now - attempt.started > limit
+            if attempt.task is None and attempt.outcome is None and (overdue or not cell.now.counts(attempt)):
                 name = self._names(cell.name)
                 found[name] = found.get(name, 0) + 1
         return found
 
     def degraded(self) -> dict[str, float]:
-        """Return the seconds for which each service has served fallbacks, by its name."""
+        """Return the seconds that each service has been degraded, by its name."""
         now, date = clock.now(), clock.current.date()
         present = {self._names(one.name): one.since for one in _checks() if one.state == "degraded"}
         for name, since in present.items():
@@ -169,8 +168,8 @@ class Measures:
         return {name: self._spent.get(name, 0.0) + running.get(name, 0.0) for name in (*self._spent, *running)}
 
     def forked(self) -> None:
-        """Begin anew in the child of a fork: what the parent has counted and spent is the parent's."""
-        for counts in (self._calls, self._moves):
+        """Begin anew in a forked child: the counts and the seconds so far are the parent's."""
+        for counts in (self._calls, self._transitions):
             counts.clear()
         observers.recount()
         self._spent.clear()
@@ -181,14 +180,14 @@ class Measures:
         if since is not None:
             self._spent[name] = self._spent.get(name, 0.0) + max(0.0, now - since)
 
-    def _heard(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if event.kind in _OF_IMPORTS:
             if event.kind != "overdue":
                 self._meter.imported(self._packages(event.name.partition(".")[0]), event.seconds)
             return
         name = self._names(event.name)
-        next(self._moves.setdefault((name, event.kind), count()))
-        self._meter.moved()
+        next(self._transitions.setdefault((name, event.kind), count()))
+        self._meter.transitioned()
         if event.after == "degraded" and event.before != "degraded":
             self._degraded.setdefault(name, clock.now())
         elif event.before == "degraded" and event.after != "degraded":
@@ -196,7 +195,7 @@ class Measures:
 
 
 def _read(counted: count[int]) -> int:
-    """Return how often a count was stepped; its repr is the one way to see that without a step."""
+    """Return how often a count was stepped; only its repr shows that without a step."""
     return int(repr(counted)[len("count(") : -1])
 
 

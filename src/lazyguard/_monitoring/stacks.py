@@ -1,6 +1,6 @@
-"""Where an attempt stands at the moment: the places of its stack, from the factory inwards.
+"""The stack of a running attempt, from the factory inwards.
 
-Invariant: places alone, `file:line function`; no argument, no local and no line of source is looked at.
+Invariant: a stack has places alone, `file:line function`; no argument, no local and no source line is read.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-    from lazyguard._core.attempt import Attempt
+    from lazyguard._core.state import Attempt
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def of_attempt(attempt: Attempt) -> tuple[str, ...]:
-    """Return the stack of whoever runs an attempt; empty where it is not to be had, as that of a greenlet is not."""
+    """Return the stack of the thread or task that runs an attempt; empty if it is not available, as for a greenlet."""
     if attempt.task is not None:
         frames = list(_awaiting(attempt.task.get_coro()))
     else:
         frames = list(_calling(sys._current_frames().get(attempt.thread or 0)))
         frames.reverse()
-    while frames and not _is_ours(frames[0]):  # the thread's own
+    while frames and not _is_ours(frames[0]):  # the thread's own frames
         del frames[0]
     while frames and _is_ours(frames[0]):
         del frames[0]
@@ -38,14 +38,14 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _calling(frame: FrameType | None) -> Iterator[FrameType]:
-    """Walk from a frame outwards."""
+    """Yield frames from the innermost outwards."""
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
 def _awaiting(waits: Any) -> Iterator[FrameType]:
-    """Walk from a suspended coroutine inwards, to what it waits for."""
+    """Yield the frames of a suspended coroutine inwards, to what it waits for."""
     while waits is not None:
         for kind in ("cr", "gi", "ag"):
             frame = getattr(waits, f"{kind}_frame", None)

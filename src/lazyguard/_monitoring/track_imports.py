@@ -1,8 +1,9 @@
-"""`track_imports`: how long each import of the running program takes, and which line asked for it.
+"""`track_imports`: how long each import of the running program takes, and which line asked for it; and its report.
 
-Invariants: it wraps what executes a module's body, never `__import__`, so that an import of what is there already
-costs nothing more; an import is told after it has ended, on its own thread, and its outcome is never changed (but where
-a host turns the warning of a budget into an error). Nothing is locked: each thread has a stack of its own.
+Invariants: the methods that execute a module are wrapped, never `__import__`, so an import of a loaded module costs
+nothing more. An import is reported on its own thread after it has ended, and its outcome is not changed (unless the
+host turns the warning of a budget into an error). There is no lock: each thread has a stack of its own. A report has
+the form of an audit's.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import platform
 import sys
 
 from lazyguard import events
-from lazyguard._base import places, validation
+from lazyguard._base import final, places, validation
 from lazyguard._base.real_time import perf_counter
-from lazyguard._base.typing import final
 from lazyguard.errors import ImportBudgetWarning
 
 TYPE_CHECKING = False
@@ -29,23 +29,23 @@ _IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport")
 
 
 def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] | None = None) -> ImportTracker:
-    """Keep the time and the importer of every module that is imported from now on.
+    """Record the time and the importing line of every module that is imported from now on.
 
     Args:
-        budget: Seconds that any one import may take, with all that it imports; None: no limit.
-        budgets: The same for single modules, by their absolute names; these go before `budget`.
+        budget: Seconds that one import may take, with all that it imports; None: no limit.
+        budgets: The same for single modules, by their absolute names; they take precedence over `budget`.
 
     Returns:
-        What keeps the imports, until its `stop`; also a context manager.
+        An `ImportTracker`, which records until its `stop`; it is also a context manager.
 
     Raises:
         ConfigurationError: A budget is not a number of seconds above zero.
 
-    What takes longer than its budget is told once it has ended, by an ImportBudgetWarning at the line that asked for
-    it. Each import is an event too, of kind "imported" or "over-budget", with the module as its `name`, the line that
-    asked as its `place`, and its `seconds`. Cheap enough to leave on: it costs some microseconds a module that is
-    executed, and nothing for one that is there already. Imports of all threads are kept; a forked child goes on with
-    its own copy. Modules that are built in are not seen, nor what a loader of somebody's own executes.
+    If an import takes longer than its budget, an ImportBudgetWarning at the importing line follows its end. Each import
+    also emits an event "imported" or "over-budget", with the module as its `name`, the importing line as its `place`,
+    and its `seconds`. It is cheap enough to leave on: some microseconds for a module that is executed, nothing for one
+    that is loaded already. Imports of all threads are recorded; a forked child goes on with a copy. Built-in modules
+    are not recorded, nor those of custom loaders.
 
     Example:
         >>> import sys, lazyguard
@@ -71,9 +71,9 @@ class TrackedImport:
 
     Attributes:
         module: Its absolute name.
-        file: Where it came from; None where its loader does not say.
-        by: The line that asked for it, `file:line`; None where only the import system is known.
-        parent: The execution that it took place in, on the same thread.
+        file: The file of the module; None if its loader gives none.
+        by: The importing line, `file:line`; None if only the import system is on the stack.
+        parent: The execution that imported it, on the same thread.
         start: Seconds since tracking began.
         seconds: How long it took, with all that it imported; None while it is under way.
         inner: Seconds of what it imported.
@@ -96,7 +96,7 @@ class TrackedImport:
 
     @property
     def own_seconds(self) -> float:
-        """How long its own body took, without what it imported."""
+        """Seconds of its own body, without what it imported."""
         return max(0.0, (self.seconds or 0.0) - self.inner)
 
     def __repr__(self) -> str:
@@ -106,23 +106,23 @@ class TrackedImport:
 
 @final
 class ImportTracker:
-    """What `track_imports` returns.
+    """The record that `track_imports` returns.
 
     Attributes:
         modules: Every execution so far, in the order in which they began.
     """
 
-    __slots__ = ("_budget", "_budgets", "_inside", "_start", "modules")
+    __slots__ = ("_budget", "_budgets", "_stacks", "_start", "modules")
 
     def __init__(self, budget: float | None, budgets: dict[str, float]) -> None:
         self._budget = budget
         self._budgets = budgets
-        self._inside: dict[int, list[TrackedImport]] = {}
+        self._stacks: dict[int, list[TrackedImport]] = {}
         self._start = perf_counter()
         self.modules: list[TrackedImport] = []
 
     def stop(self) -> None:
-        """Track no further imports; what is known stays."""
+        """Record no further imports; those so far stay."""
         _trackers.pop(self, None)
 
     def slowest(self, count: int = 10) -> list[TrackedImport]:
@@ -130,15 +130,14 @@ class ImportTracker:
         return sorted(self.modules, key=lambda one: one.own_seconds, reverse=True)[:count]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is known in the form of an audit's report, for `--compare` and the HTML report.
+        """Return the record in the form of an audit's report, for `--compare` and the HTML report.
 
         Each outermost import is a module of the report, with all that it imported.
         """
-
         return report(self.modules, self.budget_of)
 
     def write(self, file: str | os.PathLike[str]) -> None:
-        """Write what `to_dict` returns as JSON."""
+        """Write the result of `to_dict` to a file, as JSON."""
         import json
 
         with open(file, "w", encoding="utf-8") as stream:
@@ -146,23 +145,23 @@ class ImportTracker:
             stream.write("\n")
 
     def budget_of(self, module: str) -> float | None:
-        """Return the seconds that the import of a module may take; None: as long as it likes."""
+        """Return the seconds that the import of a module may take; None for no limit."""
         return self._budgets.get(module, self._budget)
 
     def _begin(self, module: str, file: str | None, by: str | None) -> None:
-        stack = self._inside.setdefault(_thread.get_ident(), [])
+        stack = self._stacks.setdefault(_thread.get_ident(), [])
         one = TrackedImport(module, file, by, stack[-1] if stack else None, perf_counter() - self._start)
         self.modules.append(one)
         stack.append(one)
 
     def _end(self, module: str, failed: bool) -> TrackedImport | None:
         thread = _thread.get_ident()
-        stack = self._inside.get(thread)
+        stack = self._stacks.get(thread)
         if not stack or stack[-1].module != module:
-            return None  # it began before the tracking did
+            return None  # it began before the tracker did
         one = stack.pop()
         if not stack:
-            self._inside.pop(thread, None)
+            self._stacks.pop(thread, None)
         one.seconds = perf_counter() - self._start - one.start
         one.failed = failed
         if one.parent is not None:
@@ -183,13 +182,13 @@ class ImportTracker:
         return f"<ImportTracker {len(self.modules)} imports>"
 
 
-# In their order: threads add and remove without a lock, and lose none.
+# A dict, in order: threads add and remove without a lock, and lose none.
 _trackers: dict[ImportTracker, None] = {}
 _installed = False
 
 
 def _install() -> None:
-    """Wrap the methods that execute modules, once and for good: another wrapper may come to stand around ours."""
+    """Wrap the methods that execute modules; once and for good, since another wrapper may later wrap ours."""
     global _installed
     if _installed:
         return
@@ -200,17 +199,17 @@ def _install() -> None:
         (external.ExtensionFileLoader, "create_module"),
         (external.ExtensionFileLoader, "exec_module"),
     ):
-        setattr(loader, method, _tracking(getattr(loader, method)))
+        setattr(loader, method, _tracked(getattr(loader, method)))
 
 
-def _tracking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _tracked(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def run(loader: Any, subject: Any, /) -> Any:
         trackers = list(_trackers)
         if not trackers:
             return original(loader, subject)
         spec = getattr(subject, "__spec__", None) or subject
         name = getattr(spec, "name", None) or subject.__name__
-        by = _asker(sys._getframe(1))
+        by = _importing_line(sys._getframe(1))
         for tracker in trackers:
             tracker._begin(name, getattr(spec, "origin", None), by)
         failed = True
@@ -221,16 +220,16 @@ def _tracking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             done = [(tracker, tracker._end(name, failed)) for tracker in trackers]
         for tracker, one in done:
             if one is not None:
-                _tell(tracker, one, first=tracker is trackers[0])
+                _emit(tracker, one, first=tracker is trackers[0])
         return result
 
-    # Warnings and tracebacks skip frames of the import system: ours is one of them.
+    # Warnings and tracebacks skip frames of the import system: let ours count as one of them.
     run.__code__ = run.__code__.replace(co_filename=f"{_IMPORT_SYSTEM[0]}._bootstrap_external>")
     return run
 
 
-def _asker(frame: FrameType | None) -> str | None:
-    """Return the line that asked for an import: the nearest frame outside the import system."""
+def _importing_line(frame: FrameType | None) -> str | None:
+    """Return the importing line: that of the nearest frame outside the import system."""
     while frame is not None:
         file = frame.f_code.co_filename
         if not file.startswith(_IMPORT_SYSTEM) and not file.endswith("importlib/__init__.py"):
@@ -239,7 +238,7 @@ def _asker(frame: FrameType | None) -> str | None:
     return None
 
 
-def _tell(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
+def _emit(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
     seconds, over = one.seconds or 0.0, tracker._is_over(one)
     if first or over:
         kind = "over-budget" if over else "imported"
@@ -307,10 +306,10 @@ def _blame(one: TrackedImport) -> dict[str, Any] | None:
     if place is None:
         return None
     chain: list[str] = []
-    above: TrackedImport | None = one
-    while above is not None:
-        chain.insert(0, above.module)
-        above = above.parent
+    importer: TrackedImport | None = one
+    while importer is not None:
+        chain.insert(0, importer.module)
+        importer = importer.parent
     return {**place, "leaf": None, "chain": chain}
 
 
@@ -333,7 +332,7 @@ def _imports(tree: list[TrackedImport], root: TrackedImport) -> list[dict[str, A
                 "seconds": one.seconds,
                 "own_seconds": one.own_seconds,
                 "first_party": own,
-                "file": None if one.file is None else _name(one.file),
+                "file": None if one.file is None else _relative(one.file),
                 "by": _place(one.by),
                 "failed": one.failed,
             }
@@ -342,7 +341,7 @@ def _imports(tree: list[TrackedImport], root: TrackedImport) -> list[dict[str, A
 
 
 def _is_own(file: str | None) -> bool:
-    """Return whether a file belongs to the program: neither installed nor of the standard library."""
+    """Return whether a file belongs to the program, not to an installed package or the standard library."""
     if file is None or any(part in file.split(os.sep) for part in _INSTALLED):
         return False
     return not file.startswith((os.path.dirname(os.__file__) + os.sep, "<"))
@@ -352,10 +351,10 @@ def _place(by: str | None) -> dict[str, Any] | None:
     if by is None:
         return None
     file, _, line = by.rpartition(":")
-    return {"file": _name(file), "line": int(line)}
+    return {"file": _relative(file), "line": int(line)}
 
 
-def _name(file: str) -> str:
-    """Return what an audit calls a file: its path below the longest entry of sys.path."""
+def _relative(file: str) -> str:
+    """Return a file's path as an audit shows it: below the longest entry of sys.path."""
     bases = {os.path.join(os.path.abspath(base), "") for base in (*sys.path, os.getcwd())}
     return file[max((len(base) for base in bases if file.startswith(base)), default=0) :]

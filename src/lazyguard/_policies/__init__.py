@@ -1,1 +1,1 @@
-"""The policies of a service, each one thing: retry, breaker, fallback, recovery. Options are checked when made."""
+"""The policies of a service: retry, breaker, fallback, recovery. Their options are checked when they are made."""

@@ -1,13 +1,12 @@
-"""Breaker: when calls that keep failing are no longer made, and for how long. The options; `circuit` has the state.
+"""The options of a circuit breaker; `circuit` has its state.
 
-Invariants: it holds no state; one may be given to many functions and services, each of which has a circuit of its own.
+Invariants: a Breaker has no state. Many functions and services can share one; each has a circuit of its own.
 """
 
 from __future__ import annotations
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
-from lazyguard.errors import ConfigurationError
+from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,40 +17,39 @@ if TYPE_CHECKING:
 
 @final
 class Breaker(validation.Options):
-    """Stop calling what keeps failing, and let one call a while later find out whether it is well again.
+    """Stop calling a dependency that keeps failing, and probe later whether it has recovered.
 
-    It opens after so many failures in a row, or, where `failure_rate` is given, when that share of the calls in a
-    window has failed: the last `window_calls`, or those that ended within `window_seconds`. While it is open nobody
-    gets through and `CircuitOpen` is raised at once. After `open_time` it is half-open: one caller, the probe, gets
-    through. If its call ends well the breaker closes, if it fails the breaker opens for twice as long, up to
-    `max_open_time`. Each of these times is jittered to between its half and its whole, so that many processes do not
-    probe together.
+    The breaker opens after `failure_threshold` failures in a row. With `failure_rate` it opens when that share of the
+    calls in a window has failed: the last `window_calls`, or those that ended within `window_seconds`. While it is
+    open, each call raises `CircuitOpen` at once. After `open_time` it is half-open: one call, the probe, is let
+    through. If the probe succeeds, the breaker closes. If it fails, the breaker opens for twice as long, up to
+    `max_open_time`. Each open time is jittered to between its half and its whole, so that many processes do not probe
+    together.
 
-    A probe that is cancelled gives its place back at once, one that is never heard of again loses it after
-    `half_open_timeout`. The outcome of a call counts only in the state in which it began: what ends after a transition
-    is out of date.
+    A probe that is cancelled gives its place back at once. A probe that does not end loses its place after
+    `half_open_timeout`. The outcome of a call counts only in the state in which the call began.
 
-    A call fails when it raises one of `on`; what is in `ignore`, and what is no Exception (KeyboardInterrupt,
-    SystemExit, CancelledError), does not count at all; neither does another breaker's `CircuitOpen`. Any other
-    exception counts as a success: whoever answers "not found" is there.
+    A call fails when it raises one of `on`. These do not count at all: what is in `ignore`, what is no Exception
+    (KeyboardInterrupt, SystemExit, CancelledError), and `CircuitOpen` of another breaker. Any other exception counts as
+    a success: a dependency that answers "not found" is up.
 
     Args:
-        failure_threshold: How many calls in a row must fail; 3 where neither this nor `failure_rate` is given.
+        failure_threshold: How many calls in a row must fail; 3 if neither this nor `failure_rate` is given.
         failure_rate: The share of calls that must fail, above 0 and at most 1. It needs one of the two windows.
-        window_calls: How many of the last calls are looked at.
-        window_seconds: How long a call is looked at after its end, in tenths: a call counts for between nine tenths of
-            it and the whole.
-        minimum_calls: How many calls the window must hold before the rate means anything; 10 if left out, or as many as
-            `window_calls` where those are fewer.
+        window_calls: How many of the last calls the window holds.
+        window_seconds: How long the window holds a call after its end. It moves by tenths, so that a call counts for
+            nine tenths of this time at the least.
+        minimum_calls: How many calls the window must hold before the rate counts; 10 if left out, or `window_calls` if
+            that is less.
         open_time: The first open time, in seconds.
         max_open_time: The longest open time, in seconds.
         half_open_timeout: Seconds after which a probe that has not ended loses its place to the next caller.
-        on: The exception types that count as failures. Those of a library that is not to be imported for it are given
-            by name: "redis:RedisError".
-        ignore: The exception types that count as nothing, given alike.
+        on: The exception types that count as failures. Name those of a library that must not be imported for it:
+            "redis:RedisError".
+        ignore: The exception types that do not count, given alike.
 
     Raises:
-        ConfigurationError: A value is out of range, or two do not go together.
+        ConfigurationError: A value is out of range, or two values exclude each other.
 
     The pattern is Nygard's (Release It!, 2nd edition, 2018, chapter 5).
 
@@ -64,7 +62,7 @@ class Breaker(validation.Options):
         (0.5, 10)
     """
 
-    __slots__ = (  # noqa: RUF023  in the order in which they are written
+    __slots__ = (  # noqa: RUF023  in the order of the arguments
         "failure_threshold",
         "failure_rate",
         "window_calls",
@@ -102,7 +100,7 @@ class Breaker(validation.Options):
         ignore: Failures = (),
     ) -> None:
         if failure_rate is None:
-            _unless(
+            _require(
                 "failure_rate", window_calls=window_calls, window_seconds=window_seconds, minimum_calls=minimum_calls
             )
             failure_threshold = 3 if failure_threshold is None else failure_threshold
@@ -113,7 +111,7 @@ class Breaker(validation.Options):
         validation.seconds("max_open_time", max_open_time)
         validation.seconds("half_open_timeout", half_open_timeout)
         if max_open_time < open_time:
-            raise ConfigurationError(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
+            raise misconfigured(f"max_open_time={max_open_time!r} is less than open_time={open_time!r}.")
         self._set(
             failure_threshold=failure_threshold,
             failure_rate=failure_rate,
@@ -128,24 +126,20 @@ class Breaker(validation.Options):
         )
 
 
-def _unless(needed: str, **given: object) -> None:
-    for name, value in given.items():
+def _require(needed: str, **options: object) -> None:
+    for name, value in options.items():
         if value is not None:
-            raise ConfigurationError(f"{name}={value!r} says nothing without {needed}=: give both.")
+            raise misconfigured(f"{name}={value!r} has no effect without {needed}=: give both.")
 
 
 def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: Any) -> int:
-    """Check the options of a failure rate; return how many calls the window must hold."""
+    """Check the options of a failure rate; return the minimum number of calls."""
     if threshold is not None:
-        raise ConfigurationError(
-            "failure_threshold= counts failures in a row, failure_rate= a share: give one of them."
-        )
+        raise misconfigured("failure_threshold= counts failures in a row, failure_rate= a share: give one of them.")
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 1:
-        raise ConfigurationError(f"failure_rate={rate!r} is out of range: give a share above 0 and at most 1.")
+        raise misconfigured(f"failure_rate={rate!r} is out of range: give a share above 0 and at most 1.")
     if (calls is None) == (seconds is None):
-        raise ConfigurationError(
-            "failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=."
-        )
+        raise misconfigured("failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=.")
     if calls is not None:
         validation.whole("window_calls", calls)
     validation.seconds("window_seconds", seconds, optional=True)
@@ -153,6 +147,31 @@ def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: An
         return 10 if calls is None else min(10, calls)
     validation.whole("minimum_calls", minimum)
     if calls is not None and minimum > calls:
-        raise ConfigurationError(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
+        raise misconfigured(f"minimum_calls={minimum} is more than window_calls={calls} can hold.")
     checked: int = minimum
     return checked
+
+
+# Where the running state of breakers is, which is loaded by this name.
+CIRCUIT = "_policies.circuit"
+
+
+class UnusedCircuit:
+    """The circuit of a breaker that no call has asked yet: whatever is asked of it makes it one."""
+
+    used = False
+
+    def __init__(self, breaker: Breaker, name: str, place: str) -> None:
+        self.breaker: Breaker = breaker
+        self.name: str = name
+        self.place: str = place
+        self._on: tuple[type[BaseException] | str, ...] = breaker.on
+        self._changed: Any = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            from lazyguard._core import loaded
+
+            loaded(CIRCUIT, self).begin(self)
+            return getattr(self, name)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lazyguard._core.attempt import Attempt
+    from lazyguard._core.state import Attempt
 
 # How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more
 # than an application has connections to one server.

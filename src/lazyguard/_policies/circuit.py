@@ -1,8 +1,8 @@
-"""The running state of one breaker: closed, open or half-open, as phases that follow each other.
+"""The state of one breaker: closed, open or half-open, as phases that follow each other.
 
-Invariants: a phase is replaced in `_follow` alone, which compares and sets under one lock, held for two statements and
-never while user code runs, so that at half-open one caller at most is let through; an outcome counts in the phase in
-which its call began, and is lost on any other; a call that ends well takes no lock.
+Invariants: `follow` alone replaces a phase. It compares and sets under a lock, which is held for two statements and
+never while user code runs; so at half-open one caller at most is let through. An outcome counts in the phase in which
+its call began, and in no other. A call that succeeds takes no lock.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import validation
-from lazyguard._base.typing import final
-from lazyguard._core import clock, deadlines, observers
+from lazyguard._base import final, validation
+from lazyguard._core import clock, deadlines, loaded, observers
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
-    from typing import Literal, TypeAlias
+    from typing import Any, Literal, TypeAlias
 
+    from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 else:
     from _collections import deque  # without what collections loads
 
-# For all circuits. Reentrant, since a signal handler or a finaliser may run on its holder's thread.
+# For all circuits. Reentrant: a signal handler or a finaliser can run on the thread that holds it.
 _lock = _thread.RLock()
-_known: set[ref[Circuit]] = set()
+_circuits: set[ref[Circuit]] = set()
 
 
 @final
 class Phase:
-    """The time from one transition to the next. Whoever is let in holds on to it and tells it how the call ended.
+    """The time from one transition to the next. A call that is let in keeps its phase, and reports its outcome to it.
 
     Attributes:
         state: "closed", "open" or "half-open".
         since: When it began, by the clock.
-        count: Told True for a call that ended well; None in a phase that counts nothing. What a caller in haste uses.
-        until: When somebody is let in at the earliest, unless it is closed.
-        rounds: How often it has opened since it was last closed.
-        cause: The failure that opened it, as it was raised; kept until the circuit is closed.
+        count: Counts one call, True for a success: the fast way around `ended`. None in a phase that counts nothing.
+        until: When the next call is let in at the earliest, unless the phase is closed.
+        rounds: How often the circuit has opened since it was last closed.
+        cause: The failure that opened the circuit; kept until it is closed.
     """
 
     __slots__ = ("_circuit", "_window", "cause", "count", "rounds", "since", "state", "until")
@@ -75,12 +75,12 @@ class Phase:
             self.recount()
 
     def recount(self) -> None:
-        """Let whoever counts calls now be told of each."""
+        """Renew `count`, so that it reports to the present observers."""
         if self._window is not None:
             self.count = observers.counting(self._circuit.name, self._window.count)
 
     def ended(self, error: BaseException | None = None, own: Deadline | None = None) -> None:
-        """Say how the call ended: well, or with `error`. A call of which nothing follows gives its place back.
+        """Record the outcome of the call: success, or `error`. If the outcome does not count, release the place.
 
         `own` is the deadline of the call itself, if it has one: any other is its caller's.
         """
@@ -95,7 +95,7 @@ class Phase:
                 self._circuit.follow(self, self._opened(error))
 
     def released(self) -> None:
-        """Give back the place of a probe, whose call says nothing: it was cancelled, or was never made."""
+        """Give back the place of a probe whose outcome does not count: it was cancelled, or never called."""
         if self.state == "half-open":
             moment = clock.now()
             vacant = Phase(self._circuit, "half-open", self.since, until=moment, rounds=self.rounds, cause=self.cause)
@@ -127,23 +127,24 @@ class Phase:
 
 @final
 class Circuit:
-    """One breaker at work.
+    """The circuit of one service or function.
 
     Args:
         breaker: Its options.
-        name: What errors and events call it.
+        name: Its name in errors and events.
         place: Where it was declared.
-        on: What counts as a failure, in place of the breaker's own `on`.
-        changed: Called after each transition with the phase before and the one after, outside the lock; `announce` if
+        on: The exception types that count as failures, in place of the breaker's own `on`.
+        changed: Called after each transition with the phase before and the phase after, outside the lock; `announce` if
             left out.
 
     Attributes:
         now: The present phase.
 
-    Threads and tasks share it. In the child of a fork it begins anew, closed.
+    Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
-    __slots__ = ("__weakref__", "_changed", "_on", "breaker", "name", "now", "place")
+    used = True  # it has no slots, so that an unused one can become one
+    _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(
         self,
@@ -154,16 +155,16 @@ class Circuit:
         on: Failures | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
-        self.breaker = breaker
-        self.name = name
-        self.place = place
+        self.breaker: Breaker = breaker
+        self.name: str = name
+        self.place: str = place
         self._on = breaker.on if on is None else on
         self._changed = changed
-        self.now = Phase(self, "closed", clock.now())
-        _known.add(ref(self, _known.discard))
+        self.now: Phase = Phase(self, "closed", clock.now())
+        _circuits.add(ref(self, _circuits.discard))
 
     def admit(self) -> Phase:
-        """Let a call in: return the phase to which its end is to be told.
+        """Let a call in, and return the phase that records its outcome.
 
         Raises:
             CircuitOpen: The breaker is open, or another caller is the probe.
@@ -175,7 +176,7 @@ class Circuit:
             moment = clock.now()
             if moment < phase.until:
                 observers.called(self.name, "refused")
-                raise self._refusal(phase, moment) from phase.cause
+                raise self._refusal(phase, moment) from loaded("_core.causes").again(phase.cause)
             probe = Phase(
                 self,
                 "half-open",
@@ -188,31 +189,34 @@ class Circuit:
                 return probe
 
     def counts(self, error: BaseException, own: Deadline | None = None) -> bool | None:
-        """Return whether a call that raised `error` has failed; None where that says nothing."""
+        """Return whether a call that raised `error` has failed; None if its outcome does not count."""
         if not isinstance(error, Exception) or isinstance(error, CircuitOpen):
             return None
         if isinstance(error, DeadlineExceeded):
             limit = deadlines.current()
             if limit is not None and limit is not own and limit.ends <= clock.now():
-                return None  # its caller had no more time: another one may have
+                return None  # its caller had no time left: another caller may have
         if isinstance(error, validation.loaded(self.breaker.ignore)):
             return None
         return isinstance(error, validation.loaded(self._on))
 
     def follow(self, old: Phase, new: Phase) -> bool:
-        """Let `new` follow `old`, if `old` is still the present phase; return whether it was."""
+        """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
+        kept = None if new.cause is None else loaded("_core.causes").keep(new.cause)
         with _lock:
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new
+                self._kept, kept = kept, self._kept
             else:
                 return False
+        del kept  # outside the lock: what it has may have a finaliser
         if old.state != new.state:
             (self._changed or self.announce)(old, new)
         return True
 
     def reset(self) -> None:
-        """Begin anew, closed and with nothing counted."""
+        """Begin anew, closed and without counts."""
         while not self.follow(self.now, Phase(self, "closed", clock.now())):
             pass
 
@@ -236,7 +240,7 @@ class Circuit:
         when = (
             f"It is tried again in {left:.3g} s."
             if phase.state == "open"
-            else "One call is finding out whether it is well again."
+            else "One call probes whether it has recovered."
         )
         error = CircuitOpen(
             f"{self.name}, declared at {self.place}, is not called, since its breaker is {phase.state}: it failed "
@@ -251,55 +255,55 @@ class Circuit:
 
 @final
 class Calls:
-    """The outcomes of the last calls. That so many in a row failed is that all of as many have.
+    """The outcomes of the last calls; so many failures in a row are a failure rate of 1 in as many calls.
 
     `count` is a deque's append, which is atomic with and without a GIL: no outcome is lost.
     """
 
-    __slots__ = ("_least", "_outcomes", "_rate", "count")
+    __slots__ = ("_minimum", "_outcomes", "_rate", "count")
 
-    def __init__(self, calls: int, rate: float, least: int) -> None:
+    def __init__(self, calls: int, rate: float, minimum: int) -> None:
         self._outcomes: deque[bool] = deque(maxlen=calls)
         self._rate = rate
-        self._least = least
+        self._minimum = minimum
         self.count: Count = self._outcomes.append
 
     def tripped(self) -> bool:
-        """Return whether too many have failed."""
+        """Return whether too many calls have failed."""
         failed, made = self._outcomes.count(False), len(self._outcomes)
-        return made >= self._least and failed / made >= self._rate
+        return made >= self._minimum and failed / made >= self._rate
 
 
 @final
 class Seconds:
     """The outcomes of the last seconds, by tenths of the window.
 
-    The counts are kept without a lock and are statistics: of two calls that end at the same moment one may be lost.
-    A call that ends in the same tenth as the one before it costs one look at the clock and one addition.
+    The counts have no lock and are statistics: of two calls that end at the same moment one may be lost. A call that
+    ends in the same tenth as the call before costs one reading of the clock and one addition.
     """
 
-    __slots__ = ("_latest", "_least", "_rate", "_tenths", "_width")
+    __slots__ = ("_latest", "_minimum", "_rate", "_tenths", "_width")
 
-    def __init__(self, seconds: float, rate: float, least: int) -> None:
+    def __init__(self, seconds: float, rate: float, minimum: int) -> None:
         self._width = seconds / 10
         self._rate = rate
-        self._least = least
-        self._tenths: dict[int, list[int]] = {}  # number of the tenth -> how many failed, how many ended well
+        self._minimum = minimum
+        self._tenths: dict[int, list[int]] = {}  # number of the tenth -> failures, successes
         self._latest: tuple[float, list[int]] = (0.0, [])  # when the latest tenth ends, and its counts
 
-    def count(self, well: bool) -> None:
-        """Note how a call ended."""
+    def count(self, ok: bool) -> None:
+        """Count one call, True for a success."""
         moment = clock.now()
         ends, counts = self._latest
         if moment >= ends:
             counts = self._counts_at(moment)
-        if well:
-            counts[1] += 1  # an index that is a bool is slower
+        if ok:
+            counts[1] += 1  # a bool as the index is slower
         else:
             counts[0] += 1
 
     def _counts_at(self, moment: float) -> list[int]:
-        """Return the counts of the tenth in which `moment` is, now the latest, and forget those out of the window."""
+        """Return the counts of the present tenth, which `moment` is in; drop those outside the window."""
         tenth = int(moment / self._width)
         for old in list(self._tenths):
             if old <= tenth - 10:
@@ -309,14 +313,25 @@ class Seconds:
         return counts
 
     def tripped(self) -> bool:
-        """Return whether too many have failed."""
-        counts = self._tenths.copy().values()  # `count` has forgotten what is out of the window
-        failed, well = sum(count[False] for count in counts), sum(count[True] for count in counts)
-        return failed + well >= self._least and failed / (failed + well) >= self._rate
+        """Return whether too many calls have failed."""
+        counts = self._tenths.copy().values()  # `count` has dropped what is outside the window
+        failed, ok = sum(count[False] for count in counts), sum(count[True] for count in counts)
+        return failed + ok >= self._minimum and failed / (failed + ok) >= self._rate
+
+
+def begin(unused: Any) -> None:
+    """Make a circuit of one that no call has asked yet."""
+    closed = Phase(unused, "closed", clock.now())
+    _circuits.add(ref(unused, _circuits.discard))
+    with _lock:
+        # Fall through, as in `follow`.
+        if not unused.used:
+            unused.now = closed
+            unused.__class__ = Circuit
 
 
 def window_of(breaker: Breaker) -> Calls | Seconds:
-    """Return an empty window for what the breaker looks at."""
+    """Return an empty window by the breaker's options."""
     if breaker.failure_rate is None:
         assert breaker.failure_threshold is not None
         return Calls(breaker.failure_threshold, 1.0, breaker.failure_threshold)
@@ -328,18 +343,18 @@ def window_of(breaker: Breaker) -> Calls | Seconds:
 
 
 def _recount() -> None:
-    for known in list(_known):
-        circuit = known()
+    for reference in list(_circuits):
+        circuit = reference()
         if circuit is not None:
             circuit.now.recount()
 
 
 def _in_child() -> None:
-    """Begin anew in the child of a fork: it has none of the parent's calls, and its probe runs elsewhere."""
+    """Begin anew in a forked child: the calls and the probe are the parent's."""
     global _lock
     _lock = _thread.RLock()
-    for known in list(_known):
-        circuit = known()
+    for reference in list(_circuits):
+        circuit = reference()
         if circuit is not None:
             circuit.now = Phase(circuit, "closed", clock.now())
 

@@ -1,6 +1,6 @@
-"""Fallback: who may be served a fallback, and for how long.
+"""Fallback: which callers can be served a fallback, and for how long.
 
-Invariant: the question is asked at every use while a service is degraded, and never while it is ready.
+Invariant: the permission is checked at every use while a service is degraded, and never while it is ready.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import os
 import sys
 from contextvars import ContextVar
 
+from lazyguard._base import final
 from lazyguard._base.context_variables import assign
-from lazyguard._base.typing import final
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY
 from lazyguard.errors import ConfigurationError
@@ -24,40 +24,40 @@ if TYPE_CHECKING:
 
     Permission = Literal["allow", "deny"]
 
-# The blocks that this context is in, innermost last.
+# The open blocks of this context, the innermost last.
 _permissions: ContextVar[tuple[Fallbacks, ...]] = ContextVar("lazyguard.fallbacks", default=())
 
 VARIABLE = "LAZYGUARD_FALLBACK"
-ALLOWING = ("", "allow")  # whoever gives another value, "DENY" or "off", means to forbid: it fails safe
+ALLOWING = ("", "allow")  # any other value, such as "DENY" or "off", forbids: it fails safe
 
 
 def fallbacks(permission: Permission) -> Fallbacks:
-    """Say for a `with` block whether a service that is degraded may serve its fallback.
+    """Allow or deny the fallbacks of degraded services, for a `with` block.
 
     Args:
-        permission: "deny": its use raises ServiceUnavailable in place of the fallback's answer. "allow": serve it, also
-            where "deny" is the default, which is inside Celery tasks, so that what a fallback said is not committed
-            and acknowledged.
+        permission: "deny": a use of a degraded service raises ServiceUnavailable. "allow": its fallback is served, also
+            inside Celery tasks, where "deny" is the default: a fallback's answer must not be committed and
+            acknowledged.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: `permission` is neither.
 
-    It holds for this context: this thread or task, and the tasks that it starts. A new thread begins without it.
-    `LAZYGUARD_FALLBACK=deny` in the environment denies all, whatever the code says.
+    The block holds for this context: this thread or task, and the tasks that it starts. A new thread begins without it.
+    `LAZYGUARD_FALLBACK=deny` in the environment denies all fallbacks, also where the code allows them.
 
     Example:
         >>> import lazyguard
         >>> with lazyguard.fallbacks("deny"):
-        ...     pass  # what is done here is done with the real services, or fails
+        ...     pass  # only the real services are used here, or ServiceUnavailable is raised
     """
     if permission not in ("allow", "deny"):
-        raise ConfigurationError(f'fallbacks({permission!r}) is not known: give "allow" or "deny".')
+        raise ConfigurationError(f'fallbacks({permission!r}) is invalid: give "allow" or "deny".')
     return Fallbacks(permission)
 
 
 @final
 class Fallbacks:
-    """What `fallbacks` returns: a permission from `__enter__` to `__exit__`; many threads may use one."""
+    """The context manager that `fallbacks` returns: a permission for a block; many threads can share it."""
 
     __slots__ = ("permission",)
 
@@ -70,13 +70,13 @@ class Fallbacks:
     def __exit__(self, *_: object) -> None:
         left = _permissions.get()
         for index in reversed(range(len(left))):
-            if left[index] is self:  # not the last one, where this block is a generator's and its caller has gone on
+            if left[index] is self:  # not the last one if a generator has this block, and its caller has others
                 assign(_permissions, (*left[:index], *left[index + 1 :]))
                 return
 
 
 def serving(cell: Cell, now: Snapshot) -> Cell | None:
-    """Return the cell of the fallback that a degraded cell serves."""
+    """Return the cell of the fallback that a degraded cell serves; None if it serves none."""
     if now.state == DEGRADED:
         for one in cell.fallbacks:
             made = one.now
@@ -86,7 +86,7 @@ def serving(cell: Cell, now: Snapshot) -> Cell | None:
 
 
 def refusal(cell: Cell, now: Snapshot) -> str | None:
-    """Return why a cell's fallback may not be served to this caller; None where it may be."""
+    """Return why a cell's fallback cannot be served to this caller; None if it can."""
     reason = refusal_to_all(cell, now)
     if reason is not None:
         return reason
@@ -94,12 +94,12 @@ def refusal(cell: Cell, now: Snapshot) -> str | None:
     if permissions and permissions[-1].permission == "deny":
         return 'fallbacks("deny") forbids its fallback here'
     if not permissions and _in_celery_task():
-        return 'inside a Celery task its fallback is not served, unless fallbacks("allow") says so'
+        return 'inside a Celery task its fallback is not served, unless fallbacks("allow") permits it'
     return None
 
 
 def refusal_to_all(cell: Cell, now: Snapshot) -> str | None:
-    """Return why a cell's fallback may not be served to anybody in this process."""
+    """Return why a cell's fallback cannot be served to any caller in this process; None if it can."""
     value = os.environ.get(VARIABLE, "")
     if value not in ALLOWING:
         return f"{VARIABLE}={value} forbids its fallback"
@@ -108,7 +108,7 @@ def refusal_to_all(cell: Cell, now: Snapshot) -> str | None:
     if limit is not None:
         degraded = clock.now() - now.since
         if degraded > limit:
-            return f"its fallback was served for {degraded:.0f} s, and max_degraded={limit:g}"
+            return f"its fallback was served for {degraded:.0f} s, longer than max_degraded={limit:g}"
     return None
 
 
@@ -118,7 +118,7 @@ def _in_celery_task() -> bool:
 
 
 def denied() -> bool:
-    """Return whether no fallback may answer here, for what is no cell."""
+    """Return whether no fallback can answer here; for guarded functions, which have no cell."""
     permissions = _permissions.get()
     if os.environ.get(VARIABLE, "") not in ALLOWING or (permissions and permissions[-1].permission == "deny"):
         return True

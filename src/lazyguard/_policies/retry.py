@@ -1,17 +1,9 @@
-"""Retry: try again after a failure, with exponential waits and full jitter; the only importer of tenacity.
-
-Invariants: the first attempt is bare, tenacity is loaded and entered after the first failure only; what is no Exception
-and a `CircuitOpen` are never tried again, whatever the options say; what tenacity calls back runs as user code does.
-"""
+"""The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
 from __future__ import annotations
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
-from lazyguard._core import clock, mode
-from lazyguard._core.effects import Call, Sleep
-from lazyguard._core.state import Outcome
-from lazyguard.errors import CircuitOpen, ConfigurationError
+from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +11,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tenacity import BaseRetrying
-
-    from lazyguard._core.effects import Steps
 
     Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
@@ -31,26 +21,26 @@ class Retry(validation.Options):
 
     Waits grow exponentially with full jitter: before attempt n + 1 a random time between zero and
     `min(maximum, initial * 2 ** (n - 1))` (Brooker, "Exponential Backoff And Jitter", 2015). Only failures are tried
-    again, never a wait that has ended, never what is no Exception (KeyboardInterrupt, SystemExit, CancelledError), and
-    never a `CircuitOpen`, which asks to leave the other side alone. Where the wait would pass a caller's deadline, the
+    again. These are not: a wait that has ended, what is no Exception (KeyboardInterrupt, SystemExit, CancelledError),
+    and a `CircuitOpen`, by which a breaker spares its dependency. If the wait would pass the caller's deadline, the
     failure is raised at once.
 
     Args:
         attempts: How often to try, the first attempt included; 3 if left out.
         initial: The longest first wait, in seconds; 0.1 if left out.
         maximum: The longest wait of all, in seconds; 5 if left out.
-        on: The exception types after which to try again, (Exception,) if left out. Those of a library that is not to be
-            imported for it are given by name: "redis:RedisError".
+        on: The exception types after which to try again; (Exception,) if left out. Name those of a library that must
+            not be imported for it: "redis:RedisError".
         stop: A tenacity `stop` object, in place of `attempts`.
         wait: A tenacity `wait` object, in place of `initial` and `maximum`.
-        retry: A tenacity `retry` object, in place of `on`. It is asked about failures, never about results.
-        retrying: A whole `tenacity.Retrying` object, or, for what is async, a `tenacity.AsyncRetrying`, in place of all
-            others. Its callbacks are called from the first failure on, and `stop_after_delay` counts from there. The
-            failure itself is raised in the end, as with `reraise=True`, unless it has a `retry_error_cls` of its own.
-            Its `sleep` is not used.
+        retry: A tenacity `retry` object, in place of `on`. It is called for failures, never for results.
+        retrying: A whole `tenacity.Retrying` object in place of all others; for async factories and functions a
+            `tenacity.AsyncRetrying`. Its callbacks are called from the first failure on, and `stop_after_delay` counts
+            from there. In the end the failure itself is raised, as with `reraise=True`, unless the object has its own
+            `retry_error_cls`. Its `sleep` is not used.
 
     Raises:
-        ConfigurationError: A value is out of range, or two do not go together.
+        ConfigurationError: A value is out of range, or two values exclude each other.
 
     Example:
         >>> import lazyguard
@@ -84,27 +74,27 @@ class Retry(validation.Options):
         retrying: BaseRetrying | None = None,
     ) -> None:
         if retrying is not None:
-            _alone("retrying", attempts=attempts, initial=initial, maximum=maximum, on=on)
-            _alone("retrying", stop=stop, wait=wait, retry=retry)
+            _check_exclusive("retrying", attempts=attempts, initial=initial, maximum=maximum, on=on)
+            _check_exclusive("retrying", stop=stop, wait=wait, retry=retry)
             _check_retrying(retrying)
             self._set(**{**dict.fromkeys(self.__slots__), "retrying": retrying})
             return
-        for name, given in (("stop", stop), ("wait", wait), ("retry", retry)):
-            if given is not None and not callable(given):
-                raise ConfigurationError(f"{name}={given!r} is not right: give a tenacity {name} object.")
+        for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
+            if value is not None and not callable(value):
+                raise misconfigured(f"{name}={value!r} is invalid: give a tenacity {name} object.")
         if stop is not None:
-            _alone("stop", attempts=attempts)
+            _check_exclusive("stop", attempts=attempts)
         else:
             attempts = 3 if attempts is None else attempts
             validation.whole("attempts", attempts)
         if wait is not None:
-            _alone("wait", initial=initial, maximum=maximum)
+            _check_exclusive("wait", initial=initial, maximum=maximum)
         else:
             initial, maximum = 0.1 if initial is None else initial, 5.0 if maximum is None else maximum
             validation.seconds("initial", initial, zero=True)
             validation.seconds("maximum", maximum, zero=True)
         if retry is not None:
-            _alone("retry", on=on)
+            _check_exclusive("retry", on=on)
             _check_predicate("retry", retry)
         self._set(
             attempts=attempts,
@@ -119,117 +109,47 @@ class Retry(validation.Options):
 
     @property
     def awaits(self) -> bool:
-        """Whether it is for what is async only."""
+        """Whether it works for async factories and functions only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
-    def begin(self) -> Retries:
-        """Return the retries of one attempt or call, whose first attempt has failed."""
-        return Retries(self)
+    def begin(self) -> Any:
+        """Return the retries of one attempt or call, after its first failure."""
+        from lazyguard._core import loaded
+
+        return loaded(RETRIES).Retries(self)
 
 
-def of(given: Any) -> Retry | None:
-    """Return what was given as a Retry, a whole Retrying object of tenacity among them; None for anything else."""
-    if isinstance(given, Retry):
-        return given
-    return Retry(retrying=given) if _is_tenacitys(given, "BaseRetrying") else None
+def of(value: Any) -> Retry | None:
+    """Return a Retry, or a whole Retrying object of tenacity, as a Retry; None for any other object."""
+    if isinstance(value, Retry):
+        return value
+    return Retry(retrying=value) if _is_tenacitys(value, "BaseRetrying") else None
 
 
 def _is_tenacitys(thing: object, name: str) -> bool:
-    """Return whether a thing is of a class of tenacity of that name; loads nothing."""
+    """Return whether an object is of a class of tenacity of that name; load nothing."""
     return any(kind.__name__ == name and kind.__module__.startswith("tenacity") for kind in type(thing).__mro__)
 
 
-def _alone(name: str, **others: object) -> None:
-    for other, given in others.items():
-        if given is not None:
-            raise ConfigurationError(f"{name}= stands in the place of {other}=: give one of them.")
+def _check_exclusive(name: str, **others: object) -> None:
+    for other, value in others.items():
+        if value is not None:
+            raise misconfigured(f"{name}= replaces {other}=: give one of them.")
 
 
-def _check_retrying(given: Any) -> None:
-    if not _is_tenacitys(given, "BaseRetrying"):
-        raise ConfigurationError(f"retrying={given!r} is not right: give a tenacity.Retrying or AsyncRetrying object.")
-    if given.retry_error_callback is not None:
-        raise ConfigurationError("retrying= has a retry_error_callback, which answers in the end: give a fallback.")
-    _check_predicate("retrying", given.retry)
+def _check_retrying(value: Any) -> None:
+    if not _is_tenacitys(value, "BaseRetrying"):
+        raise misconfigured(f"retrying={value!r} is invalid: give a tenacity.Retrying or AsyncRetrying object.")
+    if value.retry_error_callback is not None:
+        raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
+    _check_predicate("retrying", value.retry)
 
 
-def _check_predicate(name: str, given: Any) -> None:
-    for one in (given, *getattr(given, "retries", ())):
+def _check_predicate(name: str, value: Any) -> None:
+    for one in (value, *getattr(value, "retries", ())):
         if _is_tenacitys(one, "retry_if_result") or _is_tenacitys(one, "retry_if_not_result"):
-            raise ConfigurationError(f"{name}= looks at results, and only failures are tried again: raise an error.")
+            raise misconfigured(f"{name}= checks results, and only failures are tried again: raise an error.")
 
 
-@final
-class Retries:
-    """The retries of one attempt or call: tenacity's own state machine, driven from outside."""
-
-    __slots__ = ("_awaits", "_before", "_retrying", "_state")
-
-    def __init__(self, retry: Retry) -> None:
-        import tenacity
-
-        if retry.retrying is None:
-            self._retrying: Any = tenacity.Retrying(
-                stop=retry.stop or tenacity.stop_after_attempt(retry.attempts or 1),
-                wait=retry.wait
-                or tenacity.wait_random_exponential(multiplier=retry.initial or 0.0, max=retry.maximum or 0.0),
-                retry=retry.retry or tenacity.retry_if_exception(lambda error: _is_one_of(error, retry)),
-            )
-        else:
-            self._retrying = retry.retrying.copy()  # its state is one of a thread
-        self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
-        self._awaits = retry.awaits
-        self._retrying.begin()
-        self._state = tenacity.RetryCallState(self._retrying, None, (), {})
-
-    def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
-        """Wait for the next attempt after one that failed.
-
-        Args:
-            outcome: How it failed.
-            until: When the next one must have begun, by the clock.
-
-        Returns:
-            None when the next attempt is due; else the outcome in which all this ends.
-        """
-        import tenacity
-
-        error = outcome.error
-        if (
-            not isinstance(error, Exception)
-            or isinstance(error, CircuitOpen)
-            or not getattr(self._retrying, "enabled", True)
-        ):
-            return outcome
-        most = mode.attempts()  # what lazyguard.testing.set_testing said
-        if most is not None and self._state.attempt_number >= most:
-            return outcome
-        raised_at = error.__traceback__
-        self._state.set_exception((type(error), error, raised_at))
-        decided: Outcome = yield Call(self._retrying.iter, self._state, awaited=self._awaits)
-        # Nothing of this is kept, else there are cycles: tenacity's frames hold what they raise.
-        self._state.outcome = None
-        told, decided.error = decided.error, None
-        if told is error:
-            error.__traceback__ = raised_at
-            return outcome
-        if told is not None:
-            if isinstance(told, tenacity.RetryError):
-                told.__traceback__ = None  # no line of the user's is in it
-            return outcome if type(told) is tenacity.RetryError else Outcome(error=told)
-        if not isinstance(decided.value, tenacity.DoSleep):
-            return outcome
-        delay = float(decided.value) if most is None else 0.0
-        if until is not None and clock.now() + delay >= until:
-            return outcome
-        self._state.prepare_for_next_attempt()
-        yield Sleep(delay)
-        if self._before is not None:
-            before: Outcome = yield Call(self._before, self._state, awaited=self._awaits)
-            if before.error is not None:
-                return before
-        return None
-
-
-def _is_one_of(error: BaseException, retry: Retry) -> bool:
-    return isinstance(error, validation.loaded(retry.on or ()))
+# Where the retries are, which are loaded by this name.
+RETRIES = "_policies.retries"

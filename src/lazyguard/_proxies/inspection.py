@@ -6,15 +6,10 @@ a tool has found is another caller, and builds.
 
 from __future__ import annotations
 
-import builtins
-import sys
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
-
-    from lazyguard._core.cell import Cell
 
 
 # By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
@@ -51,43 +46,6 @@ def class_answer(kind: type, name: str) -> Any:
     ):
         return UNKNOWN
     raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
-
-
-def declared_class(cell: Cell) -> type | None:
-    """Return the class that the factory's return annotation names, if it tells what the object will answer."""
-    said = annotated_class(cell.factory)
-    # a protocol or a metaclass does not
-    return None if said is None or issubclass(said, type) or getattr(said, "_is_protocol", False) else said
-
-
-def annotated_class(function: Any) -> type | None:
-    """Return the class that a function's return annotation names, if it is loaded already. Evaluates no string."""
-    from lazyguard._proxies.proxy import Proxy
-
-    function = getattr(function, "__wrapped__", function)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return None
-    namespace: dict[str, Any] = getattr(function, "__globals__", {})
-    if sys.version_info >= (3, 14):
-        annotate: Any = getattr(function, "__annotate__", None)
-        names = getattr(getattr(annotate, "__code__", None), "co_names", ())
-        if any(type(namespace.get(name)).__name__ == "lazy_import" for name in names):
-            return None  # to read the annotation would import what it names
-    try:
-        said: Any = function.__annotations__.get("return")
-    except Exception:
-        return None  # it names what only a checker sees
-    if isinstance(said, str):
-        head, *rest = said.partition("[")[0].strip().split(".")
-        said = namespace[head] if head in namespace else vars(builtins).get(head)
-        for name in rest:
-            said = vars(said).get(name) if type(said) is type(sys) else None
-    elif not issubclass(type(said), (type, Proxy)):
-        said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
-    if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
-        return None
-    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said
 
 
 # They ask for others.

@@ -6,12 +6,10 @@ to their thread.
 
 from __future__ import annotations
 
-from lazyguard._base import places, signatures
-from lazyguard._core import eager, registry
-from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._base import places
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core.declaration import PLAIN, Plan, build_early, check_on_fork, declared, register
 from lazyguard._proxies import proxy
-from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +17,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, overload
 
-    from lazyguard._base.typing import T
-    from lazyguard._core.plan import OnFork
+    from lazyguard._base import T
+    from lazyguard._core.declaration import OnFork
 
 
 if TYPE_CHECKING:
@@ -95,16 +93,12 @@ def make(
     check_on_fork(on_fork)
     check_record(record)
     if not isinstance(name, str):
-        raise ConfigurationError(f"name={name!r} ({place}) is not right: give a text.")
-    cell = Cell(factory, name=name or places.name_of(factory), place=place)
-    if on_fork != "keep":
-        from lazyguard._core import forks
-
-        cell.plan = Plan(on_fork=on_fork)
-        forks.watch(cell)
+        raise misconfigured(f"name={name!r} ({place}) is invalid: give a string.")
+    plan = PLAIN if on_fork == "keep" else Plan(on_fork=on_fork)
+    cell = declared(factory, name=name or places.name_of(factory), place=place, plan=plan)
     module_level = places.at_module_level(frame)
     if module_level:
-        registry.register(cell, "lazy object")
+        register(cell, "lazy object")
     flavour = proxy.bound if module_level else proxy.shared
     home = (frame.f_globals.get("__name__"), "") if module_level else None
     lazy_object: T
@@ -114,29 +108,37 @@ def make(
         lazy_object = recorded.make(cell, record, flavour, home)
     else:
         lazy_object = proxy.make(cell, flavour, home=home)
-    eager.declared(frame, cell.resolve)
+    build_early(frame, lambda: cell.resolve())
     return lazy_object
 
 
-def check_factory(factory: object, place: str) -> None:
+def check_factory(factory: Any, place: str) -> None:
     """Raise UsageError where `factory` is not a plain callable without required parameters."""
+    code: Any = getattr(factory, "__code__", None)
+    if type(factory) is FUNCTION and not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & ASYNC):
+        return  # nearly all of them; the others need a closer look
+    from lazyguard._base import signatures
+
     if not callable(factory):
-        raise UsageError(
+        raise misused(
             f"a lazy object is made by a function, not by one of type {type(factory).__name__} ({place}): write "
             "lazy(make_it), or lazy(lambda: ...)."
         )
-    code = getattr(factory, "__code__", None)
     if signatures.flags_of(factory) & signatures.COROUTINE:
-        raise UsageError(
-            f"{places.name_of(factory)} ({place}) is an `async def`, and a lazy object is built by whoever uses it "
-            "first, who may not be able to await. Use @lazyguard.service, whose aget() can be awaited."
+        raise misused(
+            f"{places.name_of(factory)} ({place}) is an `async def`, and the first use of a lazy object builds it, "
+            "where nothing can be awaited. Use @lazyguard.service, whose aget() can be awaited."
         )
     required = signatures.required_parameters(factory) if code is not None else ()
     if required:
-        raise UsageError(
+        raise misused(
             f"{places.name_of(factory)} ({place}) needs {', '.join(required)}, but is called without arguments: give "
             "them defaults, or wrap it in a function that knows them."
         )
+
+
+FUNCTION = type(check_factory)
+ASYNC = 0x80  # co_flags of an `async def`, as inspect.CO_COROUTINE
 
 
 def check_record(record: object) -> None:
@@ -145,13 +147,7 @@ def check_record(record: object) -> None:
     if not isinstance(record, tuple | list | set | frozenset) or not all(
         isinstance(name, str) and name.isidentifier() for name in names
     ):
-        raise ConfigurationError(f'record={record!r} is not right: give a tuple of attribute names, ("task",).')
-
-
-def check_on_fork(on_fork: object) -> None:
-    """Raise ConfigurationError where `on_fork` is none of its three forms."""
-    if on_fork not in ("keep", "reset") and not callable(on_fork):
-        raise ConfigurationError(f'on_fork={on_fork!r} is not known: give "keep", "reset" or a function of the object.')
+        raise misconfigured(f'record={record!r} is invalid: give a tuple of attribute names, ("task",).')
 
 
 __all__ = ["lazy"]

@@ -14,8 +14,8 @@ import copyreg
 import sys
 from _weakref import ref
 
+from lazyguard._base.places import misused
 from lazyguard._proxies.proxy import cell_of
-from lazyguard.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,9 +82,12 @@ def _reference(proxy: Proxy) -> tuple[Any, ...] | None:
         try:
             if name is not None and by_reference(module, name, *arguments) is proxy:
                 return (module, name, *arguments)
-        except (ImportError, UsageError):
-            pass
-    raise UsageError(
+        except (ImportError, TypeError) as error:
+            from lazyguard.errors import UsageError
+
+            if not isinstance(error, ImportError | UsageError):
+                raise
+    raise misused(
         f"{cell.name}, declared at {cell.place}, cannot be pickled: a service is pickled by reference, and is not "
         f"found as {module}:{qualname}. Declare it at module level."
     )
@@ -122,7 +125,7 @@ def by_reference(module: str, qualname: str, named: dict[str, Any] | None = None
         for name in rest:
             found = getattr(found, name)
     except AttributeError as error:
-        raise UsageError(
+        raise misused(
             f"{module}:{qualname} was pickled by reference and does not exist here: unpickle with the version of "
             f"{module} that it was pickled with."
         ) from error

@@ -8,22 +8,12 @@ nothing.
 
 from __future__ import annotations
 
+import builtins
 import sys
 from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
-from lazyguard._core.loading import loaded
-from lazyguard._proxies.inspection import (
-    INTROSPECTION,
-    UNKNOWN,
-    asks_a_protocol,
-    asks_for_a_function,
-    class_answer,
-    declared_class,
-    look,
-    skims,
-    walks,
-)
+from lazyguard._core import loaded
 from lazyguard._proxies.special_methods import BASIC, OF_DESCRIPTORS, SPECIAL, answers_of, new_class, space_of
 
 TYPE_CHECKING = False
@@ -76,6 +66,45 @@ def find_cell(obj: object) -> Cell | None:
     return cell
 
 
+def declared_class(cell: Cell) -> type | None:
+    """Return the class that the factory's return annotation names, if it tells what the object will answer."""
+    said = annotated_class(cell.factory)
+    # a protocol or a metaclass does not
+    return None if said is None or issubclass(said, type) or getattr(said, "_is_protocol", False) else said
+
+
+def annotated_class(function: Any) -> type | None:
+    """Return the class that a function's return annotation names, if it is loaded already. Evaluates no string."""
+    function = getattr(function, "__wrapped__", function)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None
+    namespace: dict[str, Any] = getattr(function, "__globals__", {})
+    if sys.version_info >= (3, 14):
+        annotate: Any = getattr(function, "__annotate__", None)
+        names = getattr(getattr(annotate, "__code__", None), "co_names", ())
+        if any(type(namespace.get(name)).__name__ == "lazy_import" for name in names):
+            return None  # to read the annotation would import what it names
+    try:
+        said: Any = function.__annotations__.get("return")
+    except Exception:
+        return None  # it names what only a checker sees
+    if isinstance(said, str):
+        head, *rest = said.partition("[")[0].strip().split(".")
+        said = namespace[head] if head in namespace else vars(builtins).get(head)
+        for name in rest:
+            said = vars(said).get(name) if type(said) is type(sys) else None
+    elif not issubclass(type(said), (type, Proxy)):
+        said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
+    if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
+        return None
+    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said
+
+
+# What knows the tools that look is loaded at the first look.
+INSPECTION = "_proxies.inspection"
+
+
 class Pending(Proxy):
     """A proxy whose cell has no target: whatever is done to it builds the target and is then done to that."""
 
@@ -83,20 +112,21 @@ class Pending(Proxy):
 
     def __getattribute__(self: Proxy, name: str) -> Any:
         cell = cell_of(self)
-        if name in INTROSPECTION:
+        inspection = loaded(INSPECTION, cell)
+        if name in inspection.INTROSPECTION:
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
         if name[:2] == "__" == name[-2:]:
             if name == "__reduce_ex__":
                 return loaded("_proxies.pickling", cell).reduce.__get__(self)  # a method: it looks at who calls it
             kind = declared_class(cell)
             if kind is not None:
-                said = class_answer(kind, name)
-                if said is not UNKNOWN:
+                said = inspection.class_answer(kind, name)
+                if said is not inspection.UNKNOWN:
                     return said
         else:
             kind = declared_class(cell)
-        said = look(self, kind, name, sys._getframe().f_back)
-        if said is not UNKNOWN:
+        said = inspection.look(self, kind, name, sys._getframe().f_back)
+        if said is not inspection.UNKNOWN:
             return said
         if name == "__deepcopy__":
             operations = loaded("_proxies.views", cell)
@@ -113,13 +143,14 @@ class Pending(Proxy):
 
     def __dir__(self) -> list[str]:
         kind = declared_class(cell_of(self))
-        if kind is None and walks(sys._getframe().f_back):
+        if kind is None and loaded(INSPECTION, cell_of(self)).walks(sys._getframe().f_back):
             return []
         return dir(cell_of(self).resolve() if kind is None else kind)
 
     def __repr__(self) -> str:
         cell = cell_of(self)
-        return f"<lazy {cell.name}, {cell.now.state}, declared at {cell.place}>"
+        state = cell.now.state if cell.used else "pending"
+        return f"<lazy {cell.name}, {state}, declared at {cell.place}>"
 
 
 def shown(proxy: Proxy) -> Any:
@@ -145,27 +176,18 @@ def answer(target: Any, name: str) -> Any:
     return getattr(target, name)
 
 
-class SequenceProxy(Proxy):
-    """Base of the classes that `match` takes for sequences."""
-
-    __slots__ = ()
-
-
-class MappingProxy(Proxy):
-    """Base of the classes that `match` takes for mappings."""
-
-    __slots__ = ()
-
-
-Sequence.register(SequenceProxy)  # pyright: ignore[reportAttributeAccessIssue]
-Mapping.register(MappingProxy)  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def shape_of(kind: type) -> type[Proxy]:
-    """Return the base that a proxy of a `kind` needs for `match`."""
-    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray):
-        return SequenceProxy
-    return MappingProxy if issubclass(kind, Mapping) else Proxy
+    """Return the base that a proxy of a `kind` needs for `match`, which takes it for a sequence or a mapping."""
+    if issubclass(kind, str | bytes | bytearray):
+        return Proxy
+    abstract: Any
+    for abstract in (Sequence, Mapping):
+        if issubclass(kind, abstract):
+            name = f"{abstract.__name__}Proxy"
+            if name not in _classes:
+                abstract.register(_classes.setdefault(name, type(name, (Proxy,), {"__slots__": ()})))
+            return _classes[name]
+    return Proxy
 
 
 # The name of a class that holds one target.
@@ -184,64 +206,61 @@ _TOLD: dict[str, Callable[[Proxy], Any]] = {
 }
 
 
-class OfBlock:
-    """What enters or leaves a block of what is pending: builds when Python looks it up, which it does before entering.
+def _of_block(name: str) -> Any:
+    """Return what enters or leaves a block of what is pending: it builds when Python looks it up, before it enters.
 
     So both are found on the class that shows the target, and the block ends on that one whatever happens meanwhile.
     (Up to 3.13 what enters is looked up first, since 3.14 what leaves.)
     """
 
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-
-    def __get__(self, proxy: Proxy | None, owner: object = None) -> Any:
-        if proxy is None:
-            return self._method
+    def look_up(proxy: Proxy) -> Any:
         target = shown(proxy)
-        return loaded("_proxies.views", cell_of(proxy)).special(target, self._method.__name__)
+        return loaded("_proxies.views", cell_of(proxy)).special(target, name)
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self._method(*arguments)
+    return property(look_up)
 
 
-def _building(name: str) -> Callable[..., Any]:
-    """Return the special method of a pending class: build, then let the target do it."""
+def _building(name: str) -> Any:
+    """Return the special method of pending classes: build, then let the target do it."""
+    made = _made.get(name)
+    return _made.setdefault(name, _made_for(name)) if made is None else made
+
+
+def _made_for(name: str) -> Any:
+    if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
+        return _of_block(name)
 
     def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
         target = shown(self)
         return loaded("_proxies.views", cell_of(self)).perform(name, self, target, arguments, named)
 
     method.__name__ = name
-    if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
-        return OfBlock(method)
     told = _TOLD.get(name)
     if told is None:
         return method
 
     def looked_at(self: Proxy, *arguments: Any) -> Any:
+        walks = loaded(INSPECTION, cell_of(self)).walks
         return told(self) if walks(sys._getframe().f_back) else method(self, *arguments)
 
     return looked_at
 
 
-_BUILDING = {name: _building(name) for name in SPECIAL}
-AnyPending: type[Proxy] = new_class(
-    "AnyPending",
-    (Pending,),
-    {"__slots__": (), "_kind": lambda: None, **{name: _BUILDING[name] for name in SPECIAL - OF_DESCRIPTORS}},
-)
+# The special methods and the classes that were needed so far: each is made once, at its first need.
+_made: dict[str, Any] = {}
+_classes: dict[str, type[Proxy]] = {}
 _pending_for: dict[ref[type], type[Proxy]] = {}
 
 
 def pending_class(kind: type | None) -> type[Proxy]:
     """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
     if kind is None:
-        return AnyPending
+        return _classes.get("AnyPending") or _pending_without("AnyPending")
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
         answered, refused = answers_of(kind)
-        namespace = {name: _BUILDING[name] for name in answered} | dict.fromkeys(refused)
+        namespace = {name: _building(name) for name in answered} | dict.fromkeys(refused)
         shape = shape_of(kind)
         bases = (Pending,) if shape is Proxy else (Pending, shape)
         known = new_class("PendingObject", bases, {"__slots__": (), "_kind": ref(kind), **namespace})
@@ -304,32 +323,42 @@ class ProxyMirror:
                 type.__delattr__(view, name)
 
 
-def _pending_without(*names: str, **more: Any) -> type[Proxy]:
-    building = {name: _BUILDING[name] for name in SPECIAL - OF_DESCRIPTORS if name not in names}
-    made: type[Proxy] = new_class(
-        "PendingObject", (Pending,), {"__slots__": (), "_kind": lambda: None, **building, **more}
-    )
-    return made
+def _pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
+    """Make the class of that name: of pending proxies whose class is not known, without some special methods."""
+    building = {name: _building(name) for name in SPECIAL - OF_DESCRIPTORS if name not in names}
+    made: type[Proxy] = new_class(named, (Pending,), {"__slots__": (), "_kind": lambda: None, **building, **more})
+    return _classes.setdefault(named, made)
 
 
 def _module_attribute(self: Proxy, name: str) -> Any:
     asker = sys._getframe().f_back
-    skimmed = skims(asker, awaited=False)
-    if name == "__class__" and (skimmed or not asks_a_protocol(asker)):
+    inspection = loaded(INSPECTION, cell_of(self))
+    skimmed = inspection.skims(asker, awaited=False)
+    if name == "__class__" and (skimmed or not inspection.asks_a_protocol(asker)):
         return type(sys)
     if name == "__name__" and skimmed:
         return cell_of(self).name
-    if name in _NOT_OF_MODULES or skimmed or asks_for_a_function(asker):
+    if name in _NOT_OF_MODULES or skimmed or inspection.asks_for_a_function(asker):
         raise AttributeError(f"module {cell_of(self).name!r} has no attribute {name!r}", name=name, obj=self)
     return Pending.__getattribute__(self, name)
 
 
 _NOT_OF_MODULES = frozenset(("__func__", "__code__"))
-# What stands for a module that is not imported yet. What is not a module's may be the module's own all the same: some
-# put an object in their place.
-PendingModule = _pending_without("__get__", "__await__", __getattribute__=_module_attribute)
-# What stands for what a recorded decorator will make.
-PendingResult = _pending_without("__await__")
+
+
+def pending_module() -> type[Proxy]:
+    """Return the class of what stands for a module that is not imported yet.
+
+    What is no attribute of modules may be this module's own all the same: some put an object in their place.
+    """
+    return _classes.get("PendingModule") or _pending_without(
+        "PendingModule", "__get__", "__await__", __getattribute__=_module_attribute
+    )
+
+
+def pending_result() -> type[Proxy]:
+    """Return the class of what stands for what a recorded decorator will make."""
+    return _classes.get("PendingResult") or _pending_without("PendingResult", "__await__")
 
 
 def make(

@@ -10,20 +10,17 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import places
-from lazyguard._base.typing import final
-from lazyguard._core.cell import Cell
-from lazyguard._core.state import READY, RESOLVING
+from lazyguard._base import final, places
+from lazyguard._core import loaded
+from lazyguard._core.declaration import declared
 from lazyguard._proxies import proxy
-from lazyguard._proxies.inspection import skims
-from lazyguard.errors import ResolutionError
-from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Flavour, Home, Proxy
 
 
@@ -72,7 +69,7 @@ class Recorder:
         while done < len(self.records):  # a replay, or a module that the factory imports, may bring further ones
             record = self.records[done]
             self.replay(record, target, results)
-            if record.result is not None and record.result.now.state == READY:
+            if record.result is not None and record.result.now.state == "ready":
                 record.result.reset()  # of the object before: what it had returned follows
             done += 1
         return target
@@ -87,6 +84,9 @@ class Recorder:
             named = {name: self._real(argument, results) for name, argument in record.named.items()}
             results[record] = done(*arguments, **named)
         except Exception as error:
+            from lazyguard.errors import ResolutionError
+            from lazyguard.events import describe
+
             raise ResolutionError(
                 f"{self.cell.name}: the call recorded at {record.place} raised {describe(error)} when it was replayed."
             ) from error
@@ -94,10 +94,12 @@ class Recorder:
     def add(self, record: Record) -> None:
         """Keep a record; where the object is there already, make its call now."""
         self.records.append(record)
+        if not self.cell.used:
+            return
         now = self.cell.now
-        if now.state == RESOLVING and now.attempt is not None and now.attempt.thread == _thread.get_ident():
+        if now.state == "resolving" and now.attempt is not None and now.attempt.thread == _thread.get_ident():
             return  # made inside the build, which comes to it
-        if now.state == RESOLVING or now.state == READY:
+        if now.state in ("resolving", "ready"):
             target = self.cell.resolve()
             if record not in self.results:
                 self.replay(record, target, self.results)
@@ -160,7 +162,7 @@ _COROUTINE = 0x80  # in co_flags
 
 def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any]) -> Any:
     """Return the lazy object for what the decorator makes of `function`; it tells the function's name and docs."""
-    cell = Cell(lambda: recorder.result(record), name=places.name_of(function), place=record.place)
+    cell = declared(lambda: recorder.result(record), name=places.name_of(function), place=record.place)
     record.result = cell
     about = {
         name: getattr(function, name)
@@ -175,13 +177,13 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
     def getattribute(self: Proxy, name: str) -> Any:
         if name in about:
             return about[name]
-        if skims(sys._getframe().f_back, awaited=awaited):
+        if loaded(proxy.INSPECTION, cell).skims(sys._getframe().f_back, awaited=awaited):
             if name == "__class__":
                 return type(self)
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}", name=name, obj=self)
         return proxy.Pending.__getattribute__(self, name)
 
-    return proxy.make(cell, proxy.bound, getattribute, proxy.PendingResult, home=(about.get("__module__"), ""))
+    return proxy.make(cell, proxy.bound, getattribute, proxy.pending_result(), home=(about.get("__module__"), ""))
 
 
 def make(cell: Cell, record: Sequence[str], flavour: Flavour, home: Home | None = None) -> Any:

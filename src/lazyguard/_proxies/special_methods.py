@@ -38,7 +38,10 @@ BUILT_IN: dict[type, str] = {
     complex: "__complex__",  # of its own since 3.11
     tuple: "__instancecheck__ __subclasscheck__",
 }
-REFLECTED = frozenset(name for name in SPECIAL if name.startswith("__r") and f"__{name[3:]}" in SPECIAL)
+REFLECTED = frozenset(
+    "__radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ __rpow__ __rlshift__ "
+    "__rrshift__ __rand__ __rxor__ __ror__".split()
+)
 
 
 def has(kind: type, name: str) -> bool:
@@ -89,16 +92,16 @@ class Likeness(type):
     """
 
     def __getattribute__(cls, name: str) -> Any:
-        if name != "__dict__" and name not in BY_CLASS:
+        if name != "__dict__" and name not in _OF_CLASS:
             return _plain(cls, name)
         found = _plain(cls, name)  # else the target's class has none either
         if name in BASIC and type(found) is _FUNCTION:
             return found  # to look at a pending object builds nothing
         kind = _plain(cls, "_kind")()
         if name == "__dict__":
-            return {each: found[each] for each in found if kind is None or each not in BY_CLASS or _shown(kind, each)}
+            return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
-            return None if found is None else BY_CLASS[name]
+            return None if found is None else _by_class(name)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
 
     def __getattr__(cls, name: str) -> Any:
@@ -113,6 +116,11 @@ def _shown(kind: type, name: str) -> bool:
 
 
 def _by_class(name: str) -> Callable[..., Any]:
+    """Return what the class of a proxy shows by the name of a special method: one function for all classes."""
+    made = _made.get(name)
+    if made is not None:
+        return made
+
     def method(self: Any, /, *arguments: Any, **named: Any) -> Any:
         view = type(self)
         if type(view) is Likeness:
@@ -120,9 +128,10 @@ def _by_class(name: str) -> Callable[..., Any]:
         return getattr(view, name)(self, *arguments, **named)  # no proxy
 
     method.__name__ = name
-    return method
+    return _made.setdefault(name, method)
 
 
+_OF_CLASS = SPECIAL | BASIC
+_made: dict[str, Callable[..., Any]] = {}
 # typed as what it makes
 new_class: Callable[[str, tuple[type, ...], dict[str, Any]], Any] = Likeness
-BY_CLASS = {name: _by_class(name) for name in SPECIAL | BASIC}

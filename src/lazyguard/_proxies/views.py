@@ -18,7 +18,6 @@ from _weakref import ref
 from lazyguard._proxies import pickling
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, shape_of
 from lazyguard._proxies.special_methods import REFLECTED, answers_of, new_class, specials_of
-from lazyguard.errors import ProxyLimitWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -308,6 +307,8 @@ def is_exception_class(target: Any) -> bool:
 def tell(name: str, place: str, limit: str) -> None:
     """Warn of a limit, at the place of declaration, once."""
     import warnings
+
+    from lazyguard.errors import ProxyLimitWarning
 
     file, _, line = place.rpartition(":")
     text = f"{name}, declared here and used through a proxy, {limit}"

@@ -1,1 +1,1 @@
-"""Services and guarded functions: what has policies around it."""
+"""Services and guarded functions: cells and functions with policies."""

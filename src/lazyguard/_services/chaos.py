@@ -1,7 +1,7 @@
-"""Faults on purpose: `chaos` lets the attempts and the calls of a service, or of a guarded function, be slow and fail.
+"""`chaos`: injected faults, by which the attempts and calls of a service or a guarded function are slow or fail.
 
-Invariants: outside its blocks nothing of it is left, in whatever order they end; time is the core's clock, chance a
-seeded generator; what is hit fails as if the real thing had: retries, breaker, fallback and recovery see no difference.
+Invariants: after its blocks nothing is left, in whatever order they end. Time is the core's clock, chance a seeded
+generator. For retries, breaker, fallback and recovery an injected failure is like one of the real object.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard._base import signatures, validation
-from lazyguard._base.typing import final
-from lazyguard._core import cell as cells
+from lazyguard._base import final, signatures, validation
+from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
 from lazyguard._proxies.proxy import find_cell
 from lazyguard._services import guarded as guarding
-from lazyguard._services.service import Live
 from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
@@ -43,29 +41,29 @@ def chaos(
     rate: float = 1.0,
     seed: int | str | bytes | None = None,
 ) -> Chaos:
-    """Inject faults in a `with` block: what builds a service and what is called on it is late, or fails.
+    """Inject faults in a `with` block: attempts and calls take longer, or fail.
 
     Args:
-        of: A service, its live reference or one key's service; or a guarded function.
-        latency: Seconds that what is hit takes longer, by the clock that `FakeClock` moves.
-        error: What it raises then, in place of doing anything: an exception, its type, or a function that makes one.
-        rate: Which part is hit, from 0 to 1.
-        seed: Of the generator that decides which; the same seed hits the same again, where one thread does the asking.
+        of: A service, its live reference, the service of one key, or a guarded function.
+        latency: Seconds that an affected call takes longer, by the clock that `FakeClock` moves.
+        error: What an affected call raises instead of running: an exception, its type, or a function that makes one.
+        rate: The share of calls that are affected, from 0 to 1.
+        seed: The seed of the generator that selects them; on one thread the same seed selects the same calls.
 
     Returns:
-        A context manager. Its attribute `hits` counts what was hit.
+        A context manager. Its attribute `hits` counts the affected calls.
 
     Raises:
         ConfigurationError: An option is out of range, or there is neither latency nor error.
         UsageError: `of` is none of the above.
 
-    Hit are the attempts to build, and calls of methods and special methods through the live reference while it serves
-    the real object; of a guarded function each attempt. Not hit are a fallback, an override, what `require_real` has
-    returned, reading attributes, comparing, hashing and printing. Async ones are hit when they are awaited, without
-    blocking their loop.
+    Affected are the attempts to build the real object, and calls of its methods and special methods through the live
+    reference; of a guarded function each attempt. Not affected are a fallback, an override, the result of
+    `require_real`, reading attributes, comparing, hashing and printing. Async calls are affected when they are awaited,
+    without blocking their loop.
 
-    Blocks nest, and each adds its own. It holds for all threads and loops of the process. What is under way when a
-    block ends goes on as it began.
+    Blocks nest, and their faults add up. They hold for all threads and loops of the process. A call that is under way
+    when a block ends keeps its faults.
 
     Example:
         >>> import lazyguard
@@ -88,26 +86,26 @@ def chaos(
     validation.seconds("latency", latency, zero=True)
     if error is not None and not callable(error) and not isinstance(error, BaseException):
         raise ConfigurationError(
-            f"error={error!r} is not right: give an exception, its type, or a function that makes one."
+            f"error={error!r} is invalid: give an exception, its type, or a function that makes one."
         )
     if isinstance(error, type) and not issubclass(error, BaseException):
-        raise ConfigurationError(f"error={error!r} is not right: it is no type of exceptions.")
-    part: object = rate
-    if not isinstance(part, int | float) or isinstance(part, bool) or not 0 <= part <= 1:
-        raise ConfigurationError(f"rate={rate!r} is out of range: give a part, from 0 to 1.")
-    beginning: object = seed
-    if beginning is not None and not isinstance(beginning, int | str | bytes):
-        raise ConfigurationError(f"seed={seed!r} is not right: give a number or a text, or None.")
+        raise ConfigurationError(f"error={error!r} is invalid: give an exception type.")
+    share: object = rate
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
+        raise ConfigurationError(f"rate={rate!r} is out of range: give a share from 0 to 1.")
+    given_seed: object = seed
+    if given_seed is not None and not isinstance(given_seed, int | str | bytes):
+        raise ConfigurationError(f"seed={seed!r} is invalid: give a number or a string, or None.")
     if not latency and error is None:
         raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
-    return Chaos(_found(of), latency, error, rate, seed)
+    return Chaos(_subject(of), latency, error, rate, seed)
 
 
-def _found(of: object) -> Any:
+def _subject(of: object) -> Any:
     cell = find_cell(of)
     if cell is not None:
         with _lock:
-            if cell in _sites or isinstance(getattr(cell.mirror, "flavour", None), Live):
+            if cell in _sites or hasattr(getattr(cell.mirror, "flavour", None), "of_service"):
                 return cell
     guarded = None if cell is not None else guarding.find(of)
     if guarded is None:
@@ -120,10 +118,10 @@ def _found(of: object) -> Any:
 
 @final
 class Chaos:
-    """What `chaos` returns: its faults are injected from `__enter__` to `__exit__`.
+    """The context manager that `chaos` returns: its faults are injected from `__enter__` to `__exit__`.
 
     Attributes:
-        hits: How many attempts and calls it has hit. Counted without a lock.
+        hits: How many attempts and calls were affected. Counted without a lock.
     """
 
     __slots__ = ("_error", "_latency", "_of", "_random", "_rate", "hits")
@@ -140,8 +138,8 @@ class Chaos:
         self._rate = rate
         self._random = Random(seed)
 
-    def strike(self) -> Steps[None]:
-        """Be late and fail, if this one is hit."""
+    def inject(self) -> Steps[None]:
+        """Wait and raise, if this call is affected."""
         if self._random.random() >= self._rate:
             return
         self.hits += 1
@@ -155,14 +153,14 @@ class Chaos:
         if isinstance(error, type) and issubclass(error, BaseException):
             error = error()
         if not isinstance(error, BaseException):
-            raise ConfigurationError(f"error= of chaos() is a function that made no exception, but {error!r}.")
-        raise error.with_traceback(None)  # one that is raised again does not grow
+            raise ConfigurationError(f"error= of chaos() returned {error!r}: let the function return an exception.")
+        raise error.with_traceback(None)  # else the traceback of one exception would grow
 
     def __enter__(self) -> Chaos:
         with _lock:
             site = _sites.get(self._of)
             if site is None:
-                kind = CellSite if isinstance(self._of, cells.Cell) else GuardSite
+                kind: Any = CellSite if isinstance(self._of, declaration.Declaration) else GuardSite
                 site = kind(self._of)
                 site.in_force = (self,)
                 site.install()
@@ -176,7 +174,7 @@ class Chaos:
         with _lock:
             site = _sites[self._of]
             kept = list(site.in_force)[::-1]
-            kept.remove(self)  # of a block that was entered twice the inner one
+            kept.remove(self)  # the inner one of a block that was entered twice
             site.in_force = tuple(kept[::-1])
             if not kept:
                 del _sites[self._of]
@@ -185,12 +183,12 @@ class Chaos:
             drop()
 
 
-# Held while faults are put in place or taken away, so that whoever comes finds them whole or not at all. What runs
-# meanwhile is no factory, probe, close or listener.
+# Held while faults are installed or removed, so that another thread sees all of a site or nothing. No factory, probe,
+# close or listener runs meanwhile.
 _lock = _thread.RLock()
-# A service's cell, or a guarded function -> what was put in there.
+# A service's cell, or a guarded function -> its site.
 _sites: dict[Any, CellSite | GuardSite] = {}
-# What is asked of whatever object there is, in the midst of other things.
+# Methods that Python calls on any object, amid other things.
 _SPARED = frozenset(
     "__hash__ __eq__ __ne__ __str__ __format__ __bool__ __get__ __copy__ __deepcopy__ __instancecheck__ "
     "__subclasscheck__".split()
@@ -199,19 +197,19 @@ _AWAITED = frozenset(("__aenter__", "__aexit__", "__anext__"))
 
 
 class Site:
-    """Where faults come in: those that are in force there, and what is put around functions."""
+    """The place of faults: those that are in force, and the wrappers that inject them."""
 
     __slots__ = ("in_force",)
 
     def __init__(self) -> None:
         self.in_force: tuple[Chaos, ...] = ()
 
-    def _strikes(self) -> Steps[None]:
+    def _faults(self) -> Steps[None]:
         for chaos in self.in_force:
-            yield from chaos.strike()
+            yield from chaos.inject()
 
-    def around(self, function: Callable[..., Any], *, awaited: bool | None = None) -> Any:
-        """Return a function that is like this one to whoever looks, and is hit first."""
+    def wrapped(self, function: Callable[..., Any], *, awaited: bool | None = None) -> Any:
+        """Return a function that looks like this one, and injects the faults before it runs."""
         from functools import wraps
 
         flags = signatures.flags_of(function)
@@ -233,21 +231,21 @@ class Site:
         return wraps(function)(iterated if flags & signatures.ASYNC_GENERATOR else hit)
 
     def hit(self) -> None:
-        """Be hit on this thread."""
+        """Inject the faults on this thread."""
         from lazyguard._core import threads
 
-        threads.drive(self._strikes())
+        threads.drive(self._faults())
 
     async def ahit(self) -> None:
-        """Be hit in this task."""
+        """Inject the faults in this task."""
         from lazyguard._core import tasks
 
-        await tasks.adrive(self._strikes())
+        await tasks.adrive(self._faults())
 
 
 @final
 class GuardSite(Site):
-    """The function in a guarded one."""
+    """The site of a guarded function."""
 
     __slots__ = ("_function", "_guarded")
 
@@ -257,17 +255,17 @@ class GuardSite(Site):
         self._function: Any = guarded.fallback.__self__.function
 
     def install(self) -> None:
-        """Put the faults between the guard and its function."""
-        guarding.exchange(self._guarded, self.around(self._function))
+        """Put the wrapper in the place of the function."""
+        guarding.exchange(self._guarded, self.wrapped(self._function))
 
     def remove(self) -> None:
-        """Put the function back; there is nothing to let go of."""
+        """Restore the function; nothing is left to release."""
         guarding.exchange(self._guarded, self._function)
 
 
 @final
 class CellSite(Site):
-    """The factory of a service, and the calls through its live reference."""
+    """The site of a service: its factory, and the calls through its live reference."""
 
     __slots__ = ("_before", "_cell", "_factory", "_flavour", "_mirror")
 
@@ -281,32 +279,32 @@ class CellSite(Site):
         self._before: tuple[Snapshot, Proxy, type[Proxy]] | None = None
 
     def install(self) -> None:
-        """Put the faults around the factory, and between the live reference and its target."""
+        """Wrap the factory, and the target that the live reference shows."""
         cell, mirror = self._cell, self._mirror
-        cell.factory = self.around(self._factory, awaited=cell.plan.awaited)
+        cell.factory = self.wrapped(self._factory, awaited=cell.plan.awaited)
         mirror.flavour = self._faulty
         while True:
             now = cell.now
             view = mirror.prepare(cell, now)
             if view is None or now.state != READY:
                 return
-            with cells.lock:
+            with declaration.lock:
                 if cell.now is now:
-                    # kept, for what its class has counted
+                    # kept, since its class has counts
                     self._before = now, view[0], mirror.publish(view)
                     return
 
     def remove(self) -> Callable[[], object] | None:
-        """Put back what there was; the same class, where the same target is still served.
+        """Restore the factory and the view; the same class, if the same target is still served.
 
-        Returns what lets go of the class that is no longer shown: outside the lock, since finalisers may run.
+        Return a function that releases the class that is no longer shown: outside the lock, since finalisers may run.
         """
         cell, mirror, before = self._cell, self._mirror, self._before
         cell.factory = self._factory
         mirror.flavour = self._flavour
         dropped = None
         if before is not None:
-            with cells.lock:
+            with declaration.lock:
                 if cell.now.shows(before[0]):
                     dropped = mirror.publish(before[1:])
         if dropped is None:
@@ -321,7 +319,7 @@ class CellSite(Site):
         return kind
 
     def _target(self, target: Any) -> Any:
-        """Return an object that is as the target, and whose calls are hit."""
+        """Return an object that looks like the target, and injects the faults into its calls."""
         from lazyguard._proxies import proxy as proxies
         from lazyguard._proxies import views
 
@@ -329,11 +327,11 @@ class CellSite(Site):
             value = getattr(target, name)
             if name.startswith("__") or not callable(value) or isinstance(value, type):
                 return value
-            return self.around(value)
+            return self.wrapped(value)
 
         def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
             if name == "__call__":
-                return self.around(of)(*arguments, **named)
+                return self.wrapped(of)(*arguments, **named)
             if name in _AWAITED:
                 return self._awaited(lambda: views.perform(name, proxy, of, arguments, named))
             if name not in _SPARED:

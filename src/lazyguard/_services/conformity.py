@@ -1,26 +1,25 @@
-"""Conformity: what a fallback lacks of the real object's class, or has otherwise.
+"""Conformity: the members of the real object's class that a fallback lacks, or has in another form.
 
-Invariants: it reads classes, code objects and annotations, calls nothing and loads neither inspect nor typing, so that
-it may run where a fallback is declared; what it cannot know for certain it does not call certain.
+Invariants: it reads classes, code objects and annotations. It calls nothing and loads neither inspect nor typing, so it
+can run where a fallback is declared. A difference is certain only if a valid use of the real object must fail.
 """
 
 from __future__ import annotations
 
 import sys
 
+from lazyguard._base import final
+from lazyguard._base.places import misused
 from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
-from lazyguard._base.typing import final
-from lazyguard._proxies.inspection import annotated_class
-from lazyguard._proxies.proxy import find_cell
+from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
-from lazyguard.errors import ConformityError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
 
-# What an attribute has that a class only annotates, and what it has that it lacks.
+# Stand for an attribute that a class only annotates, and for one that it lacks.
 ANNOTATED, _ABSENT = object(), object()
 _KINDS = {
     0: "a plain function",
@@ -29,19 +28,19 @@ _KINDS = {
     ASYNC_GENERATOR: "an async generator",
 }
 _TYPING = ("typing", "typing_extensions")
-# What the classes are called whose instances are attributes, though they have a __get__.
+# Classes whose instances have a `__get__` and are attributes all the same.
 _DESCRIPTORS = ("cached_property", "member_descriptor", "getset_descriptor")
 
 
 @final
 class Difference:
-    """One name that a fallback lacks or has otherwise.
+    """One member that a fallback lacks, or has in another form.
 
     Attributes:
-        name: What is asked of the object.
-        text: What is different, in words that go on from the name.
-        missing: Whether the fallback has nothing by that name, as one may that does less.
-        certain: Whether a use that is right for the real object must fail.
+        name: The member's name.
+        text: The difference, as the rest of a sentence that begins with the name.
+        missing: Whether the fallback lacks the member; a partial fallback may.
+        certain: Whether a use that is valid for the real object must fail.
     """
 
     __slots__ = ("certain", "missing", "name", "text")
@@ -57,33 +56,33 @@ class Difference:
 
 
 def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> None:
-    """Raise unless a fallback has all that the real object's class has, and has it alike: for tests.
+    """Raise unless a fallback has all members of the real object's class, in the same form: for tests.
 
-    Compared are public names and special methods: whether they are there, methods or attributes, their signatures,
-    and whether they are async or generators. What a class sets in `__init__` alone cannot be seen.
+    Public names and special methods are compared: whether they exist, whether they are methods or attributes, their
+    signatures, and whether they are async or generators. Attributes that only `__init__` sets cannot be seen.
 
     Args:
-        fallback: The fallback or its class; a live reference or a lazy object stands for what it shows.
+        fallback: The fallback or its class; of a live reference or a lazy object the target is compared.
         real: The class, ABC or Protocol of the real object.
-        partial: Whether the fallback may lack names; their use raises ServiceUnavailable while it is served.
+        partial: Whether the fallback may lack members; their use raises ServiceUnavailable while it is served.
 
     Raises:
-        ConformityError: It differs; the message has every difference. It is an AssertionError.
+        ConformityError: The fallback differs; the message has all differences. It is an AssertionError.
         UsageError: `real` is no class.
 
     Example:
-        >>> import lazyguard
+        >>> from lazyguard.testing import assert_conforms
         >>> class Queue:
         ...     def put(self, item: str, *, priority: int = 0) -> None: ...
         ...     def size(self) -> int: ...
         >>> class NoQueue:
         ...     def put(self, item: str) -> None: ...
-        >>> lazyguard.testing.assert_conforms(NoQueue(), Queue, partial=True)
+        >>> assert_conforms(NoQueue(), Queue, partial=True)
         Traceback (most recent call last):
         lazyguard.errors.ConformityError: NoQueue does not conform to Queue: put takes (item), but the real one ...
     """
     if not issubclass(type(real), type):
-        raise UsageError(
+        raise misused(
             f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
         )
     cell = find_cell(fallback)
@@ -91,15 +90,17 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
     kind, own = (shown, ()) if isinstance(shown, type) else (type(shown), vars_of(shown))
     found = [one for one in differences(kind, real, own) if not (partial and one.missing)]
     if found:
-        raise ConformityError(f"{kind.__name__} does not conform to {real.__name__}: {said(found)}.")
+        from lazyguard.errors import ConformityError
+
+        raise ConformityError(f"{kind.__name__} does not conform to {real.__name__}: {describe(found)}.")
 
 
-def said(found: list[Difference]) -> str:
+def describe(found: list[Difference]) -> str:
     """Return the differences in words."""
-    lacking = [one.name for one in found if one.missing]
-    told = [repr(one) for one in found if not one.missing]
+    missing = [one.name for one in found if one.missing]
+    texts = [repr(one) for one in found if not one.missing]
     return "; ".join(
-        [*told, f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"] if lacking else told
+        [*texts, f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else texts
     )
 
 
@@ -110,7 +111,7 @@ def vars_of(thing: object) -> Collection[str]:
 
 
 def members(kind: type) -> dict[str, Any]:
-    """Return what a class promises, unbound: its public names and the special methods that not every object has."""
+    """Return the members of a class, unbound: its public names, and special methods that not every object has."""
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base is object or base.__module__ in _TYPING:
@@ -127,7 +128,7 @@ def _is_promised(name: str, value: object) -> bool:
 
 
 def _annotated(kind: type) -> Collection[str]:
-    """Return the names that a class annotates, without evaluating what it says of them."""
+    """Return the names that a class annotates, without evaluating the annotations."""
     if sys.version_info >= (3, 14):
         if getattr(kind, "__annotate__", None) is None and not vars(kind).get("__annotations__"):
             return ()
@@ -139,7 +140,7 @@ def _annotated(kind: type) -> Collection[str]:
 
 
 def found_in(kind: type, name: str) -> Any:
-    """Return what a class has by a name, unbound."""
+    """Return the member of a class by its name, unbound."""
     for base in kind.__mro__:
         if name in base.__dict__:
             return base.__dict__[name]
@@ -147,8 +148,8 @@ def found_in(kind: type, name: str) -> Any:
 
 
 def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Difference]:
-    """Return where a fallback of a `kind`, with attributes of its `own`, differs from an object of `real`."""
-    told = []
+    """Return the differences of a fallback of class `kind`, with its `own` attributes, from an object of `real`."""
+    found = []
     promised = members(kind)
     answers_all = any("__getattr__" in base.__dict__ for base in kind.__mro__)
     for name, wanted in members(real).items():
@@ -157,12 +158,12 @@ def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Diffe
             continue
         if has is _ABSENT:
             if name in SPECIAL or not answers_all:
-                told.append(Difference(name, "is missing", missing=True))
+                found.append(Difference(name, "is missing", missing=True))
         elif wanted is not ANNOTATED:
             difference = _compared(name, has, wanted)
             if difference is not None:
-                told.append(difference)
-    return told
+                found.append(difference)
+    return found
 
 
 def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
@@ -180,7 +181,7 @@ def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
     assert function is not None
     difference = _kinds(name, function, real)
     if difference is not None or (name in SPECIAL and name != "__call__"):
-        return difference  # Python itself calls the others, always alike
+        return difference  # Python itself calls the other special methods, always in the same way
     shape, real_shape = shape_of(has), shape_of(wanted)
     if shape is None or real_shape is None:
         return None
@@ -188,21 +189,21 @@ def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
 
 
 def function_of(value: Any) -> Any:
-    """Return the Python function behind what a class has, or None."""
+    """Return the Python function of a member, or None."""
     if type(value) in (classmethod, staticmethod):
         value = value.__func__
     return value if hasattr(value, "__code__") else None
 
 
 def is_attribute(value: Any) -> bool:
-    """Return whether what a class has is an attribute to whoever uses the object."""
+    """Return whether a member is an attribute for the users of the object."""
     if isinstance(value, property) or type(value).__name__ in _DESCRIPTORS:
         return True
     return not callable(value) and not hasattr(type(value), "__get__")
 
 
 def kind_of(function: Any) -> int | None:
-    """Return the flag of an async function or a generator, 0 for a plain one; None for one that is decorated."""
+    """Return the flag of an async function or a generator, 0 for a plain function; None for a decorated one."""
     if "__wrapped__" in vars(function):
         return None
     flags: int = function.__code__.co_flags
@@ -217,38 +218,38 @@ def _kinds(name: str, function: Any, real: Any) -> Difference | None:
     if is_ and should:
         return Difference(name, text, certain=True)
     if name in SPECIAL and GENERATOR in (is_, should):
-        return None  # __iter__ returns an iterator in either way
+        return None  # __iter__ returns an iterator in both forms
     plain, other = (function, should) if should else (real, is_)
     words = (
         ("Iter", "Generator") if other & (GENERATOR | ASYNC_GENERATOR) else ("Awaitable", "Coroutine", "Future", "Task")
     )
-    says = returns(plain)
-    if says is None:
+    annotation = returns(plain)
+    if annotation is None:
         return Difference(name, text)
-    if any(word in str(says) for word in (*words, "Any", "object")):
+    if any(word in str(annotation) for word in (*words, "Any", "object")):
         return None
     kind = annotated_class(plain)
-    nothing = says in ("None", type(None))
+    nothing = annotation in ("None", type(None))
     return Difference(name, text, certain=other != GENERATOR and (nothing or kind is not None))
 
 
 def returns(function: Any) -> object:
-    """Return a function's return annotation; None where it has none, or one that only a checker can read."""
+    """Return a function's return annotation; None if it has none, or one that only a type checker can evaluate."""
     try:
         annotations = function.__annotations__
     except Exception:
         return None
     if "return" not in annotations:
         return None
-    says: object = annotations["return"]
-    return type(None) if says is None else says
+    annotation: object = annotations["return"]
+    return type(None) if annotation is None else annotation
 
 
 def shape_of(value: Any) -> Shape | None:
-    """Return the parameters of a method as its callers see them; None where they cannot be read."""
+    """Return the parameters of a method as its callers see them; None if they cannot be read."""
     bound = type(value) is not staticmethod
     function = function_of(value)
-    for _ in range(100):  # decorators; a ring of them has no end
+    for _ in range(100):  # decorators; a cycle of them has no end
         own = getattr(function, "__dict__", {})
         if "__signature__" in own:
             return None
@@ -263,11 +264,11 @@ class Shape:
     """The parameters of a function, without annotations.
 
     Attributes:
-        names: Those that can be given by position, a method's `self` left out.
-        only: How many of these cannot be given by name.
+        names: The positional parameters, without a method's `self`.
+        only: How many of these are positional-only.
         required: How many of these have no default.
-        named: Those that can be given by name only, and whether they must be.
-        more, more_named: Whether it takes any further ones, by position and by name.
+        named: The keyword-only parameters, and whether they are required.
+        more, more_named: Whether it takes `*args`, and `**kwargs`.
     """
 
     __slots__ = ("more", "more_named", "named", "names", "only", "required")
@@ -280,9 +281,9 @@ class Shape:
         self.names: tuple[str, ...] = names[skip:]
         self.only: int = max(0, code.co_posonlyargcount - skip)
         self.required: int = max(0, len(self.names) - defaults)
-        given = function.__kwdefaults__ or {}
+        keyword_defaults = function.__kwdefaults__ or {}
         named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        self.named: dict[str, bool] = {name: name not in given for name in named}
+        self.named: dict[str, bool] = {name: name not in keyword_defaults for name in named}
         self.more = bool(code.co_flags & 0x04)
         self.more_named = bool(code.co_flags & 0x08)
 
@@ -298,13 +299,13 @@ class Shape:
         return f"({', '.join(shown)})"
 
     def takes(self, name: str) -> bool:
-        """Return whether an argument may be given by this name."""
+        """Return whether an argument can be given by this name."""
         return self.more_named or name in self.named or name in self.names[self.only :]
 
     def difference(self, name: str, real: Shape) -> Difference | None:
-        """Return how calls that are right for the `real` one fail on this one."""
+        """Return how calls that are valid for the `real` shape fail on this one."""
         if real.more and real.more_named:
-            return None  # it passes on what it is given, and does not say to whom
+            return None  # it passes its arguments on, and its code does not show to which function
         text = f"takes {self!r}, but the real one {real!r}"
         fails = (
             (len(self.names) < len(real.names) and not self.more)
@@ -319,19 +320,19 @@ class Shape:
         by_name = real.names[real.only :]
         if all(self.takes(other) for other in by_name) and self._keeps_order(real):
             return None
-        return Difference(name, text)  # right for callers that give their arguments by position
+        return Difference(name, text)  # valid for callers that give their arguments by position
 
     def _keeps_order(self, real: Shape) -> bool:
         shared = [other for other in self.names if other in real.names]
         return shared == [other for other in real.names if other in self.names]
 
-    def complaint(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
-        """Return what is wrong with a call, as Python would say it; "" where it is right."""
-        given = self.names[: len(arguments)]
+    def call_error(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+        """Return what is wrong with a call, in Python's words; "" if it is valid."""
+        by_position = self.names[: len(arguments)]
         if len(arguments) > len(self.names) and not self.more:
             return f"takes {len(self.names)} positional arguments but {len(arguments)} were given"
         for other in named:
-            if other in given[self.only :]:
+            if other in by_position[self.only :]:
                 return f"got multiple values for argument {other!r}"
             if not self.takes(other):
                 return f"got an unexpected keyword argument {other!r}"

@@ -5,22 +5,20 @@ Invariants: declaring builds nothing; what cannot be right is refused where it i
 
 from __future__ import annotations
 
-from lazyguard._base import places, signatures, validation
-from lazyguard._core import eager
-from lazyguard._core.plan import Plan
-from lazyguard._policies.recovery import Recovery
-from lazyguard._proxies import lazy
-from lazyguard._services.service import Live, Service
-from lazyguard.errors import ConfigurationError, UsageError
+from lazyguard._base import places, validation
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core.declaration import Plan, build_early, check_on_fork
+from lazyguard._services.service import FUNCTION, Service, live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, NoReturn, Protocol, overload
+    from typing import Any, Protocol, overload
 
-    from lazyguard._base.typing import P, T
-    from lazyguard._core.plan import OnFork
+    from lazyguard._base import P, T
+    from lazyguard._core.declaration import OnFork
     from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.recovery import Recovery
     from lazyguard._policies.retry import Retry
 
     class Declaration(Protocol):
@@ -33,11 +31,39 @@ if TYPE_CHECKING:
         def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
 
 
-_RECOVERY = Recovery()
+# Stands for `Recovery()`, which is loaded when something has failed.
+_RECOVERY: Any = ...
+
+
+if TYPE_CHECKING:
+    # As with the declaration: Coroutine, not Awaitable.
+    @overload
+    def service(factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
+    @overload
+    def service(factory: Callable[P, T], /) -> Service[P, T]: ...
+    @overload
+    def service(
+        *,
+        name: str = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        breaker: Breaker | None = ...,
+        recovery: Recovery | None = ...,
+        failures: tuple[type[BaseException] | str, ...] = ...,
+        probe: Callable[[Any], object] | None = ...,
+        close: Callable[[Any], object] | None = ...,
+        critical: bool = ...,
+        on_fork: OnFork = ...,
+        abandon_after: float | None = ...,
+        grace: float = ...,
+        max_keys: int | None = ...,
+    ) -> Declaration: ...
 
 
 def service(
-    *misplaced: NoReturn,
+    factory: Callable[..., Any] | None = None,
+    /,
+    *,
     name: str = "",
     timeout: float | None = None,
     retry: Retry | None = None,
@@ -52,10 +78,13 @@ def service(
     grace: float = 5.0,
     max_keys: int | None = None,
     max_concurrent: int | None = None,
-) -> Declaration:
+) -> Any:
     """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
 
+    Usable as `@service` and as `@service(...)`.
+
     Args:
+        factory: The function that makes the object, where no option is given.
         name: What errors, `health` and events call it; the factory's own name if left out.
         timeout: A caller's whole wait in seconds, retries included. With it a daemon thread builds; None: the caller's
             own thread does, and nothing can end its wait.
@@ -83,11 +112,11 @@ def service(
             turns. Without a `timeout` the callers' own threads build, and only recoveries are counted.
 
     Returns:
-        A decorator that makes a `Service` of the factory, sync or async.
+        A `Service` of the factory, sync or async; without a factory a decorator that makes one.
 
     Raises:
         ConfigurationError: An option is out of range, or two do not go together.
-        UsageError: The factory is a method or a generator, or there are no parentheses.
+        UsageError: The factory is a method or a generator, or no function.
 
     Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
 
@@ -105,7 +134,6 @@ def service(
         >>> get_names.reset()
     """
     frame = places.caller()
-    validation.alone("service", misplaced, frame, "factory")
     validation.text("name", name)
     validation.flag("critical", critical)
     validation.seconds("timeout", timeout, optional=True)
@@ -115,21 +143,22 @@ def service(
         validation.whole("max_keys", max_keys)
     if max_concurrent is not None:
         validation.whole("max_concurrent", max_concurrent)
-    lazy.check_on_fork(on_fork)
+    check_on_fork(on_fork)
     failing = validation.failure_types("failures", failures)
     for label, given, kind in (
         ("retry", retry, "Retry"),
         ("breaker", breaker, "Breaker"),
         ("recovery", recovery, "Recovery"),
     ):
+        if given is None or given is _RECOVERY:
+            continue
         # By name, since their modules are not loaded where they are not used.
-        right = f"lazyguard._policies.{label}.{kind}"
-        if given is not None and f"{type(given).__module__}.{type(given).__qualname__}" != right:
-            raise ConfigurationError(f"{label}={given!r} is not right: give a lazyguard.{kind}, or None.")
+        if f"{type(given).__module__}.{type(given).__qualname__}" != f"lazyguard._policies.{label}.{kind}":
+            raise misconfigured(f"{label}={given!r} is invalid: give a lazyguard.{kind}, or None.")
     for label, function in (("probe", probe), ("close", close)):
         validation.function_of(label, function)
     if breaker is not None and not failing:
-        raise ConfigurationError("breaker= counts the exceptions of failures=, and there are none: give both.")
+        raise misconfigured("breaker= counts the exceptions of failures=, and there are none: give both.")
     if abandon_after is None and timeout is not None:
         abandon_after = 10 * timeout
     frame = places.declaring(frame)
@@ -143,40 +172,62 @@ def service(
         grace=grace,
         on_fork=on_fork,
     )
-    live = Live(failing, breaker)
+    flavour = live(failing, breaker)
 
     def declare(factory: Callable[..., Any], /) -> Any:
         place = places.of_callable(factory, places.of_frame(frame))
         known_as = name or places.name_of(factory)
         made: Service[Any, Any] = Service(
-            factory, known_as, place, _checked(factory, known_as, place, plan), live, critical, max_keys, max_concurrent
+            factory,
+            known_as,
+            place,
+            _checked(factory, known_as, place, plan),
+            flavour,
+            critical,
+            max_keys,
+            max_concurrent,
         )
         if not made._cell.plan.awaited and made._keys is None:
-            eager.declared(frame, made._cell.resolve)
+            build_early(frame, lambda: made._cell.resolve())
         return made
 
-    return declare
+    return declare if factory is None else declare(factory)
+
+
+# co_flags of a function: it is a generator, sync or async; it is an `async def`
+_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
+
+
+def _looked_at(factory: Any) -> tuple[int, tuple[str, ...]]:
+    """Return the `co_flags` of a factory, and the name of its first parameter."""
+    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
+        code = factory.__code__
+        return code.co_flags, code.co_varnames[: min(1, code.co_argcount)]
+    from lazyguard._base import signatures
+
+    first = signatures.positional_parameters(factory)[:1] if hasattr(factory, "__code__") else ()
+    return signatures.flags_of(factory), first
 
 
 def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
-        raise UsageError(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
-    if hasattr(factory, "__code__") and signatures.positional_parameters(factory)[:1] in (("self",), ("cls",)):
-        raise UsageError(
+        raise misused(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
+    flags, first = _looked_at(factory)
+    if first in (("self",), ("cls",)):
+        raise misused(
             f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
             "it outside of the class, with what tells one object from the other as its parameters."
         )
-    flags = signatures.flags_of(factory)
-    if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
-        raise UsageError(
+    if flags & (_GENERATORS):
+        raise misused(
             f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
             "`return`, and close= for what is to be done when the object is no longer needed."
         )
-    if flags & signatures.COROUTINE:
+    if flags & _COROUTINE:
         plan = plan.changed(awaited=True)
     if plan.retry is not None and plan.retry.awaits and not plan.awaited:
-        raise ConfigurationError(
+        raise misconfigured(
             f"retry= of {name} ({place}) has a tenacity.AsyncRetrying, and the factory is not async: give a "
             "tenacity.Retrying."
         )

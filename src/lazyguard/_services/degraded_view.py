@@ -1,17 +1,18 @@
-"""How a service's live reference shows a fallback.
+"""The view of a degraded service: its live reference shows a fallback.
 
-Invariants: who may be served one is asked at every use, and looking (`repr`, `dir`, `isinstance`) is no use; a `with`
-block ends on the fallback that it began with; what the fallback lacks raises ServiceUnavailable, special methods of the
-real object's class included, and so does setting an attribute; what the fallback raises of its own passes through
-untouched; what it answers is counted.
+Invariants: the permission is checked at every use; `repr`, `dir` and `isinstance` are no use. A `with` block keeps the
+fallback that it began with. A member that the fallback lacks raises ServiceUnavailable, also a special method of the
+real object's class; so does setting an attribute. The fallback's own exceptions pass untouched, and its answers are
+counted.
 """
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard._core import clock, daemons, observers, resolve
 from lazyguard._core.state import DEGRADED
-from lazyguard._proxies import inspection, special_methods, views
+from lazyguard._proxies import proxy as proxies
+from lazyguard._proxies import special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
 from lazyguard.errors import ServiceUnavailable
 
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
-# How many names are counted, each for itself, and as what the others are.
+# How many names are counted each for itself, and the name for all others.
 _MOST_NAMES, _OTHERS = 32, "(others)"
-# Seconds between two reminders, as those of the recovery, for a service that has none.
+# Seconds between two reminders of a service without a recovery; a recovery run has its own.
 _REMIND_EVERY = 300.0
 _BLOCK = ("__enter__", "__exit__", "__aenter__", "__aexit__")
-# Answered by every object, or a matter of Python's own.
+# Methods of every object, or of Python's own protocols.
 _UNCOUNTED = special_methods.UNIVERSAL | {"__copy__", "__deepcopy__", "__get__", "__exit__", "__aexit__"}
 
 
 def permitted(proxy: Proxy) -> Any:
-    """Return what a service serves to this caller."""
+    """Return the target that a service serves to this caller."""
     cell = cell_of(proxy)
     now = cell.now
     if now.state == DEGRADED and (daemons.allowed or not resolve.expired(cell, now)):
@@ -48,16 +49,16 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
 
     def attribute(proxy: Proxy, name: str) -> Any:
         if name.startswith("__"):
-            return getattr(fallback, name)  # looking: isinstance, help, pickling
+            return getattr(fallback, name)  # introspection: isinstance, help, pickling
         target = permitted(proxy)
         if target is not fallback:
-            return getattr(target, name)  # another one is served by now
+            return getattr(target, name)  # another target is served by now
         try:
             value = getattr(fallback, name)
         except AttributeError as error:
             if not _is_missing(fallback, name, error):
                 raise
-            raise _lacking(cell, name) from error
+            raise _not_implemented(cell, name) from error
         return answers.of(name, value)
 
     def run(name: str, proxy: Proxy, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -66,18 +67,19 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             answers.count(name)
         return result
 
-    def keep_nothing(proxy: Proxy, name: str, *value: object) -> None:
+    def refuse_change(proxy: Proxy, name: str, *value: object) -> None:
         target = permitted(proxy)
         if target is not fallback:
             (setattr if value else delattr)(target, name, *value)
             return
         raise ServiceUnavailable(
             f"{cell.name}, declared at {cell.place}, is degraded, and what is set or deleted on its fallback would be "
-            f"lost at the recovery: {name!r} was not touched."
+            f"lost at the recovery: {name!r} is unchanged. Try again when the service is ready."
         )
 
     kind: Any = views.forwarding(fallback, permitted, attribute, run)
-    kind.__setattr__ = kind.__delattr__ = keep_nothing
+    kind.__name__ = proxies.BOUND  # so that it is let go of at once when it is no longer shown
+    kind.__setattr__ = kind.__delattr__ = refuse_change
     kind.__repr__ = lambda _: repr(fallback)
     kind.__dir__ = lambda _: dir(fallback)
 
@@ -93,7 +95,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     for name in _BLOCK:
         if vars(kind).get(name) is not None:
             setattr(kind, name, block(name))
-    real = inspection.annotated_class(cell.factory)
+    real = proxies.annotated_class(cell.factory)
     space = special_methods.space_of(kind)
     for name in () if real is None else special_methods.answers_of(real)[0]:
         if space.get(name) is None and name != "__get__":
@@ -103,26 +105,26 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
 
 
 def _refusing(cell: Cell, name: str) -> Callable[..., Any]:
-    """Return a special method that the real object has and the fallback lacks."""
+    """Return a special method for one that the real object has and the fallback lacks."""
 
     def method(proxy: Proxy, *arguments: Any, **named: Any) -> Any:
         now = cell.now
         if now.state != DEGRADED:
             return views.perform(name, proxy, cell.resolve(), arguments, named)
         resolve.permitted(cell, now)
-        raise _lacking(cell, name)
+        raise _not_implemented(cell, name)
 
     return method
 
 
-def _lacking(cell: Cell, name: str) -> ServiceUnavailable:
+def _not_implemented(cell: Cell, name: str) -> ServiceUnavailable:
     return ServiceUnavailable(
         f"{cell.name}, declared at {cell.place}, is degraded, and its fallback does not implement {name!r}."
     )
 
 
 def _is_missing(fallback: Any, name: str, error: AttributeError) -> bool:
-    """Return whether the fallback has no such attribute; else the error is its own, raised inside of it."""
+    """Return whether the fallback lacks the attribute; else the error was raised by the fallback's own code."""
     if any(name in base.__dict__ for base in type(fallback).__mro__):
         return False
     return error.name is None or error.name == name
@@ -130,7 +132,7 @@ def _is_missing(fallback: Any, name: str, error: AttributeError) -> bool:
 
 @final
 class Answers:
-    """Counts what a cell's fallback answers, by name: statistics without a lock, so one may be lost now and then."""
+    """Count what a cell's fallback answers, by name; a statistic without a lock, so one may be lost."""
 
     __slots__ = ("_cell", "_reminded")
 
@@ -139,7 +141,7 @@ class Answers:
         self._reminded = clock.now()
 
     def count(self, name: str) -> None:
-        """Count one answer; say now and then that it goes on, where no recovery does."""
+        """Count one answer; without a recovery, emit a reminder every five minutes."""
         cell = self._cell
         answered = cell.answered
         if name not in answered and len(answered) >= _MOST_NAMES:
@@ -153,7 +155,7 @@ class Answers:
                 cell.tell("reminder", now, now, moment - now.since)
 
     def of(self, name: str, value: Any) -> Any:
-        """Count an attribute that was answered; return it, or a function like it that counts its calls."""
+        """Count an attribute and return it; of a function return a wrapper that counts its calls."""
         if not callable(value) or isinstance(value, type):
             self.count(name)
             return value

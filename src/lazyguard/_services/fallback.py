@@ -1,38 +1,34 @@
-"""Declaring a fallback: what a function must be to make a service's fallback, and how a cell comes by it.
+"""Declared fallbacks: the checks of a fallback function, of what it returns, and the cell that a service gets for it.
 
-Invariant: what could not be called in need is refused where it is declared.
+Invariant: a function that could not be called as a fallback is refused where it is declared.
 """
 
 from __future__ import annotations
 
-from lazyguard import events
-from lazyguard._base import places, signatures, validation
-from lazyguard._base.typing import final
-from lazyguard._core import mode
-from lazyguard._core.cell import NOTHING, Cell
-from lazyguard._core.loading import loaded
-from lazyguard._core.plan import Plan
-from lazyguard._core.state import READY, RESOLVING
-from lazyguard._proxies.inspection import annotated_class
-from lazyguard._proxies.proxy import Proxy, find_cell
-from lazyguard.errors import ConfigurationError, ConformityWarning
+from lazyguard._base import final, places, signatures, validation
+from lazyguard._base.places import misconfigured
+from lazyguard._core import loaded
+from lazyguard._core.declaration import NOTHING, Plan, declared
+from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Any
 
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
     from lazyguard._services.conformity import Difference
 
-# Where the classes of mocks come from: of the standard library, and of its backport.
+# The modules of mocks: the standard library's, and the backport's.
 _MOCKS = ("unittest.mock", "mock.mock")
-# What is kept of a caller's wait for a fallback that names no timeout of its own, and for all of them at the most.
+# The share of a caller's wait that is kept for a fallback without a timeout, and for all fallbacks at the most.
 _SHARE, _MOST = 0.1, 0.9
 
 
 @final
 class Fallback:
-    """One declared fallback, shared by all cells that have it."""
+    """One declared fallback, which many cells can share."""
 
     __slots__ = (
         "_compared",
@@ -66,9 +62,9 @@ class Fallback:
         self.function = function
         self.place = place = places.of_callable(function, cell.place)
         if not hasattr(function, "__code__"):
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallback of {cell.name} ({cell.place}) must be a function, "
-                f"not one of type {type(function).__name__}: wrap it in one that returns the fallback."
+                f"not one of type {type(function).__name__}: wrap it in a function that returns the fallback."
             )
         required = signatures.required_parameters(function)
         flags = signatures.flags_of(function)
@@ -78,25 +74,24 @@ class Fallback:
         of_key = positional[:1] and positional[0] in parameters and (required or self.takes)  # where the cause goes
         if len(needs) > 1 or (needs and needs[0] not in positional[:1]) or of_key:
             also = f" and after that {', '.join(parameters)}" if parameters else " alone"
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
         if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback."
-            )
+            raise misconfigured(f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback.")
         self.awaited = bool(flags & signatures.COROUTINE)
         if self.awaited and not cell.plan.awaited:
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both alike."
+            raise misconfigured(
+                f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "
+                "neither."
             )
         validation.function_of("close", close)
         if not self.awaited:
             validation.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
         self.close = close
         self.bulkhead = None if cell.plan.bulkhead is None else cell.plan.bulkhead.of_fallback()
-        # one that has a default, other than this name, is there for another reason: lambda url=url: Cache(url)
+        # a parameter with a default and another name has another purpose: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self.timeout = timeout
         self.max_degraded = max_degraded
@@ -107,18 +102,17 @@ class Fallback:
         self._compare_declared(cell)
 
     def check(self, cell: Cell, made: object) -> None:
-        """Raise ConfigurationError where what the function made may not stand in."""
-        if is_mock(made) and not mode.is_testing():
-            raise ConfigurationError(
+        """Raise ConfigurationError if the object that the function returned cannot be a fallback."""
+        if is_mock(made) and not loaded("_core.mode").is_testing():
+            raise misconfigured(
                 f"the fallback of {cell.name} ({self.place}) returned an object of unittest.mock "
-                f"({type(made).__name__}), which answers whatever it is asked, and this is no test: return an object "
-                "that knows what it cannot do, such as one of lazyguard.mock_service. Tests say so with "
+                f"({type(made).__name__}), which hides every missing answer: outside tests return an object that "
+                "raises for what it cannot do, such as one of lazyguard.mock_service. In tests call "
                 "lazyguard.testing.set_testing(True)."
             )
         if find_cell(made) is cell:
-            raise ConfigurationError(
-                f"the fallback of {cell.name} ({self.place}) returned the service itself, for which it is to stand "
-                "in: return an object of its own."
+            raise misconfigured(
+                f"the fallback of {cell.name} ({self.place}) returned the service itself: return an object of its own."
             )
         kind = type(made)
         if kind is not self._compared:
@@ -126,13 +120,13 @@ class Fallback:
             _conform = loaded("_services.conformity", cell)
             found = self._differences(cell, kind, _conform.vars_of(made))
             if found:
-                self._tell(cell, f"{kind.__qualname__}: {_conform.said(found)}")
+                self._emit_difference(cell, f"{kind.__qualname__}: {_conform.describe(found)}")
 
     def _compare_declared(self, cell: Cell) -> None:
-        """Compare the classes that the two annotations name: what is certain is an error, the rest a warning."""
+        """Compare the classes of the two return annotations: a certain difference is an error, any other a warning."""
         real, kind = annotated_class(cell.factory), annotated_class(self.function)
         if real is None or kind is None or kind in real.__mro__:
-            return  # not to be told before it is made
+            return  # it can only be compared when it is made
         self._compared = kind
         found = self._differences(cell, kind)
         if not found:
@@ -141,14 +135,16 @@ class Fallback:
         certain = [one for one in found if one.certain]
         text = (
             f"the fallback of {cell.name} ({self.place}), a {kind.__qualname__}, does not conform to "
-            f"{real.__qualname__}: {_conform.said(certain or found)}."
+            f"{real.__qualname__}: {_conform.describe(certain or found)}."
         )
         if certain:
-            raise ConfigurationError(f"{text} Calls that are right for the real object would fail.")
+            raise misconfigured(f"{text} Calls that are valid for the real object would fail.")
         import warnings
 
+        from lazyguard.errors import ConformityWarning
+
         filename, _, line = self.place.rpartition(":")
-        text += "" if self.partial else " Where less is meant, say so: fallback(partial=True)."
+        text += "" if self.partial else " If it need not have all members, declare it with fallback(partial=True)."
         warnings.warn_explicit(text, ConformityWarning, filename, int(line))
 
     def _differences(self, cell: Cell, kind: type, own: Collection[str] = ()) -> list[Difference]:
@@ -158,53 +154,61 @@ class Fallback:
         _conform = loaded("_services.conformity", cell)
         return [one for one in _conform.differences(kind, real, own) if not (self.partial and one.missing)]
 
-    def _tell(self, cell: Cell, text: str) -> None:
-        """Tell of a fallback that was made: by now it is better than nothing, so it is no error."""
+    def _emit_difference(self, cell: Cell, text: str) -> None:
+        """Report a difference of a fallback that was made; it is no error, since it is served all the same."""
+        from lazyguard import events
+
         events.emit(
             events.Event(
                 "differs",
                 name=f"the fallback of {cell.name}",
                 place=self.place,
-                before=RESOLVING,
-                after=READY,
+                before="resolving",
+                after="ready",
                 generation=cell.now.generation,
                 cause=text,
             )
         )
 
-    def join(self, cell: Cell, given: dict[str, Any] | None = None) -> None:
-        """Make this the last of a cell's fallbacks.
+    def join(self, cell: Cell, arguments: dict[str, Any] | None = None) -> None:
+        """Make this the last fallback of a cell.
 
         Args:
             cell: The cell.
-            given: What the parameters of its factory are given, where it has any.
+            arguments: The arguments of its factory by name, if that has parameters.
 
         Raises:
-            ConfigurationError: It is one of them already, or they leave the real object no time.
+            ConfigurationError: The cell has this fallback already, or its fallbacks leave the real object no time.
         """
-        for fallback_cell in cell.fallbacks:
-            if getattr(fallback_cell.factory, "__wrapped__", None) is self.function:
-                raise ConfigurationError(
-                    f"{cell.name} ({cell.place}) has this fallback already ({self.place}): a second try of the same "
-                    "one would fail as the first did."
+        for other in cell.fallbacks:
+            if getattr(other.factory, "__wrapped__", None) is self.function:
+                raise misconfigured(
+                    f"{cell.name} ({cell.place}) has this fallback already ({self.place}): remove one, since a second "
+                    "try would fail as the first did."
                 )
         whole = cell.plan.timeout
-        shares = self.share + sum(fallback_cell.plan.share for fallback_cell in cell.fallbacks)
+        shares = self.share + sum(other.plan.share for other in cell.fallbacks)
         if whole is not None and shares > _MOST + 1e-9:
-            raise ConfigurationError(
+            raise misconfigured(
                 f"the fallbacks of {cell.name} ({cell.place}) take {shares * whole:g} s of its timeout={whole:g} with "
-                f"this one ({self.place}), and at least {(1 - _MOST) * whole:g} s are left to the real object: give "
-                "them less, or the service more."
+                f"this one ({self.place}), and the real object needs at least {(1 - _MOST) * whole:g} s: give the "
+                "fallbacks less, or the service more."
             )
-        fallback = loaded("_policies.fallback", cell)
         function = self.function
-        named = {} if given is None else {name: given[name] for name in self.takes}
+        named = {} if arguments is None else {name: arguments[name] for name in self.takes}
 
         def build() -> Any:
-            return function(cell.cause, **named) if self.takes_cause else function()
+            if not self.takes_cause:
+                return function()
+            kept = cell.kept
+            if kept is None:
+                from lazyguard.errors import ResolutionError
+
+                raise ResolutionError(f"{cell.name} has its real object again, and needs no fallback.")
+            return function(kept.again(), **named)
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
-        fallback_cell = Cell(
+        fallback_cell: Cell = declared(
             build,
             name=f"the fallback of {cell.name}",
             place=self.place,
@@ -219,16 +223,22 @@ class Fallback:
                 max_degraded=self.max_degraded,
             ),
         )
-        cell.plan = cell.plan.changed(refuses=fallback.refusal)
+        cell.plan = cell.plan.changed(refuses=_refusal)
         cell.fallbacks = (*cell.fallbacks, fallback_cell)
         if cell.answered is NOTHING:
             cell.answered = {}
 
 
-def is_mock(thing: object) -> bool:
-    """Return whether this is an object of `unittest.mock`, a function that `create_autospec` made among them.
+def _refusal(cell: Cell, snapshot: Snapshot) -> str | None:
+    """Return why the fallback may not be served here; None: it may."""
+    refusal: str | None = loaded("_policies.fallback", cell).refusal(cell, snapshot)
+    return refusal
 
-    By its type, since a mock says of itself that it is something else. `unittest.mock` is not loaded for it.
+
+def is_mock(thing: object) -> bool:
+    """Return whether this is an object of `unittest.mock`, also a function that `create_autospec` made.
+
+    The type decides, since a mock pretends to be something else. `unittest.mock` is not loaded for it.
     """
     if any(base.__module__ in _MOCKS for base in type(thing).__mro__):
         return True

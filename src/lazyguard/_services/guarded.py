@@ -6,23 +6,26 @@ raises reaches its caller untouched, unless a policy says otherwise.
 
 from __future__ import annotations
 
-from lazyguard._base import places, validation
-from lazyguard._core.state import Outcome
-from lazyguard._services.guard import Guard
-from lazyguard.errors import ConfigurationError
+from lazyguard._base import final, places, validation
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import declaration, loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar, overload
+    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
     from tenacity import BaseRetrying
 
-    from lazyguard._base.typing import P, T, T_co
+    from lazyguard._base import P, T, T_co
+    from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.circuit import Circuit
     from lazyguard._policies.retry import Retry
 
+    Args: TypeAlias = tuple[Any, ...]
+    Named: TypeAlias = dict[str, Any]
     Q = ParamSpec("Q")
     R = TypeVar("R")
     S = TypeVar("S")
@@ -145,14 +148,14 @@ def guarded(
 
         given, retry = retry, retries.of(retry)
         if retry is None:
-            raise ConfigurationError(
-                f"retry={given!r} is not right: give a lazyguard.Retry, a tenacity.Retrying object, or None."
+            raise misconfigured(
+                f"retry={given!r} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
             )
     if breaker is not None:
         from lazyguard._policies.breaker import Breaker
 
         if not isinstance(breaker, Breaker):
-            raise ConfigurationError(f"breaker={breaker!r} is not right: give a lazyguard.Breaker, or None.")
+            raise misconfigured(f"breaker={breaker!r} is invalid: give a lazyguard.Breaker, or None.")
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):
@@ -168,7 +171,115 @@ def guarded(
     return declare
 
 
+@final
+class Guard:
+    """The policies around one function, and their state."""
+
+    __slots__ = (
+        "__weakref__",
+        "awaited",
+        "cause_at",
+        "circuit",
+        "fallback_function",
+        "function",
+        "late",
+        "name",
+        "place",
+        "retry",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        place: str,
+        timeout: float | None,
+        retry: Retry | None,
+        breaker: Breaker | None,
+    ) -> None:
+        if not callable(function):
+            raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
+        flags = _flags_of(function)
+        if flags & _GENERATORS:
+            raise misused(
+                f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
+                "Guard the function that makes one step, or one that returns a list."
+            )
+        self.awaited = bool(flags & _COROUTINE)
+        if retry is not None and retry.awaits and not self.awaited:
+            raise misconfigured(
+                f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
+                "tenacity.Retrying."
+            )
+        self.function = function
+        self.name = name
+        self.place = place
+        self.timeout = timeout
+        self.late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
+        self.retry = retry
+        self.fallback_function: Callable[..., Any] | None = None
+        self.cause_at: int | None = None
+        self.circuit: Circuit | None = None
+        if breaker is not None:
+            from lazyguard._policies.breaker import UnusedCircuit
+
+            unused: Any = UnusedCircuit(breaker, name, place)
+            self.circuit = unused
+            declaration.register_guard(self)
+
+    def run(self, args: Args, named: Named, failed: Exception | None = None) -> Outcome:
+        """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it.
+
+        `failed` is what its first attempt has raised, where that has been made already.
+        """
+        outcome: Outcome = loaded("_core.threads", self).drive(loaded(CALLS, self).guarding(self, args, named, failed))
+        return outcome
+
+    async def arun(self, args: Args, named: Named, failed: Exception | None = None) -> Outcome:
+        """Make a call in this task."""
+        steps = loaded(CALLS, self).guarding(self, args, named, failed)
+        outcome: Outcome = await loaded("_core.tasks", self).adrive(steps)
+        return outcome
+
+    def fallback(self, fallback: Any, /) -> Any:
+        """Declare what answers when the function fails in the end; used as a decorator."""
+        return loaded(FALLBACK, self).declare(self, fallback)
+
+    def health(self) -> Check:
+        """Return the state of the breaker, since when and why."""
+        from lazyguard._core import clock
+        from lazyguard._monitoring import health
+
+        return health.check_guard(self, clock.now(), clock.current.date())
+
+    def reset(self) -> None:
+        """Close the breaker, with nothing counted."""
+        if self.circuit is not None and self.circuit.used:
+            self.circuit.reset()
+
+
+# co_flags of a function: it is a generator, sync or async; it is an `async def`
+_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
+FUNCTION = type(lambda: None)
+# Where calls with all their policies are made, and fallbacks are declared: loaded by these names.
+CALLS, FALLBACK = "_services.calls", "_services.guarded_fallback"
+
+
+def _flags_of(function: Any) -> int:
+    if type(function) is FUNCTION:  # nearly all of them; the others need a closer look
+        flags: int = function.__code__.co_flags
+        return flags
+    from lazyguard._base import signatures
+
+    return signatures.flags_of(function)
+
+
 _HANDLES = ("fallback", "health", "reset")
+
+
+# By its descriptor: the class of an exception may refuse to have attributes set.
+_set_context = BaseException.__dict__["__context__"].__set__
 
 
 def _unwrapped(outcome: Outcome) -> Any:
@@ -176,10 +287,13 @@ def _unwrapped(outcome: Outcome) -> Any:
     if error is None:
         return outcome.value
     outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
+    context = error.__context__
     try:
         raise error
     finally:
-        del error
+        # What raises it here handles the first attempt's failure, of which it may be the cause.
+        _set_context(error, context)
+        del error, context
 
 
 def _wrap(guard: Guard) -> Any:
@@ -203,7 +317,7 @@ def _wrap(guard: Guard) -> Any:
 
 def _wrapper(guard: Guard) -> Any:
     function, circuit = guard.function, guard.circuit
-    if guard._timeout is not None:
+    if guard.timeout is not None:
 
         def bounded(*args: Any, **named: Any) -> Any:
             return _unwrapped(guard.run(args, named))
@@ -215,7 +329,7 @@ def _wrapper(guard: Guard) -> Any:
             try:
                 return function(*args, **named)
             except Exception as error:
-                return _unwrapped(guard.run(args, named, Outcome(error=error)))
+                return _unwrapped(guard.run(args, named, error))
 
         return retried
 
@@ -228,7 +342,7 @@ def _wrapper(guard: Guard) -> Any:
             result = function(*args, **named)
         except Exception as error:
             phase.ended(error)
-            return _unwrapped(guard.run(args, named, Outcome(error=error)))
+            return _unwrapped(guard.run(args, named, error))
         count(True)
         return result
 
@@ -237,7 +351,7 @@ def _wrapper(guard: Guard) -> Any:
 
 def _async_wrapper(guard: Guard) -> Any:
     function, circuit = guard.function, guard.circuit
-    if guard._timeout is not None:
+    if guard.timeout is not None:
 
         async def bounded(*args: Any, **named: Any) -> Any:
             return _unwrapped(await guard.arun(args, named))
@@ -249,7 +363,7 @@ def _async_wrapper(guard: Guard) -> Any:
             try:
                 return await function(*args, **named)
             except Exception as error:
-                return _unwrapped(await guard.arun(args, named, Outcome(error=error)))
+                return _unwrapped(await guard.arun(args, named, error))
 
         return retried
 
@@ -262,7 +376,7 @@ def _async_wrapper(guard: Guard) -> Any:
             result = await function(*args, **named)
         except Exception as error:
             phase.ended(error)
-            return _unwrapped(await guard.arun(args, named, Outcome(error=error)))
+            return _unwrapped(await guard.arun(args, named, error))
         count(True)
         return result
 

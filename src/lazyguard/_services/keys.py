@@ -1,9 +1,8 @@
 """The keys of a service whose factory has parameters: one cell for each set of arguments, within a bound.
 
-Invariants: two calls whose arguments mean the same reach the same cell as long as anybody holds it, so that a key never
-has two real objects that are served; no lock is held while keys are compared, which runs the user's code; what is let
-go of, because too many are kept, lives on for those who hold its live reference; a key costs the logarithm of the
-others.
+Invariants: calls with equal arguments reach the same cell while there is a reference to it, so a key never has two real
+objects that are served. No lock is held while keys are compared, which runs user code. An evicted key lives on while
+there is a reference to its live reference. A new key costs the logarithm of the others.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import signatures
-from lazyguard._base.typing import final
+from lazyguard._base import final, signatures
 from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
@@ -23,18 +21,28 @@ from lazyguard.events import describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from lazyguard._core.cell import Cell
-    from lazyguard._services.service import Service
+    from lazyguard._proxies.proxy import Proxy
 
-_turns = count()
+    class OfAll(Protocol):
+        """The service that has the keys."""
+
+        _cell: Cell
+
+        def _begin(self, cell: Cell) -> None: ...
+        def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Any: ...
+        def _around(self, live: Proxy) -> Any: ...
+
+
+_uses = count()
 # Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
 
 
 def bulkhead(most: int | None) -> Bulkhead:
-    """Return the places for the attempts of all keys of one service."""
+    """Return the bulkhead of all keys of one service."""
     return Bulkhead(DEFAULT if most is None else most)
 
 
@@ -49,19 +57,17 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
 
 @final
 class Entry:
-    """One key: its service while it is kept, and beyond that the way to it for as long as anybody else holds it."""
+    """One key: its service while the key is kept, and a weak reference to it after its eviction."""
 
-    __slots__ = ("cell", "given", "kept", "live", "used")
+    __slots__ = ("by_name", "cell", "kept", "live", "used")
 
-    def __init__(
-        self, service: Service[[], Any], given: dict[str, Any], gone: Callable[[ref[Cell], object], object]
-    ) -> None:
+    def __init__(self, service: Any, by_name: dict[str, Any], on_dead: Callable[[ref[Cell], object], object]) -> None:
         cell = ref(service._cell)
-        self.kept: Service[[], Any] | None = service
-        self.given = given
+        self.kept: Any | None = service
+        self.by_name = by_name
         self.cell = cell
-        self.live = ref(service._live, lambda dead: gone(cell, dead))
-        self.used = next(_turns)
+        self.live = ref(service._live, lambda dead: on_dead(cell, dead))
+        self.used = next(_uses)
 
 
 @final
@@ -70,13 +76,13 @@ class Keys:
 
     Args:
         of: The service.
-        factory: Whose parameters make the key.
+        factory: The factory, whose parameters make the key.
         most: How many keys are kept.
     """
 
     __slots__ = ("_entries", "_factory", "_kept", "_most", "_of", "_positional", "_signature")
 
-    def __init__(self, of: Service[..., Any], factory: Callable[..., Any], most: int) -> None:
+    def __init__(self, of: OfAll, factory: Callable[..., Any], most: int) -> None:
         self._of = of
         self._factory = factory
         self._most = most
@@ -88,14 +94,14 @@ class Keys:
         # Those that are kept, by when they were asked for last, as far as was looked: a heap.
         self._kept: list[tuple[int, Entry]] = []
 
-    def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Service[[], Any]:
+    def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Return the service of one key.
 
         Raises:
-            UsageError: The factory does not take these arguments, or they are no key.
+            UsageError: The factory does not take these arguments, or they are not hashable.
         """
         if named or len(arguments) != self._positional:
-            arguments, named = self._bound(arguments, named)
+            arguments, named = self._bind(arguments, named)
         key = arguments if self._positional is not None else (arguments, tuple(sorted(named.items())))
         while True:
             try:
@@ -108,20 +114,20 @@ class Keys:
                 if entry is new and new.kept is not None:
                     self._of._begin(new.kept._cell)
                     self._keep(entry)
-            entry.used = next(_turns)
+            entry.used = next(_uses)
             if (kept := entry.kept) is not None:
                 return kept
             if (live := entry.live()) is not None:
                 entry.kept = restored = self._of._around(live)
                 self._keep(entry)
                 return restored
-            if self._entries.get(key) is entry:  # its last reference goes away at this moment
+            if self._entries.get(key) is entry:  # its last reference has just gone
                 self._entries.pop(key, None)
 
     def living(self) -> list[tuple[Cell, dict[str, Any]]]:
-        """Return the cells of all keys that anybody holds, and what their factory is given, the oldest first."""
-        found = [(entry.cell(), entry.given) for entry in list(self._entries.values())]
-        return [(cell, given) for cell, given in found if cell is not None]
+        """Return the cells of all keys that are referenced, and the arguments of their factory, the oldest first."""
+        found = [(entry.cell(), entry.by_name) for entry in list(self._entries.values())]
+        return [(cell, by_name) for cell, by_name in found if cell is not None]
 
     def _new(self, key: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Entry:
         factory, entries = self._factory, self._entries
@@ -129,25 +135,25 @@ class Keys:
         def build() -> Any:
             return factory(*arguments, **named)
 
-        def gone(known: ref[Cell], live: object) -> None:
-            cell = known()
+        def on_dead(reference: ref[Cell], live: object) -> None:
+            cell = reference()
             if cell is not None:
-                cell.plan = cell.plan.changed(recovery=None)  # nobody waits for it any more
+                cell.plan = cell.plan.changed(recovery=None)  # there is no user left to recover for
                 cell.recovery_run = None
             entry = entries.get(key)
             if entry is not None and entry.live is live:
                 entries.pop(key, None)
 
         build.__wrapped__ = factory  # type: ignore[attr-defined]
-        given = self._by_name(arguments, named)
-        return Entry(self._of._child(build, given), given, gone)
+        by_name = self._by_name(arguments, named)
+        return Entry(self._of._child(build, by_name), by_name, on_dead)
 
     def _keep(self, entry: Entry) -> None:
-        """Keep one more, and no more than so many, those that were asked for last; an override is kept until it ends.
+        """Keep one more key, and evict those beyond the bound that were used least recently; not an overridden one.
 
-        Each costs the logarithm of the others: one that was asked for since the heap was looked at goes back into it.
+        A key that was used since the heap was looked at goes back into it.
         """
-        dropped: list[Service[[], Any] | None] = []  # which may run finalisers: outside the lock
+        evicted: list[Any] = []  # dropping one may run finalisers: outside the lock
         with _lock:
             heappush(self._kept, (entry.used, entry))
             looks = len(self._kept)
@@ -156,13 +162,15 @@ class Keys:
                 used, oldest = self._kept[0]
                 cell = oldest.cell()
                 if used != oldest.used or (cell is not None and cell.overridden):
-                    heapreplace(self._kept, (next(_turns) if used == oldest.used else oldest.used, oldest))
-                else:
-                    heappop(self._kept)
-                    dropped.append(oldest.kept)
-                    oldest.kept = None
+                    heapreplace(self._kept, (next(_uses) if used == oldest.used else oldest.used, oldest))
+                    continue
+                heappop(self._kept)
+                evicted.append(oldest.kept)
+                oldest.kept = None
+                if cell is not None and cell.kept is not None:
+                    cell.kept.again()  # it may lead to a caller that has raised it, and by that to the cell
 
-    def _bound(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
             bound = self._signed().bind(*arguments, **named)
         except TypeError as error:
@@ -181,7 +189,7 @@ class Keys:
         return self._signature
 
     def _by_name(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-        """Return what each of the factory's parameters is given."""
+        """Return the arguments by the names of the factory's parameters."""
         return {**dict(zip(signatures.positional_parameters(self._factory), arguments, strict=False)), **named}
 
     def _unhashable(self, arguments: tuple[Any, ...], named: dict[str, Any], error: TypeError) -> UsageError:
@@ -191,10 +199,10 @@ class Keys:
             except TypeError:
                 return UsageError(
                     f"{self._of._cell.name} has one object for each set of arguments, and its {name} is of type "
-                    f"{type(value).__name__}, which is no key, since it is not hashable: give a text, a number, a "
-                    "tuple or a frozen dataclass that says the same."
+                    f"{type(value).__name__}, which cannot be a key, since it is not hashable: give a string, a "
+                    "number, a tuple or a frozen dataclass instead."
                 )
         return UsageError(
             f"{self._of._cell.name} has one object for each set of arguments, and these cannot be a key: "
-            f"comparing them raised {describe(error)}."
+            f"comparing them raised {describe(error)}. Give arguments that can be hashed and compared."
         )

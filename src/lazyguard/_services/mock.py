@@ -1,14 +1,13 @@
-"""Typed fallbacks for production: `mock_service` makes one of a class, an ABC or a Protocol.
+"""Typed fallbacks for production: `mock_service` makes one for a class, an ABC or a Protocol.
 
-Invariants: it runs no code of the class, answers what it was told to and nothing else, and takes no call that the class
-would not take. It is no object of `unittest.mock`.
+Invariants: a fallback runs no code of the class. It answers what `returns` has and nothing else, and takes no call that
+the class would not take. It is no object of `unittest.mock`.
 """
 
 from __future__ import annotations
 
-from lazyguard._base import places
+from lazyguard._base import T, final, places
 from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
-from lazyguard._base.typing import T, final
 from lazyguard._proxies.special_methods import UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
@@ -21,27 +20,26 @@ if TYPE_CHECKING:
 _FUNCTIONS = (type(lambda: None), type(len), type((lambda self: None).__get__(0)))
 
 
-# Callable, since mypy refuses an abstract class where type[T] is asked for.
+# Callable, since mypy refuses an abstract class where type[T] is expected.
 def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | None = None) -> T:
-    """Return a fallback for an object of a class, which answers what it is told to answer and nothing else.
+    """Return a fallback for an object of a class, which answers what `returns` has and nothing else.
 
-    Its methods take the arguments that those of the class take, and are async where those are. What is not in `returns`
-    raises ServiceUnavailable when it is called or read; nothing can be set on it; a name that the class does not know
-    is an AttributeError. `isinstance` takes it for an object of the class, whose code it never runs. (Of a Protocol
-    that is for isinstance and has attributes, `returns` needs these before Python 3.12, which reads them.)
+    Its methods take the arguments of the class's methods, and are async where those are. A member that is not in
+    `returns` raises ServiceUnavailable when it is called or read. Nothing can be set on it. A name that the class lacks
+    raises AttributeError. `isinstance` takes it for an object of the class, whose code it never runs. (Before Python
+    3.12, `isinstance` reads the attributes of a runtime Protocol: `returns` then needs them.)
 
     Args:
-        kind: A class, an ABC or a Protocol, with an `async def` where something is to be awaited.
-        returns: By the names of methods, attributes and special methods ("__len__"), what they answer. Where a method's
-            value is a function (a `def`, a `lambda` or a method) it is called with the call's arguments, for an answer
-            that is made anew each time; all other values are the answer themselves. Those of generators and of
-            "__iter__" are what is iterated.
+        kind: A class, an ABC or a Protocol, with `async def` for methods that are awaited.
+        returns: The answers, by the names of methods, attributes and special methods ("__len__"). If a method's value
+            is a function (a `def`, a `lambda` or a method), it is called with the call's arguments for each answer. Any
+            other value is the answer itself. For generators and "__iter__" the value is what is iterated.
 
     Raises:
         UsageError: `kind` is no class.
-        ConfigurationError: `returns` has a name that the class does not know.
+        ConfigurationError: `returns` has a name that the class lacks.
 
-    Threads and tasks may share it: it has no state.
+    Threads and tasks can share the fallback: it has no state.
 
     Example:
         >>> import lazyguard
@@ -53,7 +51,7 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
         ([], True)
         >>> offline.transcribe(b"...")
         Traceback (most recent call last):
-        lazyguard.errors.ServiceUnavailable: transcribe is not to be had from the fallback for Transcriber that ...
+        lazyguard.errors.ServiceUnavailable: transcribe is not available from the fallback for Transcriber that ...
     """
     place = places.of_frame(places.caller())
     if not isinstance(kind, type):
@@ -61,27 +59,27 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
             f"mock_service() ({place}) takes a class, an ABC or a Protocol, not one of type {type(kind).__name__}."
         )
     answers = dict(returns or {})
-    known = conformity.members(kind)
-    for name in sorted(_set_by(kind) - known.keys()):
-        known[name] = conformity.ANNOTATED
-    known.update(
+    members = conformity.members(kind)
+    for name in sorted(_set_by(kind) - members.keys()):
+        members[name] = conformity.ANNOTATED
+    members.update(
         {name: conformity.found_in(kind, name) for name in answers if name in UNIVERSAL and hasattr(kind, name)}
     )
-    _check_names(kind, answers, known, place)
-    made = _Answering(kind, answers, place)
+    _check_names(kind, answers, members, place)
+    fallback = _Answers(kind, answers, place)
     namespace: dict[str, Any] = {
         "__slots__": (),
         "__class__": property(lambda _: kind),
-        "__repr__": lambda _: f"<{made}>",
-        "__setattr__": lambda _, name, *value: made.refuse(name),
-        "__delattr__": lambda _, name: made.refuse(name),
-        "__getattr__": lambda _, name: made.unknown(name, known),
+        "__repr__": lambda _: f"<{fallback}>",
+        "__setattr__": lambda _, name, *value: fallback.refuse(name),
+        "__delattr__": lambda _, name: fallback.refuse(name),
+        "__getattr__": lambda _, name: fallback.unknown(name, members),
         "__module__": kind.__module__,
         "__doc__": kind.__doc__,
     }
-    namespace.update({name: made.member(name, value) for name, value in known.items()})
-    answering: Any = type(f"StandInFor{kind.__name__}", (), namespace)()
-    return answering  # type: ignore[no-any-return]
+    namespace.update({name: fallback.member(name, value) for name, value in members.items()})
+    instance: Any = type(f"FallbackFor{kind.__name__}", (), namespace)()
+    return instance  # type: ignore[no-any-return]
 
 
 def _set_by(kind: type) -> set[str]:
@@ -99,24 +97,24 @@ def _set_by(kind: type) -> set[str]:
     return {name for name in found if not name.startswith("_")}
 
 
-def _check_names(kind: type, answers: dict[str, object], known: dict[str, Any], place: str) -> None:
+def _check_names(kind: type, answers: dict[str, object], members: dict[str, Any], place: str) -> None:
     for name in answers:
-        if name not in known:
+        if name not in members:
             raise ConfigurationError(
-                f"returns={{{name!r}: ...}} ({place}) names nothing that {kind.__name__} has{_like(name, known) or '.'}"
+                f"returns={{{name!r}: ...}} ({place}) names no member of {kind.__name__}{_like(name, members) or '.'}"
             )
 
 
-def _like(name: object, known: dict[str, Any]) -> str:
+def _like(name: object, members: dict[str, Any]) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(str(name), known, n=1)
-    return f": is {near[0]!r} meant?" if near else ""
+    near = get_close_matches(str(name), members, n=1)
+    return f": did you mean {near[0]!r}?" if near else ""
 
 
 @final
-class _Answering:
-    """What the members of one fallback have in common."""
+class _Answers:
+    """The answers and errors of one fallback, which all its members share."""
 
     __slots__ = ("answers", "kind", "place")
 
@@ -130,20 +128,20 @@ class _Answering:
         return f"fallback for {self.kind.__name__} that answers {answered}, made at {self.place}"
 
     def missing(self, name: str) -> NoReturn:
-        """Say that it was not told what to answer."""
-        raise ServiceUnavailable(f"{name} is not to be had from the {self}.")
+        """Raise ServiceUnavailable for a member without an answer."""
+        raise ServiceUnavailable(f"{name} is not available from the {self}.")
 
     def refuse(self, name: str) -> NoReturn:
-        """Say that nothing can be set: it would be lost."""
+        """Raise ServiceUnavailable for an attribute that is set or deleted: the change would be lost."""
         raise ServiceUnavailable(f"{name} cannot be set or deleted on the {self}.")
 
-    def unknown(self, name: str, known: dict[str, Any]) -> NoReturn:
-        """Say that the class has no such name."""
-        like = "" if name.startswith("_") else _like(name, known)
+    def unknown(self, name: str, members: dict[str, Any]) -> NoReturn:
+        """Raise AttributeError for a name that the class lacks."""
+        like = "" if name.startswith("_") else _like(name, members)
         raise AttributeError(f"{self.kind.__name__!r} object has no attribute {name!r}{like}")
 
     def member(self, name: str, value: Any) -> Any:
-        """Return what the fallback's class has where the real one has `value`."""
+        """Return the fallback's member for a member of the real class."""
         function = conformity.function_of(value)
         if function is None and (isinstance(value, type) or not callable(value)):
             return property(lambda _: self.answers[name] if name in self.answers else self.missing(name))
@@ -151,15 +149,15 @@ class _Answering:
         shape = None if function is None else conformity.shape_of(value)
 
         def answer(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            wrong = "" if shape is None else shape.complaint(arguments, named)
+            wrong = "" if shape is None else shape.call_error(arguments, named)
             if wrong:
                 raise UsageError(f"{self.kind.__name__}.{name}() {wrong}")
             if name not in self.answers:
                 if name in ("__exit__", "__aexit__") and f"{name[:-6]}enter__" in self.answers:
                     return None
                 self.missing(name)
-            said: Any = self.answers[name]
-            return said(*arguments, **named) if isinstance(said, _FUNCTIONS) else said
+            result: Any = self.answers[name]
+            return result(*arguments, **named) if isinstance(result, _FUNCTIONS) else result
 
         method = _method(name, kind, answer, 0 if type(value) is staticmethod else 1)
         if function is not None:
@@ -170,14 +168,14 @@ class _Answering:
 
 
 def _method(name: str, kind: int, answer: Callable[[tuple[Any, ...], dict[str, Any]], Any], skip: int) -> Any:
-    """Return a method that answers as one with these flags of its code does; `skip` arguments are itself."""
+    """Return a method that answers like one whose code has these flags; `skip` its first argument if that is `self`."""
 
     def plain(*arguments: Any, **named: Any) -> Any:
         return answer(arguments[skip:], named)
 
     async def awaited(*arguments: Any, **named: Any) -> Any:
-        said = answer(arguments[skip:], named)
-        return await said if hasattr(type(said), "__await__") else said
+        value = answer(arguments[skip:], named)
+        return await value if hasattr(type(value), "__await__") else value
 
     def iterated(*arguments: Any, **named: Any) -> Iterator[Any]:
         return iter(answer(arguments[skip:], named))
@@ -188,7 +186,7 @@ def _method(name: str, kind: int, answer: Callable[[tuple[Any, ...], dict[str, A
     def waited_for(*_: Any) -> Any:
         if skip:
             return answer((), {})
-        yield  # what makes it a generator, as `await` asks for
+        yield  # makes it a generator, as `await` requires
 
     if name == "__await__":
         return waited_for

@@ -1,12 +1,12 @@
-"""Pinned blocks: a reference to what a service serves at one moment, kept for a whole `with` block.
+"""`pinned`: a reference that keeps the present target of a service for a whole `with` block.
 
-Invariants: the reference has a cell of its own that never changes, so no fallback, recovery, reset or override reaches
-it; what it shows is not closed before the block has ended; calls on it count where those on the live reference do.
+Invariants: the reference has a cell of its own that never changes, so no fallback, recovery, reset or override affects
+it. Its target is not closed before the block has ended. Calls on it count like those on the live reference.
 """
 
 from __future__ import annotations
 
-from lazyguard._base.typing import Generic, T, final
+from lazyguard._base import Generic, T, final
 from lazyguard._core import closing
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
@@ -30,26 +30,24 @@ if TYPE_CHECKING:
 
 
 def pinned(of: Any, /) -> Any:
-    """Keep one object of a service for a `with` block, or an `async with` block, whatever happens meanwhile.
+    """Keep one target of a service for a `with` or `async with` block.
 
-    `with pinned(svc) as s:` gives a reference to what is served when the block begins, built first if need be: the same
-    object until the block ends, through fallback, recovery, reset and override. So what is begun on one object, such as
-    a transaction, ends on that one. If it is the fallback, `s` stays with the fallback: `is_fallback(s)` tells, its
-    answers are counted, and it is refused where fallbacks are. Calls on `s` count in the service's breaker as those on
-    the live reference do, until it opens.
+    `with pinned(svc) as s:` builds the target if needed, and gives a reference to it. `s` keeps that object until the
+    block ends, through fallback, recovery, reset and override. So what begins on one object, such as a transaction,
+    ends on it. If the target is a fallback, `s` keeps the fallback: `is_fallback(s)` is true, its answers are counted,
+    and it is refused where fallbacks are. Calls on `s` count in the service's breaker, until that opens.
 
     Args:
-        of: A live reference, a service (of one key, where the factory has parameters), or a lazy object.
+        of: A live reference, a service (of one key, if the factory has parameters), or a lazy object.
 
     Returns:
-        A block that can be entered once. Its object is closed after its end at the earliest; `s` is for the block
-        alone.
+        A block that can be entered once. The target is closed after its end at the earliest; use `s` only in the block.
 
     Raises:
-        UsageError: It is none of these, or the block was entered before. `reset` and `override` take the service, not
-            `s`.
+        UsageError: `of` is none of these, the block was entered before, or `s` was given to `reset` or `override`:
+            they take the service.
 
-    Entering raises what a use of the service would raise. Threads and tasks may use `s` until the block ends.
+    Entering raises what a use of the service would raise. Threads and tasks can use `s` until the block ends.
 
     Example:
         >>> import lazyguard
@@ -66,7 +64,7 @@ def pinned(of: Any, /) -> Any:
     cell = find_cell(of)
     if cell is None:
         raise UsageError(
-            f"pinned takes a live reference, a service or a lazy object, and this is of type {type(of).__name__}: give "
+            f"pinned takes a live reference, a service or a lazy object, not one of type {type(of).__name__}: give "
             "what the service returns, pinned(get_it())."
         )
     return Pinned(cell, of)
@@ -74,13 +72,13 @@ def pinned(of: Any, /) -> Any:
 
 @final
 class Pinned(Generic[T]):
-    """What `pinned` returns: keeps one object from `__enter__` to `__exit__`."""
+    """The block that `pinned` returns: it keeps one object from its entry to its exit."""
 
     __slots__ = ("_cell", "_entered", "_kept", "_of")
 
     def __init__(self, cell: Cell, of: object) -> None:
         self._cell = cell
-        self._of = of  # an object of a key that is let go of lives on for those who hold its live reference
+        self._of = of  # a reference to it keeps the object of an evicted key alive
         self._entered = False
         self._kept: list[Cell] = []
 
@@ -110,12 +108,12 @@ class Pinned(Generic[T]):
         if self._entered:
             raise UsageError(
                 f"this block of {self._cell.name}, declared at {self._cell.place}, was entered before: write "
-                "`with pinned(...)` for each."
+                "`with pinned(...)` for each block."
             )
         self._entered = True
 
     def _hold(self) -> bool:
-        """Hold what is served now; return whether it was served still when it was held, and so is not closed."""
+        """Hold the present target; return whether it was still served then, so that it is not closed."""
         now = self._cell.now
         if not now.served:
             return False
@@ -123,24 +121,24 @@ class Pinned(Generic[T]):
         if not self._cell.now.shows(now):
             closing.let_go(now.target)
             return False
-        self._kept.append(_still(self._cell, now))
+        self._kept.append(_pinned_cell(self._cell, now))
         return True
 
     def _reference(self) -> T:
         kept = self._kept[-1]
         flavour = getattr(self._cell.mirror, "flavour", proxies.bound)
-        # a fallback asks its cell who may be served; the real object's calls count in the service's own
+        # the view of a fallback checks the permission by its cell; calls on the real object count in the service's cell
         shown: type[proxies.Proxy] = flavour(kept if kept.now.state == DEGRADED else self._cell, kept.now)
         proxy: Any = object.__new__(shown)
         proxies.set_cell(proxy, kept)
-        access.attributes[kept] = Kept(kept)
+        access.attributes[kept] = PinnedReference(kept)
         reference: T = proxy
         return reference
 
 
 @final
-class Kept:
-    """What is done to a pinned reference as if it were the service."""
+class PinnedReference:
+    """`resolve`, `reset` and `override` of a pinned reference."""
 
     __slots__ = ("_cell",)
 
@@ -166,15 +164,15 @@ class Kept:
         )
 
 
-def _still(cell: Cell, now: Snapshot) -> Cell:
-    """Return a cell that shows what another one does now, and builds nothing."""
+def _pinned_cell(cell: Cell, now: Snapshot) -> Cell:
+    """Return a cell that keeps another cell's present target, and builds nothing."""
 
     def refuse() -> NoReturn:
         raise ServiceUnavailable(
             f"{cell.name}, declared at {cell.place}, is pinned to its fallback here: ask the service for the real one."
         )
 
-    refuse.__wrapped__ = cell.factory  # type: ignore[attr-defined]  # what it says that it returns
+    refuse.__wrapped__ = cell.factory  # type: ignore[attr-defined]  # for its return annotation
     kept = Cell(
         refuse,
         name=cell.name,

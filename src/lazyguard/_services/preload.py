@@ -1,19 +1,20 @@
-"""Preload: build and import in the background, in order, what the first request would otherwise wait for.
+"""`preload`: build and import things in the background, in order, before the first request needs them.
 
-Invariants: the call returns at once, and nothing is raised in the background: what fails is kept; all threads are
-daemons, so no exit waits for them, and an import is given no time limit; in a forked child nothing goes on.
+Invariants: the call returns at once. Nothing is raised in the background: failures are kept. All threads are daemons,
+so no exit waits for them. An import has no time limit. In a forked child nothing goes on.
 """
 
 from __future__ import annotations
 
 import _thread
 import os
+import sys
 
 from lazyguard import events
-from lazyguard._base import places, validation
-from lazyguard._base.typing import final
-from lazyguard._core import clock, deadlines, scheduler, wait_cycles
-from lazyguard._core.plan import Plan
+from lazyguard._base import final, places, validation
+from lazyguard._core import clock, deadlines, loaded, scheduler, wait_cycles
+from lazyguard._core.declaration import Plan
+from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
@@ -38,32 +39,35 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     """Build and import these in the background, in this order, so that the first request does not wait for them.
 
     Args:
-        what: Services (or one key's, `get_client.of("a")`), live references, lazy objects; by name lazy attributes and
-            whatever else a module has ("package.module:attribute"; what is lazy there is built), and modules
-            ("package.module").
+        what: Services (or the service of one key, `get_client.of("a")`), live references and lazy objects. By name:
+            modules ("package.module"), and lazy attributes or any other name of a module ("package.module:attribute").
         concurrency: How many are built at a time at the most, each on a daemon thread. With more than one, later ones
-            may be done first, and modules that import each other may be seen half imported, as with any threads.
-        progress: Called after each with how many are done, of how many, its name, the seconds that it took, and its
-            exception or None; on the thread that built it, so with `concurrency` on several at a time. What it raises
-            is written to the log.
+            can be done first, and modules in an import cycle can be seen half imported, as with any threads.
+        progress: Called after each with the number done, the total, the name, the seconds that it took, and its
+            exception or None. It runs on the thread that built it, so with `concurrency` on several at a time. Its
+            exceptions are logged.
 
     Returns:
-        A `Preload` at once: how far it is, what failed, and the way to wait for its end.
+        A `Preload` at once: its progress, its failures, and the way to wait for its end.
 
     Raises:
-        UsageError: One of these is nothing that could be preloaded. Nothing has begun then.
-        ConfigurationError: An option is not right.
+        UsageError: One of these cannot be preloaded. Nothing has begun then.
+        ConfigurationError: An option is invalid.
 
-    Nothing is raised in the background. What fails is kept in `errors`, told as an event, and shown by `health`; the
-    next one follows. A service is built as by its first user: where its fallback is served it is degraded, which is no
-    error of the preload. An async service is built on the event loop that runs where preload is called; where none
-    does, its error says so, unless it is there already.
+    Nothing is raised in the background. A failure is kept in `errors`, emitted as an event and shown by `health`; the
+    next one follows. A service is built as by its first use: if its fallback is served it is degraded, which is no
+    failure of the preload. An async service is built on the event loop that runs where preload is called. Without one
+    it fails, unless it is resolved already.
 
-    A service's `timeout` bounds the wait for it. A lazy object or an import that hangs holds its daemon thread, and
-    nothing ends it: with a `concurrency` of one all that follow wait. The process's exit and Ctrl-C never do.
+    A service's `timeout` bounds the wait for it. A lazy object or an import that hangs occupies its daemon thread, and
+    is not interrupted: with a `concurrency` of one all that follow wait. The process's exit and Ctrl-C never do.
 
-    The threads have the caller's context variables, but not its deadline. In the child of a fork the threads are not
-    there: what is not done then is not done, and the handle has `ended`, `interrupted`. Call preload in the child.
+    What a first failure would load is loaded too, as far as it is declared by then: tenacity for a `retry=`, wrapt for
+    `failures=` and fallbacks, logging.
+
+    The threads have the caller's context variables, but not its deadline. A fork waits two seconds at the most for an
+    import that is under way; the child imports anew what was not done then. A forked child does not have the threads:
+    there the rest is not built, and the handle has `ended` and `interrupted`. Call preload in the child.
 
     Example:
         >>> import lazyguard
@@ -80,11 +84,11 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     """
     validation.whole("concurrency", concurrency)
     if progress is not None and not callable(progress):
-        raise ConfigurationError(f"progress={progress!r} is not right: give a function of five arguments, or None.")
+        raise ConfigurationError(f"progress={progress!r} is invalid: give a function of five arguments, or None.")
     frame = places.caller()
     jobs: dict[str, Cell] = {}
-    for given in what:
-        name, cell = _job(given, frame)
+    for item in what:
+        name, cell = _job(item, frame)
         at, unique = 1, name
         while unique in jobs:
             at += 1
@@ -95,30 +99,30 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     return handle
 
 
-def _job(given: object, frame: FrameType) -> tuple[str, Cell]:
-    """Return the name and the cell of what is to be preloaded; a module's is that of a lazy import."""
-    cell = find_cell(given)
+def _job(item: object, frame: FrameType) -> tuple[str, Cell]:
+    """Return the name and the cell of an item; the cell of a name is that of a lazy import."""
+    cell = find_cell(item)
     if cell is not None:
         return cell.name, cell
-    if isinstance(given, str):
-        cell = load.cell_of_name(given, frame)
+    if isinstance(item, str):
+        cell = load.cell_of_name(item, frame)
         cell.plan = _MAY_BE_NONE
-        return given, cell
+        return item, cell
     raise UsageError(
         f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
-        f'"package.module" or "package.module:attribute", not one of type {type(given).__name__}.'
+        f'"package.module" or "package.module:attribute", not one of type {type(item).__name__}.'
     )
 
 
 @final
 class Preload:
-    """What `preload` returns: how far it is. Its attributes change as it goes on.
+    """The handle that `preload` returns. Its attributes change while it goes on.
 
     Attributes:
-        total: How many there are.
-        done: How many are done, those that failed included.
-        ended: Whether all is over: all are done and told of, or a fork has interrupted it.
-        interrupted: Whether this is the child of a fork that came before the end; the rest is not built here.
+        total: The number of items.
+        done: How many items are done, failures included.
+        ended: Whether all items are done and reported, or a fork has interrupted the preload.
+        interrupted: Whether this is a child that was forked before the end; the rest is not built here.
         place: Where preload was called, `file:line`.
     """
 
@@ -126,13 +130,13 @@ class Preload:
         "_began",
         "_changed",
         "_errors",
-        "_given",
+        "_items",
         "_jobs",
         "_lock",
         "_loop",
         "_progress",
+        "_reported",
         "_threads",
-        "_told",
         "_waiting",
         "done",
         "ended",
@@ -141,54 +145,54 @@ class Preload:
         "total",
     )
 
-    def __init__(self, given: tuple[object, ...], jobs: dict[str, Cell], place: str, progress: Progress | None) -> None:
+    def __init__(self, item: tuple[object, ...], jobs: dict[str, Cell], place: str, progress: Progress | None) -> None:
         self.total: int = len(jobs)
         self.done: int = 0
         self.ended: bool = False
         self.interrupted: bool = False
         self.place: str = place
-        self._given = given  # a key of a service lives as long as anybody holds its live reference
+        self._items = item  # the key of a service lives as long as its live reference
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
         self._loop = wait_cycles.current_loop()
         self._began = self._changed = clock.now()
-        self._told = 0
+        self._reported = 0
         self._threads: set[int] = set()
         self._waiting: list[Callable[[], object]] = []
         self._lock = _thread.allocate_lock()  # held for counting alone
 
     @property
     def errors(self) -> dict[str, BaseException]:
-        """What failed so far: the name of each, and its exception."""
+        """The failures so far, by name."""
         return dict(self._errors)
 
     @property
     def failed(self) -> int:
-        """How many failed so far."""
+        """The number of failures so far."""
         return len(self._errors)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, and return whether it has.
+        """Wait until the preload has ended, and return whether it has.
 
-        Not while a module is being imported that is among those to be preloaded: that would have to be finished first.
+        Do not call it in a module that is itself preloaded: the preload waits for the end of that import.
 
         Args:
-            timeout: Seconds to wait at the most; zero only looks. None: however long it takes. The context's `deadline`
-                ends the wait too.
+            timeout: Seconds to wait at the most; zero does not wait. None: no limit. The context's `deadline` ends the
+                wait too.
 
         Raises:
             ConfigurationError: `timeout` is no number of seconds.
-            UsageError: The thread is one of those that build, and would wait for itself. Or it is that of the event
+            UsageError: The thread is one of the preload's own, and would wait for itself. Or it is that of the event
                 loop that async services are built on: use `await handle.awaited()`.
         """
         validation.seconds("timeout", timeout, optional=True, zero=True)
         until = _until(timeout)
         if not self.ended and _thread.get_ident() in self._threads:
-            raise UsageError(f"{self!r} is waited for by what it builds itself: that would never end.")
+            raise UsageError(f"{self!r} cannot be waited for on a thread of its own: wait on another thread.")
         if not self.ended and timeout != 0 and self._loop is not None and wait_cycles.current_loop() is self._loop:
             raise UsageError(
-                f"{self!r} builds async services on this thread's event loop, which a wait would hold up: use "
+                f"{self!r} builds async services on this thread's event loop, which a wait would block: use "
                 "`await handle.awaited()`."
             )
         woken = _thread.allocate_lock()
@@ -200,7 +204,7 @@ class Preload:
                 left = None if until is None else until - clock.now()
                 if left is not None and left <= 0:
                     return False
-                # Looking now and then as well: in the child of a fork nobody tells.
+                # Wake up now and then: in a forked child no thread wakes this one.
                 woken.acquire(
                     True,
                     wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left)),
@@ -224,7 +228,7 @@ class Preload:
         try:
             self._waiting.remove(wake)
         except ValueError:
-            pass  # it is being called, or was
+            pass  # it is being called, or has been
 
     def __repr__(self) -> str:
         failed = f", {self.failed} failed" if self._errors else ""
@@ -242,18 +246,19 @@ class Preload:
         started = 0
         try:
             for _ in range(min(threads, self.total)):
-                scheduler.daemon(_in(copy_context(), self._work), "preload")
+                scheduler.daemon(_in_context(copy_context(), self._work), "preload")
                 started += 1
-        except RuntimeError as error:  # no thread is to be had: those that there are go on, if any
+        except RuntimeError as error:  # no thread is available: those that were started go on
             while not started and self._jobs:
                 self._finish(self._jobs.pop()[0], 0.0, error)
         _latest[self.place] = self
 
     def _work(self) -> None:
-        """Run on a thread of its own: build one after another until nothing is left."""
+        """Build one item after another until none is left; runs on a thread of its own."""
         self._threads.add(_thread.get_ident())
         deadlines.forget()
         while not self.interrupted:
+            _load_for_failures()  # after the last one too: building may have loaded what declares
             try:
                 name, cell = self._jobs.pop()
             except IndexError:
@@ -264,37 +269,16 @@ class Preload:
         self._threads.discard(_thread.get_ident())
 
     def _built(self, cell: Cell) -> BaseException | None:
-        """Build; return what was raised, be it what it may: nobody stands above this thread."""
-        found: Cell | None = cell
-        seen: set[Cell] = set()
+        """Build an item; return its exception, of any type: there is no caller to raise it to."""
         try:
-            while found is not None and found not in seen:
-                seen.add(found)
-                if found.plan.awaited and not found.now.served:
-                    target = self._on_loop(found)
-                else:
-                    target = access.attributes.get(found, found).resolve()
-                found = find_cell(target)  # what a name stands for may be lazy itself
+            return loaded("_core.threads", cell).call(Call(_build, cell, self._loop, self.place)).error  # type: ignore[no-any-return]
         except BaseException as error:
             return error
-        return None
-
-    def _on_loop(self, cell: Cell) -> Any:
-        loop = self._loop
-        if loop is None:
-            raise UsageError(
-                f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
-                f"preload was called ({self.place}): call it in a task of the loop that uses the service, or "
-                "`await` its aget() there."
-            )
-        from lazyguard._core import tasks
-
-        return tasks.from_thread(loop, cell.aresolve)
 
     def _finish(self, name: str, seconds: float, error: BaseException | None) -> None:
         with self._lock:
             if self.interrupted:
-                return  # this thread has forked, and is now the child's only one
+                return  # this thread has forked, and is now the only one of the child
             if error is not None:
                 self._errors[name] = error
             self.done = done = self.done + 1
@@ -304,15 +288,15 @@ class Preload:
             except BaseException as raised:
                 _report(self._progress, raised)
         with self._lock:
-            self._told += 1
-            last = self._told == self.total and not self.interrupted
+            self._reported += 1
+            last = self._reported == self.total and not self.interrupted
         if last:
             self._end()
 
     def _end(self) -> None:
         self._changed = clock.now()
-        self._given = ()
-        # Before whoever waits goes on, so that it finds all told.
+        self._items = ()
+        # Before waiters go on, so that they find all reported.
         events.emit(
             events.Event(
                 "preload-failed" if self._errors else "preloaded",
@@ -331,11 +315,11 @@ class Preload:
             try:
                 wake = self._waiting.pop()
             except IndexError:
-                break  # who waited has gone
+                break  # the waiter has gone
             wake()
 
     def _interrupt(self) -> None:
-        """Be over, in the child of a fork: the threads are the parent's."""
+        """End in a forked child: the threads are the parent's."""
         self._lock = _thread.allocate_lock()
         self._changed = clock.now()
         self.interrupted = True
@@ -351,17 +335,17 @@ class Preload:
         return FAILED if self._errors or self.interrupted else READY
 
     def _cause(self) -> str:
-        told = []
+        parts = []
         if not self.ended:
-            told.append(f"{self.done} of {self.total} are done")
+            parts.append(f"{self.done} of {self.total} are done")
         elif self.interrupted:
-            told.append(f"a fork came when {self.done} of {self.total} were done, and the rest is not built here")
+            parts.append(f"a fork came when {self.done} of {self.total} were done, and the rest is not built here")
         if self._errors:
-            told.append(self._failures())
-        return "; ".join(told)
+            parts.append(self._failures())
+        return "; ".join(parts)
 
     def _failures(self) -> str:
-        failed = ", ".join(map(_told_of, self.errors.items()))
+        failed = ", ".join(map(_described, self.errors.items()))
         return f"{self.failed} of {self.total} failed: {failed}" if failed else ""
 
     def _check(self, now: float, date: float) -> Check:
@@ -379,18 +363,74 @@ class Preload:
         )
 
 
+def _load_for_failures() -> None:
+    """Load what the first failure would load, in the middle of an outage."""
+    for declares, needs in _FOR_FAILURES:
+        if declares in sys.modules and needs not in sys.modules:
+            try:
+                __import__(needs)
+            except Exception:
+                pass  # that is an error where it is needed, and not here
+
+
+_FOR_FAILURES = (
+    (__name__, "logging"),
+    (__name__, "lazyguard._core.causes"),
+    ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
+    ("lazyguard._services.service", "lazyguard._policies.recovery"),
+    ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
+    ("lazyguard._services.service", "lazyguard._core.delivery"),
+    ("lazyguard._services.service", "random"),
+    (__name__, "lazyguard.errors"),
+    ("lazyguard._policies.retry", "tenacity"),
+    ("lazyguard._policies.retry", "lazyguard._policies.retries"),
+    ("lazyguard._policies.breaker", "lazyguard._policies.circuit"),
+    ("lazyguard._services.guarded", "lazyguard._services.calls"),
+    ("lazyguard._services.counted_view", "wrapt"),
+    ("lazyguard._services.fallback", "wrapt"),
+    ("lazyguard._services.fallback", "lazyguard._policies.fallback"),
+    ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),
+    ("lazyguard._services.fallback", "lazyguard._services.conformity"),
+)
+
+
+def _build(cell: Cell, loop: Any, place: str) -> None:
+    """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
+    found: Cell | None = cell
+    seen: set[Cell] = set()
+    while found is not None and found not in seen:
+        seen.add(found)
+        if found.plan.awaited and not found.now.served:
+            target = _build_on(loop, found, place)
+        else:
+            target = access.attributes.get(found, found).resolve()
+        found = find_cell(target)  # what a name stands for may be lazy itself
+
+
+def _build_on(loop: Any, cell: Cell, place: str) -> Any:
+    if loop is None:
+        raise UsageError(
+            f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
+            f"preload was called ({place}): call it in a task of the loop that uses the service, or "
+            "`await` its aget() there."
+        )
+    from lazyguard._core import tasks
+
+    return tasks.from_thread(loop, cell.aresolve)
+
+
 def _until(timeout: float | None) -> float | None:
-    """Return when a wait ends: after its own time or with the context's deadline."""
+    """Return the end of a wait: by its own timeout, or by the context's deadline."""
     until = None if timeout is None else clock.now() + timeout
-    given = deadlines.current()
-    return until if given is None or (until is not None and until <= given.ends) else given.ends
+    item = deadlines.current()
+    return until if item is None or (until is not None and until <= item.ends) else item.ends
 
 
-def _in(context: Any, work: Callable[[], None]) -> Callable[[], None]:
+def _in_context(context: Any, work: Callable[[], None]) -> Callable[[], None]:
     return lambda: context.run(work)
 
 
-def _told_of(failed: tuple[str, BaseException]) -> str:
+def _described(failed: tuple[str, BaseException]) -> str:
     name, error = failed
     cause = error.__cause__ if isinstance(error, ResolutionError) and error.__cause__ is not None else error
     return f"{name}: {events.describe(cause)}"
@@ -399,19 +439,19 @@ def _told_of(failed: tuple[str, BaseException]) -> str:
 def _report(progress: object, error: BaseException) -> None:
     import logging
 
-    told = places.name_of(progress)  # its repr may hold arguments
-    logging.getLogger("lazyguard").error("progress of preload, %s, raised %s", told, events.describe(error))
+    parts = places.name_of(progress)  # its repr may hold arguments
+    logging.getLogger("lazyguard").error("progress of preload, %s, raised %s", parts, events.describe(error))
 
 
 _MAY_BE_NONE = Plan(allow_none=True)
-# Those that have not ended: what a fork interrupts.
+# The preloads that have not ended, which a fork interrupts.
 _running: set[Preload] = set()
-# Where preload is called -> the latest one of that line, for `health`.
+# The line that calls preload -> its latest preload, for `health`.
 _latest: dict[str, Preload] = {}
 
 
 def checks(now: float, date: float) -> list[Check]:
-    """Return what there is to say about the latest preload of each line that calls it."""
+    """Return the check of the latest preload of each line."""
     return [each._check(now, date) for each in list(_latest.values())]
 
 

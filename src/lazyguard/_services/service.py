@@ -7,30 +7,26 @@ arguments.
 
 from __future__ import annotations
 
-from lazyguard._base import places, signatures, validation
-from lazyguard._base.signatures import Signature, like_factory
-from lazyguard._base.typing import Generic, P, T, final
-from lazyguard._core import clock, forks, registry
-from lazyguard._core.cell import Cell
-from lazyguard._core.loading import loaded
-from lazyguard._core.state import DEGRADED
-from lazyguard._lazy_imports import access
+from lazyguard._base import Generic, P, T, final, places, validation
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import loaded
+from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
-from lazyguard._proxies.proxy import find_cell
-from lazyguard.errors import ConfigurationError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any, Concatenate, Protocol, TypeAlias, overload
+    from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
-    from lazyguard._core.plan import Plan
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
-    from lazyguard._proxies.proxy import Proxy
+    from lazyguard._proxies.proxy import Flavour, Proxy
     from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
+    Method = TypeVar("Method", bound=Callable[..., Any])
     Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
     AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
@@ -39,42 +35,80 @@ if TYPE_CHECKING:
     from lazyguard._policies.circuit import Failures
 
 
-def is_fallback(obj: object) -> bool:
-    """Return whether a live reference or a service serves its fallback now. Builds nothing.
+def live(failures: Failures, breaker: Breaker | None) -> Flavour:
+    """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
 
-    Anything that is neither is no fallback.
-
-    Example:
-        >>> import lazyguard
-        >>> lazyguard.is_fallback("as it is")
-        False
-    """
-    cell = find_cell(obj)
-    return cell is not None and cell.now.state == DEGRADED
-
-
-@final
-class Live:
-    """The flavour of a service's proxy: what its class is in each state."""
-
-    __slots__ = ("_breaker", "_failures")
-
-    def __init__(self, failures: Failures, breaker: Breaker | None) -> None:
-        self._failures = failures
-        self._breaker = breaker
-
-    def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
-        """Return the class for what the snapshot serves."""
-        if snapshot.state == DEGRADED:
+    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+        if snapshot.state == "degraded":
             view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
-            return view
-        if self._failures and not snapshot.overrides:
-            validation.check_loaded("failures", self._failures)
-            watched: type[Proxy] = loaded("_services.counted_view", cell).view(
-                cell, snapshot, self._failures, self._breaker
-            )
-            return watched
-        return proxy.bound(cell, snapshot)
+        elif failures and not snapshot.overrides:
+            validation.check_loaded("failures", failures)
+            view = loaded("_services.counted_view", cell).view(cell, snapshot, failures, breaker)
+        else:
+            view = proxy.bound(cell, snapshot)
+        return view
+
+    flavour.of_service = True  # type: ignore[attr-defined]
+    return flavour
+
+
+def has_parameters(factory: Any) -> bool:
+    """Return whether a factory takes any argument at all, a method's `self` left out."""
+    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
+        code = factory.__code__
+        return bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & 0x0C)  # *args, **kwargs
+    from lazyguard._base import signatures
+
+    return signatures.has_parameters(factory)
+
+
+FUNCTION = type(has_parameters)
+
+
+if TYPE_CHECKING:
+
+    def like_factory(method: Method) -> Method:
+        """Let an async method of a service have the signature of its factory."""
+        return method
+
+else:
+
+    @final
+    class like_factory:  # noqa: N801  # used as the decorator that it stands for
+        """Let an async method of a service have the signature of its factory; of no method: that signature itself."""
+
+        __slots__ = ("_method",)
+
+        def __init__(self, method):
+            self._method = method
+
+        def __get__(self, service, owner=None):
+            factory = None if service is None else service._factory
+            if self._method is None:
+                if factory is None:
+                    raise AttributeError("__signature__")
+                return signature_of(factory)
+            if service is None:
+                return self._method
+            if factory is None:
+                return type(service.of)(self._method, service)
+            from _functools import partial
+
+            # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
+            # object each time, to call a dependency once a request and to find its override.
+            bound = vars(service)[self._method.__name__] = partial(self._method, service)
+            for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+                setattr(bound, name, getattr(self._method, name))
+            bound.__signature__ = signature_of(factory)
+            bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
+            return bound
+
+
+def signature_of(factory: Callable[..., Any]) -> Any:
+    """Return the signature of a factory."""
+    import inspect
+
+    return inspect.signature(factory)
 
 
 @final
@@ -90,7 +124,8 @@ class Service(Generic[P, T]):
     _keys: Keys | None
     _factory: Any = None  # of one key's service
 
-    __signature__: Signature = Signature()
+    if not TYPE_CHECKING:
+        __signature__ = like_factory(None)
 
     def __init__(
         self,
@@ -98,7 +133,7 @@ class Service(Generic[P, T]):
         name: str,
         place: str,
         plan: Plan,
-        flavour: Live,
+        flavour: Flavour,
         critical: bool,
         max_keys: int | None = None,
         max_concurrent: int | None = None,
@@ -112,8 +147,8 @@ class Service(Generic[P, T]):
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__globals__"):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
-        self._cell = Cell(factory, name=name, place=place, plan=plan)
-        if signatures.has_parameters(factory):
+        self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
+        if has_parameters(factory):
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
@@ -122,7 +157,7 @@ class Service(Generic[P, T]):
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
             if value is not None:
-                raise ConfigurationError(
+                raise misconfigured(
                     f"{option}={value!r} of {name} ({place}) says nothing, since its factory has no parameters: give "
                     "it some, or leave that out."
                 )
@@ -131,14 +166,13 @@ class Service(Generic[P, T]):
         self._begin(self._cell)
 
     def _begin(self, cell: Cell) -> None:
-        """Let `health` and forks know a cell."""
-        registry.register(cell, self._kind)
-        forks.watch(cell)
+        """Let `health` know a cell."""
+        register(cell, self._kind)
 
     def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Service[[], T]:
         """Return the service of one more key, whose object `build` makes."""
         like = self._cell
-        cell = Cell(build, name=like.name, place=like.place, plan=like.plan)
+        cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
         for fallback in self._fallbacks:
             fallback.join(cell, given)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
@@ -159,13 +193,16 @@ class Service(Generic[P, T]):
         """Return the service of the one object that is meant where no key is named."""
         if self._keys is None:
             return self
+        from lazyguard._base import signatures
+
         required = signatures.required_parameters(self._factory)
         if required:
-            raise UsageError(
+            raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
                 "name it, of(...), or use the live reference that the service returns."
             )
-        return self._keys.service((), {})
+        of_key: Service[..., T] = self._keys.service((), {})
+        return of_key
 
     @property
     def _home(self) -> tuple[str, ...]:
@@ -209,9 +246,10 @@ class Service(Generic[P, T]):
             ('ready', 'pending')
         """
         if self._keys is not None:
-            return self._keys.service(args, kwargs)
+            of_key: Service[[], T] = self._keys.service(args, kwargs)
+            return of_key
         if args or kwargs:
-            raise UsageError(
+            raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, was called with arguments, and its factory has no "
                 "parameters: call it without, or give the factory some, for one object each."
             )
@@ -327,9 +365,11 @@ class Service(Generic[P, T]):
             from lazyguard._services import fallback as fallback_cells
 
             if self._keys is None and self._factory is None:
-                raise UsageError(
+                raise misused(
                     f"the fallback of {self._cell.name} ({self._cell.place}) is declared for all keys, not for one."
                 )
+            from lazyguard._base import signatures
+
             parameters = () if self._keys is None else signatures.all_parameters(self._factory)
             declared = fallback_cells.Fallback(
                 self._cell,
@@ -358,6 +398,7 @@ class Service(Generic[P, T]):
         Where there is one object for each set of arguments, it is that of the one which is worst off, with the attempts
         and the generations of all.
         """
+        from lazyguard._core import clock
         from lazyguard._monitoring import health
 
         now, date = clock.now(), clock.current.date()
@@ -375,7 +416,9 @@ class Service(Generic[P, T]):
 
     def override(self, value: T) -> Override:
         """Serve `value` in a `with` block, to all who hold the live reference."""
-        return access.Override(self._one()._cell, value)
+        from lazyguard._lazy_imports.access import Override
+
+        return Override(self._one()._cell, value)
 
     def __repr__(self) -> str:
         keys = "" if self._keys is None else f" with {len(self._keys.living())} keys"

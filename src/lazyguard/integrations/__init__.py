@@ -1,1 +1,1 @@
-"""Thin integrations, one short file each; each imports its own library only."""
+"""Integrations with other libraries, a short file for each; a file imports its own library only."""

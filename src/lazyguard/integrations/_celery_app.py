@@ -1,7 +1,7 @@
-"""The real application behind `lazy_celery`: a Celery whose waits for broker and result backend end with the deadline.
+"""The application of `lazy_celery`: a Celery whose waits for broker and result backend keep the deadline.
 
-Invariants: where the time is over no retry begins, of kombu's or of the result backend's; without a deadline a worker
-goes on as Celery's own would; what a configuration says of time-outs and retries is left as it is.
+Invariants: after the deadline neither kombu nor the result backend begins a retry. Without a deadline a worker behaves
+like Celery's own. Timeouts and retries of the configuration are not changed.
 
 Measured on a Redis that is silent, stopped or refuses; `docs/howto/celery.md` has the figures.
 """
@@ -27,40 +27,40 @@ from lazyguard.errors import DeadlineExceeded, LazyguardError
 
 
 class OutOfTime(LazyguardError):
-    """The deadline has passed, and nothing is to be tried again; no OSError, which kombu and Celery would retry."""
+    """The deadline has passed; not an OSError, which kombu and Celery would retry."""
 
 
-# Whether this process is a worker, or a child of one: there no deadline is made up, since its work is to be kept.
-_works: list[bool] = []
+# Whether this process is a worker or its child: there is no default deadline there, since its work must not be lost.
+_in_worker: list[bool] = []
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
-def _begin_work(**_: Any) -> None:
-    _works[:] = [True]
+def _mark_worker(**_: Any) -> None:
+    _in_worker[:] = [True]
 
 
 def within(app: Any, seconds: float, work: Any, *arguments: Any, **named: Any) -> Any:
-    """Return what `work` returns, within the deadline, or these seconds where there is none."""
-    own = deadlines.current() is None and not _works
-    if own:
-        _ = app.amqp.producer_pool, app.backend, app.control  # what is imported for them is no wait for a server
+    """Return the result of `work`, within the deadline, or within these seconds without one."""
+    without_deadline = deadlines.current() is None and not _in_worker
+    if without_deadline:
+        _ = app.amqp.producer_pool, app.backend, app.control  # their imports do not count as waiting for a server
     try:
-        with deadlines.deadline(seconds) if own else nullcontext():
+        with deadlines.deadline(seconds) if without_deadline else nullcontext():
             return work(*arguments, **named)
     except OutOfTime as error:
-        until = f"{seconds:g} s" if own else "the time that was left"
+        until = f"{seconds:g} s" if without_deadline else "the time that was left"
         raise OperationalError(f"the broker or the result backend did not answer within {until}: {error}") from error
 
 
-def _in_time() -> None:
+def _check_deadline() -> None:
     try:
         deadlines.remaining()
     except DeadlineExceeded as error:
         raise OutOfTime(str(error)) from error
 
 
-# What senders call on a result backend beside send_task; each retries by itself, a chord for 20 seconds and more.
-_ASKED = ("ensure", "add_pending_result", "set_chord_size", "apply_chord")
+# The methods of a result backend that senders call beside send_task; each retries by itself, for 20 seconds and more.
+_BACKEND_METHODS = ("ensure", "add_pending_result", "set_chord_size", "apply_chord")
 
 
 class App(Celery):  # type: ignore[misc]
@@ -77,7 +77,7 @@ class App(Celery):  # type: ignore[misc]
         self.longest_wait = longest_wait
         super().__init__(*arguments, **named)
         configured: Any = self.on_after_configure
-        configured.connect(bound)
+        configured.connect(set_timeouts)
 
     def __reduce_keys__(self) -> dict[str, Any]:
         return {**super().__reduce_keys__(), "longest_wait": self.longest_wait}
@@ -89,7 +89,7 @@ class App(Celery):  # type: ignore[misc]
     def _task_from_fun(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, fun: Any, name: Any = None, base: Any = None, bind: bool = False, **options: Any
     ) -> Any:
-        # a lazy class is no base
+        # a lazy class cannot be a base class
         return super()._task_from_fun(fun, name=name, base=resolve(base), bind=bind, **options)
 
     def _get_backend(self) -> Any:
@@ -98,36 +98,36 @@ class App(Celery):  # type: ignore[misc]
         if parameters is not None and hasattr(backend, "ConnectionPool") and _is_plain(backend):
             import redis
 
-            parameters["connection_class"] = bounded(parameters.get("connection_class", redis.Connection))
-            for name in _ASKED:
+            parameters["connection_class"] = limited(parameters.get("connection_class", redis.Connection))
+            for name in _BACKEND_METHODS:
                 setattr(backend, name, partial(within, self, self.longest_wait, getattr(backend, name)))
         return backend
 
 
 def _is_plain(backend: Any) -> bool:
-    """Return whether it is a Redis and not its sentinels, which make their connections themselves."""
+    """Return whether the backend is a plain Redis; one with sentinels makes its connections itself."""
     return not hasattr(backend, "_get_sentinel_instance")
 
 
 class DeadlinedControl(Control):  # type: ignore[misc]
-    """Remote control that waits for workers no longer than the deadline lets it."""
+    """Remote control that waits for workers no longer than the deadline allows."""
 
     def broadcast(self, *arguments: Any, timeout: float | None = 1.0, **named: Any) -> Any:
-        """Ask workers, within the deadline."""
+        """Send a command to workers, within the deadline."""
         wait = 1.0 if timeout is None else timeout
         app: Any = self.app
 
-        def ask() -> Any:
-            _in_time()
+        def broadcast() -> Any:
+            _check_deadline()
             return super(DeadlinedControl, self).broadcast(
                 *arguments, timeout=min(wait, deadlines.remaining() or wait), **named
             )
 
-        return within(app, app.longest_wait + wait, ask)
+        return within(app, app.longest_wait + wait, broadcast)
 
 
 class Connection(kombu.Connection):  # type: ignore[misc,name-defined]
-    """A connection of kombu's; to a Redis, one that keeps the deadline, and so do its clones and those of pools."""
+    """A connection of kombu's; one to a Redis keeps the deadline, as do its clones and those of pools."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -137,7 +137,7 @@ class Connection(kombu.Connection):  # type: ignore[misc,name-defined]
 
 
 class Named(type):
-    """The class of a transport class that is shown as its scheme, in URLs too."""
+    """The metaclass of a transport class that is shown as its scheme, also in URLs."""
 
     scheme: str
 
@@ -146,21 +146,21 @@ class Named(type):
 
 
 class DeadlinedAMQP(AMQP):  # type: ignore[misc]
-    """Celery's messaging, on such connections."""
+    """Celery's messaging, on connections that keep the deadline."""
 
     Connection = BrokerConnection = Connection
 
 
 @cache
 def _transport(found: Any, scheme: str) -> Any:
-    """Return a subclass of a transport to a Redis whose connections keep the deadline; the scheme of any other."""
+    """Return a subclass of a Redis transport whose connections keep the deadline; for any other the scheme."""
     channel = getattr(found, "Channel", None)
     if not issubclass(found, _redis_transport()) or channel is None:
         return scheme
     names = ("connection_class", "connection_class_ssl")
-    classes = {name: bounded(getattr(channel, name)) for name in names if getattr(channel, name, None) is not None}
-    bounded_channel = type(channel.__name__, (channel,), {**classes, "__module__": __name__})
-    return Named(found.__name__, (found,), {"Channel": bounded_channel, "scheme": scheme, "__module__": __name__})
+    classes = {name: limited(getattr(channel, name)) for name in names if getattr(channel, name, None) is not None}
+    deadlined_channel = type(channel.__name__, (channel,), {**classes, "__module__": __name__})
+    return Named(found.__name__, (found,), {"Channel": deadlined_channel, "scheme": scheme, "__module__": __name__})
 
 
 def _redis_transport() -> Any:
@@ -172,28 +172,28 @@ def _redis_transport() -> Any:
 
 
 @cache
-def bounded(connection_class: type) -> type:
-    """Return a subclass of a connection class of redis-py's, which does not connect when the time is over."""
+def limited(connection_class: type) -> type:
+    """Return a subclass of a connection class of redis-py, which does not connect after the deadline."""
     from lazyguard.integrations._redis_connection import deadlined
 
     base: Any = deadlined(connection_class)
 
     def connect(self: Any) -> None:
-        _in_time()
+        _check_deadline()
         base.connect(self)
 
     return type(base.__name__, (base,), {"connect": connect, "__module__": __name__})
 
 
-# Short waits, so that a deadline is kept; as many of them as fill the seconds that Celery's own policies take.
+# Short waits, so that the deadline is kept; as many as fill the seconds of Celery's own policies.
 _PAUSES = {"interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 
 
-def bound(sender: Any, source: Any = None, **_: Any) -> None:
-    """Give an application the time-outs that its configuration leaves out."""
+def set_timeouts(sender: Any, source: Any = None, **_: Any) -> None:
+    """Set the timeouts that an application's configuration leaves out."""
     app = sender
     if not app.configured:
-        return  # it calls this when it is
+        return  # the application calls this when it is configured
     conf, seconds = app.conf, app.longest_wait
     sockets = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     conf.broker_transport_options = {
@@ -219,7 +219,7 @@ def _default(name: str) -> Any:
 
 
 def renew(app: Any) -> None:
-    """Let go, in a forked child, of every connection that the parent has; Celery's own forks do no more."""
+    """Drop every connection of the parent in a forked child, as Celery's own forks do."""
     forked: Any = util
     forked._run_after_forkers()
     app._after_fork()

@@ -1,4 +1,4 @@
-"""A psycopg connection that is given up when the deadline has passed; psycopg's own shortest wait is two seconds."""
+"""A psycopg connection that keeps the deadline while it connects; psycopg's own shortest timeout is two seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Connection(psycopg.Connection[Any]):
-    """What psycopg.Connection is, which asks the deadline each time that connecting has to wait."""
+    """A psycopg.Connection that checks the deadline at each wait of connecting."""
 
     @classmethod
     def _connect_gen(cls, *arguments: Any, **named: Any) -> Generator[Any, Any, Any]:

@@ -1,8 +1,8 @@
-"""Redis connections that ask the deadline: redis-py's own classes, with what is left of it as the longest wait.
+"""Redis connections that keep the deadline: redis-py's own classes, whose waits end with it.
 
-Invariants: no wait is longer than the connection's own option says, nor longer than the deadline of the context that
-waits; a connection on which an answer may still come is closed, never handed to the next command; a deadline leaves no
-trace on a connection that outlives it.
+Invariants: no wait is longer than the connection's own option, nor passes the deadline of the calling context. A
+connection on which an answer is still due is closed, never used for the next command. A deadline changes nothing on a
+connection that outlives it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from lazyguard._core import clock, deadlines
 from lazyguard.errors import DeadlineExceeded
 
 
-class Patience:
-    """A backoff of redis-py's that begins no wait which would pass the deadline."""
+class DeadlinedBackoff:
+    """A backoff of redis-py that begins no wait which would pass the deadline."""
 
     def __init__(self, backoff: Any) -> None:
         self._backoff = backoff
@@ -24,16 +24,16 @@ class Patience:
         self._backoff.reset()
 
     def compute(self, failures: int) -> float:
-        """Return the seconds to wait; where there is no time for it, raise again what was to be retried."""
+        """Return the seconds to wait; if they would pass the deadline, raise the failure again."""
         seconds: float = self._backoff.compute(failures)
         nearest = deadlines.current()
         if nearest is not None and nearest.ends - clock.now() <= seconds:
-            raise  # redis-py asks while it handles that
+            raise  # redis-py calls this while it handles the failure
         return seconds
 
 
 def _within_deadline(base: type, name: str) -> property:
-    """Return the property of that name: the connection's own seconds, or what is left of the deadline."""
+    """Return the property of that name: the connection's own seconds, or the time that is left, if that is less."""
     inherited: Any = getattr(base, name, None)
     described = hasattr(inherited, "__set__")  # a slot or a property, by version; else it is in the instance's dict
 
@@ -56,38 +56,38 @@ def _within_deadline(base: type, name: str) -> property:
 
 
 def _capped(named: dict[str, Any]) -> dict[str, Any]:
-    """Return a read's arguments with a time-out of its own, such as get_message's, brought down to the deadline."""
+    """Return a read's arguments, with a timeout of its own (such as get_message's) limited to the deadline."""
     if isinstance(named.get("timeout"), int | float) and (left := deadlines.remaining()) is not None:
         return {**named, "timeout": min(left, named["timeout"])}
     return named
 
 
 class _Deadlined:
-    """What sync and async connections have in common."""
+    """The part that sync and async connections share."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         retry: Any = self.retry  # type: ignore[attr-defined]
-        if not isinstance(retry._backoff, Patience):
-            retry._backoff = Patience(retry._backoff)
+        if not isinstance(retry._backoff, DeadlinedBackoff):
+            retry._backoff = DeadlinedBackoff(retry._backoff)
         vars(self)["lazyguard_made"] = True
 
 
 class _Sync(_Deadlined):
     def send_packed_command(self, *arguments: Any, **named: Any) -> Any:
-        self._hold()
+        self._apply_deadline()
         return super().send_packed_command(*arguments, **named)  # type: ignore[misc]
 
     def read_response(self, *arguments: Any, **named: Any) -> Any:
-        self._hold()
+        self._apply_deadline()
         return super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
 
     def disconnect(self, *arguments: Any, **named: Any) -> Any:
-        with deadlines.Unlimited():  # to close is not to wait, and redis-py reads its time-outs on the way
+        with deadlines.Unlimited():  # closing does not wait, but redis-py reads its timeouts
             return super().disconnect(*arguments, **named)  # type: ignore[misc]
 
-    def _hold(self) -> None:
-        """Give the socket the time that this command has."""
+    def _apply_deadline(self) -> None:
+        """Set the socket's timeout for this command."""
         this: Any = self
         if this._sock is None:
             return
@@ -102,21 +102,21 @@ class _Sync(_Deadlined):
 
 class _Async(_Deadlined):
     async def send_packed_command(self, *arguments: Any, **named: Any) -> Any:
-        await self._hold()
+        await self._apply_deadline()
         return await super().send_packed_command(*arguments, **named)  # type: ignore[misc]
 
     async def read_response(self, *arguments: Any, **named: Any) -> Any:
-        await self._hold()
+        await self._apply_deadline()
         return await super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
 
     async def disconnect(self, nowait: bool = False, **named: Any) -> Any:
         nearest = deadlines.current()
         over = nearest is not None and nearest.ends <= clock.now()
-        with deadlines.Unlimited():  # redis-py reads its time-outs on the way
+        with deadlines.Unlimited():  # redis-py reads its timeouts
             return await super().disconnect(nowait=nowait or over, **named)  # type: ignore[misc]
 
-    async def _hold(self) -> None:
-        """Close the connection where its time is over before it has begun to wait."""
+    async def _apply_deadline(self) -> None:
+        """Close the connection if the deadline has passed before it waits."""
         this: Any = self
         if not this.is_connected:
             return

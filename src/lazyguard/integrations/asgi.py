@@ -1,11 +1,11 @@
-"""Health endpoints and request deadlines for ASGI: FastAPI, Starlette, Django and whatever else speaks it.
+"""Health endpoints and request deadlines for ASGI: FastAPI, Starlette, Django and other ASGI frameworks.
 
-Invariants: no framework is imported, nor asyncio; the event loop waits for nothing.
+Invariants: neither a framework nor asyncio is imported. The event loop is not blocked.
 """
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
@@ -24,11 +24,11 @@ __all__ = ["Middleware"]
 
 @final
 class Middleware:
-    """An ASGI application in front of another one: it answers health checks, and gives HTTP requests deadlines.
+    """ASGI middleware that answers health checks, and gives HTTP requests deadlines.
 
-    Its paths, its options and what it raises are those of `lazyguard.integrations.wsgi.Middleware`. The deadline holds
-    for all that the application does for the request, in tasks that it creates and threads that it sends work to as
-    well. Websockets and the lifespan have none.
+    Its paths, options and errors are those of `lazyguard.integrations.wsgi.Middleware`. The deadline holds for all work
+    of the application for the request, also in tasks that it creates and threads that it sends work to. Websockets and
+    the lifespan have none.
 
     Example:
         >>> import asyncio
@@ -75,8 +75,8 @@ class Middleware:
         if self._app is None:
             await _decline(scope, receive, send)
             return
-        asked = b", ".join(value for name, value in scope.get("headers", ()) if name == self._key)
-        reach = self._requests.reach(asked.decode("latin-1")) if scope["type"] == "http" else None
+        header = b", ".join(value for name, value in scope.get("headers", ()) if name == self._key)
+        reach = self._requests.reach(header.decode("latin-1")) if scope["type"] == "http" else None
         if reach is None:
             await self._app(scope, receive, send)
             return
@@ -85,7 +85,7 @@ class Middleware:
 
 
 def _path(scope: Scope) -> str:
-    """Return the path below where this is mounted: a scope's path has that in front, or had it taken away."""
+    """Return the path below the mount point: the scope's path may or may not begin with that."""
     path: str = scope["path"]
     mounted: str = scope.get("root_path", "").rstrip("/")
     return path[len(mounted) :] if mounted and path.startswith(f"{mounted}/") else path
@@ -98,7 +98,7 @@ async def _send(answer: Answer, send: Send) -> None:
 
 
 async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
-    """Be an application that has no lifespan to speak of, and no websockets."""
+    """Complete a lifespan, and close a websocket, without an application."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close"})
     while scope["type"] == "lifespan":

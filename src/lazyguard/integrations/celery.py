@@ -1,15 +1,14 @@
-"""A lazy Celery application: `lazy_celery`.
+"""`lazy_celery`: a lazy Celery application.
 
-Invariants: importing this and declaring an application imports nothing of Celery; an application is Celery's default
-one from the moment that Celery is imported, so that no task is sent to another broker.
+Invariants: importing this module and declaring an application imports nothing of Celery. An application becomes
+Celery's default when Celery is imported, so that no task is sent to another broker.
 """
 
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._base.typing import final
 from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["lazy_celery"]
 
-# What of an application modules call while they are imported, and Celery itself puts off as well.
+# The attributes of an application that modules use while they are imported, and that Celery itself defers as well.
 RECORDED = (
     "task",
     "register_task",
@@ -46,30 +45,30 @@ def lazy_celery(
     default: bool = True,
     **options: Any,
 ) -> Celery:
-    """Return a lazy Celery application, for a module to declare: Celery is imported at its first use.
+    """Return a lazy Celery application, to declare in a module: Celery is imported at the first use.
 
     Args:
         main: Its name, as Celery's first argument.
-        configure: Called with the real application, in its one build, before what was recorded is replayed.
-        timeout: Seconds that sending a task, or asking workers, may wait for the broker and the result backend, and
-            their longest wait for a socket. In a `lazyguard.deadline` what is left of that counts in its place. Asking
-            workers has the seconds that it waits for their answers besides.
-        default: Whether it is what `shared_task` and `celery.current_app` go to; the last one that is declared is.
+        configure: Called with the real application, in its one build, before the recorded calls are replayed.
+        timeout: Seconds that sending a task, or a command to workers, may wait for the broker and the result backend;
+            also their longest wait for a socket. In a `lazyguard.deadline` the time that is left counts instead. A
+            command to workers may also wait its own seconds for their answers.
+        default: Whether `shared_task` and `celery.current_app` use it; of several the last declared one counts.
         **options: Those of `celery.Celery`: broker, backend, include, task_cls and so on.
 
     Returns:
-        A proxy that is typed Celery. `task` (with and without arguments), `register_task`, `autodiscover_tasks`,
-        `config_from_object`, `add_periodic_task` and its signals, used before it is built, are recorded. `celery -A`
+        A proxy that is typed Celery. Before it is built, these are recorded: `task` (with and without arguments),
+        `register_task`, `autodiscover_tasks`, `config_from_object`, `add_periodic_task` and its signals. `celery -A`
         takes it.
 
     Raises:
-        ConfigurationError: An option is not right.
+        ConfigurationError: An option is invalid.
         MissingModuleError: Celery is not installed; at the first use.
-        ResolutionError: `configure`, or a call that was recorded, failed; at the first use. It names the declaration.
+        ResolutionError: `configure`, or a recorded call, failed; at the first use. The message has the declaration.
 
-    A broker that does not answer in time is a kombu.exceptions.OperationalError. In a worker's tasks nothing but a
-    deadline of the task's own shortens Celery's retries. What the configuration says of time-outs and retries comes
-    first. In a forked child, Celery's own or any other, no connection of the parent is used.
+    A broker that does not answer in time raises kombu.exceptions.OperationalError. In a worker only a task's own
+    deadline shortens Celery's retries. Timeouts and retries of the configuration take precedence. In a forked child,
+    Celery's own or any other, no connection of the parent is used.
 
     Example:
         >>> import lazyguard
@@ -84,7 +83,7 @@ def lazy_celery(
     checks.seconds("timeout", timeout)
     checks.flag("default", default)
     if not isinstance(main, str):
-        raise ConfigurationError(f"lazy_celery({main!r}) is not right: give the application's name.")
+        raise ConfigurationError(f"lazy_celery({main!r}) is invalid: give the application's name.")
     checks.function_of("configure", configure, "application")
     factory = _Factory(main, configure, timeout, options)
     app: Any = lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)
@@ -96,13 +95,13 @@ def lazy_celery(
 
             set_default_app(app)
 
-    made: Celery = app
-    return made
+    typed: Celery = app
+    return typed
 
 
 @final
 class _Factory:
-    """What builds a lazy application."""
+    """The factory of a lazy application."""
 
     __slots__ = ("_configure", "_main", "_options", "_timeout")
 
@@ -118,7 +117,7 @@ class _Factory:
         app: Celery = _celery_app.App(self._main, longest_wait=self._timeout, **self._options)
         if self._configure is not None:
             self._configure(app)
-        _celery_app.bound(app)
+        _celery_app.set_timeouts(app)
         return app
 
 

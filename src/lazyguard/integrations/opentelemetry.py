@@ -1,8 +1,8 @@
 """Metrics for OpenTelemetry, by its metrics API: the same measures as for Prometheus, by OpenTelemetry's conventions.
 
-Invariants: the API is imported here alone, and no SDK; where the program has set up no SDK the API's own instruments do
-nothing. What is observed is read from what is there, and builds nothing; attributes are names that programs declare, a
-bounded number of them, and never a key, an argument, a URL or an exception's text.
+Invariants: the API is imported here alone, and no SDK; without an SDK the API's instruments do nothing. An observation
+reads the present state, and builds nothing. Attributes are a bounded number of names that programs declare, never a
+key, an argument, a URL or an exception's text.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import lazyguard
 
 lazyguard.require("opentelemetry.metrics", extra="opentelemetry", why="for lazyguard.integrations.opentelemetry")
 
-# ruff: noqa: E402 - what is missing is said first
+# ruff: noqa: E402 - the error for a missing library comes first
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
-from lazyguard._base import validation
-from lazyguard._base.typing import final
+from lazyguard._base import final, validation
 from lazyguard._monitoring.metrics import Measures
 
 TYPE_CHECKING = False
@@ -33,21 +32,21 @@ def install(provider: MeterProvider | None = None, *, most_names: int = 200) -> 
     """Measure services, calls, attempts and imports from now on.
 
     Args:
-        provider: Whose meter takes the measures; the program's own if left out.
-        most_names: How many services, and how many packages of imports, have an attribute of their own; all that come
-            after these are "(others)".
+        provider: The provider of the meter; the program's own if left out.
+        most_names: How many services, and how many packages of imports, have an attribute value of their own; all later
+            ones are "(others)".
 
     Returns:
-        A function that ends it: counters stand still then, and what is observed is there no more.
+        A function that ends measuring: counters stand still, and nothing more is observed.
 
     Raises:
         ConfigurationError: `most_names` is not a whole number above zero.
 
-    The instruments are `lazyguard.state` (a gauge, 1 for the state that a service is in), `lazyguard.transitions`,
+    The instruments are `lazyguard.state` (a gauge, 1 for the present state of a service), `lazyguard.transitions`,
     `lazyguard.calls`, `lazyguard.attempt` (a histogram of seconds), `lazyguard.abandoned_threads`,
-    `lazyguard.degraded` (seconds) and `lazyguard.import` (a histogram of seconds), with the attributes that Prometheus'
-    have as labels. An exporter to Prometheus names them as `lazyguard.integrations.prometheus` does, so that the same
-    rules and dashboard serve. The SDK calls back from its own thread, and after a fork as it sees fit.
+    `lazyguard.degraded` (seconds) and `lazyguard.import` (a histogram of seconds). Their attributes are the labels of
+    the Prometheus metrics. An exporter to Prometheus gives them the names of `lazyguard.integrations.prometheus`, so
+    that the same rules and dashboard work. The SDK calls back on its own thread, and decides what happens after a fork.
 
     Example:
         >>> import lazyguard
@@ -80,26 +79,26 @@ class _Instruments:
         self._imports = meter.create_histogram(
             "lazyguard.import", unit="s", description="Imports.", explicit_bucket_boundaries_advisory=_BOUNDS
         )
-        meter.create_observable_gauge("lazyguard.state", [self._states], description="1 for the state that it is in.")
+        meter.create_observable_gauge("lazyguard.state", [self._states], description="1 for the present state.")
         meter.create_observable_gauge(
             "lazyguard.abandoned_threads",
             [self._abandoned],
-            description="Threads whose attempt goes on although nobody waits for it.",
+            description="Threads whose attempt goes on although no caller waits for it.",
         )
         meter.create_observable_counter(
             "lazyguard.degraded", [self._degraded], unit="s", description="How long fallbacks were served."
         )
 
     def begin(self) -> None:
-        """Listen from now on."""
+        """Begin to measure."""
         self._measures.begin()
 
     def end(self) -> None:
-        """Listen no more."""
+        """End measuring."""
         self._ended = True
         self._measures.end()
 
-    # a meter
+    # what a meter receives
 
     def attempted(self, name: str, ended: str, seconds: float) -> None:
         """Record an attempt."""
@@ -109,8 +108,8 @@ class _Instruments:
         """Record an import."""
         self._imports.record(seconds, {"package": package})
 
-    def moved(self) -> None:
-        """Wait until somebody looks."""
+    def transitioned(self) -> None:
+        """Do nothing: transitions are read at the next observation."""
 
     # what is observed
 

@@ -1,14 +1,13 @@
-"""Redis clients whose waits end with the deadline: `redis_client`, `aredis_client`, and `lazy_redis` for modules.
+"""Redis clients that keep the deadline: `redis_client`, `aredis_client`, and `lazy_redis` for modules.
 
-Invariants: importing this does not import redis; making a client connects to nothing; there is one pool for each URL
-and set of options in a process, and for asyncio in an event loop.
+Invariants: importing this module does not import redis. Making a client connects to nothing. There is one pool for each
+URL and set of options in a process, and for asyncio in an event loop.
 """
 
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import places
-from lazyguard._base.typing import T, final
+from lazyguard._base import T, final, places
 from lazyguard._proxies import lazy
 
 TYPE_CHECKING = False
@@ -22,26 +21,26 @@ if TYPE_CHECKING:
 
 __all__ = ["redis_client", "aredis_client", "lazy_redis"]
 
-# Over what redis-py leaves open: for ever in its versions before 8, and no look at a connection that was idle.
+# In place of redis-py's defaults: no limit in its versions before 8, and no check of an idle connection.
 DEFAULTS: dict[str, Any] = {"socket_timeout": 5.0, "health_check_interval": 30}
 
 
 def redis_client(url: str, **options: Any) -> Redis:
-    """Return a redis.Redis for a URL, whose waits end with the deadline of the context that waits.
+    """Return a redis.Redis for a URL, whose waits end with the deadline of the calling context.
 
     Args:
-        url: redis://, rediss:// or unix://, as `redis.Redis.from_url` takes it; what its query says comes first.
-        **options: Those of `redis.Redis.from_url`. Left out, `socket_timeout` is 5 seconds, for connecting as well
-            unless `socket_connect_timeout` says otherwise, and `health_check_interval` 30. `retry` is a
-            `redis.retry.Retry`; it begins no wait that would pass the deadline.
+        url: redis://, rediss:// or unix://, as `redis.Redis.from_url` takes it; its query takes precedence.
+        **options: Those of `redis.Redis.from_url`. Left out, `socket_timeout` is 5 seconds, also for connecting unless
+            there is a `socket_connect_timeout`, and `health_check_interval` is 30. `retry` is a `redis.retry.Retry`; it
+            begins no wait that would pass the deadline.
 
     Raises:
         MissingModuleError: redis is not installed.
-        ResolutionError: The URL or an option is none of redis-py's, which is what it comes from.
+        ResolutionError: redis-py refuses the URL or an option; its error is the cause.
 
-    Nothing is connected before the first command. Each wait for a socket is bounded by its option and by what is left
-    of `lazyguard.deadline`; a wait that ends there raises redis.TimeoutError. Looking up a host's name is not bounded.
-    Threads share the pool; a forked child has connections of its own, as redis-py sees to; the pool is closed at exit
+    Nothing connects before the first command. Each wait for a socket is bounded by its option and by the time that is
+    left of `lazyguard.deadline`; a wait that exceeds that raises redis.TimeoutError. A host's name is looked up without
+    a limit. Threads share the pool. A forked child has connections of its own, by redis-py. The pool is closed at exit
     and by `lazyguard.close`.
 
     Example:
@@ -56,9 +55,9 @@ def redis_client(url: str, **options: Any) -> Redis:
 
 
 async def aredis_client(url: str, **options: Any) -> AsyncRedis:
-    """Return what `redis_client` does as a redis.asyncio.Redis, whose pool belongs to the running event loop.
+    """Return a redis.asyncio.Redis like `redis_client`'s, whose pool belongs to the running event loop.
 
-    `await lazyguard.aclose()` closes the pools. As an async service's factory it is made anew on another loop.
+    `await lazyguard.aclose()` closes the pools. The factory of an async service makes it anew on another loop.
     """
     redis: Any = lazyguard.require("redis.asyncio", extra="redis", why="for aredis_client")
     pool = await lazyguard.aresolve(_apool(url, **{**DEFAULTS, **options}))
@@ -67,11 +66,11 @@ async def aredis_client(url: str, **options: Any) -> AsyncRedis:
 
 
 def lazy_redis(url: str | Callable[[], str], *, name: str = "", **options: Any) -> Redis:
-    """Return a lazy `redis_client`, for a module to declare: redis is imported at its first use.
+    """Return a lazy client of `redis_client`, to declare in a module: redis is imported at the first use.
 
     Args:
-        url: The URL, or a function that returns it, called at the first use.
-        name: What errors, `repr` and `lazyguard.health` call it.
+        url: The URL, or a function that returns it, which is called at the first use.
+        name: Its name in errors, `repr` and `lazyguard.health`.
         **options: Those of `redis_client`.
 
     Example:
@@ -87,7 +86,7 @@ def lazy_redis(url: str | Callable[[], str], *, name: str = "", **options: Any) 
 
 @final
 class _Factory:
-    """What builds a lazy client."""
+    """The factory of a lazy client."""
 
     __slots__ = ("_options", "_url")
 

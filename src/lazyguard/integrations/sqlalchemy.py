@@ -1,15 +1,14 @@
 """SQLAlchemy engines that keep the deadline and survive forks: `lazy_engine`, `make_engine` and their async twins.
 
-Invariants: importing this and declaring an engine imports nothing of SQLAlchemy; a forked child uses none of its
-parent's connections, and ends none of them.
+Invariants: importing this module and declaring an engine imports nothing of SQLAlchemy. A forked child uses none of its
+parent's connections, and closes none of them.
 """
 
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import places
+from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._base.typing import final
 from lazyguard._core import deadlines
 from lazyguard._proxies.proxy import Proxy
 
@@ -26,23 +25,23 @@ _TIMEOUTS = {"psycopg": "connect_timeout", "asyncpg": "timeout"}
 
 
 def make_engine(url: str, *, connect_timeout: float = 5.0, **options: Any) -> Engine:
-    """Return a sqlalchemy.Engine whose connecting ends with the deadline; a service's factory returns it.
+    """Return a sqlalchemy.Engine whose connecting keeps the deadline, for a service's factory.
 
     Args:
         url: As `sqlalchemy.create_engine` takes it.
-        connect_timeout: Seconds that connecting may take, with the drivers psycopg and asyncpg; in a
-            `lazyguard.deadline` no more than what is left of that. One in `connect_args` comes first. An async engine
-            of psycopg waits for whole seconds, two at the least.
-        **options: Those of `sqlalchemy.create_engine`. Left out, `pool_pre_ping` is True, so that a connection which
-            the server has dropped is replaced before it is used.
+        connect_timeout: Seconds that connecting may take, with the drivers psycopg and asyncpg. In a
+            `lazyguard.deadline` the time that is left bounds it, too. A value in `connect_args` takes precedence. An
+            async engine of psycopg waits for whole seconds, two at the least.
+        **options: Those of `sqlalchemy.create_engine`. Left out, `pool_pre_ping` is True, so that a connection that the
+            server has dropped is replaced before its use.
 
     Raises:
         MissingModuleError: SQLAlchemy is not installed.
         ConfigurationError: `connect_timeout` is no number of seconds above zero.
 
-    Nothing connects before the first use. A new connection that is not there in time is the driver's own error, or
-    DeadlineExceeded; one that the pool has already is not asked for the deadline, nor is a statement. A service is
-    declared with `close=dispose` and `on_fork=renew`.
+    Nothing connects before the first use. If a connection is not made in time, the driver's own error is raised, or
+    DeadlineExceeded. The deadline does not bound a pooled connection or a statement. Declare the service with
+    `close=dispose` and `on_fork=renew`.
 
     Example:
         >>> from lazyguard.integrations.sqlalchemy import make_engine
@@ -56,40 +55,40 @@ def make_engine(url: str, *, connect_timeout: float = 5.0, **options: Any) -> En
     from sqlalchemy import create_engine
 
     engine = create_engine(url, **{"pool_pre_ping": True, **options})
-    _bound(engine, connect_timeout)
+    _limit_connecting(engine, connect_timeout)
     return engine
 
 
 def make_async_engine(url: str, *, connect_timeout: float = 5.0, **options: Any) -> AsyncEngine:
-    """Return what `make_engine` does as a sqlalchemy.ext.asyncio.AsyncEngine, whose pool belongs to one event loop.
+    """Return a sqlalchemy.ext.asyncio.AsyncEngine like `make_engine`'s, whose pool belongs to one event loop.
 
-    In an async service's factory it is made anew on another loop, and `close=dispose_async` ends it on its own.
+    The factory of an async service makes it anew on another loop, and `close=dispose_async` closes it on its own loop.
     """
     checks.seconds("connect_timeout", connect_timeout)
     lazyguard.require("sqlalchemy", extra="sqlalchemy", why="for make_async_engine")
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(url, **{"pool_pre_ping": True, **options})
-    _bound(engine.sync_engine, connect_timeout)
+    _limit_connecting(engine.sync_engine, connect_timeout)
     return engine
 
 
 def lazy_engine(
     url: str | Callable[[], str], *, name: str = "", configure: Callable[[Engine], object] | None = None, **options: Any
 ) -> Engine:
-    """Return a lazy `make_engine`, for a module to declare: SQLAlchemy is imported at its first use.
+    """Return a lazy engine of `make_engine`, to declare in a module: SQLAlchemy is imported at the first use.
 
     Args:
-        url: The URL, or a function that returns it, called at the first use.
-        name: What errors, `repr` and `lazyguard.health` call it.
-        configure: Called with each engine that is built, before anything uses it: where its event listeners are set,
-            since `sqlalchemy.event.listens_for` on the lazy one would build it.
+        url: The URL, or a function that returns it, which is called at the first use.
+        name: Its name in errors, `repr` and `lazyguard.health`.
+        configure: Called with each engine that is built, before its first use. Set event listeners there:
+            `sqlalchemy.event.listens_for` on the lazy engine would build it.
         **options: Those of `make_engine`.
 
     Raises:
         ConfigurationError: `configure` is no function.
 
-    It is disposed of at the exit, and by `lazyguard.reset` and `lazyguard.close`; in a forked child its pool is empty.
+    It is disposed of at exit, and by `lazyguard.reset` and `lazyguard.close`; in a forked child its pool is empty.
 
     Example:
         >>> import lazyguard
@@ -111,7 +110,7 @@ def lazy_async_engine(
     configure: Callable[[AsyncEngine], object] | None = None,
     **options: Any,
 ) -> AsyncEngine:
-    """Return a lazy `make_async_engine`, for a module to declare; `await engine.dispose()` before its loop ends."""
+    """Return a lazy engine of `make_async_engine`, to declare in a module; dispose of it before its loop ends."""
     name = name or places.name_in(places.caller(), "async engine")
     declare = lazyguard.service(name=name, recovery=None, on_fork=renew)
     engine: AsyncEngine = declare(_Factory(make_async_engine, url, configure, options))()
@@ -120,7 +119,7 @@ def lazy_async_engine(
 
 @final
 class _Factory:
-    """What builds a lazy engine."""
+    """The factory of a lazy engine."""
 
     __slots__ = ("_configure", "_make", "_options", "_url")
 
@@ -142,7 +141,7 @@ class _Factory:
 
 
 def ping(engine: Engine) -> None:
-    """Connect and ask for nothing; what raises is the driver's error. The `probe=` of a service."""
+    """Connect and run `select 1`, or raise the driver's error. The `probe=` of a service."""
     with engine.connect() as connection:
         connection.exec_driver_sql("select 1")
 
@@ -158,12 +157,12 @@ async def dispose_async(engine: AsyncEngine) -> None:
 
 
 def renew(engine: Any) -> None:
-    """Let a forked child have an empty pool, and leave the parent's connections as they are. The `on_fork=`."""
+    """Give a forked child an empty pool, without closing the parent's connections. The `on_fork=` of a service."""
     getattr(engine, "sync_engine", engine).dispose(close=False)
 
 
-def _bound(engine: Engine, own: float) -> None:
-    """Bound each connecting of an engine."""
+def _limit_connecting(engine: Engine, own: float) -> None:
+    """Limit the time of each connecting of an engine."""
     from sqlalchemy import event
 
     @event.listens_for(engine, "do_connect")
@@ -176,7 +175,7 @@ def _bound(engine: Engine, own: float) -> None:
         if dialect.driver == "asyncpg":
             named[name] = seconds
             return None
-        named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least: so has libpq
+        named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least, as libpq has it
         if left is None or left >= named[name] or dialect.is_async:
             return None
         from lazyguard.integrations._psycopg_connection import Connection
@@ -186,6 +185,6 @@ def _bound(engine: Engine, own: float) -> None:
 
 @lazyguard.when_imported("sqlalchemy.inspection")
 def _let_it_look_behind_proxies(inspection: Any) -> None:
-    """Let `inspect`, and with it `select(LazyModel)`, take a proxy for its target: they ask for its type."""
+    """Let `inspect`, and so `select(LazyModel)`, see the target of a proxy: SQLAlchemy looks at its type."""
     if Proxy not in inspection._registrars:
         inspection._registrars[Proxy] = lambda proxy: inspection.inspect(lazyguard.resolve(proxy), raiseerr=False)

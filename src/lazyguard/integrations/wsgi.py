@@ -1,11 +1,11 @@
-"""Health endpoints and request deadlines for WSGI: Flask, Django and whatever else PEP 3333 has.
+"""Health endpoints and request deadlines for WSGI (PEP 3333): Flask, Django and other WSGI frameworks.
 
-Invariants: no framework is imported; a thread has after each part of a request the deadline that it had before.
+Invariants: no framework is imported. After each part of a request its thread has the deadline that it had before.
 """
 
 from __future__ import annotations
 
-from lazyguard._base.typing import final
+from lazyguard._base import final
 from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
@@ -22,35 +22,35 @@ __all__ = ["Middleware"]
 
 @final
 class Middleware:
-    """A WSGI application in front of another one: it answers health checks, and gives requests deadlines.
+    """WSGI middleware that answers health checks, and gives requests deadlines.
 
     Below `prefix` there are four paths, for GET and HEAD, in the form of health+json
-    (draft-inadarei-api-health-check-06). They show the state that there is; nothing is built, probed or waited for:
+    (draft-inadarei-api-health-check-06). They show the present state; nothing is built, probed or waited for:
 
-    - `/livez`: 200 as long as the process answers, whatever it depends on.
-    - `/readyz`: 503 while a `critical` service has failed; 200 with "warn" where something is degraded.
-    - `/startupz`: 503 until what `lazyguard.preload` was called for has ended. It passes where nobody has called that:
-      call it before the server listens, in the application's module, in `post_fork` or in the lifespan.
-    - `/healthz`: all that `lazyguard.health` has; 503 where that is "fail".
+    - `/livez`: 200 while the process answers, whatever the state of its dependencies.
+    - `/readyz`: 503 while a `critical` service has failed; 200 with "warn" while something is degraded.
+    - `/startupz`: 503 until all calls of `lazyguard.preload` have ended. Without a preload it passes: call that before
+      the server listens, in the application's module, in `post_fork` or in the lifespan.
+    - `/healthz`: all checks of `lazyguard.health`; 503 if its status is "fail".
 
-    They hold names, places of declarations and types of exceptions, never an exception's text, an argument or a URL.
+    Answers have names, places of declarations and types of exceptions, never an exception's text, an argument or a URL.
 
     Args:
-        app: The application. None: there is only this, to be mounted somewhere; all other paths are 404.
-        prefix: What the four paths begin with, such as "/health".
-        details: Whether the answers hold the checks; else the status alone.
-        timeout_header: The request's header that says how many seconds its sender waits, "X-Request-Timeout: 1.5"; they
-            are the `lazyguard.deadline` of that request. One that is no decimal number above zero is as none at all.
-            None: no header is asked.
-        timeout: Seconds for a request that does not say. None: it has no deadline of its own.
-        max_timeout: The most seconds that a request gets, whatever it or `timeout` says.
+        app: The application. None: the middleware is mounted by itself, and all other paths are 404.
+        prefix: The begin of the four paths, such as "/health".
+        details: Whether the answers have the checks; else they have the status alone.
+        timeout_header: The request header with the seconds that the sender waits, "X-Request-Timeout: 1.5"; they are
+            the `lazyguard.deadline` of that request. A value that is no decimal number above zero is ignored. None: no
+            header is read.
+        timeout: Seconds for a request without the header. None: such a request has no deadline of its own.
+        max_timeout: The most seconds of a request, whatever its header or `timeout`.
 
     Raises:
-        ConfigurationError: An option is not right.
+        ConfigurationError: An option is invalid.
         UsageError: `app` cannot be called.
 
-    The deadline holds while the application is called, for each part of its body and for the body's `close`; in between
-    the server's thread has its own again. Nothing is interrupted: see `lazyguard.deadline`.
+    The deadline holds while the application is called, for each part of its body and for the body's `close`. In between
+    the server's thread has its own deadline again. Nothing is interrupted: see `lazyguard.deadline`.
 
     Example:
         >>> from lazyguard.integrations.wsgi import Middleware
@@ -107,7 +107,7 @@ class Middleware:
 
 @final
 class _Body:
-    """A body whose parts are made within the request's deadline."""
+    """A response body whose parts are made within the request's deadline."""
 
     __slots__ = ("_body", "_parts", "_reach")
 

@@ -26,7 +26,7 @@ port = int(sys.argv[1])
 begun = most = running = 0
 
 @lazyguard.service(
-    name="db", timeout=0.3, abandon_after=0.6, recovery=lazyguard.Recovery(initial=0.05, maximum=0.1)
+    name="db", timeout=3.0, abandon_after=0.6, recovery=lazyguard.Recovery(initial=0.05, maximum=0.1)
 )
 def get():
     global begun, most, running
@@ -38,7 +38,7 @@ def get():
     finally:
         running -= 1
 
-@get.fallback
+@get.fallback(timeout=2.7)
 def _():
     return b"fallback"
 

@@ -15,7 +15,7 @@ import pytest
 
 SPOKEN = ("We ship the recorder on Friday.", "The recorder needs a battery.", "Lunch was fine.")
 TEXT = " ".join(SPOKEN)
-OFFLINE = "transcripts are not to be had"
+OFFLINE = "transcripts are not available"
 
 
 @pytest.fixture(scope="module")

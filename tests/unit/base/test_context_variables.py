@@ -1,4 +1,4 @@
-"""What setting a context variable promises where finalisers set one too."""
+"""Context variables are set safely where finalisers set one too."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def variable():
 
 
 def test_a_variable_is_set_and_put_back(variable):
-    """What `assign` returns is what `restore` needs, and the collector is on afterwards, as before."""
+    """`restore` takes the token of `assign`, and the collector is on afterwards as before."""
     token = assign(variable, 1)
     assert variable.get() == 1
     restore(variable, token)
@@ -53,7 +53,7 @@ def test_a_variable_is_set_and_put_back(variable):
 
 
 def test_a_collector_that_is_off_stays_off(variable):
-    """A host that has switched the collector off finds it off."""
+    """A collector that the host has switched off stays off."""
     gc.disable()
     try:
         restore(variable, assign(variable, 1))
@@ -63,6 +63,6 @@ def test_a_collector_that_is_off_stays_off(variable):
 
 
 def test_a_finaliser_that_sets_one_amid_a_set_crashes_nothing():
-    """A collection never begins in the middle of a set, whose mapping a finaliser would free."""
+    """No collection begins amid a set, whose mapping a finaliser would free."""
     done = subprocess.run([sys.executable, "-c", STORM], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, (done.returncode, done.stderr)

@@ -1,4 +1,4 @@
-"""The signature that `Depends` of FastAPI, and whoever else inspects, reads from a service and its `aget`."""
+"""The signature of a service and its `aget`, as FastAPI's `Depends` and `inspect` read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import lazyguard
 
 
 class Client:
-    """What the services make."""
+    """The object that the services build."""
 
 
 def plain() -> Client:
@@ -39,7 +39,7 @@ FACTORIES = pytest.mark.parametrize("factory", [plain, awaited, keyed, keyed_and
 
 @FACTORIES
 def test_a_service_and_its_aget_have_the_signature_of_the_factory(factory):
-    """With what its annotations, which may be texts, are looked up in."""
+    """A service has its factory's signature, and the globals for annotations that are strings."""
     get = lazyguard.service(recovery=None)(factory)
     for called in (get, get.aget):
         assert inspect.signature(called) == inspect.signature(factory)
@@ -59,7 +59,7 @@ def test_what_is_to_be_awaited_is_told(factory):
 
 
 def test_aget_is_one_object():
-    """Who asks twice has the same, by which FastAPI finds an override; its name and text are there."""
+    """`aget` is the same object each time, by which FastAPI finds an override, with its name and docstring."""
     get = lazyguard.service(recovery=None)(awaited)
     assert get.aget is get.aget
     assert get.aget is not lazyguard.service(recovery=None)(awaited).aget
@@ -73,7 +73,7 @@ def test_aget_is_one_object():
 
 
 def test_of_one_key():
-    """The service of one key takes nothing more."""
+    """The service of one key takes no arguments."""
     get = lazyguard.service(recovery=None)(keyed_and_awaited)
 
     async def main() -> None:
@@ -83,6 +83,6 @@ def test_of_one_key():
 
 
 def test_a_factory_without_annotations_scope():
-    """A class has none, and its signature is its constructor's."""
+    """The class `Service` has no factory, so its signature is its constructor's."""
     get = lazyguard.service(recovery=None)(Client)
     assert str(inspect.signature(get.aget)) == str(inspect.signature(Client))

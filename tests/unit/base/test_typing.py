@@ -1,8 +1,8 @@
-"""The fallbacks for names of `typing`."""
+"""What stands for names of `typing`."""
 
 from __future__ import annotations
 
-from lazyguard._base import typing
+from lazyguard import _base as typing
 
 
 def test_generic():
@@ -17,5 +17,5 @@ def test_generic():
 
 
 def test_final():
-    """`final` gives back what it is put above."""
+    """`final` returns what it decorates."""
     assert typing.final(test_final) is test_final

@@ -1,4 +1,4 @@
-"""What the option objects and the checks of options promise."""
+"""Option objects, and the checks of options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIONS = [lazyguard.Retry(attempts=2), lazyguard.Breaker(failure_threshold=2), 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_they_are_values(option):
-    """Frozen, equal when alike, hashable, shown as they are written, without a dict."""
+    """Option objects are frozen, equal by value, hashable, shown as they are written, and have no dict."""
     name = option.__slots__[0]
     for change in (lambda: setattr(option, name, 3), lambda: delattr(option, name), lambda: setattr(option, "x", 1)):
         with pytest.raises(AttributeError, match="is frozen"):
@@ -40,7 +40,7 @@ def test_they_are_values(option):
     ],
 )
 def test_whole_numbers(kind, name, value):
-    """A count that is none, or less than one, is refused with what to give."""
+    """A bad count, or one below one, is refused with what to give."""
     with pytest.raises(errors.ConfigurationError, match=f"{name}=.* give a whole number of at least 1"):
         kind(**{name: value})
 
@@ -49,7 +49,7 @@ def test_whole_numbers(kind, name, value):
 @pytest.mark.parametrize("kind", [lazyguard.Retry, lazyguard.Recovery])
 @pytest.mark.parametrize("name", ["initial", "maximum"])
 def test_seconds(kind, name, value):
-    """A wait that is none is refused; only a retry's may be zero."""
+    """Bad seconds are refused; only a retry's wait can be zero."""
     with pytest.raises(errors.ConfigurationError, match=f"{name}=.* give .* seconds"):
         kind(**{name: value})
     if kind is lazyguard.Recovery:
@@ -61,14 +61,14 @@ def test_seconds(kind, name, value):
 
 @pytest.mark.parametrize("value", [3, "OSError", (OSError, 3), [OSError], OSError()])
 def test_exception_types(value):
-    """What is to be retried is named by types."""
+    """`on` takes exception types."""
     with pytest.raises(errors.ConfigurationError, match=r"on=.* give exception types"):
         lazyguard.Retry(on=value)
     assert lazyguard.Retry(on=OSError).on == (OSError,)
 
 
 def test_options_are_keyword_only():
-    """A number alone says nothing."""
+    """An option given by position is refused."""
     for kind in (lazyguard.Retry, lazyguard.Breaker, lazyguard.Recovery):
         with pytest.raises(TypeError):
             kind(3)
@@ -85,13 +85,13 @@ def library(monkeypatch):
 
 
 def test_failures_by_name(library):
-    """A name stands for the type once its module is loaded, and for nothing before."""
+    """A name means its type once the module is loaded, and nothing before."""
     given = validation.failure_types("failures", (OSError, "a_library:Refused", "no_such_library:Refused"))
     assert validation.loaded(given) == (OSError, library.Refused)
 
 
 def test_a_failure_that_names_nothing(library):
-    """The call's own error passes; the service says at its next build which name is wrong."""
+    """The call's own error passes; the next build of the service says which name is wrong."""
 
     @lazyguard.service(name="db", failures="a_library:Refussed", recovery=None)
     def get() -> str:

@@ -9,10 +9,10 @@ import threading
 import pytest
 
 from lazyguard._core import clock as clocks
-from lazyguard._core import closers, closing, registry, scheduler
+from lazyguard._core import closers, closing, declaration, scheduler
 from lazyguard._core import closing as closings
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.errors import ResolutionError
@@ -224,6 +224,7 @@ def test_a_closer_that_is_interrupted_leaves_the_others_to_another(clock, limite
         cell.open(0, OSError())
     clock.advance(1.0)
     eventually(lambda: closed == [[]])
+    eventually(lambda: not at_work())  # before the hook of threads is what it was
 
 
 def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventually):
@@ -317,7 +318,7 @@ def test_what_others_close_meanwhile_is_not_closed_twice(closed, told, monkeypat
 
         last = Cell(lambda: "last", name="last", place="p", plan=Plan(close=close))
         for one in (first, last):
-            registry.register(one, "service")
+            declaration.register(one, "service")
             resolved(one)
         close_all()
         assert closed == ["last", "first"]
@@ -330,7 +331,7 @@ def test_the_exit_tells_of_a_close_that_hangs(closed, told, monkeypatch, limited
     quick = Cell(lambda: "quick", name="quick", place="p", plan=Plan(close=closed.append))
     hangs = Cell(lambda: "hangs", name="hangs", place="p", plan=Plan(close=lambda _target: gate.wait(30)))
     for one in (quick, hangs):
-        registry.register(one, "service")
+        declaration.register(one, "service")
         resolved(one)
     try:
         closings.at_exit()

@@ -14,7 +14,7 @@ import pytest
 from lazyguard._core import cell as cells
 from lazyguard._core import forks
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
@@ -329,7 +329,7 @@ def test_a_child_of_a_program_that_loaded_us_first_can_start_threads():
         from lazyguard._core import forks
         from lazyguard._core.cell import Cell
         from lazyguard._core.threads import resolved
-        from lazyguard._core.plan import Plan
+        from lazyguard._core.declaration import Plan
         assert "threading" not in sys.modules
 
         class Recovery:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
-import os
 import sys
-import threading
-import time
 
 import pytest
 
-from lazyguard._core import loading
+from lazyguard import _core as loading
 from lazyguard._core.cell import Cell
 from lazyguard.errors import ResolutionError
 
@@ -67,12 +64,10 @@ def test_nobody_gets_half_a_module(body, of, named):
         with pytest.raises(ResolutionError) as caught:
             loading.loaded(NAME, of)
         told.append(str(caught.value))
-        assert threading.get_ident() in loading._importing  # the outer one still does
 
     body(run)
     assert loading.loaded(NAME, of).__name__ == f"lazyguard.{NAME}"
     assert told[0].startswith(f"{named} cannot be built now")
-    assert threading.get_ident() not in loading._importing
 
 
 def test_the_end_of_the_interpreter_is_told(monkeypatch):
@@ -82,40 +77,9 @@ def test_the_end_of_the_interpreter_is_told(monkeypatch):
         with pytest.raises(ResolutionError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
             loading.loaded(NAME, Cell(object, name="c", place="p:1"))
     assert isinstance(caught.value.__cause__, ImportError)
-    assert threading.get_ident() not in loading._importing
 
 
 def test_a_module_that_is_missing_is_an_import_error():
     """That is a broken installation, which Python's own error tells best."""
     with pytest.raises(ImportError, match=NAME):
         loading.loaded(NAME)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-def test_a_fork_waits_for_the_imports_of_others(body, monkeypatch):
-    """It goes on as soon as another thread has its module; not for what its own thread imports."""
-    begun, go = threading.Event(), threading.Event()
-    slept: list[float] = []
-
-    def run() -> None:
-        begun.set()
-        assert go.wait(20)
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        go.set()
-        thread.join(20)
-
-    body(run)
-    thread = threading.Thread(target=loading.loaded, args=(NAME,), daemon=True)
-    thread.start()
-    assert begun.wait(20)
-    monkeypatch.setattr(time, "sleep", sleep)
-    loading._let_others_import()
-    assert slept == [0.001]
-    loading._importing.add(threading.get_ident())
-    try:
-        loading._let_others_import()
-    finally:
-        loading._importing.discard(threading.get_ident())
-    assert slept == [0.001]

@@ -13,8 +13,8 @@ from lazyguard._core import cell as cells
 from lazyguard._core import clock as clocks
 from lazyguard._core import mode
 from lazyguard._core.cell import Cell
+from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Join, Launch, Sleep
-from lazyguard._core.plan import Plan
 from lazyguard._core.resolve import resolving
 from lazyguard._core.state import Outcome
 from lazyguard._core.tasks import aresolved
@@ -367,7 +367,7 @@ def test_what_a_caller_hears_whose_wait_has_ended(clock, told):
         except errors.ResolutionTimeout as error:
             said.append(str(error))
         else:
-            said.append(str(cell.cause))
+            said.append(str(cell.kept and cell.kept.error))
             steps.close()
             fallback.cell.settle(fallback, Outcome(interrupted=True))
         cell.settle(attempt, Outcome(interrupted=True))

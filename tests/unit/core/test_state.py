@@ -7,9 +7,8 @@ import importlib.util
 import pytest
 
 from lazyguard._core import state
-from lazyguard._core.attempt import Attempt
 from lazyguard._core.cell import Cell
-from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, RESOLVING, Outcome, Snapshot
+from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, RESOLVING, Attempt, Outcome, Snapshot
 
 CELL = Cell(object, name="c", place="p")
 CAUSE, GATE = OSError(), object()

@@ -10,12 +10,12 @@ import pytest
 import lazyguard
 from lazyguard import errors
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, registry, wait_cycles
+from lazyguard._core import clock, declaration, wait_cycles
 from lazyguard._core import closing as closings
 from lazyguard._core import tasks as task_driver
 from lazyguard._core.cell import Cell
+from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call, Within
-from lazyguard._core.plan import Plan
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
@@ -402,7 +402,7 @@ def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):
 def closing(name: str, close) -> Cell:
     """Return a ready cell that is known, and closed by `close`."""
     cell = Cell(lambda: name, name=name, place="p", plan=Plan(close=close))
-    registry.register(cell, "service")
+    declaration.register(cell, "service")
     resolved(cell)
     return cell
 

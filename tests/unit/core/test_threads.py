@@ -16,10 +16,10 @@ import pytest
 
 from lazyguard import errors, events
 from lazyguard._core import cell as cells
-from lazyguard._core import scheduler, wait_cycles
+from lazyguard._core import declaration, scheduler, wait_cycles
 from lazyguard._core.cell import Cell
+from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Sleep
-from lazyguard._core.plan import Plan
 from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
 
@@ -102,8 +102,8 @@ def test_no_lock_is_held_while_user_code_runs(timeout):
         free: list[bool] = []
 
         def take() -> None:
-            free.append(cells.lock.acquire(timeout=5))
-            cells.lock.release()
+            free.append(declaration.lock.acquire(timeout=5))
+            declaration.lock.release()
             other.reset()
 
         thread = threading.Thread(target=take, daemon=True)
@@ -428,7 +428,7 @@ def test_the_process_exits_at_once_whatever_hangs(where):
         from lazyguard._core.tasks import aresolved
         from lazyguard._core.cell import Cell
         from lazyguard._core.threads import resolved
-        from lazyguard._core.plan import Plan
+        from lazyguard._core.declaration import Plan
 
         hang = threading.Event().wait
         where = {where!r}
@@ -493,7 +493,7 @@ def test_a_fork_inside_a_handler_on_top_of_a_transition(in_child):
     def work() -> None:
         children: list[int] = []
         cell = Cell(lambda: children.append(os.fork()) or "built", name="c", place="p")
-        with cells.lock:
+        with declaration.lock:
             assert resolved(cell) == "built"
         other = Cell(object, name="other", place="p")
         assert resolved(other) is other.now.target
@@ -505,13 +505,13 @@ def test_a_fork_inside_a_handler_on_top_of_a_transition(in_child):
 
 def test_a_lock_that_a_fork_has_replaced_is_its_holders_again(monkeypatch):
     """Where the lock was put aside for a handler, and another one is in its place afterwards, nobody is waited for."""
-    old = cells.lock
+    old = declaration.lock
     thread = threading.Thread(target=old.acquire, daemon=True)  # it never lets go, as one that the child has not
 
     def factory() -> str:
         thread.start()
         thread.join(20)
-        monkeypatch.setattr(cells, "lock", _thread.RLock())
+        monkeypatch.setattr(declaration, "lock", _thread.RLock())
         return "built"
 
     cell = Cell(factory, name="c", place="p")
@@ -527,7 +527,7 @@ def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch
 
     def later(work, name, **options):
         def when_free():
-            with cells.lock:
+            with declaration.lock:
                 pass
             while cell.now.attempt is not None and cell.now.attempt.thread is not None:
                 time.sleep(0.001)

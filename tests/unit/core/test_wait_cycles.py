@@ -12,10 +12,9 @@ import types
 import pytest
 
 from lazyguard._core import wait_cycles
-from lazyguard._core.attempt import Attempt
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
-from lazyguard._core.state import Outcome
+from lazyguard._core.declaration import Plan
+from lazyguard._core.state import Attempt, Outcome
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.errors import CircularResolutionError, ResolutionError

@@ -1,4 +1,4 @@
-"""What the alarm promises."""
+"""`Alarm` interrupts the main thread after its seconds, and leaves the host's timer as it was."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("limited")
 
 
 class Rang(BaseException):
-    """What the tests' alarms raise."""
+    """The exception that the alarms of these tests raise."""
 
 
 def ring(_frame):
@@ -23,7 +23,7 @@ def ring(_frame):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """No timer and no handler of one test is there in the next."""
+    """Leave no timer and no handler to the next test."""
     before = signal.getsignal(signal.SIGALRM)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0.0)
@@ -32,13 +32,13 @@ def quiet():
 
 @pytest.mark.parametrize("block", [lambda: threading.Event().wait(), lambda: [None for _ in iter(int, 1)]])
 def test_it_ends_a_wait_and_a_spin(block):
-    """What blocks in a system call ends, and so does a loop that never leaves the interpreter."""
+    """A blocking system call is interrupted, and so is a loop that never leaves the interpreter."""
     with pytest.raises(Rang), Alarm(0.01, ring):
         block()
 
 
 def test_it_tells_where():
-    """The frame that was running is given, for the line that hangs."""
+    """The callback gets the frame that was running, which has the line that hangs."""
     seen = []
 
     def note(frame):
@@ -55,7 +55,7 @@ def test_it_tells_where():
 
 
 def test_what_swallows_it_meets_the_next_one():
-    """A bare `except` is no way out."""
+    """If a bare `except` swallows the exception, the alarm comes again."""
     caught = 0
     with pytest.raises(Rang), Alarm(0.01, ring):
         try:
@@ -67,7 +67,7 @@ def test_what_swallows_it_meets_the_next_one():
 
 
 def test_afterwards_all_is_as_it_was():
-    """Handler, timer and interval of the host are back, less the time that has passed."""
+    """The host's handler, timer and interval are restored, less the time that has passed."""
 
     def handler(number, frame): ...
 
@@ -82,15 +82,15 @@ def test_afterwards_all_is_as_it_was():
 
 
 def test_no_timer_before_is_no_timer_after():
-    """Where the host had none, none is left."""
+    """A host without a timer has none afterwards."""
     with Alarm(400.0, ring):
         pass
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
-def test_the_hosts_timer_cycles_for_the_host_meanwhile():
-    """One that falls due first calls the host's handler, at its time, and ours still rings at its own."""
+def test_a_hosts_timer_calls_the_host():
+    """A host's timer that is due first calls the host's handler in time, and the alarm still comes in time."""
     rang = threading.Event()
     signal.signal(signal.SIGALRM, lambda number, frame: rang.set())
     signal.setitimer(signal.ITIMER_REAL, 0.01)
@@ -103,15 +103,21 @@ def test_the_hosts_timer_cycles_for_the_host_meanwhile():
 
 
 def test_one_inside_another():
-    """The inner one rings first or not at all, and the outer one keeps its time."""
-    with pytest.raises(Rang, match="outer"), Alarm(0.05, lambda frame: (_ for _ in ()).throw(Rang("outer"))):
-        with pytest.raises(Rang, match="inner"), Alarm(0.01, lambda frame: (_ for _ in ()).throw(Rang("inner"))):
+    """Of nested alarms the one that is due first comes first, and the outer one keeps its time."""
+
+    def rings(name: str):
+        return lambda frame: (_ for _ in ()).throw(Rang(name))
+
+    with Alarm(60.0, rings("outer")):
+        with pytest.raises(Rang, match="inner"), Alarm(0.01, rings("inner")):
             threading.Event().wait()
+        assert 0.0 < signal.getitimer(signal.ITIMER_REAL)[0] < 60.0
+    with pytest.raises(Rang, match="outer"), Alarm(0.01, rings("outer")), Alarm(60.0, rings("inner")):
         threading.Event().wait()
 
 
 def test_elsewhere_it_says_that_it_cannot(race):
-    """On another thread nothing is set and nothing rings."""
+    """On another thread no timer is set, and no alarm comes."""
 
     def elsewhere():
         with Alarm(0.001, ring) as alarm:

@@ -1,4 +1,4 @@
-"""What is said about circular imports: the ring, the name that is not bound yet, the line to move."""
+"""Circular imports are explained: the cycle, the name that is not bound yet, the line to move."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def failing(name: str, kind: type[BaseException] = ImportError) -> BaseException
 
 
 def test_a_cycle_of_three_and_the_line_to_move(program):
-    """Each module with the line that has the next import; who needs what, where it is bound, and the move."""
+    """The text has each module with its importing line, the missing name, where it is bound, and the line to move."""
     root = program(
         {
             "ring/__init__.py": "",
@@ -33,7 +33,7 @@ def test_a_cycle_of_three_and_the_line_to_move(program):
     )
     error = failing("ring.a")
     assert type(error) is ImportError
-    ring = f"""This is a ring of imports:
+    ring = f"""This is an import cycle:
   ring.a ({root}/ring/a.py:2) imports ring.b
   ring.b ({root}/ring/b.py:1) imports ring.c
   ring.c ({root}/ring/c.py:2) needs 'queue' of ring.a, which is not bound yet: {root}/ring/a.py:3 binds it, later
@@ -42,7 +42,7 @@ Move {root}/ring/c.py:2 into the functions that use 'q': {root}/ring/c.py:6."""
 
 
 def test_a_name_that_the_body_needs(program):
-    """It cannot be imported later there, so the other module's import is to move."""
+    """A name that the body needs cannot be imported later, so the other module's import is the one to move."""
     root = program(
         {
             "two/__init__.py": "",
@@ -52,11 +52,11 @@ def test_a_name_that_the_body_needs(program):
     )
     text = told(failing("two.a"))
     assert f"{root}/two/a.py:3 binds it, later" in text
-    assert f"Move {root}/two/a.py:1 below {root}/two/a.py:3, or what binds 'Base' above it." in text
+    assert f"Move {root}/two/a.py:1 below {root}/two/a.py:3, or move what binds 'Base' above it." in text
 
 
 def test_an_attribute_of_a_module_that_is_half_done(program):
-    """The same for `import a` and `a.name`, which is an AttributeError."""
+    """`import a` and `a.name`, which is an AttributeError, is explained alike."""
     root = program(
         {
             "att/__init__.py": "",
@@ -70,7 +70,7 @@ def test_an_attribute_of_a_module_that_is_half_done(program):
 
 
 def test_a_name_that_is_nowhere(program):
-    """A module that makes no such name says so, in place of a line that would not help."""
+    """If the module binds no such name, the text says so, and proposes no line that would not help."""
     root = program(
         {
             "no/__init__.py": "",
@@ -84,7 +84,7 @@ def test_a_name_that_is_nowhere(program):
 
 
 def test_an_import_in_a_function_that_the_body_calls(program):
-    """The link is the line of the import, not that of the call."""
+    """The cycle shows the line of the import, not that of the call."""
     root = program(
         {
             "fun/__init__.py": "",
@@ -96,7 +96,7 @@ def test_an_import_in_a_function_that_the_body_calls(program):
 
 
 def test_a_guard_inside_the_ring(program):
-    """The modules outside of the guard belong to the ring as well."""
+    """The modules outside the guard belong to the cycle as well."""
     root = program(
         {
             "ins/__init__.py": "",
@@ -110,29 +110,29 @@ def test_a_guard_inside_the_ring(program):
 
 
 def test_other_errors_are_left_alone(program):
-    """A missing name, a missing module and an attribute of anything else get no note."""
+    """A missing name, a missing module and an attribute of any other object get no note."""
     program({"plain.py": "x = 1\n", "user.py": "from plain import y\n"})
     for error in (failing("user"), failing("no_such_module"), AttributeError("x"), ImportError(), ValueError("x")):
         before = told(error)
         circular_imports.explain(error)
         assert told(error) == before
-        assert "ring of imports" not in before
+        assert "import cycle" not in before
 
 
 def test_it_is_said_once(program):
-    """Guards one around the other, and a look-up again, add nothing more."""
+    """Nested guards, and an error that is explained again, add nothing more."""
     program({"tw/__init__.py": "", "tw/a.py": "import tw.b\nx = 1\n", "tw/b.py": "from tw.a import x\n"})
     with pytest.raises(ImportError) as caught, lazyguard.import_guard():
         with lazyguard.import_guard():
             importlib.import_module("tw.a")
     circular_imports.explain(caught.value)
-    assert told(caught.value).count("This is a ring of imports") == 1
+    assert told(caught.value).count("This is an import cycle") == 1
 
 
 def test_sources_that_cannot_be_read(program):
-    """Without a source nothing is said, and the error stays what it was."""
+    """Without a source there is no explanation, and the error is unchanged."""
     root = program({"gone/__init__.py": "", "gone/a.py": "import gone.b\nx = 1\n"})
     (root / "gone/b.py").write_text(f"import os\nos.remove({str(root / 'gone/a.py')!r})\nfrom gone.a import x\n")
     text = told(failing("gone.a"))
     assert "partially initialized module" in text
-    assert "ring of imports" not in text
+    assert "import cycle" not in text

@@ -1,4 +1,4 @@
-"""What declaring with a guard costs the host."""
+"""Declaring with a guard costs the host nothing dear."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ print(*sorted(set(sys.modules) - before))
 
 
 def test_what_declaring_loads():
-    """In a fresh process importing and declaring load nothing dear, and call in no other package."""
+    """In a fresh process importing and declaring load nothing dear, and no other package."""
     environment = {**os.environ, "PYTHONPATH": str(Path(errors.__file__).parents[1])}
     result = subprocess.run(
         [sys.executable, "-S", "-c", CODE], env=environment, capture_output=True, text=True, timeout=60

@@ -1,4 +1,4 @@
-"""What `prevent_duplicate_imports` promises about files under a second name."""
+"""`prevent_duplicate_imports` keeps a file from being executed under a second name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def core(program, monkeypatch):
 
 @pytest.mark.parametrize("first", ["models", "core.models"])
 def test_alias_is_the_very_same_module(core, first):
-    """Whichever name comes first, the file runs once, under its canonical name, and knows itself by that."""
+    """Whichever name comes first, the file is executed once, under its canonical name."""
     prevent_duplicate_imports("core", action="alias")
     importlib.import_module(first)
     models, canonical = importlib.import_module("models"), importlib.import_module("core.models")
@@ -61,7 +61,7 @@ def test_alias_is_the_very_same_module(core, first):
 
 
 def test_alias_below_a_sub_directory(core, monkeypatch):
-    """A script in core/monitoring imports its neighbour by its bare name; so for packages."""
+    """A script in core/monitoring can import its neighbour, a module or a package, by its bare name."""
     monkeypatch.syspath_prepend(str(core / "core/monitoring"))
     prevent_duplicate_imports("core")
     board = importlib.import_module("board")
@@ -82,7 +82,7 @@ def test_alias_of_a_module_that_is_still_running(core):
 
 
 def test_alias_entered_by_the_second_name(core):
-    """The same circle begun from its other end."""
+    """The same cycle, entered from its other end, works too."""
     prevent_duplicate_imports("core")
     cycle = importlib.import_module("cycle")
     assert cycle.same is cycle is sys.modules["core.cycle"]
@@ -102,7 +102,7 @@ def test_a_package_above_makes_second_names_too(program, monkeypatch):
 
 
 def test_a_link_to_the_package(core, monkeypatch):
-    """Places are compared by their real paths."""
+    """Files are compared by their real paths."""
     (core / "linked").mkdir()
     (core / "linked/alias").symlink_to(core / "core/monitoring")
     monkeypatch.syspath_prepend(str(core / "linked/alias"))
@@ -121,7 +121,7 @@ def test_pickle_and_reload(core):
 
 
 def test_a_module_that_fails(core):
-    """Its error passes as it is, the very same one each time, and leaves neither name behind."""
+    """A module that fails raises the same exception each time, and leaves neither name behind."""
     prevent_duplicate_imports("core")
     raised = set()
     for name in ("broken", "core.broken", "broken"):
@@ -134,7 +134,7 @@ def test_a_module_that_fails(core):
 
 
 def test_a_module_that_fails_after_a_circle(core):
-    """What it left behind under its second name is not taken for the module when it is tried again."""
+    """What a failure left under the second name is not taken for the module at the next try."""
     (core / "core/broken.py").write_text("import broken\nraise ValueError\n")
     prevent_duplicate_imports("core")
     with pytest.raises(ValueError):
@@ -146,7 +146,7 @@ def test_a_module_that_fails_after_a_circle(core):
 
 
 def test_names_that_mean_something_else(core, monkeypatch):
-    """A built-in module, or a file earlier on the path, is what Python takes: the guard leaves it."""
+    """A built-in module, or a file earlier on the path, takes precedence as in Python."""
     prevent_duplicate_imports("core")
     builtin = next(name for name in sys.builtin_module_names if name not in sys.modules)
     (core / f"core/{builtin}.py").write_text(COUNT)
@@ -160,14 +160,14 @@ def test_names_that_mean_something_else(core, monkeypatch):
 
 
 def test_a_directory_that_is_no_package(core, monkeypatch):
-    """Scripts in a directory without `__init__.py` have no other name by their place."""
+    """A script in a directory without `__init__.py` has no canonical name."""
     monkeypatch.syspath_prepend(str(core / "core/scripts"))
     prevent_duplicate_imports("core", action="error")
     assert importlib.import_module("tool").__name__ == "tool"
 
 
 def test_warn_goes_on(core):
-    """The warning names both and stands at the importing line, seen by default; then the file runs again."""
+    """The warning names both, points at the importing line and shows by default; then the file is executed again."""
     prevent_duplicate_imports("core", action="warn")
     importlib.import_module("core.models")
     with pytest.warns(errors.DuplicateImportWarning, match=r"write `import core\.models` in place") as caught:
@@ -178,7 +178,7 @@ def test_warn_goes_on(core):
 
 
 def test_raise_tells_all(core):
-    """Both names, the file, the importing line and the mending; an ImportError."""
+    """The error is an ImportError with both names, the file, the importing line and the remedy."""
     prevent_duplicate_imports("core", action="error")
     with pytest.raises(errors.DuplicateImportError) as caught:
         importlib.import_module("lib.models_user")
@@ -190,17 +190,17 @@ def test_raise_tells_all(core):
     assert builtins.executed == []
 
 
-@pytest.mark.parametrize("mode", ["alias", "warn", "error"])
-def test_what_ran_before_the_guard(core, mode):
-    """A foreign name that came first counts: then the canonical one is the second."""
+@pytest.mark.parametrize("action", ["alias", "warn", "error"])
+def test_what_ran_before_the_guard(core, action):
+    """If another name was imported before the guard, the canonical name is the second one."""
     models = importlib.import_module("models")
-    prevent_duplicate_imports("core", action=mode)
-    if mode == "alias":
+    prevent_duplicate_imports("core", action=action)
+    if action == "alias":
         assert importlib.import_module("core.models") is models
         assert sys.modules["core"].models is models
         assert models.__spec__.name == "models"
         return
-    kind = errors.DuplicateImportError if mode == "error" else errors.DuplicateImportWarning
+    kind = errors.DuplicateImportError if action == "error" else errors.DuplicateImportWarning
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(kind, match=r"is module models; .* `import core\.models` in place of `import models`"):
@@ -208,7 +208,7 @@ def test_what_ran_before_the_guard(core, mode):
 
 
 def test_installing_again(core):
-    """The same mode changes nothing, another replaces the mode; undo may be called twice."""
+    """The same action changes nothing, another replaces it; undo can be called twice."""
     before = list(sys.meta_path)
     prevent_duplicate_imports("core", action="error")
     installed = duplicates._GUARDS["core"]
@@ -227,9 +227,9 @@ def test_installing_again(core):
 
 
 @pytest.mark.parametrize(
-    ("package", "mode", "what"),
+    ("package", "action", "what"),
     [
-        ("core", "nonsense", "none of 'alias', 'warn', 'error'"),
+        ("core", "nonsense", "give 'alias', 'warn' or 'error'"),
         ("no_such_package", "alias", "there is no package 'no_such_package'"),
         ("no_such_package.sub", "alias", "cannot be found"),
         ("core.models", "alias", "is a module, not a package"),
@@ -237,16 +237,16 @@ def test_installing_again(core):
         ("", "alias", "cannot be found"),
     ],
 )
-def test_bad_input(core, package, mode, what):
-    """Each is a ConfigurationError, and installs nothing."""
+def test_bad_input(core, package, action, what):
+    """Bad input raises a ConfigurationError, and installs nothing."""
     before = list(sys.meta_path)
     with pytest.raises(errors.ConfigurationError, match=what):
-        prevent_duplicate_imports(package, action=mode)
+        prevent_duplicate_imports(package, action=action)
     assert sys.meta_path == before
 
 
 def test_threads_by_both_names(core):
-    """However many threads import by however many names, the file runs once and all get the one module."""
+    """Many threads import by many names, the file is executed once, and all get the same module."""
     (core / "core/slow.py").write_text(COUNT + "import time\ntime.sleep(0.02)\ndone = True\n")
     prevent_duplicate_imports("core")
     start = threading.Barrier(12)
@@ -296,7 +296,7 @@ def import_while_another_runs(first: str, second: str, monkeypatch) -> list[obje
 
 
 def test_a_cycle_of_two_threads_by_two_names(core, monkeypatch):
-    """One thread runs the file and imports its second name, for which another waits: both get the module."""
+    """A thread executes the file and imports its second name, for which another waits: both get the module."""
     (core / "core/ring.py").write_text("import builtins\nbuiltins.meet()\nimport ring\nsame = ring\n")
     prevent_duplicate_imports("core")
     found = import_while_another_runs("core.ring", "ring", monkeypatch)
@@ -306,7 +306,7 @@ def test_a_cycle_of_two_threads_by_two_names(core, monkeypatch):
 
 
 def test_a_module_that_fails_while_another_thread_waits(core, monkeypatch):
-    """Whoever waits by the second name gets its error, not half a module, and the file runs once."""
+    """A thread that waits by the second name gets the error, not half a module; the file is executed once."""
     (core / "core/broken.py").write_text(COUNT + "builtins.meet()\nraise ValueError\n")
     prevent_duplicate_imports("core")
     found = import_while_another_runs("core.broken", "broken", monkeypatch)
@@ -316,7 +316,7 @@ def test_a_module_that_fails_while_another_thread_waits(core, monkeypatch):
 
 
 def test_a_script_in_the_package(core):
-    """The real thing: `python core/script.py`, whose directory Python puts on the path."""
+    """`python core/script.py`, whose directory Python puts on the path, is covered."""
     guard = "from lazyguard._guards.duplicates import prevent_duplicate_imports\nprevent_duplicate_imports(__name__)\n"
     (core / "core/__init__.py").write_text(guard)
     (core / "core/models.py").write_text("import core.monitoring\nprint('executed', __name__)\n")

@@ -1,4 +1,4 @@
-"""What `prevent_duplicate_imports` promises about modules that fail, and about the file that runs as `__main__`."""
+"""`prevent_duplicate_imports` executes no failed module again, and knows the file that runs as `__main__`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def failure(name: str) -> BaseException:
 
 
 def test_the_first_failure_again(core):
-    """The same exception, its traceback as it was, and a note with the line that asked first and the way out."""
+    """The next import raises the same exception and traceback, and a note has the first line and the remedy."""
     prevent_duplicate_imports("core")
     first = failure("core.user")
     lines = traceback.format_exception(first)
@@ -59,7 +59,7 @@ def test_the_first_failure_again(core):
 
 
 def test_what_lets_it_be_tried_again(core):
-    """A changed file, invalidated caches, a reload of another module of the package."""
+    """A changed file, invalidated caches or a reload of another module lets it be executed again."""
     prevent_duplicate_imports("core")
     fine = importlib.import_module("core.fine")
     first = failure("core.broken")
@@ -75,7 +75,7 @@ def test_what_lets_it_be_tried_again(core):
 
 
 def test_warn_executes_it_and_says_so(core):
-    """As for a second name: the warning is at the importing line, and names the first one."""
+    """The warning points at the importing line, and names the line that imported first."""
     prevent_duplicate_imports("core", action="warn")
     failure("core.user")
     with pytest.warns(
@@ -87,7 +87,7 @@ def test_warn_executes_it_and_says_so(core):
 
 
 def test_the_attempts_of_a_service_try_again(core, monkeypatch):
-    """What a factory imports may come to work: no attempt is answered from what another one failed with."""
+    """An import in a factory may come to work: an attempt does not get an earlier attempt's failure."""
     monkeypatch.setattr(builtins, "away", True, raising=False)
     (core / "core/needy.py").write_text(COUNT + "if builtins.away:\n    raise ConnectionError\n")
     prevent_duplicate_imports("core")
@@ -107,7 +107,7 @@ def test_the_attempts_of_a_service_try_again(core, monkeypatch):
 
 
 def test_what_a_guard_has_ended_is_no_failure(core, monkeypatch):
-    """Neither the end of its time nor what is forbidden sticks to the module."""
+    """Neither a guard's time limit nor what it forbids counts as a failure of the module."""
     monkeypatch.setattr(builtins, "hang", True, raising=False)
     (core / "core/slow.py").write_text("import builtins, os, threading\nif builtins.hang: threading.Event().wait()\n")
     (core / "core/starts.py").write_text("import os\nos.system('true')\n")
@@ -116,13 +116,13 @@ def test_what_a_guard_has_ended_is_no_failure(core, monkeypatch):
         importlib.import_module("core.slow")
     monkeypatch.setattr(builtins, "hang", False)
     importlib.import_module("core.slow")
-    with pytest.raises(lazyguard.errors.ImportActError), lazyguard.import_guard(subprocess="forbid"):
+    with pytest.raises(lazyguard.errors.ImportSideEffectError), lazyguard.import_guard(subprocess="forbid"):
         importlib.import_module("core.starts")
     importlib.import_module("core.starts")
 
 
 def test_a_cycle_is_explained(core):
-    """The guarded package's circular imports are explained without an `import_guard` around."""
+    """The guarded package's circular imports are explained without an `import_guard`."""
     (core / "core/a.py").write_text("import core.b\nx = 1\n")
     (core / "core/b.py").write_text("from core.a import x\n")
     prevent_duplicate_imports("core")
@@ -132,7 +132,7 @@ def test_a_cycle_is_explained(core):
 
 
 def test_modules_keep_their_own_loaders(core):
-    """Nothing is to be seen of the guard on a module, and a spec that is only looked for answers as ever."""
+    """A module shows nothing of the guard, and a spec that is only looked up works as ever."""
     prevent_duplicate_imports("core")
     spec = importlib.util.find_spec("core.fine")
     assert "executed" in spec.loader.get_source("core.fine")
@@ -153,12 +153,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("how", [["-m", "core.tasks"], ["core/tasks.py"]])
-@pytest.mark.parametrize("mode", ["alias", "warn", "error"])
-def test_the_file_that_runs_as_main(program, how, mode):
-    """`python -m core.tasks`, `python core/tasks.py`: the file's own name is a second one, and both lines are named."""
+@pytest.mark.parametrize("action", ["alias", "warn", "error"])
+def test_the_file_that_runs_as_main(program, how, action):
+    """By `python -m core.tasks` and `python core/tasks.py` the file's own name is the second; both lines are named."""
     root = program(
         {
-            "core/__init__.py": f"import lazyguard\nlazyguard.prevent_duplicate_imports('core', action={mode!r})\n",
+            "core/__init__.py": f"import lazyguard\nlazyguard.prevent_duplicate_imports('core', action={action!r})\n",
             "core/services.py": "\nimport core.tasks\n",
             "core/tasks.py": "print('executed')\n" + TASKS,
         }
@@ -175,7 +175,7 @@ def test_the_file_that_runs_as_main(program, how, mode):
     told = (
         "core/tasks.py:3); imported as core.tasks it is executed a second time: move what others import into a module"
     )
-    if mode == "error":
+    if action == "error":
         assert done.returncode == 1
         assert f"DuplicateImportError: {root}/core/services.py:2: {root}/core/tasks.py runs as __main__" in done.stderr
         assert told in done.stderr
@@ -184,7 +184,7 @@ def test_the_file_that_runs_as_main(program, how, mode):
     lines = done.stdout.splitlines()
     package, spec = ("core", "ModuleSpec") if how[0] == "-m" else ("None", "NoneType")
     assert lines[-3] == f"__main__ {package} {spec}"
-    if mode == "alias":
+    if action == "alias":
         assert lines.count("executed") == 1
         assert lines[-2:] == ["same", "True"]
         assert not done.stderr

@@ -1,4 +1,4 @@
-"""What `when_imported` promises."""
+"""`when_imported` runs a hook once after the import of a module."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lazyguard._guards.hooks import when_imported
 
 @pytest.fixture(autouse=True)
 def waiting(monkeypatch):
-    """Hooks of one test do not wait in the next."""
-    monkeypatch.setattr(hooks, "_WAITING", {})
-    return hooks._WAITING
+    """Leave no pending hooks to the next test."""
+    monkeypatch.setattr(hooks, "_PENDING", {})
+    return hooks._PENDING
 
 
 def test_hooks_run_after_the_import_and_once(program):
-    """In order, with the executed module, in the import that brings it, before the importer goes on."""
+    """Hooks run in order, with the executed module, before the importer goes on."""
     program({"lib/__init__.py": "", "lib/sub.py": "x = 1"})
     seen: list[object] = []
     first = when_imported("lib.sub")(lambda module: seen.append((1, module.x)))
@@ -38,7 +38,7 @@ def test_hooks_run_after_the_import_and_once(program):
 
 
 def test_the_decorated_function_is_unchanged():
-    """The name keeps the function itself."""
+    """The decorator returns the function itself."""
 
     def hook(module: object) -> None: ...
 
@@ -46,7 +46,7 @@ def test_the_decorated_function_is_unchanged():
 
 
 def test_a_module_that_is_there_already():
-    """The hook runs at the declaration, and what it raises comes out there."""
+    """For an imported module the hook runs at its declaration, and its exception is raised there."""
     seen: list[object] = []
     when_imported("sys")(seen.append)
     assert seen == [sys]
@@ -55,7 +55,7 @@ def test_a_module_that_is_there_already():
 
 
 def test_the_module_keeps_its_own_loader(program):
-    """The executed module shows nothing of the hook: spec, loader, resources are the import system's."""
+    """The executed module shows nothing of the hook: its spec, loader and resources are the import system's."""
     program({"lib.py": "own = __spec__.loader is __loader__ and type(__loader__).__name__"})
     when_imported("lib")(lambda module: None)
     lib = importlib.import_module("lib")
@@ -80,7 +80,7 @@ def test_looking_for_a_module_runs_nothing(program, waiting):
 
 
 def test_a_missing_module_keeps_waiting(program):
-    """An import that fails consumes no hook."""
+    """A failed import consumes no hook."""
     program({})
     seen: list[object] = []
     when_imported("lib")(seen.append)
@@ -115,7 +115,7 @@ def test_what_a_hook_raises_fails_the_import(program):
 
 
 def test_a_module_that_replaces_itself(program):
-    """The hook gets what importers get."""
+    """The hook gets the same object as importers do."""
     program({"lib.py": "import sys, types\nsys.modules[__name__] = types.SimpleNamespace(real=True)"})
     seen: list[object] = []
     when_imported("lib")(seen.append)
@@ -125,7 +125,7 @@ def test_a_module_that_replaces_itself(program):
 
 
 def test_extension_and_builtin_modules():
-    """Any kind of loader will do."""
+    """Hooks work with any kind of loader."""
     for name in ("_bisect", "_heapq", "_curses", "_lsprof", "atexit"):
         if name not in sys.modules and importlib.util.find_spec(name):
             seen: list[object] = []
@@ -138,20 +138,20 @@ def test_extension_and_builtin_modules():
 
 @pytest.mark.parametrize("name", ["", ".lib", 3])
 def test_names_that_cannot_be_right(name):
-    """They are refused at the declaration."""
-    with pytest.raises(errors.ConfigurationError, match="no module's name"):
+    """Such names are refused at the declaration."""
+    with pytest.raises(errors.ConfigurationError, match="not a module name"):
         when_imported(name)
 
 
 def wrapts(name: str):
-    """The same of wrapt's."""
+    """The same promise, by wrapt."""
     wrapt = pytest.importorskip("wrapt")
     return wrapt.when_imported(name)
 
 
 @pytest.fixture(params=[when_imported, wrapts])
 def hook_on(request, monkeypatch):
-    """Ours, and wrapt's, for what both promise."""
+    """lazyguard's function, and wrapt's, for what both promise."""
     if request.param is wrapts:
         pytest.importorskip("wrapt")
         from wrapt import importer
@@ -163,7 +163,7 @@ def hook_on(request, monkeypatch):
 
 
 def test_as_with_wrapt_a_hook_that_hooks(hook_on, program):
-    """One that is declared by another on the same module, or on one that this imports, runs too."""
+    """A hook that another hook declares, on the same module or on one that it imports, runs too."""
     program({"outer_lib.py": "import inner_lib\n", "inner_lib.py": ""})
     seen: list[str] = []
 
@@ -182,7 +182,7 @@ def test_as_with_wrapt_a_hook_that_hooks(hook_on, program):
 
 
 def test_as_with_wrapt_a_hook_that_imports(hook_on, program):
-    """It may import its own module, one below it, and others with hooks."""
+    """A hook can import its own module, one below it, and others with hooks."""
     program({"pack/__init__.py": "", "pack/sub.py": ""})
     seen: list[str] = []
 
@@ -210,7 +210,7 @@ def test_as_with_wrapt_threads_that_import_at_once(hook_on, program, race):
 
 
 def test_as_with_wrapt_what_patches(hook_on, program):
-    """The purpose of it all: what the hook puts in place of a function is what from-imports find."""
+    """What a hook puts in the place of a function is what from-imports find."""
     program({"patched.py": "def answer(): return 1\n"})
 
     @hook_on("patched")
@@ -223,7 +223,7 @@ def test_as_with_wrapt_what_patches(hook_on, program):
 
 
 def test_a_fork_keeps_what_waits(program, in_child):
-    """The child of a fork runs the hooks that waited in its parent."""
+    """A forked child runs the hooks that were pending in its parent."""
     program({"forked_lib.py": ""})
     seen: list[object] = []
     when_imported("forked_lib")(seen.append)
@@ -236,7 +236,7 @@ def test_a_fork_keeps_what_waits(program, in_child):
 
 
 class Slow:
-    """A finder that finds nothing, and takes as long for one name as the test says."""
+    """A finder that finds nothing, and blocks for one name as long as the test says."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -249,7 +249,7 @@ class Slow:
 
 
 def test_a_hook_that_comes_while_another_thread_looks_for_its_module(program, monkeypatch, limited):
-    """That import has passed our finder already: the hook runs all the same, once."""
+    """If an import has passed the finder before the declaration, the hook still runs once."""
     program({"sought.py": ""})
     slow = Slow("sought")
     monkeypatch.setattr(sys, "meta_path", [hooks._FINDER, slow, *sys.meta_path])
@@ -259,17 +259,17 @@ def test_a_hook_that_comes_while_another_thread_looks_for_its_module(program, mo
     assert slow.asked.wait(30)
     declarer = threading.Thread(target=lambda: when_imported("sought")(seen.append), daemon=True)
     declarer.start()
-    while "sought" not in hooks._WAITING:
+    while "sought" not in hooks._PENDING:
         pass
     slow.go.set()
     importer.join(30)
     declarer.join(30)
     assert seen == [sys.modules["sought"]]
-    assert not hooks._WAITING
+    assert not hooks._PENDING
 
 
 def test_a_hook_of_a_module_that_its_own_thread_looks_for(program, monkeypatch):
-    """As a finder may have one: nothing waits for itself, and the hook runs."""
+    """A hook that is declared during its own import does not wait for itself, and runs."""
     program({"sought.py": ""})
     seen: list[object] = []
     asked: list[str] = []

@@ -1,4 +1,4 @@
-"""What `import_guard` promises: the time limit, the watch on connections and processes, and who is told."""
+"""`import_guard` limits the time of a block, and watches its connections and processes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ import pytest
 
 import lazyguard
 from lazyguard._guards import alarm, frames, side_effects
-from lazyguard.errors import ConfigurationError, ImportActError, ImportActWarning, ImportTimeout, UsageError
+from lazyguard.errors import (
+    ConfigurationError,
+    ImportSideEffectError,
+    ImportSideEffectWarning,
+    ImportTimeout,
+    UsageError,
+)
 
 pytestmark = pytest.mark.usefixtures("limited")
 
 # What hangs has the time run out itself, so that the guard's end comes at that line however busy the machine is.
-OVER = "builtins.run_attempt(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
+OVER = "builtins.advance(); signal.setitimer(signal.ITIMER_REAL, 0.01, 0.05)"
 IMPORTS = "import builtins, signal, threading\n"
 HANG = f"import builtins, signal, threading\nx = 1\n{OVER}; threading.Event().wait()\n"
 CONNECT = """
@@ -35,25 +41,25 @@ def ping(port):
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """No timer, handler or watch of one test is there in the next."""
+    """Leave no timer, handler or watch to the next test."""
     before = signal.getsignal(signal.SIGALRM)
     yield
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
-    assert not side_effects._watched
+    assert not side_effects._watchers
 
 
 @pytest.fixture(autouse=True)
-def attempting(monkeypatch):
-    """`builtins.run_attempt` puts the alarm's clock on by a hundred seconds."""
+def advancing(monkeypatch):
+    """`builtins.advance` moves the alarm's clock forward by a hundred seconds."""
     ahead = [0.0]
     monkeypatch.setattr(alarm, "monotonic", lambda: time.monotonic() + ahead[0])
-    monkeypatch.setattr(builtins, "run_attempt", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
+    monkeypatch.setattr(builtins, "advance", lambda: ahead.__setitem__(0, ahead[0] + 100.0), raising=False)
 
 
 @pytest.fixture
 def listener():
-    """Return the port of a socket that listens, and who has connected can be asked of its backlog."""
+    """A listening socket, whose backlog shows whether there was a connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield server
@@ -81,7 +87,7 @@ def line_of(text: str) -> int:
 
 
 def test_a_hanging_import_is_ended_and_named(program):
-    """The error has the innermost line, the chain from the guard to it, and how to mend it; nothing half done stays."""
+    """The error has the innermost line, the chain from the guard to it, and the remedy; no half module stays."""
     root = program({"app/__init__.py": "", "app/a.py": "import app.b\n", "app/b.py": HANG})
     with pytest.raises(ImportTimeout) as caught, lazyguard.import_guard(timeout=60):
         importlib.import_module("app.a")  # here it begins
@@ -100,7 +106,7 @@ def test_a_hanging_import_is_ended_and_named(program):
 
 
 def test_no_handler_of_libraries_swallows_the_end(program):
-    """`except Exception`, `except OSError` and `except ImportError` are passed: it is not their error."""
+    """The interruption passes `except Exception`, `except OSError` and `except ImportError`."""
     for kind in ("Exception", "OSError", "TimeoutError", "ImportError"):
         name = f"swallows_{kind}".lower()
         program({f"{name}.py": f"{IMPORTS}try:\n    {OVER}; threading.Event().wait()\nexcept {kind}:\n    pass\n"})
@@ -109,14 +115,14 @@ def test_no_handler_of_libraries_swallows_the_end(program):
 
 
 def test_what_swallows_all_is_told_on_all_the_same(program):
-    """A bare `except` goes on, is ended again if it hangs again, and the guard raises at its end."""
+    """A bare `except` goes on, is interrupted again if it hangs again, and the guard raises at its end."""
     program({"bare.py": f"{IMPORTS}for _ in 1, 2:\n    try: {OVER}; threading.Event().wait()\n    except: pass\n"})
     with pytest.raises(ImportTimeout, match=r"bare\.py:3"), lazyguard.import_guard(timeout=60):
         importlib.import_module("bare")
 
 
 def test_an_error_in_place_of_the_end(program):
-    """What a library makes of it is the cause, and the time that is over the error."""
+    """If a library raises its own error instead, that is the cause of the ImportTimeout."""
     program(
         {
             "masks.py": f"{IMPORTS}try:\n    {OVER}; threading.Event().wait()\nexcept BaseException as e:\n"
@@ -129,14 +135,14 @@ def test_an_error_in_place_of_the_end(program):
 
 
 def test_a_spinning_import_is_ended(program):
-    """So is a loop that never leaves the interpreter."""
+    """A loop that never leaves the interpreter is interrupted."""
     program({"spins.py": f"{IMPORTS}{OVER}\nwhile True:\n    pass\n"})
     with pytest.raises(ImportTimeout, match=r"spins\.py:[234]"), lazyguard.import_guard(timeout=60):
         importlib.import_module("spins")
 
 
 def test_waiting_for_the_import_of_another_thread(program, monkeypatch):
-    """A wait for a module's lock, in the import system, is ended too, and the lock can be had afterwards."""
+    """A wait for a module's lock is interrupted too, and the lock is free afterwards."""
     gate, running = threading.Event(), threading.Event()
     monkeypatch.setattr(threading, "lazyguard_test", (gate, running), raising=False)
     program({"held.py": "import threading\ng, r = threading.lazyguard_test\nr.set()\ng.wait()\nok = 1\n"})
@@ -153,7 +159,7 @@ def test_waiting_for_the_import_of_another_thread(program, monkeypatch):
 
 
 def test_nested_guards(program):
-    """The time of the outer one ends both, the inner one's itself alone, and the outer one's goes on."""
+    """The outer limit ends both blocks; the inner limit ends its own alone, and the outer one goes on."""
     program({"hang1.py": HANG, "hang2.py": HANG})
     with pytest.raises(ImportTimeout, match=r"the 190 s"), lazyguard.import_guard(timeout=190):
         with pytest.raises(ImportTimeout, match=r"the 60 s"), lazyguard.import_guard(timeout=60):
@@ -165,8 +171,8 @@ def test_nested_guards(program):
     assert not isinstance(caught.value.__cause__, ImportTimeout)
 
 
-def test_the_hosts_timer_cycles_for_the_host(program):
-    """Its handler runs at its time, and may set the timer anew; what is left of it is there afterwards."""
+def test_a_hosts_timer_calls_the_host(program):
+    """The host's handler runs in time, and can set its timer again; what is left of the timer is restored."""
     rang = threading.Event()
 
     def handler(*_: object) -> None:
@@ -186,7 +192,7 @@ def test_the_hosts_timer_cycles_for_the_host(program):
 
 
 def test_a_watchdog_of_the_host_ends_the_process():
-    """`signal.alarm` without a handler kills, inside a guard as outside."""
+    """`signal.alarm` without a handler ends the process, inside a guard as outside."""
     code = (
         "import signal, threading, lazyguard\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\n"
         "with lazyguard.import_guard(timeout=60):\n    threading.Event().wait(30)\n"
@@ -197,14 +203,14 @@ def test_a_watchdog_of_the_host_ends_the_process():
 
 
 def test_an_interruption_is_not_the_guards(program):
-    """Control-C and an exit pass as they are."""
+    """KeyboardInterrupt and SystemExit pass untouched."""
     for kind in (KeyboardInterrupt, SystemExit):
         with pytest.raises(kind), lazyguard.import_guard(timeout=60):
             raise kind
 
 
 def test_the_packages_own_code_counts_wherever_it_lies(program, tmp_path, monkeypatch):
-    """An installed program's lines are its own for a guard that it has itself."""
+    """An installed program's lines are its own for a guard in that program."""
     installed = frames.is_installed
     monkeypatch.setattr(frames, "is_installed", lambda file: str(tmp_path) in file or installed(file))
     root = program(
@@ -220,7 +226,7 @@ def test_the_packages_own_code_counts_wherever_it_lies(program, tmp_path, monkey
 
 
 def test_a_reload_that_hangs(program):
-    """It is ended as an import is; the module that was there stays, and can be reloaded again."""
+    """A reload is interrupted like an import; the module stays, and can be reloaded again."""
     root = program({"again.py": "value = 1\n"})
     module = importlib.import_module("again")
     (root / "again.py").write_text(HANG)
@@ -236,7 +242,7 @@ def test_a_reload_that_hangs(program):
 
 
 def test_on_another_thread_it_tells_and_interrupts_nothing(program, race, clock, story, monkeypatch):
-    """An event at once, with the line; a warning at the guard's line at the end; the import goes on to its end."""
+    """On another thread there is an event at once and a warning at the end; the import goes on."""
     gate, running = threading.Event(), threading.Event()
     monkeypatch.setattr(threading, "lazyguard_test", (gate, running), raising=False)
     body = "import threading\ng, r = threading.lazyguard_test\nr.set()\ng.wait()\nok = 1\n"
@@ -268,7 +274,7 @@ def test_on_another_thread_it_tells_and_interrupts_nothing(program, race, clock,
 
 
 def test_on_another_thread_in_time_nothing_is_told(race, clock, told):
-    """A guard whose block has ended is not heard of again."""
+    """A guard whose block has ended reports nothing more."""
 
     def load() -> None:
         with lazyguard.import_guard(timeout=5.0):
@@ -283,10 +289,10 @@ def test_on_another_thread_in_time_nothing_is_told(race, clock, told):
 
 
 def test_forbidden_connections_do_not_happen(program, listener):
-    """The error says who connects where, from which line, by which imports."""
+    """The error names the line, the endpoint and the chain of imports."""
     port = listener.getsockname()[1]
     root = program({"net.py": CONNECT, "uses_net.py": f"import net\nnet.ping({port})\n"})
-    with pytest.raises(ImportActError) as caught, lazyguard.import_guard(network="forbid"):
+    with pytest.raises(ImportSideEffectError) as caught, lazyguard.import_guard(network="forbid"):
         importlib.import_module("uses_net")
     text = str(caught.value)
     assert f"connects to 127.0.0.1:{port}, which the import_guard at {__file__}:" in text
@@ -297,19 +303,19 @@ def test_forbidden_connections_do_not_happen(program, listener):
 
 
 def test_a_swallowed_refusal_is_raised_at_the_end(program, listener):
-    """`except Exception: pass` around the connection does not make it right."""
+    """If `except Exception: pass` swallows the error, the guard raises it at the block's end."""
     port = listener.getsockname()[1]
     program({"net2.py": CONNECT + f"try:\n    ping({port})\nexcept Exception:\n    pass\n"})
-    with pytest.raises(ImportActError, match=r"net2\.py:5"), lazyguard.import_guard(network="forbid"):
+    with pytest.raises(ImportSideEffectError, match=r"net2\.py:5"), lazyguard.import_guard(network="forbid"):
         importlib.import_module("net2")
     assert "net2" in sys.modules
 
 
 def test_warned_of_connections_happen(program, listener):
-    """Once a line, at that line, of a category of its own."""
+    """The warning comes once a line, points at that line, and has a category of its own."""
     port = listener.getsockname()[1]
     root = program({"net3.py": CONNECT + f"ping({port})\nping({port})\n"})
-    with pytest.warns(ImportActWarning, match=f"connects to 127.0.0.1:{port}") as caught:
+    with pytest.warns(ImportSideEffectWarning, match=f"connects to 127.0.0.1:{port}") as caught:
         with lazyguard.import_guard(network="warn"):
             importlib.import_module("net3")
     assert [(one.filename, one.lineno) for one in caught] == [(f"{root}/net3.py", 5)]
@@ -317,45 +323,51 @@ def test_warned_of_connections_happen(program, listener):
 
 
 def test_look_ups_of_names(program):
-    """A name is looked up on the network, a number and localhost are not."""
+    """The look-up of a name is network use; that of a number or of localhost is not."""
     guard = lazyguard.import_guard(network="forbid")
     with guard:
         socket.getaddrinfo("127.0.0.1", 80)
         socket.getaddrinfo("localhost", 80)
     for look in (lambda: socket.getaddrinfo("no.such.host.invalid", 80), lambda: socket.gethostbyname("x.invalid")):
-        with pytest.raises(ImportActError, match="looks up"), guard:
+        with pytest.raises(ImportSideEffectError, match="looks up"), guard:
             look()
 
 
 def test_datagrams():
-    """What is sent without a connection is network too."""
+    """A datagram without a connection is network use too."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        with pytest.raises(ImportActError, match="sends to 127.0.0.1:9"), lazyguard.import_guard(network="forbid"):
+        with (
+            pytest.raises(ImportSideEffectError, match="sends to 127.0.0.1:9"),
+            lazyguard.import_guard(network="forbid"),
+        ):
             sender.sendto(b"x", ("127.0.0.1", 9))
 
 
 def test_processes():
-    """Each way to start one is forbidden by name, without what it is given."""
+    """Each way to start a process is forbidden; the error has the program's name, and no argument."""
     guard = lazyguard.import_guard(subprocess="forbid")
-    with pytest.raises(ImportActError, match="starts true") as caught, guard:
+    with pytest.raises(ImportSideEffectError, match="starts true") as caught, guard:
         subprocess.run(["true", "--password=hunter2"], check=False)
     assert "hunter2" not in str(caught.value)
-    with pytest.raises(ImportActError, match="starts a shell") as caught, guard:
+    with pytest.raises(ImportSideEffectError, match="starts a shell") as caught, guard:
         os.system("true hunter2")
     assert "hunter2" not in str(caught.value)
-    with pytest.raises(ImportActError, match="forks"), guard:
+    with pytest.raises(ImportSideEffectError, match="forks"), guard:
         os.fork()
 
 
 def test_a_process_that_is_warned_of_once():
-    """The several audit events of one start are one warning, and the process runs."""
-    with pytest.warns(ImportActWarning, match="starts true") as caught, lazyguard.import_guard(subprocess="warn"):
+    """The several audit events of one start give one warning, and the process runs."""
+    with (
+        pytest.warns(ImportSideEffectWarning, match="starts true") as caught,
+        lazyguard.import_guard(subprocess="warn"),
+    ):
         subprocess.run(["true"], check=True)
     assert len(caught) == 1
 
 
 def test_the_watch_is_on_the_own_thread(race, listener):
-    """What other threads do meanwhile is their affair, and their guards are theirs."""
+    """A guard sees nothing of other threads, nor do their guards see its block."""
     port = listener.getsockname()[1]
     inside, done = threading.Event(), threading.Event()
 
@@ -365,7 +377,7 @@ def test_the_watch_is_on_the_own_thread(race, listener):
             assert done.wait(30)
             try:
                 connect(port)
-            except ImportActError:
+            except ImportSideEffectError:
                 return "forbidden"
         return "not seen"
 
@@ -376,14 +388,14 @@ def test_the_watch_is_on_the_own_thread(race, listener):
         return True
 
     refused, free_result = race(guarded, free)
-    assert isinstance(refused, ImportActError)  # swallowed inside, and told at the block's end
+    assert isinstance(refused, ImportSideEffectError)  # swallowed inside, and told at the block's end
     assert free_result is True
 
 
 def test_nested_watches():
-    """The inner guard speaks first; what it lets pass the outer one may forbid."""
-    with pytest.raises(ImportActError), lazyguard.import_guard(subprocess="forbid"):
-        with pytest.warns(ImportActWarning), lazyguard.import_guard(subprocess="warn"):
+    """The inner guard decides first; what it permits the outer one can forbid."""
+    with pytest.raises(ImportSideEffectError), lazyguard.import_guard(subprocess="forbid"):
+        with pytest.warns(ImportSideEffectWarning), lazyguard.import_guard(subprocess="warn"):
             os.system("true")
 
 
@@ -391,7 +403,7 @@ def test_nested_watches():
 
 
 def test_a_decorator_guards_each_call(program):
-    """Its function keeps name, documentation and result, and each call has its own time."""
+    """A decorated function keeps its name, docstring and result, and each call has its own limit."""
     program({"hang3.py": HANG})
 
     @lazyguard.import_guard(timeout=60)
@@ -416,14 +428,14 @@ def generator():
 
 @pytest.mark.parametrize("what", [later, generator, 3])
 def test_what_runs_later_is_refused(what):
-    """An async function or a generator does its work when the guard is gone."""
+    """An async function or a generator is refused, since its body runs after the guard has ended."""
     with pytest.raises(UsageError, match="import_guard"):
         lazyguard.import_guard(timeout=1)(what)
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": "2"}, {"network": "deny"}, {"subprocess": True}])
 def test_options_that_cannot_be_right(options):
-    """They are told where the guard is made."""
+    """Bad options are refused where the guard is made."""
     with pytest.raises(ConfigurationError):
         lazyguard.import_guard(**options)
 
@@ -432,7 +444,7 @@ def test_options_that_cannot_be_right(options):
 
 
 def test_in_the_child_of_a_fork(in_child, eventually):
-    """The watch of the thread that forks goes on in the child, those of others do not; no timer of the host appears."""
+    """A forked child keeps the watch of the forking thread alone, and gets no timer of the host."""
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
@@ -441,8 +453,8 @@ def test_in_the_child_of_a_fork(in_child, eventually):
             assert leave.wait(30)
 
     def work() -> None:
-        assert len(side_effects._watched) == 1
-        with pytest.raises(ImportActError):
+        assert len(side_effects._watchers) == 1
+        with pytest.raises(ImportSideEffectError):
             connect(9)
 
     threading.Thread(target=other, daemon=True).start()
@@ -452,4 +464,4 @@ def test_in_the_child_of_a_fork(in_child, eventually):
             assert in_child(work) == 0
     finally:
         leave.set()
-    eventually(lambda: not side_effects._watched)
+    eventually(lambda: not side_effects._watchers)

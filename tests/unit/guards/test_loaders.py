@@ -1,4 +1,4 @@
-"""What the alias loader promises to the import system."""
+"""`AliasLoader` makes one module out of two names, and leaves its attributes as they were."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lazyguard._guards import loaders
 
 
 def test_two_aliases_made_at_a_time():
-    """However their steps interleave, the module ends with its own spec."""
+    """However the steps of two aliases interleave, the module ends with its own spec."""
     own = json.__spec__
     specs = [loaders.spec_of(name, "json", "somewhere") for name in ("one", "two")]
     modules = [importlib.util.module_from_spec(spec) for spec in specs]
@@ -25,7 +25,7 @@ def test_two_aliases_made_at_a_time():
 
 
 def test_an_original_that_fails_while_it_is_waited_for(monkeypatch):
-    """What the second name was given for the time being is taken back."""
+    """The entry that the second name had during the import is removed."""
 
     def fail(name: str) -> None:
         assert sys.modules["one"] is json
@@ -38,7 +38,7 @@ def test_an_original_that_fails_while_it_is_waited_for(monkeypatch):
 
 
 def test_an_original_that_cannot_be_imported():
-    """Its error passes, and the second name is not left behind."""
+    """The original's error passes, and the second name is not left behind."""
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         importlib.util.module_from_spec(loaders.spec_of("one", "no_such_module", "somewhere"))
     assert "one" not in sys.modules

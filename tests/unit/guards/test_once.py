@@ -1,4 +1,4 @@
-"""What `once` promises."""
+"""`once` runs registration code once a process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lazyguard._guards.once import once
 
 @pytest.fixture(autouse=True)
 def cells(monkeypatch):
-    """What ran in one test has not run in the next."""
+    """Let each test begin with nothing run."""
     monkeypatch.setattr(module, "_CELLS", {})
 
 
 def test_the_first_result_is_everybodys():
-    """One run; arguments of later calls, and a result of None, change nothing."""
+    """There is one run; arguments of later calls, and a result of None, change nothing."""
     runs: list[int] = []
 
     @once
@@ -38,7 +38,7 @@ def test_the_first_result_is_everybodys():
 
 @pytest.mark.parametrize("again", ["second name", "reload"])
 def test_a_file_that_runs_again(program, monkeypatch, again):
-    """The same function at the same line of the same file is one, whatever its module is called."""
+    """A function at the same line of the same file runs once, under whatever module names."""
     monkeypatch.setattr(builtins, "runs", [], raising=False)
     root = program(
         {
@@ -58,7 +58,7 @@ def test_a_file_that_runs_again(program, monkeypatch, again):
 
 
 def test_a_key_is_what_counts():
-    """Two functions with one key are one thing to do; without a key each is its own."""
+    """Of two functions with one key one runs; without a key each runs."""
     runs: list[str] = []
     first = once(key="signals")(lambda: runs.append("first"))
     second = once(key="signals")(lambda: runs.append("second"))
@@ -77,7 +77,7 @@ def test_what_comes_from_no_file_is_its_own():
 
 @pytest.mark.parametrize("error", [ValueError, AttributeError, StopIteration, SystemExit, KeyboardInterrupt])
 def test_a_failure_passes_untouched_and_is_not_kept(error):
-    """The caller gets the very exception; the next call runs again."""
+    """The caller gets the function's own exception; the next call runs it again."""
     raised = error("of its own")
     runs: list[int] = []
 
@@ -97,7 +97,7 @@ def test_a_failure_passes_untouched_and_is_not_kept(error):
 
 
 def test_racing_callers():
-    """One runs it, the others wait for its end and get its result."""
+    """One thread runs the function; the others wait and get its result."""
     entered, leave = threading.Event(), threading.Event()
     found: list[object] = []
     runs: list[int] = []
@@ -122,7 +122,7 @@ def test_racing_callers():
 
 
 def test_a_waiter_runs_it_after_a_failure():
-    """Whoever waited for a run that failed does not get that error: it tries itself."""
+    """A caller that waited for a run that failed does not get that error: it runs the function itself."""
     entered, leave = threading.Event(), threading.Event()
     told: list[object] = []
 
@@ -153,7 +153,7 @@ def test_a_waiter_runs_it_after_a_failure():
 
 
 def test_called_from_inside_itself():
-    """That is a ring, told at once."""
+    """A call from inside itself raises CircularResolutionError at once."""
 
     @once
     def register() -> object:
@@ -164,7 +164,7 @@ def test_called_from_inside_itself():
 
 
 def test_two_threads_in_a_cycle():
-    """Two that wait for each other's function: at least one is told, and neither hangs."""
+    """Of two threads in a wait cycle at least one gets the error, and neither hangs."""
     both = threading.Barrier(2)
     told: list[BaseException] = []
 
@@ -197,7 +197,7 @@ def test_two_threads_in_a_cycle():
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_during_a_run_elsewhere():
-    """The child does not wait for a thread that it does not have: it runs the function itself."""
+    """A forked child does not wait for a thread of its parent: it runs the function itself."""
     entered, leave = threading.Event(), threading.Event()
     parent = os.getpid()
 
@@ -231,7 +231,7 @@ def test_a_fork_during_a_run_elsewhere():
 
 
 def test_it_looks_like_the_function():
-    """Name, doc, attributes and signature are the function's own."""
+    """The wrapper has the function's name, docstring, attributes and signature."""
 
     def register(number: int, *, name: str = "x") -> str:
         """Register."""
@@ -259,26 +259,26 @@ def _generator():
     [
         (_coroutine, "is an async function"),
         (_generator, "is a generator"),
-        (len, "is no Python function"),
-        (classmethod(lambda cls: 1), "is no Python function"),
-        (3, "is no Python function"),
+        (len, "is not a Python function"),
+        (classmethod(lambda cls: 1), "is not a Python function"),
+        (3, "is not a Python function"),
     ],
 )
 def test_what_cannot_be_run_once(function, what):
-    """It is refused at the declaration."""
+    """What cannot run once is refused at the declaration."""
     with pytest.raises(errors.ConfigurationError, match=what):
         once(function)
 
 
 @pytest.mark.parametrize("key", [None, "", 3])
 def test_bad_keys(key):
-    """A key is a text; `once()` without anything has none."""
-    with pytest.raises(errors.ConfigurationError, match="a key is a text"):
+    """A key must be a string; `once()` without a key and a function is refused."""
+    with pytest.raises(errors.ConfigurationError, match="give a string"):
         once(key=key)
 
 
 def test_interrupted_before_it_runs(monkeypatch):
-    """A signal between saying that it runs and running it leaves nothing that a later caller would wait for."""
+    """A signal before a run has begun leaves nothing that a later caller would wait for."""
     guarded = once(lambda: "done")
 
     def interrupted(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What `require` and `optional_import` promise."""
+"""`require` and `optional_import` say what is missing and how to install it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USES = {
 
 
 def test_declaring_imports_nothing(program):
-    """Neither the declaration nor looking at the fallback imports the module."""
+    """Neither the declaration nor introspection imports the module."""
     program({"lib.py": "x = 1"})
     lib = optional_import("lib")
     repr(lib), dir(lib), hasattr(lib, "__wrapped__"), hasattr(lib, "__test__")
@@ -54,7 +54,7 @@ def test_it_is_the_module_where_there_is_one(program):
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
 def test_a_missing_module_is_false_and_every_use_raises(use):
-    """The error is an ImportError with what, where, why and the command."""
+    """The error is an ImportError with the module, the place, the reason and the command."""
     lib = optional_import("no_such_lib", package="NoSuchLib", why="for the dashboard")
     assert not lib
     with pytest.raises(errors.MissingModuleError) as caught:
@@ -68,7 +68,7 @@ def test_a_missing_module_is_false_and_every_use_raises(use):
 
 
 def test_absence_is_not_remembered(program):
-    """What is installed while the program runs is found at the next use."""
+    """A module that is installed meanwhile is found at the next use."""
     program({})
     lib = optional_import("lib")
     assert not lib
@@ -79,14 +79,14 @@ def test_absence_is_not_remembered(program):
 
 @pytest.mark.parametrize("name", ["no_such.lib", "json.nothing", "json.decoder.deep"])
 def test_a_missing_parent_counts(name):
-    """A dotted module is missing if it or what it lies in is, or if that is no package."""
+    """A dotted module is missing if it or its package is, or if the parent is no package."""
     assert not optional_import(name)
     with pytest.raises(errors.MissingModuleError):
         require(name)
 
 
 def test_a_blocked_module_is_missing(monkeypatch):
-    """None in `sys.modules`, by which tests take a module away, is an absence."""
+    """None in `sys.modules`, by which tests hide a module, counts as missing."""
     monkeypatch.setitem(sys.modules, "json", None)
     assert not optional_import("json")
 
@@ -102,7 +102,7 @@ def test_a_blocked_module_is_missing(monkeypatch):
     ],
 )
 def test_a_broken_module_is_not_missing(program, body, error):
-    """What a module raises that is there passes as it is, also from the truth test."""
+    """An exception of an installed module passes untouched, also from the truth test."""
     program({"lib.py": body})
     lib = optional_import("lib")
     for use in (bool, lambda it: it.x, lambda it: require("lib")):
@@ -112,15 +112,15 @@ def test_a_broken_module_is_not_missing(program, body, error):
 
 
 def test_require_returns_the_module():
-    """Of a dotted name the innermost."""
+    """For a dotted name the innermost module is returned."""
     assert require("json.decoder") is importlib.import_module("json.decoder")
 
 
 @pytest.mark.parametrize("name", ["", ".json", "a b", None, 3])
 def test_names_that_cannot_be_right(name):
-    """They are refused where they are written."""
+    """Bad names are refused where they are written."""
     for declare in (require, optional_import):
-        with pytest.raises(errors.ConfigurationError, match=f"{__file__}.*no module's name"):
+        with pytest.raises(errors.ConfigurationError, match=f"{__file__}.*not a module name"):
             declare(name)
 
 
@@ -140,7 +140,7 @@ def host(program) -> Path:
 
 
 def test_the_extra_of_the_host(host):
-    """The command names the calling module's distribution, if that has the extra, else the module's own."""
+    """The command names the caller's distribution if that has the extra, else the module's own."""
     hostpkg = importlib.import_module("hostpkg")
     with pytest.raises(ImportError, match=r"pip install 'Host-Dist\[dash_board\]'$"):
         hostpkg.lib.emit
@@ -149,7 +149,7 @@ def test_the_extra_of_the_host(host):
 
 
 def test_an_editable_host(host):
-    """Where the distribution does not list its packages, the one of the same name is tried."""
+    """Where no distribution lists the package, the one of the same name is tried."""
     (host / "Host_Dist-1.0.dist-info/top_level.txt").unlink()
     metadata = host / "Host_Dist-1.0.dist-info/METADATA"
     metadata.write_text(metadata.read_text().replace("Host-Dist", "hostpkg"))

@@ -1,4 +1,4 @@
-"""For the middlewares: one client for WSGI and ASGI, so that each promise is looked at in both."""
+"""For the middlewares: one client for WSGI and ASGI, so that each promise is tested in both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard._lazy_imports import package
 from lazyguard._services import preload
 from lazyguard.integrations import asgi, wsgi
@@ -20,16 +20,16 @@ from lazyguard.integrations import asgi, wsgi
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    """What other tests declared is not seen here."""
-    monkeypatch.setattr(registry, "_known", {})
-    monkeypatch.setattr(registry, "_guards", {})
+    """Hide what other tests have declared."""
+    monkeypatch.setattr(declaration, "_registered", {})
+    monkeypatch.setattr(declaration, "_guards", {})
     monkeypatch.setattr(package, "_known", {})
     monkeypatch.setattr(preload, "_latest", {})
 
 
 @pytest.fixture(params=["wsgi", "asgi"])
 def serve(request):
-    """Return a function of what an application does in a request, and options: it returns one of a request."""
+    """Return a function that takes an application's work and options, and returns a function that sends a request."""
     return over_wsgi if request.param == "wsgi" else over_asgi
 
 
@@ -75,7 +75,7 @@ def over_asgi(work: Callable[[], object] | None = None, **options: Any) -> Calla
 
 
 async def messages(app: Any, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what an ASGI application sends when it receives these."""
+    """Return the messages that an ASGI application sends when it receives these."""
     coming, sent = iter(received), []
 
     async def receive():

@@ -1,4 +1,4 @@
-"""What ASGI has beside requests, mounts, and deadlines in tasks and threads."""
+"""ASGI alone: mounts, websockets and the lifespan, and deadlines in tasks and threads."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .conftest import messages
     ],
 )
 def test_mounted(path, root, status):
-    """Where a mount is still in the path, and where it was taken away."""
+    """Health checks work with and without the mount point in the path."""
     scope = {"type": "http", "method": "GET", "path": path, "root_path": root, "headers": []}
     begun, _ = asyncio.run(messages(asgi.Middleware(), scope))
     assert begun["status"] == status
 
 
 def test_alone_it_is_a_whole_application():
-    """It starts and ends with its server, and takes no websocket."""
+    """Without an application the middleware completes the lifespan and closes websockets."""
     received = ({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     sent = asyncio.run(messages(asgi.Middleware(), {"type": "lifespan"}, *received))
     assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
@@ -39,7 +39,7 @@ def test_alone_it_is_a_whole_application():
 
 
 def test_websockets_and_the_lifespan_are_the_applications():
-    """They come through as they are, without a deadline, whatever their path and header."""
+    """Websockets and the lifespan pass through without a deadline, with any path and header."""
     seen = []
 
     async def app(scope, receive, send):
@@ -53,7 +53,7 @@ def test_websockets_and_the_lifespan_are_the_applications():
 
 
 def test_tasks_and_threads_of_a_request_have_its_deadline(clock):
-    """And the task that serves has its own again afterwards."""
+    """The deadline holds in tasks and threads of the request, and the serving task has its own again afterwards."""
     seen = []
 
     async def look():
@@ -73,7 +73,7 @@ def test_tasks_and_threads_of_a_request_have_its_deadline(clock):
 
 
 def test_a_header_that_comes_twice_is_none():
-    """As it is in WSGI, where a server joins them."""
+    """Repeated headers are joined, as a WSGI server does it, and so are no number."""
     seen = []
 
     async def app(scope, receive, send):

@@ -1,4 +1,4 @@
-"""What the WSGI and the ASGI middleware promise alike: health endpoints of cached state, deadlines from a header."""
+"""WSGI and ASGI middleware: health endpoints of the present state, deadlines from a header."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PATHS = ("/livez", "/readyz", "/startupz", "/healthz")
 
 
 def test_a_process_that_declares_nothing_is_well(serve):
-    """All four pass."""
+    """In a process that declares nothing all four endpoints pass."""
     ask = serve()
     assert [(ask(path).status, ask(path).told["status"]) for path in PATHS] == [(200, "pass")] * 4
     assert ask("/livez").told == {"status": "pass"}
 
 
-def test_looking_builds_nothing(serve, plant):
+def test_an_answer_builds_nothing(serve, plant):
     """No endpoint builds, probes or imports what is pending."""
     get = lazyguard.service(name="db", timeout=1.0, probe=plant.make, critical=True)(plant.make)
     ask = serve()
@@ -30,7 +30,7 @@ def test_looking_builds_nothing(serve, plant):
 
 
 def test_readiness_is_of_critical_services_alone(serve, plant):
-    """One that is not critical warns when it has failed, one that is fails; liveness hears of neither."""
+    """A failed service warns, a failed critical one fails, and liveness depends on neither."""
     plant.fate = OSError()
     plain = lazyguard.service(name="plain", recovery=None)(plant.make)
     critical = lazyguard.service(name="critical", recovery=None, critical=True)(plant.make)
@@ -57,8 +57,8 @@ def test_readiness_is_of_critical_services_alone(serve, plant):
     assert (ask("/readyz").status, ask("/readyz").told["status"]) == (200, "warn")
 
 
-def test_what_is_degraded_is_welcome_and_warns(serve):
-    """A critical service whose fallback is served is ready, and says why it warns."""
+def test_what_is_degraded_is_ready_and_warns(serve):
+    """A critical service whose fallback is served is ready, with a warning and its cause."""
 
     @lazyguard.service(name="search", recovery=None, critical=True)
     def get() -> list[str]:
@@ -75,7 +75,7 @@ def test_what_is_degraded_is_welcome_and_warns(serve):
 
 @pytest.mark.usefixtures("limited")
 def test_start_up_has_ended_when_preload_has(serve):
-    """503 while something is preloaded, 200 afterwards, with a warning where something has failed."""
+    """`/startupz` is 503 during a preload and 200 afterwards, with a warning if something has failed."""
     go = threading.Event()
 
     @lazyguard.lazy
@@ -96,7 +96,7 @@ def test_start_up_has_ended_when_preload_has(serve):
 
 @pytest.mark.usefixtures("limited")
 def test_a_preload_that_a_fork_interrupts(serve, in_child):
-    """In the child it never ends, so nobody is to wait for it there; the child's own one is waited for."""
+    """In a forked child the parent's preload does not count; the child's own one does."""
     go = threading.Event()
     theirs = lazyguard.preload(lazyguard.lazy(lambda: go.wait(60)))
     ask = serve()
@@ -117,7 +117,7 @@ def test_a_preload_that_a_fork_interrupts(serve, in_child):
 
 
 def test_the_form_of_an_answer(serve):
-    """health+json that no cache keeps; HEAD has the headers alone; other methods are refused."""
+    """Answers are health+json without caching; HEAD has the headers alone; other methods are refused."""
     ask = serve(lambda: "the application")
     for path in PATHS:
         answer = ask(path)
@@ -135,7 +135,7 @@ def test_the_form_of_an_answer(serve):
 
 
 def test_other_paths_are_the_applications(serve):
-    """Only the four, below the prefix, are answered here; where there is no application the rest is not found."""
+    """Only the four paths below the prefix are answered; without an application the rest is 404."""
     ask = serve(lambda: "the application", prefix="/health")
     assert ask("/health/livez").told == {"status": "pass"}
     for path in ("/livez", "/health", "/health/", "/health/livez/", "/healthlivez", "/", "/health/LIVEZ"):
@@ -145,7 +145,7 @@ def test_other_paths_are_the_applications(serve):
 
 
 def test_without_details_there_is_the_status_alone(serve, plant):
-    """`details=False` names nothing."""
+    """`details=False` gives the status alone."""
     plant.fate = OSError()
     get = lazyguard.service(name="named", recovery=None, critical=True)(plant.make)
     with pytest.raises(lazyguard.ResolutionError):
@@ -170,7 +170,7 @@ def test_without_details_there_is_the_status_alone(serve, plant):
     ],
 )
 def test_a_request_has_the_deadline_that_it_asks_for(serve, clock, header, left):
-    """A decimal number above zero, up to the most that is given; anything else is as if it were not there."""
+    """A header's value is a decimal number above zero, up to `max_timeout`; any other value is ignored."""
     header = header.encode().decode("latin-1")  # as a server hands it on
     ask = serve(lambda: lazyguard.remaining(), max_timeout=10.0)
     assert ask("/", X_Request_Timeout=header).body == str(left).encode()
@@ -178,7 +178,7 @@ def test_a_request_has_the_deadline_that_it_asks_for(serve, clock, header, left)
 
 
 def test_deadlines_by_the_middlewares_options(serve, clock):
-    """Another header, a time for those who do not ask, no header at all."""
+    """`timeout_header` and `timeout` set another header, a default, or no header."""
     asked = serve(lambda: lazyguard.remaining(), timeout_header="X-Time-Left", timeout=5.0)
     assert asked("/").body == b"5.0"
     assert asked("/", X_Time_Left="7").body == b"7.0"
@@ -188,7 +188,7 @@ def test_deadlines_by_the_middlewares_options(serve, clock):
 
 
 def test_a_deadline_that_is_there_already_counts(serve, clock):
-    """It only ever shrinks, and is what it was before when the request is over, also after an error."""
+    """A request's deadline only shrinks an outer one, which is restored afterwards, also after an error."""
 
     def fails() -> None:
         raise LookupError(lazyguard.remaining())
@@ -202,7 +202,7 @@ def test_a_deadline_that_is_there_already_counts(serve, clock):
 
 
 def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
-    """The error names the seconds and where they come from."""
+    """The error has the seconds and their source."""
 
     def late() -> str:
         clock.advance(2.0)
@@ -211,7 +211,7 @@ def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
         return str(raised.value)
 
     assert serve(late)("/", X_Request_Timeout="1.5").body == (
-        b"the deadline of 1.5 s for this request has passed; its header asks for no more."
+        b"the deadline of 1.5 s for this request has passed; its header allows no more."
     )
 
 
@@ -231,8 +231,8 @@ def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
         {"max_timeout": -1.0},
     ],
 )
-def test_wrong_options_are_told_when_they_are_given(serve, options):
-    """Each names itself."""
+def test_bad_options(serve, options):
+    """Each bad option is refused by its name."""
     with pytest.raises(lazyguard.errors.ConfigurationError, match=next(iter(options))):
         serve(**options)
 
@@ -241,7 +241,7 @@ SECRETS = ("hunter2", "db.internal", "tenant-7")
 
 
 def test_nothing_leaks(serve, program):
-    """URLs, passwords, arguments and texts of exceptions are in no answer, whatever has failed and how."""
+    """No answer has URLs, passwords, arguments or texts of exceptions, whatever has failed."""
     program(
         {
             "attaching/__init__.py": "import lazyguard\n__getattr__, __dir__, __all__ = "
@@ -303,7 +303,7 @@ def test_nothing_leaks(serve, program):
 
 
 def test_importing_and_declaring_loads_no_framework():
-    """The module that puts a middleware in front pays for nothing but lazyguard."""
+    """Importing a middleware loads nothing but lazyguard."""
     lines = """
 import sys, lazyguard
 from lazyguard.integrations import asgi, wsgi

@@ -17,7 +17,7 @@ def call(app, seconds="1.5"):
 
 
 def test_each_part_and_the_close_have_the_deadline(clock):
-    """The server's thread has none in between."""
+    """Between the parts of a body the server's thread has no deadline."""
     seen = []
 
     class Body:
@@ -45,7 +45,7 @@ def test_each_part_and_the_close_have_the_deadline(clock):
 
 
 def test_a_body_has_its_own_blocks_across_parts(clock):
-    """A deadline that a generator opens is there after it has yielded, and nowhere else."""
+    """A deadline that a generator opens holds between its parts, and nowhere else."""
     seen = []
 
     def parts(environ, start_response):
@@ -63,7 +63,7 @@ def test_a_body_has_its_own_blocks_across_parts(clock):
 
 
 def test_an_error_in_the_middle_leaves_no_deadline(clock):
-    """What the server does next has none; a body without close has none to call."""
+    """`close` runs within the deadline, and later work does not; a body need not have `close`."""
 
     def parts(environ, start_response):
         yield b"one"
@@ -78,12 +78,12 @@ def test_an_error_in_the_middle_leaves_no_deadline(clock):
 
 
 def test_a_list_is_handed_on_as_it_is():
-    """Servers look at its length; and there is nothing left to do in it."""
+    """A list or a tuple is passed on: servers read its length."""
     given = [b"whole"]
     assert call(lambda environ, start_response: given) is given
 
 
 def test_without_a_deadline_the_body_is_the_applications():
-    """Nothing is put around what a server may have a quick way for."""
+    """A body without a deadline is passed on, for a server's fast path."""
     given = iter([b"file"])
     assert call(lambda environ, start_response: given, "none") is given

@@ -1,4 +1,4 @@
-"""What `attach` and `attach_stub` promise to a package."""
+"""`attach` and `attach_stub` make a package's names lazy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from lazyguard import errors
+from lazyguard._lazy_imports import REGISTRY
 from lazyguard._lazy_imports import package as packages
 from lazyguard._lazy_imports.attach import attach, attach_stub
 
@@ -40,7 +41,7 @@ def test_declaring_imports_nothing(program):
 
 
 def test_values_become_ordinary_globals(program):
-    """What is resolved stands in the package's dict, and our `__getattr__` goes with the last name."""
+    """A resolved name is in the package's dict, and our `__getattr__` is removed with the last name."""
     program(package("attach(__name__, ['tasks'], {'queue': ['Queue']})", queue="class Queue: pass", tasks=""))
     core = importlib.import_module("core")
     core.Queue
@@ -53,7 +54,7 @@ def test_values_become_ordinary_globals(program):
 
 
 class Contended(list):
-    """Names not yet settled, of which a finaliser takes `Queue` as soon as its thread has looked at it."""
+    """Names not yet settled, of which a finaliser takes `Queue` as soon as its thread has read it."""
 
     def __getitem__(self, index):
         found = super().__getitem__(index)
@@ -63,14 +64,14 @@ class Contended(list):
 
 
 def test_a_finaliser_that_settles_amid_another_settling(program):
-    """What it took out of the list is no error, and no other name is taken in its place."""
+    """A name that a finaliser took out of the list is no error, and no other name is taken in its place."""
     program(
         package(
             "attach(__name__, ['tasks', 'views'], {'queue': ['Queue']})", queue="class Queue: pass", tasks="", views=""
         )
     )
     core = importlib.import_module("core")
-    attributes = vars(core)[packages.REGISTRY]["Queue"]
+    attributes = vars(core)[REGISTRY]["Queue"]
     attributes.unsettled = Contended(["views", "Queue"])
     core.Queue
     assert attributes.unsettled == ["views"]
@@ -81,11 +82,11 @@ def test_a_finaliser_that_settles_amid_another_settling(program):
 
 
 def test_a_thread_that_resets_amid_anothers_settling(program, limited):
-    """Between the look that all is resolved and the removal of what finds names: the name is found all the same."""
+    """A name is found also between the check that all are resolved and the removal of `__getattr__`."""
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
-    attributes = vars(core)[packages.REGISTRY]["Queue"]
+    attributes = vars(core)[REGISTRY]["Queue"]
     resets = threading.Thread(target=attributes.reset, args=("Queue",), daemon=True)
 
     looks: list[int] = []
@@ -106,11 +107,11 @@ def test_a_thread_that_resets_amid_anothers_settling(program, limited):
 
 
 def test_a_reset_keeps_what_finds_the_name(program, monkeypatch):
-    """A finaliser that settles in the middle of a reset, and sees the old value, does not leave the name unfindable."""
+    """A finaliser that settles amid a reset, and sees the old value, leaves the name usable."""
     program(package("attach(__name__, None, {'queue': ['Queue']})", queue="class Queue: pass"))
     core = importlib.import_module("core")
     core.Queue
-    attributes = vars(core)[packages.REGISTRY]["Queue"]
+    attributes = vars(core)[REGISTRY]["Queue"]
 
     class Settling(dict):
         def pop(self, *args):
@@ -124,7 +125,7 @@ def test_a_reset_keeps_what_finds_the_name(program, monkeypatch):
 
 
 def test_a_getattr_of_the_hosts_own_is_left_alone(program):
-    """Only our own `__getattr__` is taken out: one that the package wrote around it stays."""
+    """Only our own `__getattr__` is removed: a wrapper that the package wrote stays."""
     program(
         {
             "core/__init__.py": ATTACH + "inner, __dir__, __all__ = attach(__name__, ['a'])\n"
@@ -153,7 +154,7 @@ def test_a_declared_name_wins_over_a_submodule(program, source, first):
 
 
 def test_a_class_put_over_ours(program):
-    """What another has made of the module's class meanwhile stays; once it is gone, ours goes too."""
+    """A class that other code gave the module meanwhile stays; once it is gone, ours goes too."""
     program(package("attach(__name__, ['a'], {'queue': ['queue']})", queue="def queue(): pass", a=""))
     core = importlib.import_module("core")
     ours = type(core)
@@ -167,7 +168,7 @@ def test_a_class_put_over_ours(program):
 
 
 def test_a_declared_name_wins_while_its_module_is_still_running(program):
-    """Resolved from inside its own module's body, the name is not overwritten when the import ends."""
+    """A name that its own module's body has resolved is not overwritten when the import ends."""
     program(
         package(
             "attach(__name__, None, {'queue': ['queue']})",
@@ -182,7 +183,7 @@ def test_a_declared_name_wins_while_its_module_is_still_running(program):
 
 
 def test_a_submodule_imported_before_attach_does_not_win(program):
-    """The package may have imported the module of that name before it declares."""
+    """A package can import the submodule of a name before it declares that name."""
     program(
         {
             "core/__init__.py": f"import core.queue\n{ATTACH}"
@@ -195,7 +196,7 @@ def test_a_submodule_imported_before_attach_does_not_win(program):
 
 
 def test_a_declared_name_wins_over_a_submodule_that_declares(program):
-    """Declared while the submodule of that name is still being imported, it stays what was declared."""
+    """A name that is declared while its submodule is being imported stays what was declared."""
     program(
         {
             "core/__init__.py": "",
@@ -209,7 +210,7 @@ def test_a_declared_name_wins_over_a_submodule_that_declares(program):
 
 
 def test_a_declared_name_wins_in_an_archive(program, tmp_path, monkeypatch):
-    """Where directories cannot be listed, the value still wins over what its own import has put there."""
+    """Where directories cannot be listed, the value still wins over the submodule that its import has bound."""
     root = program(
         package("attach(__name__, None, {'other': ['queue']})", other="import core.queue\nqueue = 1", queue="")
     )
@@ -222,7 +223,7 @@ def test_a_declared_name_wins_in_an_archive(program, tmp_path, monkeypatch):
 
 
 def test_an_assignment_is_never_held_back(program):
-    """The host, or a mock, may set the name to anything, another module too."""
+    """The host, or a mock, can set the name to anything, another module too."""
     program(package("attach(__name__, None, {'queue': ['queue']})", queue="def queue(): pass"))
     core = importlib.import_module("core")
     core.queue = sys
@@ -259,7 +260,7 @@ def test_dir_keeps_what_the_module_has(program):
 
 
 def test_a_missing_third_party_module(program):
-    """It is an ImportError with the command, the declaring line and the cause; `hasattr` does not hide it."""
+    """The ImportError has the command, the declaring line and the cause; `hasattr` does not hide it."""
     root = program(package("attach(__name__, None, {'a': ['x']})", a="import no_such_lib.sub"))
     core = importlib.import_module("core")
     with pytest.raises(errors.MissingModuleError) as caught:
@@ -273,7 +274,7 @@ def test_a_missing_third_party_module(program):
 
 
 def test_a_submodule_that_does_not_exist(program):
-    """A wrong declaration is told as one; no install command misleads."""
+    """The error for a wrong declaration says so, and has no install command."""
     program(package("attach(__name__, ['nowhere'], {'a': ['x']})", a="import core.gone"))
     core = importlib.import_module("core")
     with pytest.raises(ModuleNotFoundError, match=r"there is no module core\.nowhere: correct the declaration"):
@@ -283,7 +284,7 @@ def test_a_submodule_that_does_not_exist(program):
 
 
 def test_a_declared_name_that_the_module_lacks(program):
-    """That is an ImportError naming the declaration, never the AttributeError that `hasattr` swallows."""
+    """A missing attribute raises an ImportError with the declaration, which `hasattr` does not swallow."""
     root = program(package("attach(__name__, None, {'a': ['x']})", a=""))
     core = importlib.import_module("core")
     with pytest.raises(errors.ResolutionImportError, match=f"{root}/core/__init__.py:2.*core.a has no attribute 'x'"):
@@ -303,14 +304,14 @@ def test_what_an_import_raises_is_told_as_ours(program, error):
 
 
 def test_an_exit_passes_untouched(program):
-    """What is no Exception is not ours to wrap."""
+    """A BaseException passes untouched."""
     program(package("attach(__name__, None, {'a': ['x']})", a="raise SystemExit(3)"))
     with pytest.raises(SystemExit):
         importlib.import_module("core").x
 
 
 def test_no_failure_is_kept(program):
-    """The next use tries again."""
+    """After a failure the next use tries again."""
     program(package("attach(__name__, None, {'a': ['x']})", a="raise ValueError"))
     core = importlib.import_module("core")
     with pytest.raises(errors.ResolutionError):
@@ -320,14 +321,14 @@ def test_no_failure_is_kept(program):
 
 
 def test_a_circular_import_is_named(program):
-    """A name asked for while its module is still running says so."""
+    """The error for a name whose module is still being executed says so."""
     program(package("attach(__name__, None, {'a': ['x']})", a="from core import x"))
     with pytest.raises(errors.ResolutionImportError, match=r"circular import: core\.a is not finished"):
         importlib.import_module("core").x
 
 
 def test_an_unknown_name_is_pythons_own_error(program):
-    """Name and object are on the AttributeError, so that Python can suggest."""
+    """The AttributeError has the name and the object, so that Python can suggest a name."""
     program(package("attach(__name__, ['tasks'])", tasks=""))
     core = importlib.import_module("core")
     assert not hasattr(core, "task")
@@ -347,7 +348,7 @@ def test_an_unknown_name_is_pythons_own_error(program):
     ],
 )
 def test_eager(program, monkeypatch, variable, value, eager):
-    """Both variables import all at once, circular imports included."""
+    """Both environment variables import all names at once, circular imports included."""
     monkeypatch.delenv("EAGER_IMPORT", raising=False)
     monkeypatch.setenv(variable, value)
     program(package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2"))
@@ -368,13 +369,13 @@ def test_eager(program, monkeypatch, variable, value, eager):
     ],
 )
 def test_declarations_that_cannot_be_right(submodules, attributes, what):
-    """They are refused where they are written."""
+    """Bad arguments are refused where they are written."""
     with pytest.raises(errors.ConfigurationError, match=f"{__file__}.*{what}"):
         attach("core", submodules, attributes)
 
 
 def test_without_a_package(monkeypatch):
-    """As with lazy_loader, the functions work for a package that is not in `sys.modules`."""
+    """The functions work for a package that is not in `sys.modules`, as lazy_loader's do."""
     resolve, listing, names = attach("json_", ["x"], absolute_attrs={"json": ["dumps"]})
     assert names == ["dumps", "x"]
     assert set(names) <= set(listing())
@@ -382,7 +383,7 @@ def test_without_a_package(monkeypatch):
 
 
 def test_a_reload_looks_names_up_anew(program):
-    """`importlib.reload(core)` leaves no value from before."""
+    """`importlib.reload(core)` drops all former values."""
     program(package("attach(__name__, None, {'a': ['x']})", a="x = 1"))
     core = importlib.import_module("core")
     assert core.x == 1
@@ -392,7 +393,7 @@ def test_a_reload_looks_names_up_anew(program):
 
 
 def test_declared_again_from_elsewhere(program):
-    """A second `attach` of a package that is resolved already takes nothing away from it."""
+    """A second `attach` removes nothing from a resolved package."""
     program(package("attach(__name__, None, {'a': ['x']})", a="x = 1"))
     core = importlib.import_module("core")
     assert core.x == 1
@@ -402,7 +403,7 @@ def test_declared_again_from_elsewhere(program):
 
 
 def test_threads_racing_for_a_name(program):
-    """All of them get the one value, and none an error while `__getattr__` is being taken out."""
+    """All threads get the same value, and no error while `__getattr__` is being removed."""
     program(package("attach(__name__, None, {'a': ['x']})", a="import time\ntime.sleep(0.01)\nx = object()"))
     core = importlib.import_module("core")
     start = threading.Barrier(16)
@@ -421,7 +422,7 @@ def test_threads_racing_for_a_name(program):
 
 
 def test_addresses(program):
-    """A lazy attribute can be looked at, reset and overridden by module and name; other names are refused."""
+    """`is_resolved`, `reset` and `override` take module and name of a lazy attribute, and refuse other names."""
     program(package("attach(__name__, ['a'], {'a': ['x']})", a="x = 1"))
     core = importlib.import_module("core")
     assert packages.is_lazy_attribute(core, "x")
@@ -448,7 +449,7 @@ def test_addresses(program):
 
 
 def test_a_stub_declares(program):
-    """What the stub imports from the package is attached; from elsewhere only what it re-exports."""
+    """The stub's imports from the package are attached; other imports only where it re-exports them."""
     program(
         {
             **package("attach_stub(__name__, __file__)", queue="class Queue: pass", tasks="app = 1", models=""),
@@ -482,7 +483,7 @@ def test_a_stub_declares(program):
     ],
 )
 def test_stubs_that_cannot_be_used(tmp_path, text, what):
-    """Each is a ConfigurationError, and so the ValueError that lazy_loader raises."""
+    """A bad stub raises a ConfigurationError, which is a ValueError as lazy_loader raises."""
     if text is not None:
         (tmp_path / "__init__.pyi").write_text(text)
     with pytest.raises(errors.ConfigurationError, match=what):

@@ -52,7 +52,7 @@ def core(program):
 
 
 class TestAccess:
-    """Where the name is looked up."""
+    """The attribute from outside and from inside its module."""
 
     def test_declaring_builds_nothing(self, core):
         """Importing the module and looking at it build nothing."""
@@ -71,14 +71,14 @@ class TestAccess:
         assert is_resolved("core:app")
 
     def test_from_import(self, core):
-        """So it is for `from module import name`."""
+        """`from module import name` gives the object itself, too."""
         from core import app
 
         assert type(app) is core.App
         assert core.made == [app]
 
     def test_inside(self, core):
-        """Inside, the name is a proxy until the object is there, and an ordinary global afterwards."""
+        """Inside, the name is a proxy until the object is built, and an ordinary global afterwards."""
         assert core.inside is vars(core)["app"]
         assert not is_resolved(core.inside)
         app, _ = core.use()
@@ -88,7 +88,7 @@ class TestAccess:
         assert len(core.made) == 1
 
     def test_several(self, core):
-        """Attributes are built one by one; one may be built by the other."""
+        """Attributes are built one by one; one can build another."""
         queue = core.queue
         assert type(queue) is list
         assert not is_resolved("core:app")
@@ -96,7 +96,7 @@ class TestAccess:
         assert core.app is queue[0].task("x")[0]
 
     def test_nothing_left_to_pay(self, core):
-        """When all are there, the module is of the class that it was."""
+        """When all are built, the module has its former class."""
         assert type(core) is not types.ModuleType
         assert isinstance(core, types.ModuleType)
         core.app
@@ -105,11 +105,11 @@ class TestAccess:
         assert type(core) is types.ModuleType
 
     def test_repr_of_the_module(self, core):
-        """The module shows itself as ever."""
+        """The module's `repr` and type show nothing of it."""
         assert repr(core).startswith("<module 'core'")
 
     def test_while_the_module_runs(self, program):
-        """A module that is imported in a circle finds the object, not the factory."""
+        """A module in an import cycle finds the object, not the factory."""
         program(
             {
                 "first.py": """
@@ -172,7 +172,7 @@ class TestAccess:
         assert core.app is not before
 
     def test_beside_a_getattr_of_the_module(self, program):
-        """A module's own `__getattr__` goes on working, and is not asked for the attribute."""
+        """A module's own `__getattr__` goes on working, and is not called for the attribute."""
         program({"core.py": CORE + "\ndef __getattr__(name):\n    return f'<{name}>'\n"})
         core = importlib.import_module("core")
         assert core.other == "<other>"
@@ -180,7 +180,7 @@ class TestAccess:
         assert core.other == "<other>"
 
     def test_one_line_that_reads_it_often(self, core):
-        """A line that the interpreter has made fast for the resolved attribute gives the object again after a reset."""
+        """A line that the interpreter has specialised for the resolved attribute gives the new object after a reset."""
 
         def read(module):
             return module.app
@@ -195,7 +195,7 @@ class TestAccess:
             reset("core:app")
 
     def test_one_line_that_reads_it_of_many_modules(self, program):
-        """A line that has read plain attributes of that name gives the object where it is a pending one."""
+        """A line that has read plain attributes of that name gives the object of a pending one."""
 
         def read(module):
             return module.app
@@ -213,7 +213,7 @@ class TestAccess:
 
     @pytest.mark.parametrize("order", ["attach first", "attach last"])
     def test_beside_attach(self, program, order):
-        """`attach` and `lazy_attribute` go together in one package, in either order."""
+        """`attach` and `lazy_attribute` work together in one package, in either order."""
         attach = "__getattr__, __dir__, __all__ = lazyguard.attach(__name__, submod_attrs={'part': ['thing']})\n"
         declared = "@lazyguard.lazy_attribute\ndef app() -> list:\n    return [1]\n"
         parts = (attach, declared) if order == "attach first" else (declared, attach)
@@ -238,7 +238,7 @@ class TestReplacing:
         assert core.made == []
 
     def test_mock_patch(self, core):
-        """`mock.patch` puts its object in place, and back what was there, without building it."""
+        """`mock.patch` replaces the attribute and restores it, without building the object."""
         with mock.patch("core.app") as fake:
             assert core.app is fake
             core.use()
@@ -248,14 +248,14 @@ class TestReplacing:
         assert type(core.app) is core.App
 
     def test_mock_patch_of_a_resolved_one(self, core):
-        """The same when it is there."""
+        """`mock.patch` does the same to a built object."""
         app = core.app
         with mock.patch.object(core, "app", "fake"):
             assert core.app == "fake"
         assert core.app is app
 
     def test_monkeypatch(self, core, monkeypatch):
-        """pytest's monkeypatch reads the attribute, so it builds; afterwards the object is there."""
+        """pytest's monkeypatch reads the attribute, so it builds the object, which is restored afterwards."""
         with monkeypatch.context() as patch:
             patch.setattr("core.app", "fake")
             assert core.app == "fake"
@@ -295,13 +295,13 @@ class TestAddress:
         assert after is not before
 
     def test_reset_of_a_pending_one(self, core):
-        """A pending one stays pending."""
+        """A reset of a pending attribute leaves it pending."""
         reset("core:app")
         assert not is_resolved("core:app")
         assert core.app is core.made[0]
 
     def test_override(self, core):
-        """The value is seen from outside, from inside and by who kept the proxy; then it is pending as before."""
+        """The value is seen from outside, from inside and through a kept proxy; afterwards it is pending again."""
         fake = mock.Mock()
         with override("core:app", fake):
             assert core.app is fake
@@ -314,7 +314,7 @@ class TestAddress:
         assert core.app is core.made[0]
 
     def test_override_of_a_resolved_one(self, core):
-        """Where the object was there it is there again."""
+        """After an override a built object is served again."""
         app = core.app
         with override("core:app", "fake"):
             assert core.app == "fake"
@@ -323,7 +323,7 @@ class TestAddress:
         assert len(core.made) == 1
 
     def test_reset_inside_an_override(self, core):
-        """A reset concerns what is beneath the override; at the block's end the object is built anew."""
+        """A reset affects what the override covers; after the block the object is built anew."""
         before = core.app
         with override("core:app", "fake"):
             reset("core:app")
@@ -333,7 +333,7 @@ class TestAddress:
         assert core.app is not before
 
     def test_overrides_that_overlap(self, core):
-        """Overrides that end in another order leave what is still in force, and then what there was."""
+        """Overrides that end in another order leave those that are still open, and then the former object."""
         first, second = override("core:app", 1), override("core:app", 2)
         first.__enter__()
         second.__enter__()
@@ -344,7 +344,7 @@ class TestAddress:
         assert core.app is core.made[0]
 
     def test_override_of_an_assigned_one(self, core):
-        """What somebody had assigned is there again."""
+        """After an override an assigned value is served again."""
         core.app = "assigned"
         with override("core:app", "fake"):
             assert core.app == "fake"
@@ -352,7 +352,7 @@ class TestAddress:
         assert core.made == []
 
     def test_through_the_proxy(self, core):
-        """Who has the proxy can reset and override through it as well."""
+        """`reset` and `override` through the proxy affect the module as well."""
         before = core.app
         reset(core.inside)
         after = core.app
@@ -378,10 +378,10 @@ class TestAddress:
 
 
 class TestBadInput:
-    """What is refused at declaration."""
+    """Bad declarations are refused."""
 
     def test_in_a_function(self):
-        """It belongs at module level."""
+        """`lazy_attribute` is refused outside module level."""
         with pytest.raises(UsageError, match=r"belongs at module level.*use lazy\(\)"):
 
             @lazyguard.lazy_attribute
@@ -389,7 +389,7 @@ class TestBadInput:
                 return 1
 
     def test_in_a_class(self, program):
-        """A class is no module."""
+        """`lazy_attribute` is refused in a class."""
         program({"wrong.py": "import lazyguard\nclass A:\n @lazyguard.lazy_attribute\n def app(): return 1"})
         with pytest.raises(UsageError, match="module level"):
             importlib.import_module("wrong")
@@ -410,14 +410,14 @@ class TestBadInput:
         ],
     )
     def test_factory(self, program, source, told):
-        """A factory that cannot be one is refused, and the import fails with the reason."""
+        """A function that cannot be a factory is refused, and the import fails with the reason."""
         program({"wrong.py": f"import lazyguard\n{source}\n"})
         with pytest.raises(lazyguard.LazyguardError, match=told):
             importlib.import_module("wrong")
 
 
 def test_in_a_script():
-    """In `__main__` it is the same."""
+    """`lazy_attribute` works in `__main__`."""
     code = (
         "import lazyguard, __main__\n"
         "@lazyguard.lazy_attribute\n"

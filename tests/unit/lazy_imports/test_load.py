@@ -1,4 +1,4 @@
-"""Lazy imports: `load`, and `imports` for import statements."""
+"""Lazy imports: `load`, and `lazy_imports` for import statements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES = {
 
 @pytest.fixture
 def modules(program):
-    """Put a package, a broken module and one that needs a missing one on the path."""
+    """Put a package, a broken module and a module that needs a missing one on the path."""
     program(FILES)
 
 
@@ -53,7 +53,7 @@ class TestLoad:
     """`load`."""
 
     def test_at_first_use(self, modules):
-        """Nothing is imported, nor looked for, before the first use."""
+        """Nothing is imported or looked up before the first use."""
         pkg, missing = load("pkg"), load("no_such_module.part:Name")
         assert not is_resolved(pkg)
         assert "pkg" not in sys.modules
@@ -62,17 +62,17 @@ class TestLoad:
         assert lazyguard.resolve(pkg) is sys.modules["pkg"]
 
     def test_dotted(self, modules):
-        """A dotted name is that module, not its parent."""
+        """A dotted name gives that module, not its parent."""
         assert load("pkg.deep.er").value == "deeper"
 
     def test_name_in_a_module(self, modules):
-        """`module:Name` is what the module has by that name; a submodule counts."""
+        """`module:Name` gives the attribute of the module; a submodule counts."""
         assert load("pkg.one:value") == 1
         assert load("pkg:two").value == 2
         assert load("builtins:ValueError")("x").args == ("x",)
 
     def test_in_containers(self, modules):
-        """It is right as a local, in a class and in a container."""
+        """The proxy works as a local, in a class and in a container."""
 
         class Holder:
             module = load("pkg.one")
@@ -91,13 +91,13 @@ class TestLoad:
 
     @pytest.mark.parametrize("name", ["pkg.nothing", "pkg.one.nothing"])
     def test_missing_submodule(self, modules, name):
-        """Where the package is there and the module in it is not, nothing is to be installed."""
+        """If the package is installed and the submodule is missing, the error proposes no installation."""
         with pytest.raises(MissingModuleError, match=r"has no module.*correct the name") as caught:
             load(name).anything
         assert "pip" not in str(caught.value)
 
     def test_missing_name(self, modules):
-        """A name that the module has not is an ImportError that says so; hasattr does not hide it."""
+        """A name that the module lacks raises an ImportError that says so; `hasattr` does not hide it."""
         proxy = load("pkg:nothing")
         with pytest.raises(ImportError, match=r"test_load.py:\d+: module 'pkg' has no attribute 'nothing'") as caught:
             hasattr(proxy, "x")
@@ -105,7 +105,7 @@ class TestLoad:
         assert isinstance(caught.value, lazyguard.ResolutionError)
 
     def test_broken_module(self, modules):
-        """What a module raises while it is executed is chained; the next use tries again."""
+        """An exception of the module's execution is chained; the next use tries again."""
         proxy = load("broken")
         for _ in range(2):
             with pytest.raises(lazyguard.ResolutionError, match="ZeroDivisionError") as caught:
@@ -113,7 +113,7 @@ class TestLoad:
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
     def test_a_dependency_is_missing(self, modules):
-        """A module that needs a missing one is no missing module itself."""
+        """A module that needs a missing one is not reported as missing itself."""
         with pytest.raises(ImportError) as caught:
             load("needy").value
         assert not isinstance(caught.value, MissingModuleError)
@@ -121,7 +121,7 @@ class TestLoad:
         assert "needy" in str(caught.value)
 
     def test_installed_later(self, program):
-        """A module that appears is found at the next use."""
+        """A module that is installed meanwhile is found at the next use."""
         proxy = load("appears")
         with pytest.raises(MissingModuleError):
             proxy.value
@@ -130,16 +130,16 @@ class TestLoad:
 
     @pytest.mark.parametrize("name", ["", ".", ".one", "a..b", "a b", ":Name", "a:b.c", "a:b:c", "a-b", 5, None])
     def test_wrong_names(self, name):
-        """A name that cannot be one is refused at once."""
+        """A bad name is refused at once."""
         with pytest.raises(UsageError, match=r"test_load.py:\d+"):
             load(name)
 
 
 class TestImports:
-    """`imports`."""
+    """`lazy_imports`."""
 
     def test_all_forms(self, declare):
-        """Every form of the statement binds what it says, and nothing is imported before its use."""
+        """Every form of the statement binds the right name, and nothing is imported before its use."""
         host = declare(
             indented(
                 "import pkg",
@@ -171,7 +171,7 @@ class TestImports:
         assert (host.pkg.two.value, host.pkg.one.value, host.pkg.deep.er.value) == (2, 1, "deeper")
 
     def test_below_one_package_in_two_blocks(self, declare):
-        """So do those of two blocks."""
+        """Statements of two blocks bind a package that has all of the modules, too."""
         host = declare(indented("import pkg.one") + "with lazyguard.lazy_imports():\n" + indented("import pkg.two"))
         assert (host.pkg.one.value, host.pkg.two.value) == (1, 2)
 
@@ -183,7 +183,7 @@ class TestImports:
             host.absent.x
 
     def test_relative(self, program):
-        """Relative imports are those of the module's package."""
+        """Relative imports are resolved by the module's package."""
         program(
             {
                 **FILES,
@@ -210,17 +210,17 @@ class TestImports:
         assert (guest.er.value, str(guest.value), guest.first.value, int(guest.second)) == ("deeper", "deeper", 1, 2)
 
     def test_relative_outside_a_package(self, declare):
-        """A module that is in no package cannot import relatively, lazily or not."""
+        """A module outside a package cannot import relatively, lazily or not."""
         with pytest.raises(ImportError, match="beyond top-level package"):
             declare(indented("from . import one"))
 
     def test_star(self, declare):
-        """`from module import *` must know the names at once, so it is refused."""
+        """`from module import *` needs the names at once, so it is refused."""
         with pytest.raises(UsageError, match=r"from pkg import \* .*cannot be lazy"):
             declare(indented("from pkg import *"))
 
     def test_future(self, program):
-        """`from __future__` statements of a function's code are no imports."""
+        """`from __future__` statements in the block are no imports."""
         program(
             {
                 "host.py": """\
@@ -233,12 +233,12 @@ class TestImports:
         importlib.import_module("host")
 
     def test_used_inside_the_block(self, declare):
-        """A name that is used while the block lasts is imported then, in truth."""
+        """A name that is used inside the block is imported for real."""
         host = declare(indented("import pkg", "from pkg import one", "seen = (pkg.name, one.value)"))
         assert host.seen == ("pkg", 1)
 
     def test_after_the_block(self, declare):
-        """After the block statements are as ever, also in the same module and after an exception."""
+        """After the block imports are eager again, also in the same module and after an exception."""
         host = declare(indented("import pkg"))
         assert host.pkg.name == "pkg"
         exec("import json.tool as tool", vars(host))
@@ -298,7 +298,7 @@ class TestImports:
         assert not is_resolved(results["fractions"])
 
     def test_nested_and_in_a_function(self):
-        """Blocks nest, and may stand in a function."""
+        """Blocks nest, and work in a function."""
         before = builtins.__import__
         with lazyguard.lazy_imports():
             with lazyguard.lazy_imports():
@@ -310,7 +310,7 @@ class TestImports:
         assert fractions.Fraction(1, 2) * 2 == 1
 
     def test_another_hook_comes_meanwhile(self):
-        """An `__import__` that somebody else puts in place in the block stays, and goes on working."""
+        """An `__import__` that other code installs inside the block stays, and goes on working."""
         before = builtins.__import__
         calls = []
 
@@ -332,7 +332,7 @@ class TestImports:
 
 
 def test_the_arguments_of_lazy_loader(program):
-    """A package that switches over may go on giving them: nothing is imported, and nothing is warned of."""
+    """lazy_loader's arguments are accepted: nothing is imported, and there is no warning."""
     program({"mylib/__init__.py": "", "mylib/sub.py": "x = 1"})
     found = lazyguard.load(fullname="mylib.sub", error_on_import=False, suppress_warning=False, require=None)
     assert "mylib" not in sys.modules
@@ -341,14 +341,14 @@ def test_the_arguments_of_lazy_loader(program):
 
 @pytest.mark.parametrize("name", ["no_such_lib", "no_such_lib.sub", "no_such_lib:Name"])
 def test_error_on_import(name):
-    """A missing module is told at the declaration, with its line and the command."""
+    """With `error_on_import` a missing module raises at the declaration, with its line and the command."""
     with pytest.raises(lazyguard.errors.MissingModuleError, match=f"{__file__}.*pip install no_such_lib") as caught:
         lazyguard.load(name, error_on_import=True)
     assert caught.value.name == "no_such_lib"
 
 
 def test_error_on_import_of_a_submodule(program):
-    """What is above a dotted name is imported to look for it; a wrong name is told as one."""
+    """With `error_on_import` the packages above a dotted name are imported; a wrong name is named."""
     program({"mylib/__init__.py": "", "mylib/sub.py": "x = 1"})
     assert not lazyguard.is_resolved(lazyguard.load("mylib.sub", error_on_import=True))
     assert "mylib.sub" not in sys.modules
@@ -359,7 +359,7 @@ def test_error_on_import_of_a_submodule(program):
 
 
 def test_require():
-    """The installed version must be one that is required, at the first use."""
+    """At the first use the installed version must satisfy `require`."""
     pytest.importorskip("packaging")
     assert lazyguard.load("pytest", require="pytest>=1").main
     old = lazyguard.load("pytest", require="pytest>=999")
@@ -374,23 +374,24 @@ def test_require():
 
 
 def test_require_of_a_module_that_is_missing():
-    """The command asks for the version that is required."""
+    """The command installs the version that is required."""
     with pytest.raises(lazyguard.errors.MissingModuleError, match="pip install 'no_such_lib>=2'"):
         lazyguard.load("no_such_lib", require="no_such_lib>=2").x
 
 
 @pytest.mark.parametrize(
-    ("requirement", "what"), [("no_such_lib>=2", "write the distribution's name"), ("pytest >=", "is no requirement")]
+    ("requirement", "what"),
+    [("no_such_lib>=2", "write the distribution's name"), ("pytest >=", "is not a requirement")],
 )
 def test_requirements_that_cannot_be_right(requirement, what):
-    """They are told with a way to mend them."""
+    """A bad requirement raises an error with a remedy."""
     pytest.importorskip("packaging")
     with pytest.raises(lazyguard.errors.ConfigurationError, match=what):
         lazyguard.load("pytest", require=requirement, error_on_import=True)
 
 
 def test_require_without_packaging(monkeypatch):
-    """What reads requirements is named where it is missing."""
+    """If `packaging` is missing, the error names it."""
     monkeypatch.setitem(sys.modules, "packaging", None)
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
     with pytest.raises(lazyguard.errors.MissingModuleError, match="pip install packaging"):

@@ -26,7 +26,7 @@ def use(name):
 
 
 def kind(module, name):
-    """Return the class of what stands in the namespace, without resolving it."""
+    """Return the class of an object in the namespace, without resolving it."""
     return type(vars(module)[name]).__name__
 
 
@@ -54,7 +54,7 @@ def test_the_names_are_native(core):
 
 
 def test_the_package_uses_them_as_globals(core):
-    """What PEP 562 cannot do: a function of the package itself uses a name that was not used before."""
+    """A function of the package itself can use a name for the first time, as PEP 562 cannot."""
     queue = core.use("Queue")
     assert queue is sys.modules["core.queue"].Queue
     assert (kind(core, "Queue"), kind(core, "Q")) == ("type", "lazy_import")
@@ -63,7 +63,7 @@ def test_the_package_uses_them_as_globals(core):
 
 
 def test_is_resolved_reset_override(core):
-    """They see a native lazy import as pending, and leave it so."""
+    """Introspection sees a native lazy import as pending, and leaves it pending."""
     assert not lazyguard.is_resolved("core:Queue")
     with lazyguard.override("core:Queue", "fake"):
         assert core.use("Queue") == core.Queue == "fake"
@@ -79,7 +79,7 @@ def test_is_resolved_reset_override(core):
 
 @pytest.mark.parametrize("use", [getattr, lambda core, name: core.use(name)], ids=["attribute", "global"])
 def test_errors_are_ours(core, use):
-    """A native lazy import that fails says what, where it is declared and how to mend it, and has its cause."""
+    """A native lazy import that fails says what failed, where it was declared and the remedy, and has its cause."""
     place = f"{core.__file__}:4"
     for name, error, cause, text in (
         ("x", lazyguard.ResolutionError, AttributeError, "importing core.bad raised AttributeError"),
@@ -109,7 +109,7 @@ def test_the_traceback_has_the_line_of_the_declaration(core):
 
 
 def test_a_stub_names_its_own_line(program):
-    """Where a stub declares, the line is the stub's."""
+    """With a stub the error has the stub's line."""
     root = program(
         {
             "core/__init__.py": "import lazyguard\n__getattr__, *_ = lazyguard.attach_stub(__name__, __file__)\n"
@@ -135,7 +135,7 @@ def test_health_counts_them(core):
 
 
 def test_a_filter_makes_them_eager(program):
-    """What the filter of the program refuses is imported while the package is, circular imports included."""
+    """What the program's filter refuses is imported with the package, circular imports included."""
     program(
         {
             "core/__init__.py": "import lazyguard\n"
@@ -178,7 +178,7 @@ def test_a_star_import(program):
 
 
 def test_what_is_imported_already_is_there_at_once(program):
-    """As with a lazy import of one's own, the interpreter takes a name off a module that is imported."""
+    """As with a lazy import statement, the interpreter removes the name when its module is imported."""
     program(
         {
             "core/__init__.py": "import lazyguard, core.queue\n"
@@ -192,7 +192,7 @@ def test_what_is_imported_already_is_there_at_once(program):
 
 
 def test_a_submodule_under_another_name(program):
-    """A submodule renamed beside a function of the submodule's name: each is what was declared."""
+    """A renamed submodule and a function of the submodule's name are each what was declared."""
     program(
         {
             "core/__init__.py": "import lazyguard\n__getattr__, *_ = lazyguard.attach("
@@ -206,7 +206,7 @@ def test_a_submodule_under_another_name(program):
 
 
 def test_only_the_package_itself_gets_them(core):
-    """Declared from elsewhere, the package's namespace is left alone."""
+    """A declaration from another module leaves the package's namespace alone."""
     lookup, _, _ = lazyguard.attach("core", None, {"queue": ["other"]})
     assert "other" not in vars(core)
     with pytest.raises(lazyguard.errors.ResolutionImportError):
@@ -214,6 +214,6 @@ def test_only_the_package_itself_gets_them(core):
 
 
 def test_threads_racing_for_a_global(core, race):
-    """All of them get the one value."""
+    """All threads get the same value."""
     found = race(*[lambda: core.use("Queue")] * 8, *[lambda: core.Queue] * 8)
     assert set(found) == {core.Queue}

@@ -1,4 +1,4 @@
-"""What a check tells of one service: truly, and without touching it or giving anything away."""
+"""A check shows the true state of a service, without changing it and without secrets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SECRET = "redis://user:password@host"
 
 @pytest.fixture
 def get(plant):
-    """Return a service without a recovery, whose place is known."""
+    """Return a service without a recovery, declared at a known place."""
     return lazyguard.service(name="db", recovery=None)(plant.make)
 
 
 def test_pending_and_ready(get, plant, clock):
-    """Nothing is built by looking; since is when it came into its state."""
+    """A check builds nothing; `since` is the begin of the state."""
     check = get.health()
     assert (check.name, check.kind, check.state, check.status) == ("db", "service", "pending", "pass")
     assert (check.since, check.cause, check.generation, check.running) == (None, "", 0, 0)
@@ -36,7 +36,7 @@ def test_pending_and_ready(get, plant, clock):
 
 @pytest.mark.parametrize(("critical", "status"), [(False, "warn"), (True, "fail")])
 def test_failed(plant, clock, critical, status):
-    """Only a critical service fails the whole; the cause is a type and a place, never a text."""
+    """Only a critical service fails the total status; the cause is a type and a place, never a text."""
     plant.fate = ConnectionError(SECRET)
     get = lazyguard.service(name="db", recovery=None, critical=critical)(plant.make)
     with pytest.raises(lazyguard.ResolutionError):
@@ -52,7 +52,7 @@ def test_failed(plant, clock, critical, status):
 
 @pytest.mark.parametrize("critical", [False, True])
 def test_degraded(plant, critical):
-    """A fallback that is served is a warning, for a critical service too."""
+    """A served fallback gives "warn", for a critical service too."""
     plant.fate = ConnectionError(SECRET)
     get = lazyguard.service(name="db", recovery=None, critical=critical)(plant.make)
     get.fallback(lambda: plant)
@@ -67,7 +67,7 @@ def test_degraded(plant, critical):
 
 @pytest.mark.parametrize(("critical", "status"), [(False, "warn"), (True, "fail")])
 def test_beyond_max_degraded(plant, clock, critical, status):
-    """A critical service whose fallback is not served any more fails the whole, and says so."""
+    """A critical service whose fallback is no longer served fails the total status, and the cause says so."""
     plant.fate = ConnectionError(SECRET)
     get = lazyguard.service(name="db", recovery=None, critical=critical)(plant.make)
     get.fallback(max_degraded=300)(lambda: plant)
@@ -78,14 +78,14 @@ def test_beyond_max_degraded(plant, clock, critical, status):
     check = get.health()
     assert (check.state, check.status) == ("degraded", status)
     assert check.cause.startswith("ConnectionError at ")
-    assert check.cause.endswith("; its fallback was served for 301 s, and max_degraded=300")
+    assert check.cause.endswith("; its fallback was served for 301 s, longer than max_degraded=300")
     plant.fate = None
     get.require_real()
     assert get.health().status == "pass"
 
 
 def test_where_fallbacks_are_forbidden(plant, monkeypatch):
-    """A critical service that may serve its fallback to nobody in this process fails; a denial here changes nothing."""
+    """A critical service whose fallback the process refuses to all fails; a denial in one context changes nothing."""
     plant.fate = ConnectionError(SECRET)
     get = lazyguard.service(name="db", recovery=None, critical=True)(plant.make)
     get.fallback(lambda: plant)
@@ -97,7 +97,7 @@ def test_where_fallbacks_are_forbidden(plant, monkeypatch):
 
 
 def test_which_fallback_is_served(plant, clock, race, limited):
-    """Each fallback is told with its place: served, failed or hanging and why, or not needed."""
+    """Each fallback has its place and its state: served, failed or hanging with the cause, or unused."""
     plant.fate = ConnectionError(SECRET)
     gate = threading.Event()
     begun = threading.Event()
@@ -134,7 +134,7 @@ def test_which_fallback_is_served(plant, clock, race, limited):
 
 
 def test_failed_and_tried_again(plant, limited):
-    """While a caller builds it again it is still what it was: a failed service does not pass for that."""
+    """While a caller builds it again, a failed service still fails."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None, critical=True)(plant.make)
     with pytest.raises(lazyguard.ResolutionError):
@@ -152,7 +152,7 @@ def test_failed_and_tried_again(plant, limited):
 
 
 def test_overdue(plant, clock, story, race, limited):
-    """One that hangs past its timeout is told, although nothing has failed."""
+    """A service that hangs past its timeout has a cause, although no attempt has failed."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=2.5, critical=True)(plant.make)
 
@@ -173,7 +173,7 @@ def test_overdue(plant, clock, story, race, limited):
 
 
 def test_health_json(get, plant, clock):
-    """The form is health+json's; a pending check has no time, a good one no output; JSON can hold it."""
+    """The dict has the form of health+json: a pending check has no time, a passing one no output."""
     assert get.health().to_dict() == {"componentType": "service", "status": "pass", "observedValue": "pending"}
     plant.fate = ConnectionError(SECRET)
     with pytest.raises(lazyguard.ResolutionError):

@@ -1,4 +1,4 @@
-"""What `health` tells of all services and lazy objects."""
+"""`health` shows the state of all services and lazy objects."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import sys
 import pytest
 
 import lazyguard
-from lazyguard._core import registry
+from lazyguard._core import declaration
 from lazyguard._lazy_imports import package
 
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    """What other tests declared is not seen here."""
-    monkeypatch.setattr(registry, "_known", {})
+    """Hide what other tests have declared."""
+    monkeypatch.setattr(declaration, "_registered", {})
     monkeypatch.setattr(package, "_known", {})
-    monkeypatch.setattr(registry, "_guards", {})
+    monkeypatch.setattr(declaration, "_guards", {})
 
 
 def test_nothing():
-    """A process that declares nothing is well."""
+    """A process that declares nothing passes."""
     assert lazyguard.health().status == "pass"
     assert lazyguard.health().checks == ()
     told = lazyguard.health().to_dict()
@@ -30,7 +30,7 @@ def test_nothing():
 
 
 def test_the_worst_counts(plant):
-    """fail before warn before pass; the order is that of declaration."""
+    """The total is the worst status; the order is that of declaration."""
     good = lazyguard.service(name="good")(plant.make)
     bad = lazyguard.service(name="bad", recovery=None)(plant.make)
     worse = lazyguard.service(name="worse", recovery=None, critical=True)(plant.make)
@@ -49,7 +49,7 @@ def test_the_worst_counts(plant):
 
 
 def test_to_dict(plant):
-    """Checks are listed by name; two of one name stand side by side."""
+    """The dict lists checks by name; two of one name stand in one list."""
     kept = [lazyguard.service(name="db")(plant.make) for _ in range(2)]
     told = lazyguard.health().to_dict()
     assert told["status"] == "pass"
@@ -58,7 +58,7 @@ def test_to_dict(plant):
 
 
 def test_what_is_seen(plant):
-    """Services and lazy objects of modules are; lazy objects of functions are not."""
+    """Services and lazy objects of modules have checks; lazy objects of functions have none."""
     scope = {"lazyguard": lazyguard, "make": plant.make}
     exec("thing = lazyguard.lazy(make, name='thing')\nget = lazyguard.service(name='get')(make)", scope)
     kept = lazyguard.lazy(plant.make, name="of a function")
@@ -71,7 +71,7 @@ def test_what_is_seen(plant):
 
 
 def test_what_packages_attach(program):
-    """One check a package: how many names are resolved; a failed one warns until it is there. Nothing is imported."""
+    """A package has one check with its resolved names; a failed one warns until it is resolved. Nothing is imported."""
     root = program(
         {
             "attaching/__init__.py": "import lazyguard\n__getattr__, __dir__, __all__ = "

@@ -1,4 +1,4 @@
-"""What the measures tell, whatever library takes them; and that nobody pays where nobody counts."""
+"""The measures are right for any metrics library, and without a meter they cost nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("limited")
 
 
 class Meter:
-    """Takes all down."""
+    """Record everything."""
 
     def __init__(self) -> None:
         self.attempts: list[tuple[str, str, float]] = []
@@ -24,7 +24,7 @@ class Meter:
     def attempted(self, name, ended, seconds):
         self.attempts.append((name, ended, seconds))
 
-    def moved(self):
+    def transitioned(self):
         self.moves += 1
 
     def imported(self, package, seconds):
@@ -33,7 +33,7 @@ class Meter:
 
 @pytest.fixture
 def meter():
-    """Return a meter that is told of all during the test."""
+    """Return a meter that receives everything during the test."""
     gc.collect()
     found = Meter()
     measures = Measures(found, 10_000)  # a run of all tests has many services
@@ -50,7 +50,7 @@ class Db:
 
 
 def test_attempts_by_their_ends(meter, plant, clock, race):
-    """Well, failed, too late, and each with its seconds; none of them twice."""
+    """Attempts that succeed, fail or end too late are each recorded once, with their seconds."""
     get_db = lazyguard.service(name="db", timeout=5.0, recovery=None)(plant.make)
     plant.fate = ConnectionError()
     with pytest.raises(lazyguard.ResolutionError):
@@ -76,7 +76,7 @@ def test_attempts_by_their_ends(meter, plant, clock, race):
 
 
 def test_time_degraded_over_several_periods(meter, plant, clock):
-    """From the event on, also where nobody looks in between, and where it was degraded before the measuring began."""
+    """Degraded seconds count from the event on, without a read in between, and from before the measuring began."""
     get_db = lazyguard.service(name="db", recovery=None)(plant.make)
     get_db.fallback(lambda cause: Db())
     plant.fate = ConnectionError()
@@ -95,7 +95,7 @@ def test_time_degraded_over_several_periods(meter, plant, clock):
 
 
 def test_calls_of_a_fallback_and_of_a_breaker(meter):
-    """Answers of a fallback count; so do refusals and what a probe says."""
+    """Answers of a fallback, refusals and probes are counted."""
 
     @lazyguard.guarded(name="fetch", breaker=lazyguard.Breaker(failure_threshold=1, open_time=0.001))
     def fetch(fails: bool) -> str:
@@ -115,7 +115,7 @@ def test_calls_of_a_fallback_and_of_a_breaker(meter):
 
 
 def test_the_success_path_is_what_it_was(meter):
-    """Where nobody counts, a breaker's count is its window's own; it is again when nobody counts any more."""
+    """Without a meter a breaker's count is its window's own; it is again after the last meter has ended."""
 
     @lazyguard.guarded(name="quick", breaker=lazyguard.Breaker())
     def quick() -> None: ...
@@ -130,7 +130,7 @@ def test_the_success_path_is_what_it_was(meter):
 
 
 def test_states_of_all_kinds(meter):
-    """Services, critical ones, lazy objects of a module and breakers; names of packages and preloads are none."""
+    """Services, lazy objects of a module and breakers have states; names of packages and preloads have none."""
 
     @lazyguard.service(name="plain")
     def get_plain() -> Db:
@@ -148,7 +148,7 @@ def test_states_of_all_kinds(meter):
 
 
 def test_breakers_of_one_name(meter):
-    """Guarded functions that have the same name are told of as one: the worst of them."""
+    """Guarded functions of the same name are shown as one, in the worst state."""
 
     def guard(fate: Exception | None):
         @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1))
@@ -168,7 +168,7 @@ def test_breakers_of_one_name(meter):
 
 
 def test_counts_in_a_finaliser_and_from_threads(meter, race):
-    """None is lost, and none waits for anybody."""
+    """Calls on many threads are all counted, without a wait."""
 
     @lazyguard.guarded(name="counted", breaker=lazyguard.Breaker())
     def counted() -> None: ...
@@ -182,13 +182,13 @@ def test_counts_in_a_finaliser_and_from_threads(meter, race):
 
 
 def test_names_beyond_the_bound():
-    """The first so many stay what they are."""
+    """The first names are shown as they are, later ones as "(others)"."""
     names = Names(2)
     assert [names(name) for name in ("a", "b", "c", "a", "d")] == ["a", "b", "(others)", "a", "(others)"]
 
 
 def test_imports_by_package(meter, program):
-    """Each execution of a module's body, under its outermost package."""
+    """Each execution of a module is recorded under its top-level package."""
     program({"measured/__init__.py": "import measured.sub\n", "measured/sub.py": ""})
     with lazyguard.track_imports():
         import measured  # type: ignore[import-not-found]  # noqa: F401
@@ -196,7 +196,7 @@ def test_imports_by_package(meter, program):
 
 
 def test_a_fork_begins_with_nothing_spent(meter, plant, clock, in_child):
-    """What the parent has spent is the parent's."""
+    """A forked child does not count the parent's degraded seconds."""
     get_db = lazyguard.service(name="db", recovery=None)(plant.make)
     get_db.fallback(lambda cause: Db())
     plant.fate = ConnectionError()

@@ -29,7 +29,7 @@ def names(tracker):
 
 
 def test_every_execution_is_kept_with_its_time_and_the_line_that_asked(program, tracker):
-    """In the order in which they began, each with what it was executed within; times hold those of what is below."""
+    """Imports are listed in the order of their begin, with their parents; a time includes those of inner imports."""
     root = program(
         {
             "shop/__init__.py": "import shop.prices\n",
@@ -50,7 +50,7 @@ def test_every_execution_is_kept_with_its_time_and_the_line_that_asked(program, 
 
 
 def test_what_is_there_already_is_not_executed_and_not_kept(program, tracker):
-    """A second import costs no entry; a reload is an execution like another."""
+    """A second import makes no entry; a reload makes one."""
     program({"shop.py": ""})
     module = importlib.import_module("shop")
     importlib.import_module("shop")
@@ -59,7 +59,7 @@ def test_what_is_there_already_is_not_executed_and_not_kept(program, tracker):
 
 
 def test_an_import_that_fails_fails_as_before(program, tracker):
-    """What the module raises comes out untouched, and the entry says that it failed."""
+    """A module's exception passes untouched, and its entry has `failed`."""
     program({"shop.py": "1 / 0"})
     with pytest.raises(ZeroDivisionError) as caught:
         importlib.import_module("shop")
@@ -68,7 +68,7 @@ def test_an_import_that_fails_fails_as_before(program, tracker):
 
 
 def test_it_ends(program):
-    """After `stop` nothing more is kept, and a second tracker is not troubled by the end of the first."""
+    """After `stop` nothing more is recorded, and a second tracker goes on."""
     program({"one.py": "", "two.py": "", "three.py": ""})
     first = lazyguard.track_imports()
     second = lazyguard.track_imports()
@@ -81,7 +81,7 @@ def test_it_ends(program):
 
 
 def test_a_tracker_that_begins_amid_an_import(program):
-    """What began before it is not kept, and what comes below is."""
+    """An import that began before the tracker is not recorded; those inside it are."""
     program(
         {"shop/__init__.py": "import lazyguard\ntracker = lazyguard.track_imports()\nimport shop.a\n", "shop/a.py": ""}
     )
@@ -92,7 +92,7 @@ def test_a_tracker_that_begins_amid_an_import(program):
 
 
 def test_threads_have_stacks_of_their_own(program, tracker, race):
-    """Two threads that import at the same time are not taken for one another's importers."""
+    """Two threads that import at the same time are not each other's parents."""
     program(
         {
             "meet.py": "import threading\nbarrier = threading.Barrier(2)\n",
@@ -112,7 +112,7 @@ def test_threads_have_stacks_of_their_own(program, tracker, race):
 
 class TestBudgets:
     def test_over_it(self, program, told):
-        """An import that takes longer is told once, at the line that asked for it, by a warning and by an event."""
+        """An import over its budget gives one warning at the importing line, and one event."""
         root = program({"shop.py": "import dear", "dear.py": ""})
         with lazyguard.track_imports(budgets={"dear": 1e-9}), pytest.warns(errors.ImportBudgetWarning) as caught:
             importlib.import_module("shop")
@@ -124,7 +124,7 @@ class TestBudgets:
         assert [kind[:2] for kind in kinds[1:]] == [("shop", "imported")]
 
     def test_one_for_all(self, program):
-        """`budget` holds for each import, and the name of a module goes before it."""
+        """`budget` holds for each import; an entry of `budgets` takes precedence."""
         program({"shop.py": "import dear", "dear.py": ""})
         with (
             lazyguard.track_imports(budget=1e-9, budgets={"dear": 1000}),
@@ -138,14 +138,14 @@ class TestBudgets:
         "given", [{"budget": 0}, {"budget": "1"}, {"budgets": {"shop": -1}}, {"budget": float("nan")}]
     )
     def test_out_of_range(self, given):
-        """What is not a number above zero is refused where it is given."""
+        """A budget that is not a number above zero is refused."""
         with pytest.raises(errors.ConfigurationError, match="out of range"):
             lazyguard.track_imports(**given)
 
 
 class TestReport:
     def test_an_audit_reads_it(self, program, tmp_path):
-        """The JSON is that of an audit: verdicts by budget, the blamed line, and the tree of what was executed."""
+        """The JSON has the form of an audit's: verdicts by budget, the blamed line, and the import tree."""
         program({"shop/__init__.py": "import shop.dear\n", "shop/dear.py": "import shop.late\n", "shop/late.py": ""})
         with lazyguard.track_imports(budgets={"shop.dear": 1e-9}) as tracker, pytest.warns(errors.ImportBudgetWarning):
             importlib.import_module("shop")
@@ -167,7 +167,7 @@ class TestReport:
         assert module.imports[0].start == 0.0
 
     def test_foreign_modules(self, tracker):
-        """Those of the standard library are no first-party ones."""
+        """Modules of the standard library are not first-party."""
         sys.modules.pop("colorsys", None)
         importlib.import_module("colorsys")
         (module,) = Report.from_dict(tracker.to_dict()).modules
@@ -175,7 +175,7 @@ class TestReport:
         assert module.third_party_seconds > 0
 
     def test_slowest(self, program, tracker, monkeypatch):
-        """The imports whose own bodies took longest come first, and no more than were asked for."""
+        """`slowest` returns so many imports at the most, those with the longest own bodies first."""
         time = [0.0]
         monkeypatch.setattr(track_imports, "perf_counter", lambda: time[0])
         monkeypatch.setattr(sys, "spend", lambda seconds: time.append(time.pop() + seconds), raising=False)
@@ -186,7 +186,7 @@ class TestReport:
 
 
 def test_a_listener_that_raises_hurts_no_import_not_even_that_of_logging():
-    """While logging is half imported there is no log to write to, and the import goes on."""
+    """An event amid the import of logging is not logged, and the import goes on."""
     done = subprocess.run(
         [
             sys.executable,
@@ -203,7 +203,7 @@ def test_a_listener_that_raises_hurts_no_import_not_even_that_of_logging():
 
 
 def test_an_import_inside_a_listener(program):
-    """What a listener imports is tracked as well, and ends."""
+    """A listener's own import is recorded as well."""
     program({"one.py": "", "two.py": ""})
     seen = []
 
@@ -219,16 +219,16 @@ def test_an_import_inside_a_listener(program):
 
 
 def test_a_thread_that_ends_leaves_nothing(program, tracker):
-    """The stack of a thread is gone when its import has ended."""
+    """The stack of a thread is removed when its import has ended."""
     program({"one.py": ""})
     thread = threading.Thread(target=importlib.import_module, args=("one",))
     thread.start()
     thread.join()
-    assert tracker._inside == {}
+    assert tracker._stacks == {}
 
 
 def test_a_tracker_that_is_stopped_in_the_midst_of_an_import(program, told):
-    """The import goes on as if nothing had been; it is told of, since it began in time."""
+    """An import that began before `stop` is still recorded."""
     program({"stops.py": "import sys\nsys.modules['__tracker__'].stop()\nx = 1"})
     tracker = lazyguard.track_imports()
     sys.modules["__tracker__"] = tracker

@@ -1,4 +1,4 @@
-"""What `failures=` and `Breaker` promise: which calls count, opening, and the way back."""
+"""`failures=` and `Breaker`: which calls count, when the breaker opens, and how the service recovers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make(plant):
 
 
 def fail(plant, use, times: int = 1, error: BaseException | None = None) -> None:
-    """Use the service, which fails so many times."""
+    """Use the service; it fails so many times."""
     thing = plant.things[-1]
     thing.fate = error or ConnectionError("secret")
     for _ in range(times):
@@ -51,7 +51,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_so_many_in_a_row(make, plant, story, use):
-    """The call's own error passes untouched; the last one of the row opens the breaker."""
+    """Each call's own error passes untouched; the last failure in the row opens the breaker."""
     get = make()
     fail(plant, lambda: use(get()), 2)
     assert get.health().state == "ready"
@@ -66,8 +66,8 @@ def test_so_many_in_a_row(make, plant, story, use):
 
 
 @pytest.mark.parametrize("use", [use for name, use in USES.items() if name != "property"])
-def test_one_that_ends_well(make, plant, use):
-    """It begins the count anew."""
+def test_a_success_in_between(make, plant, use):
+    """A success begins the count anew."""
     get = make()
     for _ in range(3):
         fail(plant, lambda: use(get()), 2)
@@ -76,7 +76,7 @@ def test_one_that_ends_well(make, plant, use):
 
 
 def test_looking_up_ends_no_row(make, plant):
-    """Reading attributes between the calls that fail does not set the count back."""
+    """Reading attributes between failing calls does not reset the count."""
     get = make()
     for _ in range(3):
         assert get().name
@@ -86,7 +86,7 @@ def test_looking_up_ends_no_row(make, plant):
 
 
 def test_other_errors_do_not_count(make, plant):
-    """Only those of failures=, and not for the sake of their number."""
+    """Only exceptions of `failures=` count, however many others there are."""
     get = make(1)
     fail(plant, get().work, 5, ValueError())
     fail(plant, get().work, 5, KeyboardInterrupt())
@@ -96,7 +96,7 @@ def test_other_errors_do_not_count(make, plant):
 
 
 def test_the_default_threshold(make, plant):
-    """failures= alone opens after three."""
+    """`failures=` alone opens the breaker after three failures."""
     get = make(None)
     fail(plant, get().work, 2)
     assert get.health().state == "ready"
@@ -105,7 +105,7 @@ def test_the_default_threshold(make, plant):
 
 
 def test_without_failures_nothing_counts(plant):
-    """Then the live reference is the fast view, which watches nothing."""
+    """Without `failures=` the live reference is the fast view, which counts nothing."""
     get = lazyguard.service(name="db")(plant.make)
     get().name
     fail(plant, get().work, 10)
@@ -114,7 +114,7 @@ def test_without_failures_nothing_counts(plant):
 
 
 def test_a_real_objects_life(make, plant, clock, story, limited):
-    """Opened, stood in for, recovered without traffic: one event each, and the cause is the call's."""
+    """The breaker opens, the fallback serves, the service recovers: one event each, with the call's cause."""
     get = make(recovery=lazyguard.Recovery(initial=10.0, maximum=10.0))
     causes: list[BaseException] = []
     get.fallback(lambda cause: causes.append(cause) or plant)
@@ -138,7 +138,7 @@ def test_a_real_objects_life(make, plant, clock, story, limited):
 
 
 def test_a_kept_bound_method_keeps_its_target(make, plant):
-    """`send = svc.send` goes on with the object it came from, and its failures count for nobody else."""
+    """`send = svc.send` keeps its object, and its failures do not count for a later one."""
     get = make(1)
     kept = get().work
     first = plant.things[0]
@@ -154,7 +154,7 @@ def test_a_kept_bound_method_keeps_its_target(make, plant):
 
 
 def test_a_call_keeps_its_target(make, plant, race):
-    """A call that is under way while the breaker opens ends on the object it began with."""
+    """A call that is under way while the breaker opens ends on its first object."""
     get = make(1)
     inside, leave = threading.Event(), threading.Event()
 
@@ -176,7 +176,7 @@ def test_a_call_keeps_its_target(make, plant, race):
 
 
 def test_a_stale_failure(make, plant):
-    """An async call that began before a reset and fails after it does not count."""
+    """An async call that began before a reset, and fails after it, does not count."""
     get = make(1)
     pending = get().awork()
     get.reset()
@@ -187,8 +187,8 @@ def test_a_stale_failure(make, plant):
     assert get.health().state == "ready"
 
 
-def test_an_override_is_not_watched(make, plant):
-    """A fake that fails does not take the service out of use."""
+def test_an_override_does_not_count(make, plant):
+    """The failures of an override do not open the breaker."""
     get = make(1)
     fake = type(plant.things[0])("fake")
     with get.override(fake):
@@ -202,8 +202,8 @@ def test_an_override_is_not_watched(make, plant):
     assert get.health().state == "failed"
 
 
-def test_watched_methods_look_like_themselves(make, plant):
-    """Name, doc, signature, async-ness and equality of a bound method are its own; classes come bare."""
+def test_counted_methods_look_like_themselves(make, plant):
+    """A counted method has its own name, docstring, signature, async kind and equality; classes are not wrapped."""
     svc = make()()
     thing = plant.things[0]
     assert svc.work.__name__ == "work"
@@ -221,7 +221,7 @@ def test_watched_methods_look_like_themselves(make, plant):
 
 
 def test_the_first_call_counts_too(plant):
-    """The call that builds the object is watched like any other, a special method among them."""
+    """The call that builds the object counts like any other, also a special method."""
     for use in (lambda svc: svc.work(), len):
         get = lazyguard.service(
             name="db",
@@ -236,7 +236,7 @@ def test_the_first_call_counts_too(plant):
 
 
 def test_failing_without_a_fallback(make, plant, clock):
-    """After the open time the next caller builds the real object anew and is told if it cannot be built."""
+    """After the open time the next caller builds the real object anew, or gets the factory's error."""
     get = make(1)
     fail(plant, get().work)
     plant.fate = OSError()

@@ -1,4 +1,4 @@
-"""What several fallbacks of one service promise: their order, their time, the cause, and the way back."""
+"""Several fallbacks of one service: their order, their time limits, the cause, and the recovery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lazyguard import errors
 
 
 class Replica:
-    """A fallback that says its name."""
+    """A fallback that returns its name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -26,7 +26,7 @@ def get(plant):
 
 
 def test_the_order_of_declaration(get):
-    """The first that can be built is served; those after it are not built."""
+    """The first fallback that can be built is served; those after it are not built."""
     built: list[str] = []
 
     def failing() -> Replica:
@@ -41,8 +41,8 @@ def test_the_order_of_declaration(get):
     assert built == ["failing", "cache"]
 
 
-def test_each_is_told_the_cause(get, plant):
-    """The cause is why the real object is not served, for each of them."""
+def test_each_gets_the_cause(get, plant):
+    """Each fallback gets the cause of the real object's failure."""
     told: list[Exception] = []
 
     @get.fallback
@@ -60,7 +60,7 @@ def test_each_is_told_the_cause(get, plant):
 
 
 def test_when_all_fail(get):
-    """The error names each with its place and says nothing that they said; the last one's is chained."""
+    """The error names each fallback with its place, without exception texts; the last exception is chained."""
     for number in range(3):
 
         def failing(number: int = number) -> Replica:
@@ -78,7 +78,7 @@ def test_when_all_fail(get):
 
 
 def test_the_same_one_twice(get):
-    """It is refused: it would fail again as it did."""
+    """The same fallback twice is refused: it would fail again."""
 
     def cache() -> Replica:
         return Replica("cache")
@@ -99,7 +99,7 @@ def test_time_for_the_real_object_is_left(plant):
 
 
 def test_back_to_the_real_one(plant, clock, story, limited):
-    """The recovery leads to the real object, whichever is served, and the next failure begins with the first."""
+    """The service recovers from any fallback, and the next failure begins with the first one."""
     fates = [OSError(), None]
     built: list[str] = []
     plant.fate = fates[0]
@@ -126,7 +126,7 @@ def test_back_to_the_real_one(plant, clock, story, limited):
 
 
 def test_max_degraded_of_the_one_that_is_served(get, clock):
-    """Each has its own limit, from when the service was degraded."""
+    """Each fallback has its own `max_degraded`, from the begin of the degraded state."""
 
     @get.fallback(max_degraded=10.0)
     def _() -> Replica:
@@ -170,7 +170,7 @@ def threads_of(name: str) -> list[threading.Thread]:
 
 
 def waits(monkeypatch) -> list[tuple[str, float]]:
-    """Return the list to which each wait for an attempt is added: whose, and until when, in seconds from now."""
+    """Return the list of waits for attempts: the cell, and the end of the wait, in seconds from now."""
     from lazyguard._core import clock, threads
 
     seen: list[tuple[str, float]] = []
@@ -185,7 +185,7 @@ def waits(monkeypatch) -> list[tuple[str, float]]:
 
 
 def test_the_timeout_is_the_whole_wait(plant, hanging, monkeypatch, clock, race, limited):
-    """What hangs, be it the real object or fallbacks, makes no caller wait for longer than the service's timeout."""
+    """A caller waits no longer than the service's timeout, if the real object or fallbacks hang."""
     plant.hanging = True
     asked = waits(monkeypatch)
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
@@ -209,7 +209,7 @@ def test_the_timeout_is_the_whole_wait(plant, hanging, monkeypatch, clock, race,
 
 
 def test_what_a_failure_leaves_is_the_fallbacks(plant, clock, monkeypatch, get):
-    """When the real object fails early a fallback may take the rest, but for what is kept for those after it."""
+    """When the real object fails early, a fallback has the rest of the time, less the shares of those after it."""
     asked = waits(monkeypatch)
 
     def failing() -> Replica:
@@ -228,7 +228,7 @@ def test_what_a_failure_leaves_is_the_fallbacks(plant, clock, monkeypatch, get):
 
 
 def test_the_message_of_a_shorter_wait(plant, clock, race, limited):
-    """What a fallback is told of a timeout names the time that the real object had, and the time that was kept."""
+    """The cause of a timeout has the real object's time, and the time that is kept for fallbacks."""
     plant.hanging = True
     told: list[Exception] = []
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
@@ -239,7 +239,7 @@ def test_the_message_of_a_shorter_wait(plant, clock, race, limited):
 
 
 def test_a_clock_that_jumps(plant, clock, race, limited):
-    """A fallback has its share of the wait also where the real object's wait ended too late, on a busy machine."""
+    """A fallback has its share of the wait, also if the real object's wait ended too late on a busy machine."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
     get.fallback(lambda: Replica("fallback"))
@@ -248,7 +248,7 @@ def test_a_clock_that_jumps(plant, clock, race, limited):
 
 
 def test_a_hanging_fallback_holds_one_thread(plant, hanging, limited):
-    """However many callers wait in vain: two threads for the real object, one for each fallback."""
+    """However many callers wait, there are two threads for the real object, and one for each fallback."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=0.003, abandon_after=0.01, recovery=None)(plant.make)
     get.fallback(lambda: hanging())
@@ -261,7 +261,7 @@ def test_a_hanging_fallback_holds_one_thread(plant, hanging, limited):
 
 
 def test_its_own_timeout_without_one_of_the_service(plant, hanging, clock, race, limited):
-    """A fallback may be bounded although the real object is not: then a thread of its own builds it."""
+    """A fallback can have a timeout although its service has none: a thread of its own builds it."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(timeout=3.0)(lambda: hanging())
@@ -277,7 +277,7 @@ def test_its_own_timeout_without_one_of_the_service(plant, hanging, clock, race,
 
 
 def test_a_late_fallback(plant, hanging, clock, race, eventually, limited):
-    """What comes after the next one is served is not served instead."""
+    """A late fallback is not served in place of the next one."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", timeout=10.0, recovery=None)(plant.make)
     get.fallback(timeout=3.0)(lambda: hanging())
@@ -290,7 +290,7 @@ def test_a_late_fallback(plant, hanging, clock, race, eventually, limited):
 
 
 def test_a_chain_of_async_ones(limited):
-    """An async service may have async and plain fallbacks, in any order; a task waits for them."""
+    """An async service can have async and plain fallbacks, in any order; a task awaits them."""
 
     @lazyguard.service(name="adb", timeout=30.0, recovery=None)
     async def get() -> Replica:

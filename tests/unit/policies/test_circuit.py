@@ -1,4 +1,4 @@
-"""What `Breaker` and its running state promise: windows, opening, the probe, what counts, and what is out of date."""
+"""`Breaker` and its circuit: windows, opening, the probe, which outcomes count, and which come too late."""
 
 from __future__ import annotations
 
@@ -71,25 +71,25 @@ def opened(make, told):
         ({"failure_rate": 0.5, "window_seconds": 0}, "window_seconds=0 is out of range"),
         ({"failure_rate": 0.5, "window_calls": 5, "minimum_calls": 6}, "minimum_calls=6 is more than window_calls=5"),
         ({"failure_rate": 0.5, "window_calls": 5, "minimum_calls": 0}, "minimum_calls=0 .* whole number"),
-        ({"window_calls": 5}, "window_calls=5 says nothing without failure_rate="),
-        ({"window_seconds": 5}, "window_seconds=5 says nothing without failure_rate="),
-        ({"minimum_calls": 5}, "minimum_calls=5 says nothing without failure_rate="),
+        ({"window_calls": 5}, "window_calls=5 has no effect without failure_rate="),
+        ({"window_seconds": 5}, "window_seconds=5 has no effect without failure_rate="),
+        ({"minimum_calls": 5}, "minimum_calls=5 has no effect without failure_rate="),
         ({"open_time": 0}, "open_time=0 is out of range"),
         ({"max_open_time": float("inf")}, "max_open_time=inf is out of range"),
         ({"open_time": 5, "max_open_time": 4}, "max_open_time=4 is less than open_time=5"),
         ({"half_open_timeout": -1}, "half_open_timeout=-1 is out of range"),
-        ({"on": 3}, "on=3 is not right"),
-        ({"ignore": ("OSError",)}, "ignore=.* is not right"),
+        ({"on": 3}, "on=3 is invalid"),
+        ({"ignore": ("OSError",)}, "ignore=.* is invalid"),
     ],
 )
 def test_options_that_cannot_be_right(options, told):
-    """Each is refused when the breaker is made, with what to give."""
+    """Each bad option is refused when the breaker is made, with what to give."""
     with pytest.raises(errors.ConfigurationError, match=told):
         lazyguard.Breaker(**options)
 
 
 def test_the_defaults():
-    """Three in a row; of a rate ten calls, or as many as a smaller window holds."""
+    """The defaults are three failures in a row; for a rate ten calls, or as many as a smaller window holds."""
     assert lazyguard.Breaker().failure_threshold == 3
     assert lazyguard.Breaker(failure_rate=0.5, window_calls=100).minimum_calls == 10
     assert lazyguard.Breaker(failure_rate=0.5, window_calls=4).minimum_calls == 4
@@ -102,7 +102,7 @@ def test_the_defaults():
 
 
 def test_in_a_row(make):
-    """One that ends well begins the row anew."""
+    """A success begins the row anew."""
     circuit = make(failure_threshold=3)
     for _ in range(4):
         fail(circuit, 2)
@@ -113,7 +113,7 @@ def test_in_a_row(make):
 
 
 def test_a_window_of_calls(make):
-    """The share of the last calls counts, as soon as there are enough of them."""
+    """The failure rate of the last calls counts as soon as there are enough of them."""
     circuit = make(failure_rate=0.5, window_calls=10, minimum_calls=4)
     fail(circuit, 3)
     assert circuit.now.state == "closed"
@@ -125,7 +125,7 @@ def test_a_window_of_calls(make):
 
 
 def test_a_rate_that_is_no_binary_fraction(make):
-    """Seven of ten is seven tenths."""
+    """Seven failures of ten calls reach a rate of 0.7."""
     circuit = make(failure_rate=0.7, window_calls=10)
     succeed(circuit, 3)
     fail(circuit, 6)
@@ -135,7 +135,7 @@ def test_a_rate_that_is_no_binary_fraction(make):
 
 
 def test_a_window_of_time(make, clock):
-    """What ended longer ago than the window is forgotten, and so is its place in memory."""
+    """A call that ended before the window does not count, and takes no memory."""
     circuit = make(failure_rate=0.5, window_seconds=10.0, minimum_calls=4)
     fail(circuit, 3)
     clock.advance(10.001)
@@ -154,7 +154,7 @@ def test_a_window_of_time(make, clock):
 
 @pytest.mark.parametrize("shift", [number * 0.61 for number in range(10)])
 def test_the_reach_of_a_window_of_time(make, clock, shift):
-    """What ended nine tenths of the window ago counts, and what ended a whole one ago does not, whenever that was."""
+    """A call counts for nine tenths of the window at the least, and never longer than the whole."""
     clock.advance(shift)
     for seconds, state in ((18.0, "open"), (20.001, "closed")):
         circuit = make(failure_rate=0.5, window_seconds=20.0, minimum_calls=4)
@@ -168,8 +168,8 @@ def test_the_reach_of_a_window_of_time(make, clock, shift):
         assert circuit.now.state == state
 
 
-def test_what_ends_well_in_a_window_of_time(make):
-    """It is no failure, and makes the share of the failures smaller."""
+def test_a_success_in_a_window_of_time(make):
+    """A success lowers the failure rate."""
     circuit = make(failure_rate=0.5, window_seconds=20.0, minimum_calls=4)
     succeed(circuit, 4)
     fail(circuit, 3)
@@ -181,8 +181,8 @@ def test_what_ends_well_in_a_window_of_time(make):
 # opening and closing
 
 
-def test_open_is_told_at_once(opened, clock):
-    """Nobody gets through; the error says what, where, why, and when it may be tried again, and no secret."""
+def test_open_refuses_at_once(opened, clock):
+    """While open, each call is refused; the error has name, place, cause and `retry_after`, and no secret."""
     circuit, _ = opened
     clock.advance(4.0)
     with pytest.raises(lazyguard.CircuitOpen) as caught:
@@ -200,12 +200,12 @@ def test_open_is_told_at_once(opened, clock):
 
 
 def test_one_probe(opened, clock):
-    """After the open time one caller gets through; the others are told that it does."""
+    """After the open time one caller is the probe; the errors of the others say so."""
     circuit, _ = opened
     clock.advance(10.001)
     probe = circuit.admit()
     assert circuit.now.state == "half-open"
-    with pytest.raises(lazyguard.CircuitOpen, match="is half-open.*One call is finding out"):
+    with pytest.raises(lazyguard.CircuitOpen, match="is half-open.*One call probes"):
         circuit.admit()
     probe.ended()
     assert circuit.now.state == "closed"
@@ -214,7 +214,7 @@ def test_one_probe(opened, clock):
 
 
 def test_open_times_grow(opened, clock):
-    """Each probe that fails doubles the time, up to the longest; a success begins anew."""
+    """Each failed probe doubles the open time, up to the longest; a success begins anew."""
     circuit, _ = opened
     found = []
     for _ in range(6):
@@ -229,7 +229,7 @@ def test_open_times_grow(opened, clock):
 
 
 def test_open_times_are_jittered(clock):
-    """Each is between the half of the time and the whole."""
+    """Each open time is between its half and its whole."""
     circuit = Circuit(lazyguard.Breaker(failure_threshold=1, open_time=10.0), name="db", place="app.py:3")
     found = []
     for _ in range(100):
@@ -242,7 +242,7 @@ def test_open_times_are_jittered(clock):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), asyncio.CancelledError(), GeneratorExit()])
 def test_an_interrupted_probe(opened, clock, error):
-    """It gives its place back: the next caller is the probe, and nothing else has changed."""
+    """A cancelled probe gives its place back: the next caller is the probe, and nothing else has changed."""
     circuit, _ = opened
     clock.advance(10.001)
     circuit.admit().ended(error)
@@ -253,7 +253,7 @@ def test_an_interrupted_probe(opened, clock, error):
 
 
 def test_a_lost_probe(make, clock):
-    """A probe that does not end within its lease loses its place, and its outcome counts no more."""
+    """A probe that does not end within `half_open_timeout` loses its place, and its outcome does not count."""
     circuit = make(failure_threshold=1, half_open_timeout=5.0)
     fail(circuit)
     clock.advance(10.001)
@@ -270,7 +270,7 @@ def test_a_lost_probe(make, clock):
 
 
 def test_given_back_twice(opened, clock):
-    """A probe whose end was told can be released as well: nothing happens."""
+    """Releasing a probe that has ended changes nothing."""
     circuit, _ = opened
     clock.advance(10.001)
     probe = circuit.admit()
@@ -285,7 +285,7 @@ def test_given_back_twice(opened, clock):
 
 
 def test_a_stale_outcome(opened, clock):
-    """A call that began before a transition counts nowhere, neither as success nor as failure."""
+    """A call that began before a transition counts neither as a success nor as a failure."""
     circuit, before = opened
     before.ended()
     before.ended(ConnectionError())
@@ -301,7 +301,7 @@ def test_a_stale_outcome(opened, clock):
 
 
 def test_which_failures_count(make):
-    """Those of `on` are failures, those of `ignore` nothing, all others successes."""
+    """Exceptions of `on` count as failures, those of `ignore` not at all, all others as successes."""
     circuit = make(failure_threshold=2, on=(OSError,), ignore=(PermissionError,))
     for error in (PermissionError(), lazyguard.CircuitOpen(), KeyboardInterrupt(), asyncio.CancelledError()):
         fail(circuit)
@@ -318,7 +318,7 @@ def test_which_failures_count(make):
 
 
 def test_what_is_no_exception_never_counts(make):
-    """Not even where `on` says so."""
+    """What is no Exception never counts, not even if `on` has it."""
     circuit = make(failure_threshold=1, on=BaseException)
     for error in (KeyboardInterrupt(), SystemExit(), asyncio.CancelledError(), GeneratorExit()):
         fail(circuit, 3, error)
@@ -326,7 +326,7 @@ def test_what_is_no_exception_never_counts(make):
 
 
 def test_the_deadline_of_a_caller(make, clock):
-    """A call that ended with its caller's deadline says nothing; one whose own time was too short has failed."""
+    """A call that ended with its caller's deadline does not count; one that exceeded its own timeout has failed."""
     circuit = make(failure_threshold=1)
 
     def ended(error: Exception, own: object = None) -> str:
@@ -346,7 +346,7 @@ def test_the_deadline_of_a_caller(make, clock):
 
 
 def test_failures_by_name(make):
-    """A library's exceptions count once it is loaded."""
+    """Exceptions that are given by name count once their library is loaded."""
     circuit = make(failure_threshold=1, on=("no_such_library:Error", "decimal:InvalidOperation"))
     import decimal
 
@@ -357,7 +357,7 @@ def test_failures_by_name(make):
 
 
 def test_other_failures_in_place_of_its_own(clock):
-    """A circuit may be told what counts, as a service tells its `failures`."""
+    """A circuit can have its own `on`, as a service has `failures=`."""
     circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3", on=(KeyError,))
     fail(circuit)
     assert circuit.now.state == "closed"
@@ -369,7 +369,7 @@ def test_other_failures_in_place_of_its_own(clock):
 
 
 def test_events(opened, clock, told):
-    """One a transition, with its states, cause by type and how often it has opened; none for a place given back."""
+    """A transition emits one event, with its states, the cause's type and the rounds; a released place emits none."""
     circuit, _ = opened
     clock.advance(10.001)
     circuit.admit().released()
@@ -389,8 +389,8 @@ def test_events(opened, clock, told):
     assert told[3].seconds == pytest.approx(20.001)
 
 
-def test_who_counts_is_told(make, clock):
-    """From the moment at which they begin: of each call, of a probe by its end, and of one that was refused."""
+def test_observers_see_calls(make, clock):
+    """Observers see each call from their begin on, a probe by its outcome, and refusals."""
     counted: list[str] = []
 
     class Counter:
@@ -415,7 +415,7 @@ def test_who_counts_is_told(make, clock):
 
 
 def test_only_the_present_phase_is_followed(make):
-    """Who comes too late hears so, and nothing has changed."""
+    """`follow` on a phase that is no longer present returns False and changes nothing."""
     circuit = make(failure_threshold=1)
     before = circuit.now
     fail(circuit)
@@ -427,7 +427,7 @@ def test_only_the_present_phase_is_followed(make):
 
 
 def test_a_clock_that_goes_back(told, chance):
-    """At the end of a clock that was moved on: no event says that something took less than no time."""
+    """At the end of a fake clock no event has negative seconds."""
     circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3")
     with FakeClock() as clock:
         clock.advance(1000.0)
@@ -438,7 +438,8 @@ def test_a_clock_that_goes_back(told, chance):
 
 
 def test_the_log(clock, chance, caplog):
-    """An opening is a warning; one that follows a failed probe is told again now and then only."""
+    """An opening is logged as a warning; one after a failed probe is logged only now and then."""
+    caplog.set_level("WARNING", "lazyguard")
     circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="the log's")
     for _ in range(4):
         fail(circuit)
@@ -449,7 +450,7 @@ def test_the_log(clock, chance, caplog):
 
 
 def test_no_lock_while_listeners_run(make):
-    """A transition is told after the lock has been released."""
+    """A transition is reported after the lock has been released."""
     free = []
 
     def look() -> None:
@@ -467,7 +468,7 @@ def test_no_lock_while_listeners_run(make):
 
 
 def test_a_race_for_the_probe(opened, clock, race, limited):
-    """Of 50 threads one gets through, each time."""
+    """Of 50 threads at half-open one is let through, each time."""
     circuit, _ = opened
     for _ in range(8):
         clock.advance(200.0)
@@ -478,7 +479,7 @@ def test_a_race_for_the_probe(opened, clock, race, limited):
 
 
 def test_a_race_to_open(make, race, limited, told):
-    """However many fail at one moment, it opens once, and no failure in a row is lost."""
+    """However many calls fail at one moment, the circuit opens once, and no failure in a row is lost."""
     for _ in range(20):
         circuit = make(failure_threshold=50)
         race(*[lambda circuit=circuit: fail(circuit)] * 50)
@@ -488,7 +489,7 @@ def test_a_race_to_open(make, race, limited, told):
 
 
 def test_a_fork(opened, clock, in_child):
-    """In the child it begins anew, closed; what began in the parent counts for nothing, and no lock is held."""
+    """In a forked child a circuit begins anew, closed; calls of the parent do not count, and no lock is held."""
     circuit, _ = opened
     clock.advance(10.001)
     probe = circuit.admit()
@@ -508,13 +509,13 @@ def test_a_fork(opened, clock, in_child):
 
 
 def test_a_circuit_is_forgotten(make):
-    """It is kept by nobody but its user."""
+    """A circuit is kept by its owner alone."""
     gc.collect()
-    before = len(circuits._known)
+    before = len(circuits._circuits)
     circuit = make()
-    assert len(circuits._known) == before + 1
+    assert len(circuits._circuits) == before + 1
     assert "closed of db" in repr(circuit)
     assert "closed of db" in repr(circuit.now)
     del circuit
     gc.collect()
-    assert len(circuits._known) == before
+    assert len(circuits._circuits) == before

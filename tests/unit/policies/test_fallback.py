@@ -1,4 +1,4 @@
-"""What fallbacks promise: declaring them, the cause, who may be served one and for how long."""
+"""Fallbacks: declaring them, the cause, which callers they are served to and for how long."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def get(plant):
 
 
 def test_with_the_cause(get, plant):
-    """A function with a parameter is given the exception itself."""
+    """A function with a parameter gets the exception itself."""
     get.fallback(lambda cause: Fallback(cause))
     assert get().cause is plant.fate
 
 
 @pytest.mark.parametrize("fallback", [lambda cause: Fallback(cause), lambda cause=None, url="x": Fallback(cause)])
 def test_what_takes_the_cause(get, plant, fallback):
-    """A parameter without a default takes it, whatever its name, and one that is called cause."""
+    """The cause goes to a parameter without a default, or to one that is called `cause`."""
     get.fallback(fallback)
     assert get().cause is plant.fate
 
@@ -53,13 +53,13 @@ def test_what_takes_the_cause(get, plant, fallback):
     [lambda: Fallback(), Fallback.made, lambda *, cause=None: Fallback(cause), lambda kept=None: Fallback(kept)],
 )
 def test_without_the_cause(get, fallback):
-    """A function without one, a bound method among them, is called with nothing, and so keeps its defaults."""
+    """A function without such a parameter, or a bound method, is called without arguments, and keeps its defaults."""
     get.fallback(fallback)
     assert get().cause is None
 
 
 def test_it_is_a_decorator(get):
-    """With and without options; the decorated name stays the function."""
+    """The decorator works with and without options, and returns the function."""
 
     @get.fallback(max_degraded=3.0)
     def offline() -> Fallback:
@@ -70,7 +70,7 @@ def test_it_is_a_decorator(get):
 
 
 def test_it_is_called_once_a_degradation(get, plant):
-    """Not for each use; anew after the real object was there."""
+    """A fallback is made once, not for each use, and anew after the real object was ready."""
     made: list[object] = []
     get.fallback(lambda: made.append(Fallback()) or made[-1])
     for _ in range(3):
@@ -84,8 +84,8 @@ def test_it_is_called_once_a_degradation(get, plant):
     assert len(made) == 2
 
 
-def test_one_that_comes_after_the_real_object(plant, clock, limited):
-    """Nobody waits for it any more, and another one is made when the service degrades for another reason."""
+def test_one_that_ends_after_the_real_object(plant, clock, limited):
+    """A fallback that ends after the real object is not served; another one is made for the next failure."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=10.0, failures=(ConnectionError,), recovery=None)(plant.make)
     causes: list[type] = []
@@ -119,7 +119,7 @@ def test_one_that_comes_after_the_real_object(plant, clock, limited):
 
 
 def test_one_that_returns_the_service_itself(get):
-    """It would stand in for itself."""
+    """A fallback that returns the service itself is refused."""
     get.fallback(lambda: get())
     with pytest.raises(errors.ServiceUnavailable) as caught:
         get().state_of()
@@ -127,7 +127,7 @@ def test_one_that_returns_the_service_itself(get):
 
 
 def test_a_generators_block_that_ends_in_its_callers():
-    """What ends is its own permission: its caller's, which came later, goes on."""
+    """A generator's block ends its own permission; that of its caller, which began later, goes on."""
 
     def parts():
         with lazyguard.fallbacks("allow"):
@@ -161,7 +161,7 @@ def _generator():
     ],
 )
 def test_bad_fallbacks(get, fallback, what):
-    """What could not be called in need is refused at the declaration, and another one may take its place."""
+    """A fallback that could not be called is refused at the declaration, and another one can take its place."""
     with pytest.raises(errors.ConfigurationError, match=what):
         get.fallback(fallback)
     get.fallback(Fallback.made)
@@ -170,13 +170,13 @@ def test_bad_fallbacks(get, fallback, what):
 @pytest.mark.parametrize("value", [0, -1, True, "3", float("nan")])
 @pytest.mark.parametrize("option", ["max_degraded", "timeout"])
 def test_bad_options(get, option, value):
-    """Both are numbers of seconds, checked before there is a function."""
+    """`timeout` and `max_degraded` are seconds, and are checked before there is a function."""
     with pytest.raises(errors.ConfigurationError, match=f"{option}="):
         get.fallback(**{option: value})
 
 
 def test_a_fallback_that_fails(get, plant):
-    """The caller is told that both failed, with both places, and nothing that they said."""
+    """The error says that both failed, with both places and without their texts."""
 
     @get.fallback
     def _() -> Fallback:
@@ -192,7 +192,7 @@ def test_a_fallback_that_fails(get, plant):
 
 
 def test_what_it_does_not_implement(get):
-    """It raises ServiceUnavailable, for `hasattr` too: the real object may well have it."""
+    """A missing method raises ServiceUnavailable, for `hasattr` too: the real object may have it."""
     get.fallback(Fallback.made)
     for use in (lambda: get().work(), lambda: hasattr(get(), "work")):
         with pytest.raises(errors.ServiceUnavailable, match="does not implement 'work'"):
@@ -200,7 +200,7 @@ def test_what_it_does_not_implement(get):
 
 
 def test_after_a_timeout(plant, story, clock, limited):
-    """A factory that hangs is stood in for; the late result is adopted and reaches the live reference."""
+    """While a factory hangs the fallback serves; the late result is adopted and reaches the live reference."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=10.0)(plant.make)
     get.fallback(lambda cause: Fallback(cause))
@@ -222,7 +222,7 @@ def test_after_a_timeout(plant, story, clock, limited):
 
 
 def test_deny_and_allow(get):
-    """The innermost block counts, and ends with its block."""
+    """The permission of the innermost block counts, until that block ends."""
     get.fallback(Fallback.made)
     svc = get()
     with lazyguard.fallbacks("deny"):
@@ -238,7 +238,7 @@ def test_deny_and_allow(get):
 
 
 def test_deny_lets_the_real_one_pass(get, plant):
-    """It is about fallbacks only."""
+    """A denial does not affect a ready service."""
     plant.fate = None
     get.fallback(Fallback.made)
     with lazyguard.fallbacks("deny"):
@@ -246,7 +246,7 @@ def test_deny_lets_the_real_one_pass(get, plant):
 
 
 def test_one_block_on_many_threads(get, race):
-    """A block kept in a variable may be used by many threads at once, and nested."""
+    """A block in a variable can be used by many threads at once, and nested."""
     get.fallback(Fallback.made)
     svc = get()
     denied = lazyguard.fallbacks("deny")
@@ -264,7 +264,7 @@ def test_one_block_on_many_threads(get, race):
 
 
 def test_a_block_is_of_its_context(get, race):
-    """A task that a block starts has it, its neighbours and other threads have not."""
+    """A task that is started in a block has its permission; other tasks and threads do not."""
     get.fallback(Fallback.made)
     svc = get()
 
@@ -291,13 +291,13 @@ def test_a_block_is_of_its_context(get, race):
 
 @pytest.mark.parametrize("permission", [None, "denied", "DENY", True])
 def test_a_bad_permission(permission):
-    """It is one of two words."""
+    """Any other permission is refused."""
     with pytest.raises(errors.ConfigurationError, match='give "allow" or "deny"'):
         lazyguard.fallbacks(permission)
 
 
 def test_the_environment(get, monkeypatch):
-    """LAZYGUARD_FALLBACK=deny forbids all, at every use, whatever a block says."""
+    """LAZYGUARD_FALLBACK=deny forbids all fallbacks at every use, also in an allowing block."""
     get.fallback(Fallback.made)
     assert get().state_of() == "offline"
     monkeypatch.setenv("LAZYGUARD_FALLBACK", "deny")
@@ -308,8 +308,8 @@ def test_the_environment(get, monkeypatch):
 
 
 @pytest.mark.parametrize(("value", "serves"), [("DENY", False), ("denied", False), ("", True), ("allow", True)])
-def test_a_value_of_the_environment_that_is_not_known_forbids(get, monkeypatch, value, serves):
-    """A misspelt LAZYGUARD_FALLBACK fails safe, and is told as it was given."""
+def test_an_unknown_value_of_the_environment_forbids(get, monkeypatch, value, serves):
+    """A misspelt LAZYGUARD_FALLBACK forbids all fallbacks, and the error shows its value."""
     get.fallback(Fallback.made)
     monkeypatch.setenv("LAZYGUARD_FALLBACK", value)
     if serves:
@@ -320,7 +320,7 @@ def test_a_value_of_the_environment_that_is_not_known_forbids(get, monkeypatch, 
 
 
 def test_inside_a_celery_task(get):
-    """A task is not served one, so that it is tried again and not acknowledged; a block may allow it."""
+    """A Celery task is not served a fallback, so that it is not acknowledged; a block can allow it."""
     celery = pytest.importorskip("celery", reason="the extra `demo` has Celery")
     app = celery.Celery(set_as_current=False)
     app.conf.task_always_eager = True
@@ -341,14 +341,14 @@ def test_inside_a_celery_task(get):
 
 
 def test_while_celery_is_being_imported(get, monkeypatch):
-    """A module that is not complete yet says nothing about tasks."""
+    """A Celery that is still being imported does not count as being in a task."""
     monkeypatch.setitem(sys.modules, "celery._state", types.ModuleType("celery._state"))
     get.fallback(Fallback.made)
     assert get().state_of() == "offline"
 
 
 def test_max_degraded(get, plant, clock, eventually):
-    """After so many seconds it is no longer served; the real object is, once it is back."""
+    """After `max_degraded` the fallback is no longer served; the real object is, once it has recovered."""
     get.fallback(max_degraded=300)(Fallback.made)
     svc = get()
     assert svc.state_of() == "offline"
@@ -365,7 +365,7 @@ def test_max_degraded(get, plant, clock, eventually):
 
 
 def test_is_fallback(get):
-    """It tells of references and of services, builds nothing, and knows that anything else is none."""
+    """`is_fallback` answers for references and services, builds nothing, and is False for any other object."""
     get.fallback(Fallback.made)
     assert not lazyguard.is_fallback(get())
     get().state_of()

@@ -1,4 +1,4 @@
-"""What `Recovery` promises: when it tries, what must succeed, and what it leaves behind."""
+"""`Recovery`: when it tries, what must succeed, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import lazyguard
 from lazyguard._core import scheduler
 from lazyguard._core.state import Outcome
-from lazyguard._policies import recovery as module
+from lazyguard._policies import recovery_run
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def get(plant, clock, pace):
 
 @pytest.fixture
 def settled(clock):
-    """Return a function that moves the time and waits until what was due has been looked at."""
+    """Return a function that moves the time, and waits until the due jobs have run."""
 
     def move(seconds: float) -> None:
         clock.advance(seconds)
@@ -44,12 +44,12 @@ def settled(clock):
     return move
 
 
-def landed(get, eventually) -> None:
+def attempt_ended(get, eventually) -> None:
     eventually(lambda: get.health().running == 0)
 
 
 def test_jittered_exponential_waits(get, plant, pace, settled, eventually, limited):
-    """Between half and the whole of initial, doubled after each failure, up to maximum."""
+    """A wait is between its half and its whole, doubled after each failure, up to `maximum`."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=6.0))
     for number, bound in enumerate([1.0, 2.0, 4.0, 6.0, 6.0], start=1):
         eventually(lambda number=number: len(pace) == number)
@@ -58,11 +58,11 @@ def test_jittered_exponential_waits(get, plant, pace, settled, eventually, limit
         assert plant.runs == number
         settled(bound * 0.02)
         plant.until(number + 1)
-        landed(db, eventually)
+        attempt_ended(db, eventually)
 
 
 def test_it_needs_no_traffic(get, plant, clock, story, limited):
-    """The live reference is the real object again although nobody asked; the fallback is told of first, once."""
+    """The live reference shows the real object again without traffic; each transition emits one event."""
     db = get(lazyguard.Recovery(initial=1.0))
     svc = db()
     plant.fate = None
@@ -75,7 +75,7 @@ def test_it_needs_no_traffic(get, plant, clock, story, limited):
 
 
 def test_a_tries_failure_is_no_event(get, plant, pace, settled, story, eventually, limited):
-    """Degraded it stays, since when it began, with the latest cause; nobody is told of each try."""
+    """While tries fail the service stays degraded, with its `since` and the latest cause, without an event a try."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=1.0))
     since = db.health().since
     plant.fate = KeyError("secret")
@@ -83,7 +83,7 @@ def test_a_tries_failure_is_no_event(get, plant, pace, settled, story, eventuall
         eventually(lambda number=number: len(pace) == number - 1)
         settled(1.0)
         plant.until(number)
-        landed(db, eventually)
+        attempt_ended(db, eventually)
     assert story.kinds() == ["failed", "degraded"]
     assert db.health().since == pytest.approx(since, abs=1e-3)
     assert db.health().cause.startswith("KeyError at ")
@@ -91,7 +91,7 @@ def test_a_tries_failure_is_no_event(get, plant, pace, settled, story, eventuall
 
 
 def test_a_threshold_without_a_probe(get, plant, settled, story, pace, eventually, limited):
-    """Each good try builds anew; the last one's object is served and those before are closed, once."""
+    """Without a probe each try builds anew; the last object is served, and those before are closed once."""
     _held = get(lazyguard.Recovery(initial=1.0, success_threshold=3))
     plant.fate = None
     for number in range(1, 4):
@@ -106,7 +106,7 @@ def test_a_threshold_without_a_probe(get, plant, settled, story, pace, eventuall
 
 @pytest.mark.parametrize("more", [{}, {"close": None}], ids=["closed", "left"])
 def test_a_threshold_with_a_probe(get, plant, settled, story, pace, eventually, limited, more):
-    """The first good try builds, the others probe what it built; that is served, be there a `close` or not."""
+    """With a probe the first try builds, and the others probe its object; that is served, with or without `close`."""
     probed: list[object] = []
     db = get(lazyguard.Recovery(initial=1.0, success_threshold=3), probe=probed.append, **more)
     plant.fate = None
@@ -122,7 +122,7 @@ def test_a_threshold_with_a_probe(get, plant, settled, story, pace, eventually, 
 
 @pytest.mark.parametrize("failure", [OSError(), KeyboardInterrupt()], ids=["failure", "interruption"])
 def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited, failure):
-    """One failure of the probe, whatever it raises, begins the row anew and closes the candidate, once."""
+    """One failed probe, with any exception, begins the row anew and closes the candidate once."""
     fates = [None, failure, None, None]
     probed: list[object] = []
 
@@ -145,7 +145,7 @@ def test_a_row_that_breaks(get, plant, settled, story, pace, eventually, limited
 
 @pytest.mark.parametrize("failure", [OSError(), KeyboardInterrupt()], ids=["failure", "interruption"])
 def test_a_factory_that_breaks_the_row(get, plant, settled, story, pace, eventually, limited, failure):
-    """Whatever the factory raises begins the row anew, and the next wait is longer."""
+    """Any exception of the factory begins the row anew, and the next wait is longer."""
     _held = get(lazyguard.Recovery(initial=1.0, success_threshold=2))
     for number, fate in enumerate([None, failure, None, None], start=1):
         plant.fate = fate
@@ -158,7 +158,7 @@ def test_a_factory_that_breaks_the_row(get, plant, settled, story, pace, eventua
 
 
 def test_a_reset_ends_it(get, plant, settled, story, pace, eventually, limited):
-    """What was built for the generation before is closed and never served, though it had a good probe."""
+    """An object that was built for an older generation is closed and never served."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=lambda thing: None)
     plant.fate = None
     eventually(lambda: len(pace) == 1)
@@ -181,7 +181,7 @@ def test_a_reset_ends_it(get, plant, settled, story, pace, eventually, limited):
 
 
 def test_a_reset_without_further_use(get, plant, settled, pace, eventually, limited):
-    """It is not tried again, and the candidate is closed."""
+    """After a reset without a further use there is no try, and the candidate is closed."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=lambda thing: None)
     plant.fate = None
     eventually(lambda: len(pace) == 1)
@@ -196,8 +196,8 @@ def test_a_reset_without_further_use(get, plant, settled, pace, eventually, limi
     assert db.__lazyguard_cell__().recovery_run is None
 
 
-def test_an_attempt_of_somebody_else(get, plant, settled, pace, story, eventually, limited):
-    """While one runs there is no try, the waits grow, and it is stuck after the longest; its end begins them anew."""
+def test_an_attempt_of_a_caller(get, plant, settled, pace, story, eventually, limited):
+    """While a caller's attempt hangs there is no try, and waits grow; it is stuck after the longest wait."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=8.0))
     cell = db.__lazyguard_cell__()
     attempt, new, _ = cell.find_attempt(cell.now)
@@ -222,7 +222,7 @@ def test_an_attempt_of_somebody_else(get, plant, settled, pace, story, eventuall
 
 
 def test_an_attempt_that_was_lost(get, plant, settled, eventually, limited):
-    """Where its thread has gone, the try that finds it so begins at once, and not a wait later."""
+    """If the thread of an attempt has gone, the next try begins at once, not a wait later."""
     db = get(lazyguard.Recovery(initial=1.0))
     cell = db.__lazyguard_cell__()
     attempt, _, _ = cell.find_attempt(cell.now)
@@ -234,7 +234,7 @@ def test_an_attempt_that_was_lost(get, plant, settled, eventually, limited):
 
 
 def test_a_try_that_outlives_its_generation(get, plant, settled, pace, story, eventually, limited):
-    """Its end, after a reset and a new failure, closes what it made and does not end the new recovery."""
+    """An old attempt that ends after a reset and a new failure is closed, and does not end the new recovery."""
     db = get(lazyguard.Recovery(initial=1.0))
     plant.fate, plant.hanging = None, True
     eventually(lambda: len(pace) == 1)
@@ -255,7 +255,7 @@ def test_a_try_that_outlives_its_generation(get, plant, settled, pace, story, ev
 
 
 def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited):
-    """It is replaced once after abandon_after, then told to be stuck; as soon as one ends well it is served."""
+    """A hanging attempt is replaced once after `abandon_after`; then the service is stuck until one succeeds."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=10.0), timeout=5.0, abandon_after=50.0)
     plant.fate, plant.hanging = None, True
     eventually(lambda: len(pace) == 1)
@@ -272,7 +272,7 @@ def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited)
     for _ in range(20):
         settled(10.0)
     assert plant.runs == 3
-    assert story.kinds()[3:] == ["stuck", "reminder"]  # once, and then now and then
+    eventually(lambda: story.kinds()[3:] == ["stuck", "reminder"])  # once, and then now and then
     assert db.health().running == 2
     assert [len(attempt._done) for attempt in db.__lazyguard_cell__().now.running] == [
         1,
@@ -286,7 +286,7 @@ def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited)
 
 
 def test_a_try_that_hangs_without_abandon_after(get, plant, settled, story, pace, eventually, limited):
-    """Nothing may replace it; after the longest wait it is told to be stuck."""
+    """Without `abandon_after` a hanging attempt is not replaced; after the longest wait the service is stuck."""
     db = get(lazyguard.Recovery(initial=1.0, maximum=10.0))
     plant.fate, plant.hanging = None, True
     eventually(lambda: len(pace) == 1)
@@ -301,7 +301,7 @@ def test_a_try_that_hangs_without_abandon_after(get, plant, settled, story, pace
 
 
 def test_without_a_fallback(plant, clock, story, limited):
-    """A failed service comes back too, and waits for no caller."""
+    """A failed service recovers too, without a caller."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))(plant.make)
     with pytest.raises(lazyguard.ResolutionError):
@@ -314,7 +314,7 @@ def test_without_a_fallback(plant, clock, story, limited):
 
 
 def test_none_means_never(plant, clock, limited, settled):
-    """recovery=None leaves a degraded service as it is until somebody resets it or requires the real object."""
+    """`recovery=None` leaves a service degraded until a reset or a `require_real`."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(lambda: plant)
@@ -326,7 +326,7 @@ def test_none_means_never(plant, clock, limited, settled):
 
 
 def test_its_context_is_empty(plant, clock, story, limited):
-    """A try sees none of the variables of the caller whose use failed; the first attempt sees them."""
+    """A try has no context variables of a caller; the first attempt has them."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
     seen: list[str] = []
 
@@ -347,7 +347,7 @@ def test_its_context_is_empty(plant, clock, story, limited):
 
 
 def test_one_scheduler_thread(plant, clock, eventually, limited):
-    """However many services are degraded; it ends when none is."""
+    """One scheduler thread serves all degraded services; it ends with the last."""
     others = set(threading.enumerate())  # of earlier tests, whose jobs may be due in years
     scheduler.renew()
     plant.fate = OSError()
@@ -368,11 +368,11 @@ def test_one_scheduler_thread(plant, clock, eventually, limited):
 
 
 def test_it_is_begun_once(get, plant, pace, eventually, limited):
-    """Asking for it again while it is under way changes nothing."""
+    """Beginning a recovery run again while it is under way changes nothing."""
     db = get(lazyguard.Recovery(initial=1.0))
     cell = db.__lazyguard_cell__()
     run = cell.recovery_run
-    assert type(run) is module.RecoveryRun
+    assert type(run) is recovery_run.RecoveryRun
     for _ in range(5):
         cell.recover()
     assert cell.recovery_run is run
@@ -380,7 +380,7 @@ def test_it_is_begun_once(get, plant, pace, eventually, limited):
 
 
 def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, limited):
-    """While it stays degraded an event says so every five minutes or so, and never at each try."""
+    """While a service stays degraded an event reminds of it every five minutes, not at each try."""
     _held = get(lazyguard.Recovery(initial=60, maximum=60))
     for number in range(1, 12):
         eventually(lambda number=number: len(pace) == number)
@@ -391,7 +391,7 @@ def test_a_reminder_now_and_then(get, plant, pace, settled, eventually, told, li
 
 
 def test_a_new_generation_that_hangs(get, plant, settled, pace, eventually, limited):
-    """While the use after a reset hangs, what was built before it is not taken for the new object."""
+    """While the use after a reset hangs, an older candidate is not taken for the new object."""
     db = get(
         lazyguard.Recovery(initial=1.0, maximum=1.0, success_threshold=2), probe=lambda thing: None, abandon_after=50.0
     )
@@ -414,7 +414,7 @@ def test_a_new_generation_that_hangs(get, plant, settled, pace, eventually, limi
 
 
 def test_a_loop_that_stands_still(plant, clock, settled, eventually, limited):
-    """An async service is tried again only while its loop runs, and no attempt waits for that."""
+    """An async service is tried again only while its loop runs; without it no attempt waits."""
     loop = asyncio.new_event_loop()
 
     @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
@@ -442,7 +442,7 @@ def test_a_loop_that_stands_still(plant, clock, settled, eventually, limited):
 
 
 class Leaving(asyncio.SelectorEventLoop):
-    """A loop that is closed right after a look at it, where that look is on the scheduler's thread."""
+    """A loop that is closed right after `is_running`, on the scheduler's thread."""
 
     thread: threading.Thread
 
@@ -456,7 +456,7 @@ class Leaving(asyncio.SelectorEventLoop):
 
 
 def test_a_loop_that_is_closed_under_a_try(plant, clock, pace, settled, eventually, limited):
-    """Between the look at the loop and the word to it: the try has failed, none is under way, and the next is due."""
+    """If the loop closes just before the try, the try has failed, none is under way, and the next is due."""
     loop = Leaving()
 
     @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))
@@ -479,13 +479,13 @@ def test_a_loop_that_is_closed_under_a_try(plant, clock, pace, settled, eventual
 
 
 @pytest.mark.parametrize("successes", [0, 1])
-def test_a_service_that_nobody_holds_any_more(get, plant, settled, eventually, successes, limited):
-    """Nothing is tried for it, nothing keeps it, and what its recovery had built by then is closed."""
+def test_a_service_without_references(get, plant, settled, eventually, successes, limited):
+    """A service without references is not tried or kept, and its candidate is closed."""
     db = get(lazyguard.Recovery(initial=1.0, success_threshold=2))
     plant.fate = None  # its traceback holds what it passed through
     if successes:
         settled(1.0)
-        landed(db, eventually)
+        attempt_ended(db, eventually)
     runs, cell = plant.runs, weakref.ref(db._cell)
     del db
     gc.collect()

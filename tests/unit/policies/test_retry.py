@@ -1,4 +1,4 @@
-"""What `Retry` promises."""
+"""`Retry` tries failed attempts again, within its bounds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lazyguard import errors
 from lazyguard._core import clock, tasks, threads
 from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
-from lazyguard._policies import retry as retries
-from lazyguard._policies.retry import Retry
+from lazyguard._policies import retries as attempts
+from lazyguard._policies.retry import Retry, of
 from lazyguard.testing import set_testing
 
 
 def decide(retries, outcome: Outcome, until: float | None = None) -> tuple[float | None, Outcome | None]:
-    """Return the seconds that `again` sleeps, if it does, and in what it ends."""
+    """Return the seconds that `again` sleeps, if it does, and its outcome."""
     steps = retries.again(outcome, until)
     slept = None
     answer = None
@@ -41,14 +41,14 @@ def waits(retry: Retry, *errors: BaseException) -> list[float | None]:
 
 
 def test_attempts_are_counted():
-    """So many attempts in all, the first one included."""
+    """`attempts` is the number of all attempts, the first one included."""
     found = waits(Retry(attempts=3, initial=0.0), *[OSError()] * 3)
     assert found == [0.0, 0.0, None]
     assert waits(Retry(attempts=1), OSError()) == [None]
 
 
 def test_full_jitter():
-    """Before attempt n + 1 a random time between zero and min(maximum, initial * 2 ** (n - 1))."""
+    """The wait before attempt n + 1 is between zero and min(maximum, initial * 2 ** (n - 1))."""
     retry = Retry(attempts=6, initial=1.0, maximum=5.0)
     found = [waits(retry, *[OSError()] * 5) for _ in range(200)]
     for number, bound in enumerate([1.0, 2.0, 4.0, 5.0, 5.0]):
@@ -59,7 +59,7 @@ def test_full_jitter():
 
 
 def test_only_what_on_says():
-    """Another error ends it, at whichever attempt it comes; the outcome is that of the attempt."""
+    """An error outside `on` ends the retries, at any attempt; the outcome is that of the attempt."""
     retry = Retry(attempts=5, initial=0.0, on=(OSError, KeyError))
     assert waits(retry, OSError(), KeyError(), ValueError()) == [0.0, 0.0, None]
     assert waits(retry, ConnectionError()) == [0.0]
@@ -70,7 +70,7 @@ def test_only_what_on_says():
 
 
 def test_by_name():
-    """An exception of a library that is loaded later is named."""
+    """An exception that is given by name counts once its library is loaded."""
     retry = Retry(attempts=5, initial=0.0, on=("no_such_library:Error", "decimal:InvalidOperation"))
     import decimal
 
@@ -82,14 +82,14 @@ def test_by_name():
     [SystemExit(), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), lazyguard.CircuitOpen()],
 )
 def test_what_is_never_tried_again(error):
-    """What is no Exception, and another breaker's refusal, whatever the options say."""
+    """What is no Exception, and a CircuitOpen, are never tried again."""
     assert waits(Retry(on=BaseException), error) == [None]
     assert waits(Retry(retry=tenacity.retry_always), error) == [None]
     assert waits(Retry(retrying=tenacity.Retrying(retry=tenacity.retry_always)), error) == [None]
 
 
 def test_attempts_do_not_share_a_count():
-    """Each attempt has its own attempts, also where they share a Retrying object."""
+    """Each call has its own count of attempts, also where calls share a Retrying object."""
     for retry in (
         Retry(attempts=2, initial=0.0),
         Retry(retrying=tenacity.Retrying(stop=tenacity.stop_after_attempt(2))),
@@ -100,7 +100,7 @@ def test_attempts_do_not_share_a_count():
 
 
 def test_no_wait_passes_the_deadline(clock):
-    """A wait that would is not begun; the failure ends it."""
+    """A wait that would pass the deadline does not begin; the failure is raised."""
     retry = Retry(attempts=5, wait=tenacity.wait_fixed(3.0))
     failed = Outcome(error=OSError())
     assert decide(retry.begin(), failed, clock.now() + 3.0) == (None, failed)
@@ -111,7 +111,7 @@ def test_no_wait_passes_the_deadline(clock):
 
 
 def test_parts_of_tenacity():
-    """`stop`, `wait` and `retry` objects stand in the place of ours, any combination of them included."""
+    """`stop`, `wait` and `retry` objects replace our options, in any combination."""
     assert waits(Retry(stop=tenacity.stop_after_attempt(2), wait=tenacity.wait_fixed(7)), *[OSError()] * 2) == [
         7.0,
         None,
@@ -126,7 +126,7 @@ def test_parts_of_tenacity():
 
 
 def test_a_whole_retrying_object():
-    """Its stop, wait, retry and callbacks count; the failure itself comes back in the end."""
+    """A Retrying object's stop, wait, retry and callbacks are used; the failure itself is raised in the end."""
     seen: list[str] = []
     whole = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(2),
@@ -145,7 +145,7 @@ def test_a_whole_retrying_object():
 
 
 def test_how_a_retrying_object_ends():
-    """With reraise or without it is the failure; with an error class of its own it is that, the failure chained."""
+    """With or without `reraise` the failure is raised; with a `retry_error_cls` that, with the failure chained."""
 
     class GaveUp(tenacity.RetryError):
         pass
@@ -161,7 +161,7 @@ def test_how_a_retrying_object_ends():
 
 
 def test_a_callback_that_raises():
-    """What it raises ends the call: it is no failure of the factory's, and it is not lost."""
+    """An exception of a callback ends the call; it is no failure of the factory, and it is not lost."""
     broken = ZeroDivisionError()
 
     def raising(_: object) -> float:
@@ -175,7 +175,7 @@ def test_a_callback_that_raises():
 
 
 def test_an_async_retrying_object(limited):
-    """Its callbacks are awaited, where tenacity awaits them; for what is not async it is refused."""
+    """Callbacks of an AsyncRetrying are awaited where tenacity awaits them; for sync functions it is refused."""
     seen = []
     awaiting = inspect.iscoroutinefunction(tenacity.AsyncRetrying.iter)  # since tenacity 8.3
 
@@ -231,42 +231,42 @@ def test_given_to_guarded_and_services():
 
     assert get().upper() == "HERE"
     assert len(calls) == 3
-    assert retries.of(whole).retrying is whole
-    assert retries.of(Retry()) == Retry()
-    assert retries.of("x") is None
+    assert of(whole).retrying is whole
+    assert of(Retry()) == Retry()
+    assert of("x") is None
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"stop": 3}, "stop=3 is not right: give a tenacity stop object"),
-        ({"wait": 3}, "wait=3 is not right"),
-        ({"retry": 3}, "retry=3 is not right"),
-        ({"retrying": 3}, "retrying=3 is not right: give a tenacity.Retrying"),
-        ({"stop": tenacity.stop_never, "attempts": 3}, "stop= stands in the place of attempts="),
-        ({"wait": tenacity.wait_none(), "initial": 3}, "wait= stands in the place of initial="),
-        ({"wait": tenacity.wait_none(), "maximum": 3}, "wait= stands in the place of maximum="),
-        ({"retry": tenacity.retry_always, "on": OSError}, "retry= stands in the place of on="),
-        ({"retrying": tenacity.Retrying(), "attempts": 3}, "retrying= stands in the place of attempts="),
-        ({"retrying": tenacity.Retrying(), "stop": tenacity.stop_never}, "retrying= stands in the place of stop="),
-        ({"retry": tenacity.retry_if_result(bool)}, "retry= looks at results"),
+        ({"stop": 3}, "stop=3 is invalid: give a tenacity stop object"),
+        ({"wait": 3}, "wait=3 is invalid"),
+        ({"retry": 3}, "retry=3 is invalid"),
+        ({"retrying": 3}, "retrying=3 is invalid: give a tenacity.Retrying"),
+        ({"stop": tenacity.stop_never, "attempts": 3}, "stop= replaces attempts="),
+        ({"wait": tenacity.wait_none(), "initial": 3}, "wait= replaces initial="),
+        ({"wait": tenacity.wait_none(), "maximum": 3}, "wait= replaces maximum="),
+        ({"retry": tenacity.retry_always, "on": OSError}, "retry= replaces on="),
+        ({"retrying": tenacity.Retrying(), "attempts": 3}, "retrying= replaces attempts="),
+        ({"retrying": tenacity.Retrying(), "stop": tenacity.stop_never}, "retrying= replaces stop="),
+        ({"retry": tenacity.retry_if_result(bool)}, "retry= checks results"),
         (
             {"retry": tenacity.retry_if_exception_type() | tenacity.retry_if_not_result(bool)},
-            "retry= looks at results",
+            "retry= checks results",
         ),
-        ({"retrying": tenacity.Retrying(retry=tenacity.retry_if_result(bool))}, "retrying= looks at results"),
+        ({"retrying": tenacity.Retrying(retry=tenacity.retry_if_result(bool))}, "retrying= checks results"),
         ({"retrying": tenacity.Retrying(retry_error_callback=bool)}, "retrying= has a retry_error_callback"),
     ],
 )
 def test_what_does_not_go_together(options, told):
-    """It is refused when the policy is made, with what to give."""
+    """Options that exclude each other are refused when the policy is made, with what to give."""
     with pytest.raises(errors.ConfigurationError, match=told):
         Retry(**options)
 
 
 def test_the_first_attempt_is_bare(monkeypatch):
-    """tenacity is not entered by a call that ends well."""
-    monkeypatch.setattr(retries, "Retries", None)
+    """A call that succeeds does not enter tenacity."""
+    monkeypatch.setattr(attempts, "Retries", None)
 
     @lazyguard.guarded(retry=Retry())
     def call() -> float:
@@ -275,8 +275,8 @@ def test_the_first_attempt_is_bare(monkeypatch):
     assert call() <= clock.now()
 
 
-def test_what_is_left_out():
-    """Three attempts, and waits that grow from 0.1 s to 5 s at the most, after any Exception."""
+def test_the_defaults():
+    """The defaults are three attempts, and waits from 0.1 s to 5 s at the most, after any Exception."""
     retry = Retry()
     assert (retry.attempts, retry.initial, retry.maximum, retry.on) == (3, 0.1, 5.0, (Exception,))
     slept = waits(retry, OSError(), ValueError(), OSError())
@@ -285,12 +285,12 @@ def test_what_is_left_out():
 
 @pytest.mark.parametrize("none", [{"initial": 0}, {"maximum": 0}])
 def test_no_wait(none):
-    """Zero is a wait of no time, not one that was left out."""
+    """`initial=0` means no wait, not the default."""
     assert waits(Retry(attempts=5, **none), *[OSError()] * 4) == [0.0] * 4
 
 
 def test_waits_of_a_test():
-    """Where set_testing says how many attempts there may be, there are as many, without a wait between them."""
+    """With `set_testing` there are so many attempts as it says, without a wait."""
     retries = Retry(attempts=9, initial=30.0, maximum=60.0).begin()
     failed = Outcome(error=OSError())
     with set_testing(True, attempts=3):
@@ -302,12 +302,12 @@ class Own(tenacity.RetryError):
 
 
 class Foreign(Exception):
-    """Another one, which is none of tenacity's."""
+    """Another error class, which is none of tenacity's."""
 
 
 @pytest.mark.parametrize(("kind", "bare"), [(Own, True), (Foreign, False)])
-def test_tenacitys_own_frames_are_kept_by_nobody(kind, bare):
-    """An error of tenacity's making has no traceback, since no line of the user's is in it; others keep theirs."""
+def test_tenacitys_own_frames_are_not_kept(kind, bare):
+    """An error that tenacity makes has no traceback, since it has no line of the user's; others keep theirs."""
     retrying = tenacity.Retrying(stop=tenacity.stop_after_attempt(1), retry_error_cls=kind)
     _, ended = decide(Retry(retrying=retrying).begin(), Outcome(error=OSError()))
     assert ended is not None

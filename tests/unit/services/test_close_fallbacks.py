@@ -14,7 +14,7 @@ import pytest
 import lazyguard
 from lazyguard._core import observers
 from lazyguard._core.cell import Cell
-from lazyguard._core.plan import Plan
+from lazyguard._core.declaration import Plan
 from lazyguard._core.threads import resolved
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -302,7 +302,7 @@ def _give(made: object) -> object:
 
 @pytest.mark.parametrize(
     ("close", "what"),
-    [("x", "close='x' is not right: give a function of the object, or None"), (asyncio.sleep, "nothing would await")],
+    [("x", "close='x' is invalid: give a function of the object, or None"), (asyncio.sleep, "nothing would await")],
 )
 def test_what_is_no_close(get, close, what):
     """It is refused where it is declared."""

@@ -1,4 +1,4 @@
-"""What conformity promises: each way in which a fallback can differ from the real object, told once and truly."""
+"""Conformity: each way in which a fallback can differ from the real object is reported once, and rightly."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _nothing(self) -> None: ...
 
 
 def test_what_conforms():
-    """The class itself, a subclass, an object of it, and a class that has all of it alike."""
+    """The class itself, a subclass, its object and a class with equal members do not differ."""
 
     class Sub(Queue):
         def put(self, item: str, more: int = 0, *, priority: int = 0, other: int = 1) -> None: ...
@@ -99,12 +99,12 @@ def test_what_conforms():
 
 @pytest.mark.parametrize("name", ["put", "size", "made", "parse", "lock", "limit", "__len__", "stream"])
 def test_missing(name):
-    """Methods, properties, class attributes and special methods are missed."""
+    """Missing methods, properties, class attributes and special methods are reported."""
     assert find(**{name: None}) == [(name, True, False)]
 
 
 def test_what_is_not_missed():
-    """Names of its own, what every object has, and annotated names that the object has as attributes."""
+    """Additional names, those of `object`, and annotated names that are attributes of the object are no differences."""
 
     class Other(differing(name=None)):
         def __init__(self) -> None:
@@ -137,7 +137,7 @@ def test_what_is_not_missed():
     ],
 )
 def test_kinds(changed, certain):
-    """Async functions, generators, methods and attributes stand in for their own kind; what may do is no error."""
+    """Async functions, generators, methods and attributes must be of the same kind; what may work is not certain."""
     ((name, _),) = changed.items()
     assert find(**changed) == [(name, False, certain)]
 
@@ -163,7 +163,7 @@ def test_kinds(changed, certain):
     ids=lambda changed: next(iter(changed)),
 )
 def test_what_may_be_otherwise(changed):
-    """What callers cannot tell from the real one, or what cannot be known, is no difference."""
+    """What callers cannot distinguish from the real one, or what cannot be read, is no difference."""
     found = find(**changed)
     if changed.keys() == {"items"}:  # an unannotated function may return anything
         assert found == [("items", False, False)]
@@ -198,14 +198,14 @@ def test_what_may_be_otherwise(changed):
     ],
 )
 def test_signatures(fallback, real, certain):
-    """Calls that are right for the real one are right for the fallback (None), fail, or may fail (False)."""
+    """Calls that are valid for the real one are valid for the fallback (None), fail (True), or may fail (False)."""
     other, wanted = type("Other", (), {"do": fallback}), type("Real", (), {"do": real})
     told = [one.certain for one in conformity.differences(other, wanted)]
     assert told == ([] if certain is None else [certain])
 
 
 def test_signatures_of_special_methods():
-    """Those that Python calls itself may take what they are given in any way."""
+    """Special methods that Python calls itself can have any signature."""
     real = type("Real", (), {"__exit__": lambda self, *_: None, "__call__": lambda self, a: None})
     other = type("Other", (), {"__exit__": lambda self, a, b, c: None, "__call__": lambda self: None})
     assert [one.name for one in conformity.differences(other, real)] == ["__call__"]
@@ -224,13 +224,13 @@ class Channel(ABC, Generic[T]):
 
 @pytest.mark.parametrize(("kind", "names"), [(Port, {"name", "send"}), (Channel, {"send"}), (dict, None)])
 def test_members(kind, names):
-    """Of a protocol, an ABC and a generic class count what they say themselves, nothing of typing's own."""
+    """Members of `typing` in a protocol, an ABC or a generic class do not count."""
     found = set(conformity.members(kind))
     assert found == names if names else {"keys", "__getitem__"} <= found
 
 
 def test_a_fallback_that_answers_all():
-    """With __getattr__ no name is missing, but special methods are: Python does not ask it for them."""
+    """With `__getattr__` only special methods can be missing: Python does not call it for them."""
 
     class All:
         def __getattr__(self, name: str) -> Any: ...
@@ -239,7 +239,7 @@ def test_a_fallback_that_answers_all():
 
 
 def test_assert_conforms():
-    """One error names all differences; partial lets the fallback lack names."""
+    """One error names all differences; `partial` permits missing names."""
 
     class Less:
         def put(self, item: str) -> None: ...
@@ -260,7 +260,7 @@ def test_assert_conforms():
 
 
 def test_assert_conforms_of_a_reference(plant):
-    """A live reference stands for what it shows, a fallback too."""
+    """Of a live reference the target is compared, also a fallback."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(lambda: plant.make())
     get.fallback(lambda: Queue())
@@ -282,7 +282,7 @@ class Short:
 
 @pytest.fixture
 def get():
-    """Return a service that says what it makes, and makes nothing."""
+    """Return a service with a return annotation, whose factory fails."""
 
     @lazyguard.service(name="queue", recovery=None)
     def get_queue() -> Queue:
@@ -292,7 +292,7 @@ def get():
 
 
 def test_an_error_where_it_is_declared(get):
-    """What must fail is an error at the declaration, which names the method, both classes and the place."""
+    """A certain difference is an error at the declaration, with the method, both classes and the place."""
 
     def fallback() -> Sync: ...
 
@@ -306,7 +306,7 @@ def test_an_error_where_it_is_declared(get):
 
 
 def test_a_warning_where_it_is_declared(get):
-    """What is missing is a warning with the fallback's own place, which partial=True takes back."""
+    """A missing member is a warning at the fallback's place, which `partial=True` prevents."""
 
     def fallback() -> Short: ...
 
@@ -324,13 +324,13 @@ def test_a_warning_where_it_is_declared(get):
 
 @pytest.mark.parametrize("value", [1, "yes", None])
 def test_bad_partial(get, value):
-    """It is a yes or a no."""
+    """`partial` must be a bool."""
     with pytest.raises(errors.ConfigurationError, match="partial="):
         get.fallback(partial=value)
 
 
 def test_an_event_at_first_use(get, story, caplog):
-    """Where the types do not tell, what was made is compared: an event and one log line, and it is served."""
+    """Without annotations the object is compared: an event and one log line, and it is served."""
     get.fallback(lambda: Sync())
     for _ in range(3):
         get().put("x")
@@ -343,7 +343,7 @@ def test_an_event_at_first_use(get, story, caplog):
 
 
 def test_no_event_at_first_use(get, story):
-    """Nothing is told of a subclass, of what was compared already, or of what is missing where that is meant."""
+    """A subclass, a class that was compared before, and what a partial fallback lacks are not reported."""
 
     class Offline(Queue): ...
 
@@ -357,7 +357,7 @@ def test_no_event_at_first_use(get, story):
 
 
 def test_declaring_loads_no_inspect():
-    """The comparison at a declaration is done without what is dear to import."""
+    """The comparison at a declaration imports nothing dear."""
     program = """
 import sys
 before = set(sys.modules)

@@ -21,7 +21,7 @@ from lazyguard._services import counted_view
 
 
 class Client:
-    """What fails while `down`, in each of the ways in which something can fail."""
+    """A client that fails while `down`, in each way in which a call can fail."""
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
@@ -96,7 +96,7 @@ class Client:
 
 
 class Rows:
-    """An iterator and no more."""
+    """A plain iterator."""
 
     def __init__(self, client: Client) -> None:
         self._client, self._left = client, 2
@@ -113,7 +113,7 @@ class Rows:
 
 
 class AsyncRows:
-    """An async iterator and no more."""
+    """A plain async iterator."""
 
     def __init__(self, client: Client) -> None:
         self._rows = Rows(client)
@@ -129,14 +129,14 @@ class AsyncRows:
 
 
 class Cursor(Rows):
-    """An iterator that can do more."""
+    """An iterator with further methods."""
 
     def execute(self) -> None: ...
 
 
 @pytest.fixture
 def declare():
-    """Return a function that declares a service of clients; it is a list of them, and ends with the test."""
+    """Return a function that declares a service of clients, and lists them until the test ends."""
     declared = []
 
     def make(**options):
@@ -214,7 +214,7 @@ async def in_an_async_block(svc) -> None:
     ids="call property special iteration generator agenerator iterator aiterator coroutine with async-with".split(),
 )
 def test_what_counts(declare, use):
-    """Three of a kind in a row take the client out of use, whatever way it fails in; two and a good one do not."""
+    """Three failures in a row, of each kind, take the client out of use; two and a success do not."""
     get = declare()
     get.fallback(lambda: Client())
     svc = get()
@@ -238,7 +238,7 @@ def test_what_counts(declare, use):
 
 
 def test_what_does_not_count(declare):
-    """Other errors are answers; a cancelled or dropped one says nothing; a cursor is handed out as it is."""
+    """Other errors count as successes; cancelled or dropped calls do not count; a cursor is not wrapped."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=2))
     svc, client = get(), get.require_real()
     fails(get)
@@ -259,8 +259,8 @@ def test_what_does_not_count(declare):
     assert get.health().state == "failed"
 
 
-def test_comparisons_are_no_answers(declare):
-    """A call that fails each time opens it, also where the reference is tested and compared between the calls."""
+def test_comparisons_are_no_successes(declare):
+    """A call that fails each time opens the breaker, also with truth tests and comparisons in between."""
     get = declare()
     for _ in range(3):
         assert get()
@@ -271,7 +271,7 @@ def test_comparisons_are_no_answers(declare):
 
 
 def test_iterators_are_like_themselves(declare):
-    """A generator is one, takes what is sent and thrown, and returns; another iterator has its class."""
+    """A counted generator is a generator with send, throw and return; another iterator keeps its class."""
     get = declare()
     svc = get()
     generator = svc.scan()
@@ -312,7 +312,7 @@ def test_iterators_are_like_themselves(declare):
 
 
 def test_a_rate_over_a_window_of_calls(declare):
-    """The breaker's own options hold: half of the last four."""
+    """The breaker's options hold: half of the last four calls."""
     get = declare(breaker=lazyguard.Breaker(failure_rate=0.5, window_calls=4, minimum_calls=4))
     fails(get)
     assert get().get() == get().get() == 0
@@ -322,7 +322,7 @@ def test_a_rate_over_a_window_of_calls(declare):
 
 
 def test_a_rate_over_a_window_of_time(declare, clock):
-    """What ended before the window does not count."""
+    """A call that ended before the window does not count."""
     get = declare(breaker=lazyguard.Breaker(failure_rate=0.5, window_seconds=10.0, minimum_calls=2))
     fails(get)
     clock.advance(11.0)
@@ -333,7 +333,7 @@ def test_a_rate_over_a_window_of_time(declare, clock):
 
 
 def test_what_the_breaker_ignores(declare):
-    """An ignored exception is no failure, though it is one of `failures`."""
+    """An exception of `ignore` is no failure, although `failures` has it."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1, ignore=(ConnectionResetError,)))
     client = get.require_real()
     client._check = lambda: (_ for _ in ()).throw(ConnectionResetError())
@@ -347,7 +347,7 @@ def test_what_the_breaker_ignores(declare):
 
 
 def test_failures_without_a_breaker(declare):
-    """The default is a Breaker() as it comes: three in a row."""
+    """The default is `Breaker()`: three failures in a row."""
     get = declare()
     fails(get, 2)
     assert get().get() == 0
@@ -356,7 +356,7 @@ def test_failures_without_a_breaker(declare):
 
 
 def test_a_stale_outcome_never_counts(declare, limited):
-    """What began on an older target says nothing about the one that is served by now."""
+    """A call that began on an older target does not count for the present one."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1))
     old = get.require_real()
     old.gate = threading.Event()
@@ -390,7 +390,7 @@ def test_a_stale_outcome_never_counts(declare, limited):
 
 
 def test_one_opening(declare, race, story, limited):
-    """Many calls that fail at one moment take it out of use once."""
+    """Many calls that fail at one moment open the breaker once."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=3))
     get.fallback(lambda: Client())
     client = get.require_real()
@@ -409,7 +409,7 @@ def test_one_opening(declare, race, story, limited):
 
 
 def test_refused_until_the_recovery_has_built(declare, clock, story, limited):
-    """Without a fallback a caller is told at once, until when; no caller builds; then the new one serves."""
+    """Without a fallback a caller gets `retry_after`, and no caller builds; after the recovery all are served."""
     get = declare(recovery=lazyguard.Recovery(initial=4.0, maximum=4.0))
     svc = get()
     fails(get, 3)
@@ -441,7 +441,7 @@ def _until(condition) -> None:
 
 
 def test_half_open_without_a_recovery(declare, clock, race, story, limited):
-    """Without a recovery nobody builds until the open time is over; then one does, and the others join it."""
+    """Without a recovery no caller builds until the open time is over; then one does, and the others join."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1, open_time=10.0, max_open_time=40.0))
     svc = get()
     fails(get)
@@ -485,7 +485,7 @@ def test_a_retry_respects_it(declare):
 
 
 def test_the_real_one_is_tried_on_demand(declare):
-    """Whoever asks for the real object, or resets the service, is not refused."""
+    """`require_real` and a reset are not refused."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1))
     fails(get)
     assert get.require_real().number == 1
@@ -495,7 +495,7 @@ def test_the_real_one_is_tried_on_demand(declare):
 
 
 def test_an_async_service_whose_loop_is_gone(clock, limited):
-    """Its recovery cannot build: after the open time a caller may, on a loop of its own."""
+    """Without its loop a recovery cannot build: after the open time a caller can, on its own loop."""
 
     @lazyguard.service(
         name="db", failures=ConnectionError, breaker=lazyguard.Breaker(failure_threshold=1, open_time=10.0)
@@ -518,7 +518,7 @@ def test_an_async_service_whose_loop_is_gone(clock, limited):
 
 
 def test_one_wrapper_a_method(declare):
-    """A method is wrapped once for a target, and anew where it has become another function."""
+    """A method is wrapped once for a target, and anew if it was replaced."""
     get = declare()
     svc, client = get(), get.require_real()
     assert svc.get is svc.get
@@ -537,7 +537,7 @@ def test_one_wrapper_a_method(declare):
 
 
 def test_without_failures_it_is_a_resolved_proxy(declare):
-    """Then its class is that of any resolved proxy: the builtin getattr, bound to the target."""
+    """Without `failures=` the class is that of any resolved proxy: the builtin getattr, bound to the target."""
     get = declare(failures=())
     svc, client = get(), get.require_real()
     plain = lazyguard._proxies.proxy.bound(get.__lazyguard_cell__(), get.__lazyguard_cell__().now)
@@ -551,8 +551,8 @@ def test_without_failures_it_is_a_resolved_proxy(declare):
     assert svc.get == client.get
 
 
-def test_a_replaced_target_is_let_go_of(declare):
-    """No view, wrapper or breaker keeps it: it goes with its last user, not at a full collection."""
+def test_a_replaced_target_is_released(declare):
+    """No view, wrapper or breaker keeps a replaced target: it goes with its last user, without a full collection."""
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1))
     svc = get()
     assert svc.get() == 0
@@ -568,7 +568,7 @@ def test_a_replaced_target_is_let_go_of(declare):
 
 
 def test_a_block_ends_on_its_target(declare, clock, story, limited):
-    """Also where its beginning was the first use, where the breaker opens in it, and where a fallback began it."""
+    """A `with` block keeps its target, also at the first use, across an opening, and on a fallback."""
     fallback = Client(100)
     get = declare(breaker=lazyguard.Breaker(failure_threshold=1), recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
     get.fallback(lambda: fallback)
@@ -587,7 +587,7 @@ def test_a_block_ends_on_its_target(declare, clock, story, limited):
 
 
 def test_threads_that_show_one_target_at_once(monkeypatch):
-    """They count in one breaker, also where both were about to make it."""
+    """Threads that show one target at once count in one breaker."""
     cell = Cell(list, name="db", place="here:1")
     made: list[Circuit] = []
 

@@ -1,4 +1,4 @@
-"""What a live reference promises while a fallback is served: nothing is swallowed, and what is answered is counted."""
+"""A live reference while a fallback is served: nothing is swallowed, and answers are counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lazyguard import errors
 
 
 class Store:
-    """The real thing: nearly all of its kind that Python asks an object for."""
+    """A real object with nearly all special methods."""
 
     def get(self, key: str) -> str: ...
 
@@ -31,7 +31,7 @@ class Store:
 
 
 class Less:
-    """A fallback with methods of each kind, some of which fail of their own."""
+    """A fallback with methods of each kind, some of which fail."""
 
     answer = "attribute"
 
@@ -65,7 +65,7 @@ class Less:
 
 
 def service(fallback: object, **options):
-    """Return a service of a Store that is away, which serves the fallback."""
+    """Return a degraded service of a Store, which serves the fallback."""
 
     @lazyguard.service(**{"name": "store", "recovery": None, **options})
     def get() -> Store:
@@ -98,7 +98,7 @@ def svc():
     ],
 )
 def test_special_methods_that_it_lacks(svc, name, use):
-    """What the real object's class answers and the fallback does not is no TypeError about a type that nobody knows."""
+    """A special method that the fallback lacks raises ServiceUnavailable, not a TypeError about an unknown type."""
     with pytest.raises(errors.ServiceUnavailable, match=rf"store, .* does not implement '{name}'"):
         use(svc)
     with lazyguard.fallbacks("deny"), pytest.raises(errors.ServiceUnavailable, match="forbids"):
@@ -120,19 +120,19 @@ async def awaited(svc) -> None:
 
 
 def test_special_methods_that_neither_has(svc):
-    """They stay the TypeErrors that they are."""
+    """Special methods that neither has raise TypeErrors as ever."""
     for use in (lambda: svc - 1, lambda: next(svc), lambda: int(svc)):
         with pytest.raises(TypeError):
             use()
 
 
 def test_special_methods_of_its_own(svc):
-    """What the fallback can do beyond that it does."""
+    """Special methods that only the fallback has work."""
     assert list(reversed(svc)) == ["b", "a"]
 
 
-def test_what_lacked_is_there_after_recovery():
-    """The reference shows the real object's special methods again."""
+def test_missing_methods_after_the_recovery():
+    """After the recovery the reference has the real object's special methods again."""
     away = [OSError()]
 
     @lazyguard.service(name="store", recovery=None)
@@ -157,14 +157,14 @@ def test_what_lacked_is_there_after_recovery():
     ],
 )
 def test_its_own_attribute_errors(svc, use, text):
-    """An AttributeError raised inside the fallback is not a missing name: it passes through untouched."""
+    """An AttributeError from inside the fallback passes untouched: no name is missing."""
     with pytest.raises(AttributeError, match=text) as caught:
         use(svc)
     assert not isinstance(caught.value, errors.LazyguardError)
 
 
 class Delegating:
-    """A fallback that answers by __getattr__, which may fail of its own."""
+    """A fallback that answers by `__getattr__`, which can fail."""
 
     def __getattr__(self, name: str) -> object:
         if name == "bug":
@@ -175,7 +175,7 @@ class Delegating:
 
 
 def test_a_fallback_with_getattr():
-    """What its __getattr__ does not know is lacking; an error inside of it is its own."""
+    """A name that the `__getattr__` does not have is missing; an error inside it passes untouched."""
     svc = service(Delegating())()
     assert svc.known == 42
     with pytest.raises(errors.ServiceUnavailable, match="does not implement 'unknown'"):
@@ -186,14 +186,14 @@ def test_a_fallback_with_getattr():
 
 @pytest.mark.parametrize("change", [lambda svc: setattr(svc, "limit", 3), lambda svc: delattr(svc, "answer")])
 def test_nothing_is_set(svc, change):
-    """What is set on a fallback would be lost when the real object returns: it is refused, and names the attribute."""
+    """Setting an attribute on a fallback is refused with its name: it would be lost at the recovery."""
     with pytest.raises(errors.ServiceUnavailable, match="would be lost at the recovery: '(limit|answer)'"):
         change(svc)
     assert svc.answer == "attribute"
 
 
-def test_looking_is_no_use(svc, caplog):
-    """Where fallbacks are denied one can still look at the reference, log it and ask what it is."""
+def test_introspection_is_no_use(svc, caplog):
+    """Where fallbacks are denied, `repr`, logging and `isinstance` still work."""
     with lazyguard.fallbacks("deny"):
         assert repr(svc).startswith("<tests.unit.services.test_degraded_view.Less")
         assert "get" in dir(svc)
@@ -206,7 +206,7 @@ def test_looking_is_no_use(svc, caplog):
 
 
 def test_what_is_counted():
-    """Each call that was answered, by name: methods, special methods, attributes; neither refusals nor failures."""
+    """Each answer is counted by name: methods, special methods, attributes; neither refusals nor failures."""
     get = service(Less())
     svc = get()
     assert get.health().answered == {}
@@ -227,7 +227,7 @@ def test_what_is_counted():
 
 
 def test_the_count_stays(plant):
-    """It is of the whole program's life: over recovery, reset and the next failure."""
+    """The count lasts for the program's life, through recovery, reset and the next failure."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(lambda: Less())
@@ -243,7 +243,7 @@ def test_the_count_stays(plant):
 
 
 def test_the_count_of_a_child(in_child):
-    """A forked child counts its own."""
+    """A forked child has counts of its own."""
     get = service(Less())
     get().get()
 
@@ -257,7 +257,7 @@ def test_the_count_of_a_child(in_child):
 
 
 def test_so_many_names():
-    """A fallback that answers to every name does not make the count grow without end."""
+    """A fallback that answers every name does not let the counts grow without end."""
 
     class Everything:
         def __getattr__(self, name: str) -> str:
@@ -273,14 +273,14 @@ def test_so_many_names():
 
 
 def test_counted_methods_look_like_themselves(svc):
-    """What counts the calls is like the method to whoever looks."""
+    """The counting wrapper looks like the method."""
     assert inspect.iscoroutinefunction(svc.aget)
     assert inspect.signature(svc.get) == inspect.signature(Less().get)
     assert svc.get.__name__ == "get"
 
 
 def test_a_reminder_without_a_recovery(clock, story):
-    """Who uses a fallback that nothing will end is reminded every five minutes, not at every call."""
+    """Without a recovery the use of a fallback emits a reminder every five minutes, not at each call."""
     get = service(Less())
     for _ in range(5):
         get().get()

@@ -1,4 +1,4 @@
-"""What may stand in for a real object: no object of unittest.mock, unless this is a test."""
+"""Objects of `unittest.mock` are refused as fallbacks, except in tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lazyguard._services import fallback
 
 
 class Thing:
-    """What is mocked."""
+    """The class that is mocked."""
 
     def work(self) -> str:
         return "done"
@@ -62,13 +62,13 @@ NO_MOCKS = [Thing(), Thing, plain, Recorder(), Thing().work, len, object(), "moc
 
 @pytest.mark.parametrize("thing", MOCKS, ids=lambda thing: type(thing).__name__)
 def test_mocks(thing):
-    """They are known by their type, whatever they say that they are."""
+    """Mocks are recognised by their type, whatever class they pretend to be."""
     assert fallback.is_mock(thing)
 
 
 @pytest.mark.parametrize("thing", NO_MOCKS)
 def test_no_mocks(thing):
-    """A real object is none, also where it holds one."""
+    """A real object is no mock, also if it has one as an attribute."""
     assert not fallback.is_mock(thing)
 
 
@@ -81,7 +81,7 @@ def get(plant):
 
 @pytest.mark.parametrize("thing", MOCKS[:11], ids=lambda thing: type(thing).__name__)
 def test_a_mock_is_refused(get, thing):
-    """Outside tests it may not stand in: that is told with its place and what to do, and the next one is tried."""
+    """Outside tests a mock is refused with its place and the remedy, and the next fallback is tried."""
 
     @get.fallback
     def mocked() -> object:
@@ -99,7 +99,7 @@ def test_a_mock_is_refused(get, thing):
 
 
 def test_a_mock_of_an_async_fallback(limited):
-    """It is what the coroutine returns that counts."""
+    """Of an async fallback the result of the coroutine is checked."""
 
     @lazyguard.service(name="adb", recovery=None)
     async def get() -> Thing:
@@ -114,7 +114,7 @@ def test_a_mock_of_an_async_fallback(limited):
 
 
 def test_a_mock_in_tests(get):
-    """Under pytest, and where set_testing says so, mocks stand in as ever, and can be asked what was done."""
+    """Under pytest, and in testing mode, mocks can be fallbacks, and record their calls."""
     fallback = mock.MagicMock(spec=Thing)
     fallback.work.return_value = "mocked"
     get.fallback(lambda: fallback)
@@ -143,7 +143,7 @@ except lazyguard.ServiceUnavailable as error:
 
 @pytest.mark.parametrize("testing", [False, True])
 def test_in_a_program_of_its_own(testing):
-    """A process that nobody tests refuses mocks."""
+    """A process without pytest refuses mocks."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment["PYTHONPATH"] = str(Path(lazyguard.__file__).parents[1])
     told = "import lazyguard.testing; lazyguard.testing.set_testing(True)\n" if testing else ""

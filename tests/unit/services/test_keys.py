@@ -1,4 +1,4 @@
-"""What a service promises whose factory has parameters: one object for each set of arguments, within a bound."""
+"""A service whose factory has parameters: one object for each set of arguments, within a bound."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._core import registry
+from lazyguard._core import declaration
 
 
 class Client:
-    """What the factories below make."""
+    """The object that the factories below build."""
 
     def __init__(self, *key: object) -> None:
         self.key = key
@@ -29,7 +29,7 @@ class Client:
 
 
 class Shop:
-    """A service with a key, and all that it has made."""
+    """A service with keys, and all objects that it has built."""
 
     def __init__(self, recovery: lazyguard.Recovery | None = None, **options) -> None:
         self.made: list[Client] = []
@@ -46,7 +46,7 @@ class Shop:
 
 
 def test_one_object_a_key():
-    """Each set of arguments has its own object and live reference; asking again gives the same one."""
+    """Each set of arguments has its own object and live reference; a second call gives the same one."""
     shop = Shop()
     one, two = shop.get("one"), shop.get("two")
     assert not shop.made
@@ -57,7 +57,7 @@ def test_one_object_a_key():
 
 
 def test_arguments_that_mean_the_same():
-    """By position, by name, in any order or left out: the signature decides, not how the call is written."""
+    """Arguments by position, by name, in any order or left out make the same key."""
     get = Shop().get
     live = get("one")
     assert live is get(tenant="one")
@@ -80,15 +80,15 @@ def test_arguments_that_mean_the_same():
     ],
 )
 def test_arguments_that_its_factory_does_not_take(call):
-    """They are refused when it is called, and not when the object is first used."""
+    """Bad arguments are refused at the call, not at the object's first use."""
     with pytest.raises(errors.UsageError, match="shop has one object for each set of arguments"):
         call(Shop().get)
 
 
 @pytest.mark.parametrize("call", [lambda get: get(["secret"]), lambda get: get("one", size={"secret": 1})])
 def test_what_is_no_key(call):
-    """What is not hashable is told by the parameter's name and the type, with what to give, and without the value."""
-    with pytest.raises(errors.UsageError, match=r"its (tenant|size) is of type (list|dict).*give a text") as caught:
+    """The error for an unhashable argument has the parameter and the type, and not the value."""
+    with pytest.raises(errors.UsageError, match=r"its (tenant|size) is of type (list|dict).*give a string") as caught:
         call(Shop().get)
     assert "secret" not in str(caught.value)
 
@@ -104,7 +104,7 @@ def test_arguments_of_any_number():
 
 
 def test_the_service_of_one_key():
-    """Its health, reset, override and require_real are of that key alone."""
+    """The service of one key has its own health, reset, override and require_real."""
     shop = Shop()
     one, two = shop.get("one"), shop.get("two")
     assert shop.get.of("one") is shop.get.of(tenant="one")
@@ -119,7 +119,7 @@ def test_the_service_of_one_key():
 
 
 def test_what_is_done_to_all():
-    """reset is of all keys, health of the one that is worst off."""
+    """`reset` is for all keys, `health` shows the key in the worst state."""
     shop = Shop()
     assert shop.get.health().state == "pending"
     one, two = shop.get("one"), shop.get("two")
@@ -137,7 +137,7 @@ def test_what_is_done_to_all():
 
 
 def test_what_needs_a_key():
-    """What is of one object says that it wants to know which, unless the factory's defaults say it."""
+    """A method for one object refuses to guess the key, unless the factory has defaults for all."""
     get = Shop().get
     for call in (
         lambda: get.require_real(),
@@ -152,8 +152,8 @@ def test_what_needs_a_key():
     assert lazyguard.is_resolved(defaulted)
 
 
-def test_keys_are_no_secrets_told():
-    """Neither errors nor health nor reprs carry an argument."""
+def test_arguments_stay_secret():
+    """Errors, health and reprs have no argument."""
     shop = Shop()
     shop.fate["secret"] = OSError()
     with pytest.raises(errors.ResolutionError) as caught:
@@ -163,7 +163,7 @@ def test_keys_are_no_secrets_told():
 
 
 def test_a_fallback_knows_the_key():
-    """It may take the cause and then the factory's parameters by their names; each key has a fallback of its own."""
+    """A fallback can take the cause and then the factory's parameters by name; each key has its own."""
     shop = Shop()
     shop.fate = {"one": OSError("1"), "two": OSError("2")}
 
@@ -181,7 +181,7 @@ def test_a_fallback_knows_the_key():
     "fallback", [lambda: Client("offline"), lambda cause: Client("offline"), lambda *, size: Client("offline")]
 )
 def test_a_fallback_for_all_keys(fallback):
-    """Without parameters, or with the cause alone, it is for every key, also for those that were there before it."""
+    """A fallback without parameters, or with the cause alone, is for every key, also for earlier ones."""
     shop = Shop()
     shop.fate["one"] = OSError()
     live = shop.get("one")
@@ -195,19 +195,19 @@ def test_a_fallback_for_all_keys(fallback):
 
 @pytest.mark.parametrize("fallback", [lambda tenant: 1, lambda cause, colour: 1, lambda cause, tenant, colour: 1])
 def test_a_fallback_with_other_parameters(fallback):
-    """One that would be given something else than it names is refused where it is declared."""
+    """A fallback whose parameters would get other arguments is refused where it is declared."""
     with pytest.raises(errors.ConfigurationError, match="with the cause and after that tenant, region, size"):
         Shop().get.fallback(fallback)
 
 
 def test_a_fallback_of_one_key():
-    """There is none: it is declared for all."""
+    """One key cannot have a fallback of its own: it is declared for all."""
     with pytest.raises(errors.UsageError, match="for all keys, not for one"):
         Shop().get.of("one").fallback(lambda: Client())
 
 
 def test_the_bound(limited, eventually):
-    """No more keys are kept than it says; those that were asked for last stay, and the others are closed."""
+    """No more than `max_keys` keys are kept: those used last stay, and the others are closed."""
     shop = Shop(max_keys=2, grace=0.0)
     for tenant in ("one", "two", "one", "three"):
         assert shop.get(tenant).work()
@@ -219,7 +219,7 @@ def test_the_bound(limited, eventually):
 
 
 def test_evicted_and_held(limited, eventually):
-    """A reference that was handed out works on, and asking for its key again gives that one."""
+    """A live reference of an evicted key works on, and a call for its key returns it."""
     shop = Shop(max_keys=1, grace=0.0)
     one = shop.get("one")
     assert one.work()
@@ -238,7 +238,7 @@ def test_evicted_and_held(limited, eventually):
 
 
 def test_evicted_and_overridden():
-    """An override lasts until it ends, however many other keys are asked for."""
+    """An override lasts until it ends, however many other keys are used."""
     shop = Shop(max_keys=1)
     with shop.get.of("one").override(Client("fake")):
         for number in range(5):
@@ -248,7 +248,7 @@ def test_evicted_and_overridden():
 
 
 def test_an_evicted_key_is_not_recovered(clock, limited, eventually):
-    """Nobody waits for it, so nothing tries it again for ever."""
+    """The recovery of a key ends with its last reference."""
     # with a timeout: else the traceback of what failed leads to the caller, and to what that one held
     shop = Shop(max_keys=1, timeout=30.0, recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
     shop.fate["one"] = OSError()
@@ -264,17 +264,17 @@ def test_an_evicted_key_is_not_recovered(clock, limited, eventually):
 
 
 def test_a_race_for_one_key(race):
-    """However many threads ask at once, there is one live reference and one object, and health shows one."""
+    """However many threads call at once, there is one live reference and one object, and health shows one."""
     shop = Shop(timeout=30.0)
     answers = race(*[lambda: shop.get("one").work() and shop.get("one")] * 16)
     assert all(answer is shop.get("one") for answer in answers)
     assert len(shop.made) == 1
     (cell,) = [cell for cell, _ in shop.get._keys.living()]
-    assert [known for known, _ in registry.cells()].count(cell) == 1
+    assert [known for known, _ in declaration.cells()].count(cell) == 1
 
 
 def test_a_race_within_the_bound(limited):
-    """While many threads ask for more keys than are kept, each gets the object of its own key."""
+    """While many threads use more keys than are kept, each gets the object of its own key."""
     shop = Shop(max_keys=3)
     told: list[object] = []
 
@@ -299,7 +299,7 @@ def test_a_race_within_the_bound(limited):
 
 
 def test_a_key_that_is_dropped(limited):
-    """A service and its keys leave nothing behind when nobody holds them any more."""
+    """A service and its keys leave nothing behind when their last references are gone."""
     gc.collect()
     shop = Shop()
     assert shop.get("one").work()
@@ -336,7 +336,7 @@ def test_an_async_factory():
 
 
 def test_in_a_class_body():
-    """A factory without `self` may be declared in a class, and is reached through the class and its instances."""
+    """A factory without `self` can be declared in a class, and is reached through the class and its instances."""
 
     class Container:
         @lazyguard.service()
@@ -348,13 +348,13 @@ def test_in_a_class_body():
 
 
 def test_max_keys_without_keys():
-    """The bound of what there is not is a mistake, and is told."""
+    """`max_keys` without parameters is refused."""
     with pytest.raises(errors.ConfigurationError, match=r"max_keys=3 of .*no parameters"):
         lazyguard.service(max_keys=3)(lambda: 1)
 
 
 def test_arguments_that_cannot_be_compared():
-    """The text says where that failed and not what was said, which is the cause."""
+    """The error of a failing comparison has its type and place; its text is in the cause alone."""
 
     class Tenant:
         def __hash__(self) -> int:

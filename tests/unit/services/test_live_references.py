@@ -202,12 +202,12 @@ def test_one_line_a_transition(plant, clock, story, caplog, limited):
 def test_no_line_a_call_without_a_fallback(plant, caplog):
     """A service that stays failed is told of once, not at every call that tries it again."""
     plant.fate = OSError()
-    get = lazyguard.service(name="db", recovery=None)(plant.make)
+    get = lazyguard.service(name="tried", recovery=None)(plant.make)
     for _ in range(20):
         with pytest.raises(errors.ResolutionError):
             get().work()
     assert plant.runs == 20
-    assert len([record for record in caplog.records if record.message.startswith("db ")]) == 1
+    assert len([record for record in caplog.records if record.message.startswith("tried ")]) == 1
 
 
 def test_no_line_a_try(plant, clock, story, eventually, caplog, limited):

@@ -1,4 +1,4 @@
-"""What mock_service promises: a fallback that answers what it was told to, takes what the class takes, and no more."""
+"""`mock_service`: a fallback that answers what `returns` has, takes what the class takes, and no more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lazyguard import errors
 
 
 class Service:
-    """A class with members of each kind, none of which may run."""
+    """A class with members of each kind, none of which must run."""
 
     version = "1"
     created: list[object] = []
@@ -183,11 +183,11 @@ async def _entered(thing) -> object:
     ],
 )
 def test_what_is_not_told_is_not_to_be_had(name, use):
-    """It raises ServiceUnavailable, which names it, what is answered, and where the fallback was made."""
+    """The error names the member, what the fallback answers, and where it was made."""
     service = lazyguard.mock_service(Service, returns={"send": 1})
     with pytest.raises(errors.ServiceUnavailable) as caught:
         use(service)
-    assert str(caught.value).startswith(f"{name} is not to be had from the fallback for Service that answers send, ")
+    assert str(caught.value).startswith(f"{name} is not available from the fallback for Service that answers send, ")
     assert f"made at {__file__}:" in str(caught.value)
 
 
@@ -207,11 +207,11 @@ def test_what_is_not_told_is_not_to_be_had(name, use):
         (lambda service: service(), "missing required arguments: 'text'"),
     ],
 )
-@pytest.mark.parametrize("told_to_answer", [False, True])
-def test_calls_that_the_class_would_not_take(call, told, told_to_answer):
-    """They are the TypeErrors that they would be, whatever the fallback answers."""
+@pytest.mark.parametrize("with_an_answer", [False, True])
+def test_calls_that_the_class_would_not_take(call, told, with_an_answer):
+    """Calls that the class would not take raise TypeErrors, with any answer."""
     names = ("send", "from_url", "parse", "pages", "fetch", "__call__")
-    service = lazyguard.mock_service(Service, returns=dict.fromkeys(names, ()) if told_to_answer else {})
+    service = lazyguard.mock_service(Service, returns=dict.fromkeys(names, ()) if with_an_answer else {})
     with pytest.raises(errors.UsageError) as caught:
         call(service)
     assert isinstance(caught.value, TypeError)
@@ -220,7 +220,7 @@ def test_calls_that_the_class_would_not_take(call, told, told_to_answer):
 
 
 def test_functions_make_the_answer():
-    """A def, a lambda or a method is called with the call's arguments; an async one is awaited."""
+    """An answer that is a def, a lambda or a method is called with the arguments; an async one is awaited."""
 
     async def fetch(key: str) -> str:
         await asyncio.sleep(0)
@@ -252,7 +252,7 @@ def test_functions_make_the_answer():
 
 
 def test_with_blocks():
-    """Entering answers as told, and leaving is then no use of its own."""
+    """If `__enter__` has an answer, `__exit__` needs none."""
     service = lazyguard.mock_service(Service, returns={"__enter__": "in", "__aenter__": "in too"})
     with service as entered:
         assert entered == "in"
@@ -263,7 +263,7 @@ def test_with_blocks():
 
 @pytest.mark.parametrize("kind", [Service, Port, Abstract])
 def test_isinstance(kind):
-    """It is taken for an object of the class, the ABC or the runtime protocol."""
+    """`isinstance` takes it for an object of the class, the ABC or the runtime protocol."""
     service = lazyguard.mock_service(kind, returns={"name": "x"} if kind is Port else {})
     assert isinstance(service, kind)
     assert service.__class__ is kind
@@ -271,7 +271,7 @@ def test_isinstance(kind):
 
 
 def test_a_protocol():
-    """Its annotated names are attributes, its methods what they are; one that is not for isinstance will do."""
+    """A Protocol's annotated names are attributes; it need not be a runtime protocol."""
     port = lazyguard.mock_service(Port, returns={"name": "x", "fetch": "fetched"})
     assert (port.name, asyncio.run(port.fetch())) == ("x", "fetched")
     with pytest.raises(errors.ServiceUnavailable):
@@ -282,12 +282,12 @@ def test_a_protocol():
 
 @pytest.mark.parametrize("kind", [Service, Port, Plan, Abstract, dict])
 def test_it_conforms(kind):
-    """What it is made of it conforms to."""
+    """The fallback conforms to its class."""
     lazyguard.testing.assert_conforms(lazyguard.mock_service(kind), kind)
 
 
 def test_it_looks_like_the_class():
-    """Signatures, docs and async functions are those of the class; its repr says what it is."""
+    """Signatures, docstrings and async functions are those of the class; the repr says that it is a fallback."""
     service = lazyguard.mock_service(Service, returns={"status": "x"})
     assert inspect.signature(service.send) == inspect.signature(Service("u").send)
     assert inspect.signature(service.parse) == inspect.signature(Service.parse)
@@ -300,19 +300,20 @@ def test_it_looks_like_the_class():
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("statsu", ": is 'status' meant?"), ("__lne__", ": is '__len__' meant?"), ("zzz", "."), (3, ".")]
+    ("name", "near"),
+    [("statsu", ": did you mean 'status'?"), ("__lne__", ": did you mean '__len__'?"), ("zzz", "."), (3, ".")],
 )
 def test_names_that_the_class_lacks(name, near):
-    """They are refused at once, with what may have been meant."""
+    """Unknown names are refused at once, with the nearest name."""
     with pytest.raises(errors.ConfigurationError) as caught:
         lazyguard.mock_service(Service, returns={name: 1})
     assert f"returns={{{name!r}: ...}} ({__file__}:" in str(caught.value)
-    assert str(caught.value).endswith(f"names nothing that Service has{near}")
+    assert str(caught.value).endswith(f"names no member of Service{near}")
 
 
 @pytest.mark.parametrize("name", ["statsu", "zzz", "_own", "__no_such__"])
 def test_asking_for_what_the_class_lacks(name):
-    """It is an AttributeError like another, so that hasattr tells the truth."""
+    """A name that the class lacks raises AttributeError, so that `hasattr` is right."""
     service = lazyguard.mock_service(Service)
     assert not hasattr(service, name)
     with pytest.raises(AttributeError, match=f"'Service' object has no attribute '{name}'"):
@@ -320,7 +321,7 @@ def test_asking_for_what_the_class_lacks(name):
 
 
 def test_nothing_is_set():
-    """What would be set or deleted would be lost: it is refused."""
+    """Setting and deleting attributes is refused, since it would be lost."""
     service = lazyguard.mock_service(Service, returns={"version": "2"})
     for change in (lambda: setattr(service, "version", "3"), lambda: delattr(service, "version")):
         with pytest.raises(errors.ServiceUnavailable, match="version cannot be set or deleted"):
@@ -330,13 +331,13 @@ def test_nothing_is_set():
 
 @pytest.mark.parametrize("kind", [3, "Service", Service.status, None])
 def test_what_is_no_class(kind):
-    """It is refused, and says what it takes."""
+    """Anything but a class is refused, with what to give."""
     with pytest.raises(errors.UsageError, match="takes a class, an ABC or a Protocol"):
         lazyguard.mock_service(kind)
 
 
 def test_what_every_object_has():
-    """Comparison, hash and str are an object's, unless told otherwise."""
+    """Comparison, hash and str are those of `object`, unless `returns` has them."""
     service = lazyguard.mock_service(Service)
     assert service == service
     assert service != lazyguard.mock_service(Service)
@@ -347,16 +348,16 @@ def test_what_every_object_has():
 
 
 def test_as_a_fallback(plant, story):
-    """It may stand in for the real object in production: it is no mock, and conforms."""
+    """It can be a fallback in production: it is no mock, and conforms."""
     plant.fate = OSError()
     kind = plant.make.__globals__["Thing"]
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(lambda: lazyguard.mock_service(kind, returns={"work": "offline"}))
     with lazyguard.testing.set_testing(False):
         assert get().work() == "offline"
-    with pytest.raises(errors.ServiceUnavailable, match="awork is not to be had"):
+    with pytest.raises(errors.ServiceUnavailable, match="awork is not available"):
         asyncio.run(get().awork())
-    with pytest.raises(errors.ServiceUnavailable, match="__len__ is not to be had"):
+    with pytest.raises(errors.ServiceUnavailable, match="__len__ is not available"):
         len(get())
     assert isinstance(get(), kind)
     assert get.health().answered == {"work": 1}
@@ -364,7 +365,7 @@ def test_as_a_fallback(plant, story):
 
 
 def test_many_threads(race):
-    """It has no state that calls could share."""
+    """Calls share no state."""
     service = lazyguard.mock_service(Service, returns={"send": lambda text, to, retries=0: (text, to)})
     met = threading.Barrier(4)
 

@@ -1,4 +1,4 @@
-"""Pinned blocks: one object from the beginning to the end, whatever becomes of the service meanwhile."""
+"""Pinned blocks keep one object from their begin to their end, whatever happens to the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def closing(thing) -> None:
 
 @pytest.mark.parametrize("failures", [(), (ConnectionError,)])
 def test_it_keeps_its_object(plant, failures):
-    """Reset and override reach the live reference, not the block; the object is closed after its end."""
+    """Reset and override affect the live reference, not the block; the object is closed after its end."""
     get = lazyguard.service(name="db", close=closing, failures=failures)(plant.make)
     with lazyguard.pinned(get()) as kept:
         (thing,) = plant.things
@@ -49,7 +49,7 @@ def _until_closed(thing) -> None:
 
 
 def test_nested_blocks_hold_one_object(plant):
-    """It is closed after the last of them."""
+    """The object of nested blocks is closed after the last of them."""
     get = lazyguard.service(name="db", close=closing)(plant.make)
     with lazyguard.pinned(get()):
         with lazyguard.pinned(get()) as inner:
@@ -60,7 +60,7 @@ def test_nested_blocks_hold_one_object(plant):
 
 
 def test_calls_count(plant, clock, story, limited):
-    """Failures in the block open the breaker; the block stays with the object all the same, past its grace."""
+    """Failures in the block open the breaker; the block still keeps the object, past its grace."""
     get = lazyguard.service(
         name="db",
         failures=ConnectionError,
@@ -93,7 +93,7 @@ def test_calls_count(plant, clock, story, limited):
 
 
 def test_a_fallback_is_kept(plant, clock, story, limited):
-    """It stays the fallback through the recovery, says so, is counted, and is refused where fallbacks are."""
+    """A block keeps the fallback through the recovery; it is counted, and refused where fallbacks are."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))(plant.make)
     get.fallback(lambda: plant)
@@ -118,7 +118,7 @@ def test_a_fallback_is_kept(plant, clock, story, limited):
 
 
 def test_a_fallback_that_is_denied(plant):
-    """The block is not entered where the service would not be served."""
+    """A block is not entered where fallbacks are denied."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(lambda: plant)
@@ -132,7 +132,7 @@ def test_a_fallback_that_is_denied(plant):
 
 
 def test_async(plant):
-    """`async with` builds without blocking the event loop, and keeps what it built."""
+    """`async with` builds without blocking the event loop, and keeps the object."""
 
     @lazyguard.service(name="db", timeout=30.0, close=closing)
     async def get() -> object:
@@ -153,7 +153,7 @@ def test_async(plant):
 
 
 def test_keys(plant):
-    """A key's object is kept, also where the service lets go of the key meanwhile."""
+    """The object of a key is kept, also if the key is evicted meanwhile."""
 
     @lazyguard.service(name="db", max_keys=1)
     def get(tenant: str) -> list[str]:
@@ -168,7 +168,7 @@ def test_keys(plant):
 
 
 def test_lazy_objects():
-    """Also of module level and of functions."""
+    """Lazy objects of modules and of functions can be pinned."""
     made: list[list[int]] = []
 
     def make() -> list[int]:
@@ -184,13 +184,13 @@ def test_lazy_objects():
 
 @pytest.mark.parametrize("value", [3, None, "x", "os:path", object(), len])
 def test_nothing_else(value):
-    """Anything else is refused at once, by what it is."""
+    """Any other object is refused at once, with its type."""
     with pytest.raises(errors.UsageError, match=rf"{type(value).__name__}: give what the service returns"):
         lazyguard.pinned(value)
 
 
 def test_once(plant):
-    """A block is entered once, and what concerns the service is not done to the reference."""
+    """A block is entered once, and its reference cannot be reset or overridden."""
     get = lazyguard.service(name="db")(plant.make)
     block = lazyguard.pinned(get())
     with block as kept:
@@ -205,7 +205,7 @@ def test_once(plant):
 
 
 def test_what_fails_holds_nothing(plant):
-    """Entering raises what a use raises; the next block works."""
+    """Entering raises the factory's error; the next block works."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     with pytest.raises(errors.ResolutionError), lazyguard.pinned(get()):
@@ -216,7 +216,7 @@ def test_what_fails_holds_nothing(plant):
 
 
 def test_it_races_with_resets(plant, race, limited):
-    """However threads enter, reset and leave, no block ever sees a closed object, and all replaced ones are closed."""
+    """However threads enter, reset and leave, no block sees a closed object, and all replaced ones are closed."""
     get = lazyguard.service(name="db", close=closing)(plant.make)
     seen: list[int] = []
 

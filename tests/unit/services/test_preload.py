@@ -1,4 +1,4 @@
-"""What `preload` promises: at once, in order, in the background, nothing raised there, nothing that holds an exit."""
+"""`preload` returns at once, builds in order in the background, raises nothing there, and delays no exit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 from contextvars import ContextVar
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -22,20 +23,20 @@ pytestmark = pytest.mark.usefixtures("limited")
 
 @pytest.fixture(autouse=True)
 def _forgotten(monkeypatch):
-    """What other tests preloaded is not seen here, nor the other way round."""
+    """Let each test see its own preloads alone."""
     monkeypatch.setattr(preload, "_latest", {})
 
 
 @pytest.fixture
 def gate():
-    """Return an event that what hangs waits for; set at the latest when the test ends."""
+    """Return the event that hanging factories wait for; it is set when the test ends."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def make(name, *, order=None, hold=None, error=None):
-    """Return a lazy object that notes its name, waits and fails as it is told."""
+    """Return a function that makes lazy objects, which record their name, and wait and fail on demand."""
 
     def factory():
         if order is not None:
@@ -50,7 +51,7 @@ def make(name, *, order=None, hold=None, error=None):
 
 
 def test_it_returns_at_once_and_goes_in_order(gate):
-    """While the first hangs the caller goes on and the others wait; then all are built, in the order given."""
+    """While the first hangs the caller goes on and the others wait; then all are built in order."""
     order: list[str] = []
     things = [make("a", order=order, hold=gate), make("b", order=order), make("c", order=order)]
     handle = lazyguard.preload(*things)
@@ -92,7 +93,7 @@ def test_at_most_so_many_at_a_time():
 
 
 def test_everything_that_is_lazy(program, plant):
-    """Services, live references, one key's service, lazy objects, lazy attributes, names of all these, and modules."""
+    """Services, live references, keys, lazy objects, lazy attributes, their names and modules can be preloaded."""
     program(
         {
             "preloaded/__init__.py": "import lazyguard\n"
@@ -129,7 +130,7 @@ def test_everything_that_is_lazy(program, plant):
 
 
 def test_errors_are_kept_and_the_next_one_follows(program, told):
-    """Whatever is raised is kept by name, told as an event, and stops nothing; the handle ends as failed."""
+    """Each exception is kept by name, emitted as an event, and stops nothing; the handle ends as failed."""
     program({"breaks.py": "raise ValueError('secret')", "ends.py": "raise SystemExit(3)"})
     refused = OSError("secret")
     things = [make("a", error=refused), make("b", error=KeyboardInterrupt()), make("c")]
@@ -154,21 +155,21 @@ def test_errors_are_kept_and_the_next_one_follows(program, told):
 
 
 def test_the_end_is_an_event(told):
-    """What went well is told once, with its seconds."""
+    """A success emits one event, with its seconds."""
     assert lazyguard.preload(make("a")).wait()
     told_of = [(event.kind, event.after, event.cause) for event in told if event.name == "preload"]
     assert told_of == [("preloaded", "ready", "")]
 
 
 def test_nothing_to_do_has_ended():
-    """A list that happens to be empty is no mistake."""
+    """An empty preload has ended at once."""
     handle = lazyguard.preload()
     assert handle.ended
     assert handle.wait(0)
 
 
 def test_two_of_one_name():
-    """Both are built, and both errors are kept."""
+    """Two items of one name are both built, and both errors are kept."""
     handle = lazyguard.preload(make("a", error=OSError()), make("a", error=ValueError()))
     assert handle.wait()
     assert list(handle.errors) == ["a", "a (2)"]
@@ -176,7 +177,7 @@ def test_two_of_one_name():
 
 @pytest.mark.parametrize("given", [None, 3, sys, print, b"core", ["core"], "", "a b", ".relative", "core:a.b"])
 def test_what_cannot_be_preloaded(given):
-    """It is refused at once, where it is written, and nothing has begun: what came before it neither."""
+    """An item that cannot be preloaded is refused at once, and nothing has begun."""
     thing = make("a")
     with pytest.raises(errors.UsageError, match=f"{Path(__file__).name}:"):
         lazyguard.preload(thing, given)
@@ -185,7 +186,7 @@ def test_what_cannot_be_preloaded(given):
 
 
 def test_a_service_with_keys_needs_one():
-    """The factory's parameters are to be given: the service's own message says how, at once."""
+    """A service with keys is refused at once; the message says how to give the key."""
 
     @lazyguard.service()
     def get_tenant(tenant: str) -> str:
@@ -199,7 +200,7 @@ def test_a_service_with_keys_needs_one():
     "options", [{"concurrency": 0}, {"concurrency": 1.5}, {"concurrency": True}, {"progress": "yes"}]
 )
 def test_wrong_options(options):
-    """An option that is not right is a ConfigurationError that names it."""
+    """An invalid option is a ConfigurationError that names it."""
     with pytest.raises(errors.ConfigurationError, match=next(iter(options))):
         lazyguard.preload("json", **options)
 
@@ -215,7 +216,7 @@ def test_wrong_waits(timeout):
 
 
 def test_progress(clock, gate):
-    """It is called after each, with the count, the name, the clock's seconds and the error; before the end."""
+    """`progress` is called after each item with the count, the name, the clock's seconds and the error."""
     seen: list[object] = []
 
     def progress(*told):
@@ -235,8 +236,8 @@ def test_progress(clock, gate):
 
 
 @pytest.mark.parametrize("raised", [ValueError("secret"), SystemExit(), KeyboardInterrupt()])
-def test_a_progress_that_raises_hurts_nobody(raised, caplog):
-    """Each time it is a line in the log, without the exception's text; all is built."""
+def test_a_progress_that_raises(raised, caplog):
+    """Each exception of `progress` is logged without its text; all items are built."""
 
     def progress(*_):
         raise raised
@@ -280,7 +281,7 @@ def test_a_wait_ends_by_the_clock(clock, gate, race):
 
 
 def test_ctrl_c_ends_a_wait(gate):
-    """Ctrl-C gets through to whoever waits, while the preload hangs; nothing of the wait is left."""
+    """Ctrl-C interrupts a wait while the preload hangs; nothing of the wait is left."""
     handle = lazyguard.preload(make("a", hold=gate))
 
     def press() -> None:
@@ -297,7 +298,7 @@ def test_ctrl_c_ends_a_wait(gate):
     assert not handle.ended
 
 
-def test_many_wait_and_all_are_told(gate, race):
+def test_many_wait_and_all_are_woken(gate, race):
     """Threads and tasks that wait for the end are all woken by it."""
     handle = lazyguard.preload(make("a", hold=gate))
     waiting = [handle.wait, handle.wait, lambda: asyncio.run(handle.awaited()), lambda: asyncio.run(handle.awaited(60))]
@@ -313,7 +314,7 @@ def test_many_wait_and_all_are_told(gate, race):
 
 
 def test_awaiting_does_not_block_the_loop(clock, gate):
-    """Other tasks run while one awaits the end; with a timeout it returns False when that has passed."""
+    """Other tasks run while one awaits the end; `awaited` returns False after its timeout."""
 
     async def main():
         handle = lazyguard.preload(make("a", hold=gate))
@@ -331,7 +332,7 @@ def test_awaiting_does_not_block_the_loop(clock, gate):
 
 
 def test_async_services_on_the_running_loop():
-    """Called in a task, it builds them on that loop, in their turn among the others."""
+    """A preload that is called in a task builds async services on that loop, in order."""
     order: list[object] = []
 
     async def main():
@@ -353,7 +354,7 @@ def test_async_services_on_the_running_loop():
 
 
 def test_an_async_service_without_a_loop(program):
-    """Its error names the way: aget. One that is there already is fine."""
+    """Without a loop the error names `aget`; a service that is resolved already is no error."""
 
     @lazyguard.service(name="aio")
     async def get_client() -> list[str]:
@@ -376,7 +377,7 @@ def test_an_async_service_without_a_loop(program):
 
 
 def test_a_loop_that_is_closed_meanwhile(gate):
-    """What was to be built on it fails, with an error that says so, and the rest follows."""
+    """If the loop is closed, its services fail with an error that says so, and the rest follows."""
     handles = []
 
     @lazyguard.service(name="aio")
@@ -396,7 +397,7 @@ def test_a_loop_that_is_closed_meanwhile(gate):
 
 
 def test_a_loop_that_ends_while_it_builds(gate):
-    """An async factory that is cancelled with its loop is an error that is kept."""
+    """An async factory that is cancelled with its loop is a kept error."""
     handles, begun = [], threading.Event()
 
     @lazyguard.service(name="aio")
@@ -417,7 +418,7 @@ def test_a_loop_that_ends_while_it_builds(gate):
     assert handle.done == 2
 
 
-def test_a_wait_that_would_hold_up_the_loop(gate):
+def test_a_wait_that_would_block_the_loop(gate):
     """On the thread of the loop that async services are built on, `wait` is refused and names `awaited`."""
 
     async def main():
@@ -432,8 +433,8 @@ def test_a_wait_that_would_hold_up_the_loop(gate):
     asyncio.run(main())
 
 
-def test_what_is_built_waits_for_all():
-    """A factory that waits for the preload that builds it is told so, where it would wait for ever."""
+def test_a_factory_that_waits_for_its_preload():
+    """A factory that waits for its own preload gets an error, since it would wait for ever."""
     handles: list[lazyguard.types.Preload] = []
     ready = threading.Event()
 
@@ -449,7 +450,7 @@ def test_what_is_built_waits_for_all():
 
 
 def test_a_services_timeout_bounds_its_wait(clock, plant):
-    """One that hangs is left to itself when its time is over; the next one follows, and what comes late is adopted."""
+    """A service that exceeds its timeout is abandoned; the next one follows, and a late result is adopted."""
     plant.hanging = True
     get = lazyguard.service(name="db", timeout=2.0, recovery=None)(plant.make)
     thing = make("b")
@@ -463,7 +464,7 @@ def test_a_services_timeout_bounds_its_wait(clock, plant):
 
 
 def test_a_fallback_is_no_error(plant):
-    """A service that is served by its fallback counts as built: it is degraded, and health says so."""
+    """A service whose fallback is served counts as built; it is degraded, and health shows it."""
     plant.fate = OSError()
     get = lazyguard.service(name="db", recovery=None)(plant.make)
     get.fallback(lambda: "a fallback")
@@ -478,7 +479,7 @@ def test_a_fallback_is_no_error(plant):
 
 
 def test_the_callers_context_without_its_deadline():
-    """The threads see the caller's context variables; a deadline of the caller does not end what they build."""
+    """The threads have the caller's context variables, but not its deadline."""
     variable: ContextVar[str] = ContextVar("variable", default="none")
     variable.set("the caller's")
     seen = lazyguard.lazy(lambda: (variable.get(), lazyguard.remaining()))
@@ -488,8 +489,8 @@ def test_the_callers_context_without_its_deadline():
     assert tuple(seen) == ("the caller's", None)
 
 
-def test_health_tells_how_far_it_is(gate):
-    """One check: resolving while it goes on, then ready or failed, with what failed; the latest of each line."""
+def test_health_shows_the_progress(gate):
+    """`health` has one check for the latest preload of each line: resolving, then ready or failed with the failures."""
 
     def check():
         [one] = [check for check in lazyguard.health().checks if check.kind == "preload"]
@@ -515,7 +516,7 @@ def test_health_tells_how_far_it_is(gate):
 
 
 def test_a_fork_ends_it_in_the_child(gate, in_child, plant):
-    """In the child it has ended, interrupted; the rest is not built there, until preload is called anew."""
+    """In a forked child it has ended, interrupted; the rest is not built there until preload is called again."""
     built: list[str] = []
     begun = threading.Event()
     hanging = lazyguard.lazy(lambda: begun.set() or gate.wait(60), name="b")
@@ -602,12 +603,12 @@ def run(code, *arguments):
 
 
 def test_a_factory_that_forks():
-    """In the child of a fork that a factory made, the thread that built it goes no further."""
+    """If a factory forks, the preload's thread goes no further in the child."""
     assert run(FORKS) == "0 made\n"
 
 
 def test_no_exit_waits_for_it(tmp_path):
-    """The process ends at once, whatever hangs in the background."""
+    """The process exits at once, whatever hangs in the background."""
     (tmp_path / "hangs_for_ever.py").write_text("import threading\nthreading.Event().wait()\n")
     assert run(HANGS, tmp_path) == "over False\n"
 
@@ -622,15 +623,66 @@ print(type(handle.errors["decimal"]).__name__)
 """
 
 
-def test_no_thread_is_to_be_had():
-    """Then nothing is built and nothing raised: each has the error."""
+def test_without_a_thread():
+    """Without a thread nothing is built or raised: each item has the error."""
     assert run(NO_THREADS) == "RuntimeError\n"
 
 
 def test_lazy_objects_that_are_each_others(limited):
-    """A ring of proxies is gone round once."""
+    """Lazy objects that are each other's target end the preload."""
     one = lazyguard.lazy(lambda: other)
     other = lazyguard.lazy(lambda: one)
     started = lazyguard.preload(one)
     assert started.wait()
     assert not started.failed
+
+
+FIRST_FAILURE = """
+    import sys
+    import lazyguard
+
+    away = False
+
+    class Client:
+        def get(self):
+            if away:
+                raise OSError
+            return 1
+
+    def make():
+        if away:
+            raise OSError
+        return Client()
+
+    @lazyguard.service(retry=lazyguard.Retry(attempts=2, initial=0.001), failures=(OSError,))
+    def get_it() -> Client:
+        return make()
+
+    @get_it.fallback
+    def without() -> Client:
+        return Client()
+
+    @lazyguard.service()
+    def get_plain() -> Client:
+        return make()
+
+    wanted = get_plain if sys.argv[1] == "plain" else get_it
+    assert lazyguard.preload(wanted).wait(30)
+    assert "tenacity" in sys.modules or sys.argv[1] == "plain"
+    before, away = set(sys.modules), True
+    for _ in range(2):
+        try:
+            wanted().get()
+        except (OSError, lazyguard.ResolutionError):
+            wanted.reset()
+    print(sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "guarded"])
+def test_a_first_failure_loads_nothing(tmp_path, kind):
+    """What an outage would load is there before it: tenacity, wrapt, logging."""
+    script = tmp_path / "program.py"
+    script.write_text(dedent(FIRST_FAILURE))
+    ran = subprocess.run([sys.executable, str(script), kind], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "[]\n"), ran.stderr

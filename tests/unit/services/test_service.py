@@ -771,9 +771,27 @@ def test_resolve_gives_the_real_object_or_fails(plant):
 
 
 def test_without_parentheses():
-    """`@service` alone says how it is to be written, and where."""
-    with pytest.raises(lazyguard.errors.UsageError, match=r"test_service\.py:\d+.*@lazyguard\.service\(\)"):
+    """`@service` alone declares as `@service()` does; what is no function is refused where it is written."""
 
-        @lazyguard.service
-        def get() -> list[int]:
-            return []
+    @lazyguard.service
+    def get() -> list[int]:
+        return [1]
+
+    assert len(get()) == 1
+    assert get.health().state == "ready"
+    assert ":" in get.health().place
+    with pytest.raises(lazyguard.errors.UsageError, match=r"test_service\.py:\d+\) takes the function"):
+        lazyguard.service(5)
+
+
+def test_an_async_factory_without_parentheses():
+    """An `async def` is declared so too."""
+
+    @lazyguard.service
+    async def get() -> list[int]:
+        return [1]
+
+    async def main() -> int:
+        return len(await get.aget())
+
+    assert asyncio.run(main()) == 1

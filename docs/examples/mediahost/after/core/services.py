@@ -116,7 +116,7 @@ def get_transcription_service() -> TranscriptionService:
 @get_transcription_service.fallback
 def _no_transcription() -> TranscriptionService:
     # Says that there is no text yet. Tasks are not served it, so that it is never kept.
-    text = "(transcripts are not to be had at the moment)"
+    text = "(transcripts are not available at the moment)"
     return lazyguard.mock_service(TranscriptionService, returns={"ping": None, "transcribe": text})
 
 

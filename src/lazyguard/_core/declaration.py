@@ -1,0 +1,218 @@
+"""What is declared: a factory with its plan, which becomes a cell at its first use.
+
+Invariants: declaring loads this and none of the state machine; to look at what was never used loads nothing either; a
+plan holds no state of a cell; the registry holds what is declared weakly.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+from _weakref import ref
+
+from lazyguard._base.places import misconfigured
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any, Literal, TypeAlias
+
+    OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
+
+
+class Plan:
+    """The policies of a cell; the attributes are those of `lazyguard.service`, the defaults those of `lazy`.
+
+    The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
+    `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
+    asked with a cell and its snapshot.
+    """
+
+    __slots__ = (
+        "abandon_after",
+        "allow_none",
+        "awaited",
+        "bulkhead",
+        "close",
+        "grace",
+        "max_degraded",
+        "on_fork",
+        "probe",
+        "recovery",
+        "refuses",
+        "retry",
+        "share",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None = None,
+        abandon_after: float | None = None,
+        retry: Any = None,
+        recovery: Any = None,
+        probe: Callable[[Any], object] | None = None,
+        close: Callable[[Any], object] | None = None,
+        grace: float = 0.0,
+        on_fork: OnFork = "keep",
+        refuses: Callable[[Any, Any], str | None] | None = None,
+        awaited: bool = False,
+        allow_none: bool = False,
+        share: float = 0.1,
+        max_degraded: float | None = None,
+        bulkhead: Any = None,
+    ) -> None:
+        self.timeout: float | None = timeout
+        self.abandon_after: float | None = abandon_after
+        self.retry: Any = retry
+        self.recovery: Any = recovery
+        self.probe: Callable[[Any], object] | None = probe
+        self.close: Callable[[Any], object] | None = close
+        self.grace: float = grace
+        self.on_fork = on_fork
+        self.refuses: Callable[[Any, Any], str | None] | None = refuses
+        self.awaited: bool = awaited
+        self.allow_none: bool = allow_none
+        self.share: float = share
+        self.max_degraded: float | None = max_degraded
+        self.bulkhead: Any = bulkhead
+
+    def changed(self, **changes: Any) -> Plan:
+        """Return a plan that differs in `changes` alone."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        return Plan(**{**values, **changes})
+
+
+PLAIN = Plan()
+
+# What no fallback has answered: one dict for all cells that have none, which stays empty.
+NOTHING: dict[str, int] = {}
+# The one lock of all cells: held for a few statements, and never while user code runs. Reentrant, since a signal
+# handler or a finaliser may run between two statements of its holder.
+lock = _thread.RLock()
+# Where the state machine is, which is loaded by this name.
+CELL = "_core.cell"
+
+
+class Declaration:
+    """A factory, its name, its place and its plan, with room for what a cell keeps beside these.
+
+    Attributes:
+        used: Whether it has become a cell.
+        mirror: What shows its target to the world: its proxy.
+        fallbacks: The cells of the fallbacks, in the order in which they are tried.
+        kept: What keeps the cause why the real object is not served, as it was first; the fallback is given that.
+        answered: How often a fallback has answered, by the name of what was asked of it.
+        recovery_run: What the recovery keeps with the cell: its progress.
+        home: The event loop on which an async factory ran last.
+        calls: What counts the calls on the target of a generation: that generation, and a circuit.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "answered",
+        "calls",
+        "factory",
+        "fallbacks",
+        "home",
+        "kept",
+        "mirror",
+        "name",
+        "now",
+        "place",
+        "plan",
+        "recovery_run",
+    )
+    used = True
+
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+        self.factory: Any = factory  # a function without parameters
+        self.name: str = name
+        self.place: str = place
+        self.plan: Plan = plan
+        self.mirror: Any = None
+        self.fallbacks: tuple[Any, ...] = ()
+        self.kept: Any = None
+        self.answered: dict[str, int] = NOTHING
+        self.recovery_run: Any = None
+        self.home: Any = None
+        self.calls: tuple[int, Any] | None = None
+
+
+class Declared(Declaration):
+    """What nothing has used yet. Whatever is asked of it that a declaration has not makes a cell of it."""
+
+    __slots__ = ()
+    used = False
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            # the slot of `now` is empty until then
+            from lazyguard._core import loaded
+
+            loaded(CELL, self).begin(self)
+            return getattr(self, name)
+
+
+def declared(factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> Any:
+    """Return what stands for a cell until its first use, and is that cell from then on."""
+    return Declared(factory, name=name, place=place, plan=plan)
+
+
+def check_on_fork(on_fork: object) -> None:
+    """Raise ConfigurationError where `on_fork` is none of its three forms."""
+    if on_fork not in ("keep", "reset") and not callable(on_fork):
+        raise misconfigured(f'on_fork={on_fork!r} is invalid: give "keep", "reset" or a function of the object.')
+
+
+def build_early(frame: FrameType, build: Callable[[], object]) -> None:
+    """Let `build` run at the end of the import that `frame` belongs to, where LAZYGUARD_EAGER asks for it."""
+    if os.environ.get("LAZYGUARD_EAGER"):
+        from lazyguard._core import eager
+
+        eager.declared(frame, build)
+
+
+_registered: dict[ref[Declaration], str] = {}
+_guards: dict[ref[Any], None] = {}
+
+
+def register(cell: Declaration, kind: str) -> None:
+    """Let `health` see a cell; `kind` says what it is."""
+    _registered[ref(cell, _registered.pop)] = kind
+
+
+def cells() -> list[tuple[Any, str]]:
+    """Return the cells that still exist and what they are, in the order of their declaration."""
+    # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
+    found = [(known(), kind) for known, kind in _registered.copy().items()]
+    return [(cell, kind) for cell, kind in found if cell is not None]
+
+
+def register_guard(guard: Any) -> None:
+    """Let `health` see what guards a function."""
+    _guards[ref(guard, lambda gone: _guards.pop(gone, None))] = None
+
+
+def guards() -> list[Any]:
+    """Return what guards functions that still exist, in the order of their declaration."""
+    return [guard for known in list(_guards) if (guard := known()) is not None]
+
+
+def _before_fork() -> None:
+    from lazyguard._core import unfinished_imports  # the child has it from here, and need not import it
+
+    unfinished_imports.wait()
+
+
+def _in_child() -> None:
+    from lazyguard._core import unfinished_imports
+
+    unfinished_imports.mend()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

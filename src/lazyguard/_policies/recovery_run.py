@@ -1,0 +1,270 @@
+"""Recovery runs: they build the real object again in the background, without traffic and without a restart.
+
+Invariants: one scheduler thread times the tries of all services. A try is an ordinary attempt, on a daemon thread, in
+an empty context, and at most two run at a time. The swap follows after `success_threshold` successes in a row. What was
+built for an older generation is closed and never served. A scheduled job holds no cell, so the recovery ends when the
+last reference to the service is gone.
+"""
+
+from __future__ import annotations
+
+from _weakref import ref
+
+from lazyguard._base import final
+from lazyguard._core import clock, closing, daemons, loaded
+from lazyguard._core.effects import Call
+from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.closing import PendingClose
+    from lazyguard._core.effects import Steps
+    from lazyguard._core.scheduler import Job
+    from lazyguard._core.state import Attempt
+    from lazyguard._policies.recovery import Recovery
+
+
+# Seconds between two reminders that a service is still degraded.
+_REMIND_EVERY = 300.0
+
+
+def begin(policy: Recovery, cell: Cell) -> None:
+    """See to it that the cell's real object is tried again in the background; idempotent."""
+    run = cell.recovery_run
+    if not daemons.allowed or (isinstance(run, RecoveryRun) and run.generation == cell.now.generation):
+        return
+    run = RecoveryRun(policy, cell)
+    cell.recovery_run = run
+    run.wait()
+    loaded("_core.delivery", cell).watch()
+
+
+@final
+class RecoveryRun:
+    """The background tries of one generation of a cell, from its failure to the swap.
+
+    Attributes:
+        generation: That generation.
+        due: When the next try is due, by the clock.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_candidate",
+        "_cell",
+        "_failures",
+        "_in_turn",
+        "_job",
+        "_pending_close",
+        "_policy",
+        "_reminded",
+        "_stuck",
+        "_successes",
+        "_ticket",
+        "_watched",
+        "due",
+        "generation",
+    )
+
+    def __init__(self, policy: Recovery, cell: Cell) -> None:
+        self.generation = cell.now.generation
+        self._policy = policy
+        self._cell = cell
+        self._failures = 0
+        self._successes = 0
+        self._reminded = clock.now()
+        self._candidate: Any = None
+        self._pending_close: PendingClose | None = None
+        self._stuck = False
+        self._watched: tuple[Attempt, ...] = ()
+        self._ticket: object = None
+        self._job: Job | None = None
+        self._in_turn = False
+        self.due = self._reminded
+
+    def wait(self) -> None:
+        """Schedule the next try."""
+        from random import uniform
+
+        policy = self._policy
+        longest = min(policy.maximum, policy.initial * 2.0 ** min(self._failures, 60))
+        self._schedule(uniform(longest / 2, longest))
+
+    def _schedule(self, seconds: float) -> None:
+        scheduler = loaded("_core.scheduler", self._cell)
+        ticket = self._ticket = object()  # only the job that was scheduled last counts
+        self.due = clock.now() + seconds
+        reference: ref[RecoveryRun] = ref(self)
+        if self._job is not None:
+            self._job.cancel()
+        self._job = scheduler.at(self.due, lambda: _on_due(reference, ticket))
+
+    def __del__(self) -> None:
+        """Close the candidate of a cell that is no longer referenced."""
+        if self._pending_close is not None:
+            closing.after_finaliser(self._pending_close, clock.now())
+
+    def _is_over(self) -> bool:
+        now = self._cell.now
+        return (
+            self._cell.recovery_run is not self
+            or now.generation != self.generation
+            or now.state not in (DEGRADED, FAILED, RESOLVING)
+        )
+
+    def _end(self) -> None:
+        if self._cell.recovery_run is self:
+            self._cell.recovery_run = None
+        self._keep(None)
+
+    def _keep(self, candidate: Any) -> None:
+        before, self._candidate = self._pending_close, candidate
+        self._pending_close = None if candidate is None else closing.pending_close(self._cell, candidate)
+        if before is not None:
+            closing.on_a_thread(before)
+
+    def _hang_limit(self) -> float:
+        """Return the seconds after which a running attempt hangs."""
+        limit = self._cell.plan.abandon_after
+        return self._policy.maximum if limit is None else limit
+
+    def _due(self) -> None:
+        """Launch an attempt, if one is needed and can run; called on the scheduler's thread."""
+        now = self._cell.now
+        if self._is_over():
+            self._end()
+            return
+        if not now.running and not self._has_a_place():
+            return
+        attempt, new, now = self._cell.find_attempt(now, recovery=True)
+        if attempt is None:
+            self._schedule(0.0)  # the cell has just changed
+            return
+        if not new:
+            if clock.now() - attempt.started >= self._hang_limit():
+                if not self._stuck:
+                    self._stuck = True
+                    self._cell.tell("stuck", now, now)
+                self._remind()
+                for running in now.running:
+                    self._watch(running)
+            self._failures += 1
+            self.wait()
+            return
+        self._schedule(self._hang_limit())  # unless the attempt ends before
+        self._launch(attempt)
+
+    def _has_a_place(self) -> bool:
+        """Wait for this key's turn and for a place in the bulkhead, if there is one; return whether a try may begin."""
+        plan, moment = self._cell.plan, clock.now()
+        if plan.bulkhead is None:
+            return True
+        if not self._in_turn:
+            at = plan.bulkhead.turn(moment, self._policy.initial)
+            if at > moment:
+                self._in_turn = True
+                self._schedule(at - moment)
+                return False
+        self._in_turn = False
+        if plan.bulkhead.full(moment, plan.abandon_after):
+            self.wait()
+            return False
+        return True
+
+    def _watch(self, attempt: Attempt) -> None:
+        """Go on when an attempt has ended, also one that a caller has launched."""
+        if attempt not in self._watched:
+            self._watched = (*(reference for reference in self._watched if reference.outcome is None), attempt)
+            attempt.on_done(self._attempt_ended)
+
+    def _launch(self, attempt: Attempt) -> None:
+        drive = loaded("_core.threads", self._cell)
+        context = loaded("_core.scheduler", self._cell).background()
+        self._watch(attempt)
+        if not self._cell.plan.awaited:
+            drive.launch_on_thread(attempt, self._try_once(), context.run)
+            if attempt.outcome is not None and not attempt.running:
+                self._failures += 1  # no thread is available: the next wait is longer
+            return
+        home = self._home()
+        if home is not None:
+            adrive = loaded("_core.tasks", self._cell)
+            attempt.home = home  # so that a caller that joins sees when that loop is gone
+            try:
+                home.call_soon_threadsafe(lambda: context.run(adrive.launch_task, attempt, self._try_once()))
+                return
+            except RuntimeError:
+                pass  # closed a moment ago
+        self._failures += 1
+        self._cell.settle(attempt, Outcome(interrupted=True))
+
+    def _home(self) -> Any:
+        """Return the running event loop of the cell, on which its async factory can be tried; else None."""
+        loop = self._cell.home
+        return loop if loop is not None and loop.is_running() else None
+
+    def _try_once(self) -> Steps[Outcome]:
+        """Build the object, or probe the built one; a success below the threshold ends as an interruption."""
+        from lazyguard._core import resolve
+
+        plan = self._cell.plan
+        candidate, self._candidate = self._candidate, None  # it belongs to this attempt, also if that is abandoned
+        pending, self._pending_close = self._pending_close, None
+        if pending is not None and not closing.take_back(pending):
+            candidate = None  # `close` has closed it
+        made = candidate
+        try:
+            if candidate is not None and plan.probe is not None:
+                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
+            else:
+                outcome = yield from resolve.trying(self._cell)
+                made = outcome.value
+        except BaseException:  # such as a KeyboardInterrupt of user code: a failure
+            self._failures += 1
+            self._successes = 0
+            if candidate is not None:
+                self._cell.dispose(candidate)
+            raise
+        if candidate is not None and not (outcome.ok and made is candidate):
+            self._cell.dispose(candidate)
+        if not outcome.ok:
+            self._failures += 1
+            self._successes = 0
+            return outcome
+        self._failures = 0
+        self._successes += 1
+        if self._successes >= self._policy.success_threshold:
+            return Outcome(made)
+        self._keep(made)
+        return Outcome(interrupted=True)
+
+    def _attempt_ended(self) -> None:
+        if self._is_over():
+            self._end()
+        else:
+            self._remind()
+            if self._stuck:  # no try could run while the waits have grown: try soon
+                self._stuck, self._failures = False, 0
+            self.wait()
+
+    def _remind(self) -> None:
+        """Emit a reminder every five minutes: the first log line may be long gone."""
+        moment, now = clock.now(), self._cell.now
+        if moment - self._reminded >= _REMIND_EVERY:
+            self._reminded = moment
+            self._cell.tell("reminder", now, now, moment - now.since)
+
+
+def _on_due(reference: ref[RecoveryRun], ticket: object) -> None:
+    run = reference()
+    if run is None or run._ticket is not ticket:
+        return
+    try:
+        run._due()
+    except BaseException:
+        if run._ticket is ticket:
+            run.wait()  # whatever it was, the next try follows
+        raise
