@@ -43,6 +43,11 @@ def loaded(name: str, of: Any = None, /) -> Any:
     return found
 
 
+def whole(name: str) -> Any:
+    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing."""
+    return _whole.get(name)
+
+
 def _refusal(text: str) -> Exception:
     from lazyguard.errors import ResolutionError
 

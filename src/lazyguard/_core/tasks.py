@@ -14,10 +14,10 @@ from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock, closing, deadlines, declaration, loaded, resolve, threads, wait_cycles
+from lazyguard._core import clock, closing, daemons, deadlines, declaration, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
-from lazyguard.events import describe
+from lazyguard.events import deliver, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,6 +218,8 @@ def _launch(attempt: Attempt) -> None:
     steps = resolve.attempting(attempt.cell, attempt)
     if attempt.cell.plan.awaited:
         launch_task(attempt, steps)
+    elif not daemons.allowed:
+        threads.launch_here(attempt)
     else:
         threads.launch_on_thread(attempt, steps, copy_context().run)
 
@@ -423,8 +425,11 @@ def _launch_close(pending: PendingClose, waits: Any) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
         if error is not None:
             getattr(waits, "close", bool)()  # it may not have begun
-            pending.failed(describe(error))
-        pending.end()
+        try:
+            if error is not None:
+                pending.failed(describe(error))
+        finally:
+            pending.end()
 
     task.add_done_callback(ended)
 
@@ -453,6 +458,7 @@ async def aclosed() -> None:
     for take in closing.all_to_close(awaited=True):
         for pending in take():
             await _carried_out(pending)
+        deliver()
     here = asyncio.get_running_loop()
     left = [task for task in _running if task.get_loop() is here and task is not asyncio.current_task()]
     if left:

@@ -396,6 +396,7 @@ _FOR_FAILURES = (
     ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
     ("lazyguard._services.service", "lazyguard._policies.recovery"),
     ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
+    ("lazyguard._services.service", "lazyguard._core.delivery"),
     ("lazyguard._services.service", "random"),
     (__name__, "lazyguard.errors"),
     ("lazyguard._policies.retry", "tenacity"),

@@ -136,6 +136,7 @@ class Service(Generic[P, T]):
         flavour: Flavour,
         critical: bool,
         max_keys: int | None = None,
+        max_concurrent: int | None = None,
     ) -> None:
         self._flavour = flavour
         self._fallbacks: list[Fallback] = []
@@ -151,13 +152,15 @@ class Service(Generic[P, T]):
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
+            self._cell.plan = plan.changed(bulkhead=keyed.bulkhead(max_concurrent))
             self._live = None
             return
-        if max_keys is not None:
-            raise misconfigured(
-                f"max_keys={max_keys!r} of {name} ({place}) says nothing, since its factory has no parameters: give it "
-                "some, or leave that out."
-            )
+        for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
+            if value is not None:
+                raise misconfigured(
+                    f"{option}={value!r} of {name} ({place}) says nothing, since its factory has no parameters: give "
+                    "it some, or leave that out."
+                )
         self._keys = None
         self._live = proxy.make(self._cell, flavour, home=self._home)
         self._begin(self._cell)
