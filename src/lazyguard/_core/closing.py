@@ -221,7 +221,7 @@ def carry_out(pending: PendingClose) -> None:
 def carry_out_now(pending: PendingClose) -> None:
     """Do `carry_out`, whoever holds the target."""
     if pending.awaited:
-        adrive = loaded("_core.tasks")
+        adrive = loaded("_core.task_closing")
 
         adrive.carry_out(pending)
     else:
@@ -329,7 +329,7 @@ async def aclose() -> None:
         >>> asyncio.run(main())
         closing [1, 2]
     """
-    await loaded("_core.tasks").aclosed()
+    await loaded("_core.task_closing").aclosed()
 
 
 def at_exit() -> None:
