@@ -8,6 +8,7 @@ there is one.
 from __future__ import annotations
 
 import os
+import sys
 
 from lazyguard import events
 from lazyguard._base.real_time import monotonic
@@ -27,7 +28,8 @@ HANGS = 1.0
 _due: deque[Mailbox] = deque()
 # A key for each thread: since when it is at what it does.
 _at_work: dict[object, float] = {}
-_watching: dict[str, object] = {}
+# By the scheduler that is to call: when `_watch` is due.
+_watching: dict[object, float] = {}
 
 
 def hand_over(mailbox: Mailbox) -> None:
@@ -44,9 +46,10 @@ def _queue(mailbox: Mailbox) -> None:
 
 def watch() -> None:
     """Look in a while whether a listener hangs, and others wait behind it."""
-    token = object()
-    if _watching.setdefault("watch", token) is token:
-        scheduler.at(clock.now() + HANGS, _watch)
+    due, of = clock.now() + HANGS, scheduler.present()
+    if _watching.get(of, due + 1.0) > due:  # none, or that of another clock
+        _watching[of] = due
+        scheduler.at(due, _watch)
 
 
 def _watch() -> None:
@@ -94,6 +97,8 @@ def _in_child() -> None:
     _due.clear()
     _at_work.clear()
     _watching.clear()
+    if "lazyguard._core.forks" not in sys.modules:  # it has done that, before anything was emitted in the child
+        events.in_child()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)

@@ -169,7 +169,8 @@ class Scheduler:
             if left > 0:
                 self._until = due[0][0]  # before the look at the inbox: what comes after it, and is due earlier, wakes
                 if not self._inbox:
-                    self._wake.acquire(True, min(clock.current.real(left), _LONGEST_WAIT))
+                    wait = min(clock.current.real(left), _LONGEST_WAIT)
+                    self._wake.acquire(True, wait if clock.current is not clock.MACHINE else max(wait, _TICK))
                 continue
             job = due[0][2]
             work = job.work
@@ -186,13 +187,13 @@ class Scheduler:
 
     def behind(self) -> float:
         """Return how many seconds late the latest job was, or the next one is by now."""
-        if type(clock.current) is not clock.Clock:
+        if clock.current is not clock.MACHINE:
             return 0.0  # a test moves the time by leaps
         waiting = [queue[0][0] for queue in (self._due.copy(), self._inbox.copy()) if queue]
         return max(self.late, clock.now() - min(waiting)) if waiting else self.late
 
     def _note(self, late: float) -> None:
-        if type(clock.current) is not clock.Clock:
+        if clock.current is not clock.MACHINE:
             return  # a test moves the time by leaps
         self.late, now = late, monotonic()
         if late > _LATE and now - self._told > _TELL_EVERY:
@@ -223,6 +224,8 @@ def background() -> Context:
 
 
 _LONGEST_WAIT, _NEVER = 3600.0, float("inf")
+# Seconds for which it sleeps at the least: of thousands of jobs those that are due soon after one another wake it once.
+_TICK = 0.01
 # Seconds: what is later than this is told, and how often at the most.
 _LATE, _TELL_EVERY = 1.0, 60.0
 # Held for two statements, by who is about to start a thread.
@@ -237,6 +240,11 @@ _closings = Scheduler("closings")
 def at(due: float, work: Work) -> Job:
     """Do `work` when the clock shows `due`, unless the returned job is cancelled before."""
     return _scheduler.at(due, work)
+
+
+def present() -> Scheduler:
+    """Return what `at` adds to."""
+    return _scheduler
 
 
 def closing_at(due: float, work: Work) -> Job:
