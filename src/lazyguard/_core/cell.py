@@ -8,6 +8,7 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import sys
 
@@ -64,6 +65,8 @@ class Cell(Declaration):
     now: Snapshot
     mirror: Mirror | None
     fallbacks: tuple[Cell, ...]
+    kept: Any
+    calls: tuple[int, Any] | None
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
@@ -422,3 +425,11 @@ def begin(declared: Any) -> None:
         if not declared.used:
             declared.now = UNUSED
             declared.__class__ = Cell
+
+
+def _load_errors() -> None:
+    """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
+    from lazyguard import errors as errors
+
+
+atexit.register(_load_errors)

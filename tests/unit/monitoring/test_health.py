@@ -10,6 +10,7 @@ import pytest
 import lazyguard
 from lazyguard._core import declaration
 from lazyguard._lazy_imports import package
+from lazyguard._services import preload
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,7 @@ def known(monkeypatch):
     monkeypatch.setattr(declaration, "_registered", {})
     monkeypatch.setattr(package, "_known", {})
     monkeypatch.setattr(declaration, "_guards", {})
+    monkeypatch.setattr(preload, "_latest", {})
 
 
 def test_nothing():
