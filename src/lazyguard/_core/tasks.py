@@ -148,6 +148,8 @@ def _apart() -> Generator[Any, Any]:
             cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
             asked = cancelling is None or bool(cancelling())  # else user code raised it of its own
             effect.outcome = Outcome(error=loaded("_core.causes").caught(error), interrupted=asked)
+        except GeneratorExit:
+            raise  # its task has gone, with a loop that was closed under it
         except BaseException as error:
             effect.outcome = Outcome(error=error, interrupted=True)
         effect = value = None
