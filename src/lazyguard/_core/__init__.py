@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Where the threads of ours are begun, which is loaded by this name.
+DAEMONS = "_core.daemons"
 _whole: dict[str, Any] = {}
 
 

@@ -401,11 +401,13 @@ class Cell(Declaration):
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
-        now = self.now.held or self.now
-        if now.state == READY:
-            pending = self._to_close(now.target, now.made, now.home)
-            if pending is not None:
-                loaded(CLOSING, self).after_finaliser(pending, clock.now() + self.plan.grace)
+        if self.plan.close is None or (self.now.held or self.now).state != READY:
+            return
+        now, _ = self.change(lambda snapshot: snapshot.fresh(clock.now()))  # `close` may be about to take it too
+        now = now.held or now
+        pending = self._to_close(now.target, now.made, now.home) if now.state == READY else None
+        if pending is not None:
+            loaded(CLOSING, self).after_finaliser(pending, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

@@ -62,6 +62,8 @@ def put_off(target: Any, close: Callable[[], object]) -> bool:
         return True
 
 
+# What ends the work that others have under way, before `aclose` closes what there is.
+enders: list[Callable[[], object]] = []
 # Seconds for all that is closed at the exit, and seconds after which a close counts as hanging.
 AT_EXIT, HANGS = 2.0, 10.0
 _pending: dict[PendingClose, PendingClose] = {}
@@ -219,7 +221,7 @@ def carry_out(pending: PendingClose) -> None:
 def carry_out_now(pending: PendingClose) -> None:
     """Do `carry_out`, whoever holds the target."""
     if pending.awaited:
-        adrive = loaded("_core.tasks")
+        adrive = loaded("_core.task_closing")
 
         adrive.carry_out(pending)
     else:
@@ -309,6 +311,9 @@ async def aclose() -> None:
     run any more, an async `close=` cannot be awaited, and "close-failed" says so: await this as the last thing in the
     loop. A sync factory's object is closed on a thread beside it. For the rest it is like `close`.
 
+    What is under way ends: preloads, recoveries, and attempts to build what has a `close=` or is async. Who waits for
+    one of these gets ServiceUnavailable; what such an attempt builds all the same is closed at once.
+
     Cancelled, it leaves what it has not come to in service.
 
     Example:
@@ -324,7 +329,7 @@ async def aclose() -> None:
         >>> asyncio.run(main())
         closing [1, 2]
     """
-    await loaded("_core.tasks").aclosed()
+    await loaded("_core.task_closing").aclosed()
 
 
 def at_exit() -> None:

@@ -6,7 +6,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, daemons, deadlines, loaded, mode, wait_cycles
+from lazyguard._core import DAEMONS, clock, deadlines, loaded, mode, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.events import describe
@@ -172,6 +172,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             yield from falling_back(cell, now, late(cell, limit, kept), limit, until)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
+        elif outcome.interrupted and outcome.final:
+            raise _unavailable(cell, "aclose() came while it was being built. Its next use builds it")
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
@@ -257,15 +259,15 @@ def falling_back(
 
 def expired(cell: Cell, now: Snapshot) -> bool:
     """Return whether callers are to try again what is degraded, since no thread may do it in the background."""
-    if daemons.allowed or cell.plan.recovery is None:
+    if loaded(DAEMONS).allowed or cell.plan.recovery is None:
         return False
     return bool(clock.now() - now.since >= cell.real_recovery().initial)
 
 
 def permitted(cell: Cell, now: Snapshot) -> Any:
     """Return the fallback that is being served, unless it may not be served to this caller."""
-    if daemons.refused:
-        daemons.try_again()
+    if loaded(DAEMONS).refused:
+        loaded(DAEMONS).try_again()
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from loaded("_core.causes", cell).again(now.cause)

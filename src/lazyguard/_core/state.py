@@ -62,7 +62,8 @@ made_by_parents = 0
 class Outcome:
     """How user code ended, as a value: what it returned, what it raised, or that it was interrupted.
 
-    `final` marks a failure that no retry can mend, such as a factory that returned None.
+    `final` marks a failure that no retry can mend, such as a factory that returned None, and an interruption after
+    which no waiting caller builds anew.
     """
 
     __slots__ = ("error", "final", "interrupted", "value")

@@ -12,7 +12,7 @@ from _weakref import ref
 
 from lazyguard._base.context_variables import assign, restore
 from lazyguard._base.places import misused
-from lazyguard._core import clock, daemons, deadlines, declaration, loaded, resolve, wait_cycles
+from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -144,7 +144,7 @@ def _launch(attempt: Attempt) -> None:
             f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
             "use `await` (aget, aresolve) in a task of its event loop first."
         )
-    if plan.timeout is None or not daemons.allowed:
+    if plan.timeout is None or not loaded(DAEMONS).allowed:
         launch_here(attempt)
     else:
         launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import _thread
 import os
-import sys
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
-from lazyguard._core import clock, deadlines, loaded, scheduler, wait_cycles
-from lazyguard._core.declaration import Plan
+from lazyguard._core import clock, closing, deadlines, loaded, scheduler, wait_cycles
 from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
-from lazyguard._lazy_imports import access, load
+from lazyguard._lazy_imports import load
 from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
+from lazyguard._services import preload_items
 from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
 
 TYPE_CHECKING = False
@@ -106,7 +105,7 @@ def _job(item: object, frame: FrameType) -> tuple[str, Cell]:
         return cell.name, cell
     if isinstance(item, str):
         cell = load.cell_of_name(item, frame)
-        cell.plan = _MAY_BE_NONE
+        cell.plan = preload_items.MAY_BE_NONE
         return item, cell
     raise UsageError(
         f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
@@ -121,19 +120,22 @@ class Preload:
     Attributes:
         total: The number of items.
         done: How many items are done, failures included.
-        ended: Whether all items are done and reported, or a fork has interrupted the preload.
-        interrupted: Whether this is a child that was forked before the end; the rest is not built here.
+        ended: Whether all items are done and reported, or a fork or `aclose` has interrupted the preload.
+        interrupted: Whether this is a child that was forked before the end, or `aclose` came before; the rest is not
+            built here.
         place: Where preload was called, `file:line`.
     """
 
     __slots__ = (
         "_began",
         "_changed",
+        "_cut_by",
         "_errors",
         "_items",
         "_jobs",
         "_lock",
         "_loop",
+        "_over",
         "_progress",
         "_reported",
         "_threads",
@@ -152,6 +154,8 @@ class Preload:
         self.interrupted: bool = False
         self.place: str = place
         self._items = item  # the key of a service lives as long as its live reference
+        self._cut_by = ""
+        self._over: list[None] = []  # not empty when nothing is to begin any more
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
@@ -258,7 +262,7 @@ class Preload:
         self._threads.add(_thread.get_ident())
         deadlines.forget()
         while not self.interrupted:
-            _load_for_failures()  # after the last one too: building may have loaded what declares
+            preload_items.load_for_failures()  # after the last one too: building may have loaded what declares
             try:
                 name, cell = self._jobs.pop()
             except IndexError:
@@ -271,9 +275,11 @@ class Preload:
     def _built(self, cell: Cell) -> BaseException | None:
         """Build an item; return its exception, of any type: there is no caller to raise it to."""
         try:
-            return loaded("_core.threads", cell).call(Call(_build, cell, self._loop, self.place)).error  # type: ignore[no-any-return]
-        except BaseException as error:
+            build = Call(preload_items.build, cell, self._loop, self.place, self._over)
+            error: BaseException | None = loaded("_core.threads", cell).call(build).error
             return error
+        except BaseException as raised:
+            return raised
 
     def _finish(self, name: str, seconds: float, error: BaseException | None) -> None:
         with self._lock:
@@ -311,6 +317,9 @@ class Preload:
         )
         self.ended = True
         _running.discard(self)
+        self._wake()
+
+    def _wake(self) -> None:
         while self._waiting:
             try:
                 wake = self._waiting.pop()
@@ -318,14 +327,21 @@ class Preload:
                 break  # the waiter has gone
             wake()
 
-    def _interrupt(self) -> None:
+    def _interrupt_in_child(self) -> None:
         """End in a forked child: the threads are the parent's."""
         self._lock = _thread.allocate_lock()
+        self._interrupt("a fork")
+        self._threads.intersection_update((_thread.get_ident(),))
+
+    def _interrupt(self, by: str) -> None:
+        """End before all items are done."""
+        self._cut_by = by
+        self._over.append(None)
+        with self._lock:
+            self.interrupted = True
         self._changed = clock.now()
-        self.interrupted = True
         self.ended = True
         self._jobs.clear()
-        self._threads.intersection_update((_thread.get_ident(),))
 
     # for health
 
@@ -339,7 +355,9 @@ class Preload:
         if not self.ended:
             parts.append(f"{self.done} of {self.total} are done")
         elif self.interrupted:
-            parts.append(f"a fork came when {self.done} of {self.total} were done, and the rest is not built here")
+            parts.append(
+                f"{self._cut_by} came when {self.done} of {self.total} were done, and the rest is not built here"
+            )
         if self._errors:
             parts.append(self._failures())
         return "; ".join(parts)
@@ -361,62 +379,6 @@ class Preload:
             running=len(self._threads),
             place=self.place,
         )
-
-
-def _load_for_failures() -> None:
-    """Load what the first failure would load, in the middle of an outage."""
-    for declares, needs in _FOR_FAILURES:
-        if declares in sys.modules and needs not in sys.modules:
-            try:
-                __import__(needs)
-            except Exception:
-                pass  # that is an error where it is needed, and not here
-
-
-_FOR_FAILURES = (
-    (__name__, "logging"),
-    (__name__, "lazyguard._core.causes"),
-    ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
-    ("lazyguard._services.service", "lazyguard._policies.recovery"),
-    ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
-    ("lazyguard._services.service", "lazyguard._core.delivery"),
-    ("lazyguard._services.service", "random"),
-    (__name__, "lazyguard.errors"),
-    ("lazyguard._policies.retry", "tenacity"),
-    ("lazyguard._policies.retry", "lazyguard._policies.retries"),
-    ("lazyguard._policies.breaker", "lazyguard._policies.circuit"),
-    ("lazyguard._services.guarded", "lazyguard._services.calls"),
-    ("lazyguard._services.counted_view", "wrapt"),
-    ("lazyguard._services.fallback", "wrapt"),
-    ("lazyguard._services.fallback", "lazyguard._policies.fallback"),
-    ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),
-    ("lazyguard._services.fallback", "lazyguard._services.conformity"),
-)
-
-
-def _build(cell: Cell, loop: Any, place: str) -> None:
-    """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
-    found: Cell | None = cell
-    seen: set[Cell] = set()
-    while found is not None and found not in seen:
-        seen.add(found)
-        if found.plan.awaited and not found.now.served:
-            target = _build_on(loop, found, place)
-        else:
-            target = access.attributes.get(found, found).resolve()
-        found = find_cell(target)  # what a name stands for may be lazy itself
-
-
-def _build_on(loop: Any, cell: Cell, place: str) -> Any:
-    if loop is None:
-        raise UsageError(
-            f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
-            f"preload was called ({place}): call it in a task of the loop that uses the service, or "
-            "`await` its aget() there."
-        )
-    from lazyguard._core import tasks
-
-    return tasks.from_thread(loop, cell.aresolve)
 
 
 def _until(timeout: float | None) -> float | None:
@@ -443,7 +405,6 @@ def _report(progress: object, error: BaseException) -> None:
     logging.getLogger("lazyguard").error("progress of preload, %s, raised %s", parts, events.describe(error))
 
 
-_MAY_BE_NONE = Plan(allow_none=True)
 # The preloads that have not ended, which a fork interrupts.
 _running: set[Preload] = set()
 # The line that calls preload -> its latest preload, for `health`.
@@ -457,8 +418,18 @@ def checks(now: float, date: float) -> list[Check]:
 
 def _in_child() -> None:
     for each in list(_running):
-        each._interrupt()
+        each._interrupt_in_child()
     _running.clear()
+
+
+def _interrupt_all() -> None:
+    for each in list(_running):
+        each._interrupt("aclose()")
+        _running.discard(each)
+        each._wake()
+
+
+closing.enders.append(_interrupt_all)
 
 
 if hasattr(os, "register_at_fork"):
