@@ -47,11 +47,12 @@ elif what == "listeners":
     for number in range(count):
         lazyguard.subscribe(lambda event: None)
     event = events.Event("ready", name="n", place="p", before="a", after="b", generation=0)
-    events.emit(event, of=1)
-    began = perf_counter()
-    for _ in range(3):
+    spent = []
+    for _ in range(20):
+        began = perf_counter()
         events.emit(event, of=1)
-    cost = (perf_counter() - began) / 3 / count
+        spent.append((perf_counter() - began) / count)
+    cost = min(spent)  # a busy machine only adds
 elif what == "degraded services":
     def declare(number):
         def make(): raise ConnectionError
