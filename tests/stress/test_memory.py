@@ -587,4 +587,4 @@ def test_no_memory_is_lost():
         more = run(200) - before
     finally:
         tracemalloc.stop()
-    assert more < 20_000, more
+    assert more < 100_000, more  # of 1,600 failures: less than 64 bytes for one
