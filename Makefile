@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
 INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help demo test test-loaded test-no-threads coverage mutants check format bench bench-audit load docs dist clean
+.PHONY: help demo test test-again test-loaded test-no-threads coverage mutants check format bench bench-audit load docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -38,6 +38,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.test   ## every test that this machine can run, side by side
 	$(PYTEST)
+
+test-again: $(VENV)/.test ## one after the other, the tests that failed in the last run: those that still fail are broken
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 test-loaded: $(VENV)/.test ## the same while eight busy loops run beside them
 	$(PYTEST) --busy-loops 8

@@ -28,6 +28,7 @@ __all__ = [
     "ResolutionTimeout",
     "ReturnedNone",
     "ServiceUnavailable",
+    "ThreadUnavailable",
     "UsageError",
 ]
 
@@ -54,6 +55,10 @@ class ResolutionImportError(ResolutionError, ImportError):
 
 class ReturnedNone(ResolutionError):
     """A factory returned None in place of an object."""
+
+
+class ThreadUnavailable(ResolutionError):
+    """No thread could be started to run a factory: the machine, or the container, has no more to give."""
 
 
 class ResolutionTimeout(ResolutionError, TimeoutError):

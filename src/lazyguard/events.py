@@ -8,12 +8,16 @@ test.
 from __future__ import annotations
 
 import sys
+from _contextvars import ContextVar
 
 from lazyguard._base import final, places
+from lazyguard._base.mailbox import Letter, Mailbox
+from lazyguard._base.real_time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["Event", "subscribe"]
 
@@ -24,9 +28,10 @@ class Event:
 
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
-            "stuck", "reminder", "differs", "blocked-loop" or "close-failed". Of a breaker: "opened", "half-open" or
-            "closed". Of a tracked import: "imported" or "over-budget"; of one that an `import_guard` cannot interrupt:
-            "overdue". Of a preload: "preloaded" or "preload-failed".
+            "stuck", "reminder", "differs", "blocked-loop", "close-failed", or "fork-failed" (what `on_fork` raised in a
+            child). Of a breaker: "opened", "half-open" or "closed". Of a tracked import: "imported" or "over-budget";
+            of one that an `import_guard` cannot interrupt: "overdue". Of a preload: "preloaded" or "preload-failed".
+            Of lazyguard's own scheduler: "scheduler-late" (more than a second) or "job-failed".
         name: The cell's name, `module:qualname`; of an import the module's.
         place: Where the cell was declared, `file:line`; of an import the importing line, or the guard's.
         before: The state before.
@@ -36,9 +41,23 @@ class Event:
             fallback differs from the return annotation of the service's factory. Of "close-failed": the exception, or
             why an object was not closed. Of "overdue": the line that the import is at.
         seconds: How long the attempt, the import or the state that ended has taken; else 0.0.
+        lost: How many events this listener has lost before this one, since more than 1,000 waited for it.
     """
 
-    __slots__ = ("after", "before", "cause", "generation", "kind", "name", "place", "seconds")
+    __slots__ = (
+        "_away",
+        "_of",
+        "_quiet",
+        "after",
+        "before",
+        "cause",
+        "generation",
+        "kind",
+        "lost",
+        "name",
+        "place",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -51,6 +70,7 @@ class Event:
         generation: int,
         cause: str = "",
         seconds: float = 0.0,
+        lost: int = 0,
     ) -> None:
         self.kind: str = kind
         self.name: str = name
@@ -60,6 +80,17 @@ class Event:
         self.generation: int = generation
         self.cause: str = cause
         self.seconds: float = seconds
+        self.lost: int = lost
+        self._away = 0.0  # for how long it was not served, by its own clock
+        self._of = 0
+        self._quiet = False  # a "failed" after which a fallback is tried: the log waits for what comes of that
+
+    def after_losing(self, lost: int) -> Event:
+        """Return the event for a listener that has lost so many before it."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
+        event = Event(**{**fields, "lost": lost})
+        event._away, event._of, event._quiet = self._away, self._of, self._quiet
+        return event
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.name} {self.before}->{self.after} generation={self.generation}>"
@@ -81,8 +112,12 @@ def describe(error: BaseException | None) -> str:
 def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     """Call `listener` with every event from now on; return a function that ends the subscription.
 
-    A listener runs on the thread that made the transition, after it, with no lock held. An exception of a listener is
-    logged, and goes no further. A forked child inherits the listeners.
+    A listener runs on the thread that made the transition, after it, with no lock held; it is told on a daemon thread
+    of lazyguard's of what happens in the background, such as recoveries and reminders. It has the events of one cell in
+    their order. One that blocks holds up neither a recovery, nor a closing, nor what the background has for others: at
+    most 1,000 events wait for it, and of more than that reminders are dropped first (`Event.lost`). An Exception of a
+    listener is logged once, and goes no further; SystemExit and its like are raised on the caller's thread, after all
+    listeners were told. A forked child inherits the listeners, and nothing that waits.
 
     Raises:
         UsageError: `listener` cannot be called.
@@ -100,10 +135,11 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     """
     check_listener(listener)
     entry = object()  # a key of its own, so that one function can be subscribed twice
-    _listeners[entry] = listener
+    _mailboxes[entry] = mailbox = Mailbox(listener, _report)
 
     def undo() -> None:
-        _listeners.pop(entry, None)
+        if _mailboxes.pop(entry, None) is not None:
+            mailbox.clear()
 
     return undo
 
@@ -116,68 +152,170 @@ def check_listener(listener: object) -> None:
         raise UsageError(f"subscribe() takes a function of one event, not one of type {type(listener).__name__}.")
 
 
-def emit(event: Event) -> None:
-    """Hand the event to every listener."""
-    for listener in list(_listeners.values()):
+def emit(event: Event, of: int = 0) -> None:
+    """Tell every listener of the event: here, or what scheduled work emits, on a thread for it.
+
+    Args:
+        event: The event.
+        of: Whose it is, where its listeners are to have all events of the same one in order; 0: of nothing.
+
+    Raises:
+        BaseException: What is no Exception and was raised by a listener here, after all of them were told.
+    """
+    post(event, of)
+    deliver()
+
+
+def post(event: Event, of: int = 0) -> None:
+    """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
+    hand_over, event._of = scheduled.get(), of
+    for mailbox in mailboxes():
+        if mailbox.wants is None or mailbox.wants(event):
+            mailbox.put(Letter(event, of, hand_over))
+            if hand_over is not None:
+                hand_over(mailbox)
+
+
+def deliver() -> None:
+    """Tell the listeners, here, all that this thread has posted."""
+    raised = None
+    for mailbox in mailboxes():
+        raised = mailbox.tell_own() or raised
+    if raised is not None:
         try:
-            listener(event)
-        except (Exception, SystemExit) as error:
-            _report(listener, event, error)
+            raise raised
+        finally:
+            del raised  # else a cycle: an error, its traceback, this frame
 
 
-def _report(listener: object, event: Event, error: BaseException) -> None:
+def mailboxes() -> list[Mailbox]:
+    """Return those of all listeners."""
+    return list(_mailboxes.values())
+
+
+def in_child() -> None:
+    """Forget what waits, in the child of a fork: it is the parent's, and so are the threads that tell it."""
+    for mailbox in mailboxes():
+        mailbox.clear()
+
+
+def _report(mailbox: Mailbox, event: Event, error: BaseException) -> None:
+    """Say once what a listener has raised: in the log, or where that is what raises, on stderr."""
+    what = describe(error)
+    if what in mailbox.reported or len(mailbox.reported) >= _MOST:
+        return
+    mailbox.reported.add(what)
+    name = places.name_of(mailbox.listener)  # its repr may hold arguments
     try:
-        import logging
-    except ImportError:
-        return  # the interpreter is shutting down
+        if mailbox.listener is not log:
+            import logging
 
-    name = places.name_of(listener)  # its repr may hold arguments
-    if hasattr(logging, "getLogger"):  # else logging itself is being imported
-        logging.getLogger("lazyguard").error("listener %s raised %s on %r", name, describe(error), event)
+            logging.getLogger("lazyguard").error("listener %s raised %s on %r", name, what, event)
+            return
+    except Exception:
+        pass  # the interpreter is shutting down, logging itself is being imported, or a handler raises
+    complain(f"listener {name} raised {what} on {event!r}")
+
+
+def complain(text: str) -> None:
+    """Write a line to stderr, where the log cannot be had."""
+    try:
+        sys.stderr.write(f"lazyguard: {text}\n")
+    except Exception:
+        pass  # None, closed, or in use
 
 
 def log(event: Event) -> None:
     """Write one line a transition to the log `lazyguard`; this is the default listener.
 
-    A failure that repeats is logged once, and then every five minutes.
+    That something is away is logged once, and then every five minutes; that it is back at the same level. A record has
+    the fields of the event, and one template for each kind of event, by which a log's tools can group.
     """
-    level = _LEVELS.get(event.kind, 10)
-    if event.kind in _OF_IMPORTS:
-        return  # there are hundreds, and logging itself may be the import
-    if _is_repeated(event):
+    level, seconds = _LEVELS.get(event.kind, 10), event.seconds
+    back = None
+    if event._quiet or (event.kind in _AWAY and _is_repeated(event)):
         level = 10
-    if level < 30 and "logging" not in sys.modules:
-        return  # no handler can want so fine a line, and logging takes milliseconds to load
+    elif event.kind in _BACK:
+        back = _away_since(event)
+    if back is not None:
+        level, seconds = 30, max(monotonic() - back, event._away)
     import logging
 
     logger = logging.getLogger("lazyguard")
     if not logger.isEnabledFor(level):
         return
-    more = ", ".join(part for part in ("" if event.kind == event.after else event.kind, event.cause) if part)
-    why = f" ({more})" if more else ""
-    logger.log(level, "%s is %s%s, declared at %s", event.name, event.after, why, event.place)
+    template = f"%s is {event.after}"
+    values: list[object] = [event.name]
+    kind = "" if event.kind == event.after else event.kind
+    if back is not None:
+        template += " again after %.1f s"
+        values.append(seconds)
+    if kind or event.cause:
+        template += f" ({', '.join(part for part in (kind, event.cause and '%s') if part)})"
+        values += [event.cause] if event.cause else []
+    if event.place:
+        template += ", declared at %s"
+        values.append(event.place)
+    if event.lost:
+        template += "; %d events before this one were lost"
+        values.append(event.lost)
+    fields = {name: getattr(event, name) for name in ("cause", "place", "lost")}
+    fields.update(event=event.kind, service=event.name, state=event.after, seconds=seconds)
+    logger.log(level, template, *values, extra=fields)
+
+
+def _is_logged(event: Event) -> bool:
+    """Return whether `log` has something to do; without waiting for a lock, where scheduled work asks."""
+    level = _LEVELS.get(event.kind, 10)
+    if event.kind in _OF_IMPORTS:
+        return False  # there are hundreds, and logging itself may be the import
+    if level >= 30 or (event.kind in _BACK and _away):
+        return True
+    find = getattr(sys.modules.get("logging"), "getLogger", None)  # not loaded: no handler can want so fine a line
+    return find is not None and (scheduled.get() is not None or bool(find("lazyguard").isEnabledFor(level)))
 
 
 def _is_repeated(event: Event) -> bool:
+    """Note that something is away; return whether that was logged a short time ago."""
+    now, key = monotonic(), (event.name, event.place)
+    if len(_away) >= _MOST and key not in _away:
+        _away.clear()
+    away = _away.setdefault(key, _Away(now))
+    away.of.add(event._of)
+    repeated = now - away.logged < _REMIND
+    if not repeated:
+        away.logged = now
+    return repeated
+
+
+def _away_since(event: Event) -> float | None:
+    """Note that something is there again; return since when it was away, where all of that name are there."""
     key = event.name, event.place
-    if event.kind not in ("failed", "opened"):
-        if event.after in ("ready", "pending", "closed"):
-            _failing.pop(key, None)
-        return False
-    import time
-
-    now = time.monotonic()
-    if now - _failing.get(key, -_REMIND) < _REMIND:
-        return True
-    if len(_failing) >= _MOST:
-        _failing.clear()
-    _failing[key] = now
-    return False
+    away = _away.get(key)
+    if away is None:
+        return None
+    if event.after == "pending":
+        away.logged = -_REMIND  # begun anew: its next failure is news
+        return None
+    away.of.discard(event._of)
+    return None if away.of or _away.pop(key, None) is None else away.since
 
 
-# Name and place of what failed and was not served since -> when that was logged.
-_failing: dict[tuple[str, str], float] = {}
+class _Away:
+    """What failed and was not served since: since when, when that was logged, and which of that name and place."""
+
+    __slots__ = ("logged", "of", "since")
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.logged = -_REMIND
+        self.of: set[int] = set()
+
+
+# By name and place, as the keys of a service have in common.
+_away: dict[tuple[str, str], _Away] = {}
 _REMIND, _MOST = 300.0, 1000
+_AWAY, _BACK = ("failed", "opened", "degraded"), ("ready", "recovered", "closed", "reset")
 _LEVELS = {
     "degraded": 30,
     "failed": 30,
@@ -189,11 +327,16 @@ _LEVELS = {
     "abandoned": 30,
     "blocked-loop": 30,
     "close-failed": 30,
+    "fork-failed": 30,
+    "job-failed": 40,
+    "scheduler-late": 30,
     "preload-failed": 30,
     "recovered": 20,
     "preloaded": 20,
     "closed": 20,
 }
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
+# In a context of scheduled work: what has a thread for it tell what is in a mailbox.
+scheduled: ContextVar[Callable[[Mailbox], object] | None] = ContextVar("lazyguard events", default=None)
 # Each under a key of its own, in order: threads add and remove without a lock, and lose none.
-_listeners: dict[object, Callable[[Event], object]] = {object(): log}
+_mailboxes: dict[object, Mailbox] = {object(): Mailbox(log, _report, _is_logged)}

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.benchmarks import doorstep, imports, memory, racing, trouble
+from tests.benchmarks import doorstep, imports, memory, racing, scale, trouble
 from tests.benchmarks.rows import Row, statements, versions
 
 import lazyguard
@@ -28,7 +28,7 @@ def main(file: str, *, quick: bool) -> None:
     for module in ("proxies", "modules", "guarding"):
         print(f"  {module}", flush=True)
         rows += statements(f"tests.benchmarks.{module}", pace)
-    for suite in (imports, doorstep, memory, racing, trouble):
+    for suite in (imports, doorstep, memory, racing, scale, trouble):
         print(f"  {suite.__name__.rpartition('.')[2]}", flush=True)
         rows += suite.rows(quick)
     report = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 
 import pytest
 
@@ -118,10 +119,10 @@ def test_the_log(kind, level, caplog):
     """The default listener writes one line an event, on a level that fits it."""
     with caplog.at_level(logging.DEBUG, logger="lazyguard"):
         events.emit(
-            events.Event(kind, name="a:b", place="f.py:3", before="x", after="y", generation=0, cause="OSError at g:1")
+            events.Event(kind, name=kind, place="f.py:3", before="x", after="y", generation=0, cause="OSError at g:1")
         )
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (level, f"a:b is y ({kind}, OSError at g:1), declared at f.py:3")
+        (level, f"{kind} is y ({kind}, OSError at g:1), declared at f.py:3")
     ]
 
 
@@ -138,7 +139,7 @@ def test_describe_without_a_traceback():
 
 def test_threads_that_subscribe_at_once(race, monkeypatch):
     """Each listener stays until its own undo, whatever others begin and end meanwhile."""
-    monkeypatch.setattr(events, "_listeners", {})
+    monkeypatch.setattr(events, "_mailboxes", {})
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
 
@@ -154,4 +155,103 @@ def test_threads_that_subscribe_at_once(race, monkeypatch):
         assert race(come_and_go, come_and_go, stay, stay) == [None] * 4
     finally:
         sys.setswitchinterval(before)
-    assert list(events._listeners.values()) == [repr] * 1000
+    assert [mailbox.listener for mailbox in events.mailboxes()] == [repr] * 1000
+
+
+def test_the_log_of_a_night(caplog, clock):
+    """One line that a service is away and one that it is back, at one level, with fields and a template of its kind."""
+    up = []
+
+    @lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))
+    def get_db() -> list:
+        if not up:
+            raise ConnectionError
+        return [1]
+
+    get_db.fallback(lambda: [0])
+    back = threading.Event()
+    undo = lazyguard.subscribe(lambda event: event.kind == "recovered" and back.set())
+    assert get_db()[0] == 0
+    clock.advance(90.0)
+    up.append(1)
+    while not back.wait(0.01):
+        clock.advance(1.0)
+    undo()
+    away, again = [record for record in caplog.records if record.getMessage().startswith("db ")]
+    assert (away.levelno, again.levelno) == (logging.WARNING, logging.WARNING)
+    assert away.msg == "%s is degraded (%s), declared at %s"
+    assert (away.event, away.service, away.state) == ("degraded", "db", "degraded")
+    assert away.cause.startswith("ConnectionError at ")
+    assert away.place.startswith(__file__)
+    assert again.msg == "%s is ready again after %.1f s (recovered), declared at %s"
+    assert (again.event, again.state, again.cause) == ("recovered", "ready", "")
+    assert again.seconds >= 90.0
+    assert again.getMessage().startswith("db is ready again after 9")
+
+
+def test_the_log_of_a_service_without_a_fallback(caplog):
+    """It failed, and is back when it was built."""
+    up = []
+
+    @lazyguard.lazy(name="settings")
+    def settings() -> list:
+        if not up:
+            raise KeyError
+        return [1]
+
+    for _ in range(3):
+        with pytest.raises(lazyguard.ResolutionError):
+            len(settings)
+    up.append(1)
+    assert len(settings) == 1
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("settings ")]
+    assert len(lines) == 2
+    assert lines[0].startswith("settings is failed (KeyError at ")
+    assert lines[1].startswith("settings is ready again after 0.")
+
+
+def test_the_log_of_many_keys(caplog):
+    """The keys of a service are one: one line when the first is away, and one when all are back."""
+    up = []
+
+    @lazyguard.service(name="tenants", recovery=None)
+    def get_client(tenant: int) -> list:
+        if not up:
+            raise ConnectionError
+        return [tenant]
+
+    get_client.fallback(lambda cause, tenant: [])
+    clients = [get_client(tenant) for tenant in range(5)]
+    assert [len(client) for client in clients] == [0] * 5
+    up.append(1)
+    for tenant, client in enumerate(clients):
+        assert len([record for record in caplog.records if record.getMessage().startswith("tenants ")]) == 1
+        get_client.of(tenant).require_real()
+        assert len(client) == 1
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("tenants ")]
+    assert ["again after" in line for line in lines] == [False, True]
+
+
+def test_a_log_handler_that_raises(capsys):
+    """It is said once on stderr, and hurts no one."""
+    calls = []
+
+    class Full(logging.Handler):
+        def handle(self, record) -> bool:
+            calls.append(record)
+            raise OSError("the disk is full of secrets")
+
+    logger = logging.getLogger("lazyguard")
+    handler = Full()
+    logger.addHandler(handler)
+    try:
+        for number in range(3):
+            event = events.Event("stuck", name=f"a{number}", place="p", before="b", after="b", generation=0)
+            events.emit(event)
+    finally:
+        logger.removeHandler(handler)
+    said = capsys.readouterr().err
+    assert len(calls) == 3
+    assert said.count("listener lazyguard.events:log raised OSError at ") == 1
+    assert "secrets" not in said
+    events.mailboxes()[0].reported.clear()

@@ -7,6 +7,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any
 
 
 def caller(depth: int = 1) -> FrameType:
@@ -14,11 +15,57 @@ def caller(depth: int = 1) -> FrameType:
     return sys._getframe(depth + 1)
 
 
-def declaring(frame: FrameType) -> FrameType:
-    """Return the innermost frame, from this one outwards, that is not in a function of lazyguard's: who declares."""
+def declaring(frame: FrameType, factory: object = None) -> FrameType:
+    """Return the frame that declares what `frame` makes: the first outside lazyguard, or the module that it is for.
+
+    A module declares through functions of other modules too, such as a team's own decorator: while it is imported, or
+    where the factory is a function of its own. What its own functions make, it does not declare.
+    """
     while frame.f_back is not None and _package(frame) == "lazyguard" and not at_module_level(frame):
         frame = frame.f_back
+    outer = frame
+    between: list[dict[str, Any]] = []
+    for _ in range(_WRAPPERS):
+        if at_module_level(outer):
+            own = outer.f_globals
+            importing = getattr(own.get("__spec__"), "_initializing", False)
+            is_own = any(names is own for names in between) or not (importing or _is_at_level_of(factory, own))
+            return frame if is_own else outer
+        between.append(outer.f_globals)
+        if outer.f_back is None or _package(outer) == "importlib":
+            break
+        outer = outer.f_back
     return frame
+
+
+# How many functions are looked at between a call and the module that declares.
+_WRAPPERS = 10
+
+
+def _is_at_level_of(factory: Any, names: dict[str, Any]) -> bool:
+    """Return whether a function stands at the level of the module with these names, below no other function."""
+    function = unwrapped(factory)
+    nested = "<locals>" in getattr(function, "__qualname__", "<locals>")
+    return getattr(function, "__globals__", None) is names and not nested
+
+
+def unwrapped(function: Any) -> Any:
+    """Return the function that decorators stand around, where they say so as `functools.wraps` does."""
+    for _ in range(_WRAPPERS):
+        inner = getattr(function, "__dict__", {}).get("__wrapped__")
+        if not hasattr(inner, "__code__"):
+            break
+        function = inner
+    return function
+
+
+def of_declaration(factory: Any, frame: FrameType) -> str:
+    """Return the place of what `frame` declares: its factory's, or the frame's where a wrapper made the factory."""
+    function = unwrapped(factory)
+    nested = "<locals>" in getattr(function, "__qualname__", "")
+    if nested and at_module_level(frame) and getattr(function, "__globals__", None) is not frame.f_globals:
+        return of_frame(frame)
+    return of_callable(function, of_frame(frame))
 
 
 def _package(frame: FrameType) -> str:
@@ -50,7 +97,7 @@ def of_user(frame: FrameType | None) -> str:
 
 def of_callable(function: object, otherwise: str) -> str:
     """Return `file:line` of a Python function's first line; `otherwise` for what has no code."""
-    code = getattr(function, "__code__", None)
+    code = getattr(unwrapped(function), "__code__", None)
     if code is None:
         return otherwise
     return f"{code.co_filename}:{code.co_firstlineno}"

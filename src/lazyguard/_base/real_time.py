@@ -16,7 +16,7 @@ else:
     from _functools import partial  # without what functools loads
 
 # Where time is frozen already, a function of Python stands in the module; that one of the system is left alone.
-_FROZEN = hasattr(time.monotonic, "__code__") and hasattr(time, "CLOCK_MONOTONIC")
+_FROZEN: bool = hasattr(time.monotonic, "__code__") and hasattr(time, "CLOCK_MONOTONIC")
 
 monotonic: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_MONOTONIC) if _FROZEN else partial(time.monotonic)

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# Where the threads of ours are begun, which is loaded by this name.
+DAEMONS = "_core.daemons"
 _whole: dict[str, Any] = {}
 
 
@@ -41,6 +43,11 @@ def loaded(name: str, of: Any = None, /) -> Any:
         )
     _whole[name] = found
     return found
+
+
+def whole(name: str) -> Any:
+    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing."""
+    return _whole.get(name)
 
 
 def _refusal(text: str) -> Exception:

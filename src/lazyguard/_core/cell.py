@@ -8,6 +8,7 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import sys
 
@@ -64,6 +65,8 @@ class Cell(Declaration):
     now: Snapshot
     mirror: Mirror | None
     fallbacks: tuple[Cell, ...]
+    kept: Any
+    calls: tuple[int, Any] | None
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
@@ -130,26 +133,36 @@ class Cell(Declaration):
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None:
         """Emit an event about a transition that has taken place."""
-        events.emit(
-            events.Event(
-                kind,
-                name=self.name,
-                place=self.place,
-                before=before.state,
-                after=after.state,
-                generation=after.generation,
-                cause=events.describe(after.cause),
-                seconds=seconds,
-            )
+        self.post(kind, before, after, seconds)
+        events.deliver()
+
+    def post(
+        self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, *, leads_on: bool = False
+    ) -> None:
+        """Do `tell` up to what runs listeners: `events.deliver`, when all is done that the transition owes."""
+        event = events.Event(
+            kind,
+            name=self.name,
+            place=self.place,
+            before=before.state,
+            after=after.state,
+            generation=after.generation,
+            cause=events.describe(after.cause),
+            seconds=seconds,
         )
+        event._quiet = leads_on
+        if kind == "recovered":
+            event._away = after.since - before.since
+        events.post(event, id(self))
 
     def find_attempt(self, now: Snapshot, *, recovery: bool = False) -> tuple[Attempt | None, bool, Snapshot]:
         """Find the attempt to wait for.
 
         Returns:
             The attempt, whether it is new and has to be launched, and what the cell shows with it. No attempt when the
-            cell has changed since `now` was read. One that is older than `abandon_after`, or whose generation has
-            ended, is left to itself and one replacement starts beside it; with two running there is no third.
+            cell has changed since `now` was read, or is `crowded`. One that is older than `abandon_after`, or whose
+            generation has ended, is left to itself and one replacement starts beside it; with two running there is no
+            third.
         """
         moment = clock.now()
         if now.running:
@@ -164,8 +177,14 @@ class Cell(Declaration):
         attempt = Attempt(self, now.generation, moment, recovery=recovery)
         new = now.launched(attempt, moment)
         active.add(attempt)
+        places = self.plan.bulkhead if recovery or self.plan.timeout is not None else None
+        if places is not None and not places.enter(attempt):
+            active.discard(attempt)
+            return (now.running[-1] if now.running else None), False, now
         if not self.swap(now, new):
             active.discard(attempt)
+            if places is not None:
+                places.leave(attempt)
             return None, False, now
         if os.environ.get("LAZYGUARD_TRACE"):
             loaded("_core.trace", self).began(attempt)
@@ -179,6 +198,13 @@ class Cell(Declaration):
         if patience is None or len(now.running) < 2:
             return False
         return all(moment - attempt.started >= patience for attempt in now.running)
+
+    def crowded(self, now: Snapshot, moment: float) -> bool:
+        """Return whether an attempt has to wait, since the other keys of the service have as many as may run."""
+        places = self.plan.bulkhead
+        if places is None or now.running or self.plan.timeout is None:
+            return False
+        return bool(places.full(moment, self.plan.abandon_after))
 
     def end_unlaunched(self) -> None:
         """End what this thread has put up and nobody runs: it was interrupted between `find_attempt` and the launch."""
@@ -215,8 +241,9 @@ class Cell(Declaration):
         if observers is not None:
             observers.ended(attempt, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
-            self.tell("late", now, new, seconds)
+            self.post("late", now, new, seconds)
             self.dispose(outcome.value, attempt.home)
+            events.deliver()
         elif outcome.ok:
             if self.plan.close is not None:
                 loaded(CLOSING, self).note_built()
@@ -229,8 +256,9 @@ class Cell(Declaration):
             )
         elif counts and not outcome.interrupted:
             if new.state == FAILED:
-                self.tell("failed", now, new, seconds)
+                self.post("failed", now, new, seconds, leads_on=bool(self.fallbacks) and now.cause is None)
             self.recover()
+            events.deliver()
 
     def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
@@ -243,8 +271,9 @@ class Cell(Declaration):
             new = now.degraded(target, cause, clock.now(), home)
             if self.swap(now, new):
                 break
-        self.tell("degraded", now, new)
+        self.post("degraded", now, new)
         self.recover()
+        events.deliver()
 
     def open(self, generation: int, cause: BaseException, gate: Gate | None = None) -> None:
         """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`.
@@ -261,17 +290,20 @@ class Cell(Declaration):
             new = now.opened(cause, clock.now(), gate)
             if self.swap(now, new):
                 break
-        self.tell("failed", now, new)
+        self.post("failed", now, new)
         self.release(now)
         self.recover()
+        events.deliver()
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
+        if self.plan.recovery is not None:
+            self.real_recovery().begin(self)
+
+    def real_recovery(self) -> Any:
+        """Return the plan's recovery, which is there."""
         recovery = self.plan.recovery
-        if recovery is ...:
-            recovery = loaded("_policies.recovery", self).Recovery()
-        if recovery is not None:
-            recovery.begin(self)
+        return loaded("_policies.recovery", self).Recovery() if recovery is ... else recovery
 
     def resolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target, building it if need be; see `resolve.resolving`.
@@ -294,9 +326,10 @@ class Cell(Declaration):
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
         for pending in self.begin_anew():
             loaded(CLOSING, self).carry_out(pending)
+        events.deliver()
 
     def begin_anew(self) -> list[PendingClose]:
-        """Do `reset`, and leave the closing to the caller."""
+        """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
         owed = [
             pending for fallback in self.fallbacks for pending in fallback.begin_anew()
         ]  # first, or one might be served again
@@ -308,7 +341,7 @@ class Cell(Declaration):
         if pending is not None:
             owed.append(pending)
         if dropped.state != PENDING:
-            self.tell("reset", now, new)
+            self.post("reset", now, new)
         return owed
 
     def _release_fallbacks(self) -> None:
@@ -321,15 +354,17 @@ class Cell(Declaration):
                 self.swap(now, now.fresh(clock.now()))
             for pending in owed:
                 loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
+        events.deliver()
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
         new = now.fresh(clock.now())
         if self.swap(now, new):
-            self.tell("reset", now, new)
+            self.post("reset", now, new)
             if now.state == READY:
                 self.release(now)
             self._release_fallbacks()
+            events.deliver()
 
     def override(self, value: Any) -> Callable[[], None]:
         """Serve `value` until the returned function is called, which brings back what there was."""
@@ -341,9 +376,10 @@ class Cell(Declaration):
             ended, now = self.change(lambda present: present.restored(override, clock.now()))
             if now is ended:
                 return
-            self.tell("overridden", ended, now)
+            self.post("overridden", ended, now)
             if now.state == DEGRADED:
                 self.recover()
+            events.deliver()
 
         return restore
 
@@ -389,3 +425,11 @@ def begin(declared: Any) -> None:
         if not declared.used:
             declared.now = UNUSED
             declared.__class__ = Cell
+
+
+def _load_errors() -> None:
+    """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
+    from lazyguard import errors as errors
+
+
+atexit.register(_load_errors)

@@ -33,7 +33,8 @@ class Clock:
         return seconds
 
 
-current = Clock()
+MACHINE = Clock()
+current = MACHINE
 
 
 # Returns the current clock's time. The machine's is asked without a Python frame; so call it as `clock.now()`.

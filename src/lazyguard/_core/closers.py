@@ -1,7 +1,7 @@
 """The threads that close what has fallen due: few, however much that is.
 
 Invariants: what is due is closed in its order; a close that hangs holds a thread, which another one then replaces;
-where no thread can be had, what is due waits for the next that is due, or for the exit.
+where no thread is available, what is due waits until there is one, or for the exit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from lazyguard._core import closing, scheduler
+from lazyguard._core import closing, daemons, scheduler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ def look() -> None:
     key = object()
     _at_work[key] = None
     try:
-        scheduler.daemon(lambda: _work(key), "closer")
+        scheduler.daemon(lambda: scheduler.background().run(_work, key), "closer", again=True)
+        daemons.found(look)
     except RuntimeError:
         _at_work.pop(key, None)
+        daemons.later(look)
 
 
 def _work(key: object) -> None:

@@ -13,7 +13,7 @@ import sys
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._core import clock, declaration, loaded, state
+from lazyguard._core import clock, declaration, loaded, state, whole
 from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False
@@ -88,6 +88,7 @@ class PendingClose:
     __slots__ = (
         "_close",
         "_ended",
+        "_of",
         "_told",
         "_waiting",
         "_watch",
@@ -107,6 +108,7 @@ class PendingClose:
         self.awaited: bool = cell.plan.awaited
         self.name: str = cell.name
         # not the cell itself, which may be about to go
+        self._of = id(cell)
         self._told = {"place": cell.place, "before": now.state, "after": now.state, "generation": now.generation}
         self._close = close
         self._ended = False
@@ -165,7 +167,7 @@ class PendingClose:
     def failed(self, cause: str) -> None:
         """Tell that it was not closed, and why."""
         told: Any = self._told
-        events.emit(events.Event("close-failed", name=self.name, cause=cause, **told))
+        events.emit(events.Event("close-failed", name=self.name, cause=cause, **told), self._of)
 
     def _look(self) -> None:
         if not self._ended:
@@ -219,7 +221,7 @@ def carry_out(pending: PendingClose) -> None:
 def carry_out_now(pending: PendingClose) -> None:
     """Do `carry_out`, whoever holds the target."""
     if pending.awaited:
-        adrive = loaded("_core.tasks")
+        adrive = loaded("_core.task_closing")
 
         adrive.carry_out(pending)
     else:
@@ -228,24 +230,29 @@ def carry_out_now(pending: PendingClose) -> None:
 
 def on_a_thread(pending: PendingClose, how: Callable[[PendingClose], None] = carry_out) -> None:
     """Close the target on a daemon thread of its own."""
-    scheduler = loaded("_core.scheduler")
-
     try:
-        scheduler.daemon(lambda: how(pending), pending.name)
+        loaded("_core.scheduler").daemon(lambda: how(pending), pending.name)
     except RuntimeError:
         pending.tell()  # no thread is to be had: it stays closes, and the exit pays
 
 
 def after_grace(pending: PendingClose, due: float) -> None:
     """Close the target when the clock shows `due`."""
-    closers = loaded("_core.closers")
+    closers, daemons = loaded("_core.closers"), loaded("_core.daemons")
+    if not daemons.allowed:
+        carry_out(pending)
+        return
     loaded("_core.scheduler").closing_at(due, lambda: closers.close(pending))
 
 
 def after_finaliser(pending: PendingClose, due: float) -> None:
     """Do `after_grace` for a finaliser, which may run while its thread holds any lock, those of `threading` too."""
+    scheduler = whole("_core.scheduler")
     try:
-        _thread.start_new_thread(after_grace, (pending, due))
+        if scheduler is None:
+            _thread.start_new_thread(after_grace, (pending, due))
+        else:
+            scheduler.closing_in_finaliser(due, lambda: loaded("_core.closers").close(pending))
     except RuntimeError:
         pass  # the interpreter is leaving: the exit pays
 
@@ -294,6 +301,7 @@ def close() -> None:
     for take in all_to_close(awaited=False):
         for pending in take():
             carry_out(pending)
+        events.deliver()
 
 
 async def aclose() -> None:
@@ -321,7 +329,7 @@ async def aclose() -> None:
         >>> asyncio.run(main())
         closing [1, 2]
     """
-    await loaded("_core.tasks").aclosed()
+    await loaded("_core.task_closing").aclosed()
 
 
 def at_exit() -> None:
@@ -337,6 +345,7 @@ def at_exit() -> None:
             _start(pending)
             if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
                 pending.failed("close= has not returned at the exit")
+    events.deliver()
 
 
 def _start(pending: PendingClose) -> None:

@@ -25,14 +25,15 @@ class Plan:
     """The policies of a cell; the attributes are those of `lazyguard.service`, the defaults those of `lazy`.
 
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
-    `retry` and `recovery` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is asked with a
-    cell and its snapshot.
+    `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
+    asked with a cell and its snapshot.
     """
 
     __slots__ = (
         "abandon_after",
         "allow_none",
         "awaited",
+        "bulkhead",
         "close",
         "grace",
         "max_degraded",
@@ -61,6 +62,7 @@ class Plan:
         allow_none: bool = False,
         share: float = 0.1,
         max_degraded: float | None = None,
+        bulkhead: Any = None,
     ) -> None:
         self.timeout: float | None = timeout
         self.abandon_after: float | None = abandon_after
@@ -75,6 +77,7 @@ class Plan:
         self.allow_none: bool = allow_none
         self.share: float = share
         self.max_degraded: float | None = max_degraded
+        self.bulkhead: Any = bulkhead
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""

@@ -12,6 +12,7 @@ import os
 import sys
 from _weakref import ref
 
+from lazyguard import events
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, declaration, state
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
@@ -49,6 +50,7 @@ def _in_child() -> None:
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)
+    events.in_child()
     state.made_by_parents = next(state.builds)
     here = _thread.get_ident()
     # what is not loaded has nothing to forget, and a program that only declares has not loaded it
@@ -105,7 +107,7 @@ def _revive() -> None:
             try:
                 on_fork(target.target)
             except (Exception, SystemExit) as error:
-                cell.tell("close-failed", now, now.changed(cause=error))
+                cell.tell("fork-failed", now, now.changed(cause=error))
         if now.state in (DEGRADED, FAILED):
             cell.recover()
 

@@ -6,8 +6,8 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import clock, deadlines, loaded, mode, wait_cycles
-from lazyguard._core.effects import Call, Join, Launch
+from lazyguard._core import DAEMONS, clock, deadlines, loaded, mode, wait_cycles
+from lazyguard._core.effects import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 from lazyguard.events import describe
 
@@ -120,7 +120,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.renew(now)
             continue
         if not real and now.state == DEGRADED:
-            if _at_home(now):
+            if _at_home(now) and not expired(cell, now):
                 return permitted(cell, now)
             cell.renew(now)
             continue
@@ -132,6 +132,15 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         if mode.forbid is not None:
             mode.forbid(cell)
         wait_cycles.room()
+        if cell.crowded(now, clock.now()):
+            refused = yield from _waiting_for_a_place(cell, patience)
+            if refused is not None:
+                if given is not None and clock.now() >= given.ends:
+                    raise _too_late(cell, given)
+                if real or not cell.fallbacks:
+                    raise refused
+                yield from falling_back(cell, now, refused, limit, until)
+            continue
         entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
         try:
             attempt, new, now = cell.find_attempt(now)
@@ -168,6 +177,26 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
+
+
+def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.ServiceUnavailable | None]:
+    """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
+    places, patience = cell.plan.bulkhead, cell.plan.abandon_after
+    assert places is not None
+    pause = 0.005
+    while (now := clock.now()) < (now + 1.0 if until is None else until):
+        if cell.now.served or not cell.crowded(cell.now, now):
+            return None
+        if places.hanging(now, patience) >= 2 * places.most:
+            break  # there is nothing to wait for
+        yield Sleep(pause if until is None else min(pause, until - now))
+        pause = min(2 * pause, 0.1)
+    return _unavailable(
+        cell,
+        f"max_concurrent={places.most} attempts to build objects of it are under way, and "
+        f"{places.hanging(clock.now(), patience)} of them hang. Give what they call a time-out of its own, or the "
+        "service a higher max_concurrent=",
+    )
 
 
 def _tell(entered: Callable[[Outcome], object], attempt: Attempt | None) -> None:
@@ -228,8 +257,17 @@ def falling_back(
     raise _unavailable(cell, ", and ".join((f"it failed with {describe(cause)}", *failed))) from last
 
 
+def expired(cell: Cell, now: Snapshot) -> bool:
+    """Return whether callers are to try again what is degraded, since no thread may do it in the background."""
+    if loaded(DAEMONS).allowed or cell.plan.recovery is None:
+        return False
+    return bool(clock.now() - now.since >= cell.real_recovery().initial)
+
+
 def permitted(cell: Cell, now: Snapshot) -> Any:
     """Return the fallback that is being served, unless it may not be served to this caller."""
+    if loaded(DAEMONS).refused:
+        loaded(DAEMONS).try_again()
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from loaded("_core.causes", cell).again(now.cause)
@@ -280,7 +318,8 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
     from lazyguard import errors
 
     of_itself = isinstance(error, errors.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
-    if of_itself or isinstance(error, errors.CircularResolutionError | errors.MissingModuleError | errors.ReturnedNone):
+    told = errors.CircularResolutionError | errors.MissingModuleError | errors.ReturnedNone | errors.ThreadUnavailable
+    if of_itself or isinstance(error, told):
         copy: Any = type(error)(*error.args)
         if isinstance(error, ImportError):
             copy.name, copy.path = error.name, error.path
@@ -291,7 +330,7 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
     if isinstance(error, SystemExit):
         mend = "A factory must not end the process: raise an error that says what is wrong."
     else:
-        mend = "What it raised is chained below."
+        mend = "The traceback shows above what it raised."
     text = f"{cell.name}, declared at {cell.place}, could not be built: its factory raised {describe(error)}. {mend}"
     if isinstance(error, ImportError):
         missing = errors.ResolutionImportError(text)

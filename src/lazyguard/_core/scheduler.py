@@ -2,37 +2,38 @@
 
 Invariants: a job only does bookkeeping or starts a thread, so that no user code can hold the others up; whoever adds a
 job takes no lock (append and pop of a list are atomic, with or without a GIL); a job costs the logarithm of the others;
-one that was cancelled keeps nothing alive, and holds no place that another could have.
+one that was cancelled keeps nothing alive, and holds no place that another could have; one that raises is done once
+more, and so may be one that has been done.
+
+Whatever ends the thread, another one is begun: it is known by an object that its frames alone hold, and when that goes
+while something is due, its end begins the next.
 """
 
 from __future__ import annotations
 
 import _thread
+from _contextvars import Context
+from _weakref import ref
 from heapq import heapify, heappop, heappush
 from itertools import count
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._core import clock
+from lazyguard._base.context_variables import assign
+from lazyguard._base.real_time import monotonic
+from lazyguard._core import clock, daemons, loaded
+from lazyguard._core.daemons import daemon as daemon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
+    from lazyguard._base.mailbox import Mailbox
+
     Work = Callable[[], object]
-
-
-def daemon(work: Work, name: str) -> None:
-    """Run `work` on a daemon thread of its own, which no exit waits for.
-
-    Raises:
-        RuntimeError: The interpreter is shutting down, or no thread can be had.
-    """
-    try:
-        import threading
-    except ImportError as error:
-        raise RuntimeError("the interpreter is ending, and starts no thread any more") from error
-    threading.Thread(target=work, name=f"lazyguard {name}", daemon=True).start()
+else:
+    from _collections import deque  # without what collections loads
 
 
 @final
@@ -50,45 +51,110 @@ class Job:
         self.work = None
 
 
-class Scheduler:
-    """Jobs by the time at which they are due."""
+@final
+class _Life:
+    """One life of a scheduler's thread: what it runs, and what only its frames hold."""
 
-    __slots__ = ("_inbox", "_name", "_owner", "_serial", "_wake")
+    __slots__ = ("__weakref__", "_of")
+
+    def __init__(self, of: Scheduler) -> None:
+        self._of = of
+
+    def __call__(self) -> None:
+        try:
+            self._of.run(self)
+        finally:
+            self._of.leave(self)  # at once, also where a traceback keeps the frames
+
+
+class Scheduler:
+    """Jobs by the time at which they are due.
+
+    Attributes:
+        late: How many seconds after its time the latest job was begun.
+    """
+
+    __slots__ = ("_due", "_inbox", "_name", "_owner", "_retried", "_serial", "_told", "_until", "_wake", "late")
 
     def __init__(self, name: str = "scheduler") -> None:
-        self._inbox: list[tuple[float, int, Job]] = []
+        self._inbox: deque[tuple[float, int, Job]] = deque()
+        self._due: list[tuple[float, int, Job]] = []  # a heap
         self._name = name
-        self._owner: dict[str, object] = {}
+        self._owner: Callable[[], _Life | None] = _nobody
+        self._retried: Job | None = None
         self._serial = count()
         self._wake = _thread.allocate_lock()
+        self._told = -_TELL_EVERY
+        self._until = _NEVER  # when its thread looks next, while it waits
+        self.late = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has a thread, or one is being started."""
+        return self._owner() is not None
 
     def at(self, due: float, work: Work) -> Job:
         """Do `work` when the clock shows `due`, unless the returned job is cancelled before."""
         job = Job(due, work)
-        self._inbox.append((due, next(self._serial), job))
-        self.poke()
+        if not self.put(job):
+            self._begin()
         return job
+
+    def put(self, job: Job) -> bool:
+        """Add a job, and return whether a thread sees it; for finalisers too, since it takes no lock."""
+        self._inbox.append((job.due, next(self._serial), job))
+        if job.due < self._until or len(self._inbox) > _ROOM:
+            self._rouse()
+        return self.runs
 
     def poke(self) -> None:
         """Look at the clock and the inbox now."""
+        self._rouse()
+        if (self._inbox or self._due) and not self.runs:
+            self._begin()
+
+    def _rouse(self) -> None:
         try:
             self._wake.release()
         except RuntimeError:
             pass  # nobody waits
-        token = object()
-        if self._inbox and self._owner.setdefault("thread", token) is token:
-            try:
-                daemon(self._run, self._name)
-            except BaseException as error:
-                self._owner.clear()
-                if not isinstance(error, RuntimeError):
-                    raise  # else the interpreter is leaving: nothing is due any more
 
-    def _run(self) -> None:
-        due: list[tuple[float, int, Job]] = []  # a heap
+    def _begin(self) -> None:
+        life = _Life(self)
+        with _claims:
+            if self.runs:
+                return
+            self._owner = ref(life, self._ended)
+        try:
+            daemon(life, self._name)
+        except BaseException as error:
+            self._owner = _nobody
+            if not isinstance(error, RuntimeError):
+                raise
+            daemons.later(self._begin)
+        else:
+            daemons.found(self._begin)
+
+    def leave(self, life: _Life) -> None:
+        """Begin another thread, if that of `life`, which ends, leaves something to do."""
+        if self._owner() is life:
+            self._owner = _nobody
+            self.poke()
+
+    def _ended(self, _: object) -> None:
+        """Begin another thread, if the one that has gone leaves something to do."""
+        if self._begin not in daemons.refused:
+            self.poke()
+
+    def run(self, life: _Life) -> None:
+        """Do what is due, on the thread of `life`, until nothing is left."""
+        assign(events.scheduled, _hand_over)
         room = _ROOM
-        while True:
-            self._take_in(due)
+        due = self._due
+        while self._owner() is life:
+            while self._inbox:
+                heappush(due, self._inbox[0])  # before it is taken out: where this thread is ended, nothing is lost
+                self._inbox.popleft()
             if len(due) > room:  # a pass over all of them, for as many that have come since the last
                 due[:] = [entry for entry in due if entry[2].work is not None]
                 heapify(due)
@@ -96,40 +162,74 @@ class Scheduler:
             while due and due[0][2].work is None:
                 heappop(due)
             if not due:
-                self._owner.clear()
-                if self._inbox:
-                    self.poke()
+                self.late = 0.0
                 return
             self._wake.acquire(False)  # before looking at the clock, so that no poke after the look is lost
             left = due[0][0] - clock.now()
             if left > 0:
+                self._until = due[0][0]  # before the look at the inbox: what comes after it, and is due earlier, wakes
                 if not self._inbox:
-                    self._wake.acquire(True, min(clock.current.real(left), _LONGEST_WAIT))
+                    wait = min(clock.current.real(left), _LONGEST_WAIT)
+                    self._wake.acquire(True, wait if clock.current is not clock.MACHINE else max(wait, _TICK))
                 continue
-            work = heappop(due)[2].work
+            job = due[0][2]
+            work = job.work
             if work is not None:
+                self._note(-left)
                 try:
                     work()
                 except BaseException as error:
-                    _report(error)
+                    if self._retried is not job:
+                        self._retried = job  # once more: it may not have begun
+                        continue
+                    _tell("job-failed", "failed", events.describe(error))
+            job.work = None  # not before: where this thread is ended amid it, the next one does it again
 
-    def _take_in(self, due: list[tuple[float, int, Job]]) -> None:
-        try:
-            while True:
-                entry = self._inbox.pop()
-                if entry[2].work is not None:
-                    heappush(due, entry)
-        except IndexError:
-            pass
+    def behind(self) -> float:
+        """Return how many seconds late the latest job was, or the next one is by now."""
+        if clock.current is not clock.MACHINE:
+            return 0.0  # a test moves the time by leaps
+        waiting = [queue[0][0] for queue in (self._due.copy(), self._inbox.copy()) if queue]
+        return max(self.late, clock.now() - min(waiting)) if waiting else self.late
+
+    def _note(self, late: float) -> None:
+        if clock.current is not clock.MACHINE:
+            return  # a test moves the time by leaps
+        self.late, now = late, monotonic()
+        if late > _LATE and now - self._told > _TELL_EVERY:
+            self._told = now
+            _tell("scheduler-late", "late", f"by {late:.1f} s", late)
 
 
-def _report(error: BaseException) -> None:
-    import logging
+def _tell(kind: str, state: str, cause: str, seconds: float = 0.0) -> None:
+    name = "the scheduler of lazyguard"
+    events.emit(
+        events.Event(kind, name=name, place="", before="ready", after=state, generation=0, cause=cause, seconds=seconds)
+    )
 
-    logging.getLogger("lazyguard").error("a scheduled job raised %s", events.describe(error))
+
+def _nobody() -> None:
+    return None
 
 
-_LONGEST_WAIT = 3600.0
+def _hand_over(mailbox: Mailbox) -> None:
+    loaded("_core.delivery").hand_over(mailbox)
+
+
+def background() -> Context:
+    """Return an empty context for scheduled work, whose events go to listeners on a thread for them."""
+    context = Context()
+    context.run(assign, events.scheduled, _hand_over)
+    return context
+
+
+_LONGEST_WAIT, _NEVER = 3600.0, float("inf")
+# Seconds for which it sleeps at the least: of thousands of jobs those that are due soon after one another wake it once.
+_TICK = 0.01
+# Seconds: what is later than this is told, and how often at the most.
+_LATE, _TELL_EVERY = 1.0, 60.0
+# Held for two statements, by who is about to start a thread.
+_claims = _thread.RLock()
 # How many jobs may wait before those that were cancelled are looked for among them.
 _ROOM = 64
 _scheduler = Scheduler()
@@ -142,9 +242,24 @@ def at(due: float, work: Work) -> Job:
     return _scheduler.at(due, work)
 
 
+def present() -> Scheduler:
+    """Return what `at` adds to."""
+    return _scheduler
+
+
 def closing_at(due: float, work: Work) -> Job:
     """Do what `at` does for `work` that sees to the closing of something."""
     return _closings.at(due, work)
+
+
+def closing_in_finaliser(due: float, work: Work) -> None:
+    """Do `closing_at` for a finaliser, which may run while its thread holds any lock, those of `threading` too.
+
+    Raises:
+        RuntimeError: No thread is available, or the interpreter is shutting down.
+    """
+    if not _closings.put(Job(due, work)):
+        _thread.start_new_thread(_closings.poke, ())
 
 
 def poke() -> None:
@@ -153,7 +268,13 @@ def poke() -> None:
     _closings.poke()
 
 
+def behind() -> float:
+    """Return how many seconds late what is scheduled is done."""
+    return max(_scheduler.behind(), _closings.behind())
+
+
 def renew() -> None:
     """Begin with an empty schedule, in the child of a fork: the parent's threads are not there."""
-    global _closings, _scheduler
+    global _claims, _closings, _scheduler
+    _claims = _thread.RLock()
     _scheduler, _closings = Scheduler(), Scheduler("closings")

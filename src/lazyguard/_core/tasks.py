@@ -9,15 +9,14 @@ from __future__ import annotations
 import _thread
 import asyncio
 from _weakref import ref
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock, closing, deadlines, declaration, loaded, resolve, threads, wait_cycles
+from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
-from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +24,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
-    from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Effect, R, Steps
     from lazyguard._core.state import Attempt
 
 _LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
-_running: set[asyncio.Task[Any]] = set()
+running: set[asyncio.Task[Any]] = set()
 # Those of these that a thread waits for.
-_building_for_threads: set[asyncio.Task[Any]] = set()
+building_for_threads: set[asyncio.Task[Any]] = set()
 
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -218,6 +216,8 @@ def _launch(attempt: Attempt) -> None:
     steps = resolve.attempting(attempt.cell, attempt)
     if attempt.cell.plan.awaited:
         launch_task(attempt, steps)
+    elif not daemons.allowed:
+        threads.launch_here(attempt)
     else:
         threads.launch_on_thread(attempt, steps, copy_context().run)
 
@@ -255,10 +255,10 @@ def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     task = _task(attempt.home, _run_attempt(attempt, steps), f"lazyguard {attempt.cell.name}")
     attempt.task = task
     attempt.running = True
-    _running.add(task)
+    running.add(task)
 
     def ended(task: asyncio.Task[None]) -> None:
-        _running.discard(task)
+        running.discard(task)
         if attempt.outcome is None:  # cancelled before its first step
             attempt.cell.settle(attempt, Outcome(interrupted=True))
         if not task.cancelled():
@@ -269,9 +269,9 @@ def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
 
 def _forget_closed_loops() -> None:
     """Let go of tasks that nobody will run any more: their loop was closed under them."""
-    for task in [*_running, *wait_cycles.waiting]:
+    for task in [*running, *wait_cycles.waiting]:
         if isinstance(task, asyncio.Future) and task.get_loop().is_closed():
-            _running.discard(task)
+            running.discard(task)
             wait_cycles.waiting.pop(task, None)
             wait_cycles.children.pop(task, None)
 
@@ -348,13 +348,13 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     def begin() -> None:
         task = loop.create_task(function())
         begun.append(task)
-        _running.add(task)
-        _building_for_threads.add(task)
+        running.add(task)
+        building_for_threads.add(task)
         task.add_done_callback(ended)
 
     def ended(task: asyncio.Task[R]) -> None:
-        _running.discard(task)
-        _building_for_threads.discard(task)
+        running.discard(task)
+        building_for_threads.discard(task)
         woken.release()
 
     loop.call_soon_threadsafe(begin)
@@ -394,110 +394,3 @@ async def until_woken(
         return True
     finally:
         forget(wake)
-
-
-def carry_out(pending: PendingClose) -> None:
-    """Close an async service's target on its own event loop, where that one runs; else call `close` here."""
-    home = pending.home
-    if home is not None and home is wait_cycles.current_loop():
-        _carry_out_here(pending)
-    elif home is not None and home.is_running():
-        try:
-            home.call_soon_threadsafe(_carry_out_here, pending, context=Context())
-        except RuntimeError:
-            pending.run()  # closed a moment ago
-    else:
-        pending.run()
-
-
-def _carry_out_here(pending: PendingClose) -> None:
-    pending.run(_launch_close)
-
-
-def _launch_close(pending: PendingClose, waits: Any) -> None:
-    task = asyncio.get_running_loop().create_task(_awaiting_close(waits), name=f"lazyguard {pending.name}")
-    _running.add(task)
-
-    def ended(task: asyncio.Task[BaseException | None]) -> None:
-        _running.discard(task)
-        error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
-        if error is not None:
-            getattr(waits, "close", bool)()  # it may not have begun
-            pending.failed(describe(error))
-        pending.end()
-
-    task.add_done_callback(ended)
-
-
-async def _awaiting_close(waits: Any) -> BaseException | None:
-    try:
-        await waits
-    except (Exception, SystemExit) as error:
-        return error
-    return None
-
-
-async def aclosed() -> None:
-    """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
-    for end in closing.enders:
-        end()
-    for task in list(_building_for_threads):
-        _cancel(task)
-    for cell, _ in declaration.cells():
-        if cell.used and (cell.plan.awaited or cell.plan.close is not None):
-            for one in (cell, *cell.fallbacks):
-                _end_attempts(one)
-            if cell.recovery_run is not None:
-                for pending in cell.begin_anew():
-                    await _carried_out(pending)
-    for take in closing.all_to_close(awaited=True):
-        for pending in take():
-            await _carried_out(pending)
-    here = asyncio.get_running_loop()
-    left = [task for task in _running if task.get_loop() is here and task is not asyncio.current_task()]
-    if left:
-        await asyncio.wait(left, timeout=closing.AT_EXIT)  # one may ignore that it was cancelled
-
-
-def _end_attempts(cell: Cell) -> None:
-    """End the attempts of a cell: whoever waits for one is told, and what it builds all the same is closed."""
-    for attempt in cell.now.running:
-        if attempt.task is None or attempt.task is not asyncio.current_task():
-            cell.settle(attempt, Outcome(interrupted=True, final=True))
-            if attempt.task is not None:
-                _cancel(attempt.task)
-
-
-def _cancel(task: asyncio.Task[Any]) -> None:
-    loop = task.get_loop()
-    if loop is wait_cycles.current_loop():
-        task.cancel()
-    elif loop.is_running():
-        try:
-            loop.call_soon_threadsafe(task.cancel)
-        except RuntimeError:
-            pass  # closed a moment ago
-
-
-async def _carried_out(pending: PendingClose) -> None:
-    """Pay, and wait until it is done, or put off, or its event loop has gone."""
-    woken: list[None] = []
-
-    def begin(wake: Callable[[], None]) -> None:
-        def set_woken() -> None:
-            woken.append(None)
-            wake()
-
-        pending.wait(set_woken)
-        if pending.awaited:
-            closing.carry_out(pending)
-        else:
-            closing.on_a_thread(pending)
-
-    def is_left() -> bool:
-        home = pending.home
-        return pending.awaited and home is not None and home is not wait_cycles.current_loop() and not home.is_running()
-
-    await until_woken(lambda: bool(woken) or is_left(), begin, bool, None)
-    if not woken:
-        pending.run()  # that loop has not begun it, nor will

@@ -12,7 +12,7 @@ from _weakref import ref
 
 from lazyguard._base.context_variables import assign, restore
 from lazyguard._base.places import misused
-from lazyguard._core import clock, deadlines, declaration, loaded, resolve, wait_cycles
+from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -144,18 +144,26 @@ def _launch(attempt: Attempt) -> None:
             f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
             "use `await` (aget, aresolve) in a task of its event loop first."
         )
-    if plan.timeout is None:
-        given, begun = deadlines.current(), clock.now()
-        with deadlines.Unlimited():
-            run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))
-        if clock.now() - begun >= wait_cycles.FIRST_LOOK:
-            _tell_of_a_blocked_loop(attempt)
-        return
-    launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)
+    if plan.timeout is None or not loaded(DAEMONS).allowed:
+        launch_here(attempt)
+    else:
+        launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)
+
+
+def launch_here(attempt: Attempt) -> None:
+    """Let this thread run an attempt, with the caller's deadline for its retries alone."""
+    given, begun = deadlines.current(), clock.now()
+    with deadlines.Unlimited():
+        run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))
+    if clock.now() - begun >= wait_cycles.FIRST_LOOK:
+        _tell_of_a_blocked_loop(attempt)
 
 
 def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
-    """Let a daemon thread of its own run an attempt, through `run` of the context that it is to have."""
+    """Let a daemon thread run an attempt, through `run` of the context that it is to have.
+
+    Where no thread is available, that is a failure; a recovery's attempt says nothing then.
+    """
 
     def work() -> None:
         try:
@@ -171,12 +179,20 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
 
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
-        loaded("_core.scheduler", attempt.cell).daemon(lambda: run(begin), attempt.cell.name)
+        scheduler = loaded("_core.scheduler", attempt.cell)
+        scheduler.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
         with declaration.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
-        attempt.cell.settle(attempt, Outcome(error=error))
+        from lazyguard import errors
+
+        refused = errors.ThreadUnavailable(
+            f"{attempt.cell.name}, declared at {attempt.cell.place}, could not be built: lazyguard could start no "
+            f"thread for it ({error}). Its factory was not called."
+        )
+        refused.__cause__ = error
+        attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
     except BaseException:
         if not attempt.running:
             attempt.cell.settle(attempt, Outcome(interrupted=True))

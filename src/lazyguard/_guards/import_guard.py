@@ -259,7 +259,10 @@ class _Block:
         if self._frame is not None:
             from lazyguard._core import scheduler
 
-            scheduler.daemon(self._emit_overdue, "import_guard")
+            try:
+                scheduler.daemon(lambda: scheduler.background().run(self._emit_overdue), "import_guard", again=True)
+            except RuntimeError:
+                scheduler.at(clock.now() + 1.0, self._on_limit)  # no thread is available
 
     def _emit_overdue(self) -> None:
         stack = frames.stack(sys._current_frames().get(self.thread), self._frame)

@@ -71,7 +71,7 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
         >>> lazyguard.optional_import("json").dumps([1])
         '[1]'
     """
-    frame = places.caller()
+    frame = places.declaring(places.caller())
     module = OptionalModule(_Requirement(name, extra, package, why, frame))
     eager.declared(frame, module.__bool__)
     return module

@@ -10,7 +10,7 @@ import sys
 from lazyguard._base import T, final
 from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
-from lazyguard._proxies.proxy import find_cell
+from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
 
 TYPE_CHECKING = False
@@ -70,6 +70,7 @@ def resolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
+    _hush(cell)
     target: T = cell.resolve(real=True)
     return target
 
@@ -79,8 +80,14 @@ async def aresolve(obj: T) -> T:
     cell = find_cell(obj)
     if cell is None:
         return obj
+    _hush(cell)
     target: T = await cell.aresolve(real=True)
     return target
+
+
+def _hush(cell: Cell) -> None:
+    if isinstance(cell.mirror, ProxyMirror):
+        cell.mirror.hush()
 
 
 def is_resolved(obj: object) -> bool:

@@ -69,11 +69,12 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
     frame = places.caller()
     if not isinstance(factory, str):
         lazy.check_factory(factory, places.of_frame(frame))
-        declared: T = _declare(factory, getattr(factory, "__name__", ""), frame)
+        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.declaring(frame, factory))
         return declared
     name = factory
 
     def decorate(decorated: Callable[[], T]) -> T:
+        frame = places.declaring(places.caller(), decorated)
         lazy_object: T = _declare(decorated, name, frame)
         frame.f_globals[name] = lazy_object
         return lazy_object

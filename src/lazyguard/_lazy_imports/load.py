@@ -58,7 +58,7 @@ def load(
         >>> lazyguard.load("decimal:Decimal")("1.10")
         Decimal('1.10')
     """
-    frame = places.caller()
+    frame = places.declaring(places.caller())
     if require is not None or {type(error_on_import), type(suppress_warning)} != {bool}:
         from lazyguard._base import validation
 

@@ -2,8 +2,7 @@
 
 The form is that of "Health Check Response Format for HTTP APIs" (draft-inadarei-api-health-check-06), health+json.
 
-Invariants: a check builds nothing, waits for nothing and takes no lock. It has exception types and places, never an
-exception's text.
+Invariants: a check builds nothing and waits for nothing. It has exception types and places, never an exception's text.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base import final
-from lazyguard._core import clock, declaration
+from lazyguard._core import clock, daemons, declaration, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
@@ -149,6 +148,8 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
             running=0,
             place=cell.place,
         )
+    if daemons.refused:
+        daemons.try_again()  # a caller that looks may be the only one
     snapshot = cell.now
     cause = describe(snapshot.cause)
     limit = cell.plan.timeout
@@ -274,12 +275,14 @@ class Health:
         checks: First the services and the lazy objects of modules, then the guarded functions with a breaker, each in
             the order of declaration. Then one check for the names of each `attach`, and one for each line that has
             called `preload`.
+        scheduler_late: How many seconds late recoveries and other scheduled work run; 0.0 where nothing is scheduled.
     """
 
-    __slots__ = ("checks", "status")
+    __slots__ = ("checks", "scheduler_late", "status")
 
-    def __init__(self, checks: tuple[Check, ...]) -> None:
+    def __init__(self, checks: tuple[Check, ...], scheduler_late: float = 0.0) -> None:
         self.checks: tuple[Check, ...] = checks
+        self.scheduler_late: float = scheduler_late
         found = {one.status for one in checks}
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
@@ -288,7 +291,10 @@ class Health:
         checks: dict[str, list[dict[str, Any]]] = {}
         for one in self.checks:
             checks.setdefault(one.name, []).append(one.to_dict())
-        return {"status": self.status, "checks": checks}
+        told: dict[str, Any] = {"status": self.status, "checks": checks}
+        if self.scheduler_late:
+            told["schedulerLate"] = round(self.scheduler_late, 3)
+        return told
 
     def __repr__(self) -> str:
         return f"<Health {self.status}, {len(self.checks)} checks>"
@@ -310,4 +316,6 @@ def health() -> Health:
     guards = [check_guard(guard, now, date) for guard in declaration.guards()]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
-    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun))
+    scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
+    late = 0.0 if scheduler is None else max(0.0, scheduler.behind())
+    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun), late)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from _weakref import ref
 
 from lazyguard._base import final
-from lazyguard._core import clock, closing, loaded
+from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Steps
+    from lazyguard._core.scheduler import Job
     from lazyguard._core.state import Attempt
     from lazyguard._policies.recovery import Recovery
 
@@ -33,11 +34,12 @@ _REMIND_EVERY = 300.0
 def begin(policy: Recovery, cell: Cell) -> None:
     """See to it that the cell's real object is tried again in the background; idempotent."""
     run = cell.recovery_run
-    if isinstance(run, RecoveryRun) and run.generation == cell.now.generation:
+    if not daemons.allowed or (isinstance(run, RecoveryRun) and run.generation == cell.now.generation):
         return
     run = RecoveryRun(policy, cell)
     cell.recovery_run = run
     run.wait()
+    loaded("_core.delivery", cell).watch()
 
 
 @final
@@ -54,6 +56,8 @@ class RecoveryRun:
         "_candidate",
         "_cell",
         "_failures",
+        "_in_turn",
+        "_job",
         "_pending_close",
         "_policy",
         "_reminded",
@@ -77,6 +81,8 @@ class RecoveryRun:
         self._stuck = False
         self._watched: tuple[Attempt, ...] = ()
         self._ticket: object = None
+        self._job: Job | None = None
+        self._in_turn = False
         self.due = self._reminded
 
     def wait(self) -> None:
@@ -92,7 +98,9 @@ class RecoveryRun:
         ticket = self._ticket = object()  # only the job that was scheduled last counts
         self.due = clock.now() + seconds
         reference: ref[RecoveryRun] = ref(self)
-        scheduler.at(self.due, lambda: _on_due(reference, ticket))
+        if self._job is not None:
+            self._job.cancel()
+        self._job = scheduler.at(self.due, lambda: _on_due(reference, ticket))
 
     def __del__(self) -> None:
         """Close the candidate of a cell that is no longer referenced."""
@@ -129,6 +137,8 @@ class RecoveryRun:
         if self._is_over():
             self._end()
             return
+        if not now.running and not self._has_a_place():
+            return
         attempt, new, now = self._cell.find_attempt(now, recovery=True)
         if attempt is None:
             self._schedule(0.0)  # the cell has just changed
@@ -147,6 +157,23 @@ class RecoveryRun:
         self._schedule(self._hang_limit())  # unless the attempt ends before
         self._launch(attempt)
 
+    def _has_a_place(self) -> bool:
+        """Wait for this key's turn and for a place in the bulkhead, if there is one; return whether a try may begin."""
+        plan, moment = self._cell.plan, clock.now()
+        if plan.bulkhead is None:
+            return True
+        if not self._in_turn:
+            at = plan.bulkhead.turn(moment, self._policy.initial)
+            if at > moment:
+                self._in_turn = True
+                self._schedule(at - moment)
+                return False
+        self._in_turn = False
+        if plan.bulkhead.full(moment, plan.abandon_after):
+            self.wait()
+            return False
+        return True
+
     def _watch(self, attempt: Attempt) -> None:
         """Go on when an attempt has ended, also one that a caller has launched."""
         if attempt not in self._watched:
@@ -154,19 +181,20 @@ class RecoveryRun:
             attempt.on_done(self._attempt_ended)
 
     def _launch(self, attempt: Attempt) -> None:
-        from contextvars import Context
-
         drive = loaded("_core.threads", self._cell)
+        context = loaded("_core.scheduler", self._cell).background()
         self._watch(attempt)
         if not self._cell.plan.awaited:
-            drive.launch_on_thread(attempt, self._try_once(), Context().run)
+            drive.launch_on_thread(attempt, self._try_once(), context.run)
+            if attempt.outcome is not None and not attempt.running:
+                self._failures += 1  # no thread is available: the next wait is longer
             return
         home = self._home()
         if home is not None:
             adrive = loaded("_core.tasks", self._cell)
             attempt.home = home  # so that a caller that joins sees when that loop is gone
             try:
-                home.call_soon_threadsafe(lambda: Context().run(adrive.launch_task, attempt, self._try_once()))
+                home.call_soon_threadsafe(lambda: context.run(adrive.launch_task, attempt, self._try_once()))
                 return
             except RuntimeError:
                 pass  # closed a moment ago
@@ -232,5 +260,11 @@ class RecoveryRun:
 
 def _on_due(reference: ref[RecoveryRun], ticket: object) -> None:
     run = reference()
-    if run is not None and run._ticket is ticket:
+    if run is None or run._ticket is not ticket:
+        return
+    try:
         run._due()
+    except BaseException:
+        if run._ticket is ticket:
+            run.wait()  # whatever it was, the next try follows
+        raise

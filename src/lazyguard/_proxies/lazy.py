@@ -72,12 +72,11 @@ def lazy(
         building
         [1, 2, 3]
     """
-    frame = places.caller()
     if factory is not None:
-        return make(factory, frame, name=name, on_fork=on_fork, record=record)
+        return make(factory, places.caller(), name=name, on_fork=on_fork, record=record)
 
     def decorate(decorated: Callable[[], T]) -> T:
-        return make(decorated, frame, name=name, on_fork=on_fork, record=record)
+        return make(decorated, places.caller(), name=name, on_fork=on_fork, record=record)
 
     check_on_fork(on_fork)
     check_record(record)
@@ -88,7 +87,8 @@ def make(
     factory: Callable[[], T], frame: FrameType, *, name: str = "", on_fork: OnFork = "keep", record: Sequence[str] = ()
 ) -> T:
     """Return the proxy for a factory that `frame` declares; see `lazy`."""
-    place = places.of_callable(factory, places.of_frame(frame))
+    frame = places.declaring(frame, factory)
+    place = places.of_declaration(factory, frame)
     check_factory(factory, place)
     check_on_fork(on_fork)
     check_record(record)

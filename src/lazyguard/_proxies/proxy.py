@@ -280,6 +280,10 @@ class ProxyMirror:
         self.home = home
         self._tells = tells
 
+    def hush(self) -> None:
+        """Tell nothing of what a proxy cannot do: who asks for the object itself knows."""
+        self._tells = False
+
     def is_shown_by(self, thing: object) -> bool:
         """Return whether that is the proxy itself."""
         return thing is self._proxy()

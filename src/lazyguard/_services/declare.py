@@ -77,6 +77,7 @@ def service(
     abandon_after: float | None = None,
     grace: float = 5.0,
     max_keys: int | None = None,
+    max_concurrent: int | None = None,
 ) -> Any:
     """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
 
@@ -105,6 +106,10 @@ def service(
         max_keys: How many objects are kept where the factory has parameters, one for each set of arguments; 128 if left
             out. Of more, those that were not asked for for the longest time are let go of: they live on for those who
             hold their live reference, and are closed after that.
+        max_concurrent: How many attempts all keys together have under way, where the factory has parameters; 32 if left
+            out. As many again may begin beside those that are older than `abandon_after`. A caller waits for a place
+            as long as its `timeout` says, and has the fallback after that, or ServiceUnavailable; recoveries take
+            turns. Without a `timeout` the callers' own threads build, and only recoveries are counted.
 
     Returns:
         A `Service` of the factory, sync or async; without a factory a decorator that makes one.
@@ -128,7 +133,6 @@ def service(
         (False, 1, True)
         >>> get_names.reset()
     """
-    frame = places.caller()
     validation.text("name", name)
     validation.flag("critical", critical)
     validation.seconds("timeout", timeout, optional=True)
@@ -136,6 +140,8 @@ def service(
     validation.seconds("grace", grace, zero=True)
     if max_keys is not None:
         validation.whole("max_keys", max_keys)
+    if max_concurrent is not None:
+        validation.whole("max_concurrent", max_concurrent)
     check_on_fork(on_fork)
     failing = validation.failure_types("failures", failures)
     for label, given, kind in (
@@ -154,7 +160,6 @@ def service(
         raise misconfigured("breaker= counts the exceptions of failures=, and there are none: give both.")
     if abandon_after is None and timeout is not None:
         abandon_after = 10 * timeout
-    frame = places.declaring(frame)
     plan = Plan(
         timeout=timeout,
         abandon_after=abandon_after,
@@ -168,10 +173,18 @@ def service(
     flavour = live(failing, breaker)
 
     def declare(factory: Callable[..., Any], /) -> Any:
-        place = places.of_callable(factory, places.of_frame(frame))
+        frame = places.declaring(places.caller(), factory)
+        place = places.of_declaration(factory, frame)
         known_as = name or places.name_of(factory)
         made: Service[Any, Any] = Service(
-            factory, known_as, place, _checked(factory, known_as, place, plan), flavour, critical, max_keys
+            factory,
+            known_as,
+            place,
+            _checked(factory, known_as, place, plan),
+            flavour,
+            critical,
+            max_keys,
+            max_concurrent,
         )
         if not made._cell.plan.awaited and made._keys is None:
             build_early(frame, lambda: made._cell.resolve())

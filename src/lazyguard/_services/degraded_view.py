@@ -9,7 +9,7 @@ counted.
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core import clock, observers, resolve
+from lazyguard._core import clock, daemons, observers, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
@@ -37,7 +37,9 @@ def permitted(proxy: Proxy) -> Any:
     """Return the target that a service serves to this caller."""
     cell = cell_of(proxy)
     now = cell.now
-    return resolve.permitted(cell, now) if now.state == DEGRADED else cell.resolve()
+    if now.state == DEGRADED and (daemons.allowed or not resolve.expired(cell, now)):
+        return resolve.permitted(cell, now)
+    return cell.resolve()
 
 
 def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:

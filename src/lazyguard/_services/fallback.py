@@ -33,6 +33,7 @@ class Fallback:
     __slots__ = (
         "_compared",
         "awaited",
+        "bulkhead",
         "close",
         "function",
         "max_degraded",
@@ -89,6 +90,7 @@ class Fallback:
         if not self.awaited:
             validation.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
         self.close = close
+        self.bulkhead = None if cell.plan.bulkhead is None else cell.plan.bulkhead.of_fallback()
         # a parameter with a default and another name has another purpose: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self.timeout = timeout
@@ -217,6 +219,7 @@ class Fallback:
                 close=self.close,
                 grace=cell.plan.grace,
                 share=self.share,
+                bulkhead=self.bulkhead,
                 max_degraded=self.max_degraded,
             ),
         )

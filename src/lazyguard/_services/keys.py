@@ -1,16 +1,20 @@
 """The keys of a service whose factory has parameters: one cell for each set of arguments, within a bound.
 
 Invariants: calls with equal arguments reach the same cell while there is a reference to it, so a key never has two real
-objects that are served. No lock is held, since comparing keys runs user code. An evicted key lives on while there is a
-reference to its live reference.
+objects that are served. No lock is held while keys are compared, which runs user code. An evicted key lives on while
+there is a reference to its live reference. A new key costs the logarithm of the others.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 from _weakref import ref
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import final, signatures
+from lazyguard._base import final, places, signatures
+from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
@@ -33,6 +37,22 @@ if TYPE_CHECKING:
 
 
 _uses = count()
+# Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
+_lock = _thread.RLock()
+
+
+def bulkhead(most: int | None) -> Bulkhead:
+    """Return the bulkhead of all keys of one service."""
+    return Bulkhead(DEFAULT if most is None else most)
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = _thread.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @final
@@ -60,17 +80,20 @@ class Keys:
         most: How many keys are kept.
     """
 
-    __slots__ = ("_entries", "_factory", "_most", "_of", "_positional", "_signature")
+    __slots__ = ("_entries", "_factory", "_kept", "_like", "_most", "_of", "_positional", "_signature")
 
     def __init__(self, of: OfAll, factory: Callable[..., Any], most: int) -> None:
         self._of = of
         self._factory = factory
+        self._like = places.unwrapped(factory)  # which has the parameters
         self._most = most
         self._signature: Any = None
         self._positional = (
-            len(signatures.positional_parameters(factory)) if signatures.only_positional(factory) else None
+            len(signatures.positional_parameters(self._like)) if signatures.only_positional(self._like) else None
         )
         self._entries: dict[Any, Entry] = {}
+        # Those that are kept, by when they were asked for last, as far as was looked: a heap.
+        self._kept: list[tuple[int, Entry]] = []
 
     def service(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Return the service of one key.
@@ -91,13 +114,13 @@ class Keys:
                 entry = self._entries.setdefault(key, new)
                 if entry is new and new.kept is not None:
                     self._of._begin(new.kept._cell)
-                    self._evict()
+                    self._keep(entry)
             entry.used = next(_uses)
             if (kept := entry.kept) is not None:
                 return kept
             if (live := entry.live()) is not None:
                 entry.kept = restored = self._of._around(live)
-                self._evict()
+                self._keep(entry)
                 return restored
             if self._entries.get(key) is entry:  # its last reference has just gone
                 self._entries.pop(key, None)
@@ -126,18 +149,26 @@ class Keys:
         by_name = self._by_name(arguments, named)
         return Entry(self._of._child(build, by_name), by_name, on_dead)
 
-    def _evict(self) -> None:
-        """Evict the keys beyond the bound, those that were used least recently; keep an overridden one."""
-        kept = [entry for entry in list(self._entries.values()) if entry.kept is not None]
-        excess = len(kept) - self._most
-        if excess <= 0:
-            return
-        kept.sort(key=lambda entry: entry.used)
-        for entry in kept[:excess]:
-            cell = entry.cell()
-            if cell is not None and not cell.overridden:
-                entry.kept = None
-                if cell.kept is not None:
+    def _keep(self, entry: Entry) -> None:
+        """Keep one more key, and evict those beyond the bound that were used least recently; not an overridden one.
+
+        A key that was used since the heap was looked at goes back into it.
+        """
+        evicted: list[Any] = []  # dropping one may run finalisers: outside the lock
+        with _lock:
+            heappush(self._kept, (entry.used, entry))
+            looks = len(self._kept)
+            while len(self._kept) > self._most and looks:
+                looks -= 1
+                used, oldest = self._kept[0]
+                cell = oldest.cell()
+                if used != oldest.used or (cell is not None and cell.overridden):
+                    heapreplace(self._kept, (next(_uses) if used == oldest.used else oldest.used, oldest))
+                    continue
+                heappop(self._kept)
+                evicted.append(oldest.kept)
+                oldest.kept = None
+                if cell is not None and cell.kept is not None:
                     cell.kept.again()  # it may lead to a caller that has raised it, and by that to the cell
 
     def _bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -160,7 +191,7 @@ class Keys:
 
     def _by_name(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by the names of the factory's parameters."""
-        return {**dict(zip(signatures.positional_parameters(self._factory), arguments, strict=False)), **named}
+        return {**dict(zip(signatures.positional_parameters(self._like), arguments, strict=False)), **named}
 
     def _unhashable(self, arguments: tuple[Any, ...], named: dict[str, Any], error: TypeError) -> UsageError:
         for name, value in self._by_name(arguments, named).items():

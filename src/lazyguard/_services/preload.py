@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import _thread
 import os
-import sys
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
 from lazyguard._base.places import shown
 from lazyguard._core import clock, closing, deadlines, loaded, scheduler, wait_cycles
-from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
-from lazyguard._lazy_imports import access, load
+from lazyguard._lazy_imports import load
 from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
+from lazyguard._services import preload_items
 from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
 
 TYPE_CHECKING = False
@@ -107,7 +106,7 @@ def _job(item: object, frame: FrameType) -> tuple[str, Cell]:
         return cell.name, cell
     if isinstance(item, str):
         cell = load.cell_of_name(item, frame)
-        cell.plan = _MAY_BE_NONE
+        cell.plan = preload_items.MAY_BE_NONE
         return item, cell
     raise UsageError(
         f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
@@ -264,7 +263,7 @@ class Preload:
         self._threads.add(_thread.get_ident())
         deadlines.forget()
         while not self.interrupted:
-            _load_for_failures()  # after the last one too: building may have loaded what declares
+            preload_items.load_for_failures()  # after the last one too: building may have loaded what declares
             try:
                 name, cell = self._jobs.pop()
             except IndexError:
@@ -277,9 +276,11 @@ class Preload:
     def _built(self, cell: Cell) -> BaseException | None:
         """Build an item; return its exception, of any type: there is no caller to raise it to."""
         try:
-            return loaded("_core.threads", cell).call(Call(_build, cell, self._loop, self.place, self._over)).error  # type: ignore[no-any-return]
-        except BaseException as error:
+            build = Call(preload_items.build, cell, self._loop, self.place, self._over)
+            error: BaseException | None = loaded("_core.threads", cell).call(build).error
             return error
+        except BaseException as raised:
+            return raised
 
     def _finish(self, name: str, seconds: float, error: BaseException | None) -> None:
         with self._lock:
@@ -381,64 +382,6 @@ class Preload:
         )
 
 
-def _load_for_failures() -> None:
-    """Load what the first failure would load, in the middle of an outage."""
-    for declares, needs in _FOR_FAILURES:
-        if declares in sys.modules and needs not in sys.modules:
-            try:
-                __import__(needs)
-            except Exception:
-                pass  # that is an error where it is needed, and not here
-
-
-_FOR_FAILURES = (
-    (__name__, "logging"),
-    (__name__, "lazyguard._core.causes"),
-    ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
-    ("lazyguard._services.service", "lazyguard._policies.recovery"),
-    ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
-    ("lazyguard._services.service", "random"),
-    (__name__, "lazyguard.errors"),
-    ("lazyguard._policies.retry", "tenacity"),
-    ("lazyguard._policies.retry", "lazyguard._policies.retries"),
-    ("lazyguard._policies.breaker", "lazyguard._policies.circuit"),
-    ("lazyguard._services.guarded", "lazyguard._services.calls"),
-    ("lazyguard._services.counted_view", "wrapt"),
-    ("lazyguard._services.fallback", "wrapt"),
-    ("lazyguard._services.fallback", "lazyguard._policies.fallback"),
-    ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),
-    ("lazyguard._services.fallback", "lazyguard._services.conformity"),
-)
-
-
-def _build(cell: Cell, loop: Any, place: str, over: list[None]) -> None:
-    """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
-    found: Cell | None = cell
-    seen: set[Cell] = set()
-    while found is not None and found not in seen:
-        seen.add(found)
-        if found.plan.awaited and not found.now.served:
-            target = _build_on(loop, found, place, over)
-        else:
-            target = access.attributes.get(found, found).resolve()
-        found = find_cell(target)  # what a name stands for may be lazy itself
-
-
-def _build_on(loop: Any, cell: Cell, place: str, over: list[None]) -> Any:
-    if loop is None:
-        raise UsageError(
-            f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
-            f"preload was called ({place}): call it in a task of the loop that uses the service, or "
-            "`await` its aget() there."
-        )
-    from lazyguard._core import tasks
-
-    async def build() -> Any:
-        return None if over else await cell.aresolve()
-
-    return tasks.from_thread(loop, build)
-
-
 def _until(timeout: float | None) -> float | None:
     """Return the end of a wait: by its own timeout, or by the context's deadline."""
     until = None if timeout is None else clock.now() + timeout
@@ -463,7 +406,6 @@ def _report(progress: object, error: BaseException) -> None:
     logging.getLogger("lazyguard").error("progress of preload, %s, raised %s", parts, events.describe(error))
 
 
-_MAY_BE_NONE = Plan(allow_none=True)
 # The preloads that have not ended, which a fork interrupts.
 _running: set[Preload] = set()
 # The line that calls preload -> its latest preload, for `health`.

@@ -53,7 +53,11 @@ def live(failures: Failures, breaker: Breaker | None) -> Flavour:
 
 
 def has_parameters(factory: Any) -> bool:
-    """Return whether a factory takes any argument at all, a method's `self` left out."""
+    """Return whether a factory takes any argument at all, a method's `self` left out.
+
+    The `*args, **kwargs` of a decorator are those of the function that it stands around.
+    """
+    factory = places.unwrapped(factory)
     if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
         code = factory.__code__
         return bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & 0x0C)  # *args, **kwargs
@@ -136,6 +140,7 @@ class Service(Generic[P, T]):
         flavour: Flavour,
         critical: bool,
         max_keys: int | None = None,
+        max_concurrent: int | None = None,
     ) -> None:
         self._flavour = flavour
         self._fallbacks: list[Fallback] = []
@@ -151,13 +156,15 @@ class Service(Generic[P, T]):
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
+            self._cell.plan = plan.changed(bulkhead=keyed.bulkhead(max_concurrent))
             self._live = None
             return
-        if max_keys is not None:
-            raise misconfigured(
-                f"max_keys={shown(max_keys)} of {name} ({place}) says nothing, since its factory has no parameters: "
-                "give it some, or leave that out."
-            )
+        for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
+            if value is not None:
+                raise misconfigured(
+                    f"{option}={shown(value)} of {name} ({place}) says nothing, since its factory has no parameters: "
+                    "give it some, or leave that out."
+                )
         self._keys = None
         self._live = proxy.make(self._cell, flavour, home=self._home)
         self._begin(self._cell)
@@ -192,7 +199,7 @@ class Service(Generic[P, T]):
             return self
         from lazyguard._base import signatures
 
-        required = signatures.required_parameters(self._factory)
+        required = signatures.required_parameters(places.unwrapped(self._factory))
         if required:
             raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each {', '.join(required)}: "
@@ -367,7 +374,7 @@ class Service(Generic[P, T]):
                 )
             from lazyguard._base import signatures
 
-            parameters = () if self._keys is None else signatures.all_parameters(self._factory)
+            parameters = () if self._keys is None else signatures.all_parameters(places.unwrapped(self._factory))
             declared = fallback_cells.Fallback(
                 self._cell,
                 function,

@@ -2,7 +2,7 @@
 
 Invariants: the library is imported here alone. A scrape reads the present state and builds nothing. Labels are a
 bounded number of names that programs declare, never a key, an argument, a URL or an exception's text. Only a scrape and
-the scheduler's thread take the library's locks: where things happen, a finaliser or a signal handler may run on top of
+a thread of lazyguard's take the library's locks: where things happen, a finaliser or a signal handler may run on top of
 such a lock.
 """
 
@@ -227,7 +227,7 @@ class _Metrics:
         return more > 0.0
 
     def _schedule(self, after: float = 0.0) -> None:
-        """Schedule an update on the scheduler's thread."""
+        """Schedule an update on a daemon thread."""
         when = clock.now() + after
         if when < self._due_at and not self._ended:
             self._due_at = when
@@ -237,6 +237,12 @@ class _Metrics:
         if when != self._due_at or self._ended:
             return  # an update that was due earlier has run
         self._due_at = _NEVER
+        try:
+            scheduler.daemon(self._update_again, "prometheus", again=True)  # the library's locks may be held for long
+        except RuntimeError:
+            self._schedule(_EVERY)  # no thread is available
+
+    def _update_again(self) -> None:
         if self._update() and self._shared:
             self._schedule(_EVERY)
 

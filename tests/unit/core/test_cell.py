@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from lazyguard import events
 from lazyguard._core import cell as cells
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
@@ -294,19 +293,23 @@ def test_fallbacks_begin_anew_with_their_cell():
 
 
 @pytest.mark.parametrize(("served", "state"), [("fallback", "pending"), ("another", "degraded")])
-def test_a_fallback_that_is_served_again_while_it_is_let_go_of(served, state):
+def test_a_fallback_that_is_served_again_while_it_is_let_go_of(served, state, monkeypatch):
     """The object has failed once more meanwhile: what is about to be closed is served no longer, and another one is."""
     cell, fallback = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "fallback", name="f", place="p")
     cell.fallbacks = (fallback,)
     cell.degrade(resolved(fallback), OSError(), 0)
 
-    def fail_again(event: events.Event) -> None:
-        if (event.name, event.kind) == ("f", "reset"):
-            undo()
+    begin_anew = Cell.begin_anew
+
+    def fail_again(begun: Cell):
+        owed = begin_anew(begun)
+        if begun is fallback:
+            monkeypatch.setattr(Cell, "begin_anew", begin_anew)
             cell.open(cell.now.generation, OSError())
             cell.degrade(served, OSError(), cell.now.generation)
+        return owed
 
-    undo = events.subscribe(fail_again)
+    monkeypatch.setattr(Cell, "begin_anew", fail_again)
     attempt, _, _ = cell.find_attempt(cell.now, recovery=True)
     assert attempt is not None
     cell.settle(attempt, Outcome("real"))

@@ -107,22 +107,32 @@ def test_a_fallback_has_the_grace_of_its_service(cell, closed, clock, limited, l
 
 
 def test_what_nobody_can_reach_has_its_grace(closed, clock, limited, looked, eventually, monkeypatch):
-    """A cell that goes has what it served closed when `grace` is over; one without `close` asks for no thread."""
+    """A cell that goes has what it served closed when `grace` is over; for many, one thread at a time is started."""
     begun: list[object] = []
     served: list[object] = []
 
     def begin(function, arguments) -> None:
-        if arguments[0] is None or arguments[0].target in served:  # else a finaliser of another test's
-            begun.append(function)
-            function(*arguments)
+        begun.append(function)
 
+    scheduler.renew()
     with monkeypatch.context() as patch:
         patch.setattr(_thread, "start_new_thread", begin)
-        for close in (None, closed.append):
-            cell = Cell(object, name="c", place="p", plan=Plan(close=close, grace=5.0))
-            served.append(resolved(cell))
-            del cell
-    assert begun == [closings.after_grace]
+        cell = Cell(object, name="c", place="p", plan=Plan(grace=5.0))
+        served.append(resolved(cell))
+        del cell
+        assert not begun
+        cell = Cell(object, name="c", place="p", plan=Plan(close=closed.append, grace=5.0))
+        served.append(resolved(cell))
+        del cell
+    assert begun == [scheduler._closings.poke]
+    begun[0]()
+    with monkeypatch.context() as patch:
+        patch.setattr(_thread, "start_new_thread", begin)
+        cells = [Cell(object, name="c", place="p", plan=Plan(close=lambda _: None, grace=5.0)) for _ in range(100)]
+        for cell in cells:
+            resolved(cell)
+        del cell, cells
+    assert len(begun) == 1
     clock.advance(4.9)
     looked()
     assert not closed
@@ -268,7 +278,7 @@ def test_what_a_probe_refused_is_closed_on_its_loop():
     asyncio.run(main())
 
 
-def refuse(*_anything: object) -> None:
+def refuse(*_anything: object, **_options: object) -> None:
     raise RuntimeError("can't start new thread")
 
 

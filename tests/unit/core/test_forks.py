@@ -197,7 +197,7 @@ def test_an_on_fork_that_raises_is_told_and_hurts_no_one(make, in_child, told):
     assert (resolved(cell), resolved(other)) == ("built", "other")
 
     def child() -> None:
-        last = [event for event in told if event.kind == "close-failed"]
+        last = [event for event in told if event.kind == "fork-failed"]
         assert [event.name for event in last] == ["c"]
         assert last[0].cause.startswith("OSError")
         assert "secret" not in repr(last[0])

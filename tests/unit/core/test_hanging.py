@@ -226,6 +226,7 @@ def test_recovery_looks_soon_after_a_place_is_free(plant, clock, eventually, pac
         looked = threading.Event()
         scheduler.at(clock.now(), looked.set)
         assert looked.wait(30)
+    plant.until(2)
     assert plant.runs == 2
     assert pace[-1][1] == 1000.0
     assert get.health().stacks
@@ -238,7 +239,7 @@ def test_recovery_looks_soon_after_a_place_is_free(plant, clock, eventually, pac
 
     def is_idle() -> bool:
         clock.advance(1000.0)  # also for what the end of the recovery schedules only now
-        return not scheduler._scheduler._owner  # its thread; one of an earlier test's scheduler may still wait
+        return not scheduler._scheduler.runs  # its thread; one of an earlier test's scheduler may still wait
 
     eventually(is_idle)  # nothing is due any more: the scheduler's thread ends before the clock is put back
 

@@ -23,7 +23,7 @@ class Counter:
         return lambda: self.calls.append((name, ended))
 
     def attempted(self, name: str, ended: str, seconds: float) -> None:
-        assert seconds >= 0.0
+        assert seconds >= 0.0 or ended == "interrupted"  # what another test has left, under another clock
         self.attempts.append((name, ended))
 
 

@@ -10,7 +10,7 @@ import pytest
 import lazyguard
 from lazyguard import errors
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, declaration, wait_cycles
+from lazyguard._core import clock, declaration, task_closing, wait_cycles
 from lazyguard._core import closing as closings
 from lazyguard._core import tasks as task_driver
 from lazyguard._core.cell import Cell
@@ -394,7 +394,7 @@ def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):
     cell = Cell(object, name="c", place="p", plan=Plan(awaited=True, close=close))
     pending = closings.pending_close(cell, "target", home=loop)
     assert pending is not None
-    task_driver.carry_out(pending)
+    task_closing.carry_out(pending)
     assert [(event.kind, event.name) for event in told] == [("close-failed", "c")]
     assert "does not run" in told[0].cause
 
@@ -417,7 +417,7 @@ def test_what_others_close_meanwhile_is_not_closed_twice_in_a_task():
         first.reset()
 
     last = closing("last", close)
-    asyncio.run(task_driver.aclosed())
+    asyncio.run(task_closing.aclosed())
     assert closed == ["last", "first"]
     assert first.now.state == last.now.state == "pending"
 
@@ -438,7 +438,7 @@ def test_an_aclose_that_is_given_up(gone, eventually):
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: wrong.append(context))
-        aclosing = asyncio.ensure_future(task_driver.aclosed())
+        aclosing = asyncio.ensure_future(task_closing.aclosed())
         while not begun.is_set():
             await asyncio.sleep(0)
         aclosing.cancel()

@@ -249,7 +249,7 @@ def test_an_interruption_at_any_moment_leaves_the_cell_usable(monkeypatch):
 
     Without a timeout: threading itself may leave a thread behind whose start was interrupted.
     """
-    monkeypatch.setattr(events, "_listeners", {})  # logging does not survive it: its lock stays taken
+    monkeypatch.setattr(events, "_mailboxes", {})  # logging does not survive it: its lock stays taken
     cell = Cell(object, name="c", place="p")
 
     def handler(_number, _frame) -> None:
@@ -408,13 +408,14 @@ def test_a_thread_that_cannot_be_started_is_a_failure(monkeypatch):
     """Where no thread can be had, the caller is told, and the next one tries again."""
     cell = Cell(object, name="c", place="p", plan=Plan(timeout=30.0))
 
-    def refuse(_work, _name) -> None:
+    def refuse(_work, _name, **_options) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
         patch.setattr(scheduler, "daemon", refuse)
-        with pytest.raises(errors.ResolutionError, match="RuntimeError"):
+        with pytest.raises(errors.ThreadUnavailable, match="lazyguard could start no thread") as told:
             resolved(cell)
+        assert isinstance(told.value.__cause__, errors.ThreadUnavailable)
     assert resolved(cell) is cell.now.target
 
 
@@ -470,9 +471,9 @@ def test_an_interruption_while_a_thread_is_started(monkeypatch, eventually, begu
     cell = Cell(lambda: built.append(1) or "built", name="c", place="p", plan=Plan(timeout=30.0))
     real = scheduler.daemon
 
-    def interrupted(work, name: str) -> None:
+    def interrupted(work, name: str, **options) -> None:
         if begun:
-            real(work, name)
+            real(work, name, **options)
             eventually(lambda: cell.now.state == "ready")
         raise KeyboardInterrupt
 
@@ -524,7 +525,7 @@ def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch
     began: list[object] = []
     daemon = scheduler.daemon
 
-    def later(work, name):
+    def later(work, name, **options):
         def when_free():
             with declaration.lock:
                 pass
@@ -533,7 +534,7 @@ def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch
             began.append(cell.now.attempt.thread)
             work()
 
-        daemon(when_free if name == cell.name else work, name)  # else it closes what another test has left
+        daemon(when_free if name == cell.name else work, name, **options)  # else it closes what another test has left
 
     cell = Cell(lambda: [1], name="slow to begin", place="p", plan=Plan(timeout=30.0))
     monkeypatch.setattr(scheduler, "daemon", later)

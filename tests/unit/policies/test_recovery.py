@@ -272,7 +272,7 @@ def test_a_try_that_hangs(get, plant, settled, story, pace, eventually, limited)
     for _ in range(20):
         settled(10.0)
     assert plant.runs == 3
-    assert story.kinds()[3:] == ["stuck", "reminder"]  # once, and then now and then
+    eventually(lambda: story.kinds()[3:] == ["stuck", "reminder"])  # once, and then now and then
     assert db.health().running == 2
     assert [len(attempt._done) for attempt in db.__lazyguard_cell__().now.running] == [
         1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import typing
 import warnings
@@ -37,7 +38,7 @@ def test_told_at_resolution(target, what):
         warnings.simplefilter("error")
         thing = lazy(lambda: target)
     with pytest.warns(ProxyLimitWarning, match=what) as told:
-        resolve(thing)
+        assert thing == target
     (warning,) = told
     assert (warning.filename, warning.lineno) == (__file__, test_told_at_resolution.__code__.co_firstlineno + 13)
     assert "resolve(" in str(warning.message)
@@ -48,7 +49,21 @@ def test_not_told(target):
     """Of anything else nothing is told."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        resolve(lazy(lambda: target))
+        thing = lazy(lambda: target)
+        assert thing == target
+
+
+@pytest.mark.parametrize("target", ["text", (1, 2), Pair(), KeyError], ids=str)
+def test_the_remedy_tells_nothing(target):
+    """Who asks for the object itself, as the warning says, is not told of what its proxy cannot do; now or later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        thing = lazy(lambda: target)
+        assert resolve(thing) is target
+        lazyguard.reset(thing)
+        assert asyncio.run(lazyguard.aresolve(thing)) is target
+        lazyguard.reset(thing)
+        assert thing == target
 
 
 def test_once_for_each_declaration():
@@ -61,9 +76,9 @@ def test_once_for_each_declaration():
         warnings.simplefilter("default")
         for _ in range(3):
             thing = declare()
-            resolve(thing)
+            assert thing == "text"
             lazyguard.reset(thing)
-            resolve(thing)
+            assert thing == "text"
     assert len(told) == 1
 
 

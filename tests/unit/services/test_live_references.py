@@ -178,7 +178,7 @@ def test_each_state_has_its_view(plant):
 
 
 def test_one_line_a_transition(plant, clock, story, caplog, limited):
-    """The log has one line for each of failed, degraded, recovered, and none for a call, whatever was called."""
+    """The log has one line that it is away, and one that it is back and after how long, whatever was called."""
     caplog.set_level(logging.INFO, "lazyguard")
     plant.fate = OSError("secret")
     get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0))(lambda: plant.make())
@@ -193,8 +193,8 @@ def test_one_line_a_transition(plant, clock, story, caplog, limited):
     for _ in range(50):
         assert get().work() == "done"
     lines = [(record.levelname, record.message) for record in caplog.records if record.message.startswith("db ")]
-    assert [level for level, _ in lines] == ["WARNING", "WARNING", "INFO"]
-    for (_, line), words in zip(lines, ["failed (", "degraded (", "ready (recovered"], strict=True):
+    assert [level for level, _ in lines] == ["WARNING", "WARNING"]
+    for (_, line), words in zip(lines, ["degraded (", "ready again after 1.0 s (recovered"], strict=True):
         assert line.startswith(f"db is {words}")
         assert "secret" not in line
 
@@ -213,7 +213,8 @@ def test_no_line_a_call_without_a_fallback(plant, caplog):
 def test_no_line_a_try(plant, clock, story, eventually, caplog, limited):
     """A recovery that goes on failing is no transition of a service that has failed."""
     plant.fate = OSError()
-    get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))(plant.make)
+    # a factory of its own: what fails at the same place as another test's is not logged again
+    get = lazyguard.service(name="db", recovery=lazyguard.Recovery(initial=1.0, maximum=1.0))(lambda: plant.make())
     with pytest.raises(errors.ResolutionError):
         get().work()
     for number in range(2, 6):
@@ -221,7 +222,8 @@ def test_no_line_a_try(plant, clock, story, eventually, caplog, limited):
         eventually(lambda number=number: plant.runs >= number or clock.advance(1.0))
         eventually(lambda: get.health().running == 0)
     # one whose thread was slow to begin is told as abandoned, since the clock went on
-    assert len([record for record in caplog.records if record.message.startswith("db is failed (")]) == 1
+    lines = [record.message for record in caplog.records if record.message.startswith("db is failed (")]
+    assert len([line for line in lines if "(stuck" not in line]) == 1
 
 
 def test_a_reminder(plant, monkeypatch, caplog):

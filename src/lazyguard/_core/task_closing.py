@@ -1,0 +1,133 @@
+"""Closing what belongs to event loops: each target on its own loop, and for `aclose` one after the other.
+
+Invariants: what is awaited is awaited on the loop that it belongs to, where that one runs; `aclosed` leaves no attempt
+and no task of ours behind on the loop that awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+
+from lazyguard._core import closing, declaration, tasks, wait_cycles
+from lazyguard._core.state import Outcome
+from lazyguard.events import deliver, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lazyguard._core.cell import Cell
+    from lazyguard._core.closing import PendingClose
+
+
+def carry_out(pending: PendingClose) -> None:
+    """Close an async service's target on its own event loop, where that one runs; else call `close` here."""
+    home = pending.home
+    if home is not None and home is wait_cycles.current_loop():
+        _carry_out_here(pending)
+    elif home is not None and home.is_running():
+        try:
+            home.call_soon_threadsafe(_carry_out_here, pending, context=Context())
+        except RuntimeError:
+            pending.run()  # closed a moment ago
+    else:
+        pending.run()
+
+
+def _carry_out_here(pending: PendingClose) -> None:
+    pending.run(_launch_close)
+
+
+def _launch_close(pending: PendingClose, waits: Any) -> None:
+    task = asyncio.get_running_loop().create_task(_awaiting_close(waits), name=f"lazyguard {pending.name}")
+    tasks.running.add(task)
+
+    def ended(task: asyncio.Task[BaseException | None]) -> None:
+        tasks.running.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
+        if error is not None:
+            getattr(waits, "close", bool)()  # it may not have begun
+        try:
+            if error is not None:
+                pending.failed(describe(error))
+        finally:
+            pending.end()
+
+    task.add_done_callback(ended)
+
+
+async def _awaiting_close(waits: Any) -> BaseException | None:
+    try:
+        await waits
+    except (Exception, SystemExit) as error:
+        return error
+    return None
+
+
+async def aclosed() -> None:
+    """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
+    for end in closing.enders:
+        end()
+    for task in list(tasks.building_for_threads):
+        _cancel(task)
+    for cell, _ in declaration.cells():
+        if cell.used and (cell.plan.awaited or cell.plan.close is not None):
+            for one in (cell, *cell.fallbacks):
+                _end_attempts(one)
+            if cell.recovery_run is not None:
+                for pending in cell.begin_anew():
+                    await _carried_out(pending)
+    for take in closing.all_to_close(awaited=True):
+        for pending in take():
+            await _carried_out(pending)
+        deliver()
+    here = asyncio.get_running_loop()
+    left = [task for task in tasks.running if task.get_loop() is here and task is not asyncio.current_task()]
+    if left:
+        await asyncio.wait(left, timeout=closing.AT_EXIT)  # one may ignore that it was cancelled
+
+
+def _end_attempts(cell: Cell) -> None:
+    """End the attempts of a cell: whoever waits for one is told, and what it builds all the same is closed."""
+    for attempt in cell.now.running:
+        if attempt.task is None or attempt.task is not asyncio.current_task():
+            cell.settle(attempt, Outcome(interrupted=True, final=True))
+            if attempt.task is not None:
+                _cancel(attempt.task)
+
+
+def _cancel(task: asyncio.Task[Any]) -> None:
+    loop = task.get_loop()
+    if loop is wait_cycles.current_loop():
+        task.cancel()
+    elif loop.is_running():
+        try:
+            loop.call_soon_threadsafe(task.cancel)
+        except RuntimeError:
+            pass  # closed a moment ago
+
+
+async def _carried_out(pending: PendingClose) -> None:
+    """Pay, and wait until it is done, or put off, or its event loop has gone."""
+    woken: list[None] = []
+
+    def begin(wake: Callable[[], None]) -> None:
+        def set_woken() -> None:
+            woken.append(None)
+            wake()
+
+        pending.wait(set_woken)
+        if pending.awaited:
+            closing.carry_out(pending)
+        else:
+            closing.on_a_thread(pending)
+
+    def is_left() -> bool:
+        home = pending.home
+        return pending.awaited and home is not None and home is not wait_cycles.current_loop() and not home.is_running()
+
+    await tasks.until_woken(lambda: bool(woken) or is_left(), begin, bool, None)
+    if not woken:
+        pending.run()  # that loop has not begun it, nor will

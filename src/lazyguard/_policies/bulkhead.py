@@ -1,0 +1,88 @@
+"""The bulkhead of a service with many keys: how many attempts, and so threads, all of them have at a time.
+
+Invariants: an attempt has its place until it ends, whatever thread ends it; `most` that are young, and as many again
+beside those that hang, is all there is. The tries of recoveries begin one after the other, `most` of them in the time
+of one first wait. The lock is held for a few statements and never while user code runs.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+from lazyguard._base import final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lazyguard._core.state import Attempt
+
+# How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more
+# than an application has connections to one server.
+DEFAULT = 32
+# For all bulkheads. Reentrant, since a signal handler or a finaliser may run on its holder's thread.
+_lock = _thread.RLock()
+
+
+@final
+class Bulkhead:
+    """Places for the attempts of all keys of one service.
+
+    Attributes:
+        most: How many attempts are under way at a time; as many again once those hang.
+    """
+
+    __slots__ = ("_attempts", "_next", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._attempts: set[Attempt] = set()
+        self._next = 0.0
+
+    def enter(self, attempt: Attempt) -> bool:
+        """Give the attempt a place until it ends; return whether there is one."""
+        with _lock:
+            if self._full(attempt.started, attempt.cell.plan.abandon_after):
+                return False
+            self._attempts.add(attempt)
+        attempt.on_done(lambda: self.leave(attempt))
+        return True
+
+    def leave(self, attempt: Attempt) -> None:
+        """Take back the place of an attempt that does not begin."""
+        self._attempts.discard(attempt)
+
+    def of_fallback(self) -> Bulkhead:
+        """Return the one of a fallback: with more places, since that is quick, and needed by all keys at a time."""
+        return Bulkhead(4 * self.most)
+
+    def full(self, now: float, patience: float | None) -> bool:
+        """Return whether there is no place; an attempt older than `patience` hangs."""
+        return len(self._attempts) >= self.most and self._full(now, patience)
+
+    def _full(self, now: float, patience: float | None) -> bool:
+        running = [attempt for attempt in self._attempts.copy() if attempt.outcome is None]
+        if patience is None or len(running) >= 2 * self.most:
+            return len(running) >= self.most
+        return sum(now - attempt.started < patience for attempt in running) >= self.most
+
+    def hanging(self, now: float, patience: float | None) -> int:
+        """Return how many attempts hang."""
+        if patience is None:
+            return 0
+        return sum(now - attempt.started >= patience for attempt in self._attempts.copy() if attempt.outcome is None)
+
+    def turn(self, now: float, wait: float) -> float:
+        """Return when the next try of a recovery may begin, whose first wait is `wait` seconds; it is for one alone."""
+        with _lock:
+            at = max(now, min(self._next, now + 3600.0))
+            self._next = at + wait / self.most
+        return at
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = _thread.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(after_in_child=_in_child)
