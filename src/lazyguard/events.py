@@ -239,7 +239,10 @@ def log(event: Event) -> None:
         back = _away_since(event)
     if back is not None:
         level, seconds = 30, max(monotonic() - back, event._away)
-    import logging
+    try:
+        import logging
+    except ImportError:
+        return  # the interpreter is ending, and imports nothing any more
 
     logger = logging.getLogger("lazyguard")
     if not logger.isEnabledFor(level):

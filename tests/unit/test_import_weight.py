@@ -164,7 +164,7 @@ def test_declaring_loads_little():
     others = {name for name in run(DECLARE) - run(BARE) if not name.startswith("lazyguard")}
     # built into the interpreter, or of a few lines; 3.15 counts _types
     assert others <= set(
-        "__future__ contextvars gc _contextvars itertools _collections _types _functools heapq _heapq".split()
+        "__future__ atexit contextvars gc _contextvars itertools _collections _types _functools heapq _heapq".split()
     )
 
 

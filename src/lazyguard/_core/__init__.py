@@ -51,9 +51,11 @@ def whole(name: str) -> Any:
 
 
 def _refusal(text: str) -> Exception:
-    from lazyguard.errors import ResolutionError
-
-    return ResolutionError(text)
+    errors: Any = _whole.get("errors")  # at the interpreter's end no statement finds what is loaded
+    if errors is None:
+        errors = __import__("lazyguard.errors", fromlist=["*"])
+    error: Exception = errors.ResolutionError(text)
+    return error
 
 
 def _told(of: Any) -> str:

@@ -429,7 +429,7 @@ def begin(declared: Any) -> None:
 
 def _load_errors() -> None:
     """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
-    from lazyguard import errors as errors
+    loaded("errors")
 
 
 atexit.register(_load_errors)

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard import errors
+    from lazyguard import errors  # noqa: TC004  # `_have_errors` does it
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Attempt, Owner, Snapshot
+
+
+def _have_errors() -> None:
+    """Load the errors, for what is about to raise one; a statement finds nothing at the interpreter's end."""
+    globals()["errors"] = loaded("errors")
 
 
 def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
@@ -50,7 +55,7 @@ def trying(cell: Owner) -> Steps[Outcome]:
     if not outcome.ok:
         return outcome
     if outcome.value is None and not plan.allow_none:
-        from lazyguard import errors
+        _have_errors()
 
         return Outcome(
             error=errors.ReturnedNone(
@@ -60,7 +65,7 @@ def trying(cell: Owner) -> Steps[Outcome]:
             final=True,
         )
     if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
-        from lazyguard import errors
+        _have_errors()
 
         return Outcome(
             error=errors.CircularResolutionError(
@@ -226,7 +231,7 @@ def falling_back(
 
     What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
     """
-    from lazyguard import errors
+    _have_errors()
 
     refusal = _refusal(cell, now)
     if refusal is not None:
@@ -279,13 +284,13 @@ def _refusal(cell: Cell, now: Snapshot) -> str | None:
 
 
 def _unavailable(cell: Cell, why: str) -> errors.ServiceUnavailable:
-    from lazyguard import errors
+    _have_errors()
 
     return errors.ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
 
 
 def _timed_out(cell: Cell, limit: float | None, kept: float) -> errors.ResolutionTimeout:
-    from lazyguard import errors
+    _have_errors()
 
     within = f"{limit} s" if limit is None or not kept else f"{limit - kept:g} s ({kept:g} s are kept for a fallback)"
     mend = "." if kept else ", or a fallback."
@@ -296,7 +301,7 @@ def _timed_out(cell: Cell, limit: float | None, kept: float) -> errors.Resolutio
 
 
 def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
-    from lazyguard import errors
+    _have_errors()
 
     return errors.ResolutionDeadlineExceeded(
         f"{cell.name}, declared at {cell.place}, was not built in time: {given.exceeded()} The attempt goes on and is "
@@ -305,7 +310,7 @@ def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
 
 
 def _stuck(cell: Cell, *_: object) -> errors.ResolutionTimeout:
-    from lazyguard import errors
+    _have_errors()
 
     return errors.ResolutionTimeout(
         f"{cell.name}, declared at {cell.place}, is stuck: two attempts hang, and no third one begins, so that there "
@@ -315,7 +320,7 @@ def _stuck(cell: Cell, *_: object) -> errors.ResolutionTimeout:
 
 def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors.MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
-    from lazyguard import errors
+    _have_errors()
 
     of_itself = isinstance(error, errors.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
     told = errors.CircularResolutionError | errors.MissingModuleError | errors.ReturnedNone | errors.ThreadUnavailable

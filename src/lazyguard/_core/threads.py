@@ -185,7 +185,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
-        from lazyguard import errors
+        errors: Any = loaded("errors")
 
         refused = errors.ThreadUnavailable(
             f"{attempt.cell.name}, declared at {attempt.cell.place}, could not be built: lazyguard could start no "
