@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from typing_extensions import assert_type
 
 import lazyguard
-from lazyguard.types import Service
+from lazyguard.types import Service  # noqa: TC001 (as a program has it)
 
 P = ParamSpec("P")
 T = TypeVar("T")
