@@ -392,11 +392,11 @@ def settled(before: Counter[str]) -> Counter[str]:
         time.sleep(0.01)
 
 
-def assert_constant(request, **leaves: int) -> None:
+def assert_constant(request, times: int = TIMES, **leaves: int) -> None:
     for _ in range(10):
         request()
     before = census()
-    for _ in range(TIMES):
+    for _ in range(times):
         request()
     more = settled(before)
     assert_no_more(more, **leaves)
@@ -410,7 +410,7 @@ def assert_no_more(more: Counter[str], classes: int = 0) -> None:
 # How many objects each leaves to the collector: the classes of its proxy, which have let go of what they showed.
 LEAVES = {"recovery": {"classes": 20}}
 # Here the cause is not kept: who raises it while its wrapper is handled ties the two by himself, as anywhere in Python.
-UNKEPT = ("lacking", "fallback raises", "fallback fails")
+UNKEPT = ("lacking",)
 
 
 @pytest.mark.parametrize("manner", MANNERS)
@@ -420,7 +420,8 @@ def test_a_thousand_failures_leave_what_ten_do(kind, manner):
         pytest.skip("not kept")
     if kind == "silence" and manner != "plain":
         pytest.skip("it takes as long as it waits")
-    assert_constant(hands_over(MANNERS[manner](KINDS[kind]())), **LEAVES.get(kind, {}))
+    times = TIMES if manner == "plain" else TIMES // 5
+    assert_constant(hands_over(MANNERS[manner](KINDS[kind]())), times, **LEAVES.get(kind, {}))
 
 
 def of_async_service(**options):

@@ -251,6 +251,7 @@ def falling_back(
             raise
         except (errors.ResolutionError, errors.MissingModuleError) as error:
             last = error.with_traceback(None)  # else a cycle: the error, its traceback, this frame
+            fallback.kept = loaded("_core.causes", cell).keep(last)  # a caller may raise it again
             why = "took too long" if isinstance(error, errors.ResolutionTimeout) else "failed too"
             failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
