@@ -305,6 +305,7 @@ SERVICE = {
     "abandon_after": optional(is_seconds),
     "grace": is_seconds_or_zero,
     "max_keys": optional(of_type()),  # its factory has no parameters
+    "max_concurrent": optional(of_type()),
 }
 WEB = {
     "prefix": is_prefix,
