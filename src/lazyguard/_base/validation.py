@@ -98,7 +98,7 @@ def mapping(name: str, value: object) -> dict[Any, Any]:
     return dict(content)
 
 
-def names(name: str, value: object) -> tuple[str, ...]:
+def names(name: str, value: object, what: str = 'a tuple of strings, ("one",)') -> tuple[str, ...]:
     """Return the strings of an iterable; raise ConfigurationError for anything else."""
     found: list[str] = []
     content: Any = () if isinstance(value, str) else value
@@ -112,7 +112,7 @@ def names(name: str, value: object) -> tuple[str, ...]:
                 return tuple(found)
     except TypeError:
         pass
-    raise misconfigured(f'{name}={shown(value)} is invalid: give a tuple of strings, ("one",).') from None
+    raise misconfigured(f"{name}={shown(value)} is invalid: give {what}.") from None
 
 
 def choice(name: str, value: object, *choices: str) -> None:

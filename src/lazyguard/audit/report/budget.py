@@ -93,7 +93,7 @@ class Budget(validation.Options):
         validation.seconds("seconds", seconds, optional=True)
         if modules is not None:
             validation.whole("modules", modules)
-        names = validation.names("forbid", forbid)
+        names = validation.names("forbid", forbid, 'names of modules, ("pandas",)')
         if not all(map(is_name, names)):
             raise ConfigurationError(f'forbid={shown(forbid)} is not right: give names of modules, ("pandas",).')
         if allowance is not None and not isinstance(allowance, Allowance):  # pyright: ignore[reportUnnecessaryIsInstance]
