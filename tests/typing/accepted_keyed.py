@@ -14,7 +14,7 @@ class Client:
         self.tenant = tenant
 
 
-@lazyguard.service(max_keys=16, close=lambda client: None)
+@lazyguard.service(max_keys=16, max_concurrent=4, close=lambda client: None)
 def get_client(tenant: str, *, region: str = "eu") -> Client:
     return Client(tenant)
 

@@ -89,3 +89,30 @@ def test_dir_is_complete():
     assert added == "1"
     assert set(lazyguard.__all__) <= set(names)
     assert "__version__" in names
+
+
+def overloaded(tree: ast.AST):
+    """Yield each overloaded function's name, what is its implementation, and what its overloads."""
+    found: dict[str, list[ast.FunctionDef]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.ClassDef, ast.Module)):
+            inside = [one for part in node.body for one in (part.body if isinstance(part, ast.If) else [part])]
+            for one in inside:
+                if isinstance(one, ast.FunctionDef):
+                    found.setdefault(f"{getattr(node, 'name', '')}.{one.name}", []).append(one)
+    for name, functions in found.items():
+        overloads = [one for one in functions if any(ast.unparse(by) == "overload" for by in one.decorator_list)]
+        rest = [one for one in functions if one not in overloads]
+        if overloads and rest:
+            yield name, rest[-1], overloads
+
+
+def test_overloads_have_every_option():
+    """What a function takes by name is what type checkers let pass."""
+    looked_at = set()
+    for path in Path(lazyguard.__file__).parent.rglob("*.py"):
+        for name, implementation, overloads in overloaded(ast.parse(path.read_text())):
+            takes = {option.arg for option in implementation.args.kwonlyargs}
+            assert takes == {option.arg for one in overloads for option in one.args.kwonlyargs}, f"{path}: {name}"
+            looked_at.add(name)
+    assert {".service", ".lazy", ".once", "Service.fallback"} <= looked_at

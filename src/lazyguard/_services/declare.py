@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         abandon_after: float | None = ...,
         grace: float = ...,
         max_keys: int | None = ...,
+        max_concurrent: int | None = ...,
     ) -> Declaration: ...
 
 
@@ -218,7 +219,7 @@ def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
             f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
             "it outside of the class, with what tells one object from the other as its parameters."
         )
-    if flags & (_GENERATORS):
+    if flags & _GENERATORS:
         raise misused(
             f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
             "`return`, and close= for what is to be done when the object is no longer needed."
