@@ -166,8 +166,8 @@ class Cell(Declaration):
         """
         moment = clock.now()
         if now.running:
-            ring = loaded("_core.wait_cycles", self)
-            if any(ring.ended(attempt) for attempt in now.running):
+            wait_cycles = loaded("_core.wait_cycles", self)
+            if any(wait_cycles.ended(attempt) for attempt in now.running):
                 return None, False, now  # lost with its thread or its loop: it has given its place back
             newest = now.running[-1]
             patience = self.plan.abandon_after
@@ -301,26 +301,26 @@ class Cell(Declaration):
             self.real_recovery().begin(self)
 
     def real_recovery(self) -> Any:
-        """Return the plan's recovery, which is there."""
+        """Return the recovery of a plan that has one."""
         recovery = self.plan.recovery
-        return loaded("_policies.recovery", self).Recovery() if recovery is ... else recovery
+        return loaded("_policies.recovery", self).USUAL if recovery is ... else recovery
 
     def resolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target, building it if need be; see `resolve.resolving`.
 
         The drivers are loaded here and not before: a program that only declares does without them.
         """
-        drive = loaded("_core.threads", self)
+        threads = loaded("_core.threads", self)
         if self.mirror is not None:
             self.mirror.load(self)
-        return drive.resolved(self, wait=wait, real=real)
+        return threads.resolved(self, wait=wait, real=real)
 
     async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target without blocking the event loop."""
-        adrive = loaded("_core.tasks", self)
+        tasks = loaded("_core.tasks", self)
         if self.mirror is not None:
             self.mirror.load(self)
-        return await adrive.aresolved(self, wait=wait, real=real)
+        return await tasks.aresolved(self, wait=wait, real=real)
 
     def reset(self) -> None:
         """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
@@ -330,29 +330,28 @@ class Cell(Declaration):
 
     def begin_anew(self) -> list[PendingClose]:
         """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
-        owed = [
-            pending for fallback in self.fallbacks for pending in fallback.begin_anew()
-        ]  # first, or one might be served again
+        # fallbacks first, or one might be served again
+        closes = [pending for fallback in self.fallbacks for pending in fallback.begin_anew()]
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         if self.calls is not None and self.calls[0] < new.generation:
             self.calls = None  # what counted has the failure that it ended with
         dropped = now.held or now  # an override stays: what it covers begins anew
         pending = self._to_close(dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
         if pending is not None:
-            owed.append(pending)
+            closes.append(pending)
         if dropped.state != PENDING:
             self.post("reset", now, new)
-        return owed
+        return closes
 
     def _release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
         for fallback in self.fallbacks:
             made = fallback.now.target
-            owed = fallback.begin_anew()
+            closes = fallback.begin_anew()
             now = self.now
             if now.state == DEGRADED and now.target is made:  # the real object has failed since
                 self.swap(now, now.fresh(clock.now()))
-            for pending in owed:
+            for pending in closes:
                 loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
         events.deliver()
 

@@ -54,18 +54,18 @@ def _in_child() -> None:
     state.made_by_parents = next(state.builds)
     here = _thread.get_ident()
     # what is not loaded has nothing to forget, and a program that only declares has not loaded it
-    closing, scheduler, ring = (sys.modules.get(f"lazyguard._core.{name}") for name in LATE)
+    closing, scheduler, wait_cycles = (sys.modules.get(f"lazyguard._core.{name}") for name in LATE)
     if closing is not None:
         closing.in_child()
     if scheduler is not None:
         scheduler.renew()
-    if ring is not None:
-        running = ring.running.get(here)
-        ring.waiting.clear()
-        ring.children.clear()
-        ring.running.clear()
+    if wait_cycles is not None:
+        running = wait_cycles.running.get(here)
+        wait_cycles.waiting.clear()
+        wait_cycles.children.clear()
+        wait_cycles.running.clear()
         if running is not None:
-            ring.running[here] = running
+            wait_cycles.running[here] = running
     for attempt in list(cells.active):
         if attempt.task is None and attempt.thread == here:
             continue  # the thread that forked goes on with it

@@ -110,7 +110,7 @@ def _cancel(task: asyncio.Task[Any]) -> None:
 
 
 async def _carried_out(pending: PendingClose) -> None:
-    """Pay, and wait until it is done, or put off, or its event loop has gone."""
+    """Carry it out, and wait until it is done, or put off, or its event loop has gone."""
     woken: list[None] = []
 
     def begin(wake: Callable[[], None]) -> None:

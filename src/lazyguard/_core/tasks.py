@@ -1,4 +1,4 @@
-"""The driver for tasks: performs the same effects without blocking the event loop; the only importer of asyncio.
+"""The driver for tasks: performs the same effects without blocking the event loop.
 
 Invariants: an async factory runs as a task of its own, so that a cancelled caller cancels nobody else's build; a sync
 factory runs beside the loop, on a daemon thread; what an async factory made belongs to the loop that ran it.

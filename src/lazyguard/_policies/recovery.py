@@ -50,5 +50,7 @@ class Recovery(validation.Options):
         loaded(RUN, cell).begin(self, cell)
 
 
+# That of a service which says nothing about it.
+USUAL = Recovery()
 # Where the background tries are, which are loaded by this name.
 RUN = "_policies.recovery_run"

@@ -181,20 +181,19 @@ class RecoveryRun:
             attempt.on_done(self._attempt_ended)
 
     def _launch(self, attempt: Attempt) -> None:
-        drive = loaded("_core.threads", self._cell)
         context = loaded("_core.scheduler", self._cell).background()
         self._watch(attempt)
         if not self._cell.plan.awaited:
-            drive.launch_on_thread(attempt, self._try_once(), context.run)
+            loaded("_core.threads", self._cell).launch_on_thread(attempt, self._try_once(), context.run)
             if attempt.outcome is not None and not attempt.running:
                 self._failures += 1  # no thread is available: the next wait is longer
             return
         home = self._home()
         if home is not None:
-            adrive = loaded("_core.tasks", self._cell)
+            tasks = loaded("_core.tasks", self._cell)
             attempt.home = home  # so that a caller that joins sees when that loop is gone
             try:
-                home.call_soon_threadsafe(lambda: context.run(adrive.launch_task, attempt, self._try_once()))
+                home.call_soon_threadsafe(lambda: context.run(tasks.launch_task, attempt, self._try_once()))
                 return
             except RuntimeError:
                 pass  # closed a moment ago
