@@ -13,7 +13,7 @@ import sys
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.real_time import monotonic
-from lazyguard._core import clock, declaration, loaded, state, whole
+from lazyguard._core import DAEMONS, clock, declaration, loaded, state, whole
 from lazyguard._core.state import READY, builds
 
 TYPE_CHECKING = False
@@ -173,7 +173,7 @@ class PendingClose:
         if not self._ended:
             self.failed(f"close= has not returned for {HANGS:g} s")
             self.hangs = True
-            loaded("_core.closers").look()
+            loaded("_core.closers").crew.look()
 
 
 def note_built() -> None:
@@ -189,7 +189,7 @@ def note_built() -> None:
 
 
 def pending_close(cell: Owner, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
-    """Return the pending for a target that a cell does not serve any more, if it is to be closed by us."""
+    """Return the pending close of a target that a cell does not serve any more, if it is to be closed by us."""
     close = cell.plan.close
     if close is None:
         return None
@@ -221,9 +221,7 @@ def carry_out(pending: PendingClose) -> None:
 def carry_out_now(pending: PendingClose) -> None:
     """Do `carry_out`, whoever holds the target."""
     if pending.awaited:
-        adrive = loaded("_core.task_closing")
-
-        adrive.carry_out(pending)
+        loaded("_core.task_closing").carry_out(pending)
     else:
         pending.run()
 
@@ -231,18 +229,18 @@ def carry_out_now(pending: PendingClose) -> None:
 def on_a_thread(pending: PendingClose, how: Callable[[PendingClose], None] = carry_out) -> None:
     """Close the target on a daemon thread of its own."""
     try:
-        loaded("_core.scheduler").daemon(lambda: how(pending), pending.name)
+        loaded(DAEMONS).daemon(lambda: how(pending), pending.name)
     except RuntimeError:
-        pending.tell()  # no thread is to be had: it stays closes, and the exit pays
+        pending.tell()  # no thread is available: it stays pending, and is closed at the exit
 
 
 def after_grace(pending: PendingClose, due: float) -> None:
     """Close the target when the clock shows `due`."""
-    closers, daemons = loaded("_core.closers"), loaded("_core.daemons")
+    closers, daemons = loaded("_core.closers"), loaded(DAEMONS)
     if not daemons.allowed:
         carry_out(pending)
         return
-    loaded("_core.scheduler").closing_at(due, lambda: closers.close(pending))
+    loaded("_core.scheduler").closing_at(due, lambda: closers.crew.add(pending))
 
 
 def after_finaliser(pending: PendingClose, due: float) -> None:
@@ -252,9 +250,9 @@ def after_finaliser(pending: PendingClose, due: float) -> None:
         if scheduler is None:
             _thread.start_new_thread(after_grace, (pending, due))
         else:
-            scheduler.closing_in_finaliser(due, lambda: loaded("_core.closers").close(pending))
+            scheduler.closing_in_finaliser(due, lambda: loaded("_core.closers").crew.add(pending))
     except RuntimeError:
-        pass  # the interpreter is leaving: the exit pays
+        pass  # the interpreter is ending: it is closed at the exit
 
 
 def all_to_close(*, awaited: bool) -> list[Callable[[], list[PendingClose]]]:
@@ -359,8 +357,6 @@ def _start(pending: PendingClose) -> None:
 
 
 def _park() -> None:
-    scheduler = loaded("_core.scheduler")
-
     jobs: list[Callable[[], object]] = []
     wake = _thread.allocate_lock()
     wake.acquire()
@@ -371,12 +367,12 @@ def _park() -> None:
             while jobs:
                 jobs.pop(0)()
 
-    scheduler.daemon(work, "exit")
+    loaded(DAEMONS).daemon(work, "exit")
     _parked[:] = [(jobs, wake)]
 
 
 def in_child() -> None:
-    """Owe nothing of what the parent of this process has made."""
+    """Close nothing of what the parent of this process has made."""
     global _lock
     _lock = _thread.RLock()  # a thread of the parent may have held the old one
     _inherited.extend(pending.target for pending in list(_pending))

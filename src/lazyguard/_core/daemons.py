@@ -3,7 +3,7 @@
 Invariants: work runs in a context of its own, and what it leaves in a thread's own variables lasts until the thread
 ends, which is `LINGER` seconds after its last work; handing over work takes no lock. What found no thread is tried
 again when there may be one: at the next use of what is degraded, look at health, or collection of garbage, after waits
-that grow.
+that grow. A crew begins what is waiting in its order, and another thread of it replaces one that is held up.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from lazyguard._base.real_time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
+    from typing import Any
 
     Work = Callable[[], object]
+else:
+    from _collections import deque  # without what collections loads
 
 # An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
@@ -144,9 +148,75 @@ def _collected(phase: str, _: object) -> None:
             pass
 
 
+@final
+class Crew:
+    """Threads that do one kind of work, item by item; each ends when nothing is left.
+
+    Args:
+        name: What its threads are called.
+        do: Does the work for one item.
+        enough: Whether as many threads are at work as may be. It gets a pair for each of them: since when, by the
+            machine's clock, and at what; before its first item that is None.
+    """
+
+    __slots__ = ("_do", "_enough", "_name", "at_work", "waiting")
+
+    def __init__(
+        self, name: str, do: Callable[[Any], object], enough: Callable[[list[tuple[float, Any]]], bool]
+    ) -> None:
+        self._name = name
+        self._do = do
+        self._enough = enough
+        self.waiting: deque[Any] = deque()
+        # A key for each thread.
+        self.at_work: dict[object, tuple[float, Any]] = {}
+        _crews.append(self)
+
+    def add(self, item: Any) -> None:
+        """Do the work for this item soon."""
+        self.waiting.append(item)
+        self.look()
+
+    def look(self) -> None:
+        """Begin a thread, if something waits and not as many as may are at work."""
+        if not self.waiting or self._enough(list(self.at_work.values())):
+            found(self.look)
+            return
+        key = object()
+        self.at_work[key] = monotonic(), None
+        try:
+            daemon(lambda: self._work(key), self._name, again=True)
+        except BaseException as error:
+            self.at_work.pop(key, None)
+            later(self.look)
+            if not isinstance(error, RuntimeError):
+                raise  # a signal handler's
+        else:
+            found(self.look)
+
+    def _work(self, key: object) -> None:
+        try:
+            while True:
+                try:
+                    item = self.waiting.popleft()
+                except IndexError:
+                    return
+                self.at_work[key] = monotonic(), item
+                self._do(item)
+        finally:
+            self.at_work.pop(key, None)
+            self.look()  # at what came as this thread left
+
+
+_crews: list[Crew] = []
+
+
 def _in_child() -> None:
     _idle.clear()
     refused.clear()
+    for crew in _crews:
+        crew.waiting.clear()
+        crew.at_work.clear()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)

@@ -12,22 +12,15 @@ import sys
 
 from lazyguard import events
 from lazyguard._base.real_time import monotonic
-from lazyguard._core import clock, daemons, scheduler
+from lazyguard._core import clock, scheduler
+from lazyguard._core.daemons import Crew
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import deque
-
     from lazyguard._base.mailbox import Mailbox
-else:
-    from _collections import deque  # without what collections loads
 
 # Seconds after which a listener counts as hanging.
 HANGS = 1.0
-# Those in which something may wait.
-_due: deque[Mailbox] = deque()
-# A key for each thread: since when it is at what it does.
-_at_work: dict[object, float] = {}
 # By the scheduler that is to call: when `_watch` is due.
 _watching: dict[object, float] = {}
 
@@ -35,13 +28,14 @@ _watching: dict[object, float] = {}
 def hand_over(mailbox: Mailbox) -> None:
     """Have a thread for it tell what is in a mailbox."""
     _queue(mailbox)
-    _look()
+    crew.look()
+    watch()
 
 
 def _queue(mailbox: Mailbox) -> None:
     if not mailbox.queued:
         mailbox.queued = True
-        _due.append(mailbox)
+        crew.waiting.append(mailbox)
 
 
 def watch() -> None:
@@ -57,45 +51,26 @@ def _watch() -> None:
     waiting = [mailbox for mailbox in events.mailboxes() if mailbox.waits]
     for mailbox in waiting:
         _queue(mailbox)  # what a thread has left that another listener holds, too
-    _look()
-    if waiting or _at_work:
+    crew.look()
+    if waiting or crew.at_work:
         watch()
 
 
-def _look() -> None:
-    late = monotonic() - HANGS
-    if not _due or any(since > late for since in list(_at_work.values())):
-        return
-    key = object()
-    _at_work[key] = monotonic()
-    try:
-        scheduler.daemon(lambda: _work(key), "events", again=True)
-        daemons.found(_look)
-    except RuntimeError:
-        _at_work.pop(key, None)
-        daemons.later(_look)
-    watch()
+def _tell(mailbox: Mailbox) -> None:
+    mailbox.queued = False  # before looking into it, so that nothing that comes later is passed over
+    if mailbox.tell_next():
+        _queue(mailbox)
 
 
-def _work(key: object) -> None:
-    try:
-        while True:
-            try:
-                mailbox = _due.popleft()
-            except IndexError:
-                return
-            _at_work[key] = monotonic()
-            mailbox.queued = False  # before looking into it, so that nothing that comes later is passed over
-            if mailbox.tell_next():
-                _queue(mailbox)
-    finally:
-        _at_work.pop(key, None)
-        _look()  # at what came as this thread left
+def _enough(at_work: list[tuple[float, Mailbox | None]]) -> bool:
+    hangs = monotonic() - HANGS
+    return any(since > hangs for since, _ in at_work)
+
+
+crew = Crew("events", _tell, _enough)
 
 
 def _in_child() -> None:
-    _due.clear()
-    _at_work.clear()
     _watching.clear()
     if "lazyguard._core.forks" not in sys.modules:  # it has done that, before anything was emitted in the child
         events.in_child()

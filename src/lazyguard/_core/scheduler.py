@@ -1,7 +1,7 @@
 """What is due later: one daemon thread for all that is scheduled alike, which ends when nothing is left to do.
 
 Invariants: a job only does bookkeeping or starts a thread, so that no user code can hold the others up; whoever adds a
-job takes no lock (append and pop of a list are atomic, with or without a GIL); a job costs the logarithm of the others;
+job takes no lock (a deque is appended to and popped from atomically); a job costs the logarithm of the others;
 one that was cancelled keeps nothing alive, and holds no place that another could have; one that raises is done once
 more, and so may be one that has been done.
 
@@ -22,7 +22,6 @@ from lazyguard._base import final
 from lazyguard._base.context_variables import assign
 from lazyguard._base.real_time import monotonic
 from lazyguard._core import clock, daemons, loaded
-from lazyguard._core.daemons import daemon as daemon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ class Scheduler:
                 return
             self._owner = ref(life, self._ended)
         try:
-            daemon(life, self._name)
+            daemons.daemon(life, self._name)
         except BaseException as error:
             self._owner = _nobody
             if not isinstance(error, RuntimeError):

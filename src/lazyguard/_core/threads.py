@@ -179,8 +179,8 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
 
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
-        scheduler = loaded("_core.scheduler", attempt.cell)
-        scheduler.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
+        daemons = loaded(DAEMONS, attempt.cell)
+        daemons.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
         with declaration.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None

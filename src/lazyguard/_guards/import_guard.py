@@ -257,10 +257,10 @@ class _Block:
     def _on_limit(self) -> None:
         """Start a thread that reports: a listener must not delay the scheduler, which calls this."""
         if self._frame is not None:
-            from lazyguard._core import scheduler
+            from lazyguard._core import daemons, scheduler
 
             try:
-                scheduler.daemon(lambda: scheduler.background().run(self._emit_overdue), "import_guard", again=True)
+                daemons.daemon(lambda: scheduler.background().run(self._emit_overdue), "import_guard", again=True)
             except RuntimeError:
                 scheduler.at(clock.now() + 1.0, self._on_limit)  # no thread is available
 

@@ -12,7 +12,7 @@ import os
 from lazyguard import events
 from lazyguard._base import final, places, validation
 from lazyguard._base.places import shown
-from lazyguard._core import clock, closing, deadlines, loaded, scheduler, wait_cycles
+from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import load
@@ -251,7 +251,7 @@ class Preload:
         started = 0
         try:
             for _ in range(min(threads, self.total)):
-                scheduler.daemon(_in_context(copy_context(), self._work), "preload")
+                daemons.daemon(_in_context(copy_context(), self._work), "preload")
                 started += 1
         except RuntimeError as error:  # no thread is available: those that were started go on
             while not started and self._jobs:

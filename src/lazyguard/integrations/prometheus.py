@@ -21,7 +21,7 @@ lazyguard.require("prometheus_client", extra="prometheus", why="for lazyguard.in
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from lazyguard._base import final, validation
-from lazyguard._core import clock, scheduler
+from lazyguard._core import clock, daemons, scheduler
 from lazyguard._core import forks as _  # noqa: F401  (its fork hooks must run before ours)
 from lazyguard._monitoring.metrics import Measures
 
@@ -238,7 +238,7 @@ class _Metrics:
             return  # an update that was due earlier has run
         self._due_at = _NEVER
         try:
-            scheduler.daemon(self._update_again, "prometheus", again=True)  # the library's locks may be held for long
+            daemons.daemon(self._update_again, "prometheus", again=True)  # the library's locks may be held for long
         except RuntimeError:
             self._schedule(_EVERY)  # no thread is available
 

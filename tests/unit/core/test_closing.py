@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from lazyguard._core import clock as clocks
-from lazyguard._core import closers, closing, declaration, scheduler
+from lazyguard._core import closers, closing, daemons, declaration, scheduler
 from lazyguard._core import closing as closings
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
@@ -241,7 +241,7 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
         eventually(lambda: done == [False])
     finally:
         gate.set()
-    eventually(lambda: not closers._due)
+    eventually(lambda: not closers.crew.waiting)
 
 
 def test_who_waits_too_late_is_told_at_once(cell, closed):
@@ -288,7 +288,7 @@ def test_where_no_thread_is_to_be_had_it_stays_owed(cell, closed, monkeypatch):
     told: list[bool] = []
     pending.wait(lambda: told.append(True))
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "daemon", refuse)
+        patch.setattr(daemons, "daemon", refuse)
         closings.on_a_thread(pending)
     assert (closed, told) == ([], [True])
     closings.close()
@@ -364,7 +364,7 @@ def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monke
         pending = closings.pending_close(cell, [])
         pending.wait(done.release)
         with monkeypatch.context() as patch:
-            patch.setattr(scheduler, "daemon", refuse)
+            patch.setattr(daemons, "daemon", refuse)
             closings._start(pending)
         assert done.acquire(True, 20)
     assert closed == [[], []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 import threading
@@ -175,14 +176,33 @@ def test_closings_and_events_wait_for_a_thread(no_threads, eventually):
     no_threads.set()
     cell = get_thing.__lazyguard_cell__()
     cell.release(cell.now)
-    closers.look()
+    closers.crew.look()
     event = events.Event("ready", name="n", place="p", before="a", after="b", generation=7)
     scheduler.background().run(events.emit, event)
     assert 7 not in heard
     no_threads.clear()
     eventually(lambda: daemons.try_again() or 7 in heard)
-    assert delivery._look not in daemons.refused
+    eventually(lambda: daemons.try_again() or delivery.crew.look not in daemons.refused)
     undo()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_a_crew_that_could_begin_no_thread_has_none_at_work(monkeypatch, eventually, error):
+    """Nothing holds the place of a thread that has never been; what waits is done when there is one."""
+    done = []
+    crew = daemons.Crew("crew", done.append, lambda at_work: len(at_work) >= 1)
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(daemons, "daemon", fails)
+        with contextlib.suppress(KeyboardInterrupt):
+            crew.add("first")
+    assert not crew.at_work
+    eventually(lambda: daemons.try_again() or done)
+    assert done == ["first"]
+    eventually(lambda: daemons.try_again() or crew.look not in daemons.refused)
 
 
 def test_how_late_it_runs_is_told(monkeypatch, told, eventually):

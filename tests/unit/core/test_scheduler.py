@@ -11,7 +11,7 @@ from weakref import ref
 import pytest
 
 from lazyguard import events
-from lazyguard._core import clock, scheduler
+from lazyguard._core import clock, daemons, scheduler
 from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -131,7 +131,7 @@ def test_where_no_thread_is_to_be_had_the_next_job_tries_again(monkeypatch, even
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "daemon", refuse)
+        patch.setattr(daemons, "daemon", refuse)
         one.at(0.0, lambda: done.append("first"))
     assert not done
     one.at(0.0, lambda: done.append("second"))
@@ -147,7 +147,7 @@ def test_an_interruption_while_the_thread_is_started(monkeypatch, eventually):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "daemon", interrupted)
+        patch.setattr(daemons, "daemon", interrupted)
         with pytest.raises(KeyboardInterrupt):
             one.at(0.0, lambda: done.append("first"))
     one.at(0.0, lambda: done.append("second"))

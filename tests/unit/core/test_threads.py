@@ -16,7 +16,7 @@ import pytest
 
 from lazyguard import errors, events
 from lazyguard._core import cell as cells
-from lazyguard._core import declaration, scheduler, wait_cycles
+from lazyguard._core import daemons, declaration, wait_cycles
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Sleep
@@ -412,7 +412,7 @@ def test_a_thread_that_cannot_be_started_is_a_failure(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "daemon", refuse)
+        patch.setattr(daemons, "daemon", refuse)
         with pytest.raises(errors.ThreadUnavailable, match="lazyguard could start no thread") as told:
             resolved(cell)
         assert isinstance(told.value.__cause__, errors.ThreadUnavailable)
@@ -469,7 +469,7 @@ def test_an_interruption_while_a_thread_is_started(monkeypatch, eventually, begu
     """Ctrl-C there reaches the caller. A thread that has begun goes on and is adopted; else the next caller builds."""
     built: list[int] = []
     cell = Cell(lambda: built.append(1) or "built", name="c", place="p", plan=Plan(timeout=30.0))
-    real = scheduler.daemon
+    real = daemons.daemon
 
     def interrupted(work, name: str, **options) -> None:
         if begun:
@@ -478,7 +478,7 @@ def test_an_interruption_while_a_thread_is_started(monkeypatch, eventually, begu
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "daemon", interrupted)
+        patch.setattr(daemons, "daemon", interrupted)
         with pytest.raises(KeyboardInterrupt):
             resolved(cell)
     assert cell.now.state == ("ready" if begun else "pending")
@@ -523,7 +523,7 @@ def test_a_lock_that_a_fork_has_replaced_is_its_holders_again(monkeypatch):
 def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch):
     """Between the start of its thread and the first step there an attempt belongs to no thread; then it is built."""
     began: list[object] = []
-    daemon = scheduler.daemon
+    daemon = daemons.daemon
 
     def later(work, name, **options):
         def when_free():
@@ -537,6 +537,6 @@ def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch
         daemon(when_free if name == cell.name else work, name, **options)  # else it closes what another test has left
 
     cell = Cell(lambda: [1], name="slow to begin", place="p", plan=Plan(timeout=30.0))
-    monkeypatch.setattr(scheduler, "daemon", later)
+    monkeypatch.setattr(daemons, "daemon", later)
     assert resolved(cell) == [1]
     assert began == [None]

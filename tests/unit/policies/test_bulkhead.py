@@ -219,7 +219,7 @@ def test_an_interrupted_attempt_gives_its_place_back(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lazyguard._core.scheduler.daemon", interrupted)
+        patch.setattr("lazyguard._core.daemons.daemon", interrupted)
         with pytest.raises(KeyboardInterrupt):
             len(client)
     assert not places.full(0.0, None)
