@@ -15,6 +15,7 @@ from lazyguard._base.places import misused
 from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
-    return drive(resolve.resolving(cell, wait=wait, real=real))
+    try:
+        return drive(resolve.resolving(cell, wait=wait, real=real))
+    except Exception as error:
+        if cell.plan.awaited and isinstance(error, loaded("errors").ServiceBeingBuilt):
+            loaded("_core.tasks").go_on(cell)
+        raise
 
 
 def drive(steps: Steps[R]) -> R:
@@ -138,12 +144,17 @@ def _sleep(effect: Sleep) -> None:
 
 
 def _launch(attempt: Attempt) -> None:
-    plan = attempt.cell.plan
+    plan, home = attempt.cell.plan, attempt.cell.home
     if plan.awaited:
-        raise misused(
-            f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
-            "use `await` (aget, aresolve) in a task of its event loop first."
-        )
+        if home is None or not home.is_running():
+            raise misused(
+                f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
+                "use `await` (aget, aresolve) in a task of its event loop first."
+            )
+        steps = resolve.attempting(attempt.cell, attempt)
+        if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
+            attempt.cell.settle(attempt, Outcome(interrupted=True))
+        return
     if plan.timeout is None or not loaded(DAEMONS).allowed:
         launch_here(attempt)
     else:

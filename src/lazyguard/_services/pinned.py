@@ -114,14 +114,15 @@ class Pinned(Generic[T]):
 
     def _hold(self) -> bool:
         """Hold the present target; return whether it was still served then, so that it is not closed."""
-        now = self._cell.now
+        cell = self._cell = self._cell.here()
+        now = cell.now
         if not now.served:
             return False
         closing.hold(now.target)
-        if not self._cell.now.shows(now):
+        if not cell.now.shows(now):
             closing.let_go(now.target)
             return False
-        self._kept.append(_pinned_cell(self._cell, now))
+        self._kept.append(_pinned_cell(cell, now))
         return True
 
     def _reference(self) -> T:
