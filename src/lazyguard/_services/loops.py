@@ -131,9 +131,9 @@ class Loops:
             self._add(here)
         self.prune()
         if here is not None:
-            live: Any = self._mirror.proxy()
-            found: Any = self._references.get(here)
-            return live if found is None else found
+            live = self._mirror.proxy()
+            assert live is not None  # who uses it holds it
+            return self._references.get(here, live)
         running = [reference for loop, reference in self._references.items() if loop.is_running()]
         possible = running or list(self._references.values())
         if len(possible) > 1:
