@@ -36,6 +36,21 @@ def carry_out(pending: PendingClose) -> None:
         pending.run()
 
 
+def carry_out_anywhere(pending: PendingClose) -> None:
+    """Do `carry_out`, and let a loop that stands still run for it; a new one where that of the target has closed."""
+    own = pending.home
+    if not pending.awaited or wait_cycles.current_loop() is not None or (own is not None and own.is_running()):
+        closing.carry_out(pending)
+        return
+    loop = asyncio.new_event_loop() if own is None or own.is_closed() else own
+    pending.home = loop
+    try:
+        loop.run_until_complete(_carried_out(pending))
+    finally:
+        if loop is not own:
+            loop.close()
+
+
 def _carry_out_here(pending: PendingClose) -> None:
     pending.run(_launch_close)
 
