@@ -83,6 +83,7 @@ async def _awaiting_close(waits: Any) -> BaseException | None:
 
 async def aclosed() -> None:
     """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
+    here = tasks.loop_here()
     for end in closing.enders:
         end()
     for task in list(tasks.building_for_threads):
@@ -98,7 +99,6 @@ async def aclosed() -> None:
         for pending in take():
             await _carried_out(pending)
         deliver()
-    here = asyncio.get_running_loop()
     left = [task for task in tasks.running if task.get_loop() is here and task is not asyncio.current_task()]
     if left:
         await asyncio.wait(left, timeout=closing.AT_EXIT)  # one may ignore that it was cancelled
