@@ -15,7 +15,7 @@ from types import coroutine
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
 from lazyguard._base.places import misused
-from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
+from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
@@ -336,7 +336,7 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
     attempt.begun_in = wait_cycles.within.get()
     assign(wait_cycles.within, ref(attempt))
     try:
-        outcome = await adrive(steps)
+        outcome = await loop_watch.Watched(adrive(steps), attempt)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
         asked = isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt) or wait_cycles.current_task() is None
