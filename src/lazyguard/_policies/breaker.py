@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lazyguard._base.places import Place
+
     Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
 
 
@@ -161,10 +163,10 @@ class UnusedCircuit:
 
     used = False
 
-    def __init__(self, breaker: Breaker, name: str, place: str) -> None:
+    def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self._on: tuple[type[BaseException] | str, ...] = breaker.on
         self._changed: Any = None
 

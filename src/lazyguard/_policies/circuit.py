@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
+    from lazyguard._base.places import Place
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
@@ -151,13 +152,13 @@ class Circuit:
         breaker: Breaker,
         *,
         name: str,
-        place: str,
+        place: Place,
         on: Failures | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self._on = breaker.on if on is None else on
         self._changed = changed
         self.now: Phase = Phase(self, "closed", clock.now())
