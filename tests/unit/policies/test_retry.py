@@ -348,7 +348,7 @@ def work_without():
 
 def test_nested_conditions_on_results():
     """A condition that looks at results is refused at any depth."""
-    inner = tenacity.retry_all(tenacity.retry_if_exception(), tenacity.retry_any(tenacity.retry_if_result(bool)))
+    inner = tenacity.retry_all(tenacity.retry_if_exception_type(), tenacity.retry_any(tenacity.retry_if_result(bool)))
     for options in ({"retry": inner}, {"retrying": tenacity.Retrying(retry=tenacity.retry_any(inner))}):
         with pytest.raises(errors.ConfigurationError, match="checks results"):
             lazyguard.Retry(**options)
