@@ -88,7 +88,7 @@ class CircuitMachine(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.clock.__enter__()
         self.kinds: list[str] = []
-        self.undo = lazyguard.subscribe(lambda event: self.kinds.append(event.kind))
+        self.undo = lazyguard.subscribe(lambda event: event.name == "db" and self.kinds.append(event.kind))
         self.options = options
         self.circuit = Circuit(
             lazyguard.Breaker(

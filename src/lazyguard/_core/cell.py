@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate
@@ -68,7 +69,7 @@ class Cell(Declaration):
     kept: Any
     calls: tuple[int, Any] | None
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
         self.now = UNUSED
 

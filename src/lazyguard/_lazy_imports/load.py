@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Proxy
 
@@ -71,7 +72,7 @@ def load(
     return proxy
 
 
-def _check_present(name: str, place: str, require: str | None) -> None:
+def _check_present(name: str, place: Place, require: str | None) -> None:
     """Raise MissingModuleError if a module cannot be found or does not satisfy `require`; import only its parents."""
     from importlib.util import find_spec
 
@@ -174,7 +175,7 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
     return cell
 
 
-def _warn_of_exception(module: str, attribute: str, place: str) -> bool:
+def _warn_of_exception(module: str, attribute: str, place: Place) -> bool:
     """Warn of an exception class that is imported lazily, and return whether it is one."""
     if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
         from lazyguard._proxies import views

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._base.validation import Failures, Kinds
 
 
@@ -176,10 +177,10 @@ class UnusedCircuit:
 
     used = False
 
-    def __init__(self, breaker: Breaker, name: str, place: str) -> None:
+    def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self._on: Kinds = breaker.on
         self._changed: Any = None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
+    from lazyguard._base.places import Place
     from lazyguard._base.validation import Kinds
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
@@ -194,13 +195,13 @@ class Circuit:
         breaker: Breaker,
         *,
         name: str,
-        place: str,
+        place: Place,
         on: Kinds | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self._on = breaker.on if on is None else on
         self._changed = changed
         self.now: Phase = Phase(self, "closed", clock.now())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, overload
 
     from lazyguard._base import P, T
+    from lazyguard._base.places import Place
     from lazyguard._base.validation import Failures
     from lazyguard._core.declaration import OnFork
     from lazyguard._policies.breaker import Breaker
@@ -211,7 +212,7 @@ def _looked_at(factory: Any) -> tuple[int, tuple[str, ...]]:
     return signatures.flags_of(factory), first
 
 
-def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
+def _checked(factory: Any, name: str, place: Place, plan: Plan) -> Plan:
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
         raise misused(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")

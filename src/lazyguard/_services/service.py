@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
+    from lazyguard._base.places import Place
     from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
@@ -135,7 +136,7 @@ class Service(Generic[P, T]):
         self,
         factory: Callable[..., Any],
         name: str,
-        place: str,
+        place: Place,
         plan: Plan,
         flavour: Flavour,
         critical: bool,
