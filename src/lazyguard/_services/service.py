@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.places import Place
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
     from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
-    from lazyguard._policies.circuit import Failures
 
 
-def live(failures: Failures, breaker: Breaker | None) -> Flavour:
+def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
     """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
 
     def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
