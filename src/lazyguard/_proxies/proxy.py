@@ -230,7 +230,7 @@ def _made_for(name: str) -> Any:
     if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
         return _of_block(name)
 
-    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+    def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
         target = shown(self)
         return loaded("_proxies.views", cell_of(self)).perform(name, self, target, arguments, named)
 

@@ -209,7 +209,7 @@ def _made(name: str, target: Any, namespace: dict[str, Any]) -> type[Proxy]:
 
 
 def _performing(name: str, target: Any) -> Callable[..., Any]:
-    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+    def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
         return perform(name, self, target, arguments, named)
 
     method.__name__ = name
@@ -234,7 +234,7 @@ def forwarding(
     perform_it = run or perform
 
     def forward(method_name: str) -> Callable[..., Any]:
-        def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+        def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
             return perform_it(method_name, self, fetch(self), arguments, named)
 
         return method

@@ -107,7 +107,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
 def _refusing(cell: Cell, name: str) -> Callable[..., Any]:
     """Return a special method for one that the real object has and the fallback lacks."""
 
-    def method(proxy: Proxy, *arguments: Any, **named: Any) -> Any:
+    def method(proxy: Proxy, /, *arguments: Any, **named: Any) -> Any:
         now = cell.now
         if now.state != DEGRADED:
             return views.perform(name, proxy, cell.resolve(), arguments, named)

@@ -220,7 +220,7 @@ class Service(Generic[P, T]):
     def __reduce__(self) -> str:
         return getattr(self, "__qualname__", "")  # pickled by reference, as the function that it stands for would be
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference: at once, and the same object every time.
 
         Where the factory has parameters there is one for each set of arguments. It is the same for arguments that mean
@@ -232,7 +232,7 @@ class Service(Generic[P, T]):
         live: T = self.of(*args, **kwargs)._live
         return live
 
-    def of(self, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
+    def of(self, /, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
         """Return the service of one key, for its health, reset, override and require_real.
 
         A service whose factory has no parameters returns itself.
@@ -263,7 +263,7 @@ class Service(Generic[P, T]):
         return one
 
     @like_factory
-    async def aget(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def aget(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference when it can be used: build the object first, without blocking the event loop.
 
         Raises:
