@@ -458,7 +458,24 @@ TABLE = {
                 or (isinstance(value, tenacity.BaseRetrying) and not is_async_retry(value))
             ),
             "breaker": optional(of_type(lazyguard.Breaker)),
+            "key": optional(of_type()),  # needs a breaker
+            "max_concurrent": optional(is_whole),
         },
+    ),
+    "guarded(key=)": (
+        lambda **options: lazyguard.guarded(breaker=lazyguard.Breaker(), **options),
+        {},
+        {"key": optional(is_plain_function)},
+    ),
+    "guarded(...).fallback": (
+        lambda **options: lazyguard.guarded()(lambda: 1).fallback(**options)(lambda: 2),
+        {},
+        {"on": lambda value: value is None or is_failures(value)},
+    ),
+    "lazyguard.set_active": (
+        lambda active: lazyguard.set_active(active) or lazyguard.set_active(True),
+        {},
+        {"active": is_flag},
     ),
     "guarded(...)": (
         lambda function: lazyguard.guarded()(function),

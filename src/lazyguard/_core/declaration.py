@@ -28,7 +28,7 @@ class Plan:
 
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
     `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
-    asked with a cell and its snapshot.
+    asked with a cell and its snapshot, and `wrong` with what a factory has made: what that is, if it is of no use.
     """
 
     __slots__ = (
@@ -46,6 +46,7 @@ class Plan:
         "retry",
         "share",
         "timeout",
+        "wrong",
     )
 
     def __init__(
@@ -65,6 +66,7 @@ class Plan:
         share: float = 0.1,
         max_degraded: float | None = None,
         bulkhead: Any = None,
+        wrong: Callable[[Any], str | None] | None = None,
     ) -> None:
         self.timeout: float | None = timeout
         self.abandon_after: float | None = abandon_after
@@ -80,6 +82,7 @@ class Plan:
         self.share: float = share
         self.max_degraded: float | None = max_degraded
         self.bulkhead: Any = bulkhead
+        self.wrong: Callable[[Any], str | None] | None = wrong
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""

@@ -37,7 +37,7 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
     retries = None
     while True:
         outcome = yield from trying(cell)
-        if outcome.error is None or outcome.final or plan.retry is None:
+        if outcome.error is None or outcome.final or plan.retry is None or not mode.is_active():
             return outcome
         if retries is None:
             retries = plan.retry.begin(cell.factory)
@@ -64,6 +64,10 @@ def trying(cell: Owner) -> Steps[Outcome]:
             ),
             final=True,
         )
+    if plan.wrong is not None and (why := plan.wrong(outcome.value)) is not None:
+        _have_errors()
+
+        return Outcome(error=errors.ConfigurationError(f"its factory returned {why}"), final=True)
     if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
         _have_errors()
 
@@ -106,7 +110,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
         ServiceCircuitOpen: Calls on the target have failed, there is no fallback, and no attempt is due yet.
     """
-    limit = cell.plan.timeout if wait is None else wait
+    real = real or not mode.is_active()
+    limit = cell.plan.timeout if wait is None and mode.is_active() else wait
     until = None if limit is None else clock.now() + limit
     kept = 0.0 if real or limit is None else limit * _shares(cell.fallbacks)
     patience = None if until is None else until - kept

@@ -14,7 +14,7 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._core import clock, deadlines, loaded, observers
+from lazyguard._core import clock, deadlines, loaded, mode, observers
 from lazyguard._policies import failures
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
@@ -52,11 +52,12 @@ class Phase:
         count: Counts one call, True for a success: the fast way around `ended`. None in a phase that counts nothing.
         until: When the next call is let in at the earliest, unless the phase is closed.
         rounds: How often the circuit has opened since it was last closed.
+        slow: Seconds after which a call counts as a failure, if any.
         probed: One entry for each probe of its round that has succeeded.
         cause: The failure that opened the circuit; kept until it is closed.
     """
 
-    __slots__ = ("_circuit", "_window", "cause", "count", "probed", "rounds", "since", "state", "until")
+    __slots__ = ("_circuit", "_window", "cause", "count", "probed", "rounds", "since", "slow", "state", "until")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Phase:
         probed: list[bool] | None = None,
     ) -> None:
         self._circuit = circuit
+        self.slow: float | None = circuit.breaker.slow_call_duration
         self.state: State = state
         self.since = since
         self.until = until
@@ -99,7 +101,7 @@ class Phase:
 
         `own` is the deadline of the call itself, if it has one: any other is its caller's. `began` is when it began.
         """
-        failed = False if error is None else self._circuit.counts(error, own)
+        failed = None if not mode.is_active() else False if error is None else self._circuit.counts(error, own)
         if failed is False and (slow := self._slow(began)) is not None:
             failed, error = True, slow
         if failed is None:
@@ -112,11 +114,10 @@ class Phase:
                 self._circuit.follow(self, self._opened(error))
 
     def _slow(self, began: float | None) -> BaseException | None:
-        limit = self._circuit.breaker.slow_call_duration
-        if limit is None or began is None or (took := clock.now() - began) <= limit:
+        if self.slow is None or began is None or (took := clock.now() - began) <= self.slow:
             return None
         return TimeoutError(
-            f"a call of {self._circuit.name} took {took:.3g} s, longer than slow_call_duration={limit:g}."
+            f"a call of {self._circuit.name} took {took:.3g} s, longer than slow_call_duration={self.slow:g}."
         )
 
     def probing(self, until: float) -> Phase:
@@ -188,6 +189,7 @@ class Circuit:
     """
 
     used = True  # it has no slots, so that an unused one can become one
+    asked = 0  # which of a key's circuits was asked last
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(

@@ -33,6 +33,20 @@ if TYPE_CHECKING:
         def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
 
 
+# The types of what works late, and is of use but once.
+_ONCE = frozenset(
+    "coroutine generator async_generator _GeneratorContextManager _AsyncGeneratorContextManager Future Task".split()
+)
+
+
+def _wrong(made: object) -> str | None:
+    if type(made).__name__ not in _ONCE:
+        return None
+    from lazyguard._services import late
+
+    return late.made(made)
+
+
 # Stands for `Recovery()`, which is loaded when something has failed.
 _RECOVERY: Any = ...
 
@@ -173,6 +187,7 @@ def service(
         close=close,
         grace=grace,
         on_fork=on_fork,
+        wrong=_wrong,
     )
     flavour = live(failing, breaker)
 

@@ -9,7 +9,7 @@ counted.
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core import clock, daemons, observers, resolve
+from lazyguard._core import clock, daemons, mode, observers, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
@@ -37,7 +37,7 @@ def permitted(proxy: Proxy) -> Any:
     """Return the target that a service serves to this caller."""
     cell = cell_of(proxy)
     now = cell.now
-    if now.state == DEGRADED and (daemons.allowed or not resolve.expired(cell, now)):
+    if now.state == DEGRADED and mode.is_active() and (daemons.allowed or not resolve.expired(cell, now)):
         return resolve.permitted(cell, now)
     return cell.resolve()
 
