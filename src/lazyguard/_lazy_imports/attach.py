@@ -198,9 +198,8 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, 
     import ast
 
     try:
-        with open(stub, encoding="utf-8") as file:
-            tree = ast.parse(file.read(), stub)
-    except FileNotFoundError as error:
+        tree = ast.parse(_text_of(package, stub), stub)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _wrong(f"{package}: there is no stub {stub} (wanted at {place})") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise _wrong(f"{package}: the stub {stub} cannot be read (wanted at {place})") from error
@@ -225,6 +224,24 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, 
             elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
                 absolute.setdefault(_absolute(package, node), []).append(entry)
     return submodules, relative, absolute, places
+
+
+def _text_of(package: str, stub: str) -> str:
+    """Return the stub's text; in an archive the package's loader has it."""
+    try:
+        with open(stub, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        loader: Any = getattr(getattr(sys.modules.get(package), "__spec__", None), "loader", None)
+        if os.path.exists(stub) or not hasattr(loader, "get_data"):
+            raise
+        try:
+            text: str = loader.get_data(stub).decode("utf-8")
+        except OSError:
+            pass  # no stub there either; what `open` said has the name
+        else:
+            return text
+        raise
 
 
 def _exported(tree: ast.Module) -> set[str]:
