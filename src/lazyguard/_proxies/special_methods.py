@@ -164,8 +164,8 @@ class ByClass:
         self._name = name
         self._kind = kind
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]  # pyright: ignore[reportIncompatibleMethodOverride]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return ByClass if self._kind is None else type(getattr(self._kind, self._name, None))
 
     def __getattr__(self, name: str) -> Any:
