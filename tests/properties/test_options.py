@@ -189,6 +189,7 @@ def is_failures(value):
     return all(
         (isinstance(kind, type) and issubclass(kind, BaseException))
         or (isinstance(kind, str) and ":" in kind and is_name(kind))
+        or (not isinstance(kind, type) and is_plain_function(kind) and kind is not generator_function)
         for kind in kinds
     )
 
@@ -404,6 +405,8 @@ TABLE = {
             "open_time": lambda value: is_seconds(value) and value <= 120.0,
             "max_open_time": lambda value: is_seconds(value) and value >= 10.0,
             "half_open_timeout": is_seconds,
+            "success_threshold": is_whole,
+            "slow_call_duration": optional(is_seconds),
             "on": is_failures,
             "ignore": is_failures,
         },

@@ -13,6 +13,7 @@ import os
 import sys
 
 from lazyguard import events
+from lazyguard._base.handlers import is_a_handlers
 from lazyguard._core import clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate
@@ -68,7 +70,7 @@ class Cell(Declaration):
     kept: Any
     calls: tuple[int, Any] | None
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
         self.now = UNUSED
 
@@ -87,8 +89,9 @@ class Cell(Declaration):
         if new.cause is not None:
             try:
                 kept = loaded("_core.causes", self).keep(new.cause)
-            except Exception:
-                pass  # the interpreter is ending, and imports nothing any more
+            except Exception as error:  # the interpreter is ending, and imports nothing any more
+                if is_a_handlers(error):
+                    raise
         global midway
         with declaration.lock:
             midway = self
@@ -230,6 +233,8 @@ class Cell(Declaration):
                 if self.swap(now, new):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never an attempt without end
+                if is_a_handlers(error):
+                    raise
                 self.dispose(outcome.value, attempt.home)
                 outcome = Outcome(error=error)
         active.discard(attempt)

@@ -137,6 +137,8 @@ class PendingClose:
                     launched = True
         except (Exception, SystemExit) as error:
             self.failed(events.describe(error))
+            if loaded("_core.threads").passes(error):
+                raise
         finally:
             if not launched:
                 self.end()

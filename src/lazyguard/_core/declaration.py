@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Literal, TypeAlias
 
+    from lazyguard._base.places import Place
+
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
 
@@ -127,10 +129,10 @@ class Declaration:
     )
     used = True
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         self.factory: Any = factory  # a function without parameters
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self.plan: Plan = plan
         self.mirror: Any = None
         self.fallbacks: tuple[Any, ...] = ()
@@ -157,7 +159,7 @@ class Declared(Declaration):
             return getattr(self, name)
 
 
-def declared(factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> Any:
+def declared(factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> Any:
     """Return what stands for a cell until its first use, and is that cell from then on."""
     return Declared(factory, name=name, place=place, plan=plan)
 

@@ -40,7 +40,7 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
         if outcome.error is None or outcome.final or plan.retry is None:
             return outcome
         if retries is None:
-            retries = plan.retry.begin()
+            retries = plan.retry.begin(cell.factory)
         ended: Outcome | None = yield from retries.again(outcome, until)
         if ended is not None:
             return ended

@@ -14,6 +14,7 @@ from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
+from lazyguard._base.handlers import is_a_handlers
 from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -139,8 +140,6 @@ def _apart() -> Generator[Any, Any]:
             if hasattr(value, "__await__"):
                 value = yield from value if hasattr(value, "cr_frame") else value.__await__()
             effect.outcome = Outcome(value)
-        except (Exception, SystemExit) as error:
-            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
         except asyncio.CancelledError as error:
             cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
             asked = cancelling is None or bool(cancelling())  # else user code raised it of its own
@@ -148,7 +147,7 @@ def _apart() -> Generator[Any, Any]:
         except GeneratorExit:
             raise  # its loop is gone
         except BaseException as error:
-            effect.outcome = Outcome(error=error, interrupted=True)
+            effect.outcome = threads.failed(error)
         effect = value = None
 
 
@@ -285,8 +284,12 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
         outcome = await adrive(steps)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
-        asked = isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt) or wait_cycles.current_task() is None
-        outcome = Outcome(error=interrupt, interrupted=asked)
+        asked = (
+            isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt)
+            or wait_cycles.current_task() is None
+            or is_a_handlers(interrupt)
+        )
+        outcome = threads.cut_off(interrupt, interrupted=asked)
         raise
     finally:
         attempt.cell.settle(attempt, outcome)

@@ -11,8 +11,9 @@ from _contextvars import copy_context
 from _weakref import ref
 
 from lazyguard._base.context_variables import assign, restore
+from lazyguard._base.handlers import is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles
+from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
@@ -83,7 +84,7 @@ def _perform(effect: Effect) -> Any:
 
 
 def call(effect: Call) -> Outcome:
-    """Run user code. A SystemExit is a failure like another; Ctrl-C and its like pass through."""
+    """Run user code. What ends the program on this thread passes through, and what a signal handler raises."""
     try:
         runner = _idle.pop()
     except IndexError:
@@ -118,11 +119,35 @@ def _apart() -> Generator[None, Call]:
         assert effect is not None
         try:
             effect.outcome = Outcome(effect.function(*effect.arguments, **effect.named))
-        except (Exception, SystemExit) as error:
-            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
         except BaseException as error:
-            effect.outcome = Outcome(error=error, interrupted=True)  # raised by `ended`, so that this frame stays
+            effect.outcome = failed(error)  # what passes is raised by `ended`, so that this frame stays
         effect = None
+
+
+def failed(error: BaseException) -> Outcome:
+    """Return how user code ended that has raised `error`."""
+    if passes(error):
+        return Outcome(error=error, interrupted=True)
+    return Outcome(error=loaded("_core.causes").caught(error))
+
+
+def passes(error: BaseException) -> bool:
+    """Return whether what user code raised is the program's own affair: its exit, or what interrupts it.
+
+    On a thread of ours, which has no program above it and runs no signal handler, SystemExit is a failure.
+    """
+    daemons = whole(DAEMONS)
+    ours = daemons is not None and _thread.get_ident() in daemons.threads
+    if isinstance(error, Exception):
+        return not ours and is_a_handlers(error)
+    return not (ours and isinstance(error, SystemExit))
+
+
+def cut_off(error: BaseException, *, interrupted: bool) -> Outcome:
+    """Return the outcome of an attempt that has ended with what passes; a factory's own exit is its failure, too."""
+    if isinstance(error, SystemExit) and not is_a_handlers(error):
+        return Outcome(error=loaded("_core.causes").parted(error))
+    return Outcome(error=error, interrupted=interrupted)
 
 
 # Those that wait for their next call: as many as have run at the same time.
@@ -200,10 +225,11 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
 
 
 def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool = False) -> None:
-    """Run an attempt on this thread and settle it; what is no Exception is passed on.
+    """Run an attempt on this thread and settle it; what is the program's own affair is passed on.
 
-    On the caller's own thread that is an interruption, and the next caller tries again. No signal reaches a
-    thread of our own (`on_own_thread`): there it is the factory's failure.
+    On the caller's own thread that is an interruption, and the next caller tries again; but where the factory itself
+    ends the program, who has joined is told. No signal reaches a thread of our own (`on_own_thread`): there it is the
+    factory's failure.
     """
     outcome = Outcome(interrupted=True)
     thread, below = _thread.get_ident(), None
@@ -215,7 +241,7 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
         below = wait_cycles.waiting.pop(thread, None)
         outcome = drive(steps)
     except BaseException as interrupt:
-        outcome = Outcome(error=interrupt, interrupted=not on_own_thread)
+        outcome = cut_off(interrupt, interrupted=not on_own_thread)
         raise
     finally:
         try:

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, Protocol
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot, State
     from lazyguard._lazy_imports.package import LazyAttributes
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         """A guarded function, as far as a check reads it."""
 
         name: str
-        place: str
+        place: Place
         circuit: Circuit | None
 
 

@@ -158,6 +158,8 @@ def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> A
         AttributeError: The tool does without.
     """
     asker = _asker(frame)
+    if asker is not None and _module_of(asker) in _SIGNALS:
+        _tell_of_sender(proxy, asker)
     if asker is not None and _module_of(asker) == "unittest.mock":
         # a spec has to be right: what the class does not tell it is told by the object
         as_it_is = name.startswith("__") or asker.f_code.co_name == "_mock_add_spec"  # is it a coroutine function?
@@ -170,6 +172,23 @@ def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> A
     if said is UNKNOWN:
         raise AttributeError(f"it is pending, so it has no {name!r}", name=name, obj=proxy)
     return said
+
+
+_SIGNALS = frozenset(("django.dispatch.dispatcher", "celery.utils.dispatch.signal"))
+_SENDER = (
+    "is the sender of a signal. Django and Celery know a sender by its id(), and a proxy has another one: what is "
+    "connected for it is not called for the real object. Import it eagerly, or give sender=lazyguard.resolve(...)."
+)
+
+
+def _tell_of_sender(proxy: Any, asker: FrameType) -> None:
+    """Warn where the signals of Django and Celery make a key of a proxy, of which they ask something before."""
+    if any(frame is not None and frame.f_locals.get("sender") is proxy for frame in (asker, asker.f_back)):
+        from lazyguard._proxies import proxy as proxies
+        from lazyguard._proxies import views
+
+        cell = proxies.cell_of(proxy)
+        views.tell(cell.name, cell.place, _SENDER)
 
 
 def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Flavour, Home, Proxy
 
@@ -36,7 +37,7 @@ class Record:
         names: tuple[str, ...],
         arguments: tuple[Any, ...],
         named: dict[str, Any],
-        place: str,
+        place: Place,
     ) -> None:
         self.parent = parent
         self.names = names

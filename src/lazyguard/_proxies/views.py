@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
@@ -356,19 +357,17 @@ def is_exception_class(target: Any) -> bool:
     return issubclass(type(target), type) and issubclass(target, BaseException)
 
 
-def tell(name: str, place: str, limit: str) -> None:
+def tell(name: str, place: Place, limit: str) -> None:
     """Warn of a limit, at the place of declaration, once."""
     import warnings
 
     from lazyguard.errors import ProxyLimitWarning
 
-    file, _, line = place.rpartition(":")
     text = f"{name}, declared here and used through a proxy, {limit}"
-    number = int(line) if line.isdigit() else 0
-    warnings.warn_explicit(text, ProxyLimitWarning, file or place, number, registry=_registry)
+    warnings.warn_explicit(text, ProxyLimitWarning, place.file, place.line, registry=_registry)
 
 
-def tell_of_import(module: str, attribute: str, place: str) -> bool:
+def tell_of_import(module: str, attribute: str, place: Place) -> bool:
     """Warn where a lazy import is of an exception class: one that is loaded, or that is called as they are called."""
     loaded = vars(sys.modules[module]) if module in sys.modules else {}
     if attribute in loaded:

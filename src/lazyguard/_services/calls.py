@@ -53,7 +53,7 @@ def _calling(
         if guard.circuit is not None and guard.circuit.now.state == "open":
             return outcome  # it would not be let in
         if retries is None:
-            retries = guard.retry.begin()
+            retries = guard.retry.begin(guard.function, args, named)
         ended: Outcome | None = yield from retries.again(outcome, None if limit is None else limit.ends)
         if ended is not None:
             return ended

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any
 
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Outcome, Snapshot
-    from lazyguard._policies.circuit import Failures, Phase
+    from lazyguard._policies.circuit import Phase
     from lazyguard._proxies.proxy import Proxy
 
 # The types of most results: nothing in them can fail later.
@@ -44,7 +45,7 @@ _ONLY_FAILURES = special_methods.UNIVERSAL | {
 _OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose"))
 
 
-def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | None) -> type[Proxy]:
+def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | None) -> type[Proxy]:
     """Return the class of the proxy while this target is served and its calls are counted."""
     target = snapshot.target
     circuit = circuit_of(cell, snapshot.generation, failures, breaker)
@@ -84,7 +85,7 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
     return views.forwarding(target, lambda _: target, attribute, run)
 
 
-def circuit_of(cell: Cell, generation: int, failures: Failures, breaker: Breaker | None) -> Circuit:
+def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | None) -> Circuit:
     """Return the circuit of a generation's target, which all views of it share."""
     present = _present_circuit(cell, generation)
     if present is not None:

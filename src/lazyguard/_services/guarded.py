@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
     from lazyguard._base import P, T, T_co
+    from lazyguard._base.places import Place
     from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
@@ -193,7 +194,7 @@ class Guard:
         self,
         function: Callable[..., Any],
         name: str,
-        place: str,
+        place: Place,
         timeout: float | None,
         retry: Retry | None,
         breaker: Breaker | None,

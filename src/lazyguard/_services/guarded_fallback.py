@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._services.guarded import Guard
 
 
@@ -40,7 +41,7 @@ def declare(guard: Guard, fallback: Any) -> Any:
     return fallback
 
 
-def _check_parameters(guard: Guard, fallback: Any, positional: list[str], place: str) -> None:
+def _check_parameters(guard: Guard, fallback: Any, positional: list[str], place: Place) -> None:
     function = guard.function
     if not hasattr(function, "__code__"):
         return

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
+    from lazyguard._base.places import Place
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
@@ -32,10 +34,9 @@ if TYPE_CHECKING:
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
     from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
-    from lazyguard._policies.circuit import Failures
 
 
-def live(failures: Failures, breaker: Breaker | None) -> Flavour:
+def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
     """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
 
     def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
@@ -135,7 +136,7 @@ class Service(Generic[P, T]):
         self,
         factory: Callable[..., Any],
         name: str,
-        place: str,
+        place: Place,
         plan: Plan,
         flavour: Flavour,
         critical: bool,

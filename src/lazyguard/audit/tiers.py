@@ -14,7 +14,7 @@ import os
 import selectors
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.analysis.import_order import with_order_findings
 from lazyguard.audit.analysis.scope import scope_of
@@ -249,7 +249,12 @@ class Audit:
     def _judge(self, trace: Trace) -> ModuleReport:
         settings, scope = self.settings, scope_of(self.plan, trace.module)
         budget = self._budget(trace.module) if settings.budgets else None
-        return judge(trace, scope, timeout=settings.timeout, slow=settings.slow, budget=budget)
+        limits: dict[str, Any] = {"timeout": settings.timeout, "slow": settings.slow, "budget": budget}
+        try:
+            return judge(trace, scope, **limits)
+        except Exception as error:  # a child can write what it likes: that is to cost its own module's report alone
+            seen = judge(replace(trace, events=[], dump="", leaving_dump="", threads=[]), scope, **limits)
+            return replace(seen, detail=f"what it reported cannot be read ({type(error).__name__})")
 
     def _children(self, modules: Iterable[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
         """Run a child for each module, so many at a time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.processes.plan import Plan
 
-_THREAD = re.compile(r"^(?:Thread|Current thread) 0x([0-9a-f]+)")
-_FRAME = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
+_THREAD = re.compile(r"^(?:Thread|Current thread) 0x([0-9a-f]{1,16})\b")
+_FRAME = re.compile(r'^  File "(.*)", line ([0-9]{1,9}|\?\?\?) in (.*)$')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 
@@ -119,4 +120,6 @@ def read_dumps(text: str, thread: int) -> list[Dump]:
 
 
 def _unescape(match: re.Match[str]) -> str:
-    return chr(int(match[1] or match[2] or match[3], 16))
+    """Return a character that faulthandler has escaped; a dump is written without the GIL, and a name can be torn."""
+    number = int(match[1] or match[2] or match[3], 16)
+    return chr(number) if number <= sys.maxunicode else "\ufffd"

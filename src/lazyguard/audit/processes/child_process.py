@@ -6,7 +6,6 @@ Every state has a deadline. When `finish` returns, the child and all that came f
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lazyguard.audit.processes import families
+from lazyguard.audit.processes import families, messages
 from lazyguard.audit.target import CHILD
 from lazyguard.audit.target.zygote import MARKER
 
@@ -34,6 +33,7 @@ REAP_LIMIT = 5.0
 SURVIVAL_GRACE = 0.3
 LARGEST_OUTPUT = 16 << 20
 LARGEST_DUMP = 1 << 20
+MOST_CHUNKS = 256
 TAIL = 4000
 
 
@@ -175,7 +175,7 @@ class Child:
 
     def _receive(self) -> None:
         chunks = [self._rest]
-        while not self._eof:
+        while not self._eof and len(chunks) < MOST_CHUNKS:  # a child that writes without end is ended at its deadline
             try:
                 chunk = self.channel.recv(1 << 16)
             except BlockingIOError:
@@ -186,7 +186,7 @@ class Child:
                 self._eof = True
             chunks.append(chunk)
         lines = b"".join(chunks).split(b"\n")
-        self._rest = lines.pop()
+        self._rest = lines.pop()[-LARGEST_DUMP:]
         if self._eof:
             lines += self._new_lines("spill")
         for line in lines:
@@ -204,7 +204,7 @@ class Child:
         try:
             with open(self.directory / name, "rb") as file:
                 file.seek(self._read_to[name])
-                text = file.read()
+                text = file.read(LARGEST_OUTPUT)
         except OSError:
             return []
         whole = text[: text.rfind(b"\n") + 1]
@@ -212,16 +212,14 @@ class Child:
         return whole.split(b"\n")[:-1]
 
     def _take(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-            kind = event[0]
-        except (ValueError, IndexError, TypeError, KeyError):
-            return  # another process wrote into the descriptor: this is no event
-        trace, now = self.trace, time.monotonic()
-        if kind == "start":
+        event = messages.read(line)
+        if event is None:
+            return  # something else was written into the descriptor: this is no event
+        trace, now, kind = self.trace, time.monotonic(), event[0]
+        if kind == "start" and trace.started is None:
             trace.started, trace.thread, trace.start_seconds = event[1], event[2], now - self.began
             self._deadline = now + self.job.timeout + DUMP_GRACE
-        elif kind == "result":
+        elif kind == "result" and trace.result is None:
             trace.result = event
             self._dumped = self._size("dump")
             self._deadline = now + LEAVING_LIMIT
@@ -231,6 +229,10 @@ class Child:
             trace.stage = event[1]
         elif kind == "left":
             trace.left = True
+        elif kind == "doubtful":
+            trace.doubtful = True
+        elif kind == "unseen":
+            trace.unseen += event[1]
         else:
             trace.events.append(event)
 
@@ -255,8 +257,8 @@ class Child:
             return 0
 
     def _bound_output(self) -> None:
-        """Truncate output that would fill the disk; the files are open for appending."""
-        for name in ("out", "err"):
+        """Truncate what would fill the disk; the files are open for appending."""
+        for name in ("out", "err", "events", "dump", "spill"):
             if self._size(name) > LARGEST_OUTPUT:
                 os.truncate(self.directory / name, 0)
 

@@ -12,6 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, NoReturn
 
     from lazyguard.audit.target import recorder, stream
@@ -24,6 +25,7 @@ _exit, _getpid = os._exit, os.getpid
 _open, _read, _close = os.open, os.read, os.close
 
 
+RECURSION = sys.getrecursionlimit()
 LOADED: "list[str]" = []
 OURSELVES = sys.modules[__name__]
 """Kept here, since `settle` puts another module in the place of `__main__`."""
@@ -98,6 +100,14 @@ def leave(
 
 def imported(recording: "recorder.Recorder", module: str, began: float) -> "tuple[float, list[Any] | None]":
     """Import a module; return the seconds since `began`, and what was raised."""
+    # Neither the frames that call this nor those that record are to make a chain of imports too deep.
+    frame: FrameType | None = sys._getframe()
+    depth = recorder.DEPTH
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    if sys.getrecursionlimit() in (RECURSION, recording.limit):
+        recording.limit = RECURSION + depth
+        sys.setrecursionlimit(recording.limit)
     try:
         if module:
             __import__(module)
