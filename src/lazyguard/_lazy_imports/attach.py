@@ -91,7 +91,7 @@ def attach_stub(package_name: str, filename: str) -> Attached:
         >>> import lazyguard
         >>> lazyguard.attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
+        lazyguard.errors.ConfigurationError: ...json: there is no stub nowhere/__init__.pyi...
     """
 
     frame = sys._getframe(1)
