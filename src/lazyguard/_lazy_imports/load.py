@@ -194,6 +194,9 @@ def lazy_imports() -> LazyImports:
         already is bound itself: the module whose import has ended, the name that it has. Imports of other modules and
         threads are not changed meanwhile.
 
+    Where Python takes a real class alone it raises a TypeError. So leave out of the block: exceptions, abstract classes
+    and what is asked whether it is below one (a search for plug-ins), classes in `case` and `super(Name, self)`.
+
     Raises:
         UsageError: The block has `from a import *`, which needs the names at once.
 

@@ -79,9 +79,7 @@ def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | Non
             raise
         return _counted_result(phase, result, ok=name not in _ONLY_FAILURES)
 
-    kind = views.forwarding(target, lambda _: target, attribute, run)
-    kind.__name__ = proxies.BOUND  # so that it is released at once when it is no longer shown
-    return kind
+    return views.forwarding(target, lambda _: target, attribute, run)
 
 
 def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | None) -> Circuit:

@@ -78,7 +78,6 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         )
 
     kind: Any = views.forwarding(fallback, permitted, attribute, run)
-    kind.__name__ = proxies.BOUND  # so that it is let go of at once when it is no longer shown
     kind.__setattr__ = kind.__delattr__ = refuse_change
     kind.__repr__ = lambda _: repr(fallback)
     kind.__dir__ = lambda _: dir(fallback)
