@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KEYS: dict[str, tuple[type, ...]] = {
     "targets": (list,),
-    "path": (str,),
+    "path": (str, list),
     "python": (str,),
     "timeout": (int, float),
     "slow": (int, float),
@@ -31,6 +31,11 @@ KEYS: dict[str, tuple[type, ...]] = {
     "walk": (bool,),
     "fork": (bool,),
     "advice": (bool,),
+    "exclude": (list,),
+    "setup": (str,),
+    "django": (bool,),
+    "memory": (int,),
+    "strict": (bool,),
     "forbid": (list,),
     "budgets": (dict,),
 }
@@ -96,8 +101,8 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         _check_key(key, KEYS, f"{file}: [tool.lazyguard.audit]")
         kinds = KEYS[key]
         right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-        names: Any = value
-        if not right or (key in ("targets", "forbid") and not all(isinstance(each, str) for each in names)):
+        members: list[Any] = value if isinstance(value, list) else []
+        if not right or not all(isinstance(each, str) for each in members):
             raise ConfigurationError(f"{file}: {key} must be {NAMES[kinds[0]]}, and is {value!r}")
         found[key] = value
     budgets = _budgets(found.pop("budgets", {}), found.pop("forbid", []), file)
@@ -105,7 +110,9 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         found["budgets"] = budgets
     base = file.parent
     if "path" in found:
-        found["path"] = os.path.join(base, found["path"])
+        given: Any = found["path"]
+        whole = isinstance(given, str)
+        found["path"] = os.path.join(base, given) if whole else [os.path.join(base, each) for each in given]
     if os.sep in found.get("python", ""):
         found["python"] = os.path.join(base, found["python"])
     return found

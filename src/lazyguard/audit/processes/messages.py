@@ -11,7 +11,7 @@ from typing import Any
 
 SHAPES = {
     "setup": "ni",
-    "start": "ni",
+    "start": "nib",
     "begin": "nitTTITI",
     "end": "nitb",
     "effect": "nittTITI",

@@ -7,11 +7,15 @@ raises ConfigurationError with the place that is wrong. A line is None where it 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.report.schema import expect, plain, read
 from lazyguard.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEMA = 1
 VERDICTS = ("hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "ok")
@@ -319,6 +323,9 @@ class Report:
         pending: the modules that were not reached when it was interrupted.
         fresh_because: why no child was forked; None where some were.
         left_out: the dependencies that forks did not find loaded, each with the reason.
+        paths: further directories that files are relative to.
+        notes: sentences on the whole, such as what could be given for a better audit.
+        passed_over: the modules that were found and left out: tests, `__main__`, and what was excluded.
         uncompiled: how many audited sources have no byte code, so that their times include the compiler's.
         advice: what can be deferred, one for each target; empty where that was not asked for.
         against: what became slower than in another state of the program, where that was asked for.
@@ -339,6 +346,20 @@ class Report:
     uncompiled: int = 0
     advice: tuple[Advice, ...] = ()
     against: Against | None = None
+    paths: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def on_disk(self, file: str) -> Iterator[tuple[str, str]]:
+        """Yield where a file may lie: one of the audited directories, and the path of the file below it."""
+        for path in (self.path, *self.paths) if self.path else ():
+            root = os.path.realpath(path)
+            try:
+                full = os.path.realpath(os.path.join(root, file))
+            except ValueError:  # no file can have this name
+                return
+            if full.startswith(root.rstrip(os.sep) + os.sep) and os.path.isfile(full):
+                yield root, full
 
     @property
     def found(self) -> bool:
