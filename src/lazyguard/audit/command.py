@@ -43,6 +43,8 @@ verdicts, worst first
   cannot-exit      a non-daemon thread (or an exit function) keeps the process
   leaves-children  a process that it started outlives it
   slow             took longer than --slow
+  not-installed    an optional dependency is missing; no fault unless --strict
+  other-platform   it is for another operating system; no fault unless --strict
   ok
 
 times
@@ -93,6 +95,7 @@ OPTIONS = (
     "exclude",
     "setup",
     "memory",
+    "strict",
 )
 """What is passed to `audit` as it is, and takes precedence over pyproject.toml."""
 
@@ -122,6 +125,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "is set, and there is no --setup)",
         **yes_no,
     )
+    add("--strict", help="fail also over what is not installed but optional, or is for another platform", **yes_no)
     add("--memory", type=int, metavar="MB", help="the most that a child may take, in megabytes (default: no limit)")
     add("--python", metavar="EXE", help="the interpreter to import with, 3.10 or newer (default: this one)")
     add("--timeout", type=float, metavar="S", help="seconds until an import counts as hanging (default: 5)")
@@ -221,6 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(schema(), end="", flush=True)
         return 0
     options, targets, named = _options(arguments)
+    strict = options.pop("strict", False)
     other = _earlier("compare", arguments.compare)
     known = _earlier("baseline", arguments.baseline)
     if arguments.against:
@@ -237,6 +242,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if arguments.against:
                 report = against.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
+            report = replace(report, strict=strict)
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal

@@ -70,11 +70,7 @@ def _table(file: Path) -> Mapping[str, Any]:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not re.search(r"^\s*\[\s*tool\s*\.\s*[\"']?lazyguard\b|^\s*lazyguard\s*[.=]", text, re.MULTILINE):
         return {}
-    toml = _reader(file)
-    try:
-        data: dict[str, Any] = toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        raise ConfigurationError(f"{file} is not TOML: {error}") from error
+    data = read_toml(file)
     for key in ("tool", "lazyguard", "audit"):
         found = data.get(key, {})
         if not isinstance(found, dict):
@@ -86,12 +82,21 @@ def _table(file: Path) -> Mapping[str, Any]:
     return data
 
 
-def _reader(file: Path) -> Any:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what a file of TOML has.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     for name in ("tomllib", "tomli"):
         try:
-            return importlib.import_module(name)
+            toml = importlib.import_module(name)
+            found: dict[str, Any] = toml.loads(file.read_text(encoding="utf-8"))
         except ModuleNotFoundError:
             continue
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{file} is not TOML: {error}") from error
+        return found
     raise ConfigurationError(f"reading {file} before Python 3.11 needs tomli: pip install 'lazyguard[audit]'")
 
 

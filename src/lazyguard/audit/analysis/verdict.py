@@ -120,11 +120,13 @@ def _busy_note(trace: Trace) -> str | None:
 
 
 def _from_exception(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:
-    name, message, leaves, raw, about = problem
+    name, message, leaves, raw, about, missed = problem
     frames = [Frame(file, line, function) for file, line, function in raw][::-1]
     asked = name == "EOFError" and any(effect.kind == "input" for effect in tree.effects)
     detail = "it reads from the terminal while it is imported" if asked else None
-    verdict = "exits" if leaves or asked else "fails"
+    verdict = "exits" if leaves or asked else missing.verdict(name, message, missed, tree, scope)
+    if verdict == "not-installed":
+        detail = f"needs {missed}"
     error = Failure(name, message, missing.hint(name, message, about, tree, scope))
     return verdict, _frames_blame(tree, scope, frames, from_stack=True), error, detail
 

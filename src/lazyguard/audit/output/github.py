@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Annotations of a level that GitHub shows of one step."""
 ROWS = 100
-LEVELS = {"slow": "warning", "leaves-children": "warning"}
+LEVELS = {"slow": "warning", "leaves-children": "warning", "not-installed": "notice", "other-platform": "notice"}
 
 Annotation = tuple[str, str, "Place | None", str]
 

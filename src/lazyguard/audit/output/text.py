@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.report.sentences import Excess
 
-COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
+COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2"}
 BAD = "31"
 DIM = "2"
 PASSED = 8
