@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazyguard.audit.analysis.scope import Scope, read_dumps
@@ -57,6 +57,7 @@ def mutated(draw: st.DrawFn) -> list[bytes]:
     return lines
 
 
+@settings(deadline=None, database=None)
 @given(mutated(), st.text(max_size=40), st.integers(0, len(DUMP)), st.sampled_from(["hangs", "crashes"]))
 def test_a_mutated_stream_is_judged_and_written_in_every_format(
     lines: list[bytes], torn: str, at: int, end: str
@@ -81,6 +82,7 @@ def test_a_mutated_stream_is_judged_and_written_in_every_format(
         FORMATS[name](report, None)
 
 
+@settings(deadline=None, database=None)
 @given(st.binary(max_size=200) | anything.map(lambda value: json.dumps(value).encode()))
 def test_a_line_that_is_no_event_is_none(line: bytes) -> None:
     event = messages.read(line)
@@ -91,6 +93,7 @@ def test_a_line_that_is_nested_without_end_is_none() -> None:
     assert messages.read(b"[" * 100_000) is None
 
 
+@settings(deadline=None, database=None)
 @given(st.text(), st.integers(0, 0xFFFFFFFF), st.integers(0, 2**70))
 def test_a_torn_dump_gives_the_frames_that_can_be_read(name: str, escaped: int, thread: int) -> None:
     header = f"Timeout (0:00:01)!\nThread 0x{thread:016x} (most recent call first):"

@@ -106,7 +106,7 @@ def _missing_text(module: str, require: str | None = None) -> str:
         return f"{above} has no module {module!r}: correct the name"
     from lazyguard._base import distributions
 
-    return f"module {module!r} is not installed; to install it: {distributions.command(module, package=require)}"
+    return f"module {module!r} is not installed; {distributions.remedy(module, package=require)}"
 
 
 def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Any:

@@ -256,7 +256,7 @@ class LazyAttributes:
             return f"{source} imports {missing}, which does not exist"
         from lazyguard._base import distributions
 
-        return f"module {missing!r} is not installed; to install it: {distributions.command(missing)}"
+        return f"module {missing!r} is not installed; {distributions.remedy(missing)}"
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""

@@ -68,3 +68,15 @@ def test_a_look_up_of_a_name_is_a_finding_in_either_direction(app: App, call: st
     report = audit(["core.looks"], path=path, walk=False)
 
     assert [each.detail for each in report.modules[0].findings if each.kind == "dns"] == found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel lets one process limit another")
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_child_that_takes_memory_without_end_is_stopped(app: App, fork: bool) -> None:
+    path = app(hungry="taken = []\nwhile True:\n    taken.append(bytearray(1 << 24))\n", fine="x = 1")
+    report = audit(["core"], path=path, fork=fork, memory=400, timeout=30.0)
+
+    hungry = next(each for each in report.modules if each.module == "core.hungry")
+    assert hungry.error is not None
+    assert (hungry.verdict, hungry.error.type, hungry.blame and hungry.blame.line) == ("fails", "MemoryError", 3)
+    assert [each.verdict for each in report.modules if each.module != "core.hungry"] == ["ok", "ok"]

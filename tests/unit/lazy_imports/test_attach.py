@@ -267,7 +267,7 @@ def test_a_missing_third_party_module(program):
     with pytest.raises(errors.MissingModuleError) as caught:
         hasattr(core, "x")
     assert f"core.x (declared at {root}/core/__init__.py:2)" in str(caught.value)
-    assert "pip install no_such_lib" in str(caught.value)
+    assert "pip install" not in str(caught.value)
     assert caught.value.name == "no_such_lib"
     assert type(caught.value.__cause__) is ModuleNotFoundError
     with pytest.raises(ModuleNotFoundError):

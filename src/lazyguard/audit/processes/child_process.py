@@ -7,6 +7,7 @@ Every state has a deadline. When `finish` returns, the child and all that came f
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import shutil
 import socket
@@ -44,10 +45,12 @@ class Job:
     module: str
     command: tuple[str, ...]
     path: str
+    setup: str
     timeout: float
     period: float
     roots: tuple[str, ...]
     env: Mapping[str, str]
+    memory: int | None = None
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Trace:
     result: list[Any] | None = None
     thread: int = 0
     started: float | None = None
+    loaded: bool = False
+    """Whether the module was loaded before its import began."""
     start_seconds: float = 0.0
     waited_seconds: float = 0.0
     threads: list[list[Any]] = field(default_factory=list[list[Any]])
@@ -106,10 +111,21 @@ class Child:
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
+        self._limit()
         try:
             self.exit_descriptor: int | None = os.pidfd_open(self.pid)
         except (AttributeError, OSError):
             self.exit_descriptor = None
+
+    def _limit(self) -> None:
+        """Bound the child's memory, and each file that it writes, where the kernel lets another process do so."""
+        most = (self.job.memory or 0) << 20
+        if most and hasattr(resource, "prlimit"):
+            for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
+                try:
+                    resource.prlimit(self.pid, limit, (most, most))
+                except OSError:
+                    continue  # it has ended, or has a lower one
 
     def _launch(self) -> int:
         """Start the process, open the channel to it, and return its number."""
@@ -127,12 +143,12 @@ class Child:
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         job = self.job
-        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period), job.module)
+        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         out, err = (os.open(self.directory / name, flags, 0o600) for name in ("out", "err"))
         try:
             return subprocess.Popen(
-                [*job.command, CHILD, *arguments, *job.roots],
+                [*job.command, CHILD, *arguments, job.setup, job.module, *job.roots],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -217,8 +233,12 @@ class Child:
             return  # something else was written into the descriptor: this is no event
         trace, now, kind = self.trace, time.monotonic(), event[0]
         if kind == "start" and trace.started is None:
-            trace.started, trace.thread, trace.start_seconds = event[1], event[2], now - self.began
+            _, trace.started, trace.thread, trace.loaded = event
+            trace.start_seconds = now - self.began
             self._deadline = now + self.job.timeout + DUMP_GRACE
+        elif kind == "setup" and trace.started is None:
+            trace.thread = event[2]
+            self._deadline = min(self._deadline, now + self.job.timeout + DUMP_GRACE)
         elif kind == "result" and trace.result is None:
             trace.result = event
             self._dumped = self._size("dump")

@@ -11,7 +11,7 @@ from typing import Any
 
 SHAPES = {
     "setup": "ni",
-    "start": "ni",
+    "start": "nib",
     "begin": "nitTTITI",
     "end": "nitb",
     "effect": "nittTITI",
@@ -73,7 +73,7 @@ def _fits(value: Any, letter: str) -> bool:
         return False
     members: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
     if letter == "E":
-        return fit(members, "ttbKA")
+        return fit(members, "ttbKAT")
     if letter == "A":  # what lacks a name: its name, its file, its names
         return not members or fit(members, "tTN")
     each = {"N": "t", "W": "tTITI", "K": "tIt"}[letter]

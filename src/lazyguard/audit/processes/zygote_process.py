@@ -161,9 +161,18 @@ class Zygote:
         self.server = server = Server()
         roots = [root for roots in self.plan.roots.values() for root in roots]
         program = [self.settings.python, CHILD, "zygote"]
+        setup = self.settings.setup
         with open(os.devnull, "rb") as null, open(server.directory / "out", "ab") as out:
             self.process = subprocess.Popen(
-                [*program, str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), *roots],
+                [
+                    *program,
+                    str(server.directory),
+                    self.plan.path,
+                    str(file),
+                    ",".join(sorted(forbidden)),
+                    setup,
+                    *roots,
+                ],
                 stdin=null,
                 stdout=out,
                 stderr=out,
@@ -177,11 +186,11 @@ class Zygote:
         return Forked(job, self._nearest(job.module))
 
     def _nearest(self, module: str) -> Server:
-        above = module.rpartition(".")[0]
+        above = module
         while above:
-            if above in self.held:
-                return self.held[above]
             above = above.rpartition(".")[0]
+            if above in self.held:  # the last is "", which has run the setup
+                return self.held[above]
         assert self.server is not None
         return self.server
 
@@ -192,7 +201,8 @@ class Zygote:
         try:
             (pid,) = below.ask("i", "hold", str(server.directory), os.urandom(8).hex(), package, "0")
             server.pid = pid
-            verb, _, safe = server.answer(self.settings.slow + 1.0, self.stop)
+            limit = self.settings.slow if package else self.settings.timeout
+            verb, _, safe = server.answer(limit + 1.0, self.stop)
         except (ZygoteLost, OSError, ValueError):
             safe = False
             verb = ""

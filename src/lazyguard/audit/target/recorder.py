@@ -54,6 +54,7 @@ WRITES = {
 EFFECTS.update(dict.fromkeys(WRITES, "file-write"))
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
+MOST_CAUSES = 10
 DEPTH = 20
 """Frames that recording takes at the end of a chain of imports."""
 MOST_OF_A_LINE = 20
@@ -165,7 +166,7 @@ def lacking(error: BaseException) -> "list[Any]":
 
 
 def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: False) -> "list[Any]":
-    """Return type, message, whether it asks to exit, the frames (outermost first), and what is lacking where.
+    """Return type, message, whether it asks to exit, the frames (outermost first), what lacks a name, what is missing.
 
     Of a very deep stack only the end, the bodies of modules, and the innermost line that `owns` has are kept.
     """
@@ -187,7 +188,18 @@ def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: Fal
     own = max((at for at, frame in enumerate(frames) if owns(frame[0])), default=-1)
     last = len(frames) - MOST_FRAMES
     kept = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
-    return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error)]
+    return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error), missed(error)]
+
+
+def missed(error: "BaseException | None") -> "str | None":
+    """Return the module that could not be found, where the error is of that or was raised over it."""
+    for _ in range(MOST_CAUSES):
+        if error is None:
+            break
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return str(error.name)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class Recorder:
