@@ -310,7 +310,7 @@ SERVICE = {
 }
 WEB = {
     "prefix": is_prefix,
-    "details": is_flag,
+    "details": lambda value: is_flag(value) or value == "places",
     "timeout_header": optional(is_header),
     "timeout": optional(is_seconds),
     "max_timeout": is_seconds,
