@@ -208,9 +208,11 @@ def check_guard(guard: Guard, now: float, date: float) -> Check:
         generation=0 if phase is None else phase.rounds,
         running=0,
         place=guard.place,
-        fallbacks=tuple(
+        fallbacks=()
+        if answers is None or answers.since is None
+        else tuple(
             {"place": one.place, "state": "served" if one is answers.by else "unused", "cause": ""}
-            for one in (answers.fallbacks if answers and falls_back else ())
+            for one in answers.fallbacks
         ),
         answered={"__call__": answers.times} if answers is not None and answers.times else None,
     )
