@@ -154,7 +154,7 @@ class PinnedReference:
     def reset(self) -> NoReturn:
         raise self._not_of_a_block("reset")
 
-    def override(self, value: Any) -> NoReturn:
+    def override(self, value: Any, note: object) -> NoReturn:
         raise self._not_of_a_block("override")
 
     def _not_of_a_block(self, what: str) -> UsageError:
@@ -179,7 +179,7 @@ def _pinned_cell(cell: Cell, now: Snapshot) -> Cell:
         place=cell.place,
         plan=cell.plan.changed(recovery=None, retry=None, close=None, awaited=False),
     )
-    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None)
+    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None, made=None)
     kept.fallbacks = cell.fallbacks
     kept.answered = cell.answered
     return kept

@@ -204,7 +204,7 @@ def test_what_a_recovery_keeps(clock, limited, eventually):
         len(get())
     up = True
     name = get.__lazyguard_cell__().name
-    eventually(lambda: clock.advance(1.0) or any(pending.name == name for pending in list(closings._pending)))
+    eventually(lambda: clock.advance(1.0) or any(pending.name == name for pending in list(closings.to_close)))
     lazyguard.close()
     assert closed
     eventually(lambda: clock.advance(1.0) or get.health().state == "ready")
