@@ -30,39 +30,28 @@ if TYPE_CHECKING:
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
-# By the target's id: the target, how often it is held, and what closes it after that.
-_held: dict[int, tuple[Any, list[None], list[Callable[[], object]]]] = {}
+# By the target's id: the target, who holds it, and what closes it after that.
+_held: dict[int, tuple[Any, set[object], list[PendingClose]]] = {}
 
 
-def hold(target: Any) -> None:
-    """Put off the closing of a target until `let_go` was called as often."""
+def hold(target: Any, holder: object) -> None:
+    """Put off the closing of a target until `let_go` was called for each holder."""
     with _lock:
-        _held.setdefault(id(target), (target, [], []))[1].append(None)
+        _held.setdefault(id(target), (target, set(), []))[1].add(holder)
 
 
-def let_go(target: Any) -> None:
-    """End one hold; close here and now what was to be closed meanwhile, if it was the last one."""
-    closings: list[Callable[[], object]] = []
+def let_go(target: Any, holder: object) -> None:
+    """End a hold, if there is one; close here and now what was to be closed meanwhile, if it was the last one."""
     with _lock:
-        _, holds, waiting = _held[id(target)]
-        holds.pop()
-        if not holds:
-            del _held[id(target)]
-            closings = waiting
-    for close in closings:
-        close()
-
-
-def put_off(target: Any, close: Callable[[], object]) -> bool:
-    """Leave the closing of a target to whoever lets go of it last; return whether anybody holds it."""
-    if not _held:
-        return False
-    with _lock:
-        held = _held.get(id(target))
-        if held is None:
-            return False
-        held[2].append(close)
-        return True
+        _, holders, waiting = _held.get(id(target), (None, {holder}, []))
+        holders.discard(holder)
+        if holders:
+            return
+        for pending in waiting:
+            pending.scheduled = False
+        _held.pop(id(target), None)
+    for pending in waiting:
+        carry_out(pending)
 
 
 # What ends the work that others have under way, before `aclose` closes what there is.
@@ -271,11 +260,15 @@ def catch_up() -> None:
 
 def carry_out(pending: PendingClose) -> None:
     """Close the target here, or have its event loop do it; put off while a block holds it."""
-    if put_off(pending.target, lambda: carry_out(pending)):
-        pending.scheduled = True
-        pending.tell()
-    else:
+    with _lock:
+        held = _held.get(id(pending.target))
+        if held is not None:
+            held[2].append(pending)
+            pending.scheduled = True
+    if held is None:
         carry_out_now(pending)
+    else:
+        pending.tell()
 
 
 def carry_out_now(pending: PendingClose) -> None:

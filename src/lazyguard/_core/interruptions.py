@@ -9,10 +9,10 @@ Invariants: all that is done here may be done twice, and by several threads; wha
 
 from __future__ import annotations
 
+import _thread
 from _weakref import ref
 
-from lazyguard._core import cell as cells
-from lazyguard._core import wait_cycles, whole
+from lazyguard._core import loaded, whole
 from lazyguard._core.state import DEGRADED, FAILED, READY, owed
 
 TYPE_CHECKING = False
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
 
 def at_end_of(block: Any, end: Callable[[], object]) -> object:
-    """Have `end` called when `ended` is with the returned key, or else when the `block` object is gone."""
+    """Have `end` called when `ended` is with the returned key, or else when the `block` object is gone.
+
+    It is called on this thread. It may be called twice, and must not lead to the block.
+    """
     key = object()
-    owed[key] = ref(block, _gone), end
+    owed[key] = ref(block, _gone), end, _thread.get_ident()
     return key
 
 
@@ -48,7 +51,7 @@ def catch_up() -> None:
         if block is None:
             _complete(key)
             owed.pop(key, None)
-        elif block[0]() is None:
+        elif block[0]() is None and block[2] == _thread.get_ident():
             ended(key)
     closing: Any = whole("_core.closing")
     if closing is not None:
@@ -56,12 +59,13 @@ def catch_up() -> None:
 
 
 def _complete(cell: Cell) -> None:
+    active, wait_cycles = loaded("_core.cell").active, loaded("_core.wait_cycles")
     for one in (*cell.fallbacks, cell):
         one.end_unlaunched()
-        for attempt in list(cells.active):
+        for attempt in list(active):
             if attempt.cell is one and wait_cycles.ended(attempt):
                 one.dispose(attempt)
-                cells.active.discard(attempt)
+                active.discard(attempt)
         if one.mirror is not None:
             one.show(one.mirror)
     wait_cycles.leave_ended()

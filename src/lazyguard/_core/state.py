@@ -57,8 +57,8 @@ DEGRADED: State = "degraded"
 FAILED: State = "failed"
 # What has left service and is not closed: it is put here in the step in which it leaves.
 to_close: dict[Any, None] = {}
-# A cell that was interrupted: None. A key of its own for each block: what it ends with; see `interruptions`.
-owed: dict[Any, tuple[ref[Any], Callable[[], object]] | None] = {}
+# A cell that was interrupted: None. A key of its own for each block: see `interruptions`.
+owed: dict[Any, tuple[ref[Any], Callable[[], object], int] | None] = {}
 # Numbers what is built, in its order. As atomic as itertools.count, and there already.
 builds = iter(range(1, 2**62))
 # What has no higher number was made by a parent of this process, before a fork.

@@ -44,15 +44,15 @@ def cell(closed):
 def test_a_hold_puts_off_the_closing(cell, closed, limited, eventually):
     """While a block holds a target a reset leaves it open; the last block to end closes it, once."""
     target = resolved(cell)
-    closing.hold(target)
-    closing.hold(target)
+    closing.hold(target, "holder")
+    closing.hold(target, "another")
     cell.reset()
     assert resolved(cell) is not target
-    closing.let_go(target)
+    closing.let_go(target, "holder")
     cell.reset()
     assert len(closed) == 1
     assert closed[0] is not target
-    closing.let_go(target)
+    closing.let_go(target, "another")
     eventually(lambda: len(closed) == 2)
     assert closed[1] is target
 
@@ -60,8 +60,8 @@ def test_a_hold_puts_off_the_closing(cell, closed, limited, eventually):
 def test_a_hold_alone_closes_nothing(cell, closed):
     """A target that is served when the block ends stays open."""
     target = resolved(cell)
-    closing.hold(target)
-    closing.let_go(target)
+    closing.hold(target, "holder")
+    closing.let_go(target, "holder")
     assert resolved(cell) is target
     assert not closed
     cell.reset()
@@ -71,12 +71,12 @@ def test_a_hold_alone_closes_nothing(cell, closed):
 def test_grace_that_ends_in_a_hold(cell, closed, clock, limited, eventually):
     """What falls due while it is held is closed when the block ends."""
     target = resolved(cell)
-    closing.hold(target)
+    closing.hold(target, "holder")
     cell.open(0, OSError())
     clock.advance(5.0)
     eventually(lambda: closing._held[id(target)][2])
     assert not closed
-    closing.let_go(target)
+    closing.let_go(target, "holder")
     eventually(lambda: closed == [[]])
 
 

@@ -389,7 +389,7 @@ def test_the_exit_closes():
             assert get().upper()
         cover = d.override("fake")
         cover.__enter__()
-        closing.hold(lazyguard.resolve(a()))
+        closing.hold(lazyguard.resolve(a()), "holder")
         a.reset()
 
         @lazyguard.service(name="f", close=lambda target: print(target, flush=True))
