@@ -74,7 +74,7 @@ def pinned(of: Any, /) -> Any:
 class Pinned(Generic[T]):
     """The block that `pinned` returns: it keeps one object from its entry to its exit."""
 
-    __slots__ = ("__weakref__", "_cell", "_entered", "_key", "_kept", "_of")
+    __slots__ = ("__weakref__", "_cell", "_entered", "_kept", "_key", "_of")
 
     def __init__(self, cell: Cell, of: object) -> None:
         self._cell = cell
