@@ -36,11 +36,19 @@ class Deadline:
         self._said = said
 
     def __enter__(self) -> Deadline:
-        assign(_blocks, (self, _blocks.get()))
+        try:
+            assign(_blocks, (self, _blocks.get()))
+        except BaseException:  # a signal handler's, just when it was set
+            _end(self)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        _end(self)
+        try:
+            _end(self)
+        except BaseException:
+            _end(self)
+            raise
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""

@@ -36,7 +36,7 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
     plan = cell.plan
     retries = None
     while True:
-        outcome = yield from trying(cell)
+        outcome = yield from trying(cell, attempt)
         if outcome.error is None or outcome.final or plan.retry is None or not mode.is_active():
             return outcome
         if retries is None:
@@ -48,10 +48,11 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
             return outcome
 
 
-def trying(cell: Owner) -> Steps[Outcome]:
-    """One attempt: run the factory, then the probe on what it made."""
+def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
+    """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
-    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)
+    attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
+    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made)
     if not outcome.ok:
         return outcome
     if outcome.value is None and not plan.allow_none:
@@ -79,13 +80,9 @@ def trying(cell: Owner) -> Steps[Outcome]:
             final=True,
         )
     if plan.probe is not None:
-        try:
-            probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
-        except BaseException:
-            cell.dispose(outcome.value)
-            raise
+        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
         if not probed.ok:
-            cell.dispose(outcome.value)
+            cell.dispose(attempt)
             return probed
     return outcome
 

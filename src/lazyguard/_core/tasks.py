@@ -37,7 +37,11 @@ building_for_threads: set[asyncio.Task[Any]] = set()
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, awaiting it if need be; see `resolve.resolving`."""
-    return await adrive(resolve.resolving(cell, wait=wait, real=real))
+    try:
+        return await adrive(resolve.resolving(cell, wait=wait, real=real))
+    except BaseException as error:
+        threads.left_by(cell, error)
+        raise
 
 
 async def adrive(steps: Steps[R]) -> R:
@@ -56,6 +60,7 @@ async def adrive(steps: Steps[R]) -> R:
             except BaseException as error:
                 advance, answer = steps.throw, error
     finally:
+        steps.close()  # an interruption may have come just when it had asked for something
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
@@ -139,6 +144,8 @@ def _apart() -> Generator[Any, Any]:
             value = effect.function(*effect.arguments, **effect.named)
             if hasattr(value, "__await__"):
                 value = yield from value if hasattr(value, "cr_frame") else value.__await__()
+            if effect.made is not None:
+                effect.made.box = {0: value}
             effect.outcome = Outcome(value)
         except asyncio.CancelledError as error:
             cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
@@ -313,12 +320,12 @@ async def _join(effect: Join) -> bool:
             pass  # the loop is closed: nobody waits there any more
 
     inside = wait_cycles.within.get()
-    wait_cycles.waiting[task] = attempt
-    if inside is not None:
-        wait_cycles.children[task] = inside
-    attempt.wait(wake)
     look = wait_cycles.FIRST_LOOK
     try:
+        wait_cycles.waiting[task] = attempt
+        if inside is not None:
+            wait_cycles.children[task] = inside
+        attempt.wait(wake)
         while True:
             if wait_cycles.ended(attempt) or effect.news:
                 return True
@@ -333,9 +340,9 @@ async def _join(effect: Join) -> bool:
                 continue
             look = min(look * 2, wait_cycles.LAST_LOOK)
     finally:
-        attempt.forget(wake)
         wait_cycles.waiting.pop(task, None)
         wait_cycles.children.pop(task, None)
+        attempt.forget(wake)
 
 
 def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:

@@ -10,27 +10,55 @@ import _thread
 from _contextvars import copy_context
 from _weakref import ref
 
-from lazyguard._base.context_variables import assign, restore
+from lazyguard._base.context_variables import assign
 from lazyguard._base.handlers import is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles, whole
+from lazyguard._core import (
+    DAEMONS,
+    INTERRUPTIONS,
+    clock,
+    deadlines,
+    declaration,
+    loaded,
+    resolve,
+    state,
+    wait_cycles,
+    whole,
+)
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import defaultdict
     from collections.abc import Callable, Generator
+    from functools import partial
     from typing import Any
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
     from lazyguard._core.state import Attempt
+else:
+    from _collections import defaultdict  # without what collections and functools load
+    from _functools import partial
 
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
-    return drive(resolve.resolving(cell, wait=wait, real=real))
+    try:
+        return drive(resolve.resolving(cell, wait=wait, real=real))
+    except BaseException as error:
+        left_by(cell, error)
+        raise
+
+
+def left_by(cell: Cell, error: BaseException) -> None:
+    """Do what a cell owes, where its resolution has ended with an error that is not lazyguard's own."""
+    known = whole("errors")
+    if known is None or not isinstance(error, known.LazyguardError):
+        state.owed[cell] = None
+        loaded(INTERRUPTIONS, cell).catch_up()
 
 
 def drive(steps: Steps[R]) -> R:
@@ -52,6 +80,7 @@ def drive(steps: Steps[R]) -> R:
             except BaseException as error:
                 advance, answer = steps.throw, error
     finally:
+        steps.close()  # an interruption may have come just when it had asked for something
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
@@ -114,14 +143,20 @@ def _apart() -> Generator[None, Call]:
     A frame leads to its caller's for as long as it lives, and an exception to the frames that it has passed. So what
     user code raises leads to this frame, which never ends, and no further: not to what the callers have in hand.
     """
+    value: Any
     while True:
         effect: Call | None = yield
         assert effect is not None
         try:
-            effect.outcome = Outcome(effect.function(*effect.arguments, **effect.named))
+            if effect.made is None:
+                value = effect.function(*effect.arguments, **effect.named)
+            else:  # called and put there by one step in C, so that no signal comes between
+                effect.made.box = defaultdict(partial(effect.function, *effect.arguments, **effect.named))
+                value = effect.made.box[0]
+            effect.outcome = Outcome(value)
         except BaseException as error:
             effect.outcome = failed(error)  # what passes is raised by `ended`, so that this frame stays
-        effect = None
+        effect = value = None
 
 
 def failed(error: BaseException) -> Outcome:
@@ -234,8 +269,8 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
     outcome = Outcome(interrupted=True)
     thread, below = _thread.get_ident(), None
     attempt.begun_in = wait_cycles.within.get()
-    inside = assign(wait_cycles.within, ref(attempt))
     try:
+        assign(wait_cycles.within, ref(attempt))
         wait_cycles.enter(attempt)
         # A signal handler, or a finaliser, on top of a wait: this thread does not wait while it builds.
         below = wait_cycles.waiting.pop(thread, None)
@@ -248,7 +283,7 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
             attempt.cell.settle(attempt, outcome)
         finally:
             wait_cycles.leave(attempt)
-            restore(wait_cycles.within, inside)
+            assign(wait_cycles.within, attempt.begun_in)
             if below is not None:
                 wait_cycles.waiting[thread] = below
 
@@ -264,13 +299,13 @@ def _join(effect: Join) -> bool:
         return True
     thread = _thread.get_ident()
     before = wait_cycles.waiting.get(thread)
-    wait_cycles.waiting[thread] = attempt
     woken = _thread.allocate_lock()
     woken.acquire()
     wake = woken.release
-    attempt.wait(wake)
     look = wait_cycles.FIRST_LOOK
     try:
+        wait_cycles.waiting[thread] = attempt
+        attempt.wait(wake)
         while True:
             if wait_cycles.ended(attempt) or effect.news:
                 return True
@@ -285,8 +320,8 @@ def _join(effect: Join) -> bool:
                 _tell_of_a_blocked_loop(attempt)
             look = min(look * 2, wait_cycles.LAST_LOOK)
     finally:
-        attempt.forget(wake)
-        if before is None:
+        if before is None:  # first: where the rest is interrupted, nothing stays that others look at
             wait_cycles.waiting.pop(thread, None)
         else:
             wait_cycles.waiting[thread] = before
+        attempt.forget(wake)

@@ -175,7 +175,7 @@ def test_closings_and_events_wait_for_a_thread(no_threads, eventually):
     assert len(get_thing()) == 1
     no_threads.set()
     cell = get_thing.__lazyguard_cell__()
-    cell.release(cell.now)
+    cell.open(cell.now.generation, OSError())
     closers.crew.look()
     event = events.Event("ready", name="n", place="p", before="a", after="b", generation=7)
     scheduler.background().run(events.emit, event)

@@ -131,6 +131,26 @@ def test_an_exit_of_an_async_factory_ends_the_loop():
         asyncio.run(aresolved(Cell(factory, name="c", place="p", plan=Plan(awaited=True))))
 
 
+def test_a_close_that_ends_the_program_leaves_nothing_open(eventually):
+    """The exit passes to who has reset or closed; what else is to be closed is closed all the same."""
+    closed: list[object] = []
+
+    def close(target: list) -> None:
+        closed.append(target)
+        if target == ["fallback"]:
+            raise SystemExit(3)
+
+    cell = Cell(lambda: ["real"], name="c", place="p", plan=Plan(close=close))
+    cell.fallbacks = (Cell(lambda: ["fallback"], name="f", place="p", plan=Plan(close=close)),)
+    assert resolved(cell) == ["real"]
+    assert resolved(cell.fallbacks[0]) == ["fallback"]
+    with pytest.raises(SystemExit):
+        cell.reset()
+    eventually(lambda: len(closed) == 2)
+    assert closed == [["fallback"], ["real"]]
+    assert cell.now.state == "pending"
+
+
 def test_what_a_guarded_function_raises_to_end_the_program(rings):
     """It passes through retries and fallback."""
     ring, error = rings

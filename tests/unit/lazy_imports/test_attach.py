@@ -428,15 +428,17 @@ def test_addresses(program):
     core = importlib.import_module("core")
     assert packages.is_lazy_attribute(core, "x")
     assert not packages.is_resolved_attribute(core, "x")
-    restore = packages.override_attribute(core, "x", "fake")
+    restores = []
+    packages.override_attribute(core, "x", "fake", restores.append)
     assert core.x == "fake"
     assert "core.a" not in sys.modules
-    restore()
+    restores.pop()()
     assert not packages.is_resolved_attribute(core, "x")
     core.x, core.a
     assert packages.is_resolved_attribute(core, "x")
     assert "__getattr__" not in vars(core)
-    packages.override_attribute(core, "x", "fake")()
+    packages.override_attribute(core, "x", "fake", restores.append)
+    restores.pop()()
     assert core.x == 1
     sys.modules["core.a"].x = 2
     packages.reset_attribute(core, "x")
@@ -446,7 +448,7 @@ def test_addresses(program):
     with pytest.raises(errors.UsageError, match="core:nothing is no lazy attribute; those of core: a, x"):
         packages.reset_attribute(core, "nothing")
     with pytest.raises(errors.UsageError, match="those of sys: none"):
-        packages.override_attribute(sys, "path", [])
+        packages.override_attribute(sys, "path", [], bool)
 
 
 def test_a_stub_declares(program):
