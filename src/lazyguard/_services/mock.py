@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from typing import Any, NoReturn
 
+    from lazyguard._base.places import Place
+
 _FUNCTIONS = (type(lambda: None), type(len), type((lambda self: None).__get__(0)))
 
 
@@ -167,7 +169,7 @@ class _Answers:
 
     __slots__ = ("answers", "kind", "place")
 
-    def __init__(self, kind: type, answers: dict[str, object], place: str) -> None:
+    def __init__(self, kind: type, answers: dict[str, object], place: Place) -> None:
         self.kind = kind
         self.answers = answers
         self.place = place

@@ -289,10 +289,12 @@ def test_pinned_and_override_are_of_the_loop_on_which_they_began(declare, made):
     get = declare()
     client = get()
     fakes: list[Client] = []
+    blocks: list[object] = []  # a block that nothing holds has ended
 
     async def begin():
         fakes.append(Client(100))
-        get.override(fakes[0]).__enter__()
+        blocks.append(get.override(fakes[0]))
+        blocks[0].__enter__()
         return client.number
 
     async def pin():
