@@ -27,10 +27,10 @@ def guarding(guard: Guard, args: Args, named: Named, error: Exception | None = N
         if limit is None or own.ends <= limit.ends:
             limit = own
     if own is None or limit is None:
-        outcome = yield from _calling(guard, args, named, limit, None, failed)
+        outcome = yield from _calling(guard, args, named, limit, None, None, failed)
     else:
         scope = Within(limit)
-        scope.steps = _calling(guard, args, named, limit, scope if limit is own else None, failed)
+        scope.steps = _calling(guard, args, named, limit, own, scope, failed)
         outcome = yield scope
     if guard.fallback_function is None or not isinstance(outcome.error, Exception):
         return outcome
@@ -38,13 +38,19 @@ def guarding(guard: Guard, args: Args, named: Named, error: Exception | None = N
 
 
 def _calling(
-    guard: Guard, args: Args, named: Named, limit: Deadline | None, scope: Within | None, outcome: Outcome | None
+    guard: Guard,
+    args: Args,
+    named: Named,
+    limit: Deadline | None,
+    own: Deadline | None,
+    scope: Within | None,
+    outcome: Outcome | None,
 ) -> Steps[Outcome]:
     """Attempts, until one succeeds or the retry gives up."""
     retries = failure = None
     while True:
         if outcome is None:
-            outcome = yield from _attempting(guard, args, named, limit, scope)
+            outcome = yield from _attempting(guard, args, named, limit, own, scope)
             late = outcome.error
             if isinstance(late, DeadlineExceeded) and late.__context__ is None and late is not failure:
                 late.__context__ = failure  # it may be that no attempt was made
@@ -60,12 +66,14 @@ def _calling(
         failure, outcome = outcome.error, None
 
 
-def _attempting(guard: Guard, args: Args, named: Named, limit: Deadline | None, scope: Within | None) -> Steps[Outcome]:
+def _attempting(
+    guard: Guard, args: Args, named: Named, limit: Deadline | None, own: Deadline | None, scope: Within | None
+) -> Steps[Outcome]:
     """One attempt, let in by the breaker, which is told how it ended."""
-    if limit is not None and guard.timeout is not None and clock.now() >= limit.ends:
+    began = clock.now()
+    if limit is not None and guard.timeout is not None and began >= limit.ends:
         return Outcome(error=limit.exceeded())
     phase: Phase | None = None
-    own = None if scope is None else scope.limit
     if guard.circuit is not None:
         try:
             phase = guard.circuit.admit()
@@ -76,10 +84,11 @@ def _attempting(guard: Guard, args: Args, named: Named, limit: Deadline | None, 
     except BaseException as interrupt:
         if phase is not None:
             # what its own timeout has cancelled took too long; what others cancel says nothing
-            phase.ended(own.exceeded() if own is not None and scope is not None and scope.expired else interrupt, own)
+            mine = own is not None and own is limit and scope is not None and scope.expired
+            phase.ended(own.exceeded() if own is not None and mine else interrupt, own, began)
         raise
     if phase is not None:
-        phase.ended(outcome.error, own)
+        phase.ended(outcome.error, own, began)
     return outcome
 
 
