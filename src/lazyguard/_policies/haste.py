@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Parts of the names of the exceptions by which libraries tell a time-out; most have no common base class.
 _TIMEOUTS = ("Timeout", "TimedOut", "DeadlineExceeded")
 _MOST_CAUSES = 5  # how far a chain of causes is followed
+_CROWD = 20  # how many waits that overlap count
 _PRECISION = 0.001  # seconds: the timers of some loops ring that much too early
 
 
@@ -27,7 +28,7 @@ class Haste:
     Attributes:
         cause: What its caller is told, an Exception.
         limit: Seconds that an attempt may take; None if that is unknown.
-        waited: Seconds that it has taken.
+        waited: Seconds that it has taken, of those that it was given.
     """
 
     __slots__ = ("cause", "limit", "waited")
@@ -69,13 +70,28 @@ def judge(
         return None if 2 * left > given.seconds else Haste(cause, None, 0.0)
     if began is None:
         began = given.ends - given.seconds
-    return None if given.ends - began >= limit else Haste(cause, limit, moment - began)
+    left_it = given.ends - began
+    # What it took beyond that is its own: a machine that is busy is no silence of the server's.
+    return None if left_it >= limit else Haste(cause, limit, max(0.0, min(left_it, moment - began)))
 
 
-def declare(error: BaseException, limit: float, began: float) -> None:
-    """Let an integration say of a wait that failed how long it may take, and when it began."""
-    if deadlines.current() is not None:
-        setattr(error, _MARK, (limit, began))
+@final
+class Wait:
+    """A `with` block in which an integration waits: what fails there says how long that may take, and since when."""
+
+    __slots__ = ("_began", "_limit")
+
+    def __init__(self, limit: float | None) -> None:
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        self._began = clock.now()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or self._limit is None or deadlines.current() is None:
+            return
+        if _marked(error) is None:  # else an inner wait has said it
+            setattr(error, _MARK, (self._limit, self._began))
 
 
 _MARK = "_lazyguard_wait"
@@ -106,8 +122,8 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 class Span:
     """A span in which all attempts were hasty: since when, and what they have waited in sum.
 
-    Waits that overlap count four times at the most: a crowd makes no long silence of a short one. A statistic without
-    a lock: of two attempts that end at the same moment one may be lost.
+    Of waits that overlap twenty count at the most: a crowd makes no long silence of a short one. A statistic without a
+    lock: of two attempts that end at the same moment one may be lost.
     """
 
     __slots__ = ("_since", "_waited")
@@ -126,7 +142,7 @@ class Span:
         if not goes_on:
             self._since, self._waited = moment - hasty.waited, 0.0
         self._waited += min(hasty.waited, moment - self._since)
-        if min(self._waited, 4 * (moment - self._since)) < hasty.limit - _PRECISION:
+        if min(self._waited, _CROWD * (moment - self._since)) < hasty.limit - _PRECISION:
             return False
         self._since, self._waited = moment, 0.0
         return True

@@ -190,26 +190,23 @@ def test_with_the_limit_unknown_never(make, clock):
 
 
 def test_a_crowd_makes_no_long_silence_of_a_short_one(make, clock):
-    """A thousand callers who wait at the same time: a quarter of the limit has to pass for one failure."""
+    """A thousand callers who wait at the same time: a twentieth of the limit has to pass for one failure."""
     circuit = make(failure_threshold=3)
-    circuit.admit().ended()
-    for state in ("closed", "closed", "closed"):
-        with lazyguard.deadline(0.05):
+
+    def crowd() -> str:
+        with lazyguard.deadline(0.025):
             began = clock.now()
             phases = [circuit.admit() for _ in range(1000)]
-            clock.advance(0.05)
+            clock.advance(0.025)
             for phase in phases:
                 phase.ended(TimeoutError(), own(), began)
-        assert circuit.now.state == state
+        return circuit.now.state
+
+    for _ in range(3):
         circuit.admit().ended()
-    for _ in range(15):
-        with lazyguard.deadline(0.05):
-            began = clock.now()
-            phases = [circuit.admit() for _ in range(1000)]
-            clock.advance(0.05)
-            for phase in phases:
-                phase.ended(TimeoutError(), own(), began)
-    assert circuit.now.state == "open"
+        assert crowd() == "closed"
+    circuit.admit().ended()
+    assert [crowd() for _ in range(6)].count("closed") == 5
 
 
 def test_what_an_integration_declares(make, clock):
@@ -223,8 +220,9 @@ def test_what_an_integration_declares(make, clock):
             clock.advance(10.0 - left)  # the function's own work
             error, told = TimeoutError(), ConnectionError()
             told.__context__ = error
-            haste.declare(error, declared, clock.now())
-            clock.advance(min(left, declared))
+            with pytest.raises(TimeoutError), haste.Wait(declared):
+                clock.advance(min(left, declared))
+                raise error
             phase.ended(told, guard, None if guard is None else began)
         return circuit.now.state
 
@@ -235,10 +233,10 @@ def test_what_an_integration_declares(make, clock):
     for _ in range(2):
         assert circuit.now.state == "closed"
         with lazyguard.deadline(0.5):
-            error = TimeoutError()
-            haste.declare(error, 1.0, clock.now())
-            clock.advance(0.5)
-            circuit.admit().ended(error)
+            with pytest.raises(TimeoutError) as caught, haste.Wait(1.0):
+                clock.advance(0.5)
+                raise TimeoutError
+            circuit.admit().ended(caught.value)
     assert circuit.now.state == "open"
 
 
