@@ -89,6 +89,7 @@ class CircuitOpen(LazyguardError, RuntimeError):
     """
 
     retry_after: float = 0.0
+    _of: int = 0  # the id of the breaker's state
 
 
 class ServiceCircuitOpen(ServiceUnavailable, CircuitOpen):

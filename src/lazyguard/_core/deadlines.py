@@ -11,7 +11,7 @@ from _contextvars import ContextVar
 
 from lazyguard._base import final, places
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock
+from lazyguard._core import clock, mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,11 +36,19 @@ class Deadline:
         self._said = said
 
     def __enter__(self) -> Deadline:
-        assign(_blocks, (self, _blocks.get()))
+        try:
+            assign(_blocks, (self, _blocks.get()))
+        except BaseException:  # a signal handler's, just when it was set
+            _end(self)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        _end(self)
+        try:
+            _end(self)
+        except BaseException:
+            _end(self)
+            raise
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
@@ -140,7 +148,7 @@ def remaining() -> float | None:
 def current() -> Deadline | None:
     """Return the deadline that counts in this context: the earliest."""
     nearest: Deadline | None = None
-    block = _blocks.get()
+    block = _blocks.get() if mode.is_active() else None
     while block is not None:
         limit, block = block
         if isinstance(limit, Unlimited):

@@ -36,11 +36,11 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
     plan = cell.plan
     retries = None
     while True:
-        outcome = yield from trying(cell)
-        if outcome.error is None or outcome.final or plan.retry is None:
+        outcome = yield from trying(cell, attempt)
+        if outcome.error is None or outcome.final or plan.retry is None or not mode.is_active():
             return outcome
         if retries is None:
-            retries = plan.retry.begin()
+            retries = plan.retry.begin(cell.factory)
         ended: Outcome | None = yield from retries.again(outcome, until)
         if ended is not None:
             return ended
@@ -48,10 +48,11 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
             return outcome
 
 
-def trying(cell: Owner) -> Steps[Outcome]:
-    """One attempt: run the factory, then the probe on what it made."""
+def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
+    """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
-    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)
+    attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
+    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made)
     if not outcome.ok:
         return outcome
     if outcome.value is None and not plan.allow_none:
@@ -64,6 +65,10 @@ def trying(cell: Owner) -> Steps[Outcome]:
             ),
             final=True,
         )
+    if plan.wrong is not None and (why := plan.wrong(outcome.value)) is not None:
+        _have_errors()
+
+        return Outcome(error=errors.ConfigurationError(f"its factory returned {why}"), final=True)
     if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
         _have_errors()
 
@@ -75,13 +80,9 @@ def trying(cell: Owner) -> Steps[Outcome]:
             final=True,
         )
     if plan.probe is not None:
-        try:
-            probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
-        except BaseException:
-            cell.dispose(outcome.value)
-            raise
+        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
         if not probed.ok:
-            cell.dispose(outcome.value)
+            cell.dispose(attempt)
             return probed
     return outcome
 
@@ -106,7 +107,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
         ServiceCircuitOpen: Calls on the target have failed, there is no fallback, and no attempt is due yet.
     """
-    limit = cell.plan.timeout if wait is None else wait
+    real = real or not mode.is_active()
+    limit = cell.plan.timeout if wait is None and mode.is_active() else wait
     until = None if limit is None else clock.now() + limit
     kept = 0.0 if real or limit is None else limit * _shares(cell.fallbacks)
     patience = None if until is None else until - kept

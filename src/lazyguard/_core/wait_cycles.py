@@ -71,6 +71,13 @@ def leave(attempt: Attempt) -> None:
         running.pop(thread, None)
 
 
+def leave_ended() -> None:
+    """Forget the attempts of this thread that have ended, and were not left."""
+    for attempt in running.get(_thread.get_ident(), [])[:]:
+        if attempt.outcome is not None:
+            leave(attempt)
+
+
 def ended(attempt: Attempt) -> bool:
     """Return whether an attempt has ended; end it if whoever ran it has gone without doing so."""
     if attempt.outcome is None and _lost(attempt):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Proxy
 
@@ -73,7 +74,7 @@ def load(
     return proxy
 
 
-def _check_present(name: str, place: str, require: str | None) -> None:
+def _check_present(name: str, place: Place, require: str | None) -> None:
     """Raise MissingModuleError if a module cannot be found or does not satisfy `require`; import only its parents."""
     from importlib.util import find_spec
 
@@ -105,7 +106,7 @@ def _missing_text(module: str, require: str | None = None) -> str:
         return f"{above} has no module {module!r}: correct the name"
     from lazyguard._base import distributions
 
-    return f"module {module!r} is not installed; to install it: {distributions.command(module, package=require)}"
+    return f"module {module!r} is not installed; {distributions.remedy(module, package=require)}"
 
 
 def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Any:
@@ -176,7 +177,7 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
     return cell
 
 
-def _warn_of_exception(module: str, attribute: str, place: str) -> bool:
+def _warn_of_exception(module: str, attribute: str, place: Place) -> bool:
     """Warn of an exception class that is imported lazily, and return whether it is one."""
     if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
         from lazyguard._proxies import views
@@ -192,6 +193,9 @@ def lazy_imports() -> LazyImports:
         A context manager. In its block `import a.b as c` and `from a import b` bind what `load` returns. What is loaded
         already is bound itself: the module whose import has ended, the name that it has. Imports of other modules and
         threads are not changed meanwhile.
+
+    Where Python takes a real class alone it raises a TypeError. So leave out of the block: exceptions, abstract classes
+    and what is asked whether it is below one (a search for plug-ins), classes in `case` and `super(Name, self)`.
 
     Raises:
         UsageError: The block has `from a import *`, which needs the names at once.

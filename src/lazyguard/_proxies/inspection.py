@@ -6,6 +6,8 @@ a tool has found is another caller, and builds.
 
 from __future__ import annotations
 
+from lazyguard._proxies.proxy import cell_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
@@ -103,6 +105,26 @@ def asks_a_protocol(frame: FrameType | None) -> bool:
 def asks_for_a_function(frame: FrameType | None) -> bool:
     """Return whether inspect wants to know whether a callable without a code is like a function."""
     return _is(frame, "inspect", "_signature_is_functionlike")
+
+
+def documents(frame: FrameType | None) -> bool:
+    """Return whether pydoc is about to document a value, which it does in another way where that is a class."""
+    asker = _asker(frame)
+    while asker is not None and asker.f_code.co_name in ("_isclass", "_getowndoc", "_getdoc"):
+        asker = asker.f_back
+    return _is(asker, "pydoc", "render_doc") or _is(asker, "pydoc", "document")
+
+
+def class_meant(pending: type, frame: FrameType) -> type | None:
+    """Return the class of the target that `dataclasses` asks about by its `type`, which builds it.
+
+    All that are pending share that type; so it is the one that the asking function has at hand.
+    """
+    if _module_of(frame) == "dataclasses" and not walks(frame):
+        for value in frame.f_locals.values():
+            if type(value) is pending:
+                return type(cell_of(value).resolve())
+    return None
 
 
 def _is(frame: FrameType | None, module: str, function: str) -> bool:
@@ -204,4 +226,4 @@ def _module_of(frame: FrameType) -> str:
     return module if type(module) is str else ""
 
 
-__all__ = ["asks_a_protocol", "asks_for_a_function", "lists", "look", "skims", "walks"]
+__all__ = ["asks_a_protocol", "asks_for_a_function", "class_meant", "documents", "lists", "look", "skims", "walks"]

@@ -14,6 +14,7 @@ from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
+from lazyguard._services.late import ENDED, OF_ITERATORS
 from lazyguard.errors import CircuitOpen, ServiceCircuitOpen
 from lazyguard.events import describe
 
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any
 
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Outcome, Snapshot
-    from lazyguard._policies.circuit import Failures, Phase
+    from lazyguard._policies.circuit import Phase
     from lazyguard._proxies.proxy import Proxy
 
-# The types of most results: nothing in them can fail later.
-_ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
 # Only the failures of these count. A comparison or a conversion shows little of the target's health, and a success of
 # `__enter__` or `__exit__` must not end a row of failures inside their blocks.
 _ONLY_FAILURES = special_methods.UNIVERSAL | {
@@ -40,11 +40,9 @@ _ONLY_FAILURES = special_methods.UNIVERSAL | {
     "__aenter__",
     "__aexit__",
 }
-# The public methods of plain iterators; an iterator with other ones is returned unchanged.
-_OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose"))
 
 
-def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | None) -> type[Proxy]:
+def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | None) -> type[Proxy]:
     """Return the class of the proxy while this target is served and its calls are counted."""
     target = snapshot.target
     circuit = circuit_of(cell, snapshot.generation, failures, breaker)
@@ -81,12 +79,10 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
             raise
         return _counted_result(phase, result, ok=name not in _ONLY_FAILURES)
 
-    kind = views.forwarding(target, lambda _: target, attribute, run)
-    kind.__name__ = proxies.BOUND  # so that it is released at once when it is no longer shown
-    return kind
+    return views.forwarding(target, lambda _: target, attribute, run)
 
 
-def circuit_of(cell: Cell, generation: int, failures: Failures, breaker: Breaker | None) -> Circuit:
+def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | None) -> Circuit:
     """Return the circuit of a generation's target, which all views of it share."""
     present = _present_circuit(cell, generation)
     if present is not None:
@@ -189,7 +185,7 @@ def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
     """Return a transparent wrapper of a function, which counts its calls."""
     import wrapt
 
-    ended = _ENDED
+    ended = ENDED
 
     def counted(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         phase = circuit.now
@@ -227,7 +223,7 @@ def _counted_result(phase: Phase, result: Any, *, ok: bool = True) -> Any:
 def _is_plain_iterator(kind: type) -> bool:
     if issubclass(kind, proxies.Proxy):
         return False
-    return all(name.startswith("_") or name in _OF_ITERATORS for name in dir(kind))
+    return all(name.startswith("_") or name in OF_ITERATORS for name in dir(kind))
 
 
 async def _awaited(phase: Phase, coroutine: Any, ok: bool) -> Any:

@@ -143,9 +143,8 @@ class Fallback:
 
         from lazyguard.errors import ConformityWarning
 
-        filename, _, line = self.place.rpartition(":")
         text += "" if self.partial else " If it need not have all members, declare it with fallback(partial=True)."
-        warnings.warn_explicit(text, ConformityWarning, filename, int(line))
+        warnings.warn_explicit(text, ConformityWarning, self.place.file, self.place.line)
 
     def _differences(self, cell: Cell, kind: type, own: Collection[str] = ()) -> list[Difference]:
         real = annotated_class(cell.factory)

@@ -128,7 +128,7 @@ def test_lazy_imports_of_exceptions(program):
 def test_the_sender_of_a_signal(program, signals):
     """Signals know a sender by its identity: a pending proxy as one is told of."""
     signal_class = pytest.importorskip(signals).Signal
-    program({"kinds.py": "class Pet: ...\nclass Owner: ...\n"})
+    program({"kinds.py": "class Pet:\n    def __init__(self, **named): ...\nclass Owner: ...\n"})
     called = []
 
     def handler(sender, **named):
