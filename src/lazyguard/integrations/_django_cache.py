@@ -270,13 +270,17 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
         made = self._made.get(role)
         if made is None:
             name, location, params = entry_of(role, self._location, self._params)
+            limits: dict[str, Any] = {}
             try:
                 kind = import_string(name)
+                bounds = bounds_of(kind)
+                if bounds is not None:
+                    limits = bounds(self._options.get("timeout", TIMEOUT))
+                if _POOL in limits.values():
+                    import_string(_POOL)  # and with it the client, which the first operation would wait for
             except ImportError as error:
                 raise ImproperlyConfigured(f'OPTIONS["{role}"]={name!r} cannot be imported: {error}') from error
-            bounds = bounds_of(kind)
-            if bounds is not None:
-                params["OPTIONS"] = {**bounds(self._options.get("timeout", TIMEOUT)), **params["OPTIONS"]}
+            params["OPTIONS"] = {**limits, **params["OPTIONS"]}
             made = self._made[role] = kind(location, params)
         return made
 
@@ -288,6 +292,7 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
                 self._inner("fallback").clear()
 
     def _do(self, operation: str, *args: Any, **named: Any) -> Any:
+        self._inner("backend")  # the import of its client is not the server's fault
         try:
             found = self._policies.call(self, operation, args, named)
         except Exception:  # no fallback may be served here; a miss is none
