@@ -97,7 +97,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         of: Whose fallback it is.
 
     Returns:
-        The target. None: there is no need of the fallback any more.
+        The target. None: there is no need of the fallback any more. ELSEWHERE: it is another loop's by now.
 
     Raises:
         ResolutionError: The factory failed, and no fallback may be served.
@@ -118,6 +118,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
     else:
         given = None
     while True:
+        if of is None and elsewhere(cell):
+            return ELSEWHERE
         if of is not None and of.now.served:
             return None
         now = cell.now
@@ -186,6 +188,19 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
 
 
+# Stands for the target of a cell that another event loop was the first to use.
+ELSEWHERE: Any = object()
+
+
+def elsewhere(cell: Cell) -> bool:
+    """Return whether a service's cell is another event loop's than the one that runs here."""
+    home = cell.home
+    if home is None or not cell.plan.awaited or cell.mirror is None:
+        return False
+    here = wait_cycles.current_loop()
+    return here is not None and here is not home and not home.is_closed()
+
+
 def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.ServiceUnavailable | None]:
     """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
     places, patience = cell.plan.bulkhead, cell.plan.abandon_after
@@ -247,6 +262,8 @@ def falling_back(
             left = until - clock.now() - limit * _shares(cell.fallbacks[index + 1 :])
             left = max(left, limit * fallback.plan.share)
             wait = left if wait is None else min(wait, left)
+        if fallback.plan.awaited:
+            fallback.home = cell.home
         try:
             target = yield from resolving(fallback, wait=wait, of=cell)
         except (errors.CircularResolutionError, errors.DeadlineExceeded):

@@ -290,10 +290,11 @@ def pending_class(kind: type | None) -> type[Proxy]:
 class ProxyMirror:
     """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
 
-    __slots__ = ("_pending", "_proxy", "_tells", "flavour", "home")
+    __slots__ = ("_apart", "_pending", "_tells", "flavour", "home", "proxy")
 
     def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour, home: Home | None, tells: bool) -> None:
-        self._proxy = ref(proxy)
+        self.proxy = ref(proxy)
+        self._apart: Proxy | None = None  # what shows the cell, where the proxy shows one for each of several loops
         self._pending = pending
         self.flavour = flavour
         self.home = home
@@ -305,7 +306,7 @@ class ProxyMirror:
 
     def is_shown_by(self, thing: object) -> bool:
         """Return whether that is the proxy itself."""
-        return thing is self._proxy()
+        return thing is self.proxy()
 
     def load(self, cell: Cell) -> object:
         """Have the views at hand."""
@@ -315,7 +316,7 @@ class ProxyMirror:
 
     def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
         """Make the class that the proxy is to have."""
-        proxy = self._proxy()
+        proxy = self.proxy()
         if proxy is None:
             return None
         if snapshot.served:
@@ -331,9 +332,25 @@ class ProxyMirror:
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
         """Give the proxy its class; return the one before."""
         proxy, kind = view
+        if self._apart is not None:
+            proxy = self._apart
         before = type(proxy)
         set_class(proxy, kind)
         return before
+
+    def split(self, apart: Proxy, view: type[Proxy]) -> None:
+        """Show the cell through another proxy from now on, and have the view for its own; runs under the lock."""
+        proxy = self.proxy()
+        if proxy is not None:
+            set_class(apart, type(proxy))
+            set_class(proxy, view)
+        self._apart = apart
+
+    def join(self) -> None:
+        """Show the cell through its own proxy again; runs under the lock."""
+        proxy, apart, self._apart = self.proxy(), self._apart, None
+        if proxy is not None and apart is not None:
+            set_class(proxy, type(apart))
 
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""

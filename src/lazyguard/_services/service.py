@@ -273,10 +273,8 @@ class Service(Generic[P, T]):
 
         service = self.of(*args, **kwargs)
         await service._cell.aresolve()
-        if service._cell.plan.awaited:
-            service._cell.home = (
-                wait_cycles.current_loop()
-            )  # where a recovery can try again: the one before may be closed
+        if service._cell.plan.awaited:  # where a recovery can try again: the loop before may be closed
+            service._cell.here().home = wait_cycles.current_loop()
         live: T = service._live
         return live
 
@@ -415,9 +413,9 @@ class Service(Generic[P, T]):
             cell.reset()
 
     def _cells(self) -> list[Cell]:
-        if self._keys is None:
-            return [self._cell]
-        return [cell for cell, _ in self._keys.living()] or [self._cell]
+        """Return the cells of all keys and event loops."""
+        found = [self._cell] if self._keys is None else [cell for cell, _ in self._keys.living()] or [self._cell]
+        return [one for cell in found for one in (cell, *(() if cell.loops is None else cell.loops.others(cell)))]
 
     def override(self, value: T) -> Override:
         """Serve `value` in a `with` block, to all who hold the live reference."""
