@@ -7,7 +7,9 @@ breaker for each entry of CACHES.
 
 from __future__ import annotations
 
+import linecache
 import pickle
+import sys
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -152,6 +154,10 @@ class _Policies:
             breaker = lazyguard.Breaker(**breaker)
         policies = lazyguard.guarded(name=name, timeout=timeout, breaker=breaker)
         self.call: Any = policies(_operate)
+        guard = self.call.health.__self__
+        guard.place = _place() or guard.place  # what it has to say names the settings
+        if guard.circuit is not None:
+            guard.circuit.place = guard.place
         self.call.__name__ = name
         self.call.fallback(lambda cause, *args: _answer(cause, *args))
         self._async = lazyguard.guarded(name=f"{name}, async", timeout=timeout, breaker=breaker)
@@ -168,6 +174,13 @@ class _Policies:
     def count(self, operation: str) -> None:
         """Count one call that the inner cache has not answered."""
         self.answered[operation] = self.answered.get(operation, 0) + 1
+
+
+def _place() -> str:
+    """Return the line of the settings module that names this cache first; "" where there is none."""
+    file = getattr(sys.modules.get(settings.SETTINGS_MODULE or ""), "__file__", None)
+    lines = enumerate(linecache.getlines(file), 1) if file else ()
+    return next((f"{file}:{number}" for number, line in lines if "integrations.django.Cache" in line), "")
 
 
 # By the identity of an entry's OPTIONS, which is kept, so that no other one can have it.
