@@ -233,9 +233,9 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
     """A Django cache around any other one: slow and broken servers cost a little time, and never an error.
 
     In `CACHES`, the entry's own LOCATION, TIMEOUT, KEY_PREFIX, VERSION and KEY_FUNCTION go to the inner cache. So do
-    all OPTIONS but these:
+    all OPTIONS but the four below.
 
-    Args (in `OPTIONS`):
+    Args:
         backend: The inner cache: the dotted name of its class, an alias of `CACHES`, or a dict as `CACHES` has it.
         fallback: A cache that answers meanwhile, given alike. The dotted name of `LocMemCache` gives one in this
             process, which is emptied when the inner one is back. None: reads are misses.
