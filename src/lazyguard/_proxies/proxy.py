@@ -145,7 +145,7 @@ class Pending(Proxy):
             operations = loaded("_proxies.views", cell)
             return lambda memo: operations.perform(name, self, cell.resolve(), (memo,), {})
         if name in ASKED_OF_ITSELF:
-            return answer(cell.resolve(), name)
+            return answer(cell.resolve(), name, self)
         return getattr(shown(self), name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -178,10 +178,10 @@ def shown(proxy: Proxy) -> Any:
 # Python takes a class or a function as it is, but asks its proxy for these.
 ATOMIC = (type, type(lambda: None), type(len))
 _ASKED_BY_PYDOC = frozenset(("__class__", "__origin__", "__doc__"))
-ASKED_OF_ITSELF = _ASKED_BY_PYDOC | {"__mro_entries__", "__deepcopy__"}
+ASKED_OF_ITSELF = _ASKED_BY_PYDOC | {"__mro_entries__", "__deepcopy__", "__func__"}
 
 
-def answer(target: Any, name: str) -> Any:
+def answer(target: Any, name: str, proxy: Proxy) -> Any:
     """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function.
 
     pydoc documents the `__origin__` of what says that it is no class, and itself refuses the proxy of a class.
@@ -190,6 +190,8 @@ def answer(target: Any, name: str) -> Any:
         return lambda _bases: (target,)
     if name == "__deepcopy__" and issubclass(type(target), ATOMIC):
         return lambda _memo: target
+    if name == "__func__":
+        loaded(INSPECTION).tell_of_sender(proxy, sys._getframe(2))
     by_pydoc = name in _ASKED_BY_PYDOC and "pydoc" in sys.modules and issubclass(type(target), type)
     if by_pydoc and loaded(INSPECTION).documents(sys._getframe(1)):
         return {"__class__": object, "__origin__": target}.get(name)

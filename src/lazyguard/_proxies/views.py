@@ -239,8 +239,8 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             pass  # it asks the target for its name, which a proxy of nothing has not; `_called` does without
     if issubclass(type(target), ATOMIC):
         # only a Python function can answer one name otherwise than the target itself
-        namespace["__getattribute__"] = lambda _, name: (
-            getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name)
+        namespace["__getattribute__"] = lambda proxy, name: (
+            getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name, proxy)
         )
         namespace["__doc__"] = _documentation
     namespace.update(dict.fromkeys(refused))
@@ -311,7 +311,7 @@ def target_of(proxy: Proxy) -> Any:
 
 
 # For pydoc, which asks `object` for the documentation of classes and functions.
-_documentation = property(lambda proxy: answer(target_of(proxy), "__doc__"))
+_documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", proxy))
 
 
 def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:

@@ -45,7 +45,8 @@ class Middleware:
     """Django middleware that answers health checks, gives requests deadlines, and tells 503 and 504 from 500.
 
     Name it first in `MIDDLEWARE`: a health check then needs no session, no host name and no redirection. Its options
-    are in the setting `LAZYGUARD`, a dict with those of `lazyguard.integrations.wsgi.Middleware`.
+    are in the setting `LAZYGUARD`, a dict with those of `lazyguard.integrations.wsgi.Middleware`; no header is asked
+    for a timeout unless `timeout_header` names one.
 
     What a view, a template or another middleware raises is answered
 

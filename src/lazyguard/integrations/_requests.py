@@ -6,6 +6,8 @@ types of exceptions, never an exception's text, an argument or a URL. An invalid
 
 from __future__ import annotations
 
+import sys
+
 import lazyguard
 from lazyguard._base import final, validation
 from lazyguard._base.places import shown
@@ -83,6 +85,8 @@ class Requests:
             return None
         if method not in ("GET", "HEAD"):
             return Answer(405, Allow="GET, HEAD")
+        if endpoint is _page:
+            return _page(head=method == "HEAD") if self._details else None
         status, checks = endpoint()
         content: dict[str, Any] = {"status": status}
         if checks is not None:
@@ -134,8 +138,11 @@ def _alive() -> tuple[str, Health | None]:
     return "pass", None
 
 
-def _ready() -> tuple[str, Health]:
-    """Fail if a critical service has failed; only the check of such a service is ever "fail"."""
+def _ready() -> tuple[str, Health | None]:
+    """Fail if the process drains, or a critical service has failed; no other check is ever "fail"."""
+    readiness = sys.modules.get("lazyguard._services.readiness")  # not loaded: nothing drains
+    if readiness is not None and readiness.draining():
+        return "fail", None
     found = Health(tuple(c for c in lazyguard.health().checks if c.kind == "critical service" or c.status != "pass"))
     return found.status, found
 
@@ -157,11 +164,30 @@ def _all() -> tuple[str, Health]:
     return found.status, found
 
 
-_ENDPOINTS: dict[str, Callable[[], tuple[str, Health | None]]] = {
+def _page(*, head: bool = False) -> Answer:
+    """Return the page for browsers, which asks `/healthz` beside it."""
+    from pkgutil import get_data
+
+    page = Answer(200)
+    text = get_data("lazyguard.integrations", "statusz.html") or b""
+    page.headers = [
+        ("Cache-Control", "no-store"),
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Length", str(len(text))),
+        ("Content-Security-Policy", "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
+         "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]  # fmt: skip
+    page.body = b"" if head else text
+    return page
+
+
+_ENDPOINTS: dict[str, Callable[..., Any]] = {
     "/livez": _alive,
     "/readyz": _ready,
     "/startupz": _started,
     "/healthz": _all,
+    "/statusz": _page,
 }
 
 

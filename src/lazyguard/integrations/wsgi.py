@@ -25,14 +25,16 @@ __all__ = ["Middleware"]
 class Middleware:
     """WSGI middleware that answers health checks, and gives requests deadlines.
 
-    Below `prefix` there are four paths, for GET and HEAD, in the form of health+json
+    Below `prefix` there are these paths, for GET and HEAD, in the form of health+json
     (draft-inadarei-api-health-check-06). They show the present state; nothing is built, probed or waited for:
 
     - `/livez`: 200 while the process answers, whatever the state of its dependencies.
-    - `/readyz`: 503 while a `critical` service has failed; 200 with "warn" while something is degraded.
+    - `/readyz`: 503 while a `critical` service has failed, and after `lazyguard.drain`; 200 with "warn" while
+      something is degraded.
     - `/startupz`: 503 until all calls of `lazyguard.preload` have ended. Without a preload it passes: call that before
       the server listens, in the application's module, in `post_fork` or in the lifespan.
     - `/healthz`: all checks of `lazyguard.health`; 503 if its status is "fail".
+    - `/statusz`, only with `details`: a page for browsers, which shows the same and renews itself.
 
     Answers have names and states, never an exception's text, an argument or a URL; more with `details`.
 

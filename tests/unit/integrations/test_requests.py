@@ -145,6 +145,17 @@ def test_other_paths_are_the_applications(serve):
     assert (alone("/shop").status, alone("/shop").body) == (404, b"")
 
 
+def test_a_process_that_drains_is_not_ready(serve, monkeypatch):
+    """After `drain` the ready path is 503, and the others are as they were."""
+    from lazyguard._services import readiness
+
+    monkeypatch.setattr(readiness, "_drains", None)
+    ask = serve()
+    assert ask("/readyz").status == 200
+    lazyguard.drain(delay=86400.0)
+    assert [ask(path).status for path in PATHS] == [200, 503, 200, 200]
+
+
 def test_what_a_reader_may_see(serve, plant):
     """Without details there are names and states; with details why, without a place; "places" are said on demand."""
     get = lazyguard.service(name="named", recovery=None, critical=True)(plant.make)
