@@ -18,7 +18,8 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lazyguard import events
-from lazyguard._core import declaration
+from lazyguard._core import declaration, scheduler
+from lazyguard._core.closing import PendingClose
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
@@ -138,12 +139,16 @@ class NoThreads:
 
 
 @pytest.fixture(autouse=True)
-def no_recovery_outlives_its_test():
-    """End what would go on trying beside the next tests: it takes from the clock, the log and the chance of theirs."""
+def nothing_goes_on_beside_the_next_test():
+    """End recoveries, and watches over a close: they would take from the clock, the log and the chance of others."""
     yield
     for cell, _ in declaration.cells():
         if getattr(cell, "recovery_run", None) is not None:
             cell.recovery_run = None  # a run that its cell does not know is over
+    for queue in (scheduler._scheduler._due, scheduler._scheduler._inbox):
+        for *_, job in queue.copy():
+            if isinstance(getattr(job.work, "__self__", None), PendingClose):
+                job.cancel()
 
 
 @pytest.fixture

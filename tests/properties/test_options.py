@@ -310,7 +310,7 @@ SERVICE = {
 }
 WEB = {
     "prefix": is_prefix,
-    "details": is_flag,
+    "details": lambda value: is_flag(value) or value == "places",
     "timeout_header": optional(is_header),
     "timeout": optional(is_seconds),
     "max_timeout": is_seconds,
@@ -622,11 +622,15 @@ TABLE = {
     ),
 }
 CHAOTIC = lazyguard.service()(lambda: [1])
+is_place = of_type(str, os.PathLike)
 # An audit is refused before it begins: what is right is not run.
 AUDIT = {
     "targets": all_strings,
-    "path": of_type(str, os.PathLike),
+    "path": lambda value: is_place(value) or (isinstance(value, list | tuple) and all(map(is_place, value))),
     "python": is_text,
+    "exclude": all_strings,
+    "setup": is_text,
+    "memory": optional(is_whole),
     "timeout": is_seconds,
     "slow": is_seconds_or_zero,
     "jobs": optional(is_whole),

@@ -77,12 +77,12 @@ def test_no_text_of_ours_carries_a_secret(timeout, secret, kind, where):
                 assert any(told is one for one in raised)
                 said.append("".join(traceback.format_exception(error)))
             except SystemExit:
-                assert where == "listener"  # the program's own exit passes
+                assert where in ("listener", "fallback") or timeout is None  # the program's own exit passes
             seen += [repr(cell), repr(cell.now), repr(cell.now.running)]
             try:
                 cell.reset()
             except SystemExit:
-                assert where == "listener"
+                assert where in ("listener", "close")
     finally:
         undo()
         logger.removeHandler(handler)

@@ -33,8 +33,8 @@ else:  # pragma: no cover (before Python 3.12, where the same tests reach all of
         """Set the variable, and return the token for `restore`."""
         if not gc.isenabled():
             return variable.set(value)
-        gc.disable()
         try:
+            gc.disable()
             return variable.set(value)
         finally:
             gc.enable()
@@ -44,8 +44,8 @@ else:  # pragma: no cover (before Python 3.12, where the same tests reach all of
         if not gc.isenabled():
             variable.reset(token)
             return
-        gc.disable()
         try:
+            gc.disable()
             variable.reset(token)
         finally:
             gc.enable()

@@ -204,7 +204,9 @@ class Mailbox:
         try:
             self.listener(event.after_losing(lost) if lost else event)
         except BaseException as error:
-            if not ours and not isinstance(error, Exception):
+            from lazyguard._base.handlers import is_a_handlers  # nothing that only declares loads it
+
+            if not ours and (not isinstance(error, Exception) or is_a_handlers(error)):
                 return error
             self._report(self, event, error)
         finally:

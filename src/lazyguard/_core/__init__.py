@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Where the threads of ours are begun, which is loaded by this name.
-DAEMONS = "_core.daemons"
+# Where the threads of ours are begun, and where what was interrupted is done; they are loaded by these names.
+DAEMONS, INTERRUPTIONS = "_core.daemons", "_core.interruptions"
 _whole: dict[str, Any] = {}
 
 

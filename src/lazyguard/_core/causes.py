@@ -117,6 +117,11 @@ def caught(error: BaseException) -> BaseException:
     return error
 
 
+def parted(error: SystemExit) -> BaseException:
+    """Return an exit's twin, to be kept: with the frames of user code alone, where the exit itself goes on."""
+    return SystemExit(*error.args).with_traceback(_of_user(error.__traceback__))
+
+
 def _find(error: BaseException) -> Kept | None:
     """Return what keeps an exception, or one in whose chain it is."""
     known = _kept.get(id(error))

@@ -13,9 +13,10 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._core import clock, declaration, loaded
+from lazyguard._base.handlers import is_a_handlers
+from lazyguard._core import INTERRUPTIONS, clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
-from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot
+from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.declaration import Plan
-    from lazyguard._core.state import Gate
+    from lazyguard._core.state import Gate, Note
 
     class Mirror(Protocol):
         """What shows a cell's target to the world: its proxy."""
@@ -84,17 +85,21 @@ class Cell(Declaration):
         if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
+        leaves = old.closes if old.closes is not new.closes else None
         kept = dropped = None
         if new.cause is not None:
             try:
                 kept = loaded("_core.causes", self).keep(new.cause)
-            except Exception:
-                pass  # the interpreter is ending, and imports nothing any more
+            except Exception as error:  # the interpreter is ending, and imports nothing any more
+                if is_a_handlers(error):
+                    raise
         global midway
         with declaration.lock:
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
+                if leaves is not None:
+                    to_close[leaves] = None
                 self.now = new
                 self.kept, kept = kept, self.kept
                 if view is not None and mirror is not None:
@@ -231,9 +236,9 @@ class Cell(Declaration):
                 if self.swap(now, new):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never an attempt without end
-                self.dispose(outcome.value, attempt.home)
+                if is_a_handlers(error):
+                    raise
                 outcome = Outcome(error=error)
-        active.discard(attempt)
         attempt.end(outcome)
         seconds = moment - attempt.started
         if attempt.asked_by:
@@ -243,12 +248,15 @@ class Cell(Declaration):
             observers.ended(attempt, outcome, seconds, counts=counts)
         if outcome.ok and not counts:
             self.post("late", now, new, seconds)
-            self.dispose(outcome.value, attempt.home)
+        if not (outcome.ok and counts):
+            self.dispose(attempt)
+        active.discard(attempt)
+        if outcome.ok and not counts:
             events.deliver()
         elif outcome.ok:
             if self.plan.close is not None:
                 loaded(CLOSING, self).note_built()
-            self._release_fallbacks()
+            self.release_fallbacks()
             self.tell(
                 "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready",
                 now,
@@ -267,7 +275,7 @@ class Cell(Declaration):
             now = self.now
             if now.served or now.generation != generation:
                 if now.state == READY:
-                    self._release_fallbacks()  # it came too late, and is not to serve at another time
+                    self.release_fallbacks()  # it came too late, and is not to serve at another time
                 return
             new = now.degraded(target, cause, clock.now(), home)
             if self.swap(now, new):
@@ -289,12 +297,17 @@ class Cell(Declaration):
             if now.state != READY or now.generation != generation or now.overrides:
                 return
             new = now.opened(cause, clock.now(), gate)
-            if self.swap(now, new):
-                break
-        self.post("failed", now, new)
-        self.release(now)
-        self.recover()
-        events.deliver()
+            try:
+                if self.swap(now, new):
+                    self._after_grace(now.closes)
+                    self.post("failed", now, new)
+                    self.recover()
+                    events.deliver()
+                    return
+            except BaseException:
+                owed[self] = None
+                loaded(INTERRUPTIONS).catch_up()
+                raise
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
@@ -312,22 +325,52 @@ class Cell(Declaration):
         The drivers are loaded here and not before: a program that only declares does without them.
         """
         threads = loaded("_core.threads", self)
-        if self.mirror is not None:
-            self.mirror.load(self)
-        return threads.resolved(self, wait=wait, real=real)
+        while True:
+            cell = self.here()
+            if cell.mirror is not None:
+                cell.mirror.load(cell)
+            target = threads.resolved(cell, wait=wait, real=real)
+            if target is not threads.ELSEWHERE:
+                return target
 
     async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target without blocking the event loop."""
         tasks = loaded("_core.tasks", self)
-        if self.mirror is not None:
-            self.mirror.load(self)
-        return await tasks.aresolved(self, wait=wait, real=real)
+        while True:
+            cell = self.here()
+            if cell.mirror is not None:
+                cell.mirror.load(cell)
+            target = await tasks.aresolved(cell, wait=wait, real=real)
+            if target is not tasks.ELSEWHERE:
+                return target
+
+    def here(self, *, strict: bool = True) -> Cell:
+        """Return the cell of the caller's event loop: this one, unless several loops use an async service.
+
+        `strict`: raise UsageError where no loop runs here, and it takes one to tell which cell is meant.
+        """
+        if not self.plan.awaited:
+            return self
+        loops = self.loops
+        if loops is None:
+            if not loaded("_core.resolve", self).elsewhere(self):
+                return self
+            loops = loaded("_services.loops", self).of(self, self.mirror)
+        of_loop: Cell = loops.here(strict=strict)
+        return of_loop
 
     def reset(self) -> None:
-        """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
-        for pending in self.begin_anew():
-            loaded(CLOSING, self).carry_out(pending)
-        events.deliver()
+        """Begin anew, on all loops: pending, in a new generation. What was made is closed here and now."""
+        cells = (self, *(() if self.loops is None else self.loops.others(self)))
+        try:
+            for cell in cells:
+                for pending in cell.begin_anew():
+                    loaded(CLOSING, self).carry_out(pending)
+            events.deliver()
+        except BaseException:
+            owed.update(dict.fromkeys(cells))
+            loaded(INTERRUPTIONS).catch_up()
+            raise
 
     def begin_anew(self) -> list[PendingClose]:
         """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
@@ -336,15 +379,13 @@ class Cell(Declaration):
         now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
         if self.calls is not None and self.calls[0] < new.generation:
             self.calls = None  # what counted has the failure that it ended with
-        dropped = now.held or now  # an override stays: what it covers begins anew
-        pending = self._to_close(dropped.target, dropped.made, dropped.home) if dropped.state == READY else None
-        if pending is not None:
-            closes.append(pending)
-        if dropped.state != PENDING:
+        if now.closes is not None:
+            closes.append(now.closes)
+        if (now.held or now).state != PENDING:  # an override stays: what it covers begins anew
             self.post("reset", now, new)
         return closes
 
-    def _release_fallbacks(self) -> None:
+    def release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
         for fallback in self.fallbacks:
             made = fallback.now.target
@@ -353,7 +394,7 @@ class Cell(Declaration):
             if now.state == DEGRADED and now.target is made:  # the real object has failed since
                 self.swap(now, now.fresh(clock.now()))
             for pending in closes:
-                loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
+                self._after_grace(pending)
         events.deliver()
 
     def renew(self, now: Snapshot) -> None:
@@ -361,56 +402,58 @@ class Cell(Declaration):
         new = now.fresh(clock.now())
         if self.swap(now, new):
             self.post("reset", now, new)
-            if now.state == READY:
-                self.release(now)
-            self._release_fallbacks()
+            self._after_grace(now.closes)
+            self.release_fallbacks()
             events.deliver()
 
-    def override(self, value: Any) -> Callable[[], None]:
-        """Serve `value` until the returned function is called, which brings back what there was."""
+    def override(self, value: Any, note: Note = bool) -> Callable[[], None]:
+        """Serve `value` until the returned function is called, which brings back what there was.
+
+        Before anything changes, `note` is given that function, which may be called twice.
+        """
+        if self.here() is not self:
+            return self.here().override(value, note)
         override = [value]
-        before, new = self.change(lambda now: now.overridden(override, clock.now()))
-        self.tell("overridden", before, new)
 
         def restore() -> None:
-            ended, now = self.change(lambda present: present.restored(override, clock.now()))
-            if now is ended:
-                return
-            self.post("overridden", ended, now)
-            if now.state == DEGRADED:
-                self.recover()
-            events.deliver()
+            self._change_override(lambda present: present.restored(override, clock.now()))
 
+        note(restore)
+        self._change_override(lambda present: present.overridden(override, clock.now()))
         return restore
 
-    def _to_close(self, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
-        """Return the close that a target needs which is served no more, if it is ours to make."""
-        if self.plan.close is None:
-            return None
-        pending: PendingClose | None = loaded(CLOSING, self).pending_close(self, target, made, home)
-        return pending
+    def _change_override(self, to: Callable[[Snapshot], Snapshot]) -> None:
+        try:
+            before, now = self.change(to)
+            if now is not before:
+                self.post("overridden", before, now)
+                if now.state == DEGRADED:
+                    self.recover()
+                events.deliver()
+        except BaseException:
+            owed[self] = None
+            loaded(INTERRUPTIONS).catch_up()
+            raise
 
-    def release(self, old: Snapshot) -> None:
-        """Close what `old` served, `grace` seconds from now, on a thread of its own."""
-        pending = self._to_close(old.target, old.made, old.home)
+    def _after_grace(self, pending: PendingClose | None) -> None:
+        """Close what has left service, `grace` seconds from now, on a thread of its own."""
         if pending is not None:
             loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
 
-    def dispose(self, target: Any, home: Any = None) -> None:
-        """Close a target that the factory made and nobody was given; its failure is an event."""
-        pending = self._to_close(target, home=home)
-        if pending is not None:
+    def dispose(self, attempt: Attempt) -> None:
+        """Close what an attempt has made, unless it is served; its failure is an event."""
+        pending = attempt.made
+        if pending is not None and pending.box and pending is not self.now.closes:
             loaded(CLOSING, self).carry_out(pending)
+            attempt.made = None
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
-        if self.plan.close is None or (self.now.held or self.now).state != READY:
+        if self.now.closes is None:
             return
         now, _ = self.change(lambda snapshot: snapshot.fresh(clock.now()))  # `close` may be about to take it too
-        now = now.held or now
-        pending = self._to_close(now.target, now.made, now.home) if now.state == READY else None
-        if pending is not None:
-            loaded(CLOSING, self).after_finaliser(pending, clock.now() + self.plan.grace)
+        if now.closes is not None:
+            loaded(CLOSING, self).after_finaliser(now.closes, clock.now() + self.plan.grace)
 
     def __repr__(self) -> str:
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"

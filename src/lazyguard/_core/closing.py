@@ -1,20 +1,23 @@
 """Closing what factories made: a target that is to be closed is a PendingClose, carried out once.
 
-Invariants: what takes a pending close out of `_pending` carries it out; not while a block holds its target; on its
-event loop, where it belongs to one that runs; no lock is held while `close` runs; no child of a fork closes what its
-parent has made; the exit is held up for `AT_EXIT` seconds at the most.
+Invariants: there is one before its factory is called, and it has the target as soon as that is made; who claims it
+carries it out; not while a block holds its target; on its event loop, where it belongs to one that runs; no lock is
+held while `close` runs; no child of a fork closes what its parent has made; the exit is held up for `AT_EXIT` seconds
+at the most.
 """
 
 from __future__ import annotations
 
 import _thread
 import sys
+from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
+from lazyguard._base.handlers import is_a_handlers
 from lazyguard._base.real_time import monotonic
 from lazyguard._core import DAEMONS, clock, declaration, loaded, state, whole
-from lazyguard._core.state import READY, builds
+from lazyguard._core.state import builds, to_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,51 +25,39 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.scheduler import Job
-    from lazyguard._core.state import Owner
+    from lazyguard._core.state import Attempt
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
-# By the target's id: the target, how often it is held, and what closes it after that.
-_held: dict[int, tuple[Any, list[None], list[Callable[[], object]]]] = {}
+# By the target's id: the target, who holds it, and what closes it after that.
+_held: dict[int, tuple[Any, set[object], list[PendingClose]]] = {}
 
 
-def hold(target: Any) -> None:
-    """Put off the closing of a target until `let_go` was called as often."""
+def hold(target: Any, holder: object) -> None:
+    """Put off the closing of a target until `let_go` was called for each holder."""
     with _lock:
-        _held.setdefault(id(target), (target, [], []))[1].append(None)
+        _held.setdefault(id(target), (target, set(), []))[1].add(holder)
 
 
-def let_go(target: Any) -> None:
-    """End one hold; close here and now what was to be closed meanwhile, if it was the last one."""
-    closings: list[Callable[[], object]] = []
+def let_go(target: Any, holder: object) -> None:
+    """End a hold, if there is one; close here and now what was to be closed meanwhile, if it was the last one."""
     with _lock:
-        _, holds, waiting = _held[id(target)]
-        holds.pop()
-        if not holds:
-            del _held[id(target)]
-            closings = waiting
-    for close in closings:
-        close()
-
-
-def put_off(target: Any, close: Callable[[], object]) -> bool:
-    """Leave the closing of a target to whoever lets go of it last; return whether anybody holds it."""
-    if not _held:
-        return False
-    with _lock:
-        held = _held.get(id(target))
-        if held is None:
-            return False
-        held[2].append(close)
-        return True
+        _, holders, waiting = _held.get(id(target), (None, {holder}, []))
+        holders.discard(holder)
+        if holders:
+            return
+        for pending in waiting:
+            pending.scheduled = False
+        _held.pop(id(target), None)
+    for pending in waiting:
+        carry_out(pending)
 
 
 # What ends the work that others have under way, before `aclose` closes what there is.
 enders: list[Callable[[], object]] = []
 # Seconds for all that is closed at the exit, and seconds after which a close counts as hanging.
 AT_EXIT, HANGS = 2.0, 10.0
-_pending: dict[PendingClose, PendingClose] = {}
 # What has no higher number was made by a parent of this process. It is kept, so that no finaliser runs here either.
 _inherited: list[Any] = []
 _registered: dict[str, object] = {}
@@ -76,9 +67,11 @@ _parked: list[tuple[list[Callable[[], object]], _thread.LockType]] = []
 
 @final
 class PendingClose:
-    """One target that is to be closed.
+    """One target that is to be closed when it has left service.
 
     Attributes:
+        box: The target, as the only value; empty while there is none.
+        scheduled: Whether somebody will carry it out.
         made: Its place in the order of construction.
         home: The event loop that it belongs to; None where it belongs to none.
         awaited: Whether its factory is async, so that `close` may be.
@@ -86,48 +79,78 @@ class PendingClose:
     """
 
     __slots__ = (
+        "_cell",
+        "_claims",
         "_close",
         "_ended",
         "_of",
-        "_told",
         "_waiting",
         "_watch",
         "awaited",
+        "box",
         "hangs",
         "home",
         "made",
         "name",
-        "target",
+        "place",
+        "scheduled",
     )
 
-    def __init__(self, cell: Owner, target: Any, made: int, home: Any, close: Callable[[Any], object]) -> None:
-        now = cell.now
-        self.target: Any = target
-        self.made: int = made
-        self.home: Any = home
+    def __init__(self, attempt: Attempt) -> None:
+        cell = attempt.cell
+        self.box: dict[int, Any] = {}
+        self.made: int = next(builds)
         self.awaited: bool = cell.plan.awaited
+        self.home: Any = attempt.home or (cell.home if self.awaited else None)
         self.name: str = cell.name
+        self.place: str = cell.place
         # not the cell itself, which may be about to go
+        self._cell = ref(cell)
         self._of = id(cell)
-        self._told = {"place": cell.place, "before": now.state, "after": now.state, "generation": now.generation}
-        self._close = close
+        self._close: Any = cell.plan.close
+        self._claims: dict[str, object] = {}
         self._ended = False
+        self.scheduled = False
         self.hangs = False
         self._watch: Job | None = None
         self._waiting: list[Callable[[], object]] = []
+
+    @property
+    def target(self) -> Any:
+        """What is to be closed."""
+        return self.box.get(0)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody closes it, or has done so."""
+        return bool(self._claims)
+
+    def claim(self, token: object) -> bool:
+        """Return whether it is the caller's alone to close; `token` is an object of the caller's own."""
+        return self._claims.setdefault("by", token) is token
 
     def taken(self) -> list[PendingClose]:
         """Return it: its target was taken out of service before."""
         return [self]
 
     def run(self, launch: Callable[[PendingClose, Any], object] | None = None) -> None:
-        """Call `close` here, unless somebody else has begun to; `launch` sees to what is to be awaited."""
-        if _pending.pop(self, None) is None:
+        """Call `close` here, unless somebody else has begun to; `launch` sees to what is to be awaited.
+
+        What ends the program on this thread, and what a signal handler raises, passes when all is noted.
+        """
+        if self.made <= state.made_by_parents:
+            _inherited.append(self)
+            to_close.pop(self, None)
             return
-        self._watch = loaded("_core.scheduler").at(clock.now() + HANGS, self._look)
-        launched = False
+        token = object()
+        begun = launched = False
         try:
-            waits = self._close(self.target)
+            if not self.claim(token):
+                return
+            target = self.target
+            self._watch = loaded("_core.scheduler").at(clock.now() + HANGS, self._look)
+            begun = True
+            waits = self._close(target)
             if self.awaited and hasattr(waits, "__await__"):
                 if launch is None:
                     getattr(waits, "close", bool)()
@@ -135,16 +158,25 @@ class PendingClose:
                 else:
                     launch(self, waits)
                     launched = True
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            begun = begun and not _came_first(error)
+            if not begun or not isinstance(error, (Exception, SystemExit)):
+                raise
             self.failed(events.describe(error))
+            if loaded("_core.threads").passes(error):
+                raise
         finally:
-            if not launched:
-                self.end()
+            if begun:
+                to_close.pop(self, None)
+                if not launched:
+                    self.end()
+            elif self._claims.get("by") is token:
+                self._claims.clear()  # interrupted before `close`: somebody else may call it
 
     def end(self) -> None:
         """Let go of the target, and tell all who wait."""
         self._ended = True
-        self.target = None
+        self.box = {}
         if self._watch is not None:
             self._watch.cancel()
         self.tell()
@@ -166,14 +198,35 @@ class PendingClose:
 
     def failed(self, cause: str) -> None:
         """Tell that it was not closed, and why."""
-        told: Any = self._told
-        events.emit(events.Event("close-failed", name=self.name, cause=cause, **told), self._of)
+        cell: Any = self._cell()
+        now = state.UNUSED if cell is None else cell.now
+        events.emit(
+            events.Event(
+                "close-failed",
+                name=self.name,
+                place=self.place,
+                before=now.state,
+                after=now.state,
+                generation=now.generation,
+                cause=cause,
+            ),
+            self._of,
+        )
 
     def _look(self) -> None:
         if not self._ended:
             self.failed(f"close= has not returned for {HANGS:g} s")
             self.hangs = True
             loaded("_core.closers").crew.look()
+
+
+def _came_first(error: BaseException) -> bool:
+    """Return whether a signal came at the first instruction of what this frame has called, which has done nothing."""
+    inside = None if error.__traceback__ is None else error.__traceback__.tb_next
+    if inside is None or (isinstance(error, (Exception, SystemExit)) and not is_a_handlers(error)):
+        return False
+    code = inside.tb_frame.f_code
+    return inside.tb_lasti <= 2 * (1 + len(code.co_cellvars) + bool(code.co_freevars))
 
 
 def note_built() -> None:
@@ -188,34 +241,34 @@ def note_built() -> None:
             _park()
 
 
-def pending_close(cell: Owner, target: Any, made: int = 0, home: Any = None) -> PendingClose | None:
-    """Return the pending close of a target that a cell does not serve any more, if it is to be closed by us."""
-    close = cell.plan.close
-    if close is None:
+def take_back(pending: PendingClose, attempt: Attempt) -> PendingClose | None:
+    """Return what will close the target, which is in use again; None: somebody has begun to close it."""
+    if not pending.claim(object()):
         return None
-    if 0 < made <= state.made_by_parents:
-        _inherited.append(target)
-        return None
-    if home is None and cell.plan.awaited:
-        from lazyguard._core import wait_cycles
-
-        home = wait_cycles.current_loop() or cell.home
-    pending = PendingClose(cell, target, made or next(builds), home, close)
-    _pending[pending] = pending
-    return pending
+    taken = PendingClose(attempt)
+    taken.box = pending.box
+    to_close.pop(pending, None)
+    return taken
 
 
-def take_back(pending: PendingClose) -> bool:
-    """Return whether the target is in use again: nobody has begun to close it."""
-    return _pending.pop(pending, None) is not None
+def catch_up() -> None:
+    """Close soon what has left service, and was left to nobody."""
+    for pending in list(to_close):
+        if not pending.scheduled and not pending.claimed:
+            after_grace(pending, clock.now())
 
 
 def carry_out(pending: PendingClose) -> None:
     """Close the target here, or have its event loop do it; put off while a block holds it."""
-    if put_off(pending.target, lambda: carry_out(pending)):
-        pending.tell()
-    else:
+    with _lock:
+        held = _held.get(id(pending.target))
+        if held is not None:
+            held[2].append(pending)
+            pending.scheduled = True
+    if held is None:
         carry_out_now(pending)
+    else:
+        pending.tell()
 
 
 def carry_out_now(pending: PendingClose) -> None:
@@ -241,6 +294,7 @@ def after_grace(pending: PendingClose, due: float) -> None:
         carry_out(pending)
         return
     loaded("_core.scheduler").closing_at(due, lambda: closers.crew.add(pending))
+    pending.scheduled = True
 
 
 def after_finaliser(pending: PendingClose, due: float) -> None:
@@ -251,6 +305,7 @@ def after_finaliser(pending: PendingClose, due: float) -> None:
             _thread.start_new_thread(after_grace, (pending, due))
         else:
             scheduler.closing_in_finaliser(due, lambda: loaded("_core.closers").crew.add(pending))
+            pending.scheduled = True
     except RuntimeError:
         pass  # the interpreter is ending: it is closed at the exit
 
@@ -261,13 +316,15 @@ def all_to_close(*, awaited: bool) -> list[Callable[[], list[PendingClose]]]:
     With `awaited` also those of async services.
     """
     found: list[tuple[int, Callable[[], list[PendingClose]]]] = [
-        (pending.made, pending.taken) for pending in list(_pending) if awaited or not pending.awaited
+        (pending.made, pending.taken)
+        for pending in list(to_close)
+        if not pending.claimed and (awaited or not pending.awaited)
     ]
     for cell, _ in declaration.cells():
         if not cell.used:
             continue
-        held = [one.now.held or one.now for one in (cell, *cell.fallbacks) if one.plan.close is not None]
-        made = max((now.made for now in held if now.state == READY), default=0)
+        served = [closes.made for one in (cell, *cell.fallbacks) if (closes := one.now.closes) is not None]
+        made = max(served, default=0)
         if made and (awaited or not cell.plan.awaited):
             found.append((made, cell.begin_anew))
     found.sort(key=lambda one: -one[0])
@@ -375,7 +432,7 @@ def in_child() -> None:
     """Close nothing of what the parent of this process has made."""
     global _lock
     _lock = _thread.RLock()  # a thread of the parent may have held the old one
-    _inherited.extend(pending.target for pending in list(_pending))
-    _pending.clear()
+    _inherited.extend(list(to_close))
+    to_close.clear()
     _parked.clear()
     _registered.pop("thread", None)

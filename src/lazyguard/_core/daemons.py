@@ -31,6 +31,8 @@ else:
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
 # Seconds for which a thread waits for more work.
 LINGER = 1.0
+# The threads that are ours.
+threads: set[int] = set()
 # Those that wait, the latest one last: it is used first, so that the others end.
 _idle: list[_Daemon] = []
 
@@ -83,6 +85,13 @@ class _Daemon:
 
     def serve(self) -> None:
         """Do what there is, and wait for more."""
+        threads.add(_thread.get_ident())
+        try:
+            self._serve()
+        finally:
+            threads.discard(_thread.get_ident())
+
+    def _serve(self) -> None:
         while True:
             work, self.work = self.work, None
             if work is not None:
@@ -212,6 +221,7 @@ _crews: list[Crew] = []
 
 
 def _in_child() -> None:
+    threads.intersection_update((_thread.get_ident(),))
     _idle.clear()
     refused.clear()
     for crew in _crews:

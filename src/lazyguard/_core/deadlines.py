@@ -26,21 +26,30 @@ class Deadline:
 
     Attributes:
         ends: When it passes, by the clock.
+        seconds: How long it was when it was set.
     """
 
-    __slots__ = ("_said", "_seconds", "ends")
+    __slots__ = ("_said", "ends", "seconds")
 
     def __init__(self, seconds: float, said: str) -> None:
         self.ends: float = clock.now() + seconds
-        self._seconds = seconds
+        self.seconds: float = seconds
         self._said = said
 
     def __enter__(self) -> Deadline:
-        assign(_blocks, (self, _blocks.get()))
+        try:
+            assign(_blocks, (self, _blocks.get()))
+        except BaseException:  # a signal handler's, just when it was set
+            _end(self)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        _end(self)
+        try:
+            _end(self)
+        except BaseException:
+            _end(self)
+            raise
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
@@ -49,7 +58,7 @@ class Deadline:
         return DeadlineExceeded(self._said)
 
     def __repr__(self) -> str:
-        return f"<deadline of {self._seconds:g} s>"
+        return f"<deadline of {self.seconds:g} s>"
 
 
 if TYPE_CHECKING:

@@ -113,6 +113,7 @@ class Declaration:
         recovery_run: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
         calls: What counts the calls on the target of a generation: that generation, and a circuit.
+        loops: The event loops of an async service, where several use it.
     """
 
     __slots__ = (
@@ -123,6 +124,7 @@ class Declaration:
         "fallbacks",
         "home",
         "kept",
+        "loops",
         "mirror",
         "name",
         "now",
@@ -144,6 +146,7 @@ class Declaration:
         self.recovery_run: Any = None
         self.home: Any = None
         self.calls: tuple[int, Any] | None = None
+        self.loops: Any = None
 
 
 class Declared(Declaration):
@@ -188,6 +191,16 @@ _guards: dict[ref[Any], None] = {}
 def register(cell: Declaration, kind: str) -> None:
     """Let `health` see a cell; `kind` says what it is."""
     _registered[ref(cell, _registered.pop)] = kind
+
+
+def kind_of(cell: Declaration) -> str:
+    """Return what `register` was told of a cell."""
+    return _registered.get(ref(cell), "")
+
+
+def forget(cell: Declaration) -> None:
+    """Let `health` see a cell no more."""
+    _registered.pop(ref(cell), None)
 
 
 def cells() -> list[tuple[Any, str]]:

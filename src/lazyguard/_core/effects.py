@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar
 
+    from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.state import Attempt, Outcome, Snapshot
 
@@ -26,9 +27,12 @@ NOTHING: dict[str, Any] = {}
 
 @final
 class Call:
-    """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so."""
+    """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so.
 
-    __slots__ = ("arguments", "awaited", "function", "named", "outcome")
+    What it returns is put into the PendingClose `made` in the step in which it is returned.
+    """
+
+    __slots__ = ("arguments", "awaited", "function", "made", "named", "outcome")
 
     def __init__(
         self,
@@ -36,7 +40,9 @@ class Call:
         *arguments: Any,
         named: dict[str, Any] = NOTHING,
         awaited: bool = False,
+        made: PendingClose | None = None,
     ) -> None:
+        self.made = made
         self.function = function
         self.arguments = arguments
         self.named = named

@@ -36,7 +36,7 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
     plan = cell.plan
     retries = None
     while True:
-        outcome = yield from trying(cell)
+        outcome = yield from trying(cell, attempt)
         if outcome.error is None or outcome.final or plan.retry is None or not mode.is_active():
             return outcome
         if retries is None:
@@ -48,10 +48,11 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
             return outcome
 
 
-def trying(cell: Owner) -> Steps[Outcome]:
-    """One attempt: run the factory, then the probe on what it made."""
+def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
+    """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
-    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited)
+    attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
+    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made)
     if not outcome.ok:
         return outcome
     if outcome.value is None and not plan.allow_none:
@@ -79,13 +80,9 @@ def trying(cell: Owner) -> Steps[Outcome]:
             final=True,
         )
     if plan.probe is not None:
-        try:
-            probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
-        except BaseException:
-            cell.dispose(outcome.value)
-            raise
+        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
         if not probed.ok:
-            cell.dispose(outcome.value)
+            cell.dispose(attempt)
             return probed
     return outcome
 
@@ -100,7 +97,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         of: Whose fallback it is.
 
     Returns:
-        The target. None: there is no need of the fallback any more.
+        The target. None: there is no need of the fallback any more. ELSEWHERE: it is another loop's by now.
 
     Raises:
         ResolutionError: The factory failed, and no fallback may be served.
@@ -121,6 +118,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
     else:
         given = None
     while True:
+        if of is None and elsewhere(cell):
+            return ELSEWHERE
         if of is not None and of.now.served:
             return None
         now = cell.now
@@ -189,6 +188,19 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
 
 
+# Stands for the target of a cell that another event loop was the first to use.
+ELSEWHERE: Any = object()
+
+
+def elsewhere(cell: Cell) -> bool:
+    """Return whether a service's cell is another event loop's than the one that runs here."""
+    home = cell.home
+    if home is None or not cell.plan.awaited or cell.mirror is None:
+        return False
+    here = wait_cycles.current_loop()
+    return here is not None and here is not home and not home.is_closed()
+
+
 def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.ServiceUnavailable | None]:
     """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
     places, patience = cell.plan.bulkhead, cell.plan.abandon_after
@@ -250,6 +262,8 @@ def falling_back(
             left = until - clock.now() - limit * _shares(cell.fallbacks[index + 1 :])
             left = max(left, limit * fallback.plan.share)
             wait = left if wait is None else min(wait, left)
+        if fallback.plan.awaited:
+            fallback.home = cell.home
         try:
             target = yield from resolving(fallback, wait=wait, of=cell)
         except (errors.CircularResolutionError, errors.DeadlineExceeded):

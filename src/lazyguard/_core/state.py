@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         def mirror(self) -> Any: ...
         @property
         def fallbacks(self) -> tuple[Any, ...]: ...
-        def dispose(self, target: Any, home: Any = None) -> None: ...
+        def dispose(self, attempt: Attempt) -> None: ...
         def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]: ...
         def settle(self, attempt: Attempt, outcome: Outcome) -> None: ...
         def stuck(self, now: Snapshot, moment: float) -> bool: ...
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
             """Return what is told how the attempt ended; raise where none may begin. None: join what runs."""
             ...
 
+    # Given, before anything changes, what undoes it, which may be called twice.
+    Note = Callable[[Callable[[], None]], object]
     State = Literal["pending", "resolving", "ready", "degraded", "failed"]
 
 PENDING: State = "pending"
@@ -54,6 +56,10 @@ RESOLVING: State = "resolving"
 READY: State = "ready"
 DEGRADED: State = "degraded"
 FAILED: State = "failed"
+# What has left service and is not closed: it is put here in the step in which it leaves.
+to_close: dict[Any, None] = {}
+# A cell that was interrupted: None. A key of its own for each block: see `interruptions`.
+owed: dict[Any, tuple[ref[Any], Callable[[], object], int] | None] = {}
 # Numbers what is built, in its order. As atomic as itertools.count, and there already.
 builds = iter(range(1, 2**62))
 # What has no higher number was made by a parent of this process, before a fork.
@@ -100,6 +106,7 @@ class Attempt:
         begun_in: The attempt whose factory asked for it, if any.
         task: The asyncio task that runs it; None for one that a thread runs.
         home: The event loop that its target will belong to; None unless the factory is async.
+        made: The PendingClose of the target that it makes; None where nothing does.
         recovery: Whether it runs in the background, to bring a real object back.
     """
 
@@ -112,6 +119,7 @@ class Attempt:
         "cell",
         "generation",
         "home",
+        "made",
         "outcome",
         "recovery",
         "running",
@@ -131,6 +139,7 @@ class Attempt:
         self.begun_in: ref[Attempt] | None = None
         self.task: Any = None
         self.home: Any = None
+        self.made: Any = None
         self.outcome: Outcome | None = None
         self._done: list[Callable[[], object]] = []
         self._waiting: list[Callable[[], object]] = []
@@ -189,7 +198,7 @@ class Snapshot:
         attempt: The attempt whose result would count.
         abandoned: Flights that are still running although nobody waits for their result any more.
         home: The event loop to which what an async function made belongs.
-        made: The place of the target in the order of construction; 0 where there is none.
+        made: The PendingClose of the target; None where nothing does.
         overrides: The overrides in force, each a list of one value, the latest last.
         held: What the overrides cover.
         gate: What is asked before an attempt begins, where calls on the target have failed.
@@ -221,7 +230,7 @@ class Snapshot:
         attempt: Attempt | None = None,
         abandoned: tuple[Attempt, ...] = (),
         home: Any = None,
-        made: int = 0,
+        made: Any = None,
         overrides: tuple[list[Any], ...] = (),
         held: Snapshot | None = None,
         gate: Gate | None = None,
@@ -234,7 +243,7 @@ class Snapshot:
         self.attempt: Attempt | None = attempt
         self.abandoned: tuple[Attempt, ...] = abandoned
         self.home: Any = home
-        self.made: int = made
+        self.made: Any = made
         self.overrides: tuple[list[Any], ...] = overrides
         self.held: Snapshot | None = held
         self.gate: Gate | None = gate
@@ -249,6 +258,11 @@ class Snapshot:
         if not self.served and not other.served:
             return True
         return (self.state, self.generation) == (other.state, other.generation) and self.target is other.target
+
+    @property
+    def closes(self) -> Any:
+        """What will close the target, if it leaves service; that of an override is not closed."""
+        return self.made if self.held is None else self.held.made
 
     @property
     def running(self) -> tuple[Attempt, ...]:
@@ -282,7 +296,7 @@ class Snapshot:
             target=target,
             abandoned=tuple(attempt for attempt in self.running if attempt is not ended),
             home=ended.home,
-            made=next(builds),
+            made=ended.made,
         )
 
     def failed(self, cause: BaseException, ended: Attempt, since: float) -> Snapshot:

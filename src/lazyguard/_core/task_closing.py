@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context
 
-from lazyguard._core import closing, declaration, tasks, wait_cycles
+from lazyguard._core import closing, declaration, tasks, threads, wait_cycles
 from lazyguard._core.state import Outcome
 from lazyguard.events import deliver, describe
 
@@ -61,7 +61,9 @@ def _launch_close(pending: PendingClose, waits: Any) -> None:
 async def _awaiting_close(waits: Any) -> BaseException | None:
     try:
         await waits
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) or threads.passes(error):
+            raise
         return error
     return None
 

@@ -14,13 +14,16 @@ from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
+from lazyguard._base.handlers import is_a_handlers
 from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
+    from contextvars import Context
     from typing import Any
 
     from lazyguard._core.cell import Cell
@@ -36,7 +39,11 @@ building_for_threads: set[asyncio.Task[Any]] = set()
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, awaiting it if need be; see `resolve.resolving`."""
-    return await adrive(resolve.resolving(cell, wait=wait, real=real))
+    try:
+        return await adrive(resolve.resolving(cell, wait=wait, real=real))
+    except BaseException as error:
+        threads.left_by(cell, error)
+        raise
 
 
 async def adrive(steps: Steps[R]) -> R:
@@ -55,6 +62,7 @@ async def adrive(steps: Steps[R]) -> R:
             except BaseException as error:
                 advance, answer = steps.throw, error
     finally:
+        steps.close()  # an interruption may have come just when it had asked for something
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
@@ -138,9 +146,9 @@ def _apart() -> Generator[Any, Any]:
             value = effect.function(*effect.arguments, **effect.named)
             if hasattr(value, "__await__"):
                 value = yield from value if hasattr(value, "cr_frame") else value.__await__()
+            if effect.made is not None:
+                effect.made.box = {0: value}
             effect.outcome = Outcome(value)
-        except (Exception, SystemExit) as error:
-            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
         except asyncio.CancelledError as error:
             cancelling: Any = getattr(asyncio.current_task(), "cancelling", None)
             asked = cancelling is None or bool(cancelling())  # else user code raised it of its own
@@ -148,7 +156,7 @@ def _apart() -> Generator[Any, Any]:
         except GeneratorExit:
             raise  # its loop is gone
         except BaseException as error:
-            effect.outcome = Outcome(error=error, interrupted=True)
+            effect.outcome = threads.failed(error)
         effect = value = None
 
 
@@ -267,6 +275,38 @@ def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     task.add_done_callback(ended)
 
 
+def launch_on(loop: asyncio.AbstractEventLoop, attempt: Attempt, steps: Steps[Outcome], context: Context) -> bool:
+    """Let a task on a loop, which may be another thread's, run an attempt; return False where it has just closed."""
+    attempt.home, attempt.thread = loop, None  # so that who joins sees when that loop is gone
+    try:
+        loop.call_soon_threadsafe(launch_task, attempt, steps, context=context)
+    except RuntimeError:
+        return False
+    return True
+
+
+def go_on(cell: Cell) -> None:
+    """Let a task do what a use on this loop could not wait for, fallbacks included, unless one does."""
+    before = _going_on.get(cell)
+    if before is not None and not before.done() and not before.get_loop().is_closed():
+        return
+    loop = asyncio.get_running_loop()
+    task = loaded("_core.scheduler").background().run(loop.create_task, aresolved(cell))
+    _going_on[cell] = task
+    running.add(task)
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        running.discard(task)
+        _going_on.pop(cell, None)
+        if not task.cancelled():
+            task.exception()  # the next use meets it
+
+    task.add_done_callback(ended)
+
+
+_going_on: dict[Cell, asyncio.Task[Any]] = {}
+
+
 def _forget_closed_loops() -> None:
     """Let go of tasks that nobody will run any more: their loop was closed under them."""
     for task in [*running, *wait_cycles.waiting]:
@@ -274,6 +314,9 @@ def _forget_closed_loops() -> None:
             running.discard(task)
             wait_cycles.waiting.pop(task, None)
             wait_cycles.children.pop(task, None)
+    for cell, task in _going_on.copy().items():
+        if task.get_loop().is_closed():
+            _going_on.pop(cell, None)
 
 
 async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
@@ -285,8 +328,12 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
         outcome = await adrive(steps)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
-        asked = isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt) or wait_cycles.current_task() is None
-        outcome = Outcome(error=interrupt, interrupted=asked)
+        asked = (
+            isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt)
+            or wait_cycles.current_task() is None
+            or is_a_handlers(interrupt)
+        )
+        outcome = threads.cut_off(interrupt, interrupted=asked)
         raise
     finally:
         attempt.cell.settle(attempt, outcome)
@@ -310,12 +357,12 @@ async def _join(effect: Join) -> bool:
             pass  # the loop is closed: nobody waits there any more
 
     inside = wait_cycles.within.get()
-    wait_cycles.waiting[task] = attempt
-    if inside is not None:
-        wait_cycles.children[task] = inside
-    attempt.wait(wake)
     look = wait_cycles.FIRST_LOOK
     try:
+        wait_cycles.waiting[task] = attempt
+        if inside is not None:
+            wait_cycles.children[task] = inside
+        attempt.wait(wake)
         while True:
             if wait_cycles.ended(attempt) or effect.news:
                 return True
@@ -330,9 +377,9 @@ async def _join(effect: Join) -> bool:
                 continue
             look = min(look * 2, wait_cycles.LAST_LOOK)
     finally:
-        attempt.forget(wake)
         wait_cycles.waiting.pop(task, None)
         wait_cycles.children.pop(task, None)
+        attempt.forget(wake)
 
 
 def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:

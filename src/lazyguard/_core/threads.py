@@ -10,26 +10,59 @@ import _thread
 from _contextvars import copy_context
 from _weakref import ref
 
-from lazyguard._base.context_variables import assign, restore
+from lazyguard._base.context_variables import assign
+from lazyguard._base.handlers import is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles
+from lazyguard._core import (
+    DAEMONS,
+    INTERRUPTIONS,
+    clock,
+    deadlines,
+    declaration,
+    loaded,
+    resolve,
+    state,
+    wait_cycles,
+    whole,
+)
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import defaultdict
     from collections.abc import Callable, Generator
+    from functools import partial
     from typing import Any
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
     from lazyguard._core.state import Attempt
+else:
+    from _collections import defaultdict  # without what collections and functools load
+    from _functools import partial
 
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
-    return drive(resolve.resolving(cell, wait=wait, real=real))
+    try:
+        return drive(resolve.resolving(cell, wait=wait, real=real))
+    except BaseException as error:
+        left_by(cell, error)
+        known = whole("errors") if cell.plan.awaited else None
+        if known is not None and isinstance(error, known.ServiceBeingBuilt):
+            loaded("_core.tasks").go_on(cell)
+        raise
+
+
+def left_by(cell: Cell, error: BaseException) -> None:
+    """Do what a cell owes, where its resolution has ended with an error that is not lazyguard's own."""
+    known = whole("errors")
+    if known is None or not isinstance(error, known.LazyguardError):
+        state.owed[cell] = None
+        loaded(INTERRUPTIONS, cell).catch_up()
 
 
 def drive(steps: Steps[R]) -> R:
@@ -51,6 +84,7 @@ def drive(steps: Steps[R]) -> R:
             except BaseException as error:
                 advance, answer = steps.throw, error
     finally:
+        steps.close()  # an interruption may have come just when it had asked for something
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
@@ -83,7 +117,7 @@ def _perform(effect: Effect) -> Any:
 
 
 def call(effect: Call) -> Outcome:
-    """Run user code. A SystemExit is a failure like another; Ctrl-C and its like pass through."""
+    """Run user code. What ends the program on this thread passes through, and what a signal handler raises."""
     try:
         runner = _idle.pop()
     except IndexError:
@@ -113,16 +147,46 @@ def _apart() -> Generator[None, Call]:
     A frame leads to its caller's for as long as it lives, and an exception to the frames that it has passed. So what
     user code raises leads to this frame, which never ends, and no further: not to what the callers have in hand.
     """
+    value: Any
     while True:
         effect: Call | None = yield
         assert effect is not None
         try:
-            effect.outcome = Outcome(effect.function(*effect.arguments, **effect.named))
-        except (Exception, SystemExit) as error:
-            effect.outcome = Outcome(error=loaded("_core.causes").caught(error))
+            if effect.made is None:
+                value = effect.function(*effect.arguments, **effect.named)
+            else:  # called and put there by one step in C, so that no signal comes between
+                effect.made.box = defaultdict(partial(effect.function, *effect.arguments, **effect.named))
+                value = effect.made.box[0]
+            effect.outcome = Outcome(value)
         except BaseException as error:
-            effect.outcome = Outcome(error=error, interrupted=True)  # raised by `ended`, so that this frame stays
-        effect = None
+            effect.outcome = failed(error)  # what passes is raised by `ended`, so that this frame stays
+        effect = value = None
+
+
+def failed(error: BaseException) -> Outcome:
+    """Return how user code ended that has raised `error`."""
+    if passes(error):
+        return Outcome(error=error, interrupted=True)
+    return Outcome(error=loaded("_core.causes").caught(error))
+
+
+def passes(error: BaseException) -> bool:
+    """Return whether what user code raised is the program's own affair: its exit, or what interrupts it.
+
+    On a thread of ours, which has no program above it and runs no signal handler, SystemExit is a failure.
+    """
+    daemons = whole(DAEMONS)
+    ours = daemons is not None and _thread.get_ident() in daemons.threads
+    if isinstance(error, Exception):
+        return not ours and is_a_handlers(error)
+    return not (ours and isinstance(error, SystemExit))
+
+
+def cut_off(error: BaseException, *, interrupted: bool) -> Outcome:
+    """Return the outcome of an attempt that has ended with what passes; a factory's own exit is its failure, too."""
+    if isinstance(error, SystemExit) and not is_a_handlers(error):
+        return Outcome(error=loaded("_core.causes").parted(error))
+    return Outcome(error=error, interrupted=interrupted)
 
 
 # Those that wait for their next call: as many as have run at the same time.
@@ -138,12 +202,17 @@ def _sleep(effect: Sleep) -> None:
 
 
 def _launch(attempt: Attempt) -> None:
-    plan = attempt.cell.plan
+    plan, home = attempt.cell.plan, attempt.cell.home
     if plan.awaited:
-        raise misused(
-            f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
-            "use `await` (aget, aresolve) in a task of its event loop first."
-        )
+        if home is None or not home.is_running():
+            raise misused(
+                f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
+                "use `await` (aget, aresolve) in a task of its event loop first."
+            )
+        steps = resolve.attempting(attempt.cell, attempt)
+        if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
+            attempt.cell.settle(attempt, Outcome(interrupted=True))
+        return
     if plan.timeout is None or not loaded(DAEMONS).allowed:
         launch_here(attempt)
     else:
@@ -200,29 +269,30 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
 
 
 def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool = False) -> None:
-    """Run an attempt on this thread and settle it; what is no Exception is passed on.
+    """Run an attempt on this thread and settle it; what is the program's own affair is passed on.
 
-    On the caller's own thread that is an interruption, and the next caller tries again. No signal reaches a
-    thread of our own (`on_own_thread`): there it is the factory's failure.
+    On the caller's own thread that is an interruption, and the next caller tries again; but where the factory itself
+    ends the program, who has joined is told. No signal reaches a thread of our own (`on_own_thread`): there it is the
+    factory's failure.
     """
     outcome = Outcome(interrupted=True)
     thread, below = _thread.get_ident(), None
     attempt.begun_in = wait_cycles.within.get()
-    inside = assign(wait_cycles.within, ref(attempt))
     try:
+        assign(wait_cycles.within, ref(attempt))
         wait_cycles.enter(attempt)
         # A signal handler, or a finaliser, on top of a wait: this thread does not wait while it builds.
         below = wait_cycles.waiting.pop(thread, None)
         outcome = drive(steps)
     except BaseException as interrupt:
-        outcome = Outcome(error=interrupt, interrupted=not on_own_thread)
+        outcome = cut_off(interrupt, interrupted=not on_own_thread)
         raise
     finally:
         try:
             attempt.cell.settle(attempt, outcome)
         finally:
             wait_cycles.leave(attempt)
-            restore(wait_cycles.within, inside)
+            assign(wait_cycles.within, attempt.begun_in)
             if below is not None:
                 wait_cycles.waiting[thread] = below
 
@@ -238,13 +308,13 @@ def _join(effect: Join) -> bool:
         return True
     thread = _thread.get_ident()
     before = wait_cycles.waiting.get(thread)
-    wait_cycles.waiting[thread] = attempt
     woken = _thread.allocate_lock()
     woken.acquire()
     wake = woken.release
-    attempt.wait(wake)
     look = wait_cycles.FIRST_LOOK
     try:
+        wait_cycles.waiting[thread] = attempt
+        attempt.wait(wake)
         while True:
             if wait_cycles.ended(attempt) or effect.news:
                 return True
@@ -259,8 +329,8 @@ def _join(effect: Join) -> bool:
                 _tell_of_a_blocked_loop(attempt)
             look = min(look * 2, wait_cycles.LAST_LOOK)
     finally:
-        attempt.forget(wake)
-        if before is None:
+        if before is None:  # first: where the rest is interrupted, nothing stays that others look at
             wait_cycles.waiting.pop(thread, None)
         else:
             wait_cycles.waiting[thread] = before
+        attempt.forget(wake)

@@ -62,10 +62,12 @@ class Alarm:
         except ValueError:
             return self
         self._process = os.getpid()
-        left, interval = signal.setitimer(signal.ITIMER_REAL, 0.0)
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
         now = monotonic()
         self._host = (now + left if left else 0.0, interval)
-        self._handler = handler
+        self._handler = handler  # from here on `__exit__` restores it, wherever this is interrupted
+        if left and not signal.setitimer(signal.ITIMER_REAL, 0.0)[0]:
+            self._host = (0.0, 0.0)  # it has fired meanwhile
         self._due = now + self._seconds
         signal.signal(signal.SIGALRM, self._on_signal)
         self.armed = True
@@ -73,7 +75,7 @@ class Alarm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.armed:
+        if self._handler is None:
             return
         import signal
 
@@ -83,6 +85,7 @@ class Alarm:
         due, interval = self._host
         if due and os.getpid() == self._process:  # a forked child does not inherit the timer
             signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
+        self._handler = None
 
     def rearm(self, seconds: float) -> None:
         """OnAlarm the next time in so many seconds, whatever was planned."""

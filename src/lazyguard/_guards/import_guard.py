@@ -13,7 +13,7 @@ from _thread import get_ident
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
-from lazyguard._core import clock
+from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
     ImportBudgetWarning,
@@ -100,7 +100,7 @@ def import_guard(
 class ImportGuard:
     """The guard that `import_guard` returns."""
 
-    __slots__ = ("_blocks", "package", "place", "rules", "timeout")
+    __slots__ = ("__weakref__", "_blocks", "package", "place", "rules", "timeout")
 
     def __init__(self, place: Place, package: str, timeout: float | None, rules: dict[Kind, Rule | None]) -> None:
         self.place: Place = place
@@ -111,7 +111,8 @@ class ImportGuard:
         self._blocks: dict[int, list[_Block]] = {}
 
     def __enter__(self) -> ImportGuard:
-        block = _Block(self, places.caller())
+        block = _Block(self._terms(), places.caller())
+        block.key = interruptions.at_end_of(self, block.end)
         self._blocks.setdefault(block.thread, []).append(block)
         block.begin()
         return self
@@ -122,10 +123,14 @@ class ImportGuard:
         block = blocks.pop()
         if not blocks:
             self._blocks.pop(thread, None)
-        block.end()
+        interruptions.ended(block.key)
         raised = block.replacement(error)
         if raised is not None:
             raise raised from (error if isinstance(raised, ImportTimeout) else raised.__cause__)
+
+    def _terms(self) -> ImportGuard:
+        """Return a guard of the same terms without blocks: what a block knows must not keep the guard."""
+        return ImportGuard(self.place, self.package, self.timeout, self.rules)
 
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
         """Guard each call of a function with a block of its own."""
@@ -139,7 +144,7 @@ class ImportGuard:
             )
 
         def guarded(*args: P.args, **named: P.kwargs) -> T:
-            with self:
+            with self._terms():  # whose end ends the block, where an interruption has left it open
                 return function(*args, **named)
 
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
@@ -164,7 +169,19 @@ class _BlockTimeout(BaseException):
 class _Block:
     """One block of a guard, from its entry to its exit."""
 
-    __slots__ = ("_alarm", "_began", "_frame", "_guard", "_last", "_same", "_summary", "_warned", "refused", "thread")
+    __slots__ = (
+        "_alarm",
+        "_began",
+        "_frame",
+        "_guard",
+        "_last",
+        "_same",
+        "_summary",
+        "_warned",
+        "key",
+        "refused",
+        "thread",
+    )
 
     def __init__(self, guard: ImportGuard, frame: FrameType) -> None:
         self._guard = guard
@@ -178,6 +195,7 @@ class _Block:
         self._warned: set[tuple[Kind, str]] = set()
         self.refused: ImportSideEffectError | None = None
         self.thread = get_ident()
+        self.key: object = None
 
     def begin(self) -> None:
         """Watch for side effects, and start the timer."""

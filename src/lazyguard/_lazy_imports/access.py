@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base import T, final
+from lazyguard._core import INTERRUPTIONS, loaded
 from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import package
 from lazyguard._proxies.proxy import ProxyMirror, find_cell
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Note
 
     class LazyAttribute(Protocol):
         """A lazy attribute of a module."""
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
         def is_resolved(self) -> bool: ...
         def resolve(self) -> Any: ...
         def reset(self) -> None: ...
-        def override(self, value: Any) -> Callable[[], None]: ...
+        def override(self, value: Any, note: Note) -> object: ...
 
     class DeclaredAttribute(LazyAttribute, Protocol):
         """A lazy attribute that a factory builds, with its cell and its module."""
@@ -106,7 +108,7 @@ def is_resolved(obj: object) -> bool:
     """
     found = _find(obj)
     if isinstance(found, Declaration):
-        return found.used and found.now.served
+        return found.used and found.here(strict=False).now.served
     return found.is_resolved()
 
 
@@ -146,7 +148,7 @@ def is_fallback(obj: object) -> bool:
         False
     """
     cell = find_cell(obj)
-    return cell is not None and cell.used and cell.now.state == "degraded"
+    return cell is not None and cell.used and cell.here(strict=False).now.state == "degraded"
 
 
 def override(obj: object, value: object) -> Override:
@@ -175,18 +177,21 @@ def override(obj: object, value: object) -> Override:
 class Override:
     """The context manager that `override` returns: it serves the value from `__enter__` to `__exit__`."""
 
-    __slots__ = ("_of", "_restore", "_value")
+    __slots__ = ("__weakref__", "_entered", "_of", "_value")
 
     def __init__(self, of: Cell | LazyAttribute, value: object) -> None:
         self._of = of
         self._value = value
-        self._restore: list[Callable[[], None]] = []
+        self._entered: list[object] = []
 
     def __enter__(self) -> None:
-        self._restore.append(self._of.override(self._value))
+        self._of.override(self._value, self._note)
+
+    def _note(self, restore: Callable[[], None]) -> None:
+        self._entered.append(loaded(INTERRUPTIONS).at_end_of(self, restore))
 
     def __exit__(self, *_: object) -> None:
-        self._restore.pop()()
+        loaded(INTERRUPTIONS).ended(self._entered.pop())
 
 
 # Module and name -> the lazy attribute that a factory builds.
@@ -234,9 +239,9 @@ class AttachedAttribute:
         """Remove the value; the next use looks it up anew."""
         package.reset_attribute(self._module, self._name)
 
-    def override(self, value: Any) -> Callable[[], None]:
-        """Serve `value` until the returned function is called."""
-        return package.override_attribute(self._module, self._name, value)
+    def override(self, value: Any, note: Note) -> None:
+        """Serve `value` until the function is called that `note` is given before."""
+        package.override_attribute(self._module, self._name, value, note)
 
 
 __all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

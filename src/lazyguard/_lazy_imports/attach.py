@@ -91,7 +91,7 @@ def attach_stub(package_name: str, filename: str) -> Attached:
         >>> import lazyguard
         >>> lazyguard.attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
+        lazyguard.errors.ConfigurationError: ...json: there is no stub nowhere/__init__.pyi...
     """
 
     frame = sys._getframe(1)
@@ -198,9 +198,8 @@ def read(package: str, stub: str, place: FileAndLine) -> tuple[list[str], Names,
     import ast
 
     try:
-        with open(stub, encoding="utf-8") as file:
-            tree = ast.parse(file.read(), stub)
-    except FileNotFoundError as error:
+        tree = ast.parse(_text_of(package, stub), stub)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _wrong(place, f"{package}: there is no stub {stub}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise _wrong(place, f"{package}: the stub {stub} cannot be read") from error
@@ -225,6 +224,24 @@ def read(package: str, stub: str, place: FileAndLine) -> tuple[list[str], Names,
             elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
                 absolute.setdefault(_absolute(package, node), []).append(entry)
     return submodules, relative, absolute, places
+
+
+def _text_of(package: str, stub: str) -> str:
+    """Return the stub's text; in an archive the package's loader has it."""
+    try:
+        with open(stub, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        loader: Any = getattr(getattr(sys.modules.get(package), "__spec__", None), "loader", None)
+        if os.path.exists(stub) or not hasattr(loader, "get_data"):
+            raise
+        try:
+            text: str = loader.get_data(stub).decode("utf-8")
+        except OSError:
+            pass  # no stub there either; what `open` said has the name
+        else:
+            return text
+        raise
 
 
 def _exported(tree: ast.Module) -> set[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, overload
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Note
 
 
 if TYPE_CHECKING:
@@ -193,18 +194,20 @@ class Attribute:
         self.cell.reset()
         self._show()
 
-    def override(self, value: Any) -> Callable[[], None]:
-        """Serve `value` until the returned function is called."""
+    def override(self, value: Any, note: Note) -> None:
+        """Serve `value` until the function is called that `note` is given before."""
         before = self.module.__dict__.get(self.name, self.proxy)
         assigned = self._is_assigned()
-        restore = self.cell.override(value)
-        self._show()
+        of_cell: list[Callable[[], None]] = []
 
         def undo() -> None:
-            restore()
+            for restore in of_cell:
+                restore()
             if assigned:
                 self.module.__dict__[self.name] = before
             else:
                 self._show()
 
-        return undo
+        note(undo)
+        self.cell.override(value, of_cell.append)
+        self._show()

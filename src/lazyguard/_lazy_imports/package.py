@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from lazyguard import errors
     from lazyguard._base.places import Place
+    from lazyguard._core.state import Note
     from lazyguard._lazy_imports.pep810 import Imports
 
     FileAndLine = tuple[str, int]
@@ -256,7 +257,7 @@ class LazyAttributes:
             return f"{source} imports {missing}, which does not exist"
         from lazyguard._base import distributions
 
-        return f"module {missing!r} is not installed; to install it: {distributions.command(missing)}"
+        return f"module {missing!r} is not installed; {distributions.remedy(missing)}"
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""
@@ -357,14 +358,13 @@ def reset_attribute(module: ModuleType, name: str) -> None:
     _owner(module, name).reset(name)
 
 
-def override_attribute(module: ModuleType, name: str, value: object) -> Callable[[], None]:
-    """Put `value` in a lazy attribute's place, resolving nothing; return what restores the state from before.
+def override_attribute(module: ModuleType, name: str, value: object, note: Note) -> None:
+    """Put `value` in a lazy attribute's place, resolving nothing; `note` is given before what takes it away.
 
     UsageError for a name that is no lazy attribute.
     """
     owner = _owner(module, name)
     before = owner.namespace.get(name, _PENDING)
-    owner.namespace[name] = value
 
     def restore() -> None:
         if before is _PENDING:
@@ -372,7 +372,8 @@ def override_attribute(module: ModuleType, name: str, value: object) -> Callable
         else:
             owner.namespace[name] = before
 
-    return restore
+    note(restore)
+    owner.namespace[name] = value
 
 
 def _owner(module: ModuleType, name: str) -> LazyAttributes:

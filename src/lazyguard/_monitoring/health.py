@@ -53,6 +53,7 @@ class Check:
         state: "pending", "resolving", "ready", "degraded" or "failed"; of a breaker "closed", "open" or "half-open".
         since: When that state began, in seconds since the epoch; None for the first state.
         cause: Why the status is not "pass": an exception's type and place, or that it is overdue or stuck; else "".
+        loop: Where several event loops use an async service: which one's object it is, as "loop 2"; else "".
         generation: How often it was reset, overridden or recovered; how often a breaker has opened since it was closed.
         running: How many attempts have not ended.
         place: Where it was declared, `file:line`.
@@ -74,6 +75,7 @@ class Check:
         "fallbacks",
         "generation",
         "kind",
+        "loop",
         "name",
         "place",
         "running",
@@ -99,8 +101,10 @@ class Check:
         answered: dict[str, int] | None = None,
         counts: tuple[int, int] | None = None,
         stacks: tuple[tuple[str, ...], ...] = (),
+        loop: str = "",
     ) -> None:
         self.name: str = name
+        self.loop: str = loop
         self.kind: str = kind
         self.status = status
         self.state: CheckState = state
@@ -117,6 +121,8 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Return the check in the form of health+json."""
         listed: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
+        if self.loop:
+            listed["componentId"] = self.loop
         if self.counts is not None:
             listed["observedValue"], total = self.counts
             listed["observedUnit"] = f"of {total} names"
@@ -184,6 +190,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         fallbacks=_fallbacks(cell, snapshot, now) if cause else (),
         answered=dict(cell.answered),
         stacks=stacks,
+        loop="" if cell.loops is None else cell.loops.name_of(cell),
     )
 
 
@@ -208,9 +215,11 @@ def check_guard(guard: Guard, now: float, date: float) -> Check:
         generation=0 if phase is None else phase.rounds,
         running=0,
         place=guard.place,
-        fallbacks=tuple(
+        fallbacks=()
+        if answers is None or answers.since is None
+        else tuple(
             {"place": one.place, "state": "served" if one is answers.by else "unused", "cause": ""}
-            for one in (answers.fallbacks if answers and falls_back else ())
+            for one in answers.fallbacks
         ),
         answered={"__call__": answers.times} if answers is not None and answers.times else None,
     )
@@ -332,6 +341,9 @@ def health() -> Health:
         'pass'
     """
     now, date = clock.now(), clock.current.date()
+    for cell, _ in declaration.cells():
+        if cell.loops is not None:
+            cell.loops.prune()
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
     seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.key or guard.answers]
     guards = [check_guard(guard, now, date) for guard in seen]

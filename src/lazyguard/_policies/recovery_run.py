@@ -13,7 +13,7 @@ from _weakref import ref
 from lazyguard._base import final
 from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
-from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome
+from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome, to_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ class RecoveryRun:
             self._cell.recovery_run = None
         self._keep(None)
 
-    def _keep(self, candidate: Any) -> None:
-        before, self._candidate = self._pending_close, candidate
-        self._pending_close = None if candidate is None else closing.pending_close(self._cell, candidate)
+    def _keep(self, candidate: Any, pending: PendingClose | None = None) -> None:
+        before, self._candidate, self._pending_close = self._pending_close, candidate, pending
+        if pending is not None:
+            pending.scheduled = True  # here
+            to_close[pending] = None
         if before is not None:
             closing.on_a_thread(before)
 
@@ -184,19 +186,15 @@ class RecoveryRun:
         context = loaded("_core.scheduler", self._cell).background()
         self._watch(attempt)
         if not self._cell.plan.awaited:
-            loaded("_core.threads", self._cell).launch_on_thread(attempt, self._try_once(), context.run)
+            loaded("_core.threads", self._cell).launch_on_thread(attempt, self._try_once(attempt), context.run)
             if attempt.outcome is not None and not attempt.running:
                 self._failures += 1  # no thread is available: the next wait is longer
             return
         home = self._home()
         if home is not None:
             tasks = loaded("_core.tasks", self._cell)
-            attempt.home = home  # so that a caller that joins sees when that loop is gone
-            try:
-                home.call_soon_threadsafe(lambda: context.run(tasks.launch_task, attempt, self._try_once()))
+            if tasks.launch_on(home, attempt, self._try_once(attempt), context):
                 return
-            except RuntimeError:
-                pass  # closed a moment ago
         self._failures += 1
         self._cell.settle(attempt, Outcome(interrupted=True))
 
@@ -205,30 +203,31 @@ class RecoveryRun:
         loop = self._cell.home
         return loop if loop is not None and loop.is_running() else None
 
-    def _try_once(self) -> Steps[Outcome]:
+    def _try_once(self, attempt: Attempt) -> Steps[Outcome]:
         """Build the object, or probe the built one; a success below the threshold ends as an interruption."""
         from lazyguard._core import resolve
 
         plan = self._cell.plan
         candidate, self._candidate = self._candidate, None  # it belongs to this attempt, also if that is abandoned
         pending, self._pending_close = self._pending_close, None
-        if pending is not None and not closing.take_back(pending):
-            candidate = None  # `close` has closed it
+        if pending is not None:
+            attempt.made = pending = closing.take_back(pending, attempt)
+            if pending is None:
+                candidate = None  # `close` has closed it
         made = candidate
         try:
             if candidate is not None and plan.probe is not None:
                 outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
             else:
-                outcome = yield from resolve.trying(self._cell)
+                outcome = yield from resolve.trying(self._cell, attempt)
                 made = outcome.value
         except BaseException:  # such as a KeyboardInterrupt of user code: a failure
             self._failures += 1
             self._successes = 0
-            if candidate is not None:
-                self._cell.dispose(candidate)
             raise
-        if candidate is not None and not (outcome.ok and made is candidate):
-            self._cell.dispose(candidate)
+        finally:
+            if pending is not None and pending is not attempt.made:
+                closing.carry_out(pending)  # another one was built
         if not outcome.ok:
             self._failures += 1
             self._successes = 0
@@ -237,7 +236,8 @@ class RecoveryRun:
         self._successes += 1
         if self._successes >= self._policy.success_threshold:
             return Outcome(made)
-        self._keep(made)
+        pending, attempt.made = attempt.made, None
+        self._keep(made, pending)
         return Outcome(interrupted=True)
 
     def _attempt_ended(self) -> None:

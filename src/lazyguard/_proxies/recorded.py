@@ -138,7 +138,7 @@ class Recording:
             raise AttributeError(name)
         return Recording(self._recorder, self._parent, (*self._names, name))
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, /, *arguments: Any, **named: Any) -> Any:
         record = Record(self._parent, self._names, arguments, named, places.of_frame(places.caller()))
         if len(arguments) == 1 and not named and _is_decorated(arguments[0]):
             decorated = _decorated(self._recorder, record, arguments[0])

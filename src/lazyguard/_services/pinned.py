@@ -7,7 +7,7 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 from __future__ import annotations
 
 from lazyguard._base import Generic, T, final
-from lazyguard._core import closing
+from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
 from lazyguard._lazy_imports import access
@@ -74,13 +74,14 @@ def pinned(of: Any, /) -> Any:
 class Pinned(Generic[T]):
     """The block that `pinned` returns: it keeps one object from its entry to its exit."""
 
-    __slots__ = ("_cell", "_entered", "_kept", "_of")
+    __slots__ = ("__weakref__", "_cell", "_entered", "_kept", "_key", "_of")
 
     def __init__(self, cell: Cell, of: object) -> None:
         self._cell = cell
         self._of = of  # a reference to it keeps the object of an evicted key alive
         self._entered = False
-        self._kept: list[Cell] = []
+        self._key: object = None
+        self._kept: Cell | None = None
 
     def __enter__(self) -> T:
         self._begin()
@@ -97,9 +98,7 @@ class Pinned(Generic[T]):
                 return self._reference()
 
     def __exit__(self, *_: object) -> None:
-        kept = self._kept.pop()
-        access.attributes.pop(kept, None)
-        closing.let_go(kept.now.target)
+        interruptions.ended(self._key)
 
     async def __aexit__(self, *_: object) -> None:
         self.__exit__()
@@ -114,18 +113,21 @@ class Pinned(Generic[T]):
 
     def _hold(self) -> bool:
         """Hold the present target; return whether it was still served then, so that it is not closed."""
-        now = self._cell.now
+        cell = self._cell = self._cell.here()
+        now = cell.now
         if not now.served:
             return False
-        closing.hold(now.target)
-        if not self._cell.now.shows(now):
-            closing.let_go(now.target)
+        self._kept = kept = _pinned_cell(cell, now)
+        self._key = interruptions.at_end_of(self, lambda: _end(kept))
+        closing.hold(now.target, kept)
+        if not cell.now.shows(now):
+            interruptions.ended(self._key)
             return False
-        self._kept.append(_pinned_cell(self._cell, now))
         return True
 
     def _reference(self) -> T:
-        kept = self._kept[-1]
+        kept = self._kept
+        assert kept is not None
         flavour = getattr(self._cell.mirror, "flavour", proxies.bound)
         # the view of a fallback checks the permission by its cell; calls on the real object count in the service's cell
         shown: type[proxies.Proxy] = flavour(kept if kept.now.state == DEGRADED else self._cell, kept.now)
@@ -154,7 +156,7 @@ class PinnedReference:
     def reset(self) -> NoReturn:
         raise self._not_of_a_block("reset")
 
-    def override(self, value: Any) -> NoReturn:
+    def override(self, value: Any, note: object) -> NoReturn:
         raise self._not_of_a_block("override")
 
     def _not_of_a_block(self, what: str) -> UsageError:
@@ -162,6 +164,11 @@ class PinnedReference:
             f"{what} would change nothing for {self._cell.name}, declared at {self._cell.place}, in its pinned block: "
             "give the service itself."
         )
+
+
+def _end(kept: Cell) -> None:
+    access.attributes.pop(kept, None)
+    closing.let_go(kept.now.target, kept)
 
 
 def _pinned_cell(cell: Cell, now: Snapshot) -> Cell:
@@ -179,7 +186,7 @@ def _pinned_cell(cell: Cell, now: Snapshot) -> Cell:
         place=cell.place,
         plan=cell.plan.changed(recovery=None, retry=None, close=None, awaited=False),
     )
-    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None)
+    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None, made=None)
     kept.fallbacks = cell.fallbacks
     kept.answered = cell.answered
     return kept

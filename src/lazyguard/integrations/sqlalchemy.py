@@ -9,7 +9,8 @@ from __future__ import annotations
 import lazyguard
 from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._core import deadlines
+from lazyguard._core import deadlines, loaded
+from lazyguard._policies import haste
 from lazyguard._proxies.proxy import Proxy
 
 TYPE_CHECKING = False
@@ -72,6 +73,8 @@ def make_async_engine(url: str, *, connect_timeout: float = 5.0, **options: Any)
 
     engine: AsyncEngine = _created(create_async_engine, url, options)
     _limit_connecting(engine.sync_engine, connect_timeout)
+    # through it sessions connect
+    loaded("_services.counted_view").parts[type(engine)] = frozenset(("sync_engine",))
     return engine
 
 
@@ -171,6 +174,12 @@ def ping(engine: Engine) -> None:
         connection.exec_driver_sql("select 1")
 
 
+async def ping_async(engine: AsyncEngine) -> None:
+    """Do what `ping` does on an async engine. The `probe=` of an async service."""
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql("select 1")
+
+
 def dispose(engine: Engine) -> None:
     """Close the engine's connections. The `close=` of a service."""
     engine.dispose()
@@ -195,17 +204,19 @@ def _limit_connecting(engine: Engine, own: float) -> None:
         name = _TIMEOUTS.get(dialect.driver)
         if name is None:
             return None
-        seconds, left = float(named.get(name, own)), deadlines.remaining()
-        seconds = seconds if left is None else min(left, seconds)
-        if dialect.driver == "asyncpg":
-            named[name] = seconds
-            return None
-        named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least, as libpq has it
-        if left is None or left >= named[name] or dialect.is_async:
-            return None
-        from lazyguard.integrations._psycopg_connection import Connection
+        seconds = float(named.get(name, own))
+        with haste.Wait(seconds):
+            left, connect = deadlines.remaining(), dialect.connect
+            seconds = seconds if left is None else min(left, seconds)
+            if dialect.driver == "asyncpg":
+                named[name] = seconds
+            else:
+                named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least, as libpq has it
+                if left is not None and left < named[name] and not dialect.is_async:
+                    from lazyguard.integrations._psycopg_connection import Connection
 
-        return Connection.connect(*arguments, **named)
+                    connect = Connection.connect
+            return connect(*arguments, **named)
 
 
 @lazyguard.when_imported("sqlalchemy.inspection")

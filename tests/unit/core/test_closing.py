@@ -9,13 +9,24 @@ import threading
 import pytest
 
 from lazyguard._core import clock as clocks
-from lazyguard._core import closers, closing, daemons, declaration, scheduler
+from lazyguard._core import closers, closing, daemons, declaration, scheduler, state
 from lazyguard._core import closing as closings
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
+from lazyguard._core.state import Attempt
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.errors import ResolutionError
+
+
+def retired(cell: Cell, target: object, home: object = None) -> closings.PendingClose:
+    """Return what will close a target that has left service."""
+    attempt = Attempt(cell, 0, 0.0)
+    attempt.home = home
+    pending = closings.PendingClose(attempt)
+    pending.box = {0: target}
+    state.to_close[pending] = None
+    return pending
 
 
 @pytest.fixture
@@ -33,15 +44,15 @@ def cell(closed):
 def test_a_hold_puts_off_the_closing(cell, closed, limited, eventually):
     """While a block holds a target a reset leaves it open; the last block to end closes it, once."""
     target = resolved(cell)
-    closing.hold(target)
-    closing.hold(target)
+    closing.hold(target, "holder")
+    closing.hold(target, "another")
     cell.reset()
     assert resolved(cell) is not target
-    closing.let_go(target)
+    closing.let_go(target, "holder")
     cell.reset()
     assert len(closed) == 1
     assert closed[0] is not target
-    closing.let_go(target)
+    closing.let_go(target, "another")
     eventually(lambda: len(closed) == 2)
     assert closed[1] is target
 
@@ -49,8 +60,8 @@ def test_a_hold_puts_off_the_closing(cell, closed, limited, eventually):
 def test_a_hold_alone_closes_nothing(cell, closed):
     """A target that is served when the block ends stays open."""
     target = resolved(cell)
-    closing.hold(target)
-    closing.let_go(target)
+    closing.hold(target, "holder")
+    closing.let_go(target, "holder")
     assert resolved(cell) is target
     assert not closed
     cell.reset()
@@ -60,12 +71,12 @@ def test_a_hold_alone_closes_nothing(cell, closed):
 def test_grace_that_ends_in_a_hold(cell, closed, clock, limited, eventually):
     """What falls due while it is held is closed when the block ends."""
     target = resolved(cell)
-    closing.hold(target)
+    closing.hold(target, "holder")
     cell.open(0, OSError())
     clock.advance(5.0)
     eventually(lambda: closing._held[id(target)][2])
     assert not closed
-    closing.let_go(target)
+    closing.let_go(target, "holder")
     eventually(lambda: closed == [[]])
 
 
@@ -232,7 +243,7 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
     gate = threading.Event()
     done: list[bool] = []
     cell = Cell(list, name="c", place="p", plan=Plan(close=lambda _: gate.wait(50)))
-    few = [closings.pending_close(cell, []) for _ in range(9)]
+    few = [retired(cell, []) for _ in range(9)]
     for index in range(20_000):
         closings.after_grace(few[index % 9], clocks.now() + 1.0)
     scheduler.at(clocks.now() + 1.0, lambda: done.append(gate.is_set()))
@@ -246,7 +257,7 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
 
 def test_who_waits_too_late_is_told_at_once(cell, closed):
     """A pending that was paid before somebody asks to be told of it tells at once."""
-    pending = closings.pending_close(cell, [])
+    pending = retired(cell, [])
     told: list[bool] = []
     pending.run()
     pending.wait(lambda: told.append(True))
@@ -284,7 +295,7 @@ def refuse(*_anything: object, **_options: object) -> None:
 
 def test_where_no_thread_is_to_be_had_it_stays_owed(cell, closed, monkeypatch):
     """Who waits is told, so that nobody hangs; what is owed is closed by whoever comes next, the exit at the latest."""
-    pending = closings.pending_close(cell, [])
+    pending = retired(cell, [])
     told: list[bool] = []
     pending.wait(lambda: told.append(True))
     with monkeypatch.context() as patch:
@@ -361,7 +372,7 @@ def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monke
     for _ in range(2):
         done = _thread.allocate_lock()
         done.acquire()
-        pending = closings.pending_close(cell, [])
+        pending = retired(cell, [])
         pending.wait(done.release)
         with monkeypatch.context() as patch:
             patch.setattr(daemons, "daemon", refuse)
@@ -374,7 +385,7 @@ def test_a_parked_thread_that_is_awake_already(cell, monkeypatch):
     """Work that comes before it has looked at the work before is left to the same look."""
     jobs, wake = [], _thread.allocate_lock()
     monkeypatch.setattr(closings, "_parked", [(jobs, wake)])
-    closings._start(closings.pending_close(cell, []))
+    closings._start(retired(cell, []))
     assert not wake.locked()
     assert len(jobs) == 1
     jobs.pop()()

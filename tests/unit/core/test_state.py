@@ -41,7 +41,7 @@ def test_what_an_outcome_is(outcome, ok):
 def test_what_is_new_is_pending():
     """A new cell serves nothing, runs nothing and is in generation 0."""
     new = Snapshot()
-    assert fields(new, "state", "generation", "since", "target", "made") == [PENDING, 0, 0.0, None, 0]
+    assert fields(new, "state", "generation", "since", "target", "made") == [PENDING, 0, 0.0, None, None]
     assert fields(new, "running", "overrides", "held", "gate", "served") == [(), (), None, None, False]
 
 
@@ -104,10 +104,11 @@ def test_a_result(state, generation):
     ended, old = attempt(3), attempt(3)
     ended.home = object()
     now = Snapshot(state, generation=3, attempt=ended, abandoned=(old,), cause=CAUSE, gate=GATE)
-    new, next_one = (now.ready("target", ended, 5.0) for _ in range(2))
+    ended.made = object()
+    new = now.ready("target", ended, 5.0)
     assert fields(new, "state", "generation", "since", "target") == [READY, generation, 5.0, "target"]
     assert fields(new, "running", "cause", "gate", "home") == [(old,), None, None, ended.home]
-    assert next_one.made == new.made + 1
+    assert new.made is new.closes is ended.made
 
 
 def test_a_failure():
@@ -143,7 +144,7 @@ def test_a_breaker_that_opens():
     now = Snapshot(READY, generation=3, target="target", attempt=runs, made=7)
     new = now.opened(CAUSE, 5.0, GATE)
     assert fields(new, "state", "generation", "since", "cause", "gate") == [FAILED, 4, 5.0, CAUSE, GATE]
-    assert fields(new, "target", "attempt", "abandoned", "made") == [None, None, (runs,), 0]
+    assert fields(new, "target", "attempt", "abandoned", "made") == [None, None, (runs,), None]
 
 
 def test_a_fallback():
@@ -158,12 +159,12 @@ def test_a_fresh_beginning():
     """Nothing is left but what runs, out of date; under an override that stays, only what it covers begins anew."""
     runs = attempt(3)
     new = Snapshot(READY, generation=3, target="target", attempt=runs, made=7).fresh(5.0)
-    assert fields(new, "state", "generation", "since", "target", "made") == [PENDING, 4, 5.0, None, 0]
+    assert fields(new, "state", "generation", "since", "target", "made") == [PENDING, 4, 5.0, None, None]
     assert fields(new, "attempt", "abandoned") == [None, (runs,)]
     over = Snapshot(READY, generation=3, target="target", made=7, since=1.0).overridden(["fake"], 2.0).fresh(5.0)
     assert fields(over, "state", "generation", "since", "target") == [READY, 5, 2.0, "fake"]
     assert over.held is not None
-    assert fields(over.held, "state", "target", "made") == [PENDING, None, 0]
+    assert fields(over.held, "state", "target", "made") == [PENDING, None, None]
 
 
 def test_overrides_nest():
@@ -176,6 +177,8 @@ def test_overrides_nest():
     assert fields(first, "running", "overrides") == [(runs,), (one,)]
     assert first.held is not None
     assert fields(first.held, "state", "target", "made", "running") == [READY, "target", 7, ()]
+    assert first.made is None
+    assert first.closes == 7
     second = first.overridden(two, 2.0)
     assert fields(second, "generation", "target", "overrides", "held") == [5, "two", (one, two), first.held]
     inner = second.restored(one, 3.0)
@@ -217,7 +220,7 @@ def test_the_latest_of_many_overrides_counts():
 
 
 def test_the_first_that_is_built_has_the_number_one():
-    """Zero says that there is nothing, so it is the number of none."""
+    """Zero says that no parent has made anything, so it is the number of none."""
     fresh = importlib.util.module_from_spec(state.__spec__)
     state.__spec__.loader.exec_module(fresh)
-    assert fresh.Snapshot(fresh.RESOLVING).ready("target", attempt(), 0.0).made == 1
+    assert next(fresh.builds) == fresh.made_by_parents + 1

@@ -16,6 +16,7 @@ from lazyguard._core import tasks as task_driver
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call, Within
+from lazyguard._core.state import Attempt
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
 from lazyguard.testing import FakeClock
@@ -392,8 +393,10 @@ def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):
     loop = Going()
     loop.close()
     cell = Cell(object, name="c", place="p", plan=Plan(awaited=True, close=close))
-    pending = closings.pending_close(cell, "target", home=loop)
-    assert pending is not None
+    attempt = Attempt(cell, 0, 0.0)
+    attempt.home = loop
+    pending = closings.PendingClose(attempt)
+    pending.box = {0: "target"}
     task_closing.carry_out(pending)
     assert [(event.kind, event.name) for event in told] == [("close-failed", "c")]
     assert "does not run" in told[0].cause

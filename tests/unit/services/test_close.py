@@ -204,7 +204,7 @@ def test_what_a_recovery_keeps(clock, limited, eventually):
         len(get())
     up = True
     name = get.__lazyguard_cell__().name
-    eventually(lambda: clock.advance(1.0) or any(pending.name == name for pending in list(closings._pending)))
+    eventually(lambda: clock.advance(1.0) or any(pending.name == name for pending in list(closings.to_close)))
     lazyguard.close()
     assert closed
     eventually(lambda: clock.advance(1.0) or get.health().state == "ready")
@@ -389,7 +389,7 @@ def test_the_exit_closes():
             assert get().upper()
         cover = d.override("fake")
         cover.__enter__()
-        closing.hold(lazyguard.resolve(a()))
+        closing.hold(lazyguard.resolve(a()), "holder")
         a.reset()
 
         @lazyguard.service(name="f", close=lambda target: print(target, flush=True))

@@ -205,7 +205,7 @@ def test_a_failure(plant):
     assert get().name == "thing 1"
 
 
-@pytest.mark.parametrize("error", [TimeoutError("its own"), AttributeError("x"), StopIteration(3), SystemExit(3)])
+@pytest.mark.parametrize("error", [TimeoutError("its own"), AttributeError("x"), StopIteration(3)])
 @pytest.mark.parametrize("timeout", [None, 30.0])
 def test_the_factorys_own_errors(plant, error, timeout):
     """A factory's own TimeoutError is no timeout of ours, its AttributeError none of the proxy's."""
