@@ -224,7 +224,7 @@ class Circuit:
     """
 
     used = True  # it has no slots, so that an unused one can become one
-    asked = 0  # which of a key's circuits was asked last
+    asked = False  # one of a key: since some of them were let go of
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(
