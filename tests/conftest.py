@@ -18,7 +18,8 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lazyguard import events
-from lazyguard._core import declaration
+from lazyguard._core import declaration, scheduler
+from lazyguard._core.closing import PendingClose
 from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
@@ -137,6 +138,19 @@ class NoThreads:
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.section(", ".join(f"{count} {name}" for name, count in self.totals.items()))
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_beside_the_next_test():
+    """End recoveries, and watches over a close: they would take from the clock, the log and the chance of others."""
+    yield
+    for cell, _ in declaration.cells():
+        if getattr(cell, "recovery_run", None) is not None:
+            cell.recovery_run = None  # a run that its cell does not know is over
+    for queue in (scheduler._scheduler._due, scheduler._scheduler._inbox):
+        for *_, job in queue.copy():
+            if isinstance(getattr(job.work, "__self__", None), PendingClose):
+                job.cancel()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lazyguard import types as types
     from lazyguard._core.closing import aclose, close
     from lazyguard._core.deadlines import deadline, remaining
+    from lazyguard._core.mode import set_active
     from lazyguard._guards.duplicates import prevent_duplicate_imports
     from lazyguard._guards.hooks import when_imported
     from lazyguard._guards.import_guard import import_guard
@@ -70,6 +71,7 @@ __all__ = [
     "mock_service",
     "pinned",
     "remaining",
+    "set_active",
     "service",
     "health",
     "preload",
@@ -105,6 +107,7 @@ _policies.recovery: Recovery
 _policies.fallback: fallbacks
 _core.closing: aclose close
 _core.deadlines: deadline remaining
+_core.mode: set_active
 _monitoring.health: health
 _monitoring.track_imports: track_imports
 errors: CircuitOpen DeadlineExceeded LazyguardError ResolutionError ServiceUnavailable

@@ -81,6 +81,10 @@ class ServiceUnavailable(ResolutionError):
     """A service has neither its real object nor a fallback that can be served here."""
 
 
+class ServiceBeingBuilt(ServiceUnavailable, CircularResolutionError):
+    """An async service is being built on this event loop, which its use would hold up: await it, or use it later."""
+
+
 class CircuitOpen(LazyguardError, RuntimeError):
     """A call was not made, since its breaker is open; the failure that opened the breaker is the `__cause__`.
 
@@ -89,6 +93,7 @@ class CircuitOpen(LazyguardError, RuntimeError):
     """
 
     retry_after: float = 0.0
+    _of: int = 0  # the id of the breaker's state
 
 
 class ServiceCircuitOpen(ServiceUnavailable, CircuitOpen):

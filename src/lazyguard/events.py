@@ -106,7 +106,7 @@ def describe(error: BaseException | None) -> str:
         return kind
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{kind} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    return f"{kind} at {places.Place(trace.tb_frame.f_code.co_filename, trace.tb_lineno)}"
 
 
 def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:

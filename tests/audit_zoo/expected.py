@@ -106,7 +106,7 @@ FINDINGS = {
 """Kind, line and words of the detail of each finding."""
 
 HINTS = {
-    "fails_missing": "pip install no_such_package_anywhere",
+    "fails_missing": "no_such_package_anywhere is not installed, and no distribution is known here to have it",
     "fails_yaml": "pip install PyYAML",
     "fails_name": "zoo.ok_lending (zoo/ok_lending.py) has no xmll: did you mean xml?",
     "fails_attribute": "zoo.plain (zoo/plain.py) has no nothing",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
+from typing import Any
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
@@ -11,6 +15,21 @@ import lazyguard
 from lazyguard._policies.circuit import Circuit, Phase
 from lazyguard.testing import FakeClock
 
+ExceptionGroup: Any = getattr(builtins, "ExceptionGroup", None)  # since 3.11
+
+
+class Status(Exception):
+    """An answer with a status, which a predicate looks at."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def is_busy(error: Exception) -> bool:
+    return error.status >= 500  # type: ignore[attr-defined,no-any-return]  # other errors have none: it raises
+
+
 # What a call raises -> what that means: True well, False failed, None nothing.
 ENDS: dict[str, tuple[BaseException | None, bool | None]] = {
     "well": (None, True),
@@ -18,9 +37,20 @@ ENDS: dict[str, tuple[BaseException | None, bool | None]] = {
     "failure": (ConnectionError(), False),
     "ignored": (ConnectionResetError(), None),
     "interrupt": (KeyboardInterrupt(), None),
-    "another breaker": (lazyguard.CircuitOpen(), None),
+    "another breaker": (lazyguard.CircuitOpen(), False),
+    "an inner service": (lazyguard.ServiceUnavailable(), False),
+    "not found": (Status(404), True),
+    "busy": (Status(503), False),
 }
-OPEN, LONGEST, LEASE = 8.0, 20.0, 4.0
+if sys.version_info >= (3, 11):
+    ENDS |= {
+        "failures": (ExceptionGroup("", [OSError(), ExceptionGroup("", [Status(500)])]), False),
+        "failures and others": (ExceptionGroup("", [OSError(), KeyError()]), None),
+        "failures and ignored": (ExceptionGroup("", [OSError(), ConnectionResetError()]), None),
+        "others": (ExceptionGroup("", [KeyError(), Status(404)]), True),
+        "ignored ones": (ExceptionGroup("", [ConnectionResetError()]), None),
+    }
+OPEN, LONGEST, LEASE, SLOW = 8.0, 20.0, 4.0, 5.0
 BREAKERS = st.one_of(
     st.integers(1, 4).map(lambda many: {"failure_threshold": many}),
     st.fixed_dictionaries(
@@ -41,22 +71,24 @@ BREAKERS = st.one_of(
 
 
 class Call:
-    """A call under way: the phase that let it in, and the model's name for that phase."""
+    """A call under way: the phase that let it in, when, and the model's names for that phase and its round."""
 
-    def __init__(self, phase: Phase, epoch: object) -> None:
+    def __init__(self, phase: Phase, began: float, epoch: object, round: object) -> None:
         self.phase = phase
+        self.began = began
         self.epoch = epoch
+        self.round = round
 
 
 class CircuitMachine(RuleBasedStateMachine):
     """Calls that begin and end in any order, beside a model that knows nothing of phases but a token for each."""
 
-    @initialize(options=BREAKERS)
-    def declare(self, options: dict[str, object]) -> None:
+    @initialize(options=BREAKERS, needed=st.integers(1, 3), slow=st.sampled_from([None, SLOW]))
+    def declare(self, options: dict[str, object], needed: int, slow: float | None) -> None:
         self.clock = FakeClock()
         self.clock.__enter__()
         self.kinds: list[str] = []
-        self.undo = lazyguard.subscribe(lambda event: self.kinds.append(event.kind))
+        self.undo = lazyguard.subscribe(lambda event: event.name == "db" and self.kinds.append(event.kind))
         self.options = options
         self.circuit = Circuit(
             lazyguard.Breaker(
@@ -64,14 +96,18 @@ class CircuitMachine(RuleBasedStateMachine):
                 open_time=OPEN,
                 max_open_time=LONGEST,
                 half_open_timeout=LEASE,
-                on=(OSError,),
+                success_threshold=needed,
+                slow_call_duration=slow,
+                on=(OSError, is_busy),
                 ignore=(ConnectionResetError,),
             ),
             name="db",
             place="app.py:3",
         )
         self.calls: list[Call] = []
+        self.needed, self.slow = needed, slow
         self.state, self.epoch, self.rounds = "closed", object(), 0
+        self.round, self.good, self.isolated = object(), 0, False
         self.outcomes: list[tuple[float, bool]] = []
         self.least = self.most = self.half_open_timeout = 0.0  # when somebody is let in: not before, surely after
         self.wanted: list[str] = []
@@ -86,6 +122,7 @@ class CircuitMachine(RuleBasedStateMachine):
     def become(self, state: str) -> None:
         if state != self.state:
             self.wanted.append("opened" if state == "open" else state)
+            self.round, self.good = object(), 0
         self.state, self.epoch = state, object()
         now = self.clock.now()
         if state == "closed":
@@ -130,19 +167,29 @@ class CircuitMachine(RuleBasedStateMachine):
         if refused is not None:
             assert self.state != "closed"
             assert now < self.most
-            assert 0 < refused.retry_after <= self.most - now
+            assert 0 < refused.retry_after <= min(self.most - now, LONGEST)
             return
         if self.state != "closed":
             assert now >= self.least
             self.become("half-open")
-        self.calls.append(Call(phase, self.epoch))
+        self.calls.append(Call(phase, now, self.epoch, self.round))
 
     @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 50), end=st.sampled_from(sorted(ENDS)))
     def a_call_ends(self, which: int, end: str) -> None:
         call = self.calls.pop(which % len(self.calls))
         error, meaning = ENDS[end]
-        call.phase.ended(error)
+        call.phase.ended(error, began=call.began)
+        if meaning and self.slow is not None and self.clock.now() - call.began > self.slow:
+            meaning = False
+        if meaning and self.state == "half-open" and call.round is self.round:
+            self.good += 1  # also that of a probe which has lost its place
+            if self.good >= self.needed:
+                self.become("closed")
+            elif call.epoch is self.epoch:
+                self.epoch = object()
+                self.least = self.most = self.clock.now()
+            return
         if call.epoch is not self.epoch:
             return  # out of date
         if self.state == "closed" and meaning is not None:
@@ -154,7 +201,7 @@ class CircuitMachine(RuleBasedStateMachine):
                 self.epoch = object()
                 self.least = self.most = self.clock.now()
             else:
-                self.become("closed" if meaning else "open")
+                self.become("open")
 
     @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 50))
@@ -165,6 +212,13 @@ class CircuitMachine(RuleBasedStateMachine):
     def it_is_reset(self) -> None:
         self.circuit.reset()
         self.become("closed")
+
+    @rule()
+    def it_is_isolated(self) -> None:
+        self.circuit.isolate()
+        rounds = self.rounds
+        self.become("open")
+        self.rounds, self.least, self.most = rounds, float("inf"), float("inf")
 
     # what always holds
 

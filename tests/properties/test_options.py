@@ -189,6 +189,7 @@ def is_failures(value):
     return all(
         (isinstance(kind, type) and issubclass(kind, BaseException))
         or (isinstance(kind, str) and ":" in kind and is_name(kind))
+        or (not isinstance(kind, type) and is_plain_function(kind) and kind is not generator_function)
         for kind in kinds
     )
 
@@ -309,7 +310,7 @@ SERVICE = {
 }
 WEB = {
     "prefix": is_prefix,
-    "details": is_flag,
+    "details": lambda value: is_flag(value) or value == "places",
     "timeout_header": optional(is_header),
     "timeout": optional(is_seconds),
     "max_timeout": is_seconds,
@@ -404,6 +405,8 @@ TABLE = {
             "open_time": lambda value: is_seconds(value) and value <= 120.0,
             "max_open_time": lambda value: is_seconds(value) and value >= 10.0,
             "half_open_timeout": is_seconds,
+            "success_threshold": is_whole,
+            "slow_call_duration": optional(is_seconds),
             "on": is_failures,
             "ignore": is_failures,
         },
@@ -455,7 +458,24 @@ TABLE = {
                 or (isinstance(value, tenacity.BaseRetrying) and not is_async_retry(value))
             ),
             "breaker": optional(of_type(lazyguard.Breaker)),
+            "key": optional(of_type()),  # needs a breaker
+            "max_concurrent": optional(is_whole),
         },
+    ),
+    "guarded(key=)": (
+        lambda **options: lazyguard.guarded(breaker=lazyguard.Breaker(), **options),
+        {},
+        {"key": optional(is_plain_function)},
+    ),
+    "guarded(...).fallback": (
+        lambda **options: lazyguard.guarded()(lambda: 1).fallback(**options)(lambda: 2),
+        {},
+        {"on": lambda value: value is None or is_failures(value)},
+    ),
+    "lazyguard.set_active": (
+        lambda active: lazyguard.set_active(active) or lazyguard.set_active(True),
+        {},
+        {"active": is_flag},
     ),
     "guarded(...)": (
         lambda function: lazyguard.guarded()(function),
@@ -602,11 +622,15 @@ TABLE = {
     ),
 }
 CHAOTIC = lazyguard.service()(lambda: [1])
+is_place = of_type(str, os.PathLike)
 # An audit is refused before it begins: what is right is not run.
 AUDIT = {
     "targets": all_strings,
-    "path": of_type(str, os.PathLike),
+    "path": lambda value: is_place(value) or (isinstance(value, list | tuple) and all(map(is_place, value))),
     "python": is_text,
+    "exclude": all_strings,
+    "setup": is_text,
+    "memory": optional(is_whole),
     "timeout": is_seconds,
     "slow": is_seconds_or_zero,
     "jobs": optional(is_whole),

@@ -24,5 +24,5 @@ async def ashop(
 
 
 application: WSGIApplication = wsgi.Middleware(shop, prefix="/health", details=False, timeout=2.0, max_timeout=30)
-twice: WSGIApplication = wsgi.Middleware(wsgi.Middleware())
+twice: WSGIApplication = wsgi.Middleware(wsgi.Middleware(details="places"))
 aapplication = asgi.Middleware(asgi.Middleware(ashop, timeout_header=None))

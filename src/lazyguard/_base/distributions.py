@@ -1,15 +1,35 @@
 """Distributions: the pip command that installs a missing module, and the check of a requirement.
 
-Invariant: metadata is read only while an error is being built, or for a requirement at its module's first use.
+Invariants: metadata is read only while an error is being built, or for a requirement at its module's first use. A
+command is a fact, never a guess from the name of a module: anybody may register that.
 """
 
 from __future__ import annotations
 
 from lazyguard import errors
 
+KNOWN = """
+    aiohttp asyncpg attr=attrs boto3 bs4=beautifulsoup4 celery Crypto=pycryptodome cv2=opencv-python django
+    dns=dnspython dateutil=python-dateutil docx=python-docx dotenv=python-dotenv fastapi fitz=PyMuPDF flask
+    flask_socketio=Flask-SocketIO gi=PyGObject git=GitPython github=PyGithub google.cloud.storage=google-cloud-storage
+    google.protobuf=protobuf grpc=grpcio gunicorn httpx jinja2 jose=python-jose jwt=PyJWT ldap=python-ldap lxml
+    magic=python-magic markdown_it=markdown-it-py matplotlib MySQLdb=mysqlclient nacl=PyNaCl numpy OpenSSL=pyOpenSSL
+    pandas PIL=Pillow pkg_resources=setuptools psycopg psycopg2 pydantic redis requests
+    rest_framework=djangorestframework rich ruamel.yaml scipy serial=pyserial skimage=scikit-image
+    sklearn=scikit-learn skopt=scikit-optimize slugify=python-slugify sqlalchemy umap=umap-learn usb=pyusb uvicorn
+    win32api=pywin32 win32com=pywin32 wx=wxPython Xlib=python-xlib yaml=PyYAML zmq=pyzmq zope.testing
+"""
+"""Distributions that are known to hold modules; without `=` the names are the same."""
 
-def command(module: str, *, extra: str | None = None, package: str | None = None, host: str = "") -> str:
-    """Return the command that installs `module`.
+
+def remedy(module: str, *, extra: str | None = None, package: str | None = None, host: str = "") -> str:
+    """Return what to do about a missing module, for the end of a sentence; see `command`."""
+    known = command(module, extra=extra, package=package, host=host)
+    return f"to install it: {known}" if known else "which distribution has it is not known here"
+
+
+def command(module: str, *, extra: str | None = None, package: str | None = None, host: str = "") -> str | None:
+    """Return the command that installs `module`; None where no distribution is known to hold it.
 
     Args:
         module: The missing module, dotted or not.
@@ -18,7 +38,7 @@ def command(module: str, *, extra: str | None = None, package: str | None = None
         host: The name of the requiring module; its top-level package belongs to the host's distribution.
 
     The command has the extra only if the host's distribution is installed and declares it. Else it has the distribution
-    of the module itself.
+    that is given, that the host requires by this name, or that is well known.
 
     >>> command("redis.asyncio")
     'pip install redis'
@@ -28,8 +48,18 @@ def command(module: str, *, extra: str | None = None, package: str | None = None
     distribution = _with_extra(host.partition(".")[0], extra) if extra else None
     if distribution is not None:
         return f"pip install '{distribution}[{extra}]'"
-    wanted = package or module.partition(".")[0]
+    wanted = package or distribution_of(module)
+    if wanted is None:
+        return None
     return f"pip install '{wanted}'" if set(wanted) & set("<>=!~ [;") else f"pip install {wanted}"
+
+
+def distribution_of(module: str) -> str | None:
+    """Return the well-known distribution that holds a module."""
+    table = {name: other or name for name, _, other in (pair.partition("=") for pair in KNOWN.split())}
+    parts = module.split(".")
+    above = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((table[name] for name in above if name in table), None)
 
 
 def unsatisfied(requirement: str, what: str) -> str:
@@ -78,10 +108,11 @@ def _with_extra(top_level: str, extra: str) -> str | None:
             extras: list[str] = metadata.metadata(name).get_all("Provides-Extra") or []
         except (metadata.PackageNotFoundError, ValueError):
             continue
-        if _normal(extra) in map(_normal, extras):
+        if normal(extra) in map(normal, extras):
             return name
     return None
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """Return the name of a distribution as it is compared (PEP 503)."""
     return name.lower().replace("_", "-").replace(".", "-")

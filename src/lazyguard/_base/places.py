@@ -1,4 +1,4 @@
-"""Places of declaration: `file:line` of a frame or of a function, for errors, reprs and health."""
+"""Places: the file and the line where something was declared or happened, for errors, reprs, events and health."""
 
 from __future__ import annotations
 
@@ -8,6 +8,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
+
+
+class Place(str):
+    """A file and a line of it; as a text `file:line`."""
+
+    __slots__ = ("file", "line")
+
+    file: str
+    line: int
+
+    def __new__(cls, file: str, line: int) -> Place:
+        """Return the place at that line of the file."""
+        place = str.__new__(cls, f"{file}:{line}")
+        place.file = file
+        place.line = line
+        return place
+
+    def __reduce__(self) -> tuple[type[Place], tuple[str, int]]:
+        """Return what a copy is made of."""
+        return Place, (self.file, self.line)
+
+
+# Where no line is known.
+NOWHERE = Place("an unknown file", 0)
 
 
 def caller(depth: int = 1) -> FrameType:
@@ -59,7 +83,7 @@ def unwrapped(function: Any) -> Any:
     return function
 
 
-def of_declaration(factory: Any, frame: FrameType) -> str:
+def of_declaration(factory: Any, frame: FrameType) -> Place:
     """Return the place of what `frame` declares: its factory's, or the frame's where a wrapper made the factory."""
     function = unwrapped(factory)
     nested = "<locals>" in getattr(function, "__qualname__", "")
@@ -81,26 +105,26 @@ def at_module_level(frame: FrameType) -> bool:
     return frame.f_locals is frame.f_globals
 
 
-def of_frame(frame: FrameType) -> str:
-    """Return `file:line` of what the frame is executing."""
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+def of_frame(frame: FrameType) -> Place:
+    """Return the place of what the frame is executing."""
+    return Place(frame.f_code.co_filename, frame.f_lineno)
 
 
-def of_user(frame: FrameType | None) -> str:
-    """Return `file:line` of the innermost frame that is neither lazyguard's nor the import system's."""
+def of_user(frame: FrameType | None) -> Place:
+    """Return the place of the innermost frame that is neither lazyguard's nor the import system's."""
     while frame is not None:
         if _package(frame) not in ("lazyguard", "importlib"):
             return of_frame(frame)
         frame = frame.f_back
-    return "nobody's line"
+    return NOWHERE
 
 
-def of_callable(function: object, otherwise: str) -> str:
-    """Return `file:line` of a Python function's first line; `otherwise` for what has no code."""
+def of_callable(function: object, otherwise: Place) -> Place:
+    """Return the place of a Python function's first line; `otherwise` for what has no code."""
     code = getattr(unwrapped(function), "__code__", None)
     if code is None:
         return otherwise
-    return f"{code.co_filename}:{code.co_firstlineno}"
+    return Place(code.co_filename, code.co_firstlineno)
 
 
 def name_in(frame: FrameType, kind: str) -> str:

@@ -13,8 +13,13 @@ from lazyguard._base.places import misconfigured, misused, of_callable, of_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeAlias
+
+    Kind: TypeAlias = type[BaseException] | str | Callable[[Exception], bool]
+    Kinds: TypeAlias = tuple[type[BaseException] | str | Callable[[Any], bool], ...]
+    Failures: TypeAlias = Kind | tuple[Kind, ...]
 
 
 class Options:
@@ -162,21 +167,35 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
     return checked
 
 
-def failure_types(name: str, value: object) -> tuple[type[BaseException] | str, ...]:
-    """Return `value` as a tuple of exception types and of names "module:Name" of such types."""
-    types: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
-    for kind in types:
-        module, colon, attribute = kind.partition(":") if isinstance(kind, str) else ("", "", "")
-        named = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
-        if not named and not (isinstance(kind, type) and issubclass(kind, BaseException)):
+def failure_types(name: str, value: object) -> Kinds:
+    """Return `value` as a tuple of exception types, of names "module:Name" of such types, and of predicates."""
+    kinds: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+    for kind in kinds:
+        if isinstance(kind, str):
+            module, colon, attribute = kind.partition(":")
+            right = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+        elif isinstance(kind, type):
+            right = issubclass(kind, BaseException)
+        else:
+            right = callable(kind) and _answers(kind)
+        if not right:
             raise misconfigured(
-                f"{name}={shown(value)} is invalid: give exception types, or their names where the library must not be "
-                'imported for it, (ConnectionError, "redis:RedisError").'
+                f"{name}={shown(value)} is invalid: give exception types, their names where the library must not be "
+                "imported for it, or a plain function that takes an exception and returns True for one that is meant, "
+                '(ConnectionError, "redis:RedisError", is_busy).'
             )
-    return types
+    return kinds
 
 
-def loaded(types: tuple[type[BaseException] | str, ...]) -> tuple[type[BaseException], ...]:
+def _answers(predicate: object) -> bool:
+    """Return whether a call answers at once: what an `async def` or a generator returns would always be true."""
+    from lazyguard._base import signatures
+
+    late = signatures.COROUTINE | signatures.GENERATOR | signatures.ASYNC_GENERATOR
+    return not signatures.flags_of(predicate) & late
+
+
+def loaded(types: Kinds) -> tuple[type[BaseException], ...]:
     """Return those of the exception types whose modules are loaded; no other can have been raised."""
     found: list[type[BaseException]] = []
     for failure in types:
@@ -189,7 +208,7 @@ def loaded(types: tuple[type[BaseException] | str, ...]) -> tuple[type[BaseExcep
     return tuple(found)
 
 
-def check_loaded(name: str, types: tuple[type[BaseException] | str, ...]) -> None:
+def check_loaded(name: str, types: Kinds) -> None:
     """Raise ConfigurationError if the module of a name among these is loaded and has no such exception type."""
     for kind in types:
         if isinstance(kind, str):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
+    from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate, Note
@@ -69,7 +70,7 @@ class Cell(Declaration):
     kept: Any
     calls: tuple[int, Any] | None
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
         self.now = UNUSED
 
@@ -324,25 +325,50 @@ class Cell(Declaration):
         The drivers are loaded here and not before: a program that only declares does without them.
         """
         threads = loaded("_core.threads", self)
-        if self.mirror is not None:
-            self.mirror.load(self)
-        return threads.resolved(self, wait=wait, real=real)
+        while True:
+            cell = self.here()
+            if cell.mirror is not None:
+                cell.mirror.load(cell)
+            target = threads.resolved(cell, wait=wait, real=real)
+            if target is not threads.ELSEWHERE:
+                return target
 
     async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target without blocking the event loop."""
         tasks = loaded("_core.tasks", self)
-        if self.mirror is not None:
-            self.mirror.load(self)
-        return await tasks.aresolved(self, wait=wait, real=real)
+        while True:
+            cell = self.here()
+            if cell.mirror is not None:
+                cell.mirror.load(cell)
+            target = await tasks.aresolved(cell, wait=wait, real=real)
+            if target is not tasks.ELSEWHERE:
+                return target
+
+    def here(self, *, strict: bool = True) -> Cell:
+        """Return the cell of the caller's event loop: this one, unless several loops use an async service.
+
+        `strict`: raise UsageError where no loop runs here, and it takes one to tell which cell is meant.
+        """
+        if not self.plan.awaited:
+            return self
+        loops = self.loops
+        if loops is None:
+            if not loaded("_core.resolve", self).elsewhere(self):
+                return self
+            loops = loaded("_services.loops", self).of(self, self.mirror)
+        of_loop: Cell = loops.here(strict=strict)
+        return of_loop
 
     def reset(self) -> None:
-        """Begin anew: pending, in a new generation. What factory and fallbacks had made is closed here and now."""
+        """Begin anew, on all loops: pending, in a new generation. What was made is closed here and now."""
+        cells = (self, *(() if self.loops is None else self.loops.others(self)))
         try:
-            for pending in self.begin_anew():
-                loaded(CLOSING, self).carry_out(pending)
+            for cell in cells:
+                for pending in cell.begin_anew():
+                    loaded(CLOSING, self).carry_out(pending)
             events.deliver()
         except BaseException:
-            owed[self] = None
+            owed.update(dict.fromkeys(cells))
             loaded(INTERRUPTIONS).catch_up()
             raise
 
@@ -385,6 +411,8 @@ class Cell(Declaration):
 
         Before anything changes, `note` is given that function, which may be called twice.
         """
+        if self.here() is not self:
+            return self.here().override(value, note)
         override = [value]
 
         def restore() -> None:

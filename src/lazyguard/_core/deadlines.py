@@ -11,7 +11,7 @@ from _contextvars import ContextVar
 
 from lazyguard._base import final, places
 from lazyguard._base.context_variables import assign
-from lazyguard._core import clock
+from lazyguard._core import clock, mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def remaining() -> float | None:
 def current() -> Deadline | None:
     """Return the deadline that counts in this context: the earliest."""
     nearest: Deadline | None = None
-    block = _blocks.get()
+    block = _blocks.get() if mode.is_active() else None
     while block is not None:
         limit, block = block
         if isinstance(limit, Unlimited):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Literal, TypeAlias
 
+    from lazyguard._base.places import Place
+
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
 
@@ -26,7 +28,7 @@ class Plan:
 
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
     `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
-    asked with a cell and its snapshot.
+    asked with a cell and its snapshot, and `wrong` with what a factory has made: what that is, if it is of no use.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Plan:
         "retry",
         "share",
         "timeout",
+        "wrong",
     )
 
     def __init__(
@@ -63,6 +66,7 @@ class Plan:
         share: float = 0.1,
         max_degraded: float | None = None,
         bulkhead: Any = None,
+        wrong: Callable[[Any], str | None] | None = None,
     ) -> None:
         self.timeout: float | None = timeout
         self.abandon_after: float | None = abandon_after
@@ -78,6 +82,7 @@ class Plan:
         self.share: float = share
         self.max_degraded: float | None = max_degraded
         self.bulkhead: Any = bulkhead
+        self.wrong: Callable[[Any], str | None] | None = wrong
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""
@@ -108,6 +113,7 @@ class Declaration:
         recovery_run: What the recovery keeps with the cell: its progress.
         home: The event loop on which an async factory ran last.
         calls: What counts the calls on the target of a generation: that generation, and a circuit.
+        loops: The event loops of an async service, where several use it.
     """
 
     __slots__ = (
@@ -118,6 +124,7 @@ class Declaration:
         "fallbacks",
         "home",
         "kept",
+        "loops",
         "mirror",
         "name",
         "now",
@@ -127,10 +134,10 @@ class Declaration:
     )
     used = True
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         self.factory: Any = factory  # a function without parameters
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self.plan: Plan = plan
         self.mirror: Any = None
         self.fallbacks: tuple[Any, ...] = ()
@@ -139,6 +146,7 @@ class Declaration:
         self.recovery_run: Any = None
         self.home: Any = None
         self.calls: tuple[int, Any] | None = None
+        self.loops: Any = None
 
 
 class Declared(Declaration):
@@ -157,7 +165,7 @@ class Declared(Declaration):
             return getattr(self, name)
 
 
-def declared(factory: Callable[[], Any], *, name: str, place: str, plan: Plan = PLAIN) -> Any:
+def declared(factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> Any:
     """Return what stands for a cell until its first use, and is that cell from then on."""
     return Declared(factory, name=name, place=place, plan=plan)
 
@@ -183,6 +191,16 @@ _guards: dict[ref[Any], None] = {}
 def register(cell: Declaration, kind: str) -> None:
     """Let `health` see a cell; `kind` says what it is."""
     _registered[ref(cell, _registered.pop)] = kind
+
+
+def kind_of(cell: Declaration) -> str:
+    """Return what `register` was told of a cell."""
+    return _registered.get(ref(cell), "")
+
+
+def forget(cell: Declaration) -> None:
+    """Let `health` see a cell no more."""
+    _registered.pop(ref(cell), None)
 
 
 def cells() -> list[tuple[Any, str]]:

@@ -88,6 +88,10 @@ def _tend(cell: Cell) -> None:
     now = cell.now
     if cell.answered:
         cell.answered = {}
+    cell.home = None  # no loop of the parent runs here
+    if cell.loops is not None:
+        _inherited.append(cell.loops)
+        cell.loops.end()
     held, on_fork = now.held or now, cell.plan.on_fork
     if on_fork == "reset" or (callable(on_fork) and held.state == DEGRADED):  # which is for the real object
         cell.recovery_run = None

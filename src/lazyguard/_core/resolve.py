@@ -37,10 +37,10 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
     retries = None
     while True:
         outcome = yield from trying(cell, attempt)
-        if outcome.error is None or outcome.final or plan.retry is None:
+        if outcome.error is None or outcome.final or plan.retry is None or not mode.is_active():
             return outcome
         if retries is None:
-            retries = plan.retry.begin()
+            retries = plan.retry.begin(cell.factory)
         ended: Outcome | None = yield from retries.again(outcome, until)
         if ended is not None:
             return ended
@@ -65,6 +65,10 @@ def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
             ),
             final=True,
         )
+    if plan.wrong is not None and (why := plan.wrong(outcome.value)) is not None:
+        _have_errors()
+
+        return Outcome(error=errors.ConfigurationError(f"its factory returned {why}"), final=True)
     if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
         _have_errors()
 
@@ -93,7 +97,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         of: Whose fallback it is.
 
     Returns:
-        The target. None: there is no need of the fallback any more.
+        The target. None: there is no need of the fallback any more. ELSEWHERE: it is another loop's by now.
 
     Raises:
         ResolutionError: The factory failed, and no fallback may be served.
@@ -103,7 +107,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
         ServiceCircuitOpen: Calls on the target have failed, there is no fallback, and no attempt is due yet.
     """
-    limit = cell.plan.timeout if wait is None else wait
+    real = real or not mode.is_active()
+    limit = cell.plan.timeout if wait is None and mode.is_active() else wait
     until = None if limit is None else clock.now() + limit
     kept = 0.0 if real or limit is None else limit * _shares(cell.fallbacks)
     patience = None if until is None else until - kept
@@ -113,6 +118,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
     else:
         given = None
     while True:
+        if of is None and elsewhere(cell):
+            return ELSEWHERE
         if of is not None and of.now.served:
             return None
         now = cell.now
@@ -181,6 +188,19 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
 
 
+# Stands for the target of a cell that another event loop was the first to use.
+ELSEWHERE: Any = object()
+
+
+def elsewhere(cell: Cell) -> bool:
+    """Return whether a service's cell is another event loop's than the one that runs here."""
+    home = cell.home
+    if home is None or not cell.plan.awaited or cell.mirror is None:
+        return False
+    here = wait_cycles.current_loop()
+    return here is not None and here is not home and not home.is_closed()
+
+
 def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.ServiceUnavailable | None]:
     """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
     places, patience = cell.plan.bulkhead, cell.plan.abandon_after
@@ -242,6 +262,8 @@ def falling_back(
             left = until - clock.now() - limit * _shares(cell.fallbacks[index + 1 :])
             left = max(left, limit * fallback.plan.share)
             wait = left if wait is None else min(wait, left)
+        if fallback.plan.awaited:
+            fallback.home = cell.home
         try:
             target = yield from resolving(fallback, wait=wait, of=cell)
         except (errors.CircularResolutionError, errors.DeadlineExceeded):

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, Protocol
 
+    from lazyguard._base.places import Place
     from lazyguard._core.declaration import Plan
 
     class Owner(Protocol):
         """A cell, as its attempts and its pending closes know it."""
 
         name: str
-        place: str
+        place: Place
         plan: Plan
         now: Snapshot
         home: Any

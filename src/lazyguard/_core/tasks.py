@@ -17,11 +17,13 @@ from lazyguard._base.context_variables import assign
 from lazyguard._base.handlers import is_a_handlers
 from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
+    from contextvars import Context
     from typing import Any
 
     from lazyguard._core.cell import Cell
@@ -273,6 +275,38 @@ def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     task.add_done_callback(ended)
 
 
+def launch_on(loop: asyncio.AbstractEventLoop, attempt: Attempt, steps: Steps[Outcome], context: Context) -> bool:
+    """Let a task on a loop, which may be another thread's, run an attempt; return False where it has just closed."""
+    attempt.home, attempt.thread = loop, None  # so that who joins sees when that loop is gone
+    try:
+        loop.call_soon_threadsafe(launch_task, attempt, steps, context=context)
+    except RuntimeError:
+        return False
+    return True
+
+
+def go_on(cell: Cell) -> None:
+    """Let a task do what a use on this loop could not wait for, fallbacks included, unless one does."""
+    before = _going_on.get(cell)
+    if before is not None and not before.done() and not before.get_loop().is_closed():
+        return
+    loop = asyncio.get_running_loop()
+    task = loaded("_core.scheduler").background().run(loop.create_task, aresolved(cell))
+    _going_on[cell] = task
+    running.add(task)
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        running.discard(task)
+        _going_on.pop(cell, None)
+        if not task.cancelled():
+            task.exception()  # the next use meets it
+
+    task.add_done_callback(ended)
+
+
+_going_on: dict[Cell, asyncio.Task[Any]] = {}
+
+
 def _forget_closed_loops() -> None:
     """Let go of tasks that nobody will run any more: their loop was closed under them."""
     for task in [*running, *wait_cycles.waiting]:
@@ -280,6 +314,9 @@ def _forget_closed_loops() -> None:
             running.discard(task)
             wait_cycles.waiting.pop(task, None)
             wait_cycles.children.pop(task, None)
+    for cell, task in _going_on.copy().items():
+        if task.get_loop().is_closed():
+            _going_on.pop(cell, None)
 
 
 async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:

@@ -27,6 +27,7 @@ from lazyguard._core import (
 )
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -50,6 +51,9 @@ def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> An
         return drive(resolve.resolving(cell, wait=wait, real=real))
     except BaseException as error:
         left_by(cell, error)
+        known = whole("errors") if cell.plan.awaited else None
+        if known is not None and isinstance(error, known.ServiceBeingBuilt):
+            loaded("_core.tasks").go_on(cell)
         raise
 
 
@@ -198,12 +202,17 @@ def _sleep(effect: Sleep) -> None:
 
 
 def _launch(attempt: Attempt) -> None:
-    plan = attempt.cell.plan
+    plan, home = attempt.cell.plan, attempt.cell.home
     if plan.awaited:
-        raise misused(
-            f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
-            "use `await` (aget, aresolve) in a task of its event loop first."
-        )
+        if home is None or not home.is_running():
+            raise misused(
+                f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
+                "use `await` (aget, aresolve) in a task of its event loop first."
+            )
+        steps = resolve.attempting(attempt.cell, attempt)
+        if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
+            attempt.cell.settle(attempt, Outcome(interrupted=True))
+        return
     if plan.timeout is None or not loaded(DAEMONS).allowed:
         launch_here(attempt)
     else:

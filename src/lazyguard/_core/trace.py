@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lazyguard._base import T
+    from lazyguard._base.places import Place
     from lazyguard._core.state import Attempt, Outcome
 
 
@@ -43,7 +44,7 @@ def ended(attempt: Attempt, outcome: Outcome, seconds: float, *, counts: bool) -
         _tell(attempt.cell.name, attempt.cell.place, asked_by, seconds, end)
 
 
-def traced(what: str, place: str, work: Callable[[], T]) -> T:
+def traced(what: str, place: Place, work: Callable[[], T]) -> T:
     """Do an import that has no cell, and tell of it."""
     if not wanted():
         return work()
@@ -57,7 +58,7 @@ def traced(what: str, place: str, work: Callable[[], T]) -> T:
         _tell(what, place, asked_by, clock.now() - begun, end)
 
 
-def _tell(what: str, place: str, asked_by: str, seconds: float, end: str) -> None:
+def _tell(what: str, place: Place, asked_by: str, seconds: float, end: str) -> None:
     line = f"lazyguard: {what}, declared at {place}, asked for by {asked_by}: {seconds:.3f} s, {end}\n"
     try:
         sys.stderr.write(line)

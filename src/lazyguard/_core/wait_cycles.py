@@ -15,6 +15,7 @@ import _thread
 import sys
 from _contextvars import ContextVar
 
+from lazyguard._core import loaded
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -206,11 +207,16 @@ def find(attempt: Attempt, *, blocks_thread: bool) -> list[str] | None:
     while todo:
         links, following = todo.pop()
         thread, runner = following.thread, following.thread if following.task is None else following.task
-        if following.outcome is not None or following in seen or runner is None:
+        if following.outcome is not None or following in seen:
+            continue
+        # a task of this thread's loop, also one that has not begun, can only go on when this thread returns there
+        if blocks_thread and following.home is not None and following.home is current_loop():
+            return links + _told(_down_to_here(following))
+        if runner is None:
             continue
         seen.add(following)
-        # what this thread runs lies below us on its stack; a task of its loop can only go on when it returns there
-        if runner in (here, task) or (following.task is not None and thread == here and blocks_thread):
+        # what this thread runs lies below us on its stack
+        if runner in (here, task):
             return links + _told(_down_to_here(following))
         inside = _inside(following)
         links = links + _told(inside)
@@ -238,8 +244,14 @@ def check(attempt: Attempt, *, blocks_thread: bool) -> None:
     mend = "Break it: build one of them without using the next."
     if any(link.startswith("the import of") for link in links):
         mend = "Break it: do not use it while that module is being imported, or import the module before."
-    elif blocks_thread and attempt.task is not None:
-        mend = "It is being built by a task of this thread's event loop: use `await` (aget, aresolve) here."
-    from lazyguard.errors import CircularResolutionError
-
-    raise CircularResolutionError(f"{attempt.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}")
+    elif blocks_thread and attempt.home is not None:
+        mend = "It is being built by a task of this thread's event loop: use `await` (aget, aresolve) here, or wait."
+    errors: Any = loaded("errors")
+    begun_by = within.get()
+    if len(links) == 1 and attempt.home is not None and not (begun_by is not None and attempt is begun_by()):
+        raise errors.ServiceBeingBuilt(
+            f"{attempt.cell.name}, declared at {attempt.cell.place}, is not available yet. {mend}"
+        )
+    raise errors.CircularResolutionError(
+        f"{attempt.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}"
+    )

@@ -93,8 +93,8 @@ class _Finder:
         self._foreign = dict(self._loaded_already())
         self._aliases: dict[str, set[str]] = {}
         # Module -> the line that imported it first.
-        self._first_imports: dict[str, str] = {}
-        self._failures = Failures(lambda name: self._first_imports.get(name, "an unknown line"))
+        self._first_imports: dict[str, places.Place] = {}
+        self._failures = Failures(lambda name: self._first_imports.get(name, places.NOWHERE))
         # The file that runs as `__main__`, and its canonical name.
         self._main: tuple[object, str | None] = (None, None)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType, TracebackType
 
+    from lazyguard._base.places import Place
+
 
 @final
 class Failure:
@@ -27,7 +29,7 @@ class Failure:
 
     __slots__ = ("_error", "_stamp", "_trace", "file", "place")
 
-    def __init__(self, error: Exception, file: str, place: str) -> None:
+    def __init__(self, error: Exception, file: str, place: Place) -> None:
         self._error = error
         self._trace: TracebackType | None = error.__traceback__
         self._stamp = _stamp(file)
@@ -56,7 +58,7 @@ class Failures:
 
     __slots__ = ("_failures", "_place_of")
 
-    def __init__(self, place_of: Callable[[str], str]) -> None:
+    def __init__(self, place_of: Callable[[str], Place]) -> None:
         self._failures: dict[str, Failure] = {}
         self._place_of = place_of
 

@@ -34,7 +34,7 @@ class StackSummary:
 
     def __init__(self, frames: list[FrameType], package: str) -> None:
         own = [frame for frame in frames if is_own(frame, package)]
-        self.leaf = places.of_frame(frames[-1]) if frames else "an unknown line"
+        self.leaf = places.of_frame(frames[-1]) if frames else places.NOWHERE
         self.chain = tuple(places.of_frame(frame) for frame in own)
         self.place = self.chain[-1] if own else self.leaf
         bodies = (frame for frame in frames[1:] if frame.f_code.co_name == "<module>")

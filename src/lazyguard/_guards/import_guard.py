@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from lazyguard._base import P, T
+    from lazyguard._base.places import Place
     from lazyguard._guards.alarm import Alarm
     from lazyguard._guards.frames import StackSummary
     from lazyguard._guards.side_effects import Kind
@@ -101,8 +102,8 @@ class ImportGuard:
 
     __slots__ = ("__weakref__", "_blocks", "package", "place", "rules", "timeout")
 
-    def __init__(self, place: str, package: str, timeout: float | None, rules: dict[Kind, Rule | None]) -> None:
-        self.place: str = place
+    def __init__(self, place: Place, package: str, timeout: float | None, rules: dict[Kind, Rule | None]) -> None:
+        self.place: Place = place
         self.package: str = package
         self.timeout: float | None = timeout
         self.rules: dict[Kind, Rule | None] = rules
@@ -240,8 +241,8 @@ class _Block:
         if self._summary is not None:
             import warnings
 
-            file, _, line = self._guard.place.rpartition(":")
-            warnings.warn_explicit(self._timeout_text(self._summary), ImportBudgetWarning, file, int(line))
+            place = self._guard.place
+            warnings.warn_explicit(self._timeout_text(self._summary), ImportBudgetWarning, place.file, place.line)
         return None
 
     # in the main thread
@@ -330,5 +331,4 @@ class _Block:
             raise self.refused
         import warnings
 
-        file, _, line = summary.place.rpartition(":")
-        warnings.warn_explicit(text, ImportSideEffectWarning, file, int(line))
+        warnings.warn_explicit(text, ImportSideEffectWarning, summary.place.file, summary.place.line)

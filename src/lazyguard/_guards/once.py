@@ -7,6 +7,7 @@ held. An exception of the function passes to the caller untouched, and the key c
 from __future__ import annotations
 
 import os
+import sys
 
 from lazyguard import errors
 from lazyguard._base import places
@@ -88,7 +89,7 @@ def _guard(function: Any, key: str | None) -> Any:
     for flag, kind in _KINDS.items():
         if code is not None and code.co_flags & flag:
             raise errors.ConfigurationError(f"once: {name} is {kind}: give a plain function, whose result is shared")
-    place = places.of_callable(function, name)
+    place = places.of_callable(function, places.of_user(sys._getframe()))
     cell = _CELLS.setdefault(key or _identity(function), Cell(function, name=name, place=place))
 
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -106,10 +106,10 @@ class _Requirement:
     def _text(self) -> str:
         from lazyguard._base import distributions
 
-        command = distributions.command(self.name, extra=self.extra, package=self.package, host=self.host)
+        remedy = distributions.remedy(self.name, extra=self.extra, package=self.package, host=self.host)
         why = f", needed {self.why}" if self.why else ""
         what = f"module {self.name!r} is not installed{why} (required at {self.place})"
-        return f"{what}; to install it: {command}"
+        return f"{what}; {remedy}"
 
 
 class OptionalModule(_Module):

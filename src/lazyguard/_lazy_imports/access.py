@@ -108,7 +108,7 @@ def is_resolved(obj: object) -> bool:
     """
     found = _find(obj)
     if isinstance(found, Declaration):
-        return found.used and found.now.served
+        return found.used and found.here(strict=False).now.served
     return found.is_resolved()
 
 
@@ -148,7 +148,7 @@ def is_fallback(obj: object) -> bool:
         False
     """
     cell = find_cell(obj)
-    return cell is not None and cell.used and cell.now.state == "degraded"
+    return cell is not None and cell.used and cell.here(strict=False).now.state == "degraded"
 
 
 def override(obj: object, value: object) -> Override:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from lazyguard._lazy_imports.package import FileAndLine
+
     Attached = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
     Names = dict[str, list[str]]
 
@@ -89,15 +91,16 @@ def attach_stub(package_name: str, filename: str) -> Attached:
         >>> import lazyguard
         >>> lazyguard.attach_stub("json", "nowhere/__init__.py")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        lazyguard.errors.ConfigurationError: json: there is no stub nowhere/__init__.pyi (wanted at ...)
+        lazyguard.errors.ConfigurationError: ...json: there is no stub nowhere/__init__.pyi...
     """
 
     frame = sys._getframe(1)
+    place = frame.f_code.co_filename, frame.f_lineno
     given: tuple[object, ...] = package_name, filename
     if not all(isinstance(one, str) for one in given):
-        raise _wrong(f"{_place_of(frame)}: attach_stub() takes the package's __name__ and its __file__, two strings")
+        raise _wrong(place, "attach_stub() takes the package's __name__ and its __file__, two strings")
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
-    return _attach(package_name, frame, *read(package_name, stub, _place_of(frame)))
+    return _attach(package_name, frame, *read(package_name, stub, place))
 
 
 def _attach(
@@ -106,11 +109,11 @@ def _attach(
     submodules: Iterable[str] | None,
     relative: Mapping[str, Iterable[str]] | None,
     absolute: Mapping[str, Iterable[str]] | None,
-    places: Mapping[str, str] | None = None,
+    places: Mapping[str, FileAndLine] | None = None,
 ) -> Attached:
-    place = _place_of(frame)
+    place = frame.f_code.co_filename, frame.f_lineno
     if not isinstance(package, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise _wrong(f"{place}: attach() takes the package's __name__, not one of type {type(package).__name__}")
+        raise _wrong(place, f"attach() takes the package's __name__, not one of type {type(package).__name__}")
     origins: dict[str, tuple[str, str | None]] = {}
     for prefix, option, given in (f"{package}.", "submod_attrs", relative), ("", "absolute_attrs", absolute):
         for key, names in _items(option, given, place):
@@ -126,7 +129,8 @@ def _attach(
         attributes.settle()
         text = f"module {package!r} has no attribute {name!r}"
         if places and name in places:
-            text += f": its stub ({places[name]}) imports it without a re-export; add it to the stub's __all__"
+            stub = attributes.place_of(name)
+            text += f": its stub ({stub}) imports it without a re-export; add it to the stub's __all__"
         raise AttributeError(text, name=name, obj=attributes.module)
 
     def listing() -> list[str]:
@@ -147,14 +151,10 @@ def _attach(
     return lookup, listing, sorted(origins)
 
 
-def _wrong(text: str) -> Exception:
-    from lazyguard.errors import ConfigurationError
+def _wrong(place: FileAndLine, text: str) -> Exception:
+    from lazyguard._base.places import Place, misconfigured
 
-    return ConfigurationError(text)
-
-
-def _place_of(frame: FrameType) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return misconfigured(f"{Place(*place)}: {text}")
 
 
 def _is_eager(package: str) -> bool:
@@ -165,23 +165,23 @@ def _is_eager(package: str) -> bool:
     return eager.named(package)
 
 
-def _items(option: str, given: Mapping[str, Any] | None, place: str) -> list[tuple[str, Any]]:
+def _items(option: str, given: Mapping[str, Any] | None, place: FileAndLine) -> list[tuple[str, Any]]:
     if given is None:
         return []
     if not hasattr(type(given), "items") or not all(isinstance(key, str) for key in given):
-        raise _wrong(f"{place}: {option}= of type {type(given).__name__}: give a dict, {{'queue': ['QueueService']}}")
+        raise _wrong(place, f"{option}= of type {type(given).__name__}: give a dict, {{'queue': ['QueueService']}}")
     return list(given.items())
 
 
-def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple[str, str]]:
+def _renames(source: str, names: Iterable[object], place: FileAndLine) -> Iterable[tuple[str, str]]:
     """Yield (attribute, name in the package) for what a declaration lists."""
     if isinstance(names, str):
-        raise _wrong(f"{place}: {source}: {names!r} is one string; write a list: [{names!r}]")
+        raise _wrong(place, f"{source}: {names!r} is one string; write a list: [{names!r}]")
     try:
         iter(names)
     except TypeError:
-        text = f"{place}: {source}: one of type {type(names).__name__} in place of names; write a list"
-        raise _wrong(text) from None
+        text = f"{source}: one of type {type(names).__name__} in place of names; write a list"
+        raise _wrong(place, text) from None
     for entry in names:
         if isinstance(entry, str) and entry.isidentifier():
             yield entry, entry
@@ -189,34 +189,33 @@ def _renames(source: str, names: Iterable[object], place: str) -> Iterable[tuple
         attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
         name = name.strip() if renamed else attribute
         if not all(part.isidentifier() for part in (attribute.strip(), name)):
-            raise _wrong(f"{place}: {source}: {entry!r} is no name; write 'name' or 'name as other_name'")
+            raise _wrong(place, f"{source}: {entry!r} is no name; write 'name' or 'name as other_name'")
         yield attribute.strip(), name
 
 
-def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, dict[str, str]]:
+def read(package: str, stub: str, place: FileAndLine) -> tuple[list[str], Names, Names, dict[str, FileAndLine]]:
     """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
     import ast
 
     try:
-        with open(stub, encoding="utf-8") as file:
-            tree = ast.parse(file.read(), stub)
-    except FileNotFoundError as error:
-        raise _wrong(f"{package}: there is no stub {stub} (wanted at {place})") from error
+        tree = ast.parse(_text_of(package, stub), stub)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _wrong(place, f"{package}: there is no stub {stub}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise _wrong(f"{package}: the stub {stub} cannot be read (wanted at {place})") from error
+        raise _wrong(place, f"{package}: the stub {stub} cannot be read") from error
     exported = _exported(tree)
     submodules: list[str] = []
     relative: Names = {}
     absolute: Names = {}
-    places: dict[str, str] = {}
+    places: dict[str, FileAndLine] = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
             continue
         for alias in node.names:
             if alias.name == "*":
-                raise _wrong(f"{stub}:{node.lineno}: a star import does not say what to attach; write the names")
+                raise _wrong((stub, node.lineno), "a star import does not say what to attach; write the names")
             entry = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
-            places[alias.asname or alias.name] = f"{stub}:{alias.lineno}"
+            places[alias.asname or alias.name] = stub, alias.lineno
             if node.level == 1 and node.module is None:
                 submodules.append(entry)
             elif node.level == 1 and node.module is not None:
@@ -225,6 +224,24 @@ def read(package: str, stub: str, place: str) -> tuple[list[str], Names, Names, 
             elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
                 absolute.setdefault(_absolute(package, node), []).append(entry)
     return submodules, relative, absolute, places
+
+
+def _text_of(package: str, stub: str) -> str:
+    """Return the stub's text; in an archive the package's loader has it."""
+    try:
+        with open(stub, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        loader: Any = getattr(getattr(sys.modules.get(package), "__spec__", None), "loader", None)
+        if os.path.exists(stub) or not hasattr(loader, "get_data"):
+            raise
+        try:
+            text: str = loader.get_data(stub).decode("utf-8")
+        except OSError:
+            pass  # no stub there either; what `open` said has the name
+        else:
+            return text
+        raise
 
 
 def _exported(tree: ast.Module) -> set[str]:

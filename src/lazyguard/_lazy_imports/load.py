@@ -1,7 +1,8 @@
 """Lazy imports: `load` returns a proxy of a module or of a name in it; `lazy_imports` does so for import statements.
 
-Invariants: the result is always a proxy, so it works in locals, classes and containers. Nothing is looked up before the
-first use, at which a missing module raises an ImportError with the command that installs it.
+Invariants: what `load` returns is always a proxy. A statement binds what is loaded already itself, so that it is the
+same object everywhere; else a proxy. Nothing is imported before the first use, at which a missing module raises an
+ImportError with the command that installs it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from lazyguard._proxies import proxy as proxies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Proxy
 
@@ -71,7 +74,7 @@ def load(
     return proxy
 
 
-def _check_present(name: str, place: str, require: str | None) -> None:
+def _check_present(name: str, place: Place, require: str | None) -> None:
     """Raise MissingModuleError if a module cannot be found or does not satisfy `require`; import only its parents."""
     from importlib.util import find_spec
 
@@ -103,7 +106,7 @@ def _missing_text(module: str, require: str | None = None) -> str:
         return f"{above} has no module {module!r}: correct the name"
     from lazyguard._base import distributions
 
-    return f"module {module!r} is not installed; to install it: {distributions.command(module, package=require)}"
+    return f"module {module!r} is not installed; {distributions.remedy(module, package=require)}"
 
 
 def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Any:
@@ -174,7 +177,7 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
     return cell
 
 
-def _warn_of_exception(module: str, attribute: str, place: str) -> bool:
+def _warn_of_exception(module: str, attribute: str, place: Place) -> bool:
     """Warn of an exception class that is imported lazily, and return whether it is one."""
     if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
         from lazyguard._proxies import views
@@ -187,8 +190,12 @@ def lazy_imports() -> LazyImports:
     """Make the import statements of a `with` block lazy; type checkers and editors still see the real types.
 
     Returns:
-        A context manager. In its block `import a.b as c` and `from a import b` bind what `load` returns. Imports of
-        other modules and threads are not changed meanwhile.
+        A context manager. In its block `import a.b as c` and `from a import b` bind what `load` returns. What is loaded
+        already is bound itself: the module whose import has ended, the name that it has. Imports of other modules and
+        threads are not changed meanwhile.
+
+    Where Python takes a real class alone it raises a TypeError. So leave out of the block: exceptions, abstract classes
+    and what is asked whether it is below one (a search for plug-ins), classes in `case` and `super(Name, self)`.
 
     Raises:
         UsageError: The block has `from a import *`, which needs the names at once.
@@ -196,12 +203,13 @@ def lazy_imports() -> LazyImports:
     Example:
         >>> import lazyguard
         >>> with lazyguard.lazy_imports():
-        ...     import decimal as numbers
-        ...     from json import dumps
+        ...     import chunked_numbers as numbers
+        ...     from sys import path
         >>> lazyguard.is_resolved(numbers)
         False
-        >>> dumps({"a": 1})
-        '{"a": 1}'
+        >>> import sys
+        >>> path is sys.path
+        True
     """
     return LazyImports(places.caller())
 
@@ -253,6 +261,11 @@ class LazyImports:
             )
         if fromlist:
             return _FromModule(absolute, self._frame)
+        root = absolute.partition(".")[0]
+        if _present(absolute) is not ABSENT and not _siblings(self._frame.f_locals.get(root)):
+            found = _present(root)
+            if found is not ABSENT:
+                return found
         return self._topmost(absolute)
 
     def _topmost(self, whole: str) -> Any:
@@ -273,7 +286,9 @@ class LazyImports:
                 return proxies.pending_module().__getattribute__(proxy, name)
             if whole in siblings:
                 siblings.remove(whole)  # it is bound by itself, so the top-level package need not import it
-            found = _make(whole, self._frame)
+            found = _present(whole) if whole == below else ABSENT
+            if found is ABSENT:
+                found = _make(whole, self._frame)
             return found if whole == below else self._walked(found, whole, below, siblings)
 
         kind: Any = type(_WALKING, (type(proxy),), {"__slots__": (), "__getattribute__": walk})
@@ -317,4 +332,35 @@ class _FromModule:
         self._frame = frame
 
     def __getattr__(self, name: str) -> Any:
-        return _make(f"{self._module}:{name}", self._frame)
+        found = _present(self._module, name)
+        return _make(f"{self._module}:{name}", self._frame) if found is ABSENT else found
+
+
+# What `_present` returns for what is not there yet.
+ABSENT: Any = object()
+_MODULE = type(sys)
+# A module's names, whatever its class does when it is asked for an attribute.
+_names_of: Callable[[Any], dict[str, Any]] = vars(_MODULE)["__dict__"].__get__
+
+
+def _present(module: str, attribute: str = "") -> Any:
+    """Return what an import statement would bind without running any code; ABSENT where there is no such thing.
+
+    That is a module whose import has ended, or a name that it has. What comes at its first use is not there: a lazy
+    attribute, a native lazy import, what a `__getattr__` makes.
+    """
+    found = sys.modules.get(module)
+    if not _is_whole(found):
+        return ABSENT
+    if not attribute:
+        return found
+    value = ABSENT if hasattr(type(found), attribute) else _names_of(found).get(attribute, ABSENT)
+    absent = type(value).__name__ == "lazy_import" or (issubclass(type(value), _MODULE) and not _is_whole(value))
+    return ABSENT if absent else value
+
+
+def _is_whole(found: Any) -> bool:
+    """Return whether it is a module, and its import has ended."""
+    if not issubclass(type(found), _MODULE):
+        return False
+    return not getattr(_names_of(found).get("__spec__"), "_initializing", False)

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard import errors
+    from lazyguard._base.places import Place
     from lazyguard._core.state import Note
     from lazyguard._lazy_imports.pep810 import Imports
+
+    FileAndLine = tuple[str, int]
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
@@ -51,13 +54,13 @@ class LazyAttributes:
     __slots__ = (
         "__weakref__",
         "contested",
+        "declared_at",
         "failures",
         "imports",
         "module",
         "namespace",
         "origins",
         "package",
-        "place",
         "places",
         "resolver",
         "unsettled",
@@ -65,15 +68,19 @@ class LazyAttributes:
     )
 
     def __init__(
-        self, package: str, origins: dict[str, tuple[str, str | None]], place: str, places: Mapping[str, str]
+        self,
+        package: str,
+        origins: dict[str, tuple[str, str | None]],
+        declared_at: FileAndLine,
+        places: Mapping[str, FileAndLine],
     ) -> None:
         """Take the `origins`: name -> (absolute module, attribute in it, or None for the module itself).
 
-        `places` has the places of those names that are not declared at `place`.
+        `places` has the places of those names that are not declared where the others are.
         """
         self.package = package
         self.origins = origins
-        self.place = place
+        self.declared_at = declared_at
         self.places = places
         self.module: ModuleType | None = sys.modules.get(package)
         self.namespace: dict[str, Any] = {} if self.module is None else vars(self.module)
@@ -154,8 +161,8 @@ class LazyAttributes:
 
         self.imports = Imports(self.package, find)
         for module, attributes in statements.items():
-            place = self.place_of(names[module, attributes[0]][0])
-            for attribute, value in zip(attributes, self.imports.make(module, attributes, place), strict=True):
+            file, line = self._declared_at(names[module, attributes[0]][0])
+            for attribute, value in zip(attributes, self.imports.make(module, attributes, file, line), strict=True):
                 for name in names[module, attribute]:
                     self._bind(name, value, like=names[module, attribute][0])
 
@@ -178,9 +185,21 @@ class LazyAttributes:
             self.written[name] = value
         self.namespace[name] = value
 
-    def place_of(self, name: str) -> str:
+    @property
+    def place(self) -> Place:
+        """Where the names are declared."""
+        from lazyguard._base.places import Place
+
+        return Place(*self.declared_at)
+
+    def place_of(self, name: str) -> Place:
         """Return where the name is declared."""
-        return self.places.get(name, self.place)
+        from lazyguard._base.places import Place
+
+        return Place(*self._declared_at(name))
+
+    def _declared_at(self, name: str) -> FileAndLine:
+        return self.places.get(name, self.declared_at)
 
     def _traced(self, name: str) -> Any:
         if os.environ.get("LAZYGUARD_TRACE", "") in ("", "0"):
@@ -238,7 +257,7 @@ class LazyAttributes:
             return f"{source} imports {missing}, which does not exist"
         from lazyguard._base import distributions
 
-        return f"module {missing!r} is not installed; to install it: {distributions.command(missing)}"
+        return f"module {missing!r} is not installed; {distributions.remedy(missing)}"
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""

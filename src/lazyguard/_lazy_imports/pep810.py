@@ -46,7 +46,7 @@ class Imports:
             "__lazy_import__": getattr(builtins, "__lazy_import__"),  # noqa: B009 - no checker knows it yet
         }
 
-    def make(self, module: str, attributes: Sequence[str], place: str) -> list[object]:
+    def make(self, module: str, attributes: Sequence[str], file: str, line: int) -> list[object]:
         """Return what `lazy from module import attribute, ...` binds: native lazy imports.
 
         If the filter of `sys.set_lazy_imports_filter` wants this import eager, these are the values themselves.
@@ -56,14 +56,13 @@ class Imports:
         if statement is None:
             text = f"lazy from M import {', '.join(f'A{n} as N{n}' for n in range(count))}"
             statement = _statements[count] = compile(text, "", "exec")
-        file, _, line = place.rpartition(":")
         # One statement a module: each keeps its code, and one a name would take 1 KB a name. The names are replaced in
         # the code, not compiled: they may be keywords.
         names = {"M": module, **{f"A{n}": attribute for n, attribute in enumerate(attributes)}}
         before, after = tuple(f"A{n}" for n in range(count)), tuple(attributes)
         statement = statement.replace(
             co_filename=file,
-            co_firstlineno=int(line),
+            co_firstlineno=line,
             co_names=tuple(names.get(name, name) for name in statement.co_names),
             co_consts=tuple(after if const == before else const for const in statement.co_consts),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base import final
-from lazyguard._core import clock, daemons, declaration, whole
+from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, Protocol
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot, State
     from lazyguard._lazy_imports.package import LazyAttributes
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
         """A guarded function, as far as a check reads it."""
 
         name: str
-        place: str
-        circuit: Circuit | None
+        place: Place
+        key: Any
+        answers: Any
+
+        def circuits(self) -> list[Circuit]: ...
 
 
 @final
@@ -42,13 +46,14 @@ class Check:
     Attributes:
         name: Its name, `module:qualname`; for the names of an `attach` the package.
         kind: "service", "critical service", "lazy object", "lazy attribute", "lazy attributes" (of a package),
-            "guarded" (a function with a breaker) or "preload".
+            "guarded" (a function with a breaker or a fallback) or "preload".
         status: "fail" for a critical service that has failed or is overdue, until it is ready again; also where its
             fallback is refused to all (`max_degraded`, LAZYGUARD_FALLBACK=deny). "warn" for any other failure, and
             while degraded. Else "pass".
         state: "pending", "resolving", "ready", "degraded" or "failed"; of a breaker "closed", "open" or "half-open".
         since: When that state began, in seconds since the epoch; None for the first state.
         cause: Why the status is not "pass": an exception's type and place, or that it is overdue or stuck; else "".
+        loop: Where several event loops use an async service: which one's object it is, as "loop 2"; else "".
         generation: How often it was reset, overridden or recovered; how often a breaker has opened since it was closed.
         running: How many attempts have not ended.
         place: Where it was declared, `file:line`.
@@ -70,6 +75,7 @@ class Check:
         "fallbacks",
         "generation",
         "kind",
+        "loop",
         "name",
         "place",
         "running",
@@ -95,8 +101,10 @@ class Check:
         answered: dict[str, int] | None = None,
         counts: tuple[int, int] | None = None,
         stacks: tuple[tuple[str, ...], ...] = (),
+        loop: str = "",
     ) -> None:
         self.name: str = name
+        self.loop: str = loop
         self.kind: str = kind
         self.status = status
         self.state: CheckState = state
@@ -113,6 +121,8 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Return the check in the form of health+json."""
         listed: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
+        if self.loop:
+            listed["componentId"] = self.loop
         if self.counts is not None:
             listed["observedValue"], total = self.counts
             listed["observedUnit"] = f"of {total} names"
@@ -180,23 +190,38 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         fallbacks=_fallbacks(cell, snapshot, now) if cause else (),
         answered=dict(cell.answered),
         stacks=stacks,
+        loop="" if cell.loops is None else cell.loops.name_of(cell),
     )
 
 
 def check_guard(guard: Guard, now: float, date: float) -> Check:
     """Return the check of a guarded function: the state of its breaker."""
-    phase = None if guard.circuit is None or not guard.circuit.used else guard.circuit.now
+    phases = [circuit.now for circuit in guard.circuits()]
+    phase = min(phases, key=lambda one: -_PROGRESS.index(one.state), default=None)
     closed = phase is None or phase.state == "closed"
+    answers = guard.answers
+    falls_back = answers is not None and answers.since is not None
+    since = phase.since if phase is not None and not closed else answers.since if answers is not None else None
+    cause = phase.why if phase is not None and not closed else answers.cause if answers and falls_back else ""
+    if not closed and guard.key is not None:
+        cause = f"{sum(one.state != 'closed' for one in phases)} of {len(phases)} keys: {cause}"
     return Check(
         name=guard.name,
         kind="guarded",
-        status="pass" if closed else "warn",
+        status="pass" if closed and not falls_back else "warn",
         state="closed" if phase is None else phase.state,
-        since=None if phase is None or closed else date - (now - phase.since),
-        cause="" if phase is None else describe(phase.cause),
+        since=None if since is None else date - (now - since),
+        cause=cause,
         generation=0 if phase is None else phase.rounds,
         running=0,
         place=guard.place,
+        fallbacks=()
+        if answers is None or answers.since is None
+        else tuple(
+            {"place": one.place, "state": "served" if one is answers.by else "unused", "cause": ""}
+            for one in answers.fallbacks
+        ),
+        answered={"__call__": answers.times} if answers is not None and answers.times else None,
     )
 
 
@@ -275,15 +300,17 @@ class Health:
         checks: First the services and the lazy objects of modules, then the guarded functions with a breaker, each in
             the order of declaration. Then one check for the names of each `attach`, and one for each line that has
             called `preload`.
+        active: Whether the policies are in force; False after `set_active(False)` and with LAZYGUARD_ACTIVE=0.
         scheduler_late: How many seconds late recoveries and other scheduled work run; 0.0 where nothing is scheduled.
     """
 
-    __slots__ = ("checks", "scheduler_late", "status")
+    __slots__ = ("active", "checks", "scheduler_late", "status")
 
-    def __init__(self, checks: tuple[Check, ...], scheduler_late: float = 0.0) -> None:
+    def __init__(self, checks: tuple[Check, ...], scheduler_late: float = 0.0, *, active: bool = True) -> None:
         self.checks: tuple[Check, ...] = checks
         self.scheduler_late: float = scheduler_late
-        found = {one.status for one in checks}
+        self.active: bool = active
+        found = {one.status for one in checks} | ({"pass"} if active else {"warn"})
         self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
 
     def to_dict(self) -> dict[str, Any]:
@@ -292,6 +319,8 @@ class Health:
         for one in self.checks:
             checks.setdefault(one.name, []).append(one.to_dict())
         told: dict[str, Any] = {"status": self.status, "checks": checks}
+        if not self.active:
+            told["notes"] = ["lazyguard is switched off: set_active(False), or LAZYGUARD_ACTIVE=0"]
         if self.scheduler_late:
             told["schedulerLate"] = round(self.scheduler_late, 3)
         return told
@@ -312,10 +341,14 @@ def health() -> Health:
         'pass'
     """
     now, date = clock.now(), clock.current.date()
+    for cell, _ in declaration.cells():
+        if cell.loops is not None:
+            cell.loops.prune()
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
-    guards = [check_guard(guard, now, date) for guard in declaration.guards()]
+    seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.key or guard.answers]
+    guards = [check_guard(guard, now, date) for guard in seen]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
     scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
     late = 0.0 if scheduler is None else max(0.0, scheduler.behind())
-    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun), late)
+    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun), late, active=mode.is_active())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+from lazyguard._base.places import of_frame
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,7 @@ def of_attempt(attempt: Attempt) -> tuple[str, ...]:
         del frames[0]
     while frames and _is_ours(frames[0]):
         del frames[0]
-    return tuple(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}" for frame in frames)
+    return tuple(f"{of_frame(frame)} {frame.f_code.co_name}" for frame in frames)
 
 
 def _is_ours(frame: FrameType) -> bool:

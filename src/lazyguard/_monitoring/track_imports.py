@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from lazyguard._base.places import Place
+
 
 _IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport")
 
@@ -84,7 +86,7 @@ class TrackedImport:
     __slots__ = ("by", "failed", "file", "inner", "module", "parent", "seconds", "start")
 
     def __init__(
-        self, module: str, file: str | None, by: str | None, parent: TrackedImport | None, start: float
+        self, module: str, file: str | None, by: Place | None, parent: TrackedImport | None, start: float
     ) -> None:
         self.module = module
         self.file = file
@@ -152,7 +154,7 @@ class ImportTracker:
         """Return the seconds that the import of a module may take; None for no limit."""
         return self._budgets.get(module, self._budget)
 
-    def _begin(self, module: str, file: str | None, by: str | None) -> None:
+    def _begin(self, module: str, file: str | None, by: Place | None) -> None:
         stack = self._stacks.setdefault(_thread.get_ident(), [])
         one = TrackedImport(module, file, by, stack[-1] if stack else None, perf_counter() - self._start)
         self.modules.append(one)
@@ -232,7 +234,7 @@ def _tracked(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return run
 
 
-def _importing_line(frame: FrameType | None) -> str | None:
+def _importing_line(frame: FrameType | None) -> Place | None:
     """Return the importing line: that of the nearest frame outside the import system."""
     while frame is not None:
         file = frame.f_code.co_filename
@@ -257,8 +259,8 @@ def _emit(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
 
         limit = tracker.budget_of(one.module)
         text = f"the import of {one.module} took {seconds:.3f} s, and its budget is {limit:g} s"
-        file, _, line = (one.by or f"{one.file}:1").rpartition(":")
-        warnings.warn_explicit(text, ImportBudgetWarning, file, int(line))
+        place = one.by or places.Place(str(one.file), 1)
+        warnings.warn_explicit(text, ImportBudgetWarning, place.file, place.line)
 
 
 _SHORTEST = 0.001
@@ -351,11 +353,10 @@ def _is_own(file: str | None) -> bool:
     return not file.startswith((os.path.dirname(os.__file__) + os.sep, "<"))
 
 
-def _place(by: str | None) -> dict[str, Any] | None:
+def _place(by: Place | None) -> dict[str, Any] | None:
     if by is None:
         return None
-    file, _, line = by.rpartition(":")
-    return {"file": _relative(file), "line": int(line)}
+    return {"file": _relative(by.file), "line": by.line}
 
 
 def _relative(file: str) -> str:

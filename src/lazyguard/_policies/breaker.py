@@ -12,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
+    from lazyguard._base.places import Place
+    from lazyguard._base.validation import Failures, Kinds
 
 
 @final
@@ -22,16 +23,18 @@ class Breaker(validation.Options):
     The breaker opens after `failure_threshold` failures in a row. With `failure_rate` it opens when that share of the
     calls in a window has failed: the last `window_calls`, or those that ended within `window_seconds`. While it is
     open, each call raises `CircuitOpen` at once. After `open_time` it is half-open: one call, the probe, is let
-    through. If the probe succeeds, the breaker closes. If it fails, the breaker opens for twice as long, up to
-    `max_open_time`. Each open time is jittered to between its half and its whole, so that many processes do not probe
-    together.
+    through. When `success_threshold` probes have succeeded, the breaker closes. If one fails, the breaker opens for
+    twice as long, up to `max_open_time`. Each open time is jittered to between its half and its whole, so that many
+    processes do not probe together.
 
     A probe that is cancelled gives its place back at once. A probe that does not end loses its place after
-    `half_open_timeout`. The outcome of a call counts only in the state in which the call began.
+    `half_open_timeout`; when it succeeds later it counts all the same, as long as the breaker is half-open. The outcome
+    of a call counts only in the state in which the call began.
 
-    A call fails when it raises one of `on`. These do not count at all: what is in `ignore`, what is no Exception
-    (KeyboardInterrupt, SystemExit, CancelledError), and `CircuitOpen` of another breaker. Any other exception counts as
-    a success: a dependency that answers "not found" is up.
+    A call fails when it raises one of `on`, or what an inner service or guarded function raises because it is not
+    there. With `slow_call_duration` one that takes longer fails as well. These do not count at all: what is in
+    `ignore`, and what is no Exception (KeyboardInterrupt, SystemExit, CancelledError). Any other exception counts as a
+    success: a dependency that answers "not found" is up. An exception group counts as its leaves do, if all do alike.
 
     Args:
         failure_threshold: How many calls in a row must fail; 3 if neither this nor `failure_rate` is given.
@@ -44,9 +47,12 @@ class Breaker(validation.Options):
         open_time: The first open time, in seconds.
         max_open_time: The longest open time, in seconds.
         half_open_timeout: Seconds after which a probe that has not ended loses its place to the next caller.
+        success_threshold: How many probes must succeed before the breaker closes. A service's breaker has one; its
+            `Recovery` has a threshold of its own.
+        slow_call_duration: Seconds after which a call counts as a failure, however it ends; None: never.
         on: The exception types that count as failures. Name those of a library that must not be imported for it:
-            "redis:RedisError".
-        ignore: The exception types that do not count, given alike.
+            "redis:RedisError". Or give a function that takes an exception and returns a bool, to tell 503 from 404.
+        ignore: The exceptions that do not count, given alike.
 
     Raises:
         ConfigurationError: A value is out of range, or two values exclude each other.
@@ -71,6 +77,8 @@ class Breaker(validation.Options):
         "open_time",
         "max_open_time",
         "half_open_timeout",
+        "success_threshold",
+        "slow_call_duration",
         "on",
         "ignore",
     )
@@ -82,8 +90,10 @@ class Breaker(validation.Options):
     open_time: float
     max_open_time: float
     half_open_timeout: float
-    on: tuple[type[BaseException] | str, ...]
-    ignore: tuple[type[BaseException] | str, ...]
+    success_threshold: int
+    slow_call_duration: float | None
+    on: Kinds
+    ignore: Kinds
 
     def __init__(
         self,
@@ -96,6 +106,8 @@ class Breaker(validation.Options):
         open_time: float = 10.0,
         max_open_time: float = 120.0,
         half_open_timeout: float = 30.0,
+        success_threshold: int = 1,
+        slow_call_duration: float | None = None,
         on: Failures = (Exception,),
         ignore: Failures = (),
     ) -> None:
@@ -110,6 +122,8 @@ class Breaker(validation.Options):
         validation.seconds("open_time", open_time)
         validation.seconds("max_open_time", max_open_time)
         validation.seconds("half_open_timeout", half_open_timeout)
+        validation.whole("success_threshold", success_threshold)
+        validation.seconds("slow_call_duration", slow_call_duration, optional=True)
         if max_open_time < open_time:
             raise misconfigured(f"max_open_time={shown(max_open_time)} is less than open_time={shown(open_time)}.")
         self._set(
@@ -121,6 +135,8 @@ class Breaker(validation.Options):
             open_time=open_time,
             max_open_time=max_open_time,
             half_open_timeout=half_open_timeout,
+            success_threshold=success_threshold,
+            slow_call_duration=slow_call_duration,
             on=validation.failure_types("on", on),
             ignore=validation.failure_types("ignore", ignore),
         )
@@ -161,11 +177,11 @@ class UnusedCircuit:
 
     used = False
 
-    def __init__(self, breaker: Breaker, name: str, place: str) -> None:
+    def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
-        self.place: str = place
-        self._on: tuple[type[BaseException] | str, ...] = breaker.on
+        self.place: Place = place
+        self._on: Kinds = breaker.on
         self._changed: Any = None
 
     if not TYPE_CHECKING:

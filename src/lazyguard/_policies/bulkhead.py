@@ -1,4 +1,4 @@
-"""The bulkhead of a service with many keys: how many attempts, and so threads, all of them have at a time.
+"""Bulkheads: how many attempts, and so threads, all keys of a service have at a time; how many calls a function has.
 
 Invariants: an attempt has its place until it ends, whatever thread ends it; `most` that are young, and as many again
 beside those that hang, is all there is. The tries of recoveries begin one after the other, `most` of them in the time
@@ -77,6 +77,29 @@ class Bulkhead:
             at = max(now, min(self._next, now + 3600.0))
             self._next = at + wait / self.most
         return at
+
+
+@final
+class Places:
+    """Places for the calls of one function: who finds none is refused at once.
+
+    A call is entered and taken out by one operation each, so that no interruption leaves a place taken.
+    """
+
+    __slots__ = ("_calls", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._calls: dict[object, None] = {}  # in the order in which they came
+
+    def enter(self, call: object) -> bool:
+        """Enter a call; return whether it has a place. It is to `leave` in either case."""
+        self._calls[call] = None
+        return len(self._calls) <= self.most or call in list(self._calls)[: self.most]
+
+    def leave(self, call: object) -> None:
+        """Take a call out, if it is in."""
+        self._calls.pop(call, None)
 
 
 def _in_child() -> None:

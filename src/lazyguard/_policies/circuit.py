@@ -2,7 +2,8 @@
 
 Invariants: `follow` alone replaces a phase. It compares and sets under a lock, which is held for two statements and
 never while user code runs; so at half-open one caller at most is let through. An outcome counts in the phase in which
-its call began, and in no other. A call that succeeds takes no lock.
+its call began, and in no other; but a probe's success counts in all phases of its round, which ends when the circuit is
+closed or open. A call that succeeds takes no lock.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import final, validation
-from lazyguard._core import clock, deadlines, loaded, observers
+from lazyguard._base import final
+from lazyguard._core import clock, deadlines, loaded, mode, observers
+from lazyguard._policies import failures
 from lazyguard.errors import CircuitOpen, DeadlineExceeded
 
 TYPE_CHECKING = False
@@ -22,19 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
+    from lazyguard._base.places import Place
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
 
     State = Literal["closed", "open", "half-open"]
     Count: TypeAlias = "Callable[[bool], object]"
-    Failures = tuple[type[BaseException] | str, ...]
 else:
     from _collections import deque  # without what collections loads
 
 # For all circuits. Reentrant: a signal handler or a finaliser can run on the thread that holds it.
 _lock = _thread.RLock()
 _circuits: set[ref[Circuit]] = set()
+# Until when an isolated one is open.
+ISOLATED = float("inf")
 
 
 @final
@@ -47,10 +52,12 @@ class Phase:
         count: Counts one call, True for a success: the fast way around `ended`. None in a phase that counts nothing.
         until: When the next call is let in at the earliest, unless the phase is closed.
         rounds: How often the circuit has opened since it was last closed.
+        slow: Seconds after which a call counts as a failure, if any.
+        probed: One entry for each probe of its round that has succeeded.
         cause: The failure that opened the circuit; kept until it is closed.
     """
 
-    __slots__ = ("_circuit", "_window", "cause", "count", "rounds", "since", "state", "until")
+    __slots__ = ("_circuit", "_window", "cause", "count", "probed", "rounds", "since", "slow", "state", "until")
 
     def __init__(
         self,
@@ -61,30 +68,42 @@ class Phase:
         until: float = 0.0,
         rounds: int = 0,
         cause: BaseException | None = None,
+        probed: list[bool] | None = None,
     ) -> None:
         self._circuit = circuit
+        self.slow: float | None = circuit.breaker.slow_call_duration
         self.state: State = state
         self.since = since
         self.until = until
         self.rounds = rounds
         self.cause = cause
+        self.probed: list[bool] = [] if probed is None else probed
         self._window: Calls | Seconds | None = None
         self.count: Count | None = None
         if state == "closed":
             self._window = window_of(circuit.breaker)
             self.recount()
 
+    @property
+    def why(self) -> str:
+        """Why the circuit is not closed: the type and the place of an exception, or that it was isolated."""
+        return "isolate()" if self.until == ISOLATED else events.describe(self.cause)
+
     def recount(self) -> None:
         """Renew `count`, so that it reports to the present observers."""
         if self._window is not None:
             self.count = observers.counting(self._circuit.name, self._window.count)
 
-    def ended(self, error: BaseException | None = None, own: Deadline | None = None) -> None:
+    def ended(
+        self, error: BaseException | None = None, own: Deadline | None = None, began: float | None = None
+    ) -> None:
         """Record the outcome of the call: success, or `error`. If the outcome does not count, release the place.
 
-        `own` is the deadline of the call itself, if it has one: any other is its caller's.
+        `own` is the deadline of the call itself, if it has one: any other is its caller's. `began` is when it began.
         """
-        failed = False if error is None else self._circuit.counts(error, own)
+        failed = None if not mode.is_active() else False if error is None else self._circuit.counts(error, own)
+        if failed is False and (slow := self._slow(began)) is not None:
+            failed, error = True, slow
         if failed is None:
             self.released()
         elif self._window is None:
@@ -94,18 +113,44 @@ class Phase:
             if failed and self._window.tripped():
                 self._circuit.follow(self, self._opened(error))
 
+    def _slow(self, began: float | None) -> BaseException | None:
+        if self.slow is None or began is None or (took := clock.now() - began) <= self.slow:
+            return None
+        return TimeoutError(
+            f"a call of {self._circuit.name} took {took:.3g} s, longer than slow_call_duration={self.slow:g}."
+        )
+
+    def probing(self, until: float) -> Phase:
+        """Return the phase of the next probe, which has its place until then; of a vacant place, if that is now."""
+        return Phase(
+            self._circuit,
+            "half-open",
+            clock.now() if self.state == "open" else self.since,
+            until=until,
+            rounds=self.rounds,
+            cause=self.cause,
+            probed=self.probed if self.state == "half-open" else None,
+        )
+
     def released(self) -> None:
         """Give back the place of a probe whose outcome does not count: it was cancelled, or never called."""
         if self.state == "half-open":
-            moment = clock.now()
-            vacant = Phase(self._circuit, "half-open", self.since, until=moment, rounds=self.rounds, cause=self.cause)
-            self._circuit.follow(self, vacant)
+            self._circuit.follow(self, self.probing(clock.now()))
 
     def _probed(self, error: BaseException | None) -> None:
-        if self.state == "half-open":
-            observers.called(self._circuit.name, "ok" if error is None else "failed")
-            closed = Phase(self._circuit, "closed", clock.now())
-            self._circuit.follow(self, closed if error is None else self._opened(error))
+        if self.state != "half-open":
+            return
+        circuit = self._circuit
+        observers.called(circuit.name, "ok" if error is None else "failed")
+        if error is not None:
+            circuit.follow(self, self._opened(error))
+            return
+        self.probed.append(True)  # atomic, with and without a GIL
+        if len(self.probed) < circuit.breaker.success_threshold:
+            self.released()
+            return
+        while (now := circuit.now).probed is self.probed:  # another probe may have begun since
+            circuit.follow(now, Phase(circuit, "closed", clock.now()))
 
     def _opened(self, cause: BaseException | None) -> Phase:
         from random import uniform
@@ -133,7 +178,7 @@ class Circuit:
         breaker: Its options.
         name: Its name in errors and events.
         place: Where it was declared.
-        on: The exception types that count as failures, in place of the breaker's own `on`.
+        on: The exceptions that count as failures, in place of the breaker's own `on`.
         changed: Called after each transition with the phase before and the phase after, outside the lock; `announce` if
             left out.
 
@@ -144,6 +189,7 @@ class Circuit:
     """
 
     used = True  # it has no slots, so that an unused one can become one
+    asked = 0  # which of a key's circuits was asked last
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(
@@ -151,13 +197,13 @@ class Circuit:
         breaker: Breaker,
         *,
         name: str,
-        place: str,
-        on: Failures | None = None,
+        place: Place,
+        on: Kinds | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
-        self.place: str = place
+        self.place: Place = place
         self._on = breaker.on if on is None else on
         self._changed = changed
         self.now: Phase = Phase(self, "closed", clock.now())
@@ -177,28 +223,25 @@ class Circuit:
             if moment < phase.until:
                 observers.called(self.name, "refused")
                 raise self._refusal(phase, moment) from loaded("_core.causes").again(phase.cause)
-            probe = Phase(
-                self,
-                "half-open",
-                moment,
-                until=moment + self.breaker.half_open_timeout,
-                rounds=phase.rounds,
-                cause=phase.cause,
-            )
+            probe = phase.probing(moment + self.breaker.half_open_timeout)
             if self.follow(phase, probe):
                 return probe
 
     def counts(self, error: BaseException, own: Deadline | None = None) -> bool | None:
         """Return whether a call that raised `error` has failed; None if its outcome does not count."""
-        if not isinstance(error, Exception) or isinstance(error, CircuitOpen):
+        if not isinstance(error, Exception):
             return None
         if isinstance(error, DeadlineExceeded):
             limit = deadlines.current()
             if limit is not None and limit is not own and limit.ends <= clock.now():
                 return None  # its caller had no time left: another caller may have
-        if isinstance(error, validation.loaded(self.breaker.ignore)):
+        meant = {self._means(leaf) for leaf in failures.leaves(error, (*self._on, *self.breaker.ignore))}
+        return meant.pop() if len(meant) == 1 else None
+
+    def _means(self, error: BaseException) -> bool | None:
+        if (isinstance(error, CircuitOpen) and error._of == id(self)) or failures.matches(error, self.breaker.ignore):
             return None
-        return isinstance(error, validation.loaded(self._on))
+        return failures.matches(error, self._on, inner=True)
 
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
@@ -220,6 +263,11 @@ class Circuit:
         while not self.follow(self.now, Phase(self, "closed", clock.now())):
             pass
 
+    def isolate(self) -> None:
+        """Open it until it is reset: whatever was let in before does not count."""
+        while not self.follow(self.now, Phase(self, "open", clock.now(), until=ISOLATED, rounds=self.now.rounds)):
+            pass
+
     def announce(self, old: Phase, new: Phase) -> None:
         """Emit the event of a transition: "opened", "half-open" or "closed"."""
         events.emit(
@@ -230,23 +278,23 @@ class Circuit:
                 before=old.state,
                 after=new.state,
                 generation=new.rounds,
-                cause=events.describe(new.cause),
+                cause=new.why,
                 seconds=max(0.0, new.since - old.since),
-            )
+            ),
+            id(self),
         )
 
     def _refusal(self, phase: Phase, moment: float) -> CircuitOpen:
-        left = phase.until - moment
-        when = (
-            f"It is tried again in {left:.3g} s."
-            if phase.state == "open"
-            else "One call probes whether it has recovered."
-        )
-        error = CircuitOpen(
-            f"{self.name}, declared at {self.place}, is not called, since its breaker is {phase.state}: it failed "
-            f"with {events.describe(phase.cause)}. {when} Give it a fallback, or wait for retry_after seconds."
-        )
-        error.retry_after = left
+        left = min(phase.until - moment, self.breaker.max_open_time)
+        said = f"its breaker is {phase.state}: it failed with {phase.why}. "
+        if phase.until == ISOLATED:
+            said = "isolate() has opened its breaker. reset() closes it."
+        elif phase.state == "open":
+            said += f"It is tried again in {left:.3g} s. Give it a fallback, or wait for retry_after seconds."
+        else:
+            said += "One call probes whether it has recovered. Give it a fallback, or wait for retry_after seconds."
+        error = CircuitOpen(f"{self.name}, declared at {self.place}, is not called, since {said}")
+        error.retry_after, error._of = left, id(self)
         return error
 
     def __repr__(self) -> str:
@@ -350,12 +398,12 @@ def _recount() -> None:
 
 
 def _in_child() -> None:
-    """Begin anew in a forked child: the calls and the probe are the parent's."""
+    """Begin anew in a forked child, unless isolated: the calls and the probe are the parent's."""
     global _lock
     _lock = _thread.RLock()
     for reference in list(_circuits):
         circuit = reference()
-        if circuit is not None:
+        if circuit is not None and circuit.now.until != ISOLATED:
             circuit.now = Phase(circuit, "closed", clock.now())
 
 

@@ -193,12 +193,8 @@ class RecoveryRun:
         home = self._home()
         if home is not None:
             tasks = loaded("_core.tasks", self._cell)
-            attempt.home = home  # so that a caller that joins sees when that loop is gone
-            try:
-                home.call_soon_threadsafe(lambda: context.run(tasks.launch_task, attempt, self._try_once(attempt)))
+            if tasks.launch_on(home, attempt, self._try_once(attempt), context):
                 return
-            except RuntimeError:
-                pass  # closed a moment ago
         self._failures += 1
         self._cell.settle(attempt, Outcome(interrupted=True))
 

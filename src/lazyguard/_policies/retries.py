@@ -6,10 +6,11 @@ is no Exception, and a `CircuitOpen`, are never tried again. Tenacity's callback
 
 from __future__ import annotations
 
-from lazyguard._base import final, validation
+from lazyguard._base import final
 from lazyguard._core import clock, mode
 from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
+from lazyguard._policies.failures import leaves, matches
 from lazyguard.errors import CircuitOpen
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ class Retries:
 
     __slots__ = ("_awaits", "_before", "_retrying", "_state")
 
-    def __init__(self, retry: Retry) -> None:
+    def __init__(self, retry: Retry, function: Any, args: Any, named: Any) -> None:
         import tenacity
 
         if retry.retrying is None:
@@ -34,14 +35,14 @@ class Retries:
                 stop=retry.stop or tenacity.stop_after_attempt(retry.attempts or 1),
                 wait=retry.wait
                 or tenacity.wait_random_exponential(multiplier=retry.initial or 0.0, max=retry.maximum or 0.0),
-                retry=retry.retry or tenacity.retry_if_exception(lambda error: _is_one_of(error, retry)),
+                retry=retry.retry or tenacity.retry_if_exception(lambda error: matches(error, retry.on or ())),
             )
         else:
             self._retrying = retry.retrying.copy()  # its state belongs to one thread
         self._before = None if self._retrying.before is tenacity.before_nothing else self._retrying.before
         self._awaits = retry.awaits
         self._retrying.begin()
-        self._state = tenacity.RetryCallState(self._retrying, None, (), {})
+        self._state = tenacity.RetryCallState(self._retrying, function, args, named)
 
     def again(self, outcome: Outcome, until: float | None = None) -> Steps[Outcome | None]:
         """Wait for the next attempt after a failed one.
@@ -58,7 +59,7 @@ class Retries:
         error = outcome.error
         if (
             not isinstance(error, Exception)
-            or isinstance(error, CircuitOpen)
+            or any(isinstance(leaf, CircuitOpen) for leaf in leaves(error))
             or not getattr(self._retrying, "enabled", True)
         ):
             return outcome
@@ -93,7 +94,3 @@ class Retries:
             if before.error is not None:
                 return before
         return None
-
-
-def _is_one_of(error: BaseException, retry: Retry) -> bool:
-    return isinstance(error, validation.loaded(retry.on or ()))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    Failures = type[BaseException] | tuple[type[BaseException] | str, ...]
+    from lazyguard._base.validation import Failures, Kinds
 
 
 @final
@@ -30,14 +30,16 @@ class Retry(validation.Options):
         initial: The longest first wait, in seconds; 0.1 if left out.
         maximum: The longest wait of all, in seconds; 5 if left out.
         on: The exception types after which to try again; (Exception,) if left out. Name those of a library that must
-            not be imported for it: "redis:RedisError".
+            not be imported for it: "redis:RedisError". A function that takes an exception and returns a bool will do.
+            After an exception group, if all that are in it are meant.
         stop: A tenacity `stop` object, in place of `attempts`.
         wait: A tenacity `wait` object, in place of `initial` and `maximum`.
         retry: A tenacity `retry` object, in place of `on`. It is called for failures, never for results.
         retrying: A whole `tenacity.Retrying` object in place of all others; for async factories and functions a
             `tenacity.AsyncRetrying`. Its callbacks are called from the first failure on, and `stop_after_delay` counts
-            from there. In the end the failure itself is raised, as with `reraise=True`, unless the object has its own
-            `retry_error_cls`. Its `sleep` is not used.
+            from there. They find the function and the arguments of the call in their state. In the end the failure
+            itself is raised, as with `reraise=True`, unless the object has its own `retry_error_cls`. Its `sleep` is
+            not used.
 
     Raises:
         ConfigurationError: A value is out of range, or two values exclude each other.
@@ -55,7 +57,7 @@ class Retry(validation.Options):
     attempts: int | None
     initial: float | None
     maximum: float | None
-    on: tuple[type[BaseException] | str, ...] | None
+    on: Kinds | None
     stop: Callable[[Any], Any] | None
     wait: Callable[[Any], Any] | None
     retry: Callable[[Any], Any] | None
@@ -112,11 +114,11 @@ class Retry(validation.Options):
         """Whether it works for async factories and functions only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
-    def begin(self) -> Any:
-        """Return the retries of one attempt or call, after its first failure."""
+    def begin(self, function: Any = None, args: Any = (), named: Any = {}) -> Any:  # noqa: B006  (never changed)
+        """Return the retries of one attempt or call, after its first failure; with these it is called."""
         from lazyguard._core import loaded
 
-        return loaded(RETRIES).Retries(self)
+        return loaded(RETRIES).Retries(self, function, args, named)
 
 
 def of(value: Any) -> Retry | None:
@@ -146,9 +148,10 @@ def _check_retrying(value: Any) -> None:
 
 
 def _check_predicate(name: str, value: Any) -> None:
-    for one in (value, *getattr(value, "retries", ())):
-        if _is_tenacitys(one, "retry_if_result") or _is_tenacitys(one, "retry_if_not_result"):
-            raise misconfigured(f"{name}= checks results, and only failures are tried again: raise an error.")
+    if _is_tenacitys(value, "retry_if_result") or _is_tenacitys(value, "retry_if_not_result"):
+        raise misconfigured(f"{name}= checks results, and only failures are tried again: raise an error.")
+    for inner in getattr(value, "retries", ()):
+        _check_predicate(name, inner)
 
 
 # Where the retries are, which are loaded by this name.

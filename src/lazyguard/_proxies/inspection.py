@@ -6,6 +6,8 @@ a tool has found is another caller, and builds.
 
 from __future__ import annotations
 
+from lazyguard._proxies.proxy import cell_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
@@ -105,6 +107,26 @@ def asks_for_a_function(frame: FrameType | None) -> bool:
     return _is(frame, "inspect", "_signature_is_functionlike")
 
 
+def documents(frame: FrameType | None) -> bool:
+    """Return whether pydoc is about to document a value, which it does in another way where that is a class."""
+    asker = _asker(frame)
+    while asker is not None and asker.f_code.co_name in ("_isclass", "_getowndoc", "_getdoc"):
+        asker = asker.f_back
+    return _is(asker, "pydoc", "render_doc") or _is(asker, "pydoc", "document")
+
+
+def class_meant(pending: type, frame: FrameType) -> type | None:
+    """Return the class of the target that `dataclasses` asks about by its `type`, which builds it.
+
+    All that are pending share that type; so it is the one that the asking function has at hand.
+    """
+    if _module_of(frame) == "dataclasses" and not walks(frame):
+        for value in frame.f_locals.values():
+            if type(value) is pending:
+                return type(cell_of(value).resolve())
+    return None
+
+
 def _is(frame: FrameType | None, module: str, function: str) -> bool:
     return frame is not None and _module_of(frame) == module and frame.f_code.co_name == function
 
@@ -136,6 +158,8 @@ def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> A
         AttributeError: The tool does without.
     """
     asker = _asker(frame)
+    if asker is not None and _module_of(asker) in _SIGNALS:
+        _tell_of_sender(proxy, asker)
     if asker is not None and _module_of(asker) == "unittest.mock":
         # a spec has to be right: what the class does not tell it is told by the object
         as_it_is = name.startswith("__") or asker.f_code.co_name == "_mock_add_spec"  # is it a coroutine function?
@@ -148,6 +172,23 @@ def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> A
     if said is UNKNOWN:
         raise AttributeError(f"it is pending, so it has no {name!r}", name=name, obj=proxy)
     return said
+
+
+_SIGNALS = frozenset(("django.dispatch.dispatcher", "celery.utils.dispatch.signal"))
+_SENDER = (
+    "is the sender of a signal. Django and Celery know a sender by its id(), and a proxy has another one: what is "
+    "connected for it is not called for the real object. Import it eagerly, or give sender=lazyguard.resolve(...)."
+)
+
+
+def _tell_of_sender(proxy: Any, asker: FrameType) -> None:
+    """Warn where the signals of Django and Celery make a key of a proxy, of which they ask something before."""
+    if any(frame is not None and frame.f_locals.get("sender") is proxy for frame in (asker, asker.f_back)):
+        from lazyguard._proxies import proxy as proxies
+        from lazyguard._proxies import views
+
+        cell = proxies.cell_of(proxy)
+        views.tell(cell.name, cell.place, _SENDER)
 
 
 def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False) -> Any:
@@ -185,4 +226,4 @@ def _module_of(frame: FrameType) -> str:
     return module if type(module) is str else ""
 
 
-__all__ = ["asks_a_protocol", "asks_for_a_function", "lists", "look", "skims", "walks"]
+__all__ = ["asks_a_protocol", "asks_for_a_function", "class_meant", "documents", "lists", "look", "skims", "walks"]

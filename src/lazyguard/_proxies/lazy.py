@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, overload
 
     from lazyguard._base import T
+    from lazyguard._base.places import Place
     from lazyguard._core.declaration import OnFork
 
 
@@ -112,7 +113,7 @@ def make(
     return lazy_object
 
 
-def check_factory(factory: Any, place: str) -> None:
+def check_factory(factory: Any, place: Place) -> None:
     """Raise UsageError where `factory` is not a plain callable without required parameters."""
     code: Any = getattr(factory, "__code__", None)
     if type(factory) is FUNCTION and not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & ASYNC):

@@ -14,7 +14,17 @@ from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
 from lazyguard._core import loaded
-from lazyguard._proxies.special_methods import BASIC, OF_DESCRIPTORS, SPECIAL, answers_of, new_class, space_of
+from lazyguard._proxies.special_methods import (
+    BASIC,
+    OF_DESCRIPTORS,
+    RESOLVE,
+    SPECIAL,
+    answers_of,
+    name_of,
+    names_of,
+    new_class,
+    space_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +49,9 @@ class Proxy:
     __slots__ = ("__weakref__", "_cell")
     _cell: Cell
 
-    # These are for `_likeness`: what is asked of an instance never comes here.
+    # These are for `Likeness`: what is asked of an instance never comes here.
+    _prefix = ""
+
     def _fetch(self) -> Any:
         return cell_of(self).resolve()
 
@@ -111,6 +123,7 @@ class Pending(Proxy):
     """A proxy whose cell has no target: whatever is done to it builds the target and is then done to that."""
 
     __slots__ = ()
+    _prefix = "lazy "
 
     def __getattribute__(self: Proxy, name: str) -> Any:
         cell = cell_of(self)
@@ -166,15 +179,22 @@ def shown(proxy: Proxy) -> Any:
 
 # Python takes a class or a function as it is, but asks its proxy for these.
 ATOMIC = (type, type(lambda: None), type(len))
-ASKED_OF_ITSELF = frozenset(("__mro_entries__", "__deepcopy__"))
+_ASKED_BY_PYDOC = frozenset(("__class__", "__origin__", "__doc__"))
+ASKED_OF_ITSELF = _ASKED_BY_PYDOC | {"__mro_entries__", "__deepcopy__"}
 
 
 def answer(target: Any, name: str) -> Any:
-    """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function."""
+    """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function.
+
+    pydoc documents the `__origin__` of what says that it is no class, and itself refuses the proxy of a class.
+    """
     if name == "__mro_entries__" and issubclass(type(target), type):
         return lambda _bases: (target,)
     if name == "__deepcopy__" and issubclass(type(target), ATOMIC):
         return lambda _memo: target
+    by_pydoc = name in _ASKED_BY_PYDOC and "pydoc" in sys.modules and issubclass(type(target), type)
+    if by_pydoc and loaded(INSPECTION).documents(sys._getframe(1)):
+        return {"__class__": object, "__origin__": target}.get(name)
     return getattr(target, name)
 
 
@@ -192,10 +212,8 @@ def shape_of(kind: type) -> type[Proxy]:
     return Proxy
 
 
-# The name of a class that holds one target.
-BOUND = "ResolvedObject"
-# What else such a class holds its target by.
-_HOLDING = frozenset(("_fetch", "_run"))
+# What else the class of one target holds it by. The first says that it is one.
+_HOLDING = ("_holds", "_fetch", "_run")
 
 
 # What a tool that walks is told by these, while the target is not there.
@@ -232,7 +250,7 @@ def _made_for(name: str) -> Any:
     if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
         return _of_block(name)
 
-    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+    def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
         target = shown(self)
         return loaded("_proxies.views", cell_of(self)).perform(name, self, target, arguments, named)
 
@@ -251,13 +269,14 @@ def _made_for(name: str) -> Any:
 # The special methods and the classes that were needed so far: each is made once, at its first need.
 _made: dict[str, Any] = {}
 _classes: dict[str, type[Proxy]] = {}
+_UNKNOWN = f"lazy object{RESOLVE}"
 _pending_for: dict[ref[type], type[Proxy]] = {}
 
 
 def pending_class(kind: type | None) -> type[Proxy]:
     """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
     if kind is None:
-        return _classes.get("AnyPending") or _pending_without("AnyPending")
+        return _classes.get(_UNKNOWN) or _pending_without(_UNKNOWN)
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
@@ -265,7 +284,7 @@ def pending_class(kind: type | None) -> type[Proxy]:
         namespace = {name: _building(name) for name in answered} | dict.fromkeys(refused)
         shape = shape_of(kind)
         bases = (Pending,) if shape is Proxy else (Pending, shape)
-        known = new_class("PendingObject", bases, {"__slots__": (), "_kind": ref(kind), **namespace})
+        known = new_class(name_of(kind), bases, {"__slots__": (), **names_of(kind), **namespace})
         known = _pending_for.setdefault(key, known)
     return known
 
@@ -273,10 +292,11 @@ def pending_class(kind: type | None) -> type[Proxy]:
 class ProxyMirror:
     """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
 
-    __slots__ = ("_pending", "_proxy", "_tells", "flavour", "home")
+    __slots__ = ("_apart", "_pending", "_tells", "flavour", "home", "proxy")
 
     def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour, home: Home | None, tells: bool) -> None:
-        self._proxy = ref(proxy)
+        self.proxy = ref(proxy)
+        self._apart: Proxy | None = None  # what shows the cell, where the proxy shows one for each of several loops
         self._pending = pending
         self.flavour = flavour
         self.home = home
@@ -288,7 +308,7 @@ class ProxyMirror:
 
     def is_shown_by(self, thing: object) -> bool:
         """Return whether that is the proxy itself."""
-        return thing is self._proxy()
+        return thing is self.proxy()
 
     def load(self, cell: Cell) -> object:
         """Have the views at hand."""
@@ -298,7 +318,7 @@ class ProxyMirror:
 
     def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
         """Make the class that the proxy is to have."""
-        proxy = self._proxy()
+        proxy = self.proxy()
         if proxy is None:
             return None
         if snapshot.served:
@@ -314,13 +334,29 @@ class ProxyMirror:
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
         """Give the proxy its class; return the one before."""
         proxy, kind = view
+        if self._apart is not None:
+            proxy = self._apart
         before = type(proxy)
         set_class(proxy, kind)
         return before
 
+    def split(self, apart: Proxy, view: type[Proxy]) -> None:
+        """Show the cell through another proxy from now on, and have the view for its own; runs under the lock."""
+        proxy = self.proxy()
+        if proxy is not None:
+            set_class(apart, type(proxy))
+            set_class(proxy, view)
+        self._apart = apart
+
+    def join(self) -> None:
+        """Show the cell through its own proxy again; runs under the lock."""
+        proxy, apart, self._apart = self.proxy(), self._apart, None
+        if proxy is not None and apart is not None:
+            set_class(proxy, type(apart))
+
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
-        if view.__name__ == BOUND:
+        if _HOLDING[0] in space_of(view):
             for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
                 type.__delattr__(view, name)
 
@@ -328,7 +364,9 @@ class ProxyMirror:
 def _pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
     """Make the class of that name: of pending proxies whose class is not known, without some special methods."""
     building = {name: _building(name) for name in SPECIAL - OF_DESCRIPTORS if name not in names}
-    made: type[Proxy] = new_class(named, (Pending,), {"__slots__": (), "_kind": lambda: None, **building, **more})
+    made: type[Proxy] = new_class(
+        named, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
+    )
     return _classes.setdefault(named, made)
 
 
@@ -353,14 +391,14 @@ def pending_module() -> type[Proxy]:
 
     What is no attribute of modules may be this module's own all the same: some put an object in their place.
     """
-    return _classes.get("PendingModule") or _pending_without(
-        "PendingModule", "__get__", "__await__", __getattribute__=_module_attribute
-    )
+    name = f"lazy module{RESOLVE}"
+    return _classes.get(name) or _pending_without(name, "__get__", "__await__", __getattribute__=_module_attribute)
 
 
 def pending_result() -> type[Proxy]:
     """Return the class of what stands for what a recorded decorator will make."""
-    return _classes.get("PendingResult") or _pending_without("PendingResult", "__await__")
+    name = f"lazy result{RESOLVE}"
+    return _classes.get(name) or _pending_without(name, "__await__")
 
 
 def make(
@@ -384,7 +422,7 @@ def make(
     """
     pending = pending or pending_class(declared_class(cell))
     if getattribute is not None:
-        pending = type("PendingObject", (pending,), {"__slots__": (), "__getattribute__": getattribute})
+        pending = type(pending.__name__, (pending,), {"__slots__": (), "__getattribute__": getattribute})
     proxy: Proxy = object.__new__(pending)
     set_cell(proxy, cell)
     cell.mirror = ProxyMirror(proxy, pending, flavour, home, tells)

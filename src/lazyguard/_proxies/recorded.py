@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Flavour, Home, Proxy
 
@@ -36,7 +37,7 @@ class Record:
         names: tuple[str, ...],
         arguments: tuple[Any, ...],
         named: dict[str, Any],
-        place: str,
+        place: Place,
     ) -> None:
         self.parent = parent
         self.names = names
@@ -137,7 +138,7 @@ class Recording:
             raise AttributeError(name)
         return Recording(self._recorder, self._parent, (*self._names, name))
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, /, *arguments: Any, **named: Any) -> Any:
         record = Record(self._parent, self._names, arguments, named, places.of_frame(places.caller()))
         if len(arguments) == 1 and not named and _is_decorated(arguments[0]):
             decorated = _decorated(self._recorder, record, arguments[0])

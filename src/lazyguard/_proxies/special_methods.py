@@ -6,6 +6,11 @@ own attributes are no special methods, and neither are a metaclass's those of it
 
 from __future__ import annotations
 
+import sys
+from _weakref import ref
+
+from lazyguard._core import loaded
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +54,34 @@ def has(kind: type, name: str) -> bool:
     return any(name in base.__dict__ for base in kind.__mro__)
 
 
+def name_of(kind: type) -> str:
+    """Return what the interpreter calls an object of that class in its errors, for the class of its proxies.
+
+    Where C code refuses a proxy because of its exact type, that alone would be a riddle ("expected str, got str").
+    """
+    name: str = type.__dict__["__name__"].__get__(kind)
+    in_python = kind.__flags__ & _HEAP_TYPE and not kind.__flags__ & _IMMUTABLE_TYPE
+    if not in_python and kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
+    return f"{name} in a lazy object{RESOLVE}" if issubclass(kind, _EXACT) else name
+
+
+def names_of(kind: type) -> dict[str, Any]:
+    """Return by what else the class of a proxy of a `kind` names it."""
+    return {
+        "_kind": ref(kind),
+        "__module__": kind.__module__,
+        "__qualname__": type.__dict__["__qualname__"].__get__(kind),
+    }
+
+
+# What the class of a proxy that no other name would fit is called.
+RESOLVE = " (pass lazyguard.resolve(it))"
+# Texts, bytes, tuples and classes: most C code takes no other.
+_EXACT = (str, tuple, bytes, bytearray, type)
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
+
+
 def specials_of(kind: type) -> dict[str, Any]:
     """Return the special methods that the class has, as the interpreter would find them."""
     found: dict[str, Any] = {}
@@ -74,6 +107,7 @@ def answers_of(kind: type) -> tuple[set[str], set[str]]:
 # What the class of a proxy has although its target's class may lack it: what `copy` takes from the class.
 _OWN = frozenset(("__copy__", "__deepcopy__"))
 _FUNCTION = type(lambda: None)
+_METHOD: Any = type((lambda self: None).__get__(0))
 _plain: Callable[[type, str], Any] = type.__getattribute__
 
 
@@ -87,11 +121,14 @@ class Likeness(type):
 
     Attributes:
         _kind: Returns the class of the target, None while nobody knows it; of each class.
+        _prefix: What stands before its name for those that ask: reprlib goes by that of a dict, and would build it.
         _fetch: Returns the target of a proxy; of `Proxy` and what overrides it.
         _run: Does to a target what a special method asked of its class does, as `_operations.by_class`; likewise.
     """
 
     def __getattribute__(cls, name: str) -> Any:
+        if name == "__name__":
+            return _plain(cls, "_prefix") + _plain(cls, name)
         if name != "__dict__" and name not in _OF_CLASS:
             return _plain(cls, name)
         found = _plain(cls, name)  # else the target's class has none either
@@ -101,11 +138,14 @@ class Likeness(type):
         if name == "__dict__":
             return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
-            return None if found is None else _by_class(name)
+            return None if found is None else ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
 
     def __getattr__(cls, name: str) -> Any:
         kind = _plain(cls, "_kind")()
+        if kind is None:
+            frame = sys._getframe(1)
+            kind = loaded("_proxies.inspection").class_meant(cls, frame)
         if kind is None:
             raise AttributeError(f"{name!r} is known of no object before it is there")
         return getattr(kind, name)
@@ -115,23 +155,32 @@ def _shown(kind: type, name: str) -> bool:
     return name in _OWN or has(kind, name)
 
 
-def _by_class(name: str) -> Callable[..., Any]:
-    """Return what the class of a proxy shows by the name of a special method: one function for all classes."""
-    made = _made.get(name)
-    if made is not None:
-        return made
+class ByClass:
+    """What the class of a proxy shows by the name of a special method: it looks like that of the target's class."""
 
-    def method(self: Any, /, *arguments: Any, **named: Any) -> Any:
-        view = type(self)
+    __slots__ = ("_kind", "_name")
+
+    def __init__(self, name: str, kind: type | None) -> None:
+        self._name = name
+        self._kind = kind
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ByClass if self._kind is None else type(getattr(self._kind, self._name, None))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self._kind, self._name), name)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else _METHOD(self, instance)
+
+    def __call__(self, proxy: Any, /, *arguments: Any, **named: Any) -> Any:
+        view = type(proxy)
         if type(view) is Likeness:
-            return _plain(view, "_run")(name, self, _plain(view, "_fetch")(self), arguments, named)
-        return getattr(view, name)(self, *arguments, **named)  # no proxy
-
-    method.__name__ = name
-    return _made.setdefault(name, method)
+            return _plain(view, "_run")(self._name, proxy, _plain(view, "_fetch")(proxy), arguments, named)
+        return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy
 
 
 _OF_CLASS = SPECIAL | BASIC
-_made: dict[str, Callable[..., Any]] = {}
 # typed as what it makes
 new_class: Callable[[str, tuple[type, ...], dict[str, Any]], Any] = Likeness

@@ -17,13 +17,14 @@ from _weakref import ref
 
 from lazyguard._proxies import pickling
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, shape_of
-from lazyguard._proxies.special_methods import REFLECTED, answers_of, new_class, specials_of
+from lazyguard._proxies.special_methods import REFLECTED, answers_of, name_of, names_of, new_class, specials_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
@@ -61,6 +62,34 @@ def _path(target: Any) -> Any:
     return os.fspath(target)
 
 
+def _whole(name: str) -> Callable[..., Any]:
+    def to_whole(target: Any) -> Any:
+        import math
+
+        return getattr(math, name)(target)
+
+    return to_whole
+
+
+def _with(target: Any) -> None:
+    with target:
+        pass
+
+
+async def _async_with(target: Any) -> None:
+    async with target:
+        pass
+
+
+async def _async_for(target: Any) -> None:
+    async for _ in target:
+        pass
+
+
+async def _awaited(target: Any) -> Any:
+    return await target
+
+
 def _called(target: Any, /, *arguments: Any, **named: Any) -> Any:
     return target(*arguments, **named)
 
@@ -83,7 +112,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         f"__{name}__": getattr(_operator, name)
         for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
     },
-    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, reversed)},
+    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, reversed, round)},
+    **{f"__{name}__": _whole(name) for name in ("trunc", "floor", "ceil")},
     "__len__": len,
     "__iter__": iter,
     "__next__": next,
@@ -93,9 +123,17 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "__bytes__": bytes,
     "__fspath__": _path,
     "__instancecheck__": lambda target, instance: isinstance(instance, target),
-    "__subclasscheck__": lambda target, kind: issubclass(kind, target),
+    "__subclasscheck__": lambda target, kind: issubclass(_real(kind), target),
     "__copy__": _copied,
     "__deepcopy__": _deeply_copied,
+}
+# What Python does with an object whose class has no such method: it raises, or, to await, it looks further.
+_LACKING: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("__enter__", "__exit__"), _with),
+    **dict.fromkeys(("__aenter__", "__aexit__"), lambda target: _async_with(target).send(None)),
+    "__aiter__": lambda target: _async_for(target).send(None),
+    "__await__": lambda target: _awaited(target).__await__(),
+    "__buffer__": memoryview,
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
 IN_PLACE = {
@@ -111,6 +149,10 @@ UNBOUND = frozenset(
 _BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *REFLECTED, *IN_PLACE))
 
 
+def _real(value: Any) -> Any:
+    return cell_of(value).resolve() if issubclass(type(value), Proxy) else value
+
+
 def special(target: Any, name: str) -> Callable[..., Any]:
     """Return a special method of the target's class, bound to the target, as the interpreter would find it."""
     kind = type(target)
@@ -120,6 +162,10 @@ def special(target: Any, name: str) -> Callable[..., Any]:
             bind = getattr(type(found), "__get__", None)
             bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
             return bound
+    lacking = _LACKING.get(name)
+    if lacking is not None:
+        instead = lacking(target)
+        return lambda *_: instead
     raise TypeError(f"{kind.__name__!r} object has no {name}")
 
 
@@ -144,8 +190,8 @@ def by_class(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], nam
     """
     if name in ("__copy__", "__deepcopy__"):
         return perform(name, proxy, target, arguments, named)
-    if name in _BOTH_OPERANDS and arguments and issubclass(type(arguments[0]), Proxy):
-        arguments = (cell_of(arguments[0]).resolve(), *arguments[1:])
+    if name in _BOTH_OPERANDS and arguments:
+        arguments = (_real(arguments[0]), *arguments[1:])
     result = special(target, name)(*arguments, **named)
     return proxy if result is target and name in IN_PLACE else result
 
@@ -196,19 +242,20 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         namespace["__getattribute__"] = lambda _, name: (
             getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name)
         )
+        namespace["__doc__"] = _documentation
     namespace.update(dict.fromkeys(refused))
-    return _made("ResolvedObject", target, namespace)
+    return _made(target, {**namespace, "_holds": True})
 
 
-def _made(name: str, target: Any, namespace: dict[str, Any]) -> type[Proxy]:
+def _made(target: Any, namespace: dict[str, Any]) -> type[Proxy]:
     kind = type(target)
-    view: type[Proxy] = new_class(name, (shape_of(kind),), {"_kind": ref(kind), **namespace})
+    view: type[Proxy] = new_class(name_of(kind), (shape_of(kind),), {**names_of(kind), **namespace})
     pickling.enrol(view)
     return view
 
 
 def _performing(name: str, target: Any) -> Callable[..., Any]:
-    def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+    def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
         return perform(name, self, target, arguments, named)
 
     method.__name__ = name
@@ -233,7 +280,7 @@ def forwarding(
     perform_it = run or perform
 
     def forward(method_name: str) -> Callable[..., Any]:
-        def method(self: Proxy, *arguments: Any, **named: Any) -> Any:
+        def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
             return perform_it(method_name, self, fetch(self), arguments, named)
 
         return method
@@ -250,8 +297,8 @@ def forwarding(
         **dict.fromkeys(refused),
     }
     if run is not None:
-        namespace["_run"] = staticmethod(run)
-    return _made("ForwardingView", target, namespace)
+        namespace.update(_run=staticmethod(run), _holds=True)  # it holds this target
+    return _made(target, namespace)
 
 
 _shared: dict[ref[type], type[Proxy]] = {}
@@ -261,6 +308,10 @@ def target_of(proxy: Proxy) -> Any:
     """Return the target of a proxy, building it anew if it was reset meanwhile."""
     now = cell_of(proxy).now
     return now.target if now.served else cell_of(proxy).resolve()
+
+
+# For pydoc, which asks `object` for the documentation of classes and functions.
+_documentation = property(lambda proxy: answer(target_of(proxy), "__doc__"))
 
 
 def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
@@ -306,19 +357,17 @@ def is_exception_class(target: Any) -> bool:
     return issubclass(type(target), type) and issubclass(target, BaseException)
 
 
-def tell(name: str, place: str, limit: str) -> None:
+def tell(name: str, place: Place, limit: str) -> None:
     """Warn of a limit, at the place of declaration, once."""
     import warnings
 
     from lazyguard.errors import ProxyLimitWarning
 
-    file, _, line = place.rpartition(":")
     text = f"{name}, declared here and used through a proxy, {limit}"
-    number = int(line) if line.isdigit() else 0
-    warnings.warn_explicit(text, ProxyLimitWarning, file or place, number, registry=_registry)
+    warnings.warn_explicit(text, ProxyLimitWarning, place.file, place.line, registry=_registry)
 
 
-def tell_of_import(module: str, attribute: str, place: str) -> bool:
+def tell_of_import(module: str, attribute: str, place: Place) -> bool:
     """Warn where a lazy import is of an exception class: one that is loaded, or that is called as they are called."""
     loaded = vars(sys.modules[module]) if module in sys.modules else {}
     if attribute in loaded:

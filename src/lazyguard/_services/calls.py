@@ -1,104 +1,188 @@
-"""A call of a guarded function with all its policies: the fallback, the deadline, the retry, the breaker.
+"""A call of a guarded function with all its policies: the fallback, the deadline, the places, the retry, the breaker.
 
-Invariant: the policies are written once, as generators of effects, for sync and async functions.
+Invariants: the policies are written once, as generators of effects, for sync and async functions; a result that works
+late is never taken for a call that ended well.
 """
 
 from __future__ import annotations
 
-from lazyguard._core import causes, clock, deadlines, loaded, observers
+from lazyguard._base import final
+from lazyguard._base.places import misused
+from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
 from lazyguard._core.effects import Call, Within
 from lazyguard._core.state import Outcome
-from lazyguard.errors import CircuitOpen, DeadlineExceeded
+from lazyguard.errors import CircuitOpen, DeadlineExceeded, ServiceUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
-    from lazyguard._policies.circuit import Phase
+    from lazyguard._policies.circuit import Circuit, Phase
     from lazyguard._services.guarded import Args, Guard, Named
 
 
-def guarding(guard: Guard, args: Args, named: Named, error: Exception | None = None) -> Steps[Outcome]:
-    """One call with all its policies; `error` is what its first attempt has raised, where there was one already."""
-    failed = None if error is None else Outcome(error=error)
-    limit, own = deadlines.current(), None
-    if guard.timeout is not None:
-        own = deadlines.Deadline(guard.timeout, guard.late)
-        if limit is None or own.ends <= limit.ends:
-            limit = own
-    if own is None or limit is None:
-        outcome = yield from _calling(guard, args, named, limit, None, failed)
-    else:
-        scope = Within(limit)
-        scope.steps = _calling(guard, args, named, limit, scope if limit is own else None, failed)
-        outcome = yield scope
-    if guard.fallback_function is None or not isinstance(outcome.error, Exception):
-        return outcome
-    return (yield from _falling_back(guard, outcome, args, named))
+def awaiting(function: Callable[..., Any], first: Any) -> Callable[..., Any]:
+    """Return an async function in the place of a plain one that returns awaitables; its `first` was made already."""
+    made = [] if first is None else [first]
+
+    async def awaited(*args: Any, **named: Any) -> Any:
+        result = made.pop() if made else function(*args, **named)
+        return await result if hasattr(type(result), "__await__") else result
+
+    return awaited
 
 
-def _calling(
-    guard: Guard, args: Args, named: Named, limit: Deadline | None, scope: Within | None, outcome: Outcome | None
-) -> Steps[Outcome]:
-    """Attempts, until one succeeds or the retry gives up."""
-    retries = failure = None
-    while True:
-        if outcome is None:
-            outcome = yield from _attempting(guard, args, named, limit, scope)
-            late = outcome.error
-            if isinstance(late, DeadlineExceeded) and late.__context__ is None and late is not failure:
-                late.__context__ = failure  # it may be that no attempt was made
-        if outcome.error is None or guard.retry is None:
-            return outcome
-        if guard.circuit is not None and guard.circuit.now.state == "open":
-            return outcome  # it would not be let in
-        if retries is None:
-            retries = guard.retry.begin()
-        ended: Outcome | None = yield from retries.again(outcome, None if limit is None else limit.ends)
-        if ended is not None:
-            return ended
-        failure, outcome = outcome.error, None
+@final
+class GuardedCall:
+    """One call."""
 
+    __slots__ = ("_args", "_awaited", "_circuit", "_function", "_guard", "_limit", "_named", "_own", "_scope")
 
-def _attempting(guard: Guard, args: Args, named: Named, limit: Deadline | None, scope: Within | None) -> Steps[Outcome]:
-    """One attempt, let in by the breaker, which is told how it ended."""
-    if limit is not None and guard.timeout is not None and clock.now() >= limit.ends:
-        return Outcome(error=limit.exceeded())
-    phase: Phase | None = None
-    own = None if scope is None else scope.limit
-    if guard.circuit is not None:
-        try:
-            phase = guard.circuit.admit()
-        except CircuitOpen as refused:
-            return Outcome(error=refused.with_traceback(None))  # no line of the user's is in it
-    try:
-        outcome: Outcome = yield Call(guard.function, *args, named=named, awaited=guard.awaited)
-    except BaseException as interrupt:
-        if phase is not None:
-            # what its own timeout has cancelled took too long; what others cancel says nothing
-            phase.ended(own.exceeded() if own is not None and scope is not None and scope.expired else interrupt, own)
-        raise
-    if phase is not None:
-        phase.ended(outcome.error, own)
-    return outcome
+    def __init__(self, guard: Guard, args: Args, named: Named, later: Callable[..., Any] | None = None) -> None:
+        self._guard = guard
+        self._args = args
+        self._named = named
+        self._function = later or guard.function
+        self._awaited = guard.awaited or later is not None
+        self._circuit: Circuit | None = None
+        self._limit = deadlines.current()
+        self._own: Deadline | None = None
+        self._scope: Within | None = None
 
+    def answered(self, error: Exception | None = None, entered: object = None) -> Steps[Outcome]:
+        """Make it.
 
-def _falling_back(guard: Guard, failed: Outcome, args: Args, named: Named) -> Steps[Outcome]:
-    """The fallback's answer, unless none may be served here."""
-    policy = loaded("_policies.fallback", guard)
-    function, cause = guard.fallback_function, failed.error
-    if function is None or cause is None or policy.denied():
-        return failed
-    at = guard.cause_at
-    if at is not None:
-        if at < 0 or at > len(args):
-            named = {**named, "cause": cause}
+        Args:
+            error: What its first attempt has raised, where that was made already.
+            entered: What has a place among those of `max_concurrent=`, where it has one already.
+        """
+        guard = self._guard
+        failed = None if error is None else Outcome(error=error)
+        if not mode.is_active():
+            return failed or (yield self._call())
+        if guard.timeout is not None:
+            self._own = deadlines.Deadline(guard.timeout, guard.late)
+            if self._limit is None or self._own.ends <= self._limit.ends:
+                self._limit = self._own
+        if self._own is None or self._limit is None:
+            outcome = yield from self._placed(failed, entered)
         else:
-            args = (*args[:at], cause, *args[at:])
-    kept = causes.keep(cause)  # the fallback may raise it again
-    answer: Outcome = yield Call(function, *args, named=named, awaited=guard.awaited)
-    if answer.error is not None and answer.error.__context__ is None and not kept.has(answer.error):
-        causes.set_context(answer.error, cause)
-    if answer.ok:
-        observers.called(guard.name, "fallback")
-    return answer
+            self._scope = Within(self._limit)
+            self._scope.steps = self._placed(failed, entered)
+            outcome = yield self._scope
+        if outcome.error is None:
+            if guard.answers is not None and guard.answers.since is not None:
+                guard.answers.ended(guard)
+            return outcome
+        return (yield from self._falling_back(outcome))
+
+    def _call(self) -> Call:
+        return Call(self._function, *self._args, named=self._named, awaited=self._awaited)
+
+    def _placed(self, failed: Outcome | None, entered: object) -> Steps[Outcome]:
+        """Attempts in a place of their own, if there is one."""
+        places = self._guard.places
+        if places is None:
+            return (yield from self._calling(failed))
+        call = entered or object()
+        try:
+            if entered is None and not places.enter(call):
+                return Outcome(error=crowded(self._guard))
+            return (yield from self._calling(failed))
+        finally:
+            places.leave(call)
+
+    def _calling(self, outcome: Outcome | None) -> Steps[Outcome]:
+        """Attempts, until one succeeds or the retry gives up."""
+        guard, limit = self._guard, self._limit
+        self._circuit = guard.circuit_of(self._args, self._named)
+        retries = failure = None
+        while True:
+            if outcome is None:
+                outcome = yield from self._attempting()
+                late = outcome.error
+                if isinstance(late, DeadlineExceeded) and late.__context__ is None and late is not failure:
+                    late.__context__ = failure  # it may be that no attempt was made
+            if outcome.error is None or guard.retry is None:
+                return outcome
+            if self._circuit is not None and self._circuit.now.state == "open":
+                return outcome  # it would not be let in
+            if retries is None:
+                retries = guard.retry.begin(guard.function, self._args, self._named)
+            ended: Outcome | None = yield from retries.again(outcome, None if limit is None else limit.ends)
+            if ended is not None:
+                return ended
+            failure, outcome = outcome.error, None
+
+    def _attempting(self) -> Steps[Outcome]:
+        """One attempt, let in by the breaker, which is told how it ended."""
+        guard, limit, own, scope = self._guard, self._limit, self._own, self._scope
+        began = clock.now()
+        if limit is not None and guard.timeout is not None and began >= limit.ends:
+            return Outcome(error=limit.exceeded())
+        phase: Phase | None = None
+        if self._circuit is not None:
+            try:
+                phase = self._circuit.admit()
+            except CircuitOpen as refused:
+                return Outcome(error=refused.with_traceback(None))  # no line of the user's is in it
+        try:
+            outcome: Outcome = yield self._call()
+        except BaseException as interrupt:
+            if phase is not None:
+                # what its own timeout has cancelled took too long; what others cancel says nothing
+                mine = own is not None and own is limit and scope is not None and scope.expired
+                phase.ended(own.exceeded() if own is not None and mine else interrupt, own, began)
+            raise
+        if outcome.ok and guard.looks:
+            late = loaded("_services.late", guard)
+            kind = late.kind_of(outcome.value)
+            if kind is not None:
+                if phase is not None:
+                    phase.released()
+                if kind is late.AWAITABLE and not self._awaited:
+                    guard.found(awaited=True)
+                    return outcome  # it is counted, and tried again, when it is awaited
+                if kind is late.AWAITABLE and hasattr(outcome.value, "close"):
+                    outcome.value.close()
+                raise misused(late.refusal(guard.name, guard.place, kind))
+            guard.found(awaited=False)
+        if phase is not None:
+            phase.ended(outcome.error, own, began)
+        return outcome
+
+    def _falling_back(self, failed: Outcome) -> Steps[Outcome]:
+        """The answer of the first fallback that has one, unless none may be served here."""
+        guard, cause = self._guard, failed.error
+        if guard.answers is None or not isinstance(cause, Exception):
+            return failed
+        if loaded("_policies.fallback", guard).denied():
+            return failed
+        kept = causes.keep(cause)  # a fallback may raise it again
+        for fallback in guard.answers.fallbacks:
+            if not fallback.is_for(cause):
+                continue
+            args, named = fallback.arguments(cause, self._args, self._named)
+            answer: Outcome = yield Call(fallback.function, *args, named=named, awaited=fallback.awaited)
+            if answer.ok:
+                guard.answers.answered(guard, fallback, cause)
+                return answer
+            if answer.error is not None and answer.error.__context__ is None and not kept.has(answer.error):
+                causes.set_context(answer.error, cause)
+            failed = answer
+            if not isinstance(answer.error, Exception):
+                break
+        return failed
+
+
+def crowded(guard: Guard) -> ServiceUnavailable:
+    """Return what a caller is told where as many calls are under way as there may be."""
+    observers.called(guard.name, "refused")
+    most = None if guard.places is None else guard.places.most
+    return ServiceUnavailable(
+        f"{guard.name}, declared at {guard.place}, is not called: {most} calls of it are under way "
+        "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
+    )

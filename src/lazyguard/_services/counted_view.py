@@ -1,5 +1,8 @@
 """The view of a service with `failures=`: the outcome of each call on the real object counts in a breaker.
 
+What works after the call has returned counts when it works: coroutines, generators and futures keep their type; other
+awaitables, async context managers and iterators are shown by a view, through which their own calls count as well.
+
 Invariants: a call, its awaitable or iterator, a `with` block and a kept bound method keep the target that they began
 with. An outcome after the breaker has opened does not count. A call that succeeds takes no lock. The breaker belongs to
 one target, and takes that out of use only while it is served.
@@ -14,6 +17,7 @@ from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
+from lazyguard._services.late import ENDED, OF_ITERATORS
 from lazyguard.errors import CircuitOpen, ServiceCircuitOpen
 from lazyguard.events import describe
 
@@ -22,13 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any
 
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Outcome, Snapshot
-    from lazyguard._policies.circuit import Failures, Phase
+    from lazyguard._policies.circuit import Phase
     from lazyguard._proxies.proxy import Proxy
 
-# The types of most results: nothing in them can fail later.
-_ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
 # Only the failures of these count. A comparison or a conversion shows little of the target's health, and a success of
 # `__enter__` or `__exit__` must not end a row of failures inside their blocks.
 _ONLY_FAILURES = special_methods.UNIVERSAL | {
@@ -40,14 +43,17 @@ _ONLY_FAILURES = special_methods.UNIVERSAL | {
     "__aenter__",
     "__aexit__",
 }
-# The public methods of plain iterators; an iterator with other ones is returned unchanged.
-_OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose"))
 
 
-def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | None) -> type[Proxy]:
+# Class -> the names of attributes whose calls count as those on its objects do.
+parts: dict[type, frozenset[str]] = {}
+
+
+def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | None) -> type[Proxy]:
     """Return the class of the proxy while this target is served and its calls are counted."""
     target = snapshot.target
     circuit = circuit_of(cell, snapshot.generation, failures, breaker)
+    own = parts.get(type(target), ())
     # Name -> the function and the object of its last bound method, and the counting wrapper.
     cached: dict[str, tuple[Any, Any, Any]] = {}
 
@@ -55,14 +61,14 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
         try:
             value = bound = getattr(target, name)
         except BaseException as error:
-            _failed(circuit.now, error)
+            failed(circuit.now, error)
             raise
         if type(value) is method:
             before = cached.get(name)
             if before is not None and bound.__func__ is before[0] and bound.__self__ is before[1]:
                 return before[2]
         elif not callable(value) or isinstance(value, type):
-            return value
+            return _views().shown(circuit.now, value) if name in own else value
         if name.startswith("__"):
             return value
         counted = _counted(circuit, value)
@@ -77,16 +83,14 @@ def view(cell: Cell, snapshot: Snapshot, failures: Failures, breaker: Breaker | 
         except StopIteration:
             raise  # next(), at the end
         except BaseException as error:
-            _failed(phase, error)
+            failed(phase, error)
             raise
-        return _counted_result(phase, result, ok=name not in _ONLY_FAILURES)
+        return counted_result(phase, result, of, ok=name not in _ONLY_FAILURES)
 
-    kind = views.forwarding(target, lambda _: target, attribute, run)
-    kind.__name__ = proxies.BOUND  # so that it is released at once when it is no longer shown
-    return kind
+    return views.forwarding(target, lambda _: target, attribute, run)
 
 
-def circuit_of(cell: Cell, generation: int, failures: Failures, breaker: Breaker | None) -> Circuit:
+def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | None) -> Circuit:
     """Return the circuit of a generation's target, which all views of it share."""
     present = _present_circuit(cell, generation)
     if present is not None:
@@ -175,12 +179,12 @@ def _refused(said: str, retry_after: float, cause: BaseException | None) -> Serv
     return error
 
 
-def _failed(phase: Phase, error: BaseException) -> None:
+def failed(phase: Phase, error: BaseException) -> None:
     if phase.count is not None:  # else another call probes
         phase.ended(error)
 
 
-def _succeeded(phase: Phase) -> None:
+def succeeded(phase: Phase) -> None:
     if phase.count is not None:
         phase.count(True)
 
@@ -189,17 +193,17 @@ def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
     """Return a transparent wrapper of a function, which counts its calls."""
     import wrapt
 
-    ended = _ENDED
+    ended = ENDED
 
-    def counted(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def counted(wrapped: Callable[..., Any], of: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         phase = circuit.now
         try:
             result = wrapped(*arguments, **named)
         except BaseException as error:
-            _failed(phase, error)
+            failed(phase, error)
             raise
         if type(result) not in ended:
-            return _counted_result(phase, result)
+            return counted_result(phase, result, of)
         count = phase.count
         if count is not None:
             count(True)
@@ -208,44 +212,59 @@ def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
     return wrapt.FunctionWrapper(function, counted)
 
 
-def _counted_result(phase: Phase, result: Any, *, ok: bool = True) -> Any:
-    """Return the result of a call, or a wrapper that is counted when it has been awaited or iterated."""
+def counted_result(phase: Phase, result: Any, of: object = None, *, ok: bool = True) -> Any:
+    """Return the result of a call of a method `of` an object, or what is counted when it has done its work."""
     kind = type(result)
     if kind is _COROUTINE:
-        return _awaited(phase, result, ok)
+        return _awaited(phase, result, of, ok)
     if kind is _GENERATOR:
         return _generated(phase, result)
     if kind is _ASYNC_GENERATOR:
         return _generated_async(phase, result)
-    if (hasattr(kind, "__next__") or hasattr(kind, "__anext__")) and _is_plain_iterator(kind):
-        return _iterators()(phase, result)
+    if result is of or issubclass(kind, proxies.Proxy):
+        pass  # itself; or a service's, whose own breaker counts
+    elif hasattr(kind, "add_done_callback"):
+        result.add_done_callback(lambda future: _ended(phase, future))
+        return result
+    elif _works_late(kind):
+        return _views().shown(phase, result)
     if ok:
-        _succeeded(phase)
+        succeeded(phase)
     return result
 
 
-def _is_plain_iterator(kind: type) -> bool:
-    if issubclass(kind, proxies.Proxy):
-        return False
-    return all(name.startswith("_") or name in _OF_ITERATORS for name in dir(kind))
+def _works_late(kind: type) -> bool:
+    """Return whether objects of a class do their work when they are awaited, entered or iterated."""
+    if any(hasattr(kind, name) for name in ("__await__", "__aenter__", "__aiter__", "__anext__")):
+        return True
+    # of what has other methods too, such as a file or a sync connection, nobody knows when it has done its work
+    lazily = hasattr(kind, "__next__") or hasattr(kind, "__enter__")
+    return lazily and all(name.startswith("_") or name in OF_ITERATORS for name in dir(kind))
 
 
-async def _awaited(phase: Phase, coroutine: Any, ok: bool) -> Any:
+def _ended(phase: Phase, future: Any) -> None:
+    """Count how a future has ended; what it failed with stays to be asked for."""
+    if not future.cancelled():
+        error = future._exception if hasattr(future, "_exception") else future.exception()
+        succeeded(phase) if error is None else failed(phase, error)
+
+
+async def _awaited(phase: Phase, coroutine: Any, of: object, ok: bool) -> Any:
     try:
         result = await coroutine
     except BaseException as error:
-        _failed(phase, error)
+        failed(phase, error)
         raise
-    return _counted_result(phase, result, ok=ok)
+    return counted_result(phase, result, of, ok=ok)
 
 
 def _generated(phase: Phase, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     try:
         result = yield from generator
     except BaseException as error:
-        _failed(phase, error)
+        failed(phase, error)
         raise
-    _succeeded(phase)
+    succeeded(phase)
     return result
 
 
@@ -263,59 +282,15 @@ async def _generated_async(phase: Phase, generator: AsyncGenerator[Any, Any]) ->
             else:
                 item = await generator.asend(sent)
     except StopAsyncIteration:
-        _succeeded(phase)
+        succeeded(phase)
     except BaseException as error:
-        _failed(phase, error)
+        failed(phase, error)
         raise
 
 
-def _iterators() -> type[Any]:
-    """Return the class that wraps an iterator and counts its outcome; made at its first use."""
-    global _counting
-    if _counting is not None:
-        return _counting
-    import wrapt
-
-    class Counting(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
-        """A transparent wrapper of an iterator."""
-
-        def __init__(self, phase: Phase, iterator: Any) -> None:
-            super().__init__(iterator)
-            self._self_phase = phase
-
-        def __iter__(self) -> Any:
-            iterator = iter(self.__wrapped__)
-            return self if iterator is self.__wrapped__ else iterator
-
-        def __next__(self) -> Any:
-            try:
-                return next(self.__wrapped__)
-            except StopIteration:
-                _succeeded(self._self_phase)
-                raise
-            except BaseException as error:
-                _failed(self._self_phase, error)
-                raise
-
-        def __aiter__(self) -> Any:
-            iterator = self.__wrapped__.__aiter__()
-            return self if iterator is self.__wrapped__ else iterator
-
-        async def __anext__(self) -> Any:
-            try:
-                return await self.__wrapped__.__anext__()
-            except StopAsyncIteration:
-                _succeeded(self._self_phase)
-                raise
-            except BaseException as error:
-                _failed(self._self_phase, error)
-                raise
-
-    _counting = Counting
-    return Counting
-
-
-_counting: type[Any] | None = None
+def _views() -> Any:
+    """Return what makes the views of what works late; loaded at its first need, as wrapt is."""
+    return loaded("_services.late_view")
 
 
 async def _nothing() -> None: ...

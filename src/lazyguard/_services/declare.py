@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, overload
 
     from lazyguard._base import P, T
+    from lazyguard._base.places import Place
+    from lazyguard._base.validation import Failures
     from lazyguard._core.declaration import OnFork
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.recovery import Recovery
@@ -29,6 +31,20 @@ if TYPE_CHECKING:
         def __call__(self, factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
         @overload
         def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
+
+
+# The types of what works late, and is of use but once.
+_ONCE = frozenset(
+    "coroutine generator async_generator _GeneratorContextManager _AsyncGeneratorContextManager Future Task".split()
+)
+
+
+def _wrong(made: object) -> str | None:
+    if type(made).__name__ not in _ONCE:
+        return None
+    from lazyguard._services import late
+
+    return late.made(made)
 
 
 # Stands for `Recovery()`, which is loaded when something has failed.
@@ -49,7 +65,7 @@ if TYPE_CHECKING:
         retry: Retry | None = ...,
         breaker: Breaker | None = ...,
         recovery: Recovery | None = ...,
-        failures: tuple[type[BaseException] | str, ...] = ...,
+        failures: Failures = ...,
         probe: Callable[[Any], object] | None = ...,
         close: Callable[[Any], object] | None = ...,
         critical: bool = ...,
@@ -70,7 +86,7 @@ def service(
     retry: Retry | None = None,
     breaker: Breaker | None = None,
     recovery: Recovery | None = _RECOVERY,
-    failures: tuple[type[BaseException] | str, ...] = (),
+    failures: Failures = (),
     probe: Callable[[Any], object] | None = None,
     close: Callable[[Any], object] | None = None,
     critical: bool = False,
@@ -95,7 +111,8 @@ def service(
             a use raises CircuitOpen, and says until when.
         recovery: When the real object is tried again in the background; None: never.
         failures: The exceptions of calls on the live reference that count in the breaker. Those of a library that is
-            not to be imported for it are given by name: "redis:RedisError".
+            not to be imported for it are given by name: "redis:RedisError". A function that takes an exception and
+            returns a bool will do. What an inner service raises because it is not there counts as well.
         probe: Called with what the factory made; raises where that is of no use.
         close: Called with each object that is no longer needed: reset, replaced, too late, let go of by all; at the
             exit too. It may be async where the factory is.
@@ -170,6 +187,7 @@ def service(
         close=close,
         grace=grace,
         on_fork=on_fork,
+        wrong=_wrong,
     )
     flavour = live(failing, breaker)
 
@@ -209,7 +227,7 @@ def _looked_at(factory: Any) -> tuple[int, tuple[str, ...]]:
     return signatures.flags_of(factory), first
 
 
-def _checked(factory: Any, name: str, place: str, plan: Plan) -> Plan:
+def _checked(factory: Any, name: str, place: Place, plan: Plan) -> Plan:
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
         raise misused(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")

@@ -9,7 +9,7 @@ counted.
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core import clock, daemons, observers, resolve
+from lazyguard._core import clock, daemons, mode, observers, resolve
 from lazyguard._core.state import DEGRADED
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
@@ -37,7 +37,7 @@ def permitted(proxy: Proxy) -> Any:
     """Return the target that a service serves to this caller."""
     cell = cell_of(proxy)
     now = cell.now
-    if now.state == DEGRADED and (daemons.allowed or not resolve.expired(cell, now)):
+    if now.state == DEGRADED and mode.is_active() and (daemons.allowed or not resolve.expired(cell, now)):
         return resolve.permitted(cell, now)
     return cell.resolve()
 
@@ -78,7 +78,6 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         )
 
     kind: Any = views.forwarding(fallback, permitted, attribute, run)
-    kind.__name__ = proxies.BOUND  # so that it is let go of at once when it is no longer shown
     kind.__setattr__ = kind.__delattr__ = refuse_change
     kind.__repr__ = lambda _: repr(fallback)
     kind.__dir__ = lambda _: dir(fallback)
@@ -107,7 +106,7 @@ def view(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
 def _refusing(cell: Cell, name: str) -> Callable[..., Any]:
     """Return a special method for one that the real object has and the fallback lacks."""
 
-    def method(proxy: Proxy, *arguments: Any, **named: Any) -> Any:
+    def method(proxy: Proxy, /, *arguments: Any, **named: Any) -> Any:
         now = cell.now
         if now.state != DEGRADED:
             return views.perform(name, proxy, cell.resolve(), arguments, named)

@@ -143,9 +143,8 @@ class Fallback:
 
         from lazyguard.errors import ConformityWarning
 
-        filename, _, line = self.place.rpartition(":")
         text += "" if self.partial else " If it need not have all members, declare it with fallback(partial=True)."
-        warnings.warn_explicit(text, ConformityWarning, filename, int(line))
+        warnings.warn_explicit(text, ConformityWarning, self.place.file, self.place.line)
 
     def _differences(self, cell: Cell, kind: type, own: Collection[str] = ()) -> list[Difference]:
         real = annotated_class(cell.factory)
@@ -208,6 +207,7 @@ class Fallback:
             return function(kept.again(), **named)
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
+        build.join = lambda other: self.join(other, arguments)  # type: ignore[attr-defined]  # another loop's cell
         fallback_cell: Cell = declared(
             build,
             name=f"the fallback of {cell.name}",
@@ -227,6 +227,8 @@ class Fallback:
         cell.fallbacks = (*cell.fallbacks, fallback_cell)
         if cell.answered is NOTHING:
             cell.answered = {}
+        for other in () if cell.loops is None else cell.loops.others(cell):
+            self.join(other, arguments)
 
 
 def _refusal(cell: Cell, snapshot: Snapshot) -> str | None:

@@ -1,7 +1,8 @@
 """Guarded functions: a deadline, retries, a breaker and a fallback around any function or method.
 
-Invariants: a call that ends well takes no lock, and pays for the deadline only where there is one; what the function
-raises reaches its caller untouched, unless a policy says otherwise.
+Invariants: a call that ends well takes no lock, and pays only for what it was given; what the function raises reaches
+its caller untouched, unless a policy says otherwise. A wrapper makes a first attempt by itself, unless `detour` says
+that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from lazyguard._base import final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import declaration, loaded
+from lazyguard._services import wrappers
+from lazyguard._services.wrappers import HANDLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +21,14 @@ if TYPE_CHECKING:
     from tenacity import BaseRetrying
 
     from lazyguard._base import P, T, T_co
+    from lazyguard._base.places import Place
+    from lazyguard._base.validation import Failures
     from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.bulkhead import Places
     from lazyguard._policies.circuit import Circuit
+    from lazyguard._policies.circuits import Circuits
     from lazyguard._policies.retry import Retry
 
     Args: TypeAlias = tuple[Any, ...]
@@ -43,7 +50,7 @@ if TYPE_CHECKING:
         __qualname__: str
         __wrapped__: Callable[..., Any]
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
         # A class method takes its class, found by class or object; a method its object; a static method neither.
         @overload
@@ -66,9 +73,24 @@ if TYPE_CHECKING:
         def fallback(
             self: Guarded[Concatenate[S, Q], R], fallback: Callable[Concatenate[S, Exception, Q], R], /
         ) -> Callable[Concatenate[S, Exception, Q], R]: ...
+        @overload
+        def fallback(self, *, on: Failures) -> FallsBack[P, R]: ...
 
         def health(self) -> Check: ...
+        def isolate(self) -> None: ...
         def reset(self) -> None: ...
+
+    class FallsBack(Protocol[P, R]):
+        """What `fallback(on=...)` returns: the decorator of what answers."""
+
+        @overload
+        def __call__(self, fallback: Callable[P, R], /) -> Callable[P, R]: ...
+        @overload
+        def __call__(
+            self, fallback: Callable[Concatenate[Exception, P], R], /
+        ) -> Callable[Concatenate[Exception, P], R]: ...
+        @overload
+        def __call__(self, fallback: Callable[Concatenate[Any, Exception, ...], R], /) -> Callable[..., R]: ...
 
     class GuardedMethod(Protocol[P, T_co]):
         """A guarded function that is bound to its object."""
@@ -76,8 +98,9 @@ if TYPE_CHECKING:
         __name__: str
         __qualname__: str
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
         def health(self) -> Check: ...
+        def isolate(self) -> None: ...
         def reset(self) -> None: ...
 
     class Guarding(Protocol):
@@ -92,11 +115,14 @@ def guarded(
     timeout: float | None = None,
     retry: Retry | BaseRetrying | None = None,
     breaker: Breaker | None = None,
+    key: Callable[..., object] | None = None,
+    max_concurrent: int | None = None,
 ) -> Guarding:
     """Put a deadline, retries and a breaker around a function or a method; a stacked `.fallback` around these.
 
-    Outermost first: the fallback, the deadline, the retry, the breaker. So the fallback answers for whatever fails in
-    the end, the deadline is one for all attempts with their waits, and the breaker counts each attempt.
+    Outermost first: the fallback, the deadline, the limit of calls at a time, the retry, the breaker. So the fallback
+    answers for what fails in the end, the deadline is one for all attempts with their waits, and the breaker counts
+    each attempt.
 
     Args:
         name: What errors, `health` and events call it; the function's own name if left out.
@@ -106,25 +132,36 @@ def guarded(
         retry: How often a call that fails is tried again: a `Retry`, or a whole `tenacity.Retrying` object.
         breaker: When it is no longer called, since it fails. One for the function; all objects that have it as a method
             share it. For one an object, guard the bound method: `self.fetch = lazyguard.guarded(...)(self.fetch)`.
+        key: A function of the call's arguments. For each key that it returns there is a breaker of its own: a host, a
+            tenant. 1,000 are kept; of more those go that are closed and were not asked for longest. No text has a key.
+        max_concurrent: How many calls may be under way at a time. A further one raises ServiceUnavailable at once, or
+            is answered by the fallback; it waits for nothing.
 
     Returns:
         A decorator, whose function has the same signature, type, name and async-ness, and beside these
 
-        `.fallback`: a decorator for the function that answers instead. It is called with the call's arguments; where it
-        has a parameter named `cause`, as its first, or as the first after `self`, that is given the exception. It is
-        called for what is an Exception, unless `fallbacks("deny")` or LAZYGUARD_FALLBACK=deny forbid it, as is the
-        default inside Celery tasks.
+        `.fallback`, `.fallback(on=...)`: a decorator for the function that answers instead; of several the next one is
+        tried when one fails. It is called with the call's arguments; where it has a parameter named `cause`, as its
+        first, or as the first after `self`, that is given the exception. `on` says which exceptions it answers, as a
+        breaker's does: all if left out, but AttributeError, TypeError and NameError only where `on` names them or a
+        predicate means them. It is not called where `fallbacks("deny")` or LAZYGUARD_FALLBACK=deny forbid it, as is
+        the default inside Celery tasks. That it answers is the event "degraded", that the function does again
+        "recovered", and `health` has the status "warn" meanwhile.
 
-        `.health()`: a `Check` of the breaker; "closed", "open" or "half-open".
+        `.health()`: a `Check` of the breaker; "closed", "open" or "half-open"; of several keys, of the worst one.
+
+        `.isolate()`: opens the breaker until it is reset.
 
         `.reset()`: closes the breaker and forgets what it has counted.
 
     Raises:
         ConfigurationError: An option is out of range, or does not go with the function.
-        UsageError: It is no function, it is a generator, or there are no parentheses.
+        UsageError: It is no function, it is a generator, or there are no parentheses. Also in a call, where the result
+            works after the call has returned: a context manager, a generator, a future.
 
-    Threads and tasks share the breaker; in the child of a fork it begins anew, closed. No lock is held while the
-    function runs, and a call that ends well takes none.
+    A function that returns coroutines is called when these are awaited, and guarded as an `async def` is. Threads and
+    tasks share the breaker; in the child of a fork it begins anew, closed. No lock is held while the function runs, and
+    a call that ends well takes none.
 
     Example:
         >>> import lazyguard
@@ -156,17 +193,26 @@ def guarded(
 
         if not isinstance(breaker, Breaker):
             raise misconfigured(f"breaker={shown(breaker)} is invalid: give a lazyguard.Breaker, or None.")
+    validation.function_of("key", key, "call's arguments")
+    if key is not None:
+        validation.plain("key", key, "guarded", "the function")
+        if breaker is None:
+            raise misconfigured("key= says which breaker a call has, and there is none: give breaker= too.")
+    if max_concurrent is not None:
+        validation.whole("max_concurrent", max_concurrent)
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):
             if isinstance(function, kind):
                 inner = declare(function.__func__)
                 outer: Any = kind(inner)
-                for handle in _HANDLES:
+                for handle in HANDLES:
                     setattr(outer, handle, getattr(inner, handle))
                 return outer
         place = places.of_callable(function, places.of_frame(frame))
-        return _wrap(Guard(function, name or places.name_of(function), place, timeout, retry, breaker))
+        return wrappers.wrapped(
+            Guard(function, name or places.name_of(function), place, timeout, retry, breaker, key, max_concurrent)
+        )
 
     return declare
 
@@ -177,15 +223,21 @@ class Guard:
 
     __slots__ = (
         "__weakref__",
+        "_by_key",
+        "_detour",
+        "answers",
         "awaited",
-        "cause_at",
+        "breaker",
         "circuit",
-        "fallback_function",
         "function",
+        "key",
         "late",
+        "looks",
         "name",
         "place",
+        "places",
         "retry",
+        "returns_awaitables",
         "timeout",
     )
 
@@ -193,10 +245,12 @@ class Guard:
         self,
         function: Callable[..., Any],
         name: str,
-        place: str,
+        place: Place,
         timeout: float | None,
         retry: Retry | None,
         breaker: Breaker | None,
+        key: Callable[..., object] | None,
+        max_concurrent: int | None,
     ) -> None:
         if not callable(function):
             raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
@@ -218,33 +272,99 @@ class Guard:
         self.timeout = timeout
         self.late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
         self.retry = retry
-        self.fallback_function: Callable[..., Any] | None = None
-        self.cause_at: int | None = None
+        self.answers: Any = None  # what its fallbacks have answered, if it has some
+        self.looks = True  # at what the function returns, until that is known
+        self.returns_awaitables = False
+        self.breaker = breaker
+        self.key = key
+        self._by_key: Circuits | None = None
+        self._detour: Any = None
+        self.places: Places | None = None
         self.circuit: Circuit | None = None
-        if breaker is not None:
+        if max_concurrent is not None:
+            from lazyguard._policies.bulkhead import Places
+
+            self.places = Places(max_concurrent)
+        if breaker is not None and key is not None:
+            from lazyguard._policies.circuits import Circuits
+
+            self._by_key = Circuits(breaker, name, place)
+        elif breaker is not None:
             from lazyguard._policies.breaker import UnusedCircuit
 
             unused: Any = UnusedCircuit(breaker, name, place)
             self.circuit = unused
-            declaration.register_guard(self)
+        declaration.register_guard(self)
 
-    def run(self, args: Args, named: Named, failed: Exception | None = None) -> Outcome:
+    def run(self, args: Args, named: Named, failed: Exception | None = None, entered: object = None) -> Outcome:
         """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it.
 
-        `failed` is what its first attempt has raised, where that has been made already.
+        `failed` is what its first attempt has raised, and `entered` what has its place, where these were made already.
         """
-        outcome: Outcome = loaded("_core.threads", self).drive(loaded(CALLS, self).guarding(self, args, named, failed))
+        if self.returns_awaitables:
+            return self._later(args, named, None)
+        call = loaded(CALLS, self).GuardedCall(self, args, named)
+        outcome: Outcome = loaded("_core.threads", self).drive(call.answered(failed, entered))
+        found: Any = self  # which `drive` has changed
+        if found.returns_awaitables and hasattr(type(outcome.value), "__await__"):
+            return self._later(args, named, outcome.value)
         return outcome
 
-    async def arun(self, args: Args, named: Named, failed: Exception | None = None) -> Outcome:
-        """Make a call in this task."""
-        steps = loaded(CALLS, self).guarding(self, args, named, failed)
+    async def arun(
+        self,
+        args: Args,
+        named: Named,
+        failed: Exception | None = None,
+        entered: object = None,
+        later: Callable[..., Any] | None = None,
+    ) -> Outcome:
+        """Make a call in this task; `later` stands for a plain function that returns awaitables."""
+        steps = loaded(CALLS, self).GuardedCall(self, args, named, later).answered(failed, entered)
         outcome: Outcome = await loaded("_core.tasks", self).adrive(steps)
         return outcome
 
-    def fallback(self, fallback: Any, /) -> Any:
+    def _later(self, args: Args, named: Named, first: Any) -> Outcome:
+        """Return the coroutine of a call whose function returns awaitables, of which the `first` was made already."""
+        calls = loaded(CALLS, self)
+
+        async def awaited() -> Any:
+            return wrappers.unwrapped(await self.arun(args, named, later=calls.awaiting(self.function, first)))
+
+        later: Outcome = calls.Outcome(awaited())
+        return later
+
+    def found(self, *, awaited: bool) -> None:
+        """Note what the function returns: awaitables, or what is done when the call has returned."""
+        self.looks, self.returns_awaitables = False, awaited
+        self.reroute()
+
+    def reroute(self) -> None:
+        """Decide anew whether the wrapper may make the first attempt by itself."""
+        if self._detour is not None:
+            answering = self.answers is not None and self.answers.since is not None
+            active = loaded("_core.mode", self).is_active()
+            self._detour.cell_contents = self.looks or self.returns_awaitables or answering or not active
+
+    def circuit_of(self, args: Args, named: Named) -> Circuit | None:
+        """Return the circuit for a call."""
+        return self.circuit if self._by_key is None or self.key is None else self._by_key.of(self.key(*args, **named))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a call needs more than the present phase of one breaker."""
+        slow = None if self.breaker is None else self.breaker.slow_call_duration
+        return self.key is not None or self.places is not None or slow is not None
+
+    def circuits(self) -> list[Circuit]:
+        """Return the circuits that have been asked."""
+        if self._by_key is not None:
+            return self._by_key.all()
+        return [self.circuit] if self.circuit is not None and self.circuit.used else []
+
+    def fallback(self, fallback: Any = None, /, *, on: Any = None) -> Any:
         """Declare what answers when the function fails in the end; used as a decorator."""
-        return loaded(FALLBACK, self).declare(self, fallback)
+        declare = loaded(FALLBACK, self).declare
+        return declare(self, fallback, on) if fallback is not None else lambda given: declare(self, given, on)
 
     def health(self) -> Check:
         """Return the state of the breaker, since when and why."""
@@ -253,10 +373,18 @@ class Guard:
 
         return health.check_guard(self, clock.now(), clock.current.date())
 
+    def isolate(self) -> None:
+        """Open the breaker until it is reset."""
+        circuit = self.circuit if self._by_key is None else self._by_key
+        if circuit is None:
+            raise misused(f"{self.name} ({self.place}) has no breaker that could be opened: give breaker=.")
+        circuit.isolate()
+
     def reset(self) -> None:
         """Close the breaker, with nothing counted."""
-        if self.circuit is not None and self.circuit.used:
-            self.circuit.reset()
+        circuit = self.circuit if self._by_key is None else self._by_key
+        if circuit is not None:
+            circuit.reset()
 
 
 # co_flags of a function: it is a generator, sync or async; it is an `async def`
@@ -273,114 +401,6 @@ def _flags_of(function: Any) -> int:
     from lazyguard._base import signatures
 
     return signatures.flags_of(function)
-
-
-_HANDLES = ("fallback", "health", "reset")
-
-
-# By its descriptor: the class of an exception may refuse to have attributes set.
-_set_context = BaseException.__dict__["__context__"].__set__
-
-
-def _unwrapped(outcome: Outcome) -> Any:
-    error = outcome.error
-    if error is None:
-        return outcome.value
-    outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
-    context = error.__context__
-    try:
-        raise error
-    finally:
-        # What raises it here handles the first attempt's failure, of which it may be the cause.
-        _set_context(error, context)
-        del error, context
-
-
-def _wrap(guard: Guard) -> Any:
-    """Return the function to call, the fastest that the policies allow, dressed as the one that it guards."""
-    function = guard.function
-    make = (_async_wrapper if guard.awaited else _wrapper)(guard)
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
-        if hasattr(function, attribute):
-            setattr(make, attribute, getattr(function, attribute))
-    annotations = (
-        "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
-    )  # not evaluated from 3.14 on
-    if hasattr(function, annotations):
-        setattr(make, annotations, getattr(function, annotations))
-    make.__dict__.update(getattr(function, "__dict__", {}))
-    make.__wrapped__ = function
-    for handle in _HANDLES:
-        setattr(make, handle, getattr(guard, handle))
-    return make
-
-
-def _wrapper(guard: Guard) -> Any:
-    function, circuit = guard.function, guard.circuit
-    if guard.timeout is not None:
-
-        def bounded(*args: Any, **named: Any) -> Any:
-            return _unwrapped(guard.run(args, named))
-
-        return bounded
-    if circuit is None:
-
-        def retried(*args: Any, **named: Any) -> Any:
-            try:
-                return function(*args, **named)
-            except Exception as error:
-                return _unwrapped(guard.run(args, named, error))
-
-        return retried
-
-    def broken(*args: Any, **named: Any) -> Any:
-        phase = circuit.now
-        count = phase.count
-        if count is None:
-            return _unwrapped(guard.run(args, named))
-        try:
-            result = function(*args, **named)
-        except Exception as error:
-            phase.ended(error)
-            return _unwrapped(guard.run(args, named, error))
-        count(True)
-        return result
-
-    return broken
-
-
-def _async_wrapper(guard: Guard) -> Any:
-    function, circuit = guard.function, guard.circuit
-    if guard.timeout is not None:
-
-        async def bounded(*args: Any, **named: Any) -> Any:
-            return _unwrapped(await guard.arun(args, named))
-
-        return bounded
-    if circuit is None:
-
-        async def retried(*args: Any, **named: Any) -> Any:
-            try:
-                return await function(*args, **named)
-            except Exception as error:
-                return _unwrapped(await guard.arun(args, named, error))
-
-        return retried
-
-    async def broken(*args: Any, **named: Any) -> Any:
-        phase = circuit.now
-        count = phase.count
-        if count is None:
-            return _unwrapped(await guard.arun(args, named))
-        try:
-            result = await function(*args, **named)
-        except Exception as error:
-            phase.ended(error)
-            return _unwrapped(await guard.arun(args, named, error))
-        count(True)
-        return result
-
-    return broken
 
 
 def find(function: object) -> Any:

@@ -1,42 +1,151 @@
-"""The fallback of a guarded function: what it must be, so that it can be called where the function fails.
+"""The fallbacks of a guarded function: what they must be, which failures they answer, and that it is seen.
 
-Invariant: what could not be called then is refused where it is declared.
+Invariants: what could not be called in need is refused where it is declared; a programmer's error is answered only
+where `on=` names it; events come at the first answer and when the function works again, a pair a minute at the most.
 """
 
 from __future__ import annotations
 
-from lazyguard._base import places, signatures
+from lazyguard import events
+from lazyguard._base import final, places, signatures, validation
 from lazyguard._base.places import misconfigured
+from lazyguard._core import clock, loaded, observers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._services.guarded import Guard
+    from lazyguard._base.validation import Kinds
+    from lazyguard._services.guarded import Args, Guard, Named
+
+# Mistakes in the program, which an answer would hide.
+_MISTAKES = (AttributeError, TypeError, NameError)
+# Seconds between two reminders, and between two pairs of events of a function that fails and works by turns.
+_REMIND_EVERY, _PAIR_EVERY = 300.0, 60.0
 
 
-def declare(guard: Guard, fallback: Any) -> Any:
+@final
+class GuardedFallback:
+    """One of the functions that answer."""
+
+    __slots__ = ("_cause_at", "_on", "awaited", "function", "place")
+
+    def __init__(self, guard: Guard, fallback: Any, on: Kinds | None) -> None:
+        function: Any = fallback.__func__ if isinstance(fallback, classmethod | staticmethod) else fallback
+        self.place = place = places.of_callable(function, guard.place)
+        if not hasattr(function, "__code__"):
+            raise misconfigured(
+                f"the fallback of {guard.name} ({guard.place}) must be a function, "
+                f"not one of type {type(fallback).__name__}."
+            )
+        flags = signatures.flags_of(function)
+        if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
+            raise misconfigured(f"the fallback of {guard.name} ({place}) is a generator: use `return`.")
+        self.awaited = bool(flags & signatures.COROUTINE)
+        inside = signatures.flags_of(places.unwrapped(guard.function)) & signatures.COROUTINE  # below a decorator
+        if self.awaited != guard.awaited and not (self.awaited and inside):
+            raise misconfigured(
+                f"of {guard.name} ({guard.place}) and its fallback ({place}) one is an `async def`: make both alike."
+            )
+        positional = signatures.positional_parameters(function)
+        # where it takes the exception: a position, or -1 for by keyword
+        self._cause_at = -1 if "cause" in _names(function) else None
+        if "cause" in positional[:2]:
+            self._cause_at = positional.index("cause")
+        _check_parameters(guard, function, [each for each in positional if each != "cause"], place)
+        self.function = function
+        self._on = on
+
+    def is_for(self, error: Exception) -> bool:
+        """Return whether it answers this failure; of an exception group, whether it answers all that is in it."""
+        failures = loaded("_policies.failures", self)
+        on: Kinds = (Exception,) if self._on is None else self._on
+        if not failures.matches(error, on, inner=True):
+            return False
+        named = tuple(one for one in on if not isinstance(one, type) or issubclass(one, _MISTAKES))
+        return not any(
+            isinstance(leaf, _MISTAKES) and not failures.matches(leaf, named) for leaf in failures.leaves(error, on)
+        )
+
+    def arguments(self, cause: Exception, args: Args, named: Named) -> tuple[Args, Named]:
+        """Return the arguments of the call for it."""
+        at = self._cause_at
+        if at is None:
+            return args, named
+        if at < 0 or at > len(args):
+            return args, {**named, "cause": cause}
+        return (*args[:at], cause, *args[at:]), named
+
+
+@final
+class Answers:
+    """The fallbacks of one function, and what they have answered.
+
+    Attributes:
+        fallbacks: In the order in which they are tried.
+        times: How often they have answered: a statistic without a lock, so one may be lost.
+        since: Since when they answer, by the clock; None while the function does.
+        cause: The type and the place of the latest failure that they answered.
+        by: Which of them has answered last.
+    """
+
+    __slots__ = ("_reminded", "_told", "by", "cause", "fallbacks", "since", "times")
+
+    def __init__(self) -> None:
+        self.fallbacks: list[GuardedFallback] = []
+        self.times = 0
+        self.since: float | None = None
+        self.cause = ""
+        self.by: GuardedFallback | None = None
+        self._told = self._reminded = -_REMIND_EVERY
+
+    def answered(self, guard: Guard, by: GuardedFallback, cause: Exception) -> None:
+        """Note an answer."""
+        moment = clock.now()
+        self.times += 1
+        self.cause, self.by = events.describe(cause), by
+        observers.called(guard.name, "fallback")
+        if self.since is None:
+            self.since = moment
+            guard.reroute()
+            if moment - self._told >= _PAIR_EVERY:
+                self._told = self._reminded = moment
+                self._tell(guard, "degraded", "ready", "degraded", 0.0)
+        elif moment - self._reminded >= _REMIND_EVERY:
+            self._reminded = moment
+            self._tell(guard, "reminder", "degraded", "degraded", moment - self.since)
+
+    def ended(self, guard: Guard) -> None:
+        """Note that the function has answered by itself."""
+        since, self.since = self.since, None
+        guard.reroute()
+        if since is not None and self._told <= since <= self._reminded:
+            self._tell(guard, "recovered", "degraded", "ready", clock.now() - since)
+
+    def _tell(self, guard: Guard, kind: str, before: str, after: str, seconds: float) -> None:
+        cause = "" if after == "ready" else self.cause
+        event = events.Event(
+            kind,
+            name=guard.name,
+            place=guard.place,
+            before=before,
+            after=after,
+            generation=0,
+            cause=cause,
+            seconds=seconds,
+        )
+        event._away = seconds
+        events.emit(event, id(self))
+
+
+def declare(guard: Guard, fallback: Any, on: Any) -> Any:
     """Let a function answer where the guarded one fails in the end, and return it as it was given."""
-    wrapped: Any = fallback.__func__ if isinstance(fallback, classmethod | staticmethod) else fallback
-    place = places.of_callable(wrapped, guard.place)
-    if guard.fallback_function is not None:
-        raise misconfigured(f"{guard.name} ({guard.place}) has a fallback already: this one ({place}) is one too many.")
-    if not hasattr(wrapped, "__code__"):
-        raise misconfigured(
-            f"the fallback of {guard.name} ({guard.place}) must be a function, "
-            f"not one of type {type(fallback).__name__}."
-        )
-    flags = signatures.flags_of(wrapped)
-    if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
-        raise misconfigured(f"the fallback of {guard.name} ({place}) is a generator: use `return`.")
-    if bool(flags & signatures.COROUTINE) != guard.awaited:
-        raise misconfigured(
-            f"of {guard.name} ({guard.place}) and its fallback ({place}) one is an `async def`: make both alike."
-        )
-    positional = signatures.positional_parameters(wrapped)
-    guard.cause_at = _position_of_cause(wrapped, positional)
-    _check_parameters(guard, wrapped, [each for each in positional if each != "cause"], place)
-    guard.fallback_function = wrapped
+    kinds = None if on is None else validation.failure_types("on", on)
+    made = GuardedFallback(guard, fallback, kinds)
+    guard.answers = guard.answers or Answers()
+    if any(one.function is made.function for one in guard.answers.fallbacks):
+        raise misconfigured(f"{guard.name} ({guard.place}) has this fallback already ({made.place}): remove one.")
+    guard.answers.fallbacks.append(made)
     return fallback
 
 
@@ -65,10 +174,3 @@ def _names(function: Any) -> tuple[str, ...]:
     code = function.__code__
     names: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return names
-
-
-def _position_of_cause(function: Any, positional: tuple[str, ...]) -> int | None:
-    """Return where a fallback takes the exception: a position, or -1 for by keyword."""
-    if "cause" in positional[:2]:
-        return positional.index("cause")
-    return -1 if "cause" in _names(function) else None

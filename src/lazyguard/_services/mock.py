@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from typing import Any, NoReturn
 
+    from lazyguard._base.places import Place
+
 _FUNCTIONS = (type(lambda: None), type(len), type((lambda self: None).__get__(0)))
 
 
@@ -97,7 +99,7 @@ def _set_by(kind: type) -> set[str]:
     return {name for name in found if not name.startswith("_")}
 
 
-def _check_names(kind: type, answers: dict[str, object], members: dict[str, Any], place: str) -> None:
+def _check_names(kind: type, answers: dict[str, object], members: dict[str, Any], place: Place) -> None:
     for name in answers:
         if name not in members:
             raise ConfigurationError(
@@ -118,7 +120,7 @@ class _Answers:
 
     __slots__ = ("answers", "kind", "place")
 
-    def __init__(self, kind: type, answers: dict[str, object], place: str) -> None:
+    def __init__(self, kind: type, answers: dict[str, object], place: Place) -> None:
         self.kind = kind
         self.answers = answers
         self.place = place

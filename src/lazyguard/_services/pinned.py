@@ -113,13 +113,14 @@ class Pinned(Generic[T]):
 
     def _hold(self) -> bool:
         """Hold the present target; return whether it was still served then, so that it is not closed."""
-        now = self._cell.now
+        cell = self._cell = self._cell.here()
+        now = cell.now
         if not now.served:
             return False
-        self._kept = kept = _pinned_cell(self._cell, now)
+        self._kept = kept = _pinned_cell(cell, now)
         self._key = interruptions.at_end_of(self, lambda: _end(kept))
         closing.hold(now.target, kept)
-        if not self._cell.now.shows(now):
+        if not cell.now.shows(now):
             interruptions.ended(self._key)
             return False
         return True

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, TypeAlias
 
+    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import State
 
@@ -148,12 +149,14 @@ class Preload:
         "total",
     )
 
-    def __init__(self, item: tuple[object, ...], jobs: dict[str, Cell], place: str, progress: Progress | None) -> None:
+    def __init__(
+        self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
+    ) -> None:
         self.total: int = len(jobs)
         self.done: int = 0
         self.ended: bool = False
         self.interrupted: bool = False
-        self.place: str = place
+        self.place: Place = place
         self._items = item  # the key of a service lives as long as its live reference
         self._cut_by = ""
         self._over: list[None] = []  # not empty when nothing is to begin any more

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
+    from lazyguard._base.places import Place
+    from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
@@ -32,10 +34,9 @@ if TYPE_CHECKING:
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
     from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
-    from lazyguard._policies.circuit import Failures
 
 
-def live(failures: Failures, breaker: Breaker | None) -> Flavour:
+def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
     """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
 
     def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
@@ -135,7 +136,7 @@ class Service(Generic[P, T]):
         self,
         factory: Callable[..., Any],
         name: str,
-        place: str,
+        place: Place,
         plan: Plan,
         flavour: Flavour,
         critical: bool,
@@ -219,7 +220,7 @@ class Service(Generic[P, T]):
     def __reduce__(self) -> str:
         return getattr(self, "__qualname__", "")  # pickled by reference, as the function that it stands for would be
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference: at once, and the same object every time.
 
         Where the factory has parameters there is one for each set of arguments. It is the same for arguments that mean
@@ -231,7 +232,7 @@ class Service(Generic[P, T]):
         live: T = self.of(*args, **kwargs)._live
         return live
 
-    def of(self, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
+    def of(self, /, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
         """Return the service of one key, for its health, reset, override and require_real.
 
         A service whose factory has no parameters returns itself.
@@ -262,7 +263,7 @@ class Service(Generic[P, T]):
         return one
 
     @like_factory
-    async def aget(self, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def aget(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the live reference when it can be used: build the object first, without blocking the event loop.
 
         Raises:
@@ -272,10 +273,8 @@ class Service(Generic[P, T]):
 
         service = self.of(*args, **kwargs)
         await service._cell.aresolve()
-        if service._cell.plan.awaited:
-            service._cell.home = (
-                wait_cycles.current_loop()
-            )  # where a recovery can try again: the one before may be closed
+        if service._cell.plan.awaited:  # where a recovery can try again: the loop before may be closed
+            service._cell.here().home = wait_cycles.current_loop()
         live: T = service._live
         return live
 
@@ -414,9 +413,9 @@ class Service(Generic[P, T]):
             cell.reset()
 
     def _cells(self) -> list[Cell]:
-        if self._keys is None:
-            return [self._cell]
-        return [cell for cell, _ in self._keys.living()] or [self._cell]
+        """Return the cells of all keys and event loops."""
+        found = [self._cell] if self._keys is None else [cell for cell, _ in self._keys.living()] or [self._cell]
+        return [one for cell in found for one in (cell, *(() if cell.loops is None else cell.loops.others(cell)))]
 
     def override(self, value: T) -> Override:
         """Serve `value` in a `with` block, to all who hold the live reference."""

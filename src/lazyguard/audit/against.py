@@ -89,18 +89,25 @@ class _Measurement:
         self.report, self.targets, self.other = report, targets, other
         self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in OWN}
         self.budgets: Mapping[str, Budget] = self.options.pop("budgets", {})
-        self.path = options.get("path", ".")
+        self.path: str | Sequence[str] = options.get("path", ".")
+        self.theirs: str | Sequence[str] = other
+        if not isinstance(self.path, str):  # further directories lie there where they lie here, seen from the first
+            first, *more = self.path
+            self.theirs = [
+                other,
+                *(os.path.normpath(os.path.join(other, os.path.relpath(each, first))) for each in more),
+            ]
         self.run = run
 
     def result(self) -> Against:
         """Return what became slower."""
-        first = self.run(self.targets, path=self.other, **self.options)
+        first = self.run(self.targets, path=self.theirs, **self.options)
         before, after = _times(first), _times(self.report)
         both = [name for name in after if name in before]
         suspects = both
         if len(both) > CLOSE:
             # Forks make an audit cheap. With only one of each state a busy moment could hide what became slower.
-            for path, least in ((self.other, before), (self.path, after)):
+            for path, least in ((self.theirs, before), (self.path, after)):
                 _keep(self.run(self.targets, path=path, **self.options), least)
             suspects = [name for name in both if self._beyond(name, before, after) > 0.5]
             suspects.sort(key=lambda name: self._beyond(name, before, after), reverse=True)
@@ -116,7 +123,7 @@ class _Measurement:
         plain = {**self.options, "walk": False, "jobs": 1, "fork": False}
         before, after = dict[str, Any](), dict[str, Any]()
         second = dict[str, float](), dict[str, float]()
-        states = [(self.other, before, second[0]), (self.path, after, second[1])]
+        states = [(self.theirs, before, second[0]), (self.path, after, second[1])]
         left, slower = list(names), list[str]()
         for turn in range(1, MOST + 1):
             for path, least, next_ in states:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit import against
+from lazyguard.audit import against, django
 from lazyguard.audit.options import from_pyproject, with_given
 from lazyguard.audit.output.files import FORMATS, check, schema, write
 from lazyguard.audit.report.baseline import new, summary
@@ -43,6 +43,8 @@ verdicts, worst first
   cannot-exit      a non-daemon thread (or an exit function) keeps the process
   leaves-children  a process that it started outlives it
   slow             took longer than --slow
+  not-installed    an optional dependency is missing; no fault unless --strict
+  other-platform   it is for another operating system; no fault unless --strict
   ok
 
 times
@@ -80,7 +82,21 @@ examples
   lazyguard report after.json                                          the table
   lazyguard report after.json --compare before.json --html report.html both, to read in a browser
 """
-OPTIONS = ("path", "python", "timeout", "slow", "jobs", "repeat", "walk", "fork", "advice")
+OPTIONS = (
+    "path",
+    "python",
+    "timeout",
+    "slow",
+    "jobs",
+    "repeat",
+    "walk",
+    "fork",
+    "advice",
+    "exclude",
+    "setup",
+    "memory",
+    "strict",
+)
 """What is passed to `audit` as it is, and takes precedence over pyproject.toml."""
 
 
@@ -91,9 +107,26 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add("targets", nargs="*", metavar="TARGET", help="a package, with all below it, or a module: core, core.tasks")
     add(
         "--path",
+        action="append",
         metavar="DIR",
-        help="the directory that has the top-level packages, put first on sys.path (default: .)",
+        help="a directory that has top-level packages, put first on sys.path (default: .); again for another",
     )
+    add(
+        "--exclude",
+        action="append",
+        metavar="PATTERN",
+        help="leave out modules with all below them: core.legacy, '*.migrations'; again for more. Tests and __main__ "
+        "are left out unless a target names them",
+    )
+    add("--setup", metavar="CODE", help="statements to run in each child before the import")
+    add(
+        "--django",
+        help="run django.setup() first, with the settings that manage.py names (default: where $DJANGO_SETTINGS_MODULE "
+        "is set, and there is no --setup)",
+        **yes_no,
+    )
+    add("--strict", help="fail also over what is not installed but optional, or is for another platform", **yes_no)
+    add("--memory", type=int, metavar="MB", help="the most that a child may take, in megabytes (default: no limit)")
     add("--python", metavar="EXE", help="the interpreter to import with, 3.10 or newer (default: this one)")
     add("--timeout", type=float, metavar="S", help="seconds until an import counts as hanging (default: 5)")
     add("--slow", type=float, metavar="S", help="seconds from which an import counts as slow (default: 0.5)")
@@ -192,6 +225,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(schema(), end="", flush=True)
         return 0
     options, targets, named = _options(arguments)
+    strict = options.pop("strict", False)
     other = _earlier("compare", arguments.compare)
     known = _earlier("baseline", arguments.baseline)
     if arguments.against:
@@ -208,6 +242,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if arguments.against:
                 report = against.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
+            report = replace(report, strict=strict)
             status = 1 if (report.found if known is None else new(report, known)) else 0
         except AuditInterrupted as interrupted:
             report, status = interrupted.report, 128 + interrupted.signal
@@ -231,7 +266,7 @@ def show(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: a file cannot be used.
     """
-    report = replace(_read(arguments.file, arguments.file), path=arguments.path or "")
+    report = replace(_read(arguments.file, arguments.file), path=arguments.path or "", paths=())
     other = _earlier("compare", arguments.compare)
     files = _files(arguments)
     write(report, files, other)
@@ -243,8 +278,11 @@ def show(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], set[str]]:
     """Return the options of `audit`, its targets, and the names whose budgets must be for some module."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
-    options: dict[str, Any] = from_pyproject([arguments.path, "."] if arguments.path else ["."])
+    options: dict[str, Any] = from_pyproject([*(arguments.path or ()), "."])
     options.update((key, given[key]) for key in OPTIONS if key in given)
+    wanted = given.get("django", options.pop("django", None))
+    if wanted or (wanted is None and "setup" not in options and os.environ.get(django.SETTINGS)):
+        options["setup"] = "\n".join((django.setup(options.get("path", ".")), options.get("setup", "")))
     configured = options.pop("targets", [])
     targets = arguments.targets or configured
     if not targets:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 KEYS: dict[str, tuple[type, ...]] = {
     "targets": (list,),
-    "path": (str,),
+    "path": (str, list),
     "python": (str,),
     "timeout": (int, float),
     "slow": (int, float),
@@ -31,6 +31,11 @@ KEYS: dict[str, tuple[type, ...]] = {
     "walk": (bool,),
     "fork": (bool,),
     "advice": (bool,),
+    "exclude": (list,),
+    "setup": (str,),
+    "django": (bool,),
+    "memory": (int,),
+    "strict": (bool,),
     "forbid": (list,),
     "budgets": (dict,),
 }
@@ -65,11 +70,7 @@ def _table(file: Path) -> Mapping[str, Any]:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not re.search(r"^\s*\[\s*tool\s*\.\s*[\"']?lazyguard\b|^\s*lazyguard\s*[.=]", text, re.MULTILINE):
         return {}
-    toml = _reader(file)
-    try:
-        data: dict[str, Any] = toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        raise ConfigurationError(f"{file} is not TOML: {error}") from error
+    data = read_toml(file)
     for key in ("tool", "lazyguard", "audit"):
         found = data.get(key, {})
         if not isinstance(found, dict):
@@ -81,12 +82,21 @@ def _table(file: Path) -> Mapping[str, Any]:
     return data
 
 
-def _reader(file: Path) -> Any:
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what a file of TOML has.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
     for name in ("tomllib", "tomli"):
         try:
-            return importlib.import_module(name)
+            toml = importlib.import_module(name)
+            found: dict[str, Any] = toml.loads(file.read_text(encoding="utf-8"))
         except ModuleNotFoundError:
             continue
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{file} is not TOML: {error}") from error
+        return found
     raise ConfigurationError(f"reading {file} before Python 3.11 needs tomli: pip install 'lazyguard[audit]'")
 
 
@@ -96,8 +106,8 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         _check_key(key, KEYS, f"{file}: [tool.lazyguard.audit]")
         kinds = KEYS[key]
         right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-        names: Any = value
-        if not right or (key in ("targets", "forbid") and not all(isinstance(each, str) for each in names)):
+        members: list[Any] = value if isinstance(value, list) else []
+        if not right or not all(isinstance(each, str) for each in members):
             raise ConfigurationError(f"{file}: {key} must be {NAMES[kinds[0]]}, and is {value!r}")
         found[key] = value
     budgets = _budgets(found.pop("budgets", {}), found.pop("forbid", []), file)
@@ -105,7 +115,9 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         found["budgets"] = budgets
     base = file.parent
     if "path" in found:
-        found["path"] = os.path.join(base, found["path"])
+        given: Any = found["path"]
+        whole = isinstance(given, str)
+        found["path"] = os.path.join(base, given) if whole else [os.path.join(base, each) for each in given]
     if os.sep in found.get("python", ""):
         found["python"] = os.path.join(base, found["python"])
     return found

@@ -6,14 +6,13 @@ with the exception.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lazyguard._base import validation
-from lazyguard.audit.processes.plan import Plan, Settings, compile_first, plan
+from lazyguard.audit.processes.plan import Directories, Plan, Settings, compile_first, plan
 from lazyguard.audit.processes.signals import Wakeup, handled
 from lazyguard.audit.report.budget import Budget, checked
 from lazyguard.audit.report.model import Advice, Report
@@ -38,7 +37,7 @@ class AuditInterrupted(KeyboardInterrupt):
 def audit(
     targets: Sequence[str],
     *,
-    path: str | os.PathLike[str] = ".",
+    path: Directories = ".",
     python: str = sys.executable,
     timeout: float = 5.0,
     slow: float = 0.5,
@@ -49,6 +48,9 @@ def audit(
     env: Mapping[str, str] | None = None,
     budgets: Mapping[str, Budget] | None = None,
     advice: bool = False,
+    exclude: Sequence[str] = (),
+    setup: str = "",
+    memory: int | None = None,
     progress: Progress | None = None,
     advising: Announce | None = None,
 ) -> Report:
@@ -56,7 +58,7 @@ def audit(
 
     Args:
         targets: names of packages and modules. A package stands for all that is below it, unless walk is false.
-        path: the directory that is put first on sys.path in the children.
+        path: the directory that is put first on sys.path in the children, or several. What lies below is first-party.
         python: the interpreter of the children, 3.10 or newer; nothing needs to be installed there.
         timeout: seconds; an import that takes longer hangs and is ended.
         slow: seconds; an import that takes longer is slow.
@@ -70,6 +72,11 @@ def audit(
             time that is a little over is measured again, alone, up to three times; the fastest counts.
         advice: whether to find out which imports that each target leads to can be deferred, and what that saves, by
             importing the target many times more without them (`Report.advice`). Only for targets whose import succeeds.
+        exclude: names or patterns (`core.legacy`, `*.migrations`) of modules that are left out, with all below them.
+            Tests (`tests`, `test_*`, `conftest`) and `__main__` are left out unless a target names them.
+        setup: statements that run in each child before the import, such as "import django; django.setup()". Their time
+            is told apart; what they do has a report of its own, called "(setup)".
+        memory: the most megabytes that a child may take; what asks for more gets a MemoryError. None: no limit.
         progress: called with (done, total, module report) after each module.
         advising: called before each run that the advice takes, with how many are done for this target, how many there
             will be (None: not known yet), and what it is for, in words.
@@ -85,8 +92,9 @@ def audit(
         >>> [module.module for module in report.modules if module.verdict == "hangs"]
         []
     """
-    where = os.fspath(path) if isinstance(path, os.PathLike) else path
-    settings = Settings(where, python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)))
+    settings = Settings(
+        path, python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)), exclude, setup, memory
+    )
     validation.flag("advice", advice)
     if fork is not None:
         validation.flag("fork", fork)
@@ -97,7 +105,7 @@ def audit(
             planned = plan(targets, settings, stop=wakeup.came)
         except ConfigurationError:
             if wakeup.number is not None:
-                nothing = Report("", float(timeout), repeat, (), float(slow), settings.path, pending=tuple(targets))
+                nothing = Report("", float(timeout), repeat, (), float(slow), settings.paths[0], pending=tuple(targets))
                 raise AuditInterrupted(nothing, wakeup.number) from None
             raise
         compile_first(planned, settings, stop=wakeup.came)

@@ -14,8 +14,9 @@ import os
 import selectors
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lazyguard.audit import django
 from lazyguard.audit.analysis.import_order import with_order_findings
 from lazyguard.audit.analysis.scope import scope_of
 from lazyguard.audit.analysis.verdict import judge
@@ -36,6 +37,8 @@ Progress = Callable[[int, int, ModuleReport], object]
 """Called with how many modules are done, how many there are, and the last report."""
 FEWEST = 12
 """Modules below which a zygote takes longer than it saves."""
+SETUP = "(setup)"
+"""What stands for the setup among the modules of a report."""
 WORTH = 0.004
 """Seconds above which a package is imported once for all modules below it."""
 SURE = 0.8
@@ -86,6 +89,7 @@ class Audit:
         self.wakeup: Wakeup = wakeup
         self.done: dict[str, ModuleReport] = {}
         self.interpreter_seconds: float = 0.0
+        self.setup: ModuleReport | None = None
         self._cpu_seconds: dict[str, float] = {}
         self._sampled = True
         self._zygote: Zygote | None = None
@@ -103,6 +107,8 @@ class Audit:
         """
         at_a_time = self.settings.children_at_a_time
         self._children([""], 1, self._started)
+        if self.setup is not None and self.setup.verdict != "ok":
+            return
         statements, self._uncompiled = scan(self.plan, self.settings, self.wakeup.came)
         self._fresh_because = why_fresh(len(self.plan.modules), self.settings, fork)
         if self._fresh_because is None:
@@ -126,14 +132,18 @@ class Audit:
     def report(self) -> Report:
         """Return what is known."""
         settings, modules = self.settings, [name for name in self.plan.modules if name in self.done]
+        setup = () if self.setup is None else (self.setup,)
         budgeted = modules if settings.budgets else []
         return Report(
             python=self.plan.python,
             timeout=float(settings.timeout),
             repeats=settings.repeat,
-            modules=with_order_findings([self.done[name] for name in modules]),
+            modules=(*setup, *with_order_findings([self.done[name] for name in modules])),
             slow=float(settings.slow),
-            path=settings.path,
+            path=settings.paths[0],
+            paths=settings.paths[1:],
+            passed_over=self.plan.passed_over,
+            notes=tuple(filter(None, [django.advice(list(self.done.values()), settings.paths)])),
             interpreter_seconds=self.interpreter_seconds,
             pending=tuple(name for name in self.plan.modules if name not in self.done),
             budgets=tuple(each for name in budgeted for each in spent(self.done[name], self._budget(name))),
@@ -147,6 +157,8 @@ class Audit:
         zygote = self._zygote = Zygote(self.plan, self.settings, self.wakeup.came)
         try:
             zygote.start(statements)
+            if self.settings.setup and not zygote.hold(""):
+                raise ZygoteLost("the setup leaves behind what cannot be forked, or does not end")
             self._fork_all(zygote)
         except ZygoteLost as lost:
             if self.wakeup.came():
@@ -169,7 +181,7 @@ class Audit:
                     yield name
 
         def needed(package: str) -> bool:
-            return any(name.startswith(package + ".") for name in (*waiting, *self._running))
+            return not package or any(name.startswith(package + ".") for name in (*waiting, *self._running))
 
         def judged(trace: Trace) -> None:
             seen = self._judge(trace)
@@ -210,6 +222,8 @@ class Audit:
 
     def _started(self, trace: Trace) -> None:
         self.interpreter_seconds = trace.start_seconds
+        if self.settings.setup:
+            self.setup = self._judge(replace(trace, module=SETUP), slow=self.settings.timeout)
 
     def _first(self, trace: Trace) -> None:
         seen = self._judge(trace)
@@ -246,10 +260,18 @@ class Audit:
     def _budget(self, name: str) -> Budget:
         return budget_of(name, self.settings.budgets)
 
-    def _judge(self, trace: Trace) -> ModuleReport:
+    def _judge(self, trace: Trace, *, slow: float | None = None) -> ModuleReport:
         settings, scope = self.settings, scope_of(self.plan, trace.module)
         budget = self._budget(trace.module) if settings.budgets else None
-        return judge(trace, scope, timeout=settings.timeout, slow=settings.slow, budget=budget)
+        limits: dict[str, Any] = {"timeout": settings.timeout, "slow": slow or settings.slow, "budget": budget}
+        try:
+            seen = judge(trace, scope, **limits)
+            if settings.memory and seen.error is not None and seen.error.type == "MemoryError":
+                seen = replace(seen, detail=f"it asked for more than the {settings.memory} MB of --memory")
+            return seen
+        except Exception as error:  # a child can write what it likes: that is to cost its own module's report alone
+            seen = judge(replace(trace, events=[], dump="", leaving_dump="", threads=[]), scope, **limits)
+            return replace(seen, detail=f"what it reported cannot be read ({type(error).__name__})")
 
     def _children(self, modules: Iterable[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
         """Run a child for each module, so many at a time."""
@@ -291,10 +313,12 @@ class Audit:
             module=module,
             command=(settings.python,),
             path=self.plan.path,
+            setup=settings.setup,
             timeout=float(settings.timeout),
             period=settings.period if self._sampled else float(settings.timeout),
             roots=self.plan.first_party(module),
             env=settings.environment,
+            memory=settings.memory,
         )
         try:
             if self._zygote is not None:

@@ -16,7 +16,9 @@ from lazyguard.errors import ConfigurationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Literal, TypeAlias
+
+    Details: TypeAlias = bool | Literal["places"]
 
 
 @final
@@ -37,6 +39,14 @@ class Answer:
 
 
 NOT_FOUND = 404
+# The options of every middleware, as they are where nothing is said.
+DEFAULTS: dict[str, Any] = {
+    "prefix": "",
+    "details": False,
+    "timeout_header": None,
+    "timeout": None,
+    "max_timeout": 60.0,
+}
 
 
 @final
@@ -46,7 +56,7 @@ class Requests:
     __slots__ = ("_details", "_maximum", "_prefix", "_seconds", "header")
 
     def __init__(
-        self, *, prefix: str, details: bool, timeout_header: str | None, timeout: float | None, max_timeout: float
+        self, *, prefix: str, details: Details, timeout_header: str | None, timeout: float | None, max_timeout: float
     ) -> None:
         value: object = prefix
         if not isinstance(value, str) or (value and not value.startswith("/")) or value.endswith("/"):
@@ -55,10 +65,12 @@ class Requests:
             raise ConfigurationError(
                 f"timeout_header={shown(timeout_header)} is invalid: give a header's name, or None."
             )
-        validation.flag("details", details)
+        if type(details) is not bool and details != "places":
+            raise ConfigurationError(f'details={shown(details)} is invalid: give False, True or "places".')
         validation.seconds("timeout", timeout, optional=True)
         validation.seconds("max_timeout", max_timeout)
-        self._prefix, self._details = prefix, details
+        self._prefix = prefix
+        self._details: Details = details
         self._seconds, self._maximum = timeout, max_timeout
         self.header: str | None = timeout_header
 
@@ -73,8 +85,8 @@ class Requests:
             return Answer(405, Allow="GET, HEAD")
         status, checks = endpoint()
         content: dict[str, Any] = {"status": status}
-        if self._details and checks is not None:
-            content["checks"] = checks.to_dict()["checks"]
+        if checks is not None:
+            content["checks"] = shown_to(self._details, checks)
         return Answer(503 if status == "fail" else 200, content, head=method == "HEAD")
 
     def reach(self, value: str | None) -> Reach | None:
@@ -87,6 +99,34 @@ class Requests:
             return None
         seconds = min(seconds, self._maximum)
         return Reach(Deadline(seconds, f"the deadline of {seconds:g} s for this request has passed; {by} no more."))
+
+
+def shown_to(details: Details, found: Health) -> dict[str, list[dict[str, Any]]]:
+    """Return the checks, as far as a reader may see them: names and states; with details why; "places" too."""
+    checks: dict[str, list[dict[str, Any]]] = found.to_dict()["checks"]
+    if details == "places":
+        return checks
+    return {name: [_without(details, one) for one in several] for name, several in checks.items()}
+
+
+def _without(details: Details, check: dict[str, Any]) -> dict[str, Any]:
+    if not details:
+        return {name: value for name, value in check.items() if name in _OPEN}
+    from re import sub
+
+    shorter = {name: value for name, value in check.items() if name != "stacks"}
+    if "output" in check:
+        shorter["output"] = sub(_PLACE, "", check["output"])
+    if "fallbacks" in check:
+        shorter["fallbacks"] = [
+            {"state": one["state"], "cause": sub(_PLACE, "", one["cause"])} for one in check["fallbacks"]
+        ]
+    return shorter
+
+
+# What everybody may see of a check; and the place in a cause, `OSError at /srv/shop/db.py:12`.
+_OPEN = frozenset(("componentType", "status", "observedValue", "observedUnit"))
+_PLACE = r" at .*?:\d+"
 
 
 def _alive() -> tuple[str, Health | None]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from typing import Any, TypeAlias
 
+    from lazyguard.integrations._requests import Details
+
     Scope: TypeAlias = MutableMapping[str, Any]
     Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -47,7 +49,7 @@ class Middleware:
         app: ASGIApplication | None = None,
         *,
         prefix: str = "",
-        details: bool = True,
+        details: Details = False,
         timeout_header: str | None = "X-Request-Timeout",
         timeout: float | None = None,
         max_timeout: float = 60.0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import lazyguard
 from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._core import deadlines
+from lazyguard._core import deadlines, loaded
 from lazyguard._proxies.proxy import Proxy
 
 TYPE_CHECKING = False
@@ -72,6 +72,8 @@ def make_async_engine(url: str, *, connect_timeout: float = 5.0, **options: Any)
 
     engine: AsyncEngine = _created(create_async_engine, url, options)
     _limit_connecting(engine.sync_engine, connect_timeout)
+    # through it sessions connect
+    loaded("_services.counted_view").parts[type(engine)] = frozenset(("sync_engine",))
     return engine
 
 
@@ -169,6 +171,12 @@ def ping(engine: Engine) -> None:
     """Connect and run `select 1`, or raise the driver's error. The `probe=` of a service."""
     with engine.connect() as connection:
         connection.exec_driver_sql("select 1")
+
+
+async def ping_async(engine: AsyncEngine) -> None:
+    """Do what `ping` does on an async engine. The `probe=` of an async service."""
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql("select 1")
 
 
 def dispose(engine: Engine) -> None:

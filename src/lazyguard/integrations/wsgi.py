@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from lazyguard._core.deadlines import Reach
+    from lazyguard.integrations._requests import Details
 
 __all__ = ["Middleware"]
 
@@ -33,12 +34,13 @@ class Middleware:
       the server listens, in the application's module, in `post_fork` or in the lifespan.
     - `/healthz`: all checks of `lazyguard.health`; 503 if its status is "fail".
 
-    Answers have names, places of declarations and types of exceptions, never an exception's text, an argument or a URL.
+    Answers have names and states, never an exception's text, an argument or a URL; more with `details`.
 
     Args:
         app: The application. None: the middleware is mounted by itself, and all other paths are 404.
         prefix: The begin of the four paths, such as "/health".
-        details: Whether the answers have the checks; else they have the status alone.
+        details: What the answers tell beside names and states. True: since when and why, by the types of exceptions,
+            and what fallbacks have answered. "places": also files and lines.
         timeout_header: The request header with the seconds that the sender waits, "X-Request-Timeout: 1.5"; they are
             the `lazyguard.deadline` of that request. A value that is no decimal number above zero is ignored. None: no
             header is read.
@@ -70,7 +72,7 @@ class Middleware:
         app: WSGIApplication | None = None,
         *,
         prefix: str = "",
-        details: bool = True,
+        details: Details = False,
         timeout_header: str | None = "X-Request-Timeout",
         timeout: float | None = None,
         max_timeout: float = 60.0,

@@ -33,10 +33,11 @@ def environment(request: pytest.FixtureRequest) -> Mapping[str, str]:
 
 @pytest.fixture
 def app(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a package `core` from keyword arguments (module=text) and returns the directory it is in."""
+    """Writes a package `core` from keyword arguments (module=text) and returns its directory, with site-packages."""
 
     def write(**modules: str) -> Path:
         (tmp_path / "core").mkdir(exist_ok=True)
+        (tmp_path / "site-packages").mkdir(exist_ok=True)
         for name, text in {"__init__": "", **modules}.items():
             (tmp_path / "core" / f"{name}.py").write_text(text)
         return tmp_path

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are used 
 
 def forked(path: Path, *, timeout: float = 20.0, python: str = sys.executable, **options: object) -> Report:
     """Audits the package `core` with forks; what a busy machine does to times changes no tier."""
-    return audit(["core"], path=path, fork=True, timeout=timeout, slow=10.0, python=python, **options)  # type: ignore[arg-type]
+    return audit(
+        ["core"], path=[path, path / "site-packages"], fork=True, timeout=timeout, slow=10.0, python=python, **options
+    )  # type: ignore[arg-type]
 
 
 def of(report: Report, name: str) -> ModuleReport:
@@ -31,7 +33,7 @@ def of(report: Report, name: str) -> ModuleReport:
 def dependency(path: Path, **modules: str) -> None:
     """Writes modules that are not of the audited package."""
     for name, text in modules.items():
-        (path / f"{name}.py").write_text(text)
+        (path / "site-packages" / f"{name}.py").write_text(text)
 
 
 def test_a_fork_acquits_and_says_so(app: App) -> None:
@@ -162,7 +164,7 @@ def test_a_dependency_that_hangs_is_left_out(app: App) -> None:
     """The zygote is ended after the time limit and another one started without it."""
     path = app(a="import bad\n", b="")
     dependency(path, bad="import time\ntime.sleep(3600)\n")
-    report = audit(["core"], path=path, fork=True, timeout=1.0, slow=0.5)
+    report = audit(["core"], path=[path, path / "site-packages"], fork=True, timeout=1.0, slow=0.5)
     assert any(each.startswith("bad hangs") for each in report.left_out)
     assert of(report, "core.b").tier == "forked"
     assert of(report, "core.a").verdict == "hangs"

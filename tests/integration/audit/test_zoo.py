@@ -25,7 +25,7 @@ FINDINGS: dict[str, set[tuple[str, int, str]]] = TABLE["FINDINGS"]
 @pytest.fixture(scope="module")
 def seen(zoo: Path) -> dict[str, ModuleReport]:
     """One audit of the whole zoo, several children at a time."""
-    report = audit(["zoo"], path=zoo, timeout=TIMEOUT, slow=0.5, jobs=4)
+    report = audit(["zoo"], path=[zoo, zoo / "site-packages"], timeout=TIMEOUT, slow=0.5, jobs=4)
     assert Report.from_dict(report.to_dict()) == report
     return {module.module.removeprefix("zoo."): module for module in report.modules}
 

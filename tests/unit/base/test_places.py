@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import json
+import pickle
 import sys
 import weakref
 
 from lazyguard import lazy
 from lazyguard._base import places
+
+
+def test_a_place_is_a_file_and_a_line():
+    """It prints as `file:line`, equals another one of the same line, and survives copying and pickling."""
+    place = places.Place("C:/app:1.py", 12)
+    assert (place.file, place.line, str(place), f"{place}") == ("C:/app:1.py", 12, "C:/app:1.py:12", "C:/app:1.py:12")
+    assert place == places.Place("C:/app:1.py", 12)
+    assert len({place, places.Place("C:/app:1.py", 12)}) == 1
+    for again in (copy.deepcopy(place), pickle.loads(pickle.dumps(place))):
+        assert (type(again), again.file, again.line, again) == (places.Place, place.file, 12, place)
+    assert json.dumps({"place": place}) == '{"place": "C:/app:1.py:12"}'
 
 
 def test_caller():

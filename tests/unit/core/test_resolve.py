@@ -85,7 +85,7 @@ def test_a_wrong_declaration_is_told_as_such():
 class NoRetry:
     """Stands for retries that must not begin."""
 
-    def begin(self):
+    def begin(self, _):
         raise AssertionError("no retry can mend it")
 
 
@@ -200,7 +200,7 @@ def test_an_attempt_that_lost_its_claim_is_not_retried():
     """Retries end when another attempt has brought the object."""
 
     class Retry:
-        def begin(self):
+        def begin(self, _):
             return self
 
         def again(self, outcome, until=None):

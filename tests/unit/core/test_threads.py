@@ -161,7 +161,7 @@ def test_a_timeout_bounds_the_whole_wait_and_a_late_result_is_adopted(told, even
     """The caller's wait ends when its time has passed, retries included; the attempt goes on and is used."""
 
     class Retry:
-        def begin(self):
+        def begin(self, _):
             return self
 
         def again(self, outcome, until=None):

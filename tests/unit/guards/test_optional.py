@@ -144,7 +144,7 @@ def test_the_extra_of_the_host(host):
     hostpkg = importlib.import_module("hostpkg")
     with pytest.raises(ImportError, match=r"pip install 'Host-Dist\[dash_board\]'$"):
         hostpkg.lib.emit
-    with pytest.raises(ImportError, match=r"pip install no_such_lib$"):
+    with pytest.raises(ImportError, match=r"which distribution has it is not known here$"):
         importlib.import_module("hostpkg.sub").use()
 
 
@@ -156,4 +156,4 @@ def test_an_editable_host(host):
     metadata.parent.rename(host / "hostpkg-1.0.dist-info")
     importlib.invalidate_caches()
     assert distributions.command("x", extra="dash-board", host="hostpkg.sub") == "pip install 'hostpkg[dash-board]'"
-    assert distributions.command("x.y", extra="dash-board", host="json") == "pip install x"
+    assert distributions.command("x.y", extra="dash-board", host="json") is None

@@ -34,6 +34,8 @@ def serve(request):
 
 
 def over_wsgi(work: Callable[[], object] | None = None, **options: Any) -> Callable[..., SimpleNamespace]:
+    options.setdefault("details", "places")
+
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(work()).encode()]
@@ -57,6 +59,8 @@ def over_wsgi(work: Callable[[], object] | None = None, **options: Any) -> Calla
 
 
 def over_asgi(work: Callable[[], object] | None = None, **options: Any) -> Callable[..., SimpleNamespace]:
+    options.setdefault("details", "places")
+
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await send({"type": "http.response.body", "body": str(work()).encode()})

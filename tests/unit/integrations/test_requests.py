@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -144,13 +145,26 @@ def test_other_paths_are_the_applications(serve):
     assert (alone("/shop").status, alone("/shop").body) == (404, b"")
 
 
-def test_without_details_there_is_the_status_alone(serve, plant):
-    """`details=False` gives the status alone."""
-    plant.fate = OSError()
+def test_what_a_reader_may_see(serve, plant):
+    """Without details there are names and states; with details why, without a place; "places" are said on demand."""
     get = lazyguard.service(name="named", recovery=None, critical=True)(plant.make)
+    plant.fate = OSError()
+
+    @get.fallback
+    def _() -> object:
+        raise KeyError
+
     with pytest.raises(lazyguard.ResolutionError):
         get().name
-    assert serve(details=False)("/healthz").told == {"status": "fail"}
+    open_to_all = {"componentType": "critical service", "status": "fail", "observedValue": "failed"}
+    assert serve(details=False)("/healthz").told == {"status": "fail", "checks": {"named": [open_to_all]}}
+    [told] = serve(details=True)("/healthz").told["checks"]["named"]
+    assert {**told, **open_to_all} == told
+    assert told["output"] == "OSError"
+    assert told["fallbacks"] == [{"state": "failed", "cause": "KeyError"}]
+    text = json.dumps(serve(details=True)("/healthz").told)
+    assert ".py" not in text
+    assert ".py:" in json.dumps(serve(details="places")("/healthz").told)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +237,7 @@ def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
         {"prefix": "/"},
         {"prefix": None},
         {"details": 1},
+        {"details": "place"},
         {"timeout_header": "X Time"},
         {"timeout_header": ""},
         {"timeout_header": 1},

@@ -84,7 +84,9 @@ class TestLoad:
         """A module that is not installed is an ImportError with the declaration and the command, each time."""
         proxy = load(name)
         for _ in range(2):
-            with pytest.raises(MissingModuleError, match=r"test_load.py:\d+.*pip install no_such_module") as caught:
+            with pytest.raises(
+                MissingModuleError, match=r"test_load.py:\d+.*which distribution has it is not known"
+            ) as caught:
                 proxy.anything
             assert isinstance(caught.value, ModuleNotFoundError)
             assert caught.value.name == "no_such_module"
@@ -257,31 +259,32 @@ class TestImports:
                 "real.py": "import pkg.one as one\nkind = type(one)",
                 "host.py": (
                     "import importlib\nimport lazyguard\nwith lazyguard.lazy_imports():\n"
-                    "    real = importlib.import_module('real')\n    import pkg\n"
+                    "    real = importlib.import_module('real')\n    import pkg.two as other\n"
                 ),
             }
         )
         host = importlib.import_module("host")
         assert host.real.kind is type(sys)
-        assert not is_resolved(host.pkg)
+        assert not is_resolved(host.other)
 
-    def test_other_threads_meanwhile(self):
+    def test_other_threads_meanwhile(self, program):
         """A block of one thread leaves the statements of others alone, in whatever order the blocks end."""
+        program(dict.fromkeys(("own_colours.py", "own_fractions.py"), ""))
         inside, leave = threading.Barrier(2), threading.Event()
         results = {}
         before = builtins.__import__
 
         def other():
             with lazyguard.lazy_imports():
-                import colorsys
+                import own_colours
             inside.wait(10)
             with lazyguard.lazy_imports():
                 inside.wait(10)
                 assert leave.wait(10)
-                import fractions
+                import own_fractions
             import stat
 
-            results.update(colorsys=colorsys, fractions=fractions, stat=stat)
+            results.update(colours=own_colours, fractions=own_fractions, stat=stat)
 
         thread = threading.Thread(target=other)
         with lazyguard.lazy_imports():
@@ -294,20 +297,21 @@ class TestImports:
         thread.join(10)
         assert builtins.__import__ is before
         assert type(decimal) is type(results["stat"]) is type(sys)
-        assert not is_resolved(results["colorsys"])
+        assert not is_resolved(results["colours"])
         assert not is_resolved(results["fractions"])
 
-    def test_nested_and_in_a_function(self):
+    def test_nested_and_in_a_function(self, program):
         """Blocks nest, and work in a function."""
+        program({"own_colours.py": "", "own_fractions.py": "from fractions import Fraction"})
         before = builtins.__import__
         with lazyguard.lazy_imports():
             with lazyguard.lazy_imports():
-                import colorsys
-            import fractions
+                import own_colours
+            import own_fractions
         assert builtins.__import__ is before
-        assert not is_resolved(colorsys)
-        assert not is_resolved(fractions)
-        assert fractions.Fraction(1, 2) * 2 == 1
+        assert not is_resolved(own_colours)
+        assert not is_resolved(own_fractions)
+        assert own_fractions.Fraction(1, 2) * 2 == 1
 
     def test_another_hook_comes_meanwhile(self):
         """An `__import__` that other code installs inside the block stays, and goes on working."""
@@ -331,6 +335,101 @@ class TestImports:
             builtins.__import__ = before
 
 
+class TestWhatIsLoaded:
+    """`lazy_imports`, where a statement names what is loaded already."""
+
+    STATEMENTS = (
+        "import pkg as bound",
+        "import pkg.one as bound",
+        "import pkg.deep.er as bound",
+        "from pkg import name as bound",
+        "from pkg import one as bound",
+        "from pkg.deep import er as bound",
+        "from pkg.deep.er import value as bound",
+        "from class_home import Pet as bound",
+        "from class_home import reference as bound",
+    )
+
+    @pytest.mark.parametrize("statement", STATEMENTS)
+    def test_is_bound_itself(self, declare, program, statement):
+        """What a lazy statement binds is the object that the same statement binds eagerly."""
+        program({**FILES, "class_home.py": "import lazyguard\nclass Pet: ...\nreference = lazyguard.lazy(Pet)\n"})
+        eager: dict = {}
+        exec(statement, eager)
+        host = declare(indented(statement))
+        assert host.bound is eager["bound"]
+
+    def test_load_gives_a_proxy(self):
+        """What `load` returns is a proxy whatever is loaded: its module may be replaced later."""
+        assert not is_resolved(load("json"))
+        assert not is_resolved(load("json:dumps"))
+
+    def test_the_package_of_a_module(self, declare, modules):
+        """`import a.b` binds the package itself where both are loaded; beside a lazy `import a.c` it has both."""
+        import pkg.one
+
+        host = declare(indented("import pkg.one"))
+        assert host.pkg is pkg
+        both = declare(indented("import pkg.two", "import pkg.one", "import pkg.one as first"), "other_host")
+        assert not is_resolved(both.pkg)
+        assert (both.first, both.pkg.two.value, both.pkg.one.value) == (pkg.one, 2, 1)
+
+    def test_no_warning_of_an_exception(self, declare, program, recwarn):
+        """An exception class that is loaded is caught as ever, and nothing is told of it."""
+        program({"failures.py": "class Failed(Exception): ..."})
+        import failures
+
+        host = declare(indented("from failures import Failed"))
+        with pytest.raises(failures.Failed):
+            raise host.Failed
+        assert not recwarn.list
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "def __getattr__(name):\n    print(undefined_name)",
+            "import lazyguard\n@lazyguard.lazy_attribute\ndef late():\n    return [1]",
+            "import lazyguard\n"
+            "__getattr__, __dir__, __all__ = lazyguard.attach(__name__, submod_attrs={'x': ['late']})",
+            "import sys\nclass Kind(type(sys)):\n    @property\n    def late(self): 1 / 0\n"
+            "sys.modules[__name__].__class__ = Kind",
+        ],
+    )
+    def test_what_comes_late_is_not_built(self, declare, program, source):
+        """A name that its module makes at the first use is not made by the statement."""
+        program({"later/__init__.py": source, "later/x.py": "late = [1]"})
+        importlib.import_module("later")
+        assert not is_resolved(declare(indented("from later import late as bound")).bound)
+
+    def test_amid_its_import(self, program):
+        """What is half imported, on this thread or another, is a proxy, and right as soon as it is whole."""
+        program(
+            {
+                "half/__init__.py": "early = [1]\nfrom half import user\nlate = [2]\n",
+                "half/user.py": (
+                    "import lazyguard\nwith lazyguard.lazy_imports():\n"
+                    "    import half as package\n    from half import early, late, user as this\n"
+                ),
+            }
+        )
+        import half
+
+        user = half.user
+        names = ("package", "early", "late", "this")
+        assert not any(is_resolved(vars(user)[name]) for name in names)
+        assert (user.package.late, user.early, user.late) == ([2], [1], [2])
+        assert lazyguard.resolve(user.this) is user
+
+    def test_what_is_blocked_or_odd(self, declare, program, monkeypatch):
+        """What stands in `sys.modules` and is no module is left for the use to find."""
+        monkeypatch.setitem(sys.modules, "blocked", None)
+        monkeypatch.setitem(sys.modules, "odd", object())
+        host = declare(indented("import blocked", "from odd import thing"))
+        with pytest.raises(MissingModuleError):
+            host.blocked.x
+        assert not is_resolved(host.thing)
+
+
 def test_the_arguments_of_lazy_loader(program):
     """lazy_loader's arguments are accepted: nothing is imported, and there is no warning."""
     program({"mylib/__init__.py": "", "mylib/sub.py": "x = 1"})
@@ -342,7 +441,9 @@ def test_the_arguments_of_lazy_loader(program):
 @pytest.mark.parametrize("name", ["no_such_lib", "no_such_lib.sub", "no_such_lib:Name"])
 def test_error_on_import(name):
     """With `error_on_import` a missing module raises at the declaration, with its line and the command."""
-    with pytest.raises(lazyguard.errors.MissingModuleError, match=f"{__file__}.*pip install no_such_lib") as caught:
+    with pytest.raises(
+        lazyguard.errors.MissingModuleError, match=f"{__file__}.*which distribution has it is not known"
+    ) as caught:
         lazyguard.load(name, error_on_import=True)
     assert caught.value.name == "no_such_lib"
 

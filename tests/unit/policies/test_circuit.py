@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import gc
 import pickle
 import random
+import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -16,6 +19,8 @@ from lazyguard._core import observers
 from lazyguard._policies import circuit as circuits
 from lazyguard._policies.circuit import Circuit
 from lazyguard.testing import FakeClock
+
+ExceptionGroup: Any = getattr(builtins, "ExceptionGroup", None)  # since 3.11
 
 
 @pytest.fixture
@@ -253,19 +258,181 @@ def test_an_interrupted_probe(opened, clock, error):
 
 
 def test_a_lost_probe(make, clock):
-    """A probe that does not end within `half_open_timeout` loses its place, and its outcome does not count."""
+    """A probe that does not end within `half_open_timeout` loses its place; its failure does not count then."""
     circuit = make(failure_threshold=1, half_open_timeout=5.0)
     fail(circuit)
     clock.advance(10.001)
     lost = circuit.admit()
     clock.advance(5.001)
     heir = circuit.admit()
-    lost.ended()
-    assert circuit.now.state == "half-open"
     lost.released()
     lost.ended(ConnectionError())
     assert circuit.now is heir
     heir.ended()
+    assert circuit.now.state == "closed"
+
+
+def test_a_lost_probe_that_succeeds(make, clock):
+    """The success of a probe that has lost its place closes the breaker; not in a later round."""
+    circuit = make(failure_threshold=1, half_open_timeout=5.0)
+    fail(circuit)
+    clock.advance(10.001)
+    lost = circuit.admit()
+    clock.advance(5.001)
+    heir = circuit.admit()
+    heir.ended(ConnectionError())
+    clock.advance(20.001)
+    last = circuit.admit()
+    lost.ended()
+    assert circuit.now is last
+    clock.advance(5.001)
+    circuit.admit()
+    last.ended()
+    assert circuit.now.state == "closed"
+
+
+def test_probes_in_a_row(make, clock):
+    """`success_threshold` probes have to succeed, one after the other; a lost one counts among them."""
+    circuit = make(failure_threshold=1, half_open_timeout=5.0, success_threshold=3)
+    fail(circuit)
+    clock.advance(10.001)
+    lost = circuit.admit()
+    clock.advance(5.001)
+    succeed(circuit)
+    probe = circuit.admit()
+    lost.ended()
+    assert circuit.now is probe
+    with pytest.raises(lazyguard.CircuitOpen):
+        circuit.admit()
+    probe.ended()
+    assert circuit.now.state == "closed"
+
+
+def test_slow_calls(make, clock):
+    """A call that takes longer than `slow_call_duration` has failed, unless it does not count at all."""
+    circuit = make(failure_threshold=2, slow_call_duration=0.5, on=(OSError,), ignore=(PermissionError,))
+    for error in (PermissionError(), None, KeyError()):
+        phase, began = circuit.admit(), clock.now()
+        clock.advance(0.6)
+        phase.ended(error, began=began)
+    assert circuit.now.state == "open"
+    assert isinstance(circuit.now.cause, TimeoutError)
+    assert "slow_call_duration=0.5" in str(circuit.now.cause)
+    clock.advance(10.001)
+    phase, began = circuit.admit(), clock.now()
+    clock.advance(0.5)
+    phase.ended(began=began)
+    assert circuit.now.state == "closed"
+
+
+def test_isolation(make, clock, told):
+    """What is isolated stays open until it is reset, whatever comes of earlier calls, and says so."""
+    circuit = make(failure_threshold=1)
+    before = circuit.admit()
+    circuit.isolate()
+    circuit.isolate()
+    before.ended()
+    clock.advance(1e6)
+    with pytest.raises(
+        lazyguard.CircuitOpen, match=r"isolate\(\) has opened its breaker. reset\(\) closes it"
+    ) as caught:
+        circuit.admit()
+    assert caught.value.retry_after == 120.0
+    assert [(event.kind, event.cause) for event in told] == [("opened", "isolate()")]
+    circuit.reset()
+    succeed(circuit)
+    assert circuit.now.state == "closed"
+
+
+def is_busy(error: Exception) -> bool:
+    return getattr(error, "status", 0) >= 500
+
+
+class Status(Exception):
+    """An answer with a status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def test_predicates(make):
+    """A predicate tells 503 from 404, beside types and names."""
+    circuit = make(failure_threshold=2, on=(OSError, is_busy), ignore=lambda error: getattr(error, "status", 0) == 429)
+    fail(circuit)
+    fail(circuit, 1, Status(404))
+    fail(circuit)
+    fail(circuit, 5, Status(429))
+    assert circuit.now.state == "closed"
+    fail(circuit, 1, Status(503))
+    assert circuit.now.state == "open"
+
+
+def test_a_predicate_that_raises(make, caplog):
+    """What a predicate raises is told once, and it means nothing."""
+    circuit = make(failure_threshold=1, on=lambda error: error.status == 500, ignore=lambda error: 1 / 0)
+    fail(circuit, 3, KeyError())
+    assert circuit.now.state == "closed"
+    fail(circuit, 1, Status(500))
+    assert circuit.now.state == "open"
+    raised = [record.getMessage() for record in caplog.records if "predicate" in record.getMessage()]
+    assert len(raised) == 2
+    assert all("so it means nothing" in text for text in raised)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no exception groups")
+def test_exception_groups(make):
+    """A group counts as its leaves do, if all do alike, else not at all; a group's own type may be named."""
+    group = lambda *inside: ExceptionGroup("", inside)  # noqa: E731
+    circuit = make(failure_threshold=2, on=(OSError,), ignore=(PermissionError,))
+    fail(circuit)
+    for one in (group(OSError(), KeyError()), group(PermissionError()), group(PermissionError(), OSError())):
+        fail(circuit, 3, one)
+        assert circuit.now.state == "closed"
+    fail(circuit, 1, group(OSError(), group(ConnectionError(), OSError())))
+    assert circuit.now.state == "open"
+    circuit.reset()
+    fail(circuit)
+    fail(circuit, 1, group(KeyError(), group(ValueError())))
+    fail(circuit)
+    assert circuit.now.state == "closed"
+    named = make(failure_threshold=1, on=(ExceptionGroup,))
+    fail(named, 1, KeyError())
+    assert named.now.state == "closed"
+    fail(named, 1, group(KeyError()))
+    assert named.now.state == "open"
+
+
+def test_what_is_inside_is_not_there(make):
+    """What an inner service or breaker raises because it is not there counts, unless it is ignored."""
+    gone = errors.ResolutionError()
+    gone.__cause__ = ConnectionError()
+    broken = errors.ResolutionError()
+    broken.__cause__ = KeyError()
+    for error, counts in (
+        (errors.ServiceUnavailable(), True),
+        (errors.ServiceCircuitOpen(), True),
+        (lazyguard.CircuitOpen(), True),
+        (errors.ResolutionTimeout(), True),
+        (gone, True),
+        (broken, False),
+    ):
+        circuit = make(failure_threshold=1, on=(OSError,))
+        fail(circuit, 1, error)
+        assert (circuit.now.state == "open") is counts
+        circuit = make(failure_threshold=1, on=(OSError,), ignore=(errors.ResolutionError, lazyguard.CircuitOpen))
+        fail(circuit, 1, error)
+        assert circuit.now.state == "closed"
+
+
+def test_its_own_refusal(make):
+    """A refusal by the very same breaker does not count: a function that calls itself probes with one call."""
+    circuit = make(failure_threshold=1)
+    fail(circuit)
+    with pytest.raises(lazyguard.CircuitOpen) as caught:
+        circuit.admit()
+    circuit.reset()
+    fail(circuit, 1, caught.value)
     assert circuit.now.state == "closed"
 
 
@@ -303,7 +470,7 @@ def test_a_stale_outcome(opened, clock):
 def test_which_failures_count(make):
     """Exceptions of `on` count as failures, those of `ignore` not at all, all others as successes."""
     circuit = make(failure_threshold=2, on=(OSError,), ignore=(PermissionError,))
-    for error in (PermissionError(), lazyguard.CircuitOpen(), KeyboardInterrupt(), asyncio.CancelledError()):
+    for error in (PermissionError(), KeyboardInterrupt(), asyncio.CancelledError()):
         fail(circuit)
         fail(circuit, 5, error)
         assert circuit.now.state == "closed"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import inspect
+import sys
+from typing import Any
 
 import pytest
 import tenacity
@@ -16,6 +19,8 @@ from lazyguard._core.state import Outcome
 from lazyguard._policies import retries as attempts
 from lazyguard._policies.retry import Retry, of
 from lazyguard.testing import set_testing
+
+ExceptionGroup: Any = getattr(builtins, "ExceptionGroup", None)  # since 3.11
 
 
 def decide(retries, outcome: Outcome, until: float | None = None) -> tuple[float | None, Outcome | None]:
@@ -313,3 +318,57 @@ def test_tenacitys_own_frames_are_not_kept(kind, bare):
     assert ended is not None
     assert type(ended.error) is kind
     assert (ended.error.__traceback__ is None) is bare
+
+
+def test_callbacks_see_the_call():
+    """Callbacks find in tenacity's state what they would find with tenacity itself."""
+    seen = []
+
+    def look(state):
+        seen.append((state.fn, state.args, state.kwargs, state.attempt_number, state.idle_for))
+
+    whole = tenacity.Retrying(stop=tenacity.stop_after_attempt(3), wait=tenacity.wait_fixed(0.01), after=look)
+
+    def work(*args, **named):
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        lazyguard.guarded(retry=whole)(work)(1, two=2)
+    assert seen == [(work, (1,), {"two": 2}, attempt, 0.01 * (attempt - 1)) for attempt in (1, 2, 3)]
+    seen.clear()
+    service = lazyguard.service(retry=lazyguard.Retry(retrying=whole), recovery=None)(work_without)
+    with pytest.raises(lazyguard.ResolutionError):
+        lazyguard.resolve(service())
+    assert [fn for fn, *_ in seen] == [work_without] * 3
+
+
+def work_without():
+    raise ConnectionError
+
+
+def test_nested_conditions_on_results():
+    """A condition that looks at results is refused at any depth."""
+    inner = tenacity.retry_all(tenacity.retry_if_exception_type(), tenacity.retry_any(tenacity.retry_if_result(bool)))
+    for options in ({"retry": inner}, {"retrying": tenacity.Retrying(retry=tenacity.retry_any(inner))}):
+        with pytest.raises(errors.ConfigurationError, match="checks results"):
+            lazyguard.Retry(**options)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there are no exception groups")
+def test_exception_groups():
+    """A group is tried again if all its leaves would be, and never where one of them is a `CircuitOpen`."""
+    for inside, tries in (
+        ([OSError(), ExceptionGroup("", [OSError()])], 3),
+        ([OSError(), KeyError()], 1),
+        ([OSError(), lazyguard.CircuitOpen()], 1),
+    ):
+        made = []
+
+        def work(inside=inside, made=made):
+            made.append(1)
+            raise ExceptionGroup("", inside)
+
+        on = (OSError, lazyguard.CircuitOpen)
+        with pytest.raises(ExceptionGroup):
+            lazyguard.guarded(retry=lazyguard.Retry(attempts=3, initial=0.0, on=on))(work)()
+        assert len(made) == tries

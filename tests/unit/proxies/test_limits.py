@@ -122,3 +122,27 @@ def test_lazy_imports_of_exceptions(program):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         lazyguard.load("failing_host:NotAnError")
+
+
+@pytest.mark.parametrize("signals", ["django.dispatch", "celery.utils.dispatch"])
+def test_the_sender_of_a_signal(program, signals):
+    """Signals know a sender by its identity: a pending proxy as one is told of."""
+    signal_class = pytest.importorskip(signals).Signal
+    program({"kinds.py": "class Pet:\n    def __init__(self, **named): ...\nclass Owner: ...\n"})
+    called = []
+
+    def handler(sender, **named):
+        called.append(sender)
+
+    signal, pet = signal_class(), lazyguard.load("kinds:Pet")
+    with pytest.warns(ProxyLimitWarning, match=r"kinds:Pet.*sender of a signal.*sender=lazyguard\.resolve"):
+        signal.connect(handler, sender=pet)
+    real = resolve(pet)
+    signal.send(sender=real)
+    assert not called
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        signal.connect(handler, sender=resolve(lazyguard.load("kinds:Owner")))
+        signal.send(sender=resolve(lazyguard.load("kinds:Owner")))
+        signal.connect(lazyguard.load("kinds:Pet"), weak=False)  # a receiver may be a proxy
+    assert len(called) == 1

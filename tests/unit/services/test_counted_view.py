@@ -428,6 +428,7 @@ def test_refused_until_the_recovery_has_built(declare, clock, story, limited):
     _until(lambda: clock.advance(1.0) if get.fates else get.health().running == 0)
     with pytest.raises(errors.CircuitOpen):
         svc.get()
+    story.until("ready", "failed", "failed")
     _until(lambda: clock.advance(4.0) or get.health().state == "ready")
     assert svc.get() == 1
     story.until("ready", "failed", "failed", "recovered")

@@ -283,7 +283,7 @@ def test_wrong_use():
 
 
 def test_wrong_fallbacks():
-    """A second one, no function, a generator, sync for async, other arguments: told with both places."""
+    """The same once more, no function, a generator, sync for async, other arguments: told with both places."""
 
     @lazyguard.guarded()
     def call(a: int, b: int = 2) -> int:
@@ -302,9 +302,9 @@ def test_wrong_fallbacks():
     ):
         with pytest.raises(errors.ConfigurationError, match=told):
             call.fallback(fallback)
-    call.fallback(lambda a, b=2, c=3: 1)
-    with pytest.raises(errors.ConfigurationError, match="has a fallback already"):
-        call.fallback(lambda a, b: 1)
+    right = call.fallback(lambda a, b=2, c=3: 1)
+    with pytest.raises(errors.ConfigurationError, match="has this fallback already"):
+        call.fallback(right)
     with pytest.raises(errors.ConfigurationError, match="make both alike"):
         lazyguard.guarded()(awaitable).fallback(lambda a: a)
 

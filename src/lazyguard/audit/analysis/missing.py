@@ -11,9 +11,15 @@ import difflib
 import os
 import re
 import sys
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lazyguard._base import distributions
+from lazyguard.audit.options import read_toml
+from lazyguard.audit.processes.plan import is_installed
+from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,15 +27,16 @@ if TYPE_CHECKING:
     from lazyguard.audit.analysis.import_tree import ImportTree
     from lazyguard.audit.analysis.scope import Scope
 
-_RENAMED = """
-    Crypto=pycryptodome MySQLdb=mysqlclient OpenSSL=pyOpenSSL PIL=pillow attr=attrs bs4=beautifulsoup4
-    cv2=opencv-python dateutil=python-dateutil docx=python-docx dotenv=python-dotenv fitz=PyMuPDF git=GitPython
-    github=PyGithub grpc=grpcio jose=python-jose jwt=PyJWT ldap=python-ldap magic=python-magic
-    pkg_resources=setuptools rest_framework=djangorestframework serial=pyserial skimage=scikit-image
-    sklearn=scikit-learn slugify=python-slugify usb=pyusb win32api=pywin32 yaml=PyYAML zmq=pyzmq
-"""
-DISTRIBUTIONS = {module: name for module, _, name in (pair.partition("=") for pair in _RENAMED.split())}
-"""Distributions whose name differs from that of their module. They may not be installed here, to look it up."""
+ELSEWHERE = frozenset(
+    "msvcrt nt winreg winsound _winapi _winreg win32api win32com win32con win32file win32gui pythoncom pywintypes wmi "
+    "objc AppKit Foundation Quartz CoreFoundation _scproxy java org jnius".split()
+)
+"""Modules that are on other platforms alone."""
+_ELSEWHERE = re.compile(
+    r"'(windll|WinDLL|wintypes|oledll|WINFUNCTYPE|CTRL_C_EVENT|kqueue|startfile|STARTUPINFO|Windows\w+Policy|Proactor\w+)'"
+    r"|\b(win32|windows|darwin|mac ?os|osx)\b.{0,20}\bonly\b|\bonly\b.{0,40}\b(win32|windows|darwin|mac ?os|osx)\b",
+    re.IGNORECASE,
+)
 GONE = dict.fromkeys(("asynchat", "asyncore", "distutils", "imp", "smtpd"), "3.12") | dict.fromkeys(
     (
         *("aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "lib2to3", "mailcap", "msilib", "nis"),
@@ -76,7 +83,85 @@ def _no_module(name: str, tree: ImportTree, scope: Scope) -> str:
         return f"{top} is no longer in the standard library from Python {GONE[top]} on"
     if top in sys.stdlib_module_names:
         return f"{top} belongs to the standard library; this interpreter is older, or was built without it"
-    return distributions.command(name, package=DISTRIBUTIONS.get(top))
+    here = _elsewhere_here(top, scope)
+    if here is not None:
+        return (
+            f"it is {scope.name(here)} here: give --path {os.path.dirname(here)}, where the program puts it on sys.path"
+        )
+    project, found = _declared(name, tree, scope)
+    if found is not None:
+        return f"pip install '{project}[{found[1]}]'" if found[1] else f"pip install {found[0]}"
+    return distributions.command(name) or f"{name} is not installed, and no distribution is known here to have it"
+
+
+def verdict(kind: str, message: str, missed: str | None, tree: ImportTree, scope: Scope) -> str:
+    """Return the class of a failed import: `fails`, or what is no fault of the program.
+
+    That is `not-installed`, where what is missing is optional: the project declares it as an extra, or is installed and
+    does not require it, or raises an error of its own over it. And `other-platform`.
+    """
+    top = (missed or "").partition(".")[0]
+    if top in ELSEWHERE or (kind.endswith(("Error", "Warning")) and _ELSEWHERE.search(message)):
+        return "other-platform"
+    if missed is None or _is_own(top, tree, scope) or top in sys.stdlib_module_names or _elsewhere_here(top, scope):
+        return "fails"
+    if any(span.name == top for span in tree.spans):  # it is installed, and lacks a submodule
+        return "fails"
+    of_its_own = kind != "ModuleNotFoundError" and any(each in message.lower() for each in (top.lower(), "install"))
+    if kind != "ModuleNotFoundError" and not of_its_own:
+        return "fails"
+    _, found = _declared(missed, tree, scope)
+    if found is not None:
+        return "not-installed" if found[1] else "fails"
+    files = [span.file for span in tree.spans if span.name == tree.target.partition(".")[0] and span.file]
+    return "not-installed" if of_its_own or any(map(is_installed, files)) else "fails"
+
+
+def _declared(module: str, tree: ImportTree, scope: Scope) -> tuple[str, tuple[str, str | None] | None]:
+    """Return the name of the target's project, and the requirement and the extra by which it declares a module."""
+    project, requirements = _requirements(tree.target.partition(".")[0], scope.path, scope.sys_path)
+    wanted = {module.partition(".")[0], module, distributions.distribution_of(module) or module}
+    for each in requirements:
+        name = re.match(r"[\w.-]+", each)
+        if name is not None and distributions.normal(name[0]) in map(distributions.normal, wanted):
+            extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", each)
+            return project, (name[0], extra and extra[1])
+    return project, None
+
+
+@lru_cache(maxsize=64)
+def _requirements(top: str, path: str, sys_path: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the project of a package and what it requires: by a pyproject.toml near, else as installed."""
+    for directory in [each for path_ in path.split(os.pathsep) for each in (path_, os.path.dirname(path_))]:
+        try:
+            project = read_toml(Path(directory, "pyproject.toml")).get("project", {})
+            extras: dict[str, list[str]] = project.get("optional-dependencies", {})
+            optional = [f"{one}; extra == '{extra}'" for extra, several in extras.items() for one in several]
+            if project:
+                return project.get("name", "."), (*project.get("dependencies", ()), *optional)
+        except (ConfigurationError, AttributeError, TypeError):
+            continue
+    for found in metadata.distributions(name=top, path=list(sys_path)):
+        return top, tuple(found.requires or ())
+    return top, ()
+
+
+def _elsewhere_here(top: str, scope: Scope) -> str | None:
+    """Return the module or package of this name that lies below a package of the program."""
+    for root in scope.roots:
+        for directory in (root, *_directories(root)) if root.endswith("/") and not is_installed(root) else ():
+            for name in (top, top + ".py"):
+                file = os.path.join(directory, name)
+                if os.path.isfile(file) or os.path.isfile(os.path.join(file, "__init__.py")):
+                    return file
+    return None
+
+
+def _directories(root: str) -> list[str]:
+    try:
+        return sorted(each.path for each in os.scandir(root) if each.is_dir() and each.name.isidentifier())
+    except OSError:
+        return []
 
 
 def _no_package(name: str, tree: ImportTree, scope: Scope) -> str:

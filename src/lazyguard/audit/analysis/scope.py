@@ -1,13 +1,15 @@
 """Which files are first-party, what they are called in a report, and which frames a dump of faulthandler has.
 
-Invariants: first-party are the audited packages, nothing that is installed below them. A file is named relative to
-the longest entry of the target's sys.path that it lies below, the audited path among them.
+Invariants: first-party is what lies below the audited paths, and the audited packages, nothing that is installed below
+them. A first-party file is named relative to the audited path that it lies below. Any other one is named relative to
+the longest entry of the target's sys.path that it lies below.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,12 +18,12 @@ from lazyguard.audit.report.model import Place
 from lazyguard.audit.target.recorder import is_first_party, is_machinery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lazyguard.audit.processes.plan import Plan
 
-_THREAD = re.compile(r"^(?:Thread|Current thread) 0x([0-9a-f]+)")
-_FRAME = re.compile(r'^  File "(.*)", line (\d+|\?\?\?) in (.*)$')
+_THREAD = re.compile(r"^(?:Thread|Current thread) 0x([0-9a-f]{1,16})\b")
+_FRAME = re.compile(r'^  File "(.*)", line ([0-9]{1,9}|\?\?\?) in (.*)$')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 
@@ -44,7 +46,7 @@ class Dump:
 
 @dataclass(frozen=True)
 class Scope:
-    """The audited path, the roots of the audited packages, and the target's sys.path."""
+    """The audited paths (parted by colons), the roots of what is first-party, and the target's sys.path."""
 
     path: str
     roots: tuple[str, ...]
@@ -65,8 +67,11 @@ class Scope:
         """Return what the file is called in a report."""
         name = self._names.get(file)
         if name is None:
-            bases = {base.rstrip(os.sep) + os.sep for base in (self.path, os.path.realpath(self.path), *self.sys_path)}
-            longest = max((len(base) for base in bases if file.startswith(base)), default=0)
+            paths = [real for path in self.path.split(os.pathsep) for real in (path, os.path.realpath(path))]
+            lengths = [len(base) for base in _ending(paths) if file.startswith(base)]
+            if not (lengths and self.owns(file)):
+                lengths += [len(base) for base in _ending(self.sys_path) if file.startswith(base)]
+            longest = max(lengths, default=0)
             name = self._names[file] = file[longest:]
         return name
 
@@ -82,6 +87,10 @@ class Scope:
 def scope_of(plan: Plan, module: str) -> Scope:
     """Return the scope of one module of a plan."""
     return _scope(plan.path, plan.first_party(module), plan.sys_path)
+
+
+def _ending(paths: Iterable[str]) -> list[str]:
+    return [path.rstrip(os.sep) + os.sep for path in paths]
 
 
 @lru_cache(maxsize=64)
@@ -119,4 +128,6 @@ def read_dumps(text: str, thread: int) -> list[Dump]:
 
 
 def _unescape(match: re.Match[str]) -> str:
-    return chr(int(match[1] or match[2] or match[3], 16))
+    """Return a character that faulthandler has escaped; a dump is written without the GIL, and a name can be torn."""
+    number = int(match[1] or match[2] or match[3], 16)
+    return chr(number) if number <= sys.maxunicode else "\ufffd"

@@ -33,7 +33,7 @@ def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
         key = (effect.kind, place.file, place.line, "" if effect.kind in ONE_A_LINE else effect.detail)
         module = tree.module_of(effect.site.file)
         chain = tree.chain(_first_party(effect.span), *([module] if module else []))
-        detail = f"sleeps {float(effect.detail):g} s" if effect.kind == "sleep" else effect.detail
+        detail = f"sleeps {_slept(effect):g} s" if effect.kind == "sleep" else effect.detail
         found.setdefault(key, Finding(effect.kind, place.file, place.line, detail, chain))
     return (*found.values(), *_double_imports(tree, scope))
 
@@ -59,20 +59,28 @@ def _first_party(span: Span | None) -> Span | None:
 
 def _is_no_sleep(effect: Effect, tree: ImportTree) -> bool:
     """Return whether it is a sleep of no time, or of a thread that the import does not wait for."""
-    return effect.kind == "sleep" and (effect.thread != tree.main or float(effect.detail) <= 0)
+    return effect.kind == "sleep" and (effect.thread != tree.main or not _slept(effect) > 0)
+
+
+def _slept(effect: Effect) -> float:
+    try:
+        return float(effect.detail)
+    except ValueError:
+        return 0.0
 
 
 def _is_local_look_up(effect: Effect) -> bool:
     if effect.kind != "dns":
         return False
-    host = effect.detail.partition("%")[0]
+    name = effect.detail.removeprefix("the name of ")
+    host = name.partition("%")[0]
     if host in ("", "None", "localhost"):
         return True
     try:
-        ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True
+    return name == effect.detail or address.is_loopback
 
 
 def _double_imports(tree: ImportTree, scope: Scope) -> Iterator[Finding]:

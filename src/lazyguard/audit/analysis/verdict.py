@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.budget import Budget
 
 OUTPUT_SHOWN = 2000
+LOADED = "already loaded when its import began, by the setup or at the interpreter's start: nothing was measured"
 BUSY = 0.5
 """The part of its time from which an import that was ended counts as busy."""
 
@@ -35,7 +36,9 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
     """Return the report on one module; what its budget forbids is a finding."""
     result = trace.result
     seconds = float(result[1]) if result else min(timeout, trace.waited_seconds)
-    tree = build(trace.module, trace.events, scope, main=trace.thread, now=(trace.started or 0.0) + seconds)
+    started = trace.started or 0.0
+    events = [each for each in trace.events if each[1] >= started]  # what comes before is the setup's
+    tree = build(trace.module, events, scope, main=trace.thread, now=started + seconds)
     dumps = read_dumps(trace.dump, trace.thread)
     verdict, blame, error, detail = _judgement(trace, tree, scope, dumps, timeout=timeout, slow=slow)
     return ModuleReport(
@@ -55,7 +58,7 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
         ),
         detail=detail,
         output=trace.output[-OUTPUT_SHOWN:] or None if verdict != "ok" else None,
-        imports=tree.executed(scope, trace.started or 0.0),
+        imports=tree.executed(scope, started),
         executed=len({span.name for span in tree.importing()}),
     )
 
@@ -82,7 +85,7 @@ def _judgement(
         return "leaves-children", _effect_blame(tree, scope, "subprocess"), None, detail
     if result[1] > slow:
         return "slow", _slowest_line(tree, scope, dumps), None, None
-    return "ok", None, None, None
+    return "ok", None, None, LOADED if trace.loaded else None
 
 
 def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequence[Dump], timeout: float) -> Judgement:
@@ -93,7 +96,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     status = trace.status
     if status is None:
         if trace.started is None:
-            return "hangs", None, None, "the interpreter did not reach the import: look at sitecustomize and .pth files"
+            return "hangs", None, None, "the import was not reached: look at the setup, at sitecustomize and .pth files"
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy_note(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
@@ -117,11 +120,13 @@ def _busy_note(trace: Trace) -> str | None:
 
 
 def _from_exception(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:
-    name, message, leaves, raw, about = problem
+    name, message, leaves, raw, about, missed = problem
     frames = [Frame(file, line, function) for file, line, function in raw][::-1]
     asked = name == "EOFError" and any(effect.kind == "input" for effect in tree.effects)
     detail = "it reads from the terminal while it is imported" if asked else None
-    verdict = "exits" if leaves or asked else "fails"
+    verdict = "exits" if leaves or asked else missing.verdict(name, message, missed, tree, scope)
+    if verdict == "not-installed":
+        detail = f"needs {missed}"
     error = Failure(name, message, missing.hint(name, message, about, tree, scope))
     return verdict, _frames_blame(tree, scope, frames, from_stack=True), error, detail
 

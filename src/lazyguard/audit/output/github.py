@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Annotations of a level that GitHub shows of one step."""
 ROWS = 100
-LEVELS = {"slow": "warning", "leaves-children": "warning"}
+LEVELS = {"slow": "warning", "leaves-children": "warning", "not-installed": "notice", "other-platform": "notice"}
 
 Annotation = tuple[str, str, "Place | None", str]
 
@@ -36,7 +36,7 @@ def commands(report: Report, environment: Mapping[str, str]) -> str:
         for at, (_, title, place, message) in enumerate(these[:SHOWN]):
             if left > 0 and at == SHOWN - 1:
                 message += f"\n({left} more of this level are in the summary of the step)"
-            where = {"file": _from_root(place, report.path, root), "line": place and place.line, "title": title}
+            where = {"file": _from_root(place, report, root), "line": place and place.line, "title": title}
             if where["file"] is None:
                 where["line"] = None
                 message = f"{place}: {message}" if place else message
@@ -112,13 +112,12 @@ def _cell(text: str) -> str:
     return text.replace("\n", "<br>")
 
 
-def _from_root(place: Place | None, path: str, root: str) -> str | None:
-    if place is None:
-        return None
-    file = os.path.realpath(os.path.join(path, place.file))
+def _from_root(place: Place | None, report: Report, root: str) -> str | None:
     root = os.path.realpath(root)
-    inside = os.path.isfile(file) and os.path.commonpath([file, root]) == root
-    return os.path.relpath(file, root).replace(os.sep, "/") if inside else None
+    for _, file in report.on_disk(place.file) if place is not None else ():
+        if os.path.commonpath([file, root]) == root:
+            return os.path.relpath(file, root).replace(os.sep, "/")
+    return None
 
 
 def _data(text: str) -> str:

@@ -28,7 +28,7 @@ def text(report: Report) -> str:
     for one in excesses(report):
         exceeded.setdefault(one.module, []).append(one)
     for module in report.modules:
-        problem = "" if module.verdict == "ok" else _problem(module)
+        problem = _problem(module) if report.is_fault(module) else ""
         costs = "".join(map(_excess, exceeded.get(module.module, ())))
         errors += module.verdict in ERRORS
         failures += module.verdict not in ERRORS and bool(problem or costs)

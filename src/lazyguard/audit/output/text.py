@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.report.sentences import Excess
 
-COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33"}
+COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2"}
 BAD = "31"
 DIM = "2"
+PASSED = 8
+"""Modules that were left out and are named."""
 LEAST = 16
 """Characters of a line's end that are shown, however narrow the terminal is."""
 
@@ -170,6 +172,10 @@ def _summary(report: Report) -> str:
     if report.uncompiled:
         have = "source has" if report.uncompiled == 1 else "sources have"
         lines.append(f"{report.uncompiled} {have} no byte code and could get none: times include the compiler's")
+    lines += report.notes
+    if report.passed_over:
+        shown = ", ".join(report.passed_over[:PASSED]) + (", ..." if len(report.passed_over) > PASSED else "")
+        lines.append(f"{len(report.passed_over)} left out (tests, __main__, what was excluded): {shown}")
     if report.pending:
-        lines.append(f"interrupted; not audited: {', '.join(report.pending)}")
+        lines.append(f"not audited: {', '.join(report.pending)}")
     return "\n".join(lines)

@@ -6,8 +6,8 @@ Every state has a deadline. When `finish` returns, the child and all that came f
 
 from __future__ import annotations
 
-import json
 import os
+import resource
 import secrets
 import shutil
 import socket
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lazyguard.audit.processes import families
+from lazyguard.audit.processes import families, messages
 from lazyguard.audit.target import CHILD
 from lazyguard.audit.target.zygote import MARKER
 
@@ -34,6 +34,7 @@ REAP_LIMIT = 5.0
 SURVIVAL_GRACE = 0.3
 LARGEST_OUTPUT = 16 << 20
 LARGEST_DUMP = 1 << 20
+MOST_CHUNKS = 256
 TAIL = 4000
 
 
@@ -44,10 +45,12 @@ class Job:
     module: str
     command: tuple[str, ...]
     path: str
+    setup: str
     timeout: float
     period: float
     roots: tuple[str, ...]
     env: Mapping[str, str]
+    memory: int | None = None
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Trace:
     result: list[Any] | None = None
     thread: int = 0
     started: float | None = None
+    loaded: bool = False
+    """Whether the module was loaded before its import began."""
     start_seconds: float = 0.0
     waited_seconds: float = 0.0
     threads: list[list[Any]] = field(default_factory=list[list[Any]])
@@ -106,10 +111,21 @@ class Child:
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
+        self._limit()
         try:
             self.exit_descriptor: int | None = os.pidfd_open(self.pid)
         except (AttributeError, OSError):
             self.exit_descriptor = None
+
+    def _limit(self) -> None:
+        """Bound the child's memory, and each file that it writes, where the kernel lets another process do so."""
+        most = (self.job.memory or 0) << 20
+        if most and hasattr(resource, "prlimit"):
+            for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
+                try:
+                    resource.prlimit(self.pid, limit, (most, most))
+                except OSError:
+                    continue  # it has ended, or has a lower one
 
     def _launch(self) -> int:
         """Start the process, open the channel to it, and return its number."""
@@ -127,12 +143,12 @@ class Child:
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         job = self.job
-        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period), job.module)
+        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period))
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         out, err = (os.open(self.directory / name, flags, 0o600) for name in ("out", "err"))
         try:
             return subprocess.Popen(
-                [*job.command, CHILD, *arguments, *job.roots],
+                [*job.command, CHILD, *arguments, job.setup, job.module, *job.roots],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -175,7 +191,7 @@ class Child:
 
     def _receive(self) -> None:
         chunks = [self._rest]
-        while not self._eof:
+        while not self._eof and len(chunks) < MOST_CHUNKS:  # a child that writes without end is ended at its deadline
             try:
                 chunk = self.channel.recv(1 << 16)
             except BlockingIOError:
@@ -186,7 +202,7 @@ class Child:
                 self._eof = True
             chunks.append(chunk)
         lines = b"".join(chunks).split(b"\n")
-        self._rest = lines.pop()
+        self._rest = lines.pop()[-LARGEST_DUMP:]
         if self._eof:
             lines += self._new_lines("spill")
         for line in lines:
@@ -204,7 +220,7 @@ class Child:
         try:
             with open(self.directory / name, "rb") as file:
                 file.seek(self._read_to[name])
-                text = file.read()
+                text = file.read(LARGEST_OUTPUT)
         except OSError:
             return []
         whole = text[: text.rfind(b"\n") + 1]
@@ -212,16 +228,18 @@ class Child:
         return whole.split(b"\n")[:-1]
 
     def _take(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-            kind = event[0]
-        except (ValueError, IndexError, TypeError, KeyError):
-            return  # another process wrote into the descriptor: this is no event
-        trace, now = self.trace, time.monotonic()
-        if kind == "start":
-            trace.started, trace.thread, trace.start_seconds = event[1], event[2], now - self.began
+        event = messages.read(line)
+        if event is None:
+            return  # something else was written into the descriptor: this is no event
+        trace, now, kind = self.trace, time.monotonic(), event[0]
+        if kind == "start" and trace.started is None:
+            _, trace.started, trace.thread, trace.loaded = event
+            trace.start_seconds = now - self.began
             self._deadline = now + self.job.timeout + DUMP_GRACE
-        elif kind == "result":
+        elif kind == "setup" and trace.started is None:
+            trace.thread = event[2]
+            self._deadline = min(self._deadline, now + self.job.timeout + DUMP_GRACE)
+        elif kind == "result" and trace.result is None:
             trace.result = event
             self._dumped = self._size("dump")
             self._deadline = now + LEAVING_LIMIT
@@ -231,6 +249,10 @@ class Child:
             trace.stage = event[1]
         elif kind == "left":
             trace.left = True
+        elif kind == "doubtful":
+            trace.doubtful = True
+        elif kind == "unseen":
+            trace.unseen += event[1]
         else:
             trace.events.append(event)
 
@@ -255,8 +277,8 @@ class Child:
             return 0
 
     def _bound_output(self) -> None:
-        """Truncate output that would fill the disk; the files are open for appending."""
-        for name in ("out", "err"):
+        """Truncate what would fill the disk; the files are open for appending."""
+        for name in ("out", "err", "events", "dump", "spill"):
             if self._size(name) > LARGEST_OUTPUT:
                 os.truncate(self.directory / name, 0)
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Union
 
 from lazyguard._base import validation
 from lazyguard._base.places import shown
 from lazyguard.audit import target
 from lazyguard.audit.processes.programs import ask, run_quietly
+from lazyguard.audit.report.budget import is_pattern
+from lazyguard.audit.target.child import SETUP
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 PROBE_LIMIT = 60.0
 COMPILE_LIMIT = 300.0
 OLDEST = (3, 10)
+Directories = Union[str, "os.PathLike[str]", "Sequence[str | os.PathLike[str]]"]
+"""One directory or several."""
 SAMPLES = 50
 """The most stack samples of one import."""
 
@@ -42,9 +46,13 @@ class Settings:
         python: the interpreter, used as it is named: a virtual environment's link is not resolved.
         env: the environment of the children; None: this process's.
         budgets: what modules may take, by their names or patterns of them.
+        path: the directories that come first on sys.path; or one.
+        exclude: names or patterns of what is left out, with all below it.
+        setup: statements that are run before each import.
+        memory: the most megabytes of a child; None: no limit.
     """
 
-    path: str = "."
+    path: Directories = "."
     python: str = sys.executable
     timeout: float = 5.0
     slow: float = 0.5
@@ -53,27 +61,46 @@ class Settings:
     walk: bool = True
     env: Mapping[str, str] | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict[str, "Budget"])
+    exclude: Sequence[str] = ()
+    setup: str = ""
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
                 raise ConfigurationError(f"{name} is {shown(value)}; give seconds above 0, such as {name}=5")
-        for name in ("jobs", "repeat"):
+        for name, most in (("jobs", 1000), ("repeat", 1000), ("memory", 10**9)):
             value = getattr(self, name)
-            if name == "jobs" and value is None:
+            if name != "repeat" and value is None:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1000:
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
                 raise ConfigurationError(f"{name} is {shown(value)}; give a whole number from 1 on, such as {name}=2")
-        for name in ("path", "python"):
-            validation.text(name, getattr(self, name))
+        paths = self.paths
+        if not paths or not all(isinstance(each, str) for each in paths):
+            raise ConfigurationError(f"path={shown(self.path)} is not right; give a directory, or several")
+        validation.text("python", self.python)
+        validation.text("setup", self.setup)
+        for pattern in validation.names("exclude", self.exclude):
+            if not is_pattern(pattern):
+                raise ConfigurationError(f"exclude {shown(pattern)} names no module; give core.legacy, or core.*_test")
+        try:
+            compile(self.setup, SETUP, "exec")
+        except (SyntaxError, ValueError) as error:
+            raise ConfigurationError(f"setup {shown(self.setup)} is no Python: {error}") from error
         validation.flag("walk", self.walk)
         for name, value in validation.mapping("env", self.env).items():
             validation.text("the name of a variable in env", name)
             validation.text(f"env[{name!r}]", value)
-        if not os.path.isdir(self.path):
-            there = "is a file, not a directory" if os.path.exists(self.path) else "does not exist"
-            raise ConfigurationError(f"path {self.path} {there}; give the directory that the top-level packages are in")
+        for path in paths:
+            if not os.path.isdir(path):
+                there = "is a file, not a directory" if os.path.exists(path) else "does not exist"
+                raise ConfigurationError(f"path {path} {there}; give the directory that the top-level packages are in")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        several: Any = self.path if isinstance(self.path, list | tuple) else [self.path]
+        return tuple(os.fspath(each) if isinstance(each, os.PathLike) else each for each in several)
 
     @property
     def children_at_a_time(self) -> int:
@@ -97,10 +124,13 @@ class Plan:
 
     python: str
     path: str
+    """The audited directories, as sys.path has them: parted by colons."""
     modules: tuple[str, ...]
     roots: Mapping[str, tuple[str, ...]]
     """The files of each top-level name among the targets: directories, which end in a slash, or a file."""
     sys_path: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
+    """Modules that were found and left out."""
 
     def first_party(self, module: str) -> tuple[str, ...]:
         """Return the roots that are first-party to a module: installed targets only where it belongs to them."""
@@ -129,8 +159,9 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
             f"lazyguard is in a zip file ({target.PROBE}), and an audit runs files of its own in other interpreters: "
             "install it in a directory, with pip install lazyguard"
         )
-    path = os.path.abspath(settings.path)
-    command, arguments = (settings.python, target.PROBE), (path, "1" if settings.walk else "0", *targets)
+    path = os.pathsep.join(map(os.path.abspath, settings.paths))
+    command = settings.python, target.PROBE
+    arguments = (path, "1" if settings.walk else "0", ",".join(settings.exclude), *targets)
     try:
         found, why = ask(command, *arguments, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
     except (OSError, ValueError) as error:  # ValueError: a null character
@@ -151,7 +182,9 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     if found["problems"]:
         raise ConfigurationError("; ".join(found["problems"]))
     roots = {name: tuple(files) for name, files in found["roots"].items()}
-    return Plan(found["python"], path, tuple(found["modules"]), roots, tuple(found["sys_path"]))
+    return Plan(
+        found["python"], path, tuple(found["modules"]), roots, tuple(found["sys_path"]), tuple(found["passed_over"])
+    )
 
 
 def compile_first(plan: Plan, settings: Settings, *, stop: Callable[[], bool] = lambda: False) -> None:
@@ -161,7 +194,8 @@ def compile_first(plan: Plan, settings: Settings, *, stop: Callable[[], bool] = 
     """
     if settings.environment.get("PYTHONDONTWRITEBYTECODE"):
         return
-    files = {os.path.realpath(root) for roots in plan.roots.values() for root in roots if not is_installed(root)}
+    tops = {module.partition(".")[0] for module in plan.modules}
+    files = {os.path.realpath(root) for top in tops for root in plan.roots.get(top, ()) if not is_installed(root)}
     roots = sorted(file for file in files if os.access(file, os.W_OK))
     if roots:
         command = [settings.python, "-m", "compileall", "-q", "-q", "-x", r"/(site|dist)-packages/", *roots]

@@ -6,7 +6,6 @@ returns, all of them are gone, and so are their files. A forked child is like an
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import shutil
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.processes import families
+from lazyguard.audit.processes import families, messages
 from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Job
 from lazyguard.audit.processes.programs import ask
 from lazyguard.audit.target import CHILD, SCAN
@@ -70,10 +69,13 @@ class Server:
         self.pid = 0
         self._text = b""
 
-    def ask(self, *words: str) -> list[Any]:
-        """Send a request and return the answer."""
+    def ask(self, shape: str, *words: str) -> list[Any]:
+        """Send a request and return the answer, of that shape."""
         self.pipes.send(("\t".join(words) + "\n").encode("utf-8", "surrogateescape"))
-        return self.answer(ANSWER_LIMIT)
+        found = self.answer(ANSWER_LIMIT)
+        if not messages.fit(found, shape):
+            raise ZygoteLost("gave an answer that is none")
+        return found
 
     def answer(self, limit: float, stop: Callable[[], bool] = lambda: False) -> list[Any]:
         """Return the next line; raise ZygoteLost when none comes in time."""
@@ -90,7 +92,9 @@ class Server:
             elif self.pid and not families.is_alive(self.pid):
                 raise ZygoteLost("ended")
         line, _, self._text = self._text.partition(b"\n")
-        found: list[Any] = json.loads(line)
+        found = messages.fields(line)
+        if not found:
+            raise ZygoteLost("gave an answer that is none")
         return found
 
     def close(self) -> None:
@@ -129,16 +133,16 @@ class Zygote:
             loading, limit = "", STARTUP_LIMIT
             try:
                 while True:
-                    verb, *rest = self.server.answer(limit, self.stop)
+                    verb, *rest = map(str, self.server.answer(limit, self.stop))
                     limit = self.settings.timeout
-                    if verb == "loading":
+                    if verb == "loading" and rest:
                         loading = rest[0]
-                    elif verb == "left":
-                        self.left_out.setdefault(rest[0], rest[1])
+                    elif verb == "left" and len(rest) == 2:
+                        self.left_out.setdefault(*rest)
                     elif verb == "ready":
                         return
                     else:
-                        found = dict(zip(rest[::2], rest[1::2], strict=True))
+                        found = dict(zip(rest[::2], rest[1::2], strict=False))
                         self.left_out.update(found)
                         forbidden |= set(found)
                         reason = "some dependency is unsafe to fork, whatever is left out"
@@ -157,9 +161,18 @@ class Zygote:
         self.server = server = Server()
         roots = [root for roots in self.plan.roots.values() for root in roots]
         program = [self.settings.python, CHILD, "zygote"]
+        setup = self.settings.setup
         with open(os.devnull, "rb") as null, open(server.directory / "out", "ab") as out:
             self.process = subprocess.Popen(
-                [*program, str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), *roots],
+                [
+                    *program,
+                    str(server.directory),
+                    self.plan.path,
+                    str(file),
+                    ",".join(sorted(forbidden)),
+                    setup,
+                    *roots,
+                ],
                 stdin=null,
                 stdout=out,
                 stderr=out,
@@ -173,11 +186,11 @@ class Zygote:
         return Forked(job, self._nearest(job.module))
 
     def _nearest(self, module: str) -> Server:
-        above = module.rpartition(".")[0]
+        above = module
         while above:
-            if above in self.held:
-                return self.held[above]
             above = above.rpartition(".")[0]
+            if above in self.held:  # the last is "", which has run the setup
+                return self.held[above]
         assert self.server is not None
         return self.server
 
@@ -186,9 +199,10 @@ class Zygote:
         server = Server()
         below = self._nearest(package)
         try:
-            (pid,) = below.ask("hold", str(server.directory), os.urandom(8).hex(), package, "0")
+            (pid,) = below.ask("i", "hold", str(server.directory), os.urandom(8).hex(), package, "0")
             server.pid = pid
-            verb, _, safe = server.answer(self.settings.slow + 1.0, self.stop)
+            limit = self.settings.slow if package else self.settings.timeout
+            verb, _, safe = server.answer(limit + 1.0, self.stop)
         except (ZygoteLost, OSError, ValueError):
             safe = False
             verb = ""
@@ -249,7 +263,7 @@ class Forked(Child):
         pipes = Pipes(self.directory)
         self.channel: Any = pipes  # what a socket does here, a pair of pipes does too
         try:
-            (pid,) = self.server.ask("fork", str(self.directory), self.token, job.module, repr(job.timeout))
+            (pid,) = self.server.ask("i", "fork", str(self.directory), self.token, job.module, repr(job.timeout))
         except BaseException:
             pipes.close()
             raise
@@ -258,14 +272,6 @@ class Forked(Child):
 
     def _has_exited(self) -> bool:
         return not families.is_alive(self.pid)
-
-    def _take(self, line: bytes) -> None:
-        if line.startswith(b'["doubtful"'):
-            self.trace.doubtful = True
-        elif line.startswith(b'["unseen"'):
-            self.trace.unseen += json.loads(line)[1]
-        else:
-            super()._take(line)
 
     def _is_alone(self) -> bool:
         """Return whether it has started nothing: then no other process needs to be looked at."""
@@ -291,7 +297,7 @@ class Forked(Child):
         if not exited:
             _kill(self.pid)
         try:
-            status, self.trace.cpu_seconds = self.server.ask("reap", str(self.pid))
+            status, self.trace.cpu_seconds = self.server.ask("in", "reap", str(self.pid))
         except (ZygoteLost, OSError, ValueError):
             self.trace.doubtful = True
             return

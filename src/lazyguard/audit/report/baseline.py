@@ -103,7 +103,7 @@ def summary(report: Report, known: Report, file: str) -> str:
 def _verdicts(report: Report, known: Report) -> Iterator[str]:
     before = {(each.module, each.verdict) for each in known.modules}
     for module in report.modules:
-        if module.verdict != "ok" and (module.module, module.verdict) not in before:
+        if report.is_fault(module) and (module.module, module.verdict) not in before:
             yield verdict(module)
 
 

@@ -7,15 +7,32 @@ raises ConfigurationError with the place that is wrong. A line is None where it 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.report.schema import expect, plain, read
 from lazyguard.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 SCHEMA = 1
-VERDICTS = ("hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "ok")
+VERDICTS = (
+    "hangs",
+    "crashes",
+    "exits",
+    "fails",
+    "cannot-exit",
+    "leaves-children",
+    "slow",
+    "not-installed",
+    "other-platform",
+    "ok",
+)
 """In the order of their precedence: a module has the first that applies."""
+PARDONED = ("not-installed", "other-platform", "ok")
+"""Verdicts that make no audit fail, unless it is strict."""
 VERBS = {
     "hangs": ("hangs", "hang"),
     "crashes": ("crashes", "crash"),
@@ -24,6 +41,8 @@ VERBS = {
     "cannot-exit": ("cannot exit", "cannot exit"),
     "leaves-children": ("leaves children behind", "leave children behind"),
     "slow": ("is slow", "are slow"),
+    "not-installed": ("needs what is not installed", "need what is not installed"),
+    "other-platform": ("is for another platform", "are for another platform"),
 }
 
 
@@ -301,6 +320,8 @@ class Cause:
 
 def cause_of(module: ModuleReport) -> tuple[object, ...]:
     """Return what modules have in common whose verdicts come from the same line, and the same error there."""
+    if module.verdict in PARDONED:
+        return (module.verdict,)
     place = module.blame and module.blame.place
     return module.verdict, place or module.module, module.error if module.verdict == "fails" else None
 
@@ -319,6 +340,10 @@ class Report:
         pending: the modules that were not reached when it was interrupted.
         fresh_because: why no child was forked; None where some were.
         left_out: the dependencies that forks did not find loaded, each with the reason.
+        paths: further directories that files are relative to.
+        notes: sentences on the whole, such as what could be given for a better audit.
+        strict: whether what is not installed, or is for another platform, is a fault as well.
+        passed_over: the modules that were found and left out: tests, `__main__`, and what was excluded.
         uncompiled: how many audited sources have no byte code, so that their times include the compiler's.
         advice: what can be deferred, one for each target; empty where that was not asked for.
         against: what became slower than in another state of the program, where that was asked for.
@@ -339,15 +364,30 @@ class Report:
     uncompiled: int = 0
     advice: tuple[Advice, ...] = ()
     against: Against | None = None
+    paths: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    strict: bool = False
+    notes: tuple[str, ...] = ()
+
+    def on_disk(self, file: str) -> Iterator[tuple[str, str]]:
+        """Yield where a file may lie: one of the audited directories, and the path of the file below it."""
+        for path in (self.path, *self.paths) if self.path else ():
+            root = os.path.realpath(path)
+            try:
+                full = os.path.realpath(os.path.join(root, file))
+            except ValueError:  # no file can have this name
+                return
+            if full.startswith(root.rstrip(os.sep) + os.sep) and os.path.isfile(full):
+                yield root, full
 
     @property
     def found(self) -> bool:
         """Whether any verdict is not ok, any budget is exceeded, or any module became slower."""
-        return (
-            any(module.verdict != "ok" for module in self.modules)
-            or any(one.exceeded for one in self.budgets)
-            or bool(self.slower)
-        )
+        return any(map(self.is_fault, self.modules)) or any(one.exceeded for one in self.budgets) or bool(self.slower)
+
+    def is_fault(self, module: ModuleReport) -> bool:
+        """Return whether the verdict of a module makes the audit fail."""
+        return module.verdict != "ok" and (self.strict or module.verdict not in PARDONED)
 
     @property
     def slower(self) -> tuple[Slower, ...]:
@@ -387,6 +427,10 @@ class Report:
         first = members[0]
         place = first.blame.place if first.blame else None
         verb = VERBS[first.verdict][len(members) > 1]
+        if first.verdict in PARDONED:
+            needs = sorted({str(each.detail).removeprefix("needs ") for each in members if each.detail})
+            text = f"{len(members)} of {len(self.modules)} {verb}" + (f": {', '.join(needs)}" if needs else "")
+            return Cause(first.verdict, None, tuple(each.module for each in members), None, text)
         text = f"{len(members)} of {len(self.modules)} {verb}" + (f" in {place}" if place else "")
         return Cause(first.verdict, place, tuple(each.module for each in members), first.error, text)
 

@@ -12,10 +12,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any, NoReturn
 
     from lazyguard.audit.target import recorder, stream
 
+SETUP = "<setup>"
+"""The file of the setup's statements."""
 ALWAYS = ("stream", "recorder")
 PROGRAMS = {"zygote": ("dependencies", "zygote"), "deferred": ("registrations", "deferred")}
 """By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours."""
@@ -24,6 +27,7 @@ _exit, _getpid = os._exit, os.getpid
 _open, _read, _close = os.open, os.read, os.close
 
 
+RECURSION = sys.getrecursionlimit()
 LOADED: "list[str]" = []
 OURSELVES = sys.modules[__name__]
 """Kept here, since `settle` puts another module in the place of `__main__`."""
@@ -55,11 +59,8 @@ def queued() -> float:
 
 
 def settle(path: str) -> None:
-    """Make the interpreter look as with -c in the audited path."""
-    if getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, path)
-    else:
-        sys.path[0] = path
+    """Make the interpreter look as with -c in the audited path, or with several of them."""
+    sys.path[: 0 if getattr(sys.flags, "safe_path", False) else 1] = path.split(os.pathsep)
     sys.argv[:] = ["-c"]
     sys.modules["__main__"] = type(sys)("__main__")
 
@@ -96,11 +97,23 @@ def leave(
     _exit(0)
 
 
-def imported(recording: "recorder.Recorder", module: str, began: float) -> "tuple[float, list[Any] | None]":
-    """Import a module; return the seconds since `began`, and what was raised."""
+def imported(
+    recording: "recorder.Recorder", module: str, began: float, setup: str = ""
+) -> "tuple[float, list[Any] | None]":
+    """Import a module, or run the setup; return the seconds since `began`, and what was raised."""
+    # Neither the frames that call this nor those that record are to make a chain of imports too deep.
+    frame: FrameType | None = sys._getframe()
+    depth = recorder.DEPTH
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    if sys.getrecursionlimit() in (RECURSION, recording.limit):
+        recording.limit = RECURSION + depth
+        sys.setrecursionlimit(recording.limit)
     try:
         if module:
             __import__(module)
+        else:
+            exec(compile(setup, SETUP, "exec"), {"__name__": "__main__"})
     except BaseException as error:
         taken = recording.now() - began
         return taken, recorder.describe(error, recording.owns)
@@ -108,19 +121,28 @@ def imported(recording: "recorder.Recorder", module: str, began: float) -> "tupl
 
 
 def main(argv: "list[str]") -> None:
-    """Run `child.py DESCRIPTOR DIRECTORY PATH TIMEOUT PERIOD MODULE ROOT...`; an empty MODULE imports nothing."""
-    descriptor, directory, path, timeout, period, module, *roots = argv
+    """Run `child.py DESCRIPTOR DIRECTORY PATH TIMEOUT PERIOD SETUP MODULE ROOT...`.
+
+    SETUP is run before the import of MODULE; an empty MODULE stands for the setup itself.
+    """
+    descriptor, directory, path, timeout, period, setup, module, *roots = argv
     settle(path)
     answers = stream.Stream(int(descriptor), directory)
     recording = recorder.Recorder(answers, tuple(roots))
     faulthandler.enable(file=answers.dump.descriptor)
     recording.install()
-    answers.send("start", recording.now(), recorder._ident())
+    problem: list[Any] | None = None
+    if setup and module:
+        answers.send("setup", recording.now(), recorder._ident())
+        answers.sample(float(period))
+        _, problem = imported(recording, "", recording.now(), setup)
+    began = recording.now()
+    answers.send("start", began, recorder._ident(), module in sys.modules)
     # Dumps come every period, so that a slow module is sampled; the one at the time limit names the line that hangs.
     answers.sample(float(period))
-    recording.spent = 0.0
-    before = queued()
-    taken, problem = imported(recording, module, recorder._clock())
+    before, taken = queued(), 0.0
+    if problem is None:
+        taken, problem = imported(recording, module, recording.now(), setup)
     leave(recording, taken, problem, float(timeout), queued() - before)
 
 

@@ -6,6 +6,7 @@ with a target comes back as a sentence; nothing is raised.
 """
 
 import difflib
+import fnmatch
 import json
 import os
 import pkgutil
@@ -16,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from typing import Any
+
+TESTS = "tests"
+"""The package of tests that most programs have; `test` is often one of an API."""
 
 
 def find(name: str, locations: "list[str] | None") -> "ModuleSpec | None":
@@ -50,18 +54,28 @@ def walk(name: str, spec: "ModuleSpec") -> "list[str]":
     found = [] if namespace else [name]  # a namespace package has no code of its own to run
     for entry in sorted(pkgutil.iter_modules(locations), key=lambda entry: entry.name):
         below = f"{name}.{entry.name}"
-        if entry.name == "__main__":
-            continue
         child = find(below, locations) if entry.ispkg else None
         found += [below] if child is None else walk(below, child)
-    if namespace:
-        # A directory without __init__.py is taken for a package only below one that was asked for by name.
-        for location in filter(os.path.isdir, locations):
-            for entry_name in sorted(os.listdir(location)):
-                child = find(f"{name}.{entry_name}", locations) if entry_name.isidentifier() else None
-                if child is not None and is_namespace(child):
-                    found += walk(f"{name}.{entry_name}", child)
+    for location in filter(os.path.isdir, locations):
+        for entry_name in sorted(os.listdir(location)):
+            directory = os.path.join(location, entry_name)
+            if not entry_name.isidentifier() or entry_name == "__pycache__" or not os.path.isdir(directory):
+                continue
+            child = find(f"{name}.{entry_name}", locations)
+            if child is not None and is_namespace(child) and not os.path.islink(directory):
+                found += walk(f"{name}.{entry_name}", child)
     return found
+
+
+def is_left_out(name: str, target: str, patterns: "list[str]") -> bool:
+    """Return whether a module is not audited: it, or a package above it, fits a pattern or is of the usual tests."""
+    parts = name.split(".")
+    above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    if any(fnmatch.fnmatchcase(each, pattern) for each in above for pattern in patterns):
+        return True
+    last = parts[-1]
+    below = parts[target.count(".") + 1 :]  # what was asked for by name is no test to be left out
+    return bool(below) and (last in ("__main__", "conftest") or last.startswith("test_") or TESTS in below)
 
 
 def missing(name: str, parent: str, locations: "list[str] | None") -> str:
@@ -139,8 +153,9 @@ def roots_of(top: str) -> "list[str]":
     return []
 
 
-def answer(path: str, down: bool, targets: "list[str]") -> "dict[str, Any]":
+def answer(paths: "list[str]", down: bool, patterns: "list[str]", targets: "list[str]") -> "dict[str, Any]":
     modules: dict[str, None] = {}
+    passed_over: dict[str, None] = {}
     problems: list[str] = []
     roots: dict[str, list[str]] = {}
     for target in targets:
@@ -158,25 +173,33 @@ def answer(path: str, down: bool, targets: "list[str]") -> "dict[str, Any]":
                 f"{target} is a directory without __init__.py and with no module in it ({places}); add an "
                 f"__init__.py, or name the directory above as --path"
             )
-        modules.update(dict.fromkeys(names))
+        left = [each for each in names if is_left_out(each, target, patterns)]
+        passed_over.update(dict.fromkeys(left))
+        modules.update(dict.fromkeys(each for each in names if each not in left))
+    if not modules and not problems:
+        problems.append(f"all {len(passed_over)} modules are left out; give fewer patterns to exclude")
+    library = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
+    for each in paths:
+        whole = os.path.realpath(each).rstrip(os.sep) + os.sep
+        if not library.startswith(whole) and "/site-packages/" not in whole and "/dist-packages/" not in whole:
+            roots[each] = sorted({each.rstrip(os.sep) + os.sep, whole})
     return {
         "version": list(sys.version_info[:3]),
         "python": platform.python_version(),
         "sys_path": [os.path.abspath(each) for each in sys.path],
         "modules": list(modules),
+        "passed_over": [each for each in passed_over if each not in modules],
         "roots": roots,
         "problems": problems,
     }
 
 
 def main(argv: "list[str]") -> None:
-    """Run `probe.py FILE PATH 0|1 TARGET...` and write the answer to FILE; 1 walks packages."""
-    out, path, down, *targets = argv
-    if getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, path)
-    else:
-        sys.path[0] = path
-    found = answer(path, down == "1", targets)
+    """Run `probe.py FILE PATHS 0|1 PATTERNS TARGET...` and write the answer to FILE; 1 walks packages."""
+    out, path, down, patterns, *targets = argv
+    paths = path.split(os.pathsep)
+    sys.path[: 0 if getattr(sys.flags, "safe_path", False) else 1] = paths
+    found = answer(paths, down == "1", list(filter(None, patterns.split(","))), targets)
     with open(out, "w", encoding="ascii") as file:
         json.dump(found, file)
 

@@ -24,6 +24,8 @@ EFFECTS = {
     "socket.connect": "connect",
     "socket.getaddrinfo": "dns",
     "socket.gethostbyname": "dns",
+    "socket.gethostbyaddr": "dns",
+    "socket.getnameinfo": "dns",
     "subprocess.Popen": "subprocess",
     "os.posix_spawn": "subprocess",
     "os.system": "subprocess",
@@ -37,6 +39,7 @@ EFFECTS = {
     "time.sleep": "sleep",
 }
 """By the audit event: the kind of side effect."""
+REVERSE = ("socket.gethostbyaddr", "socket.getnameinfo")
 WRITES = {
     "open": "opens {} for writing",
     "os.mkdir": "makes the directory {}",
@@ -51,6 +54,9 @@ WRITES = {
 EFFECTS.update(dict.fromkeys(WRITES, "file-write"))
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
+MOST_CAUSES = 10
+DEPTH = 20
+"""Frames that recording takes at the end of a chain of imports."""
 MOST_OF_A_LINE = 20
 """Sleeps and writes of one line that are recorded, so that a loop does not use up `MOST_EFFECTS`."""
 
@@ -160,7 +166,7 @@ def lacking(error: BaseException) -> "list[Any]":
 
 
 def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: False) -> "list[Any]":
-    """Return type, message, whether it asks to exit, the frames (outermost first), and what is lacking where.
+    """Return type, message, whether it asks to exit, the frames (outermost first), what lacks a name, what is missing.
 
     Of a very deep stack only the end, the bodies of modules, and the innermost line that `owns` has are kept.
     """
@@ -182,7 +188,18 @@ def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: Fal
     own = max((at for at, frame in enumerate(frames) if owns(frame[0])), default=-1)
     last = len(frames) - MOST_FRAMES
     kept = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
-    return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error)]
+    return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error), missed(error)]
+
+
+def missed(error: "BaseException | None") -> "str | None":
+    """Return the module that could not be found, where the error is of that or was raised over it."""
+    for _ in range(MOST_CAUSES):
+        if error is None:
+            break
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return str(error.name)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class Recorder:
@@ -193,6 +210,7 @@ class Recorder:
         self.roots: tuple[str, ...] = roots
         self.spent: float = 0.0
         self.effects: int = 0
+        self.limit: int = 0
         self.done: bool = False
         self.own_files: dict[str, bool] = {}
         self.inside: dict[int, list[bool]] = {}
@@ -280,7 +298,8 @@ class Recorder:
                 address = args[1]
                 detail = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
             elif kind == "dns":
-                detail = str(args[0])
+                host = args[0][0] if isinstance(args[0], tuple) else args[0]
+                detail = f"the name of {host}" if event in REVERSE else str(host)
             elif kind == "thread":
                 detail = str(getattr(getattr(args[0], "__self__", None), "name", None) or args[0])
             elif event in ("subprocess.Popen", "os.posix_spawn", "os.exec"):
@@ -311,6 +330,7 @@ class Recorder:
 
         def run(self_: "Any", subject: "Any", /) -> "Any":
             name, file = module_of(subject)
+            self.deepen(1)
             self.begin(name, file, _getframe(1))
             failed = True
             try:
@@ -318,11 +338,18 @@ class Recorder:
                 failed = False
             finally:
                 self.end(name, failed)
+                self.deepen(-1)
                 if name == "threading":
                     self.watch_threads()
             return result
 
         setattr(loader, method, run)
+
+    def deepen(self, frames: int) -> None:
+        """Allow for the frames of our own in a chain of imports, unless the audited code has set a limit."""
+        if sys.getrecursionlimit() == self.limit:
+            self.limit += frames
+            sys.setrecursionlimit(self.limit)
 
     def _watch_unfinished(self) -> None:
         """Watch what the import system does with a module that it finds unfinished: it asks for the lock of it."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lazyguard.audit.target import recorder
+
 CONTAINERS = (dict, list, set)
 STANDARD = frozenset(sys.stdlib_module_names)
 PLAIN = frozenset(("type", "ABCMeta", "EnumMeta", "EnumType", "_ProtocolMeta"))
@@ -54,7 +56,7 @@ class Registrations:
 
     def _owns(self, module: object) -> bool:
         file = getattr(sys.modules.get(module), "__file__", None) if isinstance(module, str) else None
-        return isinstance(file, str) and any(file == root or file.startswith(root) for root in self.owned)
+        return isinstance(file, str) and recorder.is_first_party(file, self.owned)
 
     def _count(self, module: "Any", name: str, text: str, only_owned: bool) -> None:
         original: Callable[..., Any] = getattr(module, name)

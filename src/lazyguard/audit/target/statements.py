@@ -62,7 +62,7 @@ def text(file: str) -> str:
     try:
         with open(file, encoding="utf-8", errors="replace") as stream:
             return stream.read()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have this name
         return ""
 
 

@@ -125,7 +125,8 @@ class Stream:
     def _send(self, outlet: Outlet, fields: "tuple[Any, ...]") -> None:
         if _getpid() != self.process:
             return
-        fresh = outlet.write(line(fields))
+        # What the audited code has left half a line of on this descriptor is then a line of its own.
+        fresh = outlet.write(b"\n" + line(fields))
         # The dump may be lost while this outlet is not: its number may be that of a file of the target by now.
         if self.period and (fresh or not self.dump.intact()):
             self.sample(self.period)

@@ -20,6 +20,7 @@ LATER = "in a function"
 ANNOTATION = "in an annotation"
 EXPORT = "in __all__"
 AGAIN = "bound again"
+CLASS = "where Python takes a real class alone"
 DEFERRED = frozenset((LATER, EXPORT, "in an annotation that is not evaluated"))
 
 
@@ -44,16 +45,18 @@ def uses(source: Source, version: tuple[int, ...]) -> list[Use]:
         and any(alias.name == "annotations" for alias in node.names)
         for node in source.tree.body
     )
-    reader = _Reader(evaluated=version < (3, 14) and not future)
+    # From 3.15 on what is advised are lazy imports of the language, which are real at their first use.
+    reader = _Reader(evaluated=version < (3, 14) and not future, proxies=version < (3, 15))
     for node in source.tree.body:
         reader.visit(node)
     return reader.found
 
 
 class _Reader(ast.NodeVisitor):
-    def __init__(self, *, evaluated: bool) -> None:
+    def __init__(self, *, evaluated: bool, proxies: bool) -> None:
         self.found: list[Use] = []
         self.evaluated = evaluated
+        self.proxies = proxies
         self.kind = "in an expression at module level"
         self.hidden: frozenset[str] = frozenset()
 
@@ -85,7 +88,20 @@ class _Reader(ast.NodeVisitor):
             for each in [] if skipped else body:
                 self.visit(each)
 
+    def _class(self, *nodes: ast.AST | None) -> None:
+        """Note the names that stand where no proxy of a class will do."""
+        for node in nodes:
+            if self.proxies and isinstance(node, ast.Name) and node.id not in self.hidden:
+                self.found.append(Use(node.id, node.lineno, CLASS))
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        self._class(node.cls)
+        self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> None:
+        called = getattr(node.func, "id", "")  # super(Name, self), issubclass(Name, Abstract)
+        if node.args and (called in ("super", "issubclass") or getattr(node.func, "attr", "") == "register"):
+            self._class(node.args[0])
         general = self.kind == "in an expression at module level"
         self.within("in a call at module level" if general else self.kind, ast.iter_child_nodes(node))
 
@@ -138,6 +154,8 @@ class _Reader(ast.NodeVisitor):
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         self.within("in an except at module level", [node.type])
+        if self.kind == LATER:
+            self._class(*(node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]))
         for each in node.body:
             self.visit(each)
 

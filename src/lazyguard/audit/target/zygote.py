@@ -54,7 +54,8 @@ class KeptEvents:
 class Server:
     """Answers the audit: forks children, and processes that hold a package which was imported."""
 
-    def __init__(self, hidden: "dependencies.Hidden", roots: "tuple[str, ...]") -> None:
+    def __init__(self, hidden: "dependencies.Hidden", roots: "tuple[str, ...]", setup: str) -> None:
+        self.setup: str = setup
         self.hidden: dependencies.Hidden = hidden
         self.roots: tuple[str, ...] = roots
         self.marker: Marker = Marker()
@@ -148,13 +149,15 @@ class Server:
         return recording
 
     def hold(self, package: str) -> None:
-        """Import a package, and answer in its state."""
+        """Import a package, or run the setup where its name is empty, and answer in that state."""
         before = fork_state()
         kept = self.kept = KeptEvents(self.kept.lines if self.kept is not None else b"")
         recording = self.resumed(kept)
-        seconds, problem = child.imported(recording, package, self.began)
+        seconds, problem = child.imported(recording, package, self.began, self.setup)
         if problem is not None:
             recorder._exit(1)
+        if not package:
+            kept.lines, self.began = b"", recording.now()
         self.paused = recorder._clock()
         self.report("holds", seconds, fork_state() == before and self.hidden.doubtful is None)
         kept.process = -1
@@ -166,7 +169,7 @@ class Server:
         if self.kept is not None:
             os.write(answers.events.descriptor, self.kept.lines)
         recording = self.resumed(answers)
-        answers.send("start", self.began, recorder._ident())
+        answers.send("start", self.began, recorder._ident(), module in sys.modules)
         taken, problem = child.imported(recording, module, self.began)
         if self.hidden.doubtful is not None:
             answers.send("doubtful", self.hidden.doubtful)
@@ -182,11 +185,11 @@ def fork_state() -> "tuple[int, int, int]":
 
 
 def main(argv: "list[str]") -> None:
-    """Run `child.py zygote DIRECTORY PATH STATEMENTS FORBIDDEN ROOT...`: load, say ready, fork until the end."""
-    directory, path, candidates, forbidden, *roots = argv
+    """Run `child.py zygote DIRECTORY PATH STATEMENTS FORBIDDEN SETUP ROOT...`: load, say ready, fork until the end."""
+    directory, path, candidates, forbidden, setup, *roots = argv
     child.settle(path)
     hidden = dependencies.Hidden()
-    server = Server(hidden, tuple(roots))
+    server = Server(hidden, tuple(roots), setup)
     server.open(directory)
     hidden.base = set(sys.modules)
     hidden.path = list(sys.path)

@@ -95,8 +95,10 @@ def test_what_must_stay_has_its_reason_and_line(advice) -> None:
 
 def test_a_filter_of_warnings_keeps_the_import_of_who_makes_it(advice, tmp_path: Path) -> None:
     """A library that silences its own warnings, as numpy does, can come later; a module of the program cannot."""
-    (tmp_path / "library.py").write_text("import warnings\nwarnings.filterwarnings('ignore', 'library')\n")
-    wait = "import time\ntime.sleep(0.01)\n"
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    (installed / "library.py").write_text("import warnings\nwarnings.filterwarnings('ignore', 'library')\n")
+    wait = f"import sys, time\nsys.path.append({str(installed)!r})\ntime.sleep(0.01)\n"
     one = advice(
         main="from prog import quiet\nfrom prog import loud\ndef f(): return quiet, loud",
         quiet=wait + "import library\nprint(library)",

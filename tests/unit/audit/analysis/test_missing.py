@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lazyguard.audit.analysis.missing import hint
+from lazyguard.audit.analysis.missing import hint, verdict
 
 
 def missing(reported, name: str, more: str = "") -> str | None:
@@ -20,7 +20,7 @@ def lacking(reported, message: str, *about: object, kind: str = "ImportError") -
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no_such_package", "pip install no_such_package"),
+        ("no_such_package", "no_such_package is not installed, and no distribution is known here to have it"),
         ("redis.asyncio", "pip install redis"),
         ("yaml", "pip install PyYAML"),
         ("sklearn.base", "pip install scikit-learn"),
@@ -78,7 +78,7 @@ def test_a_package_that_is_installed_and_lacks_a_module_has_another_version(repo
         missing(reported, "redis.nosuch")
         == "redis is installed and has no redis.nosuch: another version of it has, or had"
     )
-    assert missing(reported, "redi") == "pip install redi"
+    assert missing(reported, "redi") == "redi is not installed, and no distribution is known here to have it"
 
 
 def test_what_is_below_a_module_cannot_be_there(reported) -> None:
@@ -149,3 +149,48 @@ def test_of_anything_else_nothing_is_known(reported, kind: str, message: str) ->
 def test_a_message_without_a_name_says_nothing_of_its_module(reported) -> None:
     """Even where the child has reported which module it was about."""
     assert lacking(reported, "it is too old", "core.views", reported.file("core/views.py"), ["view"]) is None
+
+
+PYPROJECT = """
+[project]
+name = "core"
+dependencies = ["requests>=2"]
+optional-dependencies = {queue = ["Celery>=5"], yaml = ["PyYAML"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "missed", "said"),
+    [
+        ("ModuleNotFoundError", "No module named 'celery'", "celery", "not-installed"),
+        ("ModuleNotFoundError", "No module named 'yaml.x'", "yaml.x", "not-installed"),
+        ("ModuleNotFoundError", "No module named 'requests'", "requests", "fails"),
+        ("ModuleNotFoundError", "No module named 'nosuch'", "nosuch", "fails"),
+        ("core.DidNotEnable", "nosuch is not installed", "nosuch", "not-installed"),
+        ("RuntimeError", "please install the queue", "celery", "not-installed"),
+        ("KeyError", "'timeout'", "ujson", "fails"),
+        ("ModuleNotFoundError", "No module named 'core.nosuch'", "core.nosuch", "fails"),
+        ("ModuleNotFoundError", "No module named 'winreg'", "winreg", "other-platform"),
+        ("ImportError", "win32 only", None, "other-platform"),
+        ("AttributeError", "module 'ctypes' has no attribute 'windll'", None, "other-platform"),
+        ("ValueError", "windows are broken", None, "fails"),
+    ],
+)
+def test_what_is_optional_or_for_another_platform_is_no_fault(
+    reported, kind: str, message: str, missed: str | None, said: str
+) -> None:
+    """A required dependency that is missing is one, and so is a module that nobody declares."""
+    reported.write("pyproject.toml", PYPROJECT)
+    reported.begin("core.app", "core/app.py")
+    assert verdict(kind, message, missed, reported.tree("core.app"), reported.scope) == said
+
+
+def test_the_command_is_what_the_project_declares(reported) -> None:
+    """As its extra where it is one. What lies in the program is no distribution."""
+    reported.write("pyproject.toml", PYPROJECT)
+    reported.write("core/bookings/__init__.py")
+    assert missing(reported, "celery") == "pip install 'core[queue]'"
+    assert missing(reported, "requests") == "pip install requests"
+    said = missing(reported, "bookings.prices")
+    assert said is not None
+    assert said.startswith("it is core/bookings here: give --path ")

@@ -202,6 +202,26 @@ def test_a_star_import_elsewhere_takes_what_is_public() -> None:
     assert (found[0].file, found[0].line) == ("core.second.py", 2)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "super(heavy, self).go()",
+        "issubclass(heavy, object)",
+        "Base.register(heavy)",
+        "try: 1\n    except heavy: 2",
+        "try: 1\n    except (ValueError, heavy): 2",
+        "match x:\n        case heavy(): 2",
+    ],
+)
+def test_a_class_that_no_proxy_can_be(body: str) -> None:
+    """What a function needs as a real class is not advised to be a proxy; a lazy import of 3.15 is real there."""
+    of = source(f"from other import heavy\ndef f(self, x):\n    {body}")
+    assert judge([of], OLD)[0].reason == "heavy is used where Python takes a real class alone"
+    assert judge([of], (3, 15))[0].reason is None
+    fine = source("from other import heavy\ndef f(self, x): return isinstance(x, heavy), issubclass(x, heavy), heavy()")
+    assert judge([fine], OLD)[0].reason is None
+
+
 def test_uses_say_in_which_part_of_the_module_they_stand() -> None:
     """Each use has its line and its kind, also those of `__all__`."""
     found = uses(source("__all__ = ['x']\n__all__ += [y]\ndef f(): return z"), OLD)

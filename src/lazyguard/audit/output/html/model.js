@@ -6,7 +6,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 lazyguard.report = data.report;
 lazyguard.before = data.before;
 lazyguard.sources = data.sources;
-lazyguard.order = ["hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "ok"];
+lazyguard.order = ["hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "not-installed", "other-platform", "ok"];
 
 const COLUMNS = 7;
 // The executed modules of one audited module, in the order in which they began. Made when first asked for.

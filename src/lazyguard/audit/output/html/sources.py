@@ -29,7 +29,7 @@ def excerpts(report: Report) -> dict[str, dict[int, str]]:
     read: dict[str, list[str]] = {}
     for file, line in dict.fromkeys(_places(report)):
         if file not in read:
-            read[file] = _lines(report.path, file)
+            read[file] = _lines(report, file)
         lines = read[file]
         for number in range(max(1, line - AROUND), min(len(lines), line + AROUND) + 1):
             found.setdefault(file, {})[number] = lines[number - 1][:LONGEST]
@@ -50,15 +50,12 @@ def _places(report: Report) -> Iterator[tuple[str, int]]:
             left += value  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _lines(path: str, file: str) -> list[str]:
-    if not path or not file.endswith(SUFFIXES):
-        return []
-    root = os.path.realpath(path)
+def _lines(report: Report, file: str) -> list[str]:
     try:
-        full = os.path.realpath(os.path.join(root, file))
-        if os.path.commonpath([root, full]) != root or not full.endswith(SUFFIXES) or os.path.getsize(full) > LARGEST:
-            return []
-        with open(full, encoding="utf-8", errors="replace") as stream:
-            return stream.read().splitlines()
-    except (OSError, ValueError):
-        return []
+        for _, full in report.on_disk(file) if file.endswith(SUFFIXES) else ():
+            if full.endswith(SUFFIXES) and os.path.getsize(full) <= LARGEST:
+                with open(full, encoding="utf-8", errors="replace") as stream:
+                    return stream.read().splitlines()
+    except OSError:
+        pass
+    return []

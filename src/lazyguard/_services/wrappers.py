@@ -1,0 +1,202 @@
+"""What is called in the place of a guarded function: the fastest that its policies allow.
+
+Invariant: a call that ends well costs what its options need, and no more; what is not in a wrapper is in `calls`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lazyguard._core.state import Outcome
+
+# What a guarded function has beside the attributes of its own.
+HANDLES = ("fallback", "health", "isolate", "reset")
+# By its descriptor: the class of an exception may refuse to have attributes set.
+_set_context = BaseException.__dict__["__context__"].__set__
+
+
+def unwrapped(outcome: Outcome) -> Any:
+    """Return what a call has returned, or raise what it has raised."""
+    error = outcome.error
+    if error is None:
+        return outcome.value
+    outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        # What raises it here handles the first attempt's failure, of which it may be the cause.
+        _set_context(error, context)
+        del error, context
+
+
+def wrapped(guard: Any) -> Any:
+    """Return the function to call, the fastest that the policies allow, dressed as the one that it guards."""
+    function = guard.function
+    make = (_async_wrapper if guard.awaited else _wrapper)(guard)
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
+        if hasattr(function, attribute):
+            setattr(make, attribute, getattr(function, attribute))
+    annotations = (
+        "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
+    )  # not evaluated from 3.14 on
+    if hasattr(function, annotations):
+        setattr(make, annotations, getattr(function, annotations))
+    make.__dict__.update(getattr(function, "__dict__", {}))
+    make.__wrapped__ = function
+    for handle in HANDLES:
+        setattr(make, handle, getattr(guard, handle))
+    names = make.__code__.co_freevars
+    if "detour" in names:
+        guard._detour = make.__closure__[names.index("detour")]
+    return make
+
+
+def _wrapper(guard: Any) -> Any:
+    function, circuit, detour = guard.function, guard.circuit, True
+    if guard.timeout is not None:
+
+        def bounded(*args: Any, **named: Any) -> Any:
+            return unwrapped(guard.run(args, named))
+
+        return bounded
+    if guard.is_limited:
+        return _limited(guard)
+    if circuit is None:
+
+        def retried(*args: Any, **named: Any) -> Any:
+            if detour:
+                return unwrapped(guard.run(args, named))
+            try:
+                return function(*args, **named)
+            except Exception as error:
+                return unwrapped(guard.run(args, named, error))
+
+        return retried
+
+    def broken(*args: Any, **named: Any) -> Any:
+        phase = circuit.now
+        count = phase.count
+        if count is None or detour:
+            return unwrapped(guard.run(args, named))
+        try:
+            result = function(*args, **named)
+        except Exception as error:
+            phase.ended(error)
+            return unwrapped(guard.run(args, named, error))
+        count(True)
+        return result
+
+    return broken
+
+
+def _async_wrapper(guard: Any) -> Any:
+    function, circuit, detour = guard.function, guard.circuit, True
+    if guard.timeout is not None:
+
+        async def bounded(*args: Any, **named: Any) -> Any:
+            return unwrapped(await guard.arun(args, named))
+
+        return bounded
+    if guard.is_limited:
+        return _async_limited(guard)
+    if circuit is None:
+
+        async def retried(*args: Any, **named: Any) -> Any:
+            if detour:
+                return unwrapped(await guard.arun(args, named))
+            try:
+                return await function(*args, **named)
+            except Exception as error:
+                return unwrapped(await guard.arun(args, named, error))
+
+        return retried
+
+    async def broken(*args: Any, **named: Any) -> Any:
+        phase = circuit.now
+        count = phase.count
+        if count is None or detour:
+            return unwrapped(await guard.arun(args, named))
+        try:
+            result = await function(*args, **named)
+        except Exception as error:
+            phase.ended(error)
+            return unwrapped(await guard.arun(args, named, error))
+        count(True)
+        return result
+
+    return broken
+
+
+def _limited(guard: Any) -> Any:
+    """Return what is called in the place of a guard's function."""
+    from lazyguard._core import clock
+
+    function, detour = guard.function, True
+    places, breaks = guard.places, guard.circuit_of if guard.breaker is not None else None
+
+    def limited(*args: Any, **named: Any) -> Any:
+        call = object()
+        try:
+            if detour or (places is not None and not places.enter(call)):
+                return unwrapped(guard.run(args, named))
+            phase = None if breaks is None else breaks(args, named).now
+            count = None if phase is None else phase.count
+            if phase is not None and count is None:
+                return unwrapped(guard.run(args, named, None, call))
+            began = clock.now()
+            try:
+                result = function(*args, **named)
+            except Exception as error:
+                if phase is not None:
+                    phase.ended(error, None, began)
+                return unwrapped(guard.run(args, named, error, call))
+            if phase is not None and count is not None:
+                if phase.slow is None or clock.now() - began <= phase.slow:
+                    count(True)
+                else:
+                    phase.ended(None, None, began)
+            return result
+        finally:
+            if places is not None:
+                places.leave(call)
+
+    return limited
+
+
+def _async_limited(guard: Any) -> Any:
+    """Return what is called in the place of a guard's async function."""
+    from lazyguard._core import clock
+
+    function, detour = guard.function, True
+    places, breaks = guard.places, guard.circuit_of if guard.breaker is not None else None
+
+    async def limited(*args: Any, **named: Any) -> Any:
+        call = object()
+        try:
+            if detour or (places is not None and not places.enter(call)):
+                return unwrapped(await guard.arun(args, named))
+            phase = None if breaks is None else breaks(args, named).now
+            count = None if phase is None else phase.count
+            if phase is not None and count is None:
+                return unwrapped(await guard.arun(args, named, None, call))
+            began = clock.now()
+            try:
+                result = await function(*args, **named)
+            except Exception as error:
+                if phase is not None:
+                    phase.ended(error, None, began)
+                return unwrapped(await guard.arun(args, named, error, call))
+            if phase is not None and count is not None:
+                if phase.slow is None or clock.now() - began <= phase.slow:
+                    count(True)
+                else:
+                    phase.ended(None, None, began)
+            return result
+        finally:
+            if places is not None:
+                places.leave(call)
+
+    return limited

@@ -1,0 +1,82 @@
+"""What no module can do to the audit of the others: write where it should not, import in long chains."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lazyguard.audit import audit
+
+App = Callable[..., Path]
+EVERYWHERE = """
+import os
+for number in range(3, 1024):
+    try:
+        os.write(number, {raw!r})
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "raw", [b'["result", "ok", 0.1, null]\n', b"[" * 5000 + b"\n", b'{"a": 1}\nnull\n', b"\xff\x00", b'["start"']
+)
+@pytest.mark.parametrize("fork", [True, False])
+def test_garbage_on_every_descriptor_costs_nothing(app: App, raw: bytes, fork: bool) -> None:
+    report = audit(["core"], path=app(odd=EVERYWHERE.format(raw=raw), fine="x = 1"), fork=fork, timeout=3.0)
+
+    assert {each.module: each.verdict for each in report.modules} == dict.fromkeys(
+        ("core", "core.fine", "core.odd"), "ok"
+    )
+
+
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_chain_is_as_deep_as_the_interpreter_allows(app: App, fork: bool) -> None:
+    """The frames that record it are allowed for: what a plain interpreter imports is ok, and the limit is its own."""
+    count = sys.getrecursionlimit() // 8 + 10
+    chain = {f"c{at:03}": f"from core import c{at + 1:03}" for at in range(count)}
+    path = app(**chain, **{f"c{count:03}": "x = 1"})
+    names = [f"core.c{at:03}" for at in range(count + 1)]
+
+    report = audit(["core"], path=path, fork=fork, timeout=20.0, slow=20.0)
+
+    alone = {name: _imports(name, path) for name in names if not 12 < int(name[-3:]) < count - 5}
+    seen = {each.module: each.verdict == "ok" for each in report.modules}
+    assert not [name for name, passes in alone.items() if passes and not seen[name]]
+
+
+def _imports(name: str, path: Path) -> bool:
+    return subprocess.run([sys.executable, "-c", f"import {name}"], cwd=path, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        ('socket.gethostbyaddr("192.0.2.1")', ["the name of 192.0.2.1"]),
+        ('socket.getnameinfo(("192.0.2.1", 80), 0)', ["the name of 192.0.2.1"]),
+        ('socket.gethostbyname_ex("printer.invalid")', ["printer.invalid"]),
+        ('socket.gethostbyaddr("127.0.0.1")', []),
+        ('socket.gethostbyname("127.0.0.1")', []),
+    ],
+)
+def test_a_look_up_of_a_name_is_a_finding_in_either_direction(app: App, call: str, found: list[str]) -> None:
+    path = app(looks=f"import socket\ntry:\n    {call}\nexcept OSError:\n    pass\n")
+    report = audit(["core.looks"], path=path, walk=False)
+
+    assert [each.detail for each in report.modules[0].findings if each.kind == "dns"] == found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel lets one process limit another")
+@pytest.mark.parametrize("fork", [True, False])
+def test_a_child_that_takes_memory_without_end_is_stopped(app: App, fork: bool) -> None:
+    path = app(hungry="taken = []\nwhile True:\n    taken.append(bytearray(1 << 24))\n", fine="x = 1")
+    report = audit(["core"], path=path, fork=fork, memory=400, timeout=30.0)
+
+    hungry = next(each for each in report.modules if each.module == "core.hungry")
+    assert hungry.error is not None
+    assert (hungry.verdict, hungry.error.type, hungry.blame and hungry.blame.line) == ("fails", "MemoryError", 3)
+    assert [each.verdict for each in report.modules if each.module != "core.hungry"] == ["ok", "ok"]

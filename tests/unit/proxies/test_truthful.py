@@ -1,0 +1,165 @@
+"""What tools and mistakes tell of a lazy object is what they tell of its target."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pydoc
+import subprocess
+import sys
+import types
+from unittest import mock
+
+import pytest
+
+import lazyguard
+
+HOME = types.ModuleType("truthful_home")
+sys.modules["truthful_home"] = HOME
+exec(
+    """
+import abc
+class Base:
+    pass
+class Pager(Base):
+    'Shows a page.'
+    def __init__(self, page: int = 1):
+        self.page = page
+class Made:
+    def __new__(cls, *, size: str): ...
+class Meta(type):
+    def __call__(cls, only): ...
+class OfMeta(metaclass=Meta): ...
+class Says:
+    def __call__(self, word: str = 'a') -> str: ...
+class Silent: ...
+says = Says()
+def function(one, *, two=2): 'Does.'
+class Named(abc.ABC): ...
+""",
+    HOME.__dict__,
+)
+NAMES = ["Base", "Pager", "Made", "OfMeta", "Says", "says", "function", "Named"]
+
+
+@pytest.fixture(params=["pending", "resolved"])
+def lazy(request):
+    """Return a lazy import of a name, pending or not."""
+
+    def make(name):
+        made = lazyguard.load(f"truthful_home:{name}")
+        if request.param == "resolved":
+            lazyguard.resolve(made)
+        return made
+
+    return make
+
+
+class TestSignatures:
+    """`inspect` and what goes by it."""
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "Named"])
+    def test_signature(self, lazy, name):
+        """Of a class, of what has a `__call__`, of a function, and of partial objects and wrappers of these."""
+        real = getattr(HOME, name)
+        assert str(inspect.signature(lazy(name))) == str(inspect.signature(real))
+        assert str(inspect.signature(functools.partial(lazy(name)))) == str(inspect.signature(real))
+        wrapped = functools.wraps(lazy(name))(lambda *_: None)
+        assert str(inspect.signature(wrapped)) == str(inspect.signature(real))
+        if name not in ("Base", "OfMeta"):
+            assert inspect.getfullargspec(lazy(name)) == inspect.getfullargspec(real)
+
+    def test_autospec(self, lazy):
+        """A double takes what the class takes."""
+        HOME.Double = lazy("Pager")
+        with mock.patch("truthful_home.Double", autospec=True) as double:
+            double(1)
+            with pytest.raises(TypeError, match="too many positional"):
+                double(1, 2, 3, 4)
+
+    def test_special_methods(self):
+        """Those of its class look like those of the target's class."""
+        says = lazyguard.load("truthful_home:says")
+        lazyguard.resolve(says)
+        shown = type(says).__call__
+        assert inspect.signature(shown) == inspect.signature(HOME.Says.__call__)
+        assert (shown.__qualname__, inspect.isfunction(shown)) == ("Says.__call__", True)
+        assert shown.__get__(says)("b") is shown(says, "b") is None
+        assert isinstance(type(lazyguard.lazy(list)).__len__, object)
+
+
+class TestSubclasses:
+    """`issubclass` where either side, or both, are lazy."""
+
+    def test_second_is_lazy(self, lazy):
+        """The second is asked, so that it knows itself, however often it is imported."""
+        for first in (HOME.Pager, lazy("Pager")):
+            assert issubclass(first, lazy("Pager"))
+            assert issubclass(first, lazy("Base"))
+            assert not issubclass(first, lazy("Says"))
+            assert issubclass(first, (int, lazy("Base")))
+        assert issubclass(lazy("Named"), lazy("Named"))
+        assert not issubclass(lazy("Pager"), lazy("Named"))
+        assert issubclass(lazyguard.lazy(lambda: list), lazyguard.load("collections.abc:Sequence"))
+        assert issubclass(list, lazyguard.load("typing:Sequence"))
+
+    def test_first_is_lazy(self, lazy):
+        """A plain class above it is found."""
+        assert issubclass(lazy("Pager"), HOME.Base)
+
+
+class TestHelp:
+    """pydoc, whose C code takes no proxy of a class."""
+
+    def test_help(self, lazy):
+        """Of the class itself; of a module that holds it."""
+        text = pydoc.plain(pydoc.render_doc(lazy("Pager")))
+        assert text == pydoc.plain(pydoc.render_doc(HOME.Pager))
+        user = types.ModuleType("truthful_user")
+        user.__all__, user.Pager, user.function = ["Pager", "function"], lazy("Pager"), lazy("function")
+        text = pydoc.plain(pydoc.render_doc(user))
+        if lazyguard.is_resolved(user.Pager):
+            assert "Shows a page." in text
+            assert "Does." in text
+        assert issubclass(user.Pager.__class__, type)
+
+
+class TestMistakes:
+    """What an exact type is wanted for says what to pass."""
+
+    def test_exact_type(self):
+        """Where C code looks at the type itself, its words have the way out."""
+        with pytest.raises(TypeError, match=r"found.*str.*pass lazyguard\.resolve\(it\)|pass lazyguard\.resolve\(it\)"):
+            ", ".join([lazyguard.lazy(lambda: "text")])
+        pager = lazyguard.load("truthful_home:Pager")
+        with pytest.raises(TypeError, match=r"pass lazyguard\.resolve\(it\)"):
+            super(pager, pager()).__init__()
+
+    @pytest.mark.parametrize("make", [dict, list, object, lambda: len, lambda: HOME.says, lambda: HOME.Silent(), int])
+    def test_no_name_of_ours(self, make):
+        """At the first use and later."""
+        lazy = lazyguard.lazy(lambda: make())
+        for _ in range(2):
+            for use in (next, open, lambda one: one @ one, lambda one: one.missing, lambda one: one[None], len, hash):
+                if use is open and make is int:
+                    continue
+                said = []
+                for each in (lazy, make()):
+                    try:
+                        use(each)
+                    except Exception as error:
+                        said.append(str(error))
+                assert len(set(said)) <= 1
+
+
+def test_what_is_shown_is_collected():
+    """Nothing that makes classes show another name keeps them alive."""
+    code = (
+        "import gc, weakref, lazyguard\n"
+        "class Local: ...\n"
+        "thing = lazyguard.lazy(Local); thing.__doc__; str(thing)\n"
+        "kind = weakref.ref(Local)\n"
+        "del Local, thing; gc.collect()\n"
+        "assert kind() is None\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
