@@ -26,13 +26,14 @@ class Deadline:
 
     Attributes:
         ends: When it passes, by the clock.
+        seconds: How long it was when it was set.
     """
 
-    __slots__ = ("_said", "_seconds", "ends")
+    __slots__ = ("_said", "ends", "seconds")
 
     def __init__(self, seconds: float, said: str) -> None:
         self.ends: float = clock.now() + seconds
-        self._seconds = seconds
+        self.seconds: float = seconds
         self._said = said
 
     def __enter__(self) -> Deadline:
@@ -57,7 +58,7 @@ class Deadline:
         return DeadlineExceeded(self._said)
 
     def __repr__(self) -> str:
-        return f"<deadline of {self._seconds:g} s>"
+        return f"<deadline of {self.seconds:g} s>"
 
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._core import clock, deadlines, loaded, mode, observers
+from lazyguard._core import clock, loaded, mode, observers
 from lazyguard._policies import failures
-from lazyguard.errors import CircuitOpen, DeadlineExceeded
+from lazyguard.errors import CircuitOpen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.haste import Haste, Span
 
     State = Literal["closed", "open", "half-open"]
     Count: TypeAlias = "Callable[[bool], object]"
@@ -57,7 +58,19 @@ class Phase:
         cause: The failure that opened the circuit; kept until it is closed.
     """
 
-    __slots__ = ("_circuit", "_window", "cause", "count", "probed", "rounds", "since", "slow", "state", "until")
+    __slots__ = (
+        "_circuit",
+        "_span",
+        "_window",
+        "cause",
+        "count",
+        "probed",
+        "rounds",
+        "since",
+        "slow",
+        "state",
+        "until",
+    )
 
     def __init__(
         self,
@@ -79,6 +92,7 @@ class Phase:
         self.cause = cause
         self.probed: list[bool] = [] if probed is None else probed
         self._window: Calls | Seconds | None = None
+        self._span: Span | None = None
         self.count: Count | None = None
         if state == "closed":
             self._window = window_of(circuit.breaker)
@@ -101,17 +115,37 @@ class Phase:
 
         `own` is the deadline of the call itself, if it has one: any other is its caller's. `began` is when it began.
         """
-        failed = None if not mode.is_active() else False if error is None else self._circuit.counts(error, own)
+        if not mode.is_active():
+            self.released()
+            return
+        failed, hasty = False if error is None else self._circuit.counts(error), None
+        if error is not None:
+            hasty = loaded("_policies.haste").judge(error, failed, self.slow, own, began)
         if failed is False and (slow := self._slow(began)) is not None:
             failed, error = True, slow
-        if failed is None:
+        if hasty is not None:
+            self._hurried(hasty)
+        elif failed is None:
             self.released()
         elif self._window is None:
             self._probed(error if failed else None)
         else:
-            (self.count or self._window.count)(not failed)
-            if failed and self._window.tripped():
-                self._circuit.follow(self, self._opened(error))
+            self._counted(self._window, error if failed else None)
+
+    def _counted(self, window: Calls | Seconds, error: BaseException | None) -> None:
+        (self.count or window.count)(error is None)
+        if error is not None and window.tripped():
+            self._circuit.follow(self, self._opened(error))
+
+    def _hurried(self, hasty: Haste) -> None:
+        """Record a hasty attempt: nothing by itself, but a span of them is a failure; a probe has shown nothing."""
+        if self._window is not None:
+            span = self._span = self._span or loaded("_policies.haste").Span(self.since)
+            if span.has_failed(hasty, goes_on=self._window.unchanged()):
+                self._counted(self._window, hasty.cause)
+                self._window.unchanged()
+        elif self.state == "half-open":
+            self._circuit.follow(self, self._opened(self.cause, rounds=self.rounds - 1))
 
     def _slow(self, began: float | None) -> BaseException | None:
         if self.slow is None or began is None or (took := clock.now() - began) <= self.slow:
@@ -152,17 +186,18 @@ class Phase:
         while (now := circuit.now).probed is self.probed:  # another probe may have begun since
             circuit.follow(now, Phase(circuit, "closed", clock.now()))
 
-    def _opened(self, cause: BaseException | None) -> Phase:
+    def _opened(self, cause: BaseException | None, rounds: int | None = None) -> Phase:
         from random import uniform
 
         breaker, moment = self._circuit.breaker, clock.now()
-        longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(self.rounds, 60))
+        rounds = self.rounds if rounds is None else rounds
+        longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(rounds, 60))
         return Phase(
             self._circuit,
             "open",
             moment,
             until=moment + uniform(longest / 2, longest),
-            rounds=self.rounds + 1,
+            rounds=rounds + 1,
             cause=cause,
         )
 
@@ -227,14 +262,10 @@ class Circuit:
             if self.follow(phase, probe):
                 return probe
 
-    def counts(self, error: BaseException, own: Deadline | None = None) -> bool | None:
+    def counts(self, error: BaseException) -> bool | None:
         """Return whether a call that raised `error` has failed; None if its outcome does not count."""
         if not isinstance(error, Exception):
             return None
-        if isinstance(error, DeadlineExceeded):
-            limit = deadlines.current()
-            if limit is not None and limit is not own and limit.ends <= clock.now():
-                return None  # its caller had no time left: another caller may have
         meant = {self._means(leaf) for leaf in failures.leaves(error, (*self._on, *self.breaker.ignore))}
         return meant.pop() if len(meant) == 1 else None
 
@@ -311,10 +342,18 @@ class Calls:
     __slots__ = ("_minimum", "_outcomes", "_rate", "count")
 
     def __init__(self, calls: int, rate: float, minimum: int) -> None:
-        self._outcomes: deque[bool] = deque(maxlen=calls)
+        self._outcomes: deque[int] = deque(maxlen=calls)
         self._rate = rate
         self._minimum = minimum
         self.count: Count = self._outcomes.append
+
+    def unchanged(self) -> bool:
+        """Return whether nothing has been counted since this was last asked."""
+        outcomes = self._outcomes
+        same = not outcomes or type(outcomes[-1]) is int
+        if not same:
+            outcomes[-1] = int(outcomes[-1])  # it counts as before, and what comes after it is a bool
+        return same
 
     def tripped(self) -> bool:
         """Return whether too many calls have failed."""
@@ -330,7 +369,7 @@ class Seconds:
     ends in the same tenth as the call before costs one reading of the clock and one addition.
     """
 
-    __slots__ = ("_latest", "_minimum", "_rate", "_tenths", "_width")
+    __slots__ = ("_latest", "_minimum", "_rate", "_seen", "_tenths", "_width")
 
     def __init__(self, seconds: float, rate: float, minimum: int) -> None:
         self._width = seconds / 10
@@ -338,6 +377,7 @@ class Seconds:
         self._minimum = minimum
         self._tenths: dict[int, list[int]] = {}  # number of the tenth -> failures, successes
         self._latest: tuple[float, list[int]] = (0.0, [])  # when the latest tenth ends, and its counts
+        self._seen: tuple[float, ...] = (0.0,)
 
     def count(self, ok: bool) -> None:
         """Count one call, True for a success."""
@@ -349,6 +389,11 @@ class Seconds:
             counts[1] += 1  # a bool as the index is slower
         else:
             counts[0] += 1
+
+    def unchanged(self) -> bool:
+        """Return whether nothing has been counted since this was last asked."""
+        before, self._seen = self._seen, (self._latest[0], *self._latest[1])
+        return before == self._seen
 
     def _counts_at(self, moment: float) -> list[int]:
         """Return the counts of the present tenth, which `moment` is in; drop those outside the window."""
