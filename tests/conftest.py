@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--forks-for", type=float, default=5.0, help="seconds for which each test of forks amid imports goes on forking"
     )
+    group.addoption("--signals", type=int, default=3000, help="how many real signals interrupt what uses a client")
+    group.addoption("--points-apart", type=int, default=7, help="inject an exception at each so manieth point only")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -99,8 +99,10 @@ def annotated_class(function: Any) -> type | None:
             return None  # to read the annotation would import what it names
     try:
         said: Any = function.__annotations__.get("return")
-    except Exception:
-        return None  # it names what only a checker sees
+    except Exception as error:  # it names what only a checker sees
+        if loaded("_base.handlers").is_a_handlers(error):
+            raise
+        return None
     if isinstance(said, str):
         head, *rest = said.partition("[")[0].strip().split(".")
         said = namespace[head] if head in namespace else vars(builtins).get(head)
