@@ -215,7 +215,7 @@ def shape_of(kind: type) -> type[Proxy]:
 
 
 # What else the class of one target holds it by. The first says that it is one.
-_HOLDING = ("_holds", "_fetch", "_run")
+_HOLDING = ("_holds", "_fetch", "_run", "_watch")
 
 
 # What a tool that walks is told by these, while the target is not there.
@@ -330,7 +330,10 @@ class ProxyMirror:
                 limit = limits.limit_of(target)
                 if limit:
                     limits.tell(cell.name, cell.place, limit)
-            return proxy, self.flavour(cell, snapshot)
+            view = self.flavour(cell, snapshot)
+            if self.flavour is shared:
+                watch(proxy, view)
+            return proxy, view
         return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
 
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
@@ -358,9 +361,20 @@ class ProxyMirror:
 
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
-        if _HOLDING[0] in space_of(view):
-            for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
-                type.__delattr__(view, name)
+        let_go(view)
+
+
+def watch(proxy: Proxy, view: type[Proxy]) -> None:
+    """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
+    if _HOLDING[0] in space_of(view):
+        type.__setattr__(view, "_watch", ref(proxy, lambda _: let_go(view)))
+
+
+def let_go(view: type[Proxy]) -> None:
+    """Take from a class that is for one target what holds that."""
+    if _HOLDING[0] in space_of(view):
+        for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
+            type.__delattr__(view, name)
 
 
 def _pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
