@@ -62,7 +62,7 @@ class Loops:
         self._names: dict[Any, str] = {cell.home: "loop 1"}
         like = cell.now.target if cell.now.served else self.first
         self.view: type[Proxy] = views.forwarding(
-            like, self._reference, lambda live, name: getattr(self._seen(live, name), name)
+            like, self._reference, lambda live, name: getattr(self._seen(live, name), name), views.perform
         )
         kind: Any = self.view
         kind.__repr__ = lambda _: repr(self._any())
