@@ -142,7 +142,7 @@ class NoThreads:
 
 @pytest.fixture(autouse=True)
 def nothing_goes_on_beside_the_next_test():
-    """End recoveries, and watches over a close: they would take from the clock, the log and the chance of others."""
+    """End recoveries and watches over a close, and forget what was logged: it takes from the clock and log of others."""
     yield
     for cell, _ in declaration.cells():
         if getattr(cell, "recovery_run", None) is not None:
@@ -151,6 +151,7 @@ def nothing_goes_on_beside_the_next_test():
         for *_, job in queue.copy():
             if isinstance(getattr(job.work, "__self__", None), PendingClose):
                 job.cancel()
+    events._away.clear()  # what has been logged of one "db" is news of another one
 
 
 @pytest.fixture
