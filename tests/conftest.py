@@ -142,7 +142,7 @@ class NoThreads:
 
 @pytest.fixture(autouse=True)
 def nothing_goes_on_beside_the_next_test():
-    """End recoveries and watches over a close, and forget what was logged: it takes from the clock and log of others."""
+    """End recoveries and watches over a close, and forget what was logged: the next test has a clock and a log too."""
     yield
     for cell, _ in declaration.cells():
         if getattr(cell, "recovery_run", None) is not None:
