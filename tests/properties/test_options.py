@@ -332,7 +332,7 @@ WEB = {
     "details": lambda value: is_flag(value) or value == "places",
     "timeout_header": optional(is_header),
     "timeout": optional(is_seconds),
-    "max_timeout": is_seconds,
+    "max_timeout": optional(is_seconds),
 }
 LAZY_ENGINE = {
     "url": lambda value: is_text(value) or callable(value),

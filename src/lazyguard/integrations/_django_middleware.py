@@ -87,6 +87,8 @@ class Middleware:
             response = self._get_response(request)
         if response.streaming and not response.is_async:
             response.streaming_content = _Body(response.streaming_content, reach)
+        else:
+            reach.end()
         return _judged(request, response)
 
     async def _acall(self, request: HttpRequest) -> Any:
@@ -98,6 +100,7 @@ class Middleware:
             return _judged(request, await self._get_response(request))
         with reach:
             response = await self._get_response(request)
+        reach.end()
         return _judged(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:

@@ -47,8 +47,12 @@ DEFAULTS: dict[str, Any] = {
     "details": False,
     "timeout_header": None,
     "timeout": None,
-    "max_timeout": 60.0,
+    "max_timeout": None,
 }
+
+
+# Seconds that a header can ask for, where no option limits it.
+_LONGEST = 60.0
 
 
 @final
@@ -58,7 +62,13 @@ class Requests:
     __slots__ = ("_details", "_maximum", "_prefix", "_seconds", "header")
 
     def __init__(
-        self, *, prefix: str, details: Details, timeout_header: str | None, timeout: float | None, max_timeout: float
+        self,
+        *,
+        prefix: str,
+        details: Details,
+        timeout_header: str | None,
+        timeout: float | None,
+        max_timeout: float | None,
     ) -> None:
         value: object = prefix
         if not isinstance(value, str) or (value and not value.startswith("/")) or value.endswith("/"):
@@ -70,10 +80,13 @@ class Requests:
         if type(details) is not bool and details != "places":
             raise ConfigurationError(f'details={shown(details)} is invalid: give False, True or "places".')
         validation.seconds("timeout", timeout, optional=True)
-        validation.seconds("max_timeout", max_timeout)
+        validation.seconds("max_timeout", max_timeout, optional=True)
         self._prefix = prefix
         self._details: Details = details
-        self._seconds, self._maximum = timeout, max_timeout
+        longest = _LONGEST if max_timeout is None else max_timeout
+        self._seconds = timeout if timeout is None else min(timeout, longest)
+        # A client has no more than the server's own limit, unless the server says how much.
+        self._maximum = longest if max_timeout is not None or timeout is None else timeout
         self.header: str | None = timeout_header
 
     def answer(self, method: str, path: str) -> Answer | None:
@@ -95,13 +108,11 @@ class Requests:
 
     def reach(self, value: str | None) -> Reach | None:
         """Return the reach of a request's deadline, by its header; None if it has no deadline."""
-        seconds = None if value is None else _seconds(value)
-        by = "its header allows" if seconds is not None else "the middleware allows"
-        if seconds is None:
-            seconds = self._seconds
+        asked = None if value is None or self.header is None else _seconds(value)
+        seconds = self._seconds if asked is None else min(asked, self._maximum)
         if seconds is None:
             return None
-        seconds = min(seconds, self._maximum)
+        by = "its header allows" if seconds == asked else "the middleware allows"
         return Reach(Deadline(seconds, f"the deadline of {seconds:g} s for this request has passed; {by} no more."))
 
 

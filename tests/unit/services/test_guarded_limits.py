@@ -229,6 +229,35 @@ def test_slow_calls_open(guard, clock):
     assert call.health().state == "closed"
 
 
+def test_a_slow_service(clock):
+    """Slow calls of a service's object take it out of use, those that are awaited too."""
+
+    class Db:
+        def ask(self) -> str:
+            clock.advance(2.0)
+            return "slow"
+
+        async def aask(self) -> str:
+            return self.ask()
+
+    class NoDb(Db):
+        def ask(self) -> str:
+            return "none"
+
+    breaker = lazyguard.Breaker(failure_threshold=2, slow_call_duration=1.0)
+
+    @lazyguard.service(failures=(OSError,), breaker=breaker, recovery=None)
+    def get_db() -> Db:
+        return Db()
+
+    @get_db.fallback
+    def _() -> Db:
+        return NoDb()
+
+    db = get_db()
+    assert [db.ask(), asyncio.run(db.aask()), db.ask()] == ["slow", "slow", "none"]
+
+
 # isolation, and the switch
 
 
