@@ -34,6 +34,8 @@ REAP_LIMIT = 5.0
 SURVIVAL_GRACE = 0.3
 LARGEST_OUTPUT = 16 << 20
 LARGEST_DUMP = 1 << 20
+TIMED = ("begin", "end", "effect", "circular", "state")
+"""Kinds of events that are kept, each with its time first."""
 MOST_CHUNKS = 256
 MOST_QUEUED = 10
 """How many time limits a child may wait for a processor."""
@@ -266,7 +268,7 @@ class Child:
             trace.doubtful = True
         elif kind == "unseen":
             trace.unseen += event[1]
-        else:
+        elif kind in TIMED:
             trace.events.append(event)
 
     def _release(self) -> None:
