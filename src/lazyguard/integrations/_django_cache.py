@@ -263,7 +263,7 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
         self._location, self._params = location, params
         self._options: dict[str, Any] = params.get("OPTIONS", {})
         self._made: dict[str, Any] = {}
-        self.roles = ("backend",) if self._options.get("fallback") is None else ("backend", "fallback")
+        self.roles: tuple[str, ...] = ("backend",) if self._options.get("fallback") is None else ("backend", "fallback")
         entry_of("backend", location, params)
         self._policies = _policies_of(self._options)
         entry_of(self.roles[-1], location, params)
