@@ -36,6 +36,9 @@ class Breaker(validation.Options):
     `ignore`, and what is no Exception (KeyboardInterrupt, SystemExit, CancelledError). Any other exception counts as a
     success: a dependency that answers "not found" is up. An exception group counts as its leaves do, if all do alike.
 
+    A call whose caller was in haste counts for nothing: its deadline was shorter than the call's own limit. Where all
+    calls were hasty, and have waited for that limit in sum, they are one failure.
+
     Args:
         failure_threshold: How many calls in a row must fail; 3 if neither this nor `failure_rate` is given.
         failure_rate: The share of calls that must fail, above 0 and at most 1. It needs one of the two windows.

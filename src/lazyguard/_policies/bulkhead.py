@@ -84,22 +84,21 @@ class Places:
     """Places for the calls of one function: who finds none is refused at once.
 
     A call is entered and taken out by one operation each, so that no interruption leaves a place taken.
+
+    Attributes:
+        most: How many there are.
+        calls: The calls under way, and those that are about to be refused, in the order in which they came.
     """
 
-    __slots__ = ("_calls", "most")
+    __slots__ = ("calls", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._calls: dict[object, None] = {}  # in the order in which they came
+        self.calls: dict[object, None] = {}
 
-    def enter(self, call: object) -> bool:
-        """Enter a call; return whether it has a place. It is to `leave` in either case."""
-        self._calls[call] = None
-        return len(self._calls) <= self.most or call in list(self._calls)[: self.most]
-
-    def leave(self, call: object) -> None:
-        """Take a call out, if it is in."""
-        self._calls.pop(call, None)
+    def has(self, call: object) -> bool:
+        """Return whether a call that was entered has a place."""
+        return len(self.calls) <= self.most or call in list(self.calls)[: self.most]
 
 
 def _in_child() -> None:

@@ -14,26 +14,25 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._core import clock, deadlines, loaded, mode, observers
+from lazyguard._core import clock, loaded, mode, observers
 from lazyguard._policies import failures
-from lazyguard.errors import CircuitOpen, DeadlineExceeded
+from lazyguard._policies.windows import window_of
+from lazyguard.errors import CircuitOpen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Callable
-    from typing import Any, Literal, TypeAlias
+    from typing import Any, Literal
 
     from lazyguard._base.places import Place
     from lazyguard._base.validation import Kinds
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
+    from lazyguard._policies.haste import Haste, Span
+    from lazyguard._policies.windows import Calls, Count, Seconds
 
     State = Literal["closed", "open", "half-open"]
-    Count: TypeAlias = "Callable[[bool], object]"
-else:
-    from _collections import deque  # without what collections loads
 
 # For all circuits. Reentrant: a signal handler or a finaliser can run on the thread that holds it.
 _lock = _thread.RLock()
@@ -57,7 +56,19 @@ class Phase:
         cause: The failure that opened the circuit; kept until it is closed.
     """
 
-    __slots__ = ("_circuit", "_window", "cause", "count", "probed", "rounds", "since", "slow", "state", "until")
+    __slots__ = (
+        "_circuit",
+        "_span",
+        "_window",
+        "cause",
+        "count",
+        "probed",
+        "rounds",
+        "since",
+        "slow",
+        "state",
+        "until",
+    )
 
     def __init__(
         self,
@@ -79,6 +90,7 @@ class Phase:
         self.cause = cause
         self.probed: list[bool] = [] if probed is None else probed
         self._window: Calls | Seconds | None = None
+        self._span: Span | None = None
         self.count: Count | None = None
         if state == "closed":
             self._window = window_of(circuit.breaker)
@@ -101,17 +113,37 @@ class Phase:
 
         `own` is the deadline of the call itself, if it has one: any other is its caller's. `began` is when it began.
         """
-        failed = None if not mode.is_active() else False if error is None else self._circuit.counts(error, own)
+        if not mode.is_active():
+            self.released()
+            return
+        failed, hasty = False if error is None else self._circuit.counts(error), None
+        if error is not None:
+            hasty = loaded("_policies.haste").judge(error, failed, self.slow, own, began)
         if failed is False and (slow := self._slow(began)) is not None:
             failed, error = True, slow
-        if failed is None:
+        if hasty is not None:
+            self._hurried(hasty)
+        elif failed is None:
             self.released()
         elif self._window is None:
             self._probed(error if failed else None)
         else:
-            (self.count or self._window.count)(not failed)
-            if failed and self._window.tripped():
-                self._circuit.follow(self, self._opened(error))
+            self._counted(self._window, error if failed else None)
+
+    def _counted(self, window: Calls | Seconds, error: BaseException | None) -> None:
+        (self.count or window.count)(error is None)
+        if error is not None and window.tripped():
+            self._circuit.follow(self, self._opened(error))
+
+    def _hurried(self, hasty: Haste) -> None:
+        """Record a hasty attempt: nothing by itself, but a span of them is a failure; a probe has shown nothing."""
+        if self._window is not None:
+            span = self._span = self._span or loaded("_policies.haste").Span(self.since)
+            if span.has_failed(hasty, goes_on=self._window.unchanged()):
+                self._counted(self._window, hasty.cause)
+                self._window.unchanged()
+        elif self.state == "half-open":
+            self._circuit.follow(self, self._opened(self.cause, rounds=self.rounds - 1))
 
     def _slow(self, began: float | None) -> BaseException | None:
         if self.slow is None or began is None or (took := clock.now() - began) <= self.slow:
@@ -152,17 +184,18 @@ class Phase:
         while (now := circuit.now).probed is self.probed:  # another probe may have begun since
             circuit.follow(now, Phase(circuit, "closed", clock.now()))
 
-    def _opened(self, cause: BaseException | None) -> Phase:
+    def _opened(self, cause: BaseException | None, rounds: int | None = None) -> Phase:
         from random import uniform
 
         breaker, moment = self._circuit.breaker, clock.now()
-        longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(self.rounds, 60))
+        rounds = self.rounds if rounds is None else rounds
+        longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(rounds, 60))
         return Phase(
             self._circuit,
             "open",
             moment,
             until=moment + uniform(longest / 2, longest),
-            rounds=self.rounds + 1,
+            rounds=rounds + 1,
             cause=cause,
         )
 
@@ -189,7 +222,7 @@ class Circuit:
     """
 
     used = True  # it has no slots, so that an unused one can become one
-    asked = 0  # which of a key's circuits was asked last
+    asked = False  # one of a key: since some of them were let go of
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(
@@ -227,14 +260,10 @@ class Circuit:
             if self.follow(phase, probe):
                 return probe
 
-    def counts(self, error: BaseException, own: Deadline | None = None) -> bool | None:
+    def counts(self, error: BaseException) -> bool | None:
         """Return whether a call that raised `error` has failed; None if its outcome does not count."""
         if not isinstance(error, Exception):
             return None
-        if isinstance(error, DeadlineExceeded):
-            limit = deadlines.current()
-            if limit is not None and limit is not own and limit.ends <= clock.now():
-                return None  # its caller had no time left: another caller may have
         meant = {self._means(leaf) for leaf in failures.leaves(error, (*self._on, *self.breaker.ignore))}
         return meant.pop() if len(meant) == 1 else None
 
@@ -301,72 +330,6 @@ class Circuit:
         return f"<Circuit {self.now.state} of {self.name}>"
 
 
-@final
-class Calls:
-    """The outcomes of the last calls; so many failures in a row are a failure rate of 1 in as many calls.
-
-    `count` is a deque's append, which is atomic with and without a GIL: no outcome is lost.
-    """
-
-    __slots__ = ("_minimum", "_outcomes", "_rate", "count")
-
-    def __init__(self, calls: int, rate: float, minimum: int) -> None:
-        self._outcomes: deque[bool] = deque(maxlen=calls)
-        self._rate = rate
-        self._minimum = minimum
-        self.count: Count = self._outcomes.append
-
-    def tripped(self) -> bool:
-        """Return whether too many calls have failed."""
-        failed, made = self._outcomes.count(False), len(self._outcomes)
-        return made >= self._minimum and failed / made >= self._rate
-
-
-@final
-class Seconds:
-    """The outcomes of the last seconds, by tenths of the window.
-
-    The counts have no lock and are statistics: of two calls that end at the same moment one may be lost. A call that
-    ends in the same tenth as the call before costs one reading of the clock and one addition.
-    """
-
-    __slots__ = ("_latest", "_minimum", "_rate", "_tenths", "_width")
-
-    def __init__(self, seconds: float, rate: float, minimum: int) -> None:
-        self._width = seconds / 10
-        self._rate = rate
-        self._minimum = minimum
-        self._tenths: dict[int, list[int]] = {}  # number of the tenth -> failures, successes
-        self._latest: tuple[float, list[int]] = (0.0, [])  # when the latest tenth ends, and its counts
-
-    def count(self, ok: bool) -> None:
-        """Count one call, True for a success."""
-        moment = clock.now()
-        ends, counts = self._latest
-        if moment >= ends:
-            counts = self._counts_at(moment)
-        if ok:
-            counts[1] += 1  # a bool as the index is slower
-        else:
-            counts[0] += 1
-
-    def _counts_at(self, moment: float) -> list[int]:
-        """Return the counts of the present tenth, which `moment` is in; drop those outside the window."""
-        tenth = int(moment / self._width)
-        for old in list(self._tenths):
-            if old <= tenth - 10:
-                self._tenths.pop(old, None)
-        counts = self._tenths.setdefault(tenth, [0, 0])
-        self._latest = ((tenth + 1) * self._width, counts)
-        return counts
-
-    def tripped(self) -> bool:
-        """Return whether too many calls have failed."""
-        counts = self._tenths.copy().values()  # `count` has dropped what is outside the window
-        failed, ok = sum(count[False] for count in counts), sum(count[True] for count in counts)
-        return failed + ok >= self._minimum and failed / (failed + ok) >= self._rate
-
-
 def begin(unused: Any) -> None:
     """Make a circuit of one that no call has asked yet."""
     closed = Phase(unused, "closed", clock.now())
@@ -376,18 +339,6 @@ def begin(unused: Any) -> None:
         if not unused.used:
             unused.now = closed
             unused.__class__ = Circuit
-
-
-def window_of(breaker: Breaker) -> Calls | Seconds:
-    """Return an empty window by the breaker's options."""
-    if breaker.failure_rate is None:
-        assert breaker.failure_threshold is not None
-        return Calls(breaker.failure_threshold, 1.0, breaker.failure_threshold)
-    assert breaker.minimum_calls is not None
-    if breaker.window_calls is not None:
-        return Calls(breaker.window_calls, breaker.failure_rate, breaker.minimum_calls)
-    assert breaker.window_seconds is not None
-    return Seconds(breaker.window_seconds, breaker.failure_rate, breaker.minimum_calls)
 
 
 def _recount() -> None:

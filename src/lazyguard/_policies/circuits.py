@@ -1,12 +1,10 @@
 """The circuits of a guarded function with `key=`: one for each key, within a bound.
 
 Invariants: a key's circuit is the same as long as it is kept; of too many those go first that are closed and were not
-asked for longest; keys are shown nowhere. No lock is held while keys are compared, which runs user code.
+asked since some went last; keys are shown nowhere. No lock is held while keys are compared, which runs user code.
 """
 
 from __future__ import annotations
-
-from itertools import count
 
 from lazyguard._base import final
 from lazyguard._base.places import misused
@@ -19,20 +17,23 @@ if TYPE_CHECKING:
 
 # How many keys are kept.
 MOST = 1000
-_uses = count()
 
 
 @final
 class Circuits:
-    """The circuits of one function."""
+    """The circuits of one function.
 
-    __slots__ = ("_breaker", "_circuits", "_isolated", "_name", "_place")
+    Attributes:
+        known: The circuits by their keys.
+    """
+
+    __slots__ = ("_breaker", "_isolated", "_name", "_place", "known")
 
     def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
         self._breaker = breaker
         self._name = name
         self._place = place
-        self._circuits: dict[object, Circuit] = {}
+        self.known: dict[object, Circuit] = {}
         self._isolated = False
 
     def of(self, key: object) -> Circuit:
@@ -42,25 +43,25 @@ class Circuits:
             UsageError: It cannot be a key, since it is not hashable.
         """
         try:
-            found = self._circuits.get(key)
+            found = self.known.get(key)
         except TypeError as error:
             raise misused(
                 f"key= of {self._name} ({self._place}) returned an object of type {type(key).__name__}, which cannot "
                 "be a key: return a string, a number or a tuple."
             ) from error
         if found is None:
-            if len(self._circuits) >= MOST:
+            if len(self.known) >= MOST:
                 self._evict()
             new = Circuit(self._breaker, name=self._name, place=self._place)
             if self._isolated:
                 new.isolate()
-            found = self._circuits.setdefault(key, new)
-        found.asked = next(_uses)
+            found = self.known.setdefault(key, new)
+        found.asked = True
         return found
 
     def all(self) -> list[Circuit]:
         """Return the circuits of all keys that are kept."""
-        return list(self._circuits.copy().values())
+        return list(self.known.copy().values())
 
     def isolate(self) -> None:
         """Open all, those of keys to come too, until they are reset."""
@@ -75,6 +76,8 @@ class Circuits:
             circuit.reset()
 
     def _evict(self) -> None:
-        kept = sorted(self._circuits.copy().items(), key=lambda one: (one[1].now.state != "closed", one[1].asked))
+        kept = sorted(self.known.copy().items(), key=lambda one: (one[1].now.state != "closed", one[1].asked))
         for key, _ in kept[: MOST // 10]:
-            self._circuits.pop(key, None)
+            self.known.pop(key, None)
+        for _, circuit in kept:
+            circuit.asked = False

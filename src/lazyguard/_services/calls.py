@@ -89,11 +89,13 @@ class GuardedCall:
             return (yield from self._calling(failed))
         call = entered or object()
         try:
-            if entered is None and not places.enter(call):
-                return Outcome(error=crowded(self._guard))
+            if entered is None:
+                places.calls[call] = None
+                if not places.has(call):
+                    return Outcome(error=crowded(self._guard))
             return (yield from self._calling(failed))
         finally:
-            places.leave(call)
+            places.calls.pop(call, None)
 
     def _calling(self, outcome: Outcome | None) -> Steps[Outcome]:
         """Attempts, until one succeeds or the retry gives up."""

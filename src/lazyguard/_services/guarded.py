@@ -133,7 +133,7 @@ def guarded(
         breaker: When it is no longer called, since it fails. One for the function; all objects that have it as a method
             share it. For one an object, guard the bound method: `self.fetch = lazyguard.guarded(...)(self.fetch)`.
         key: A function of the call's arguments. For each key that it returns there is a breaker of its own: a host, a
-            tenant. 1,000 are kept; of more those go that are closed and were not asked for longest. No text has a key.
+            tenant. 1,000 are kept; of more those go first that are closed and were not asked lately. No text has a key.
         max_concurrent: How many calls may be under way at a time. A further one raises ServiceUnavailable at once, or
             is answered by the fallback; it waits for nothing.
 
@@ -223,13 +223,13 @@ class Guard:
 
     __slots__ = (
         "__weakref__",
-        "_by_key",
         "_detour",
         "answers",
         "awaited",
-        "breaker",
+        "by_key",
         "circuit",
         "function",
+        "is_timed",
         "key",
         "late",
         "looks",
@@ -275,9 +275,9 @@ class Guard:
         self.answers: Any = None  # what its fallbacks have answered, if it has some
         self.looks = True  # at what the function returns, until that is known
         self.returns_awaitables = False
-        self.breaker = breaker
+        self.is_timed = breaker is not None and breaker.slow_call_duration is not None
         self.key = key
-        self._by_key: Circuits | None = None
+        self.by_key: Circuits | None = None
         self._detour: Any = None
         self.places: Places | None = None
         self.circuit: Circuit | None = None
@@ -288,7 +288,7 @@ class Guard:
         if breaker is not None and key is not None:
             from lazyguard._policies.circuits import Circuits
 
-            self._by_key = Circuits(breaker, name, place)
+            self.by_key = Circuits(breaker, name, place)
         elif breaker is not None:
             from lazyguard._policies.breaker import UnusedCircuit
 
@@ -347,18 +347,12 @@ class Guard:
 
     def circuit_of(self, args: Args, named: Named) -> Circuit | None:
         """Return the circuit for a call."""
-        return self.circuit if self._by_key is None or self.key is None else self._by_key.of(self.key(*args, **named))
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether a call needs more than the present phase of one breaker."""
-        slow = None if self.breaker is None else self.breaker.slow_call_duration
-        return self.key is not None or self.places is not None or slow is not None
+        return self.circuit if self.by_key is None or self.key is None else self.by_key.of(self.key(*args, **named))
 
     def circuits(self) -> list[Circuit]:
         """Return the circuits that have been asked."""
-        if self._by_key is not None:
-            return self._by_key.all()
+        if self.by_key is not None:
+            return self.by_key.all()
         return [self.circuit] if self.circuit is not None and self.circuit.used else []
 
     def fallback(self, fallback: Any = None, /, *, on: Any = None) -> Any:
@@ -375,14 +369,14 @@ class Guard:
 
     def isolate(self) -> None:
         """Open the breaker until it is reset."""
-        circuit = self.circuit if self._by_key is None else self._by_key
+        circuit = self.circuit if self.by_key is None else self.by_key
         if circuit is None:
             raise misused(f"{self.name} ({self.place}) has no breaker that could be opened: give breaker=.")
         circuit.isolate()
 
     def reset(self) -> None:
         """Close the breaker, with nothing counted."""
-        circuit = self.circuit if self._by_key is None else self._by_key
+        circuit = self.circuit if self.by_key is None else self.by_key
         if circuit is not None:
             circuit.reset()
 

@@ -67,7 +67,7 @@ class Loops:
         self._numbers = count(2)
         self._names: dict[Any, str] = {cell.home: "loop 1"}
         like = cell.now.target if cell.now.served else self.first
-        self.view: type[Proxy] = views.forwarding(like, lambda _: self._find(), self._attributes())
+        self.view: type[Proxy] = views.forwarding(like, lambda _: self._find(), self._attributes(), views.perform)
         kind: Any = self.view
         kind.__repr__ = lambda _: repr(self._any())
         kind.__dir__ = lambda _: dir(self._any())

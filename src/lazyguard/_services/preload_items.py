@@ -44,6 +44,7 @@ _FOR_FAILURES = (
     ("lazyguard._policies.retry", "tenacity"),
     ("lazyguard._policies.retry", "lazyguard._policies.retries"),
     ("lazyguard._policies.breaker", "lazyguard._policies.circuit"),
+    ("lazyguard._policies.breaker", "lazyguard._policies.haste"),
     ("lazyguard._services.guarded", "lazyguard._services.calls"),
     ("lazyguard._services.counted_view", "wrapt"),
     ("lazyguard._services.fallback", "wrapt"),

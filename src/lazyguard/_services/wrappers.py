@@ -62,7 +62,7 @@ def _wrapper(guard: Any) -> Any:
             return unwrapped(guard.run(args, named))
 
         return bounded
-    if guard.is_limited:
+    if guard.is_timed or guard.key is not None or guard.places is not None:
         return _limited(guard)
     if circuit is None:
 
@@ -100,7 +100,7 @@ def _async_wrapper(guard: Any) -> Any:
             return unwrapped(await guard.arun(args, named))
 
         return bounded
-    if guard.is_limited:
+    if guard.is_timed or guard.key is not None or guard.places is not None:
         return _async_limited(guard)
     if circuit is None:
 
@@ -131,72 +131,102 @@ def _async_wrapper(guard: Any) -> Any:
 
 
 def _limited(guard: Any) -> Any:
-    """Return what is called in the place of a guard's function."""
+    """Return what is called in the place of a function with key=, max_concurrent= or slow_call_duration=."""
     from lazyguard._core import clock
 
-    function, detour = guard.function, True
-    places, breaks = guard.places, guard.circuit_of if guard.breaker is not None else None
+    function, circuit, detour, key = guard.function, guard.circuit, True, guard.key
+    places, timed = guard.places, guard.is_timed
+    calls: Any = getattr(places, "calls", None)
+    known: Any = getattr(guard.by_key, "known", None)
 
     def limited(*args: Any, **named: Any) -> Any:
-        call = object()
+        if detour:
+            return unwrapped(guard.run(args, named))
+        call: Any = None
+        phase: Any = None
+        count = began = None
         try:
-            if detour or (places is not None and not places.enter(call)):
-                return unwrapped(guard.run(args, named))
-            phase = None if breaks is None else breaks(args, named).now
-            count = None if phase is None else phase.count
-            if phase is not None and count is None:
-                return unwrapped(guard.run(args, named, None, call))
-            began = clock.now()
+            if calls is not None:
+                call = object()
+                calls[call] = None
+                if len(calls) > places.most and not places.has(call):
+                    return unwrapped(guard.run(args, named))
+            if known is not None:
+                asked = known.get(key(*args, **named)) or guard.circuit_of(args, named)
+                asked.asked = True
+                phase = asked.now
+            elif circuit is not None:
+                phase = circuit.now
+            if phase is not None:
+                count = phase.count
+                if count is None:
+                    return unwrapped(guard.run(args, named, None, call))
+            if timed:
+                began = clock.now()
             try:
                 result = function(*args, **named)
             except Exception as error:
                 if phase is not None:
                     phase.ended(error, None, began)
                 return unwrapped(guard.run(args, named, error, call))
-            if phase is not None and count is not None:
-                if phase.slow is None or clock.now() - began <= phase.slow:
-                    count(True)
-                else:
-                    phase.ended(None, None, began)
+            if began is not None and phase is not None and clock.now() - began > phase.slow:
+                phase.ended(None, None, began)
+            elif count is not None:
+                count(True)
             return result
         finally:
-            if places is not None:
-                places.leave(call)
+            if calls is not None:
+                calls.pop(call, None)
 
     return limited
 
 
 def _async_limited(guard: Any) -> Any:
-    """Return what is called in the place of a guard's async function."""
+    """Return the same for an async function."""
     from lazyguard._core import clock
 
-    function, detour = guard.function, True
-    places, breaks = guard.places, guard.circuit_of if guard.breaker is not None else None
+    function, circuit, detour, key = guard.function, guard.circuit, True, guard.key
+    places, timed = guard.places, guard.is_timed
+    calls: Any = getattr(places, "calls", None)
+    known: Any = getattr(guard.by_key, "known", None)
 
     async def limited(*args: Any, **named: Any) -> Any:
-        call = object()
+        if detour:
+            return unwrapped(await guard.arun(args, named))
+        call: Any = None
+        phase: Any = None
+        count = began = None
         try:
-            if detour or (places is not None and not places.enter(call)):
-                return unwrapped(await guard.arun(args, named))
-            phase = None if breaks is None else breaks(args, named).now
-            count = None if phase is None else phase.count
-            if phase is not None and count is None:
-                return unwrapped(await guard.arun(args, named, None, call))
-            began = clock.now()
+            if calls is not None:
+                call = object()
+                calls[call] = None
+                if len(calls) > places.most and not places.has(call):
+                    return unwrapped(await guard.arun(args, named))
+            if known is not None:
+                asked = known.get(key(*args, **named)) or guard.circuit_of(args, named)
+                asked.asked = True
+                phase = asked.now
+            elif circuit is not None:
+                phase = circuit.now
+            if phase is not None:
+                count = phase.count
+                if count is None:
+                    return unwrapped(await guard.arun(args, named, None, call))
+            if timed:
+                began = clock.now()
             try:
                 result = await function(*args, **named)
             except Exception as error:
                 if phase is not None:
                     phase.ended(error, None, began)
                 return unwrapped(await guard.arun(args, named, error, call))
-            if phase is not None and count is not None:
-                if phase.slow is None or clock.now() - began <= phase.slow:
-                    count(True)
-                else:
-                    phase.ended(None, None, began)
+            if began is not None and phase is not None and clock.now() - began > phase.slow:
+                phase.ended(None, None, began)
+            elif count is not None:
+                count(True)
             return result
         finally:
-            if places is not None:
-                places.leave(call)
+            if calls is not None:
+                calls.pop(call, None)
 
     return limited

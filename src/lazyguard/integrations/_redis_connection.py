@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from lazyguard._core import clock, deadlines
+from lazyguard._policies.haste import Wait
 from lazyguard.errors import DeadlineExceeded
 
 
@@ -32,27 +33,36 @@ class DeadlinedBackoff:
         return seconds
 
 
-def _within_deadline(base: type, name: str) -> property:
-    """Return the property of that name: the connection's own seconds, or the time that is left, if that is less."""
-    inherited: Any = getattr(base, name, None)
-    described = hasattr(inherited, "__set__")  # a slot or a property, by version; else it is in the instance's dict
+class _Limit:
+    """The attribute of that name: the connection's own seconds, or the time that is left, if that is less."""
 
-    def own(self: Any) -> float | None:
-        seconds: float | None = inherited.__get__(self) if described else vars(self)[name]
+    def __init__(self, base: type, name: str) -> None:
+        self._name = name
+        self._inherited: Any = getattr(base, name, None)
+        # a slot or a property, by version; else it is in the instance's dict
+        self._described = hasattr(self._inherited, "__set__")
+
+    def own(self, connection: Any) -> float | None:
+        """Return what the connection was given, whatever is left."""
+        seconds: float | None = self._inherited.__get__(connection) if self._described else vars(connection)[self._name]
         return seconds
 
-    def get(self: Any) -> float | None:
-        seconds = own(self)
-        left = deadlines.remaining() if vars(self).get("lazyguard_made") else None
+    def __get__(self, connection: Any, _: object = None) -> Any:
+        if connection is None:
+            return self
+        seconds = self.own(connection)
+        left = deadlines.remaining() if vars(connection).get("lazyguard_made") else None
         return left if seconds is None else seconds if left is None else min(left, seconds)
 
-    def set(self: Any, seconds: float | None) -> None:
-        if described:
-            inherited.__set__(self, seconds)
+    def __set__(self, connection: Any, seconds: float | None) -> None:
+        if self._described:
+            self._inherited.__set__(connection, seconds)
         else:
-            vars(self)[name] = seconds
+            vars(connection)[self._name] = seconds
 
-    return property(get, set)
+
+def _wait(connection: Any, name: str = "socket_timeout") -> Wait:
+    return Wait(getattr(type(connection), name).own(connection))
 
 
 def _capped(named: dict[str, Any]) -> dict[str, Any]:
@@ -74,13 +84,19 @@ class _Deadlined:
 
 
 class _Sync(_Deadlined):
+    def connect(self, *arguments: Any, **named: Any) -> Any:
+        with _wait(self, "socket_connect_timeout"):
+            return super().connect(*arguments, **named)  # type: ignore[misc]
+
     def send_packed_command(self, *arguments: Any, **named: Any) -> Any:
-        self._apply_deadline()
-        return super().send_packed_command(*arguments, **named)  # type: ignore[misc]
+        with _wait(self):
+            self._apply_deadline()
+            return super().send_packed_command(*arguments, **named)  # type: ignore[misc]
 
     def read_response(self, *arguments: Any, **named: Any) -> Any:
-        self._apply_deadline()
-        return super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
+        with _wait(self):
+            self._apply_deadline()
+            return super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
 
     def disconnect(self, *arguments: Any, **named: Any) -> Any:
         with deadlines.Unlimited():  # closing does not wait, but redis-py reads its timeouts
@@ -101,13 +117,19 @@ class _Sync(_Deadlined):
 
 
 class _Async(_Deadlined):
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
+        with _wait(self, "socket_connect_timeout"):
+            return await super().connect(*arguments, **named)  # type: ignore[misc]
+
     async def send_packed_command(self, *arguments: Any, **named: Any) -> Any:
-        await self._apply_deadline()
-        return await super().send_packed_command(*arguments, **named)  # type: ignore[misc]
+        with _wait(self):
+            await self._apply_deadline()
+            return await super().send_packed_command(*arguments, **named)  # type: ignore[misc]
 
     async def read_response(self, *arguments: Any, **named: Any) -> Any:
-        await self._apply_deadline()
-        return await super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
+        with _wait(self):
+            await self._apply_deadline()
+            return await super().read_response(*arguments, **_capped(named))  # type: ignore[misc]
 
     async def disconnect(self, nowait: bool = False, **named: Any) -> Any:
         nearest = deadlines.current()
@@ -139,6 +161,6 @@ def deadlined(connection_class: type) -> type:
     if issubclass(connection_class, _Deadlined):
         return connection_class
     awaited = connection_class.__module__.startswith("redis.asyncio")
-    limits = {name: _within_deadline(connection_class, name) for name in ("socket_timeout", "socket_connect_timeout")}
+    limits = {name: _Limit(connection_class, name) for name in ("socket_timeout", "socket_connect_timeout")}
     bases = (_Async if awaited else _Sync, connection_class)
     return type(connection_class.__name__, bases, {**limits, "__module__": __name__})

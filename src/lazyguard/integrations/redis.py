@@ -51,7 +51,7 @@ def redis_client(url: str, **options: Any) -> Redis:
     """
     validation.text("url", url)
     redis: Any = lazyguard.require("redis", extra="redis", why="for redis_client")
-    client: Redis = redis.Redis(connection_pool=_pool.of(url, **{**DEFAULTS, **options}).require_real())
+    client: Redis = redis.Redis(connection_pool=_pool.of(url, **_with_defaults(options)).require_real())
     return client
 
 
@@ -62,7 +62,7 @@ async def aredis_client(url: str, **options: Any) -> AsyncRedis:
     """
     validation.text("url", url)
     redis: Any = lazyguard.require("redis.asyncio", extra="redis", why="for aredis_client")
-    pool = await lazyguard.aresolve(_apool(url, **{**DEFAULTS, **options}))
+    pool = await lazyguard.aresolve(_apool(url, **_with_defaults(options)))
     client: AsyncRedis = redis.Redis(connection_pool=pool)
     return client
 
@@ -100,6 +100,11 @@ class _Factory:
 
     def __call__(self) -> Redis:
         return redis_client(self._url if isinstance(self._url, str) else self._url(), **self._options)
+
+
+def _with_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    options = {**DEFAULTS, **options}
+    return {"socket_connect_timeout": options["socket_timeout"], **options}
 
 
 @lazyguard.service(name="redis connection pools", close=lambda pool: pool.disconnect(), recovery=None, grace=0.0)

@@ -10,6 +10,7 @@ import lazyguard
 from lazyguard._base import final, places
 from lazyguard._base import validation as checks
 from lazyguard._core import deadlines, loaded
+from lazyguard._policies import haste
 from lazyguard._proxies.proxy import Proxy
 
 TYPE_CHECKING = False
@@ -203,17 +204,19 @@ def _limit_connecting(engine: Engine, own: float) -> None:
         name = _TIMEOUTS.get(dialect.driver)
         if name is None:
             return None
-        seconds, left = float(named.get(name, own)), deadlines.remaining()
-        seconds = seconds if left is None else min(left, seconds)
-        if dialect.driver == "asyncpg":
-            named[name] = seconds
-            return None
-        named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least, as libpq has it
-        if left is None or left >= named[name] or dialect.is_async:
-            return None
-        from lazyguard.integrations._psycopg_connection import Connection
+        seconds = float(named.get(name, own))
+        with haste.Wait(seconds):
+            left, connect = deadlines.remaining(), dialect.connect
+            seconds = seconds if left is None else min(left, seconds)
+            if dialect.driver == "asyncpg":
+                named[name] = seconds
+            else:
+                named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least, as libpq has it
+                if left is not None and left < named[name] and not dialect.is_async:
+                    from lazyguard.integrations._psycopg_connection import Connection
 
-        return Connection.connect(*arguments, **named)
+                    connect = Connection.connect
+            return connect(*arguments, **named)
 
 
 @lazyguard.when_imported("sqlalchemy.inspection")

@@ -492,26 +492,6 @@ def test_what_is_no_exception_never_counts(make):
     assert circuit.now.state == "closed"
 
 
-def test_the_deadline_of_a_caller(make, clock):
-    """A call that ended with its caller's deadline does not count; one that exceeded its own timeout has failed."""
-    circuit = make(failure_threshold=1)
-
-    def ended(error: Exception, own: object = None) -> str:
-        circuit.reset()
-        circuit.admit().ended(error, own)
-        return circuit.now.state
-
-    assert ended(lazyguard.DeadlineExceeded()) == "open"
-    with lazyguard.deadline(5.0) as limit:
-        clock.advance(4.9)
-        assert ended(lazyguard.DeadlineExceeded()) == "open"
-        assert ended(ConnectionError()) == "open"
-        clock.advance(limit.ends - clock.now())
-        assert ended(lazyguard.DeadlineExceeded()) == "closed"
-        assert ended(lazyguard.DeadlineExceeded(), limit) == "open"
-        assert ended(ConnectionError()) == "open"
-
-
 def test_failures_by_name(make):
     """Exceptions that are given by name count once their library is loaded."""
     circuit = make(failure_threshold=1, on=("no_such_library:Error", "decimal:InvalidOperation"))
