@@ -127,9 +127,17 @@ def test_a_silent_server_is_found_out_on_a_loop(server):
                 except Exception:
                     pass
 
+        async def patient() -> None:
+            while not over:
+                await ask()
+
+        over: list[None] = []
         client = await aredis_client(server.url)
         await ask()
+        others = [asyncio.create_task(patient()) for _ in range(PATIENT)]
         await asyncio.gather(*(hasty() for _ in range(CROWD)))
+        over.append(None)
+        await asyncio.gather(*others)
         assert ask.health().state == "closed", ask.health()
         server.freeze()
         try:

@@ -440,6 +440,15 @@ REAL_SIGNALS = """
         await get.aget()
         await lazyguard.aresolve(get())
 
+    # What is used is loaded before: a signal amid an import leaves the interpreter's import lock held for ever.
+    assert lazyguard.preload(plain, timed, "tenacity", "wrapt").wait(60)
+    for turn in range(40):
+        for get in (plain, timed):
+            try:
+                use(get) if turn % 2 else asyncio.run(ause(get))
+            except (lazyguard.LazyguardError, AttributeError, redis.RedisError):
+                pass
+
     signal.signal(signal.SIGALRM, ring)
     came, turns, me = 0, 0, threading.get_ident()
     while came < wanted:
