@@ -179,14 +179,18 @@ def _refused(said: str, retry_after: float, cause: BaseException | None) -> Serv
     return error
 
 
-def failed(phase: Phase, error: BaseException) -> None:
+def failed(phase: Phase, error: BaseException, began: float | None = None) -> None:
     if phase.count is not None:  # else another call probes
-        phase.ended(error)
+        phase.ended(error, None, began)
 
 
-def succeeded(phase: Phase) -> None:
-    if phase.count is not None:
+def succeeded(phase: Phase, began: float | None = None) -> None:
+    if phase.count is None:
+        return
+    if began is None:
         phase.count(True)
+    else:
+        phase.ended(None, None, began)
 
 
 def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
@@ -197,26 +201,30 @@ def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
 
     def counted(wrapped: Callable[..., Any], of: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         phase = circuit.now
+        began = None if phase.slow is None else clock.now()
         try:
             result = wrapped(*arguments, **named)
         except BaseException as error:
-            failed(phase, error)
+            failed(phase, error, began)
             raise
         if type(result) not in ended:
-            return counted_result(phase, result, of)
+            return counted_result(phase, result, of, began=began)
         count = phase.count
         if count is not None:
-            count(True)
+            count(True) if began is None else succeeded(phase, began)
         return result
 
     return wrapt.FunctionWrapper(function, counted)
 
 
-def counted_result(phase: Phase, result: Any, of: object = None, *, ok: bool = True) -> Any:
-    """Return the result of a call of a method `of` an object, or what is counted when it has done its work."""
+def counted_result(phase: Phase, result: Any, of: object = None, *, ok: bool = True, began: float | None = None) -> Any:
+    """Return the result of a call of a method `of` an object, or what is counted when it has done its work.
+
+    `began` is when the call began, where its breaker looks at the time that calls and coroutines take.
+    """
     kind = type(result)
     if kind is _COROUTINE:
-        return _awaited(phase, result, of, ok)
+        return _awaited(phase, result, of, ok, began)
     if kind is _GENERATOR:
         return _generated(phase, result)
     if kind is _ASYNC_GENERATOR:
@@ -229,7 +237,7 @@ def counted_result(phase: Phase, result: Any, of: object = None, *, ok: bool = T
     elif _works_late(kind):
         return _views().shown(phase, result)
     if ok:
-        succeeded(phase)
+        succeeded(phase, began)
     return result
 
 
@@ -249,13 +257,13 @@ def _ended(phase: Phase, future: Any) -> None:
         succeeded(phase) if error is None else failed(phase, error)
 
 
-async def _awaited(phase: Phase, coroutine: Any, of: object, ok: bool) -> Any:
+async def _awaited(phase: Phase, coroutine: Any, of: object, ok: bool, began: float | None) -> Any:
     try:
         result = await coroutine
     except BaseException as error:
-        failed(phase, error)
+        failed(phase, error, began)
         raise
-    return counted_result(phase, result, of, ok=ok)
+    return counted_result(phase, result, of, ok=ok, began=began)
 
 
 def _generated(phase: Phase, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:

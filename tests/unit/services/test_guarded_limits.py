@@ -117,7 +117,7 @@ def test_wrong_keys():
 
 
 def test_so_many_at_a_time(told):
-    """Exactly so many calls get in, all others are refused at once; an end makes room; nothing counts in the breaker."""
+    """Exactly so many calls get in, all others are refused at once; nothing counts in the breaker."""
     inside, leave, refused, answers = threading.Semaphore(0), threading.Event(), [], []
 
     @lazyguard.guarded(max_concurrent=3, breaker=lazyguard.Breaker(failure_threshold=1), retry=lazyguard.Retry())
@@ -227,6 +227,35 @@ def test_slow_calls_open(guard, clock):
     takes[0] = 0.5
     call()
     assert call.health().state == "closed"
+
+
+def test_a_slow_service(clock):
+    """Slow calls of a service's object take it out of use, those that are awaited too."""
+
+    class Db:
+        def ask(self) -> str:
+            clock.advance(2.0)
+            return "slow"
+
+        async def aask(self) -> str:
+            return self.ask()
+
+    class NoDb(Db):
+        def ask(self) -> str:
+            return "none"
+
+    breaker = lazyguard.Breaker(failure_threshold=2, slow_call_duration=1.0)
+
+    @lazyguard.service(failures=(OSError,), breaker=breaker, recovery=None)
+    def get_db() -> Db:
+        return Db()
+
+    @get_db.fallback
+    def _() -> Db:
+        return NoDb()
+
+    db = get_db()
+    assert [db.ask(), asyncio.run(db.aask()), db.ask()] == ["slow", "slow", "none"]
 
 
 # isolation, and the switch
