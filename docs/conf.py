@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import lazyguard
-from lazyguard._base import typing
+import lazyguard._base
 
 # lazyguard does not load typing, and has None in the place of its type variables.
-typing.T, typing.P = TypeVar("T"), ParamSpec("P")  # type: ignore[misc, assignment]
+lazyguard._base.T, lazyguard._base.P = TypeVar("T"), ParamSpec("P")  # type: ignore[misc, assignment]
 
 project = "lazyguard"
 author = "The lazyguard authors"

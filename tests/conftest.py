@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--forks-for", type=float, default=5.0, help="seconds for which each test of forks amid imports goes on forking"
     )
+    group.addoption("--signals", type=int, default=3000, help="how many real signals interrupt what uses a client")
+    group.addoption("--points-apart", type=int, default=7, help="inject an exception at each so manieth point only")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -140,7 +142,7 @@ class NoThreads:
 
 @pytest.fixture(autouse=True)
 def nothing_goes_on_beside_the_next_test():
-    """End recoveries, and watches over a close: they would take from the clock, the log and the chance of others."""
+    """End recoveries and watches over a close, and forget what was logged: the next test has a clock and a log too."""
     yield
     for cell, _ in declaration.cells():
         if getattr(cell, "recovery_run", None) is not None:
@@ -149,6 +151,7 @@ def nothing_goes_on_beside_the_next_test():
         for *_, job in queue.copy():
             if isinstance(getattr(job.work, "__self__", None), PendingClose):
                 job.cancel()
+    events._away.clear()  # what has been logged of one "db" is news of another one
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lazyguard._lazy_imports.lazy_attribute import lazy_attribute
     from lazyguard._lazy_imports.load import lazy_imports, load
     from lazyguard._monitoring.health import health
+    from lazyguard._monitoring.health_file import health_file
     from lazyguard._monitoring.track_imports import track_imports
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.fallback import fallbacks
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from lazyguard._services.mock import mock_service
     from lazyguard._services.pinned import pinned
     from lazyguard._services.preload import preload
+    from lazyguard._services.readiness import await_until_ready, drain, wait_until_ready
     from lazyguard.errors import CircuitOpen, DeadlineExceeded, LazyguardError, ResolutionError, ServiceUnavailable
     from lazyguard.events import subscribe
 
@@ -63,8 +65,10 @@ __all__ = [
     "Recovery",
     "Retry",
     "aclose",
+    "await_until_ready",
     "close",
     "deadline",
+    "drain",
     "fallbacks",
     "guarded",
     "is_fallback",
@@ -73,7 +77,9 @@ __all__ = [
     "remaining",
     "set_active",
     "service",
+    "wait_until_ready",
     "health",
+    "health_file",
     "preload",
     "subscribe",
     "track_imports",
@@ -101,6 +107,7 @@ _services.guarded: guarded
 _services.mock: mock_service
 _services.pinned: pinned
 _services.preload: preload
+_services.readiness: await_until_ready drain wait_until_ready
 _policies.retry: Retry
 _policies.breaker: Breaker
 _policies.recovery: Recovery
@@ -109,6 +116,7 @@ _core.closing: aclose close
 _core.deadlines: deadline remaining
 _core.mode: set_active
 _monitoring.health: health
+_monitoring.health_file: health_file
 _monitoring.track_imports: track_imports
 errors: CircuitOpen DeadlineExceeded LazyguardError ResolutionError ServiceUnavailable
 events: subscribe

@@ -1,8 +1,9 @@
 """The command `lazyguard`.
 
 Invariants: `main` returns the exit status, and raises for no arguments of the user: 0 without findings, 1 with
-findings, 2 for bad arguments or output that cannot be written. It is 128 and the signal's number when interrupted (130
-for Ctrl-C). Results go to stdout, all else to stderr; either can be closed, full, or unable to print every character.
+findings, 2 for bad arguments or output that cannot be written (of `status`: 0 pass, 1 warn, 2 fail). It is 128 and the
+signal's number when interrupted (130 for Ctrl-C). Results go to stdout, all else to stderr; either can be closed, full,
+or unable to print every character.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from lazyguard import __version__
-from lazyguard.audit import command
+from lazyguard import __version__, _status
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command."""
+def parser(*, status_alone: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of the whole command; of `status` alone, which is a probe, without loading the audit."""
     top = argparse.ArgumentParser(
         prog="lazyguard",
         description="Find what makes a program slow or unable to start.",
@@ -31,6 +31,15 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"lazyguard {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _status.declare(
+        commands.add_parser(
+            "status", help="show how running processes are", description=_status.DESCRIPTION, epilog=_STATUS_EPILOG
+        )
+    )
+    if status_alone:
+        return top
+    from lazyguard.audit import command
+
     command.declare(
         commands.add_parser(
             "audit",
@@ -52,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+_STATUS_EPILOG = "Such as: lazyguard status http://127.0.0.1:8000/healthz /run/shop/worker.json --max-age 30"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; argv is without the program's name (default: sys.argv)."""
     _prepare_streams()
@@ -60,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().print_help(sys.stderr)
         return 2
     try:
-        arguments = parser().parse_args(words)
+        arguments = parser(status_alone=words[0] == "status").parse_args(words)
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else 2
     try:
@@ -69,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lazyguard: the current directory: {error.strerror}; change to one that exists", file=sys.stderr)
         return 2
     try:
+        if arguments.command == "status":
+            return _status.run(arguments)
+        from lazyguard.audit import command
+
         return command.show(arguments) if arguments.command == "report" else command.run(arguments)
     except ConfigurationError as error:
         print(f"lazyguard: {error}", file=sys.stderr)

@@ -39,7 +39,8 @@ class Event:
         generation: The present generation; of a breaker, how often it opened since it was last closed.
         cause: The type of the causing exception and the line that raised it; "" without one. Of "differs": how the
             fallback differs from the return annotation of the service's factory. Of "close-failed": the exception, or
-            why an object was not closed. Of "overdue": the line that the import is at.
+            why an object was not closed. Of "overdue": the line that the import is at. Of "blocked-loop": where an
+            async factory, fallback or probe held its loop up for a quarter of a second; "" for a first use that did.
         seconds: How long the attempt, the import or the state that ended has taken; else 0.0.
         lost: How many events this listener has lost before this one, since more than 1,000 waited for it.
     """

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lazyguard import events
 from lazyguard._base import places as place_of
-from lazyguard._core import declaration, mode
+from lazyguard._core import declaration, loaded, mode
 from lazyguard._guards.alarm import Alarm
 from lazyguard._guards.frames import is_installed
 from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
@@ -234,11 +235,17 @@ def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: A
 
 @pytest.fixture
 def reset_services() -> Generator[None]:
-    """Reset every service after the test, so that the next test builds its own."""
+    """Reset every service after the test, so that the next test builds its own.
+
+    What they hold is closed: of an async service on its event loop, or on a new one where that has ended.
+    """
     yield
     for cell, kind in declaration.cells():
-        if "service" in kind:
-            cell.reset()
+        if "service" not in kind:
+            continue
+        for pending in cell.begin_anew():
+            loaded("_core.task_closing").carry_out_anywhere(pending)
+    events.deliver()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from textwrap import dedent
@@ -234,6 +235,14 @@ def test_a_project_that_does_not_surprise(tmp_path):
     ran = manage(tmp_path, "check", "--fail-level", "WARNING")
     assert ran.returncode == 0, ran.stderr
     assert "no issues" in ran.stdout
+
+
+def test_the_place_of_a_cache(tmp_path):
+    """What is told of a cache names the line of the settings that has it."""
+    code = "from django.core.cache import caches; caches['default'].get('a'); print(caches['default'].health().place)"
+    ran = manage(tmp_path, "shell", "-c", code)
+    assert re.search(r"settings\.py:\d+$", ran.stdout.strip()), ran
+    assert re.search(r"cache default .*settings\.py:\d+", ran.stderr), ran
 
 
 def test_surprises(tmp_path):

@@ -48,10 +48,12 @@ def redis(make_redis):
 @pytest.fixture
 def make(redis):
     """Return a function that makes a cache of ours around Redis."""
+    import django
     from django.conf import settings
 
     if not settings.configured:
         settings.configure(ROOT_URLCONF="shop_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)
+        django.setup()
     from lazyguard.integrations.django import Cache
 
     made = []

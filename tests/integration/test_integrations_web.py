@@ -113,7 +113,7 @@ def shop():
     def exceeded(error):
         return "late", 503
 
-    app.wsgi_app = wsgi.Middleware(app.wsgi_app)
+    app.wsgi_app = wsgi.Middleware(app.wsgi_app, timeout_header="X-Request-Timeout")
     return app
 
 
@@ -196,7 +196,9 @@ def test_django_over_wsgi(django, clock):
     from django.core.wsgi import get_wsgi_application
 
     werkzeug = pytest.importorskip("werkzeug.test", reason="it calls WSGI applications")
-    client = werkzeug.Client(wsgi.Middleware(get_wsgi_application(), prefix="/health"))
+    client = werkzeug.Client(
+        wsgi.Middleware(get_wsgi_application(), prefix="/health", timeout_header="X-Request-Timeout")
+    )
     assert client.get("/health/readyz").status_code == 200
     assert client.get("/readyz").status_code == 404
     for page in ("/page", "/apage"):
@@ -215,7 +217,7 @@ def test_django_over_asgi(django, clock, broken):
             assert (await client.get(page, headers=ASKED)).text == "7.5 found"
             assert (await client.get(page)).text == "None found"
 
-    over_asgi(asgi.Middleware(get_asgi_application()), look)
+    over_asgi(asgi.Middleware(get_asgi_application(), timeout_header="X-Request-Timeout"), look)
 
 
 # FastAPI
@@ -258,7 +260,7 @@ def api():
     async def called(client=fastapi.Depends(get_client)):
         return [lazyguard.is_resolved(client)]
 
-    app.add_middleware(asgi.Middleware)
+    app.add_middleware(asgi.Middleware, timeout_header="X-Request-Timeout")
     app.mount("/health", asgi.Middleware())
     return app
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import copy
 import dataclasses
+import itertools
 import math
 import operator
 import os
@@ -207,12 +208,16 @@ def differs(state: str, turn: int, name: str, kind: type) -> bool:
     """Tell whether CPython lets a proxy answer otherwise."""
     if name == "gt":
         return "__lt__" not in vars(kind)  # both have to be asked: that of the second says what it cannot do
+    if name == "complex" and issubclass(kind, float):
+        return True  # since 3.14 of the number itself, not of what its class's __float__ says
     # The first is asked of the type. C code goes by these before it says what else it would have taken.
     return state == "pending" and turn == 0 and name in ("callable", "as index", "unpack", "ExitStack")
 
 
-@pytest.mark.parametrize("flavour", ["bound", "shared"])
-@pytest.mark.parametrize("state", ["pending", "annotated", "resolved"])
+@pytest.mark.parametrize(
+    ("flavour", "state"),
+    [*itertools.product(["bound", "shared"], ["pending", "annotated", "resolved"]), ("shared", "hot")],
+)
 @settings(LAW, max_examples=60)
 @given(kind=classes())
 def test_every_operation(flavour, state, kind):

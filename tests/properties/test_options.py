@@ -13,6 +13,7 @@ import fractions
 import importlib
 import inspect
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
 
@@ -259,6 +260,24 @@ def fallback_of(**options):
     return lazyguard.service()(lambda: [1]).fallback(**options)(lambda: [2])
 
 
+def filed(**options):
+    """Write a file, in a folder that goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        if isinstance(options["path"], str):
+            options["path"] = os.path.join(folder, "file")
+        lazyguard.health_file(**options)()
+
+
+def drained(**options):
+    """Drain, and take it back."""
+    from lazyguard._services import readiness
+
+    try:
+        lazyguard.drain(**options)
+    finally:
+        readiness._drains = None
+
+
 def enter(block):
     with block:
         pass
@@ -313,7 +332,7 @@ WEB = {
     "details": lambda value: is_flag(value) or value == "places",
     "timeout_header": optional(is_header),
     "timeout": optional(is_seconds),
-    "max_timeout": is_seconds,
+    "max_timeout": optional(is_seconds),
 }
 LAZY_ENGINE = {
     "url": lambda value: is_text(value) or callable(value),
@@ -507,6 +526,22 @@ TABLE = {
         lambda **options: lazyguard.preload("json", **options).wait(30),
         {},
         {"concurrency": is_whole, "progress": optional(callable)},
+    ),
+    "lazyguard.wait_until_ready": (
+        lazyguard.wait_until_ready,
+        {},
+        {"timeout": is_seconds},
+    ),
+    "lazyguard.await_until_ready": (
+        lambda **options: asyncio.run(lazyguard.await_until_ready(**options)),
+        {},
+        {"timeout": is_seconds},
+    ),
+    "lazyguard.drain": (drained, {"delay": 86400.0}, {"delay": is_seconds_or_zero, "then": optional(callable)}),
+    "lazyguard.health_file": (
+        filed,
+        {"path": "no_file"},
+        {"path": of_type(str, os.PathLike), "every": is_seconds},
     ),
     "preload(...)": (lambda what: lazyguard.preload(what).wait(30), {}, {"what": is_name}),
     "wait": (waited, {}, {"timeout": optional(is_seconds_or_zero)}),

@@ -33,6 +33,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazyguard
+from lazyguard._proxies import views
 from lazyguard._proxies.special_methods import BASIC, SPECIAL, has
 
 # ------------------------------------------------------------------------------------------------------- targets
@@ -533,8 +534,11 @@ def proxy_of(value: Any, flavour: str, state: str) -> Any:
         namespace = {"lazy": lazyguard.lazy, "factory": factory, "record": record, "__name__": "declaring"}
         exec("proxy = lazy(factory, record=record)", namespace)
         proxy = namespace["proxy"]
-    if state == "resolved":
+    if state in ("resolved", "hot"):
         lazyguard.resolve(proxy)
+    if state == "hot":
+        for _ in range(views.COLD_USES + 1):
+            proxy.__class__
     return proxy
 
 

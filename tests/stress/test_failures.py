@@ -92,7 +92,7 @@ def is_clean() -> bool:
     return not (cells.active or wait_cycles.running or wait_cycles.waiting or wait_cycles.children)
 
 
-@pytest.mark.parametrize("kind", [*FAILURES, SystemExit])
+@pytest.mark.parametrize("kind", FAILURES)
 @pytest.mark.parametrize("declare", [lazyguard.lazy, SERVICE, TIMED])
 def test_what_a_factory_raises_is_told_and_the_next_use_builds(declare, kind, eventually):
     """A use that meets a failure is told by our error, with the cause; `hasattr` is not False; the next one builds."""
@@ -110,7 +110,7 @@ def test_what_a_factory_raises_is_told_and_the_next_use_builds(declare, kind, ev
     eventually(is_clean)  # what is looked at is of the whole process: a recovery, of another test too, may be trying
 
 
-@pytest.mark.parametrize("kind", INTERRUPTIONS)
+@pytest.mark.parametrize("kind", [*INTERRUPTIONS, SystemExit])
 def test_an_interruption_passes_and_the_next_use_builds(kind):
     """On the caller's own thread what is no Exception goes through untouched, and leaves nothing behind."""
     calls: list[int] = []
@@ -160,8 +160,8 @@ def test_what_a_factory_raises_is_told_to_all_tasks(how, kind, eventually):
         everybody_waits.set()
         return await asking, (await service.aget())[0]
 
-    if kind is KeyboardInterrupt and how == "async":
-        with pytest.raises(KeyboardInterrupt):  # asyncio hands it to whoever runs the loop
+    if kind in (KeyboardInterrupt, SystemExit) and how == "async":
+        with pytest.raises(kind):  # asyncio hands it to whoever runs the loop
             asyncio.run(main())
 
         async def again():

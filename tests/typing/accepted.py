@@ -145,6 +145,9 @@ async def awaiting() -> None:
 
 undo: Callable[[], None] = lazyguard.subscribe(lambda event: event.name)
 assert_type(lazyguard.health().to_dict(), dict[str, Any])
+assert_type(lazyguard.health_file("/run/shop/{pid}.json", every=5.0)(), None)
+lazyguard.wait_until_ready(get_client, timeout=30)
+lazyguard.drain(delay=0, then=lambda: 1)
 
 # import statements in lazy_imports() keep their real types
 with lazyguard.lazy_imports():

@@ -244,6 +244,42 @@ def test_b():
         status, out = run({"test_a.py": test})
         assert status == 0, out
 
+    def test_reset_services_closes_async_ones(self, run):
+        """What a test's loop made is closed on it, or on a new loop where the test has closed it."""
+        test = """
+import asyncio
+import pytest
+import lazyguard
+closed, failed = [], []
+lazyguard.subscribe(lambda event: failed.append(event.kind) if event.kind == "close-failed" else None)
+
+async def close(client):
+    await asyncio.sleep(0)
+    closed.append(asyncio.get_running_loop())
+
+@lazyguard.service(close=close)
+async def get_client() -> object:
+    return object()
+
+@pytest.mark.usefixtures("reset_services")
+def test_a():
+    asyncio.run(get_client.aget())
+
+standing = asyncio.new_event_loop()
+
+@pytest.mark.usefixtures("reset_services")
+def test_b():
+    assert len(closed) == 1
+    standing.run_until_complete(get_client.aget())
+
+def test_c():
+    assert closed[1:] == [standing]
+    assert not failed
+    standing.close()
+"""
+        status, out = run({"test_a.py": test})
+        assert status == 0, out
+
     def test_no_degraded_services(self, run):
         """A test that leaves a service degraded fails with its name; one that resets the service does not."""
         test = (

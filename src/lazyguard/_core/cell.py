@@ -85,7 +85,7 @@ class Cell(Declaration):
         if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
-        leaves = old.closes if old.closes is not new.closes else None
+        leaves, comes = old.closes, new.closes
         kept = dropped = None
         if new.cause is not None:
             try:
@@ -98,8 +98,10 @@ class Cell(Declaration):
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
-                if leaves is not None:
+                if leaves is not None and leaves is not comes:
                     to_close[leaves] = None
+                if comes in to_close:
+                    del to_close[comes]  # another cell had it
                 self.now = new
                 self.kept, kept = kept, self.kept
                 if view is not None and mirror is not None:
@@ -449,7 +451,7 @@ class Cell(Declaration):
 
     def __del__(self) -> None:
         """Nobody can reach what is served any more: close it after `grace`."""
-        if self.now.closes is None:
+        if getattr(self, "now", UNUSED).closes is None:  # its making may have been interrupted
             return
         now, _ = self.change(lambda snapshot: snapshot.fresh(clock.now()))  # `close` may be about to take it too
         if now.closes is not None:

@@ -115,6 +115,10 @@ class PendingClose:
         self._watch: Job | None = None
         self._waiting: list[Callable[[], object]] = []
 
+    def built(self) -> None:
+        """Take its place in the order: it comes after what its factory has built on the way, and needs."""
+        self.made = next(builds)
+
     @property
     def target(self) -> Any:
         """What is to be closed."""

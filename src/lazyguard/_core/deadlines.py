@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from lazyguard.errors import DeadlineExceeded
 
 
+NEVER = float("inf")
+
+
 @final
 class Deadline:
     """What `deadline` returns: a point in time, which holds in its `with` blocks.
 
-    It never changes, so it may be entered several times, and in other threads and tasks, which then share it.
+    It may be entered several times, and in other threads and tasks, which then share it.
 
     Attributes:
-        ends: When it passes, by the clock.
+        ends: When it passes, by the clock; NEVER when what it was set for has ended, as a request has with its answer.
         seconds: How long it was when it was set.
     """
 
@@ -154,7 +157,7 @@ def current() -> Deadline | None:
         limit, block = block
         if isinstance(limit, Unlimited):
             break
-        if nearest is None or limit.ends < nearest.ends:
+        if limit.ends < (NEVER if nearest is None else nearest.ends):
             nearest = limit
     return nearest
 
@@ -187,11 +190,15 @@ class Reach:
     """A deadline over work that is done in parts: what is around each part has its own deadline, before and after.
 
     A generator's own blocks, open where it yields, are there again in the next part. Not for two threads at once.
+
+    Attributes:
+        given: The deadline.
     """
 
-    __slots__ = ("_inside", "_outside")
+    __slots__ = ("_inside", "_outside", "given")
 
     def __init__(self, given: Deadline) -> None:
+        self.given = given
         self._inside: Block | None = (given, _blocks.get())
         self._outside: Block | None = None
 
@@ -202,3 +209,7 @@ class Reach:
     def __exit__(self, *_: object) -> None:
         self._inside = _blocks.get()
         assign(_blocks, self._outside)
+
+    def end(self) -> None:
+        """Let the work be done: whatever it has left running has this deadline no more."""
+        self.given.ends = NEVER

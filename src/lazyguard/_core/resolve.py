@@ -55,6 +55,8 @@ def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
     outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made)
     if not outcome.ok:
         return outcome
+    if attempt.made is not None:
+        attempt.made.built()
     if outcome.value is None and not plan.allow_none:
         _have_errors()
 

@@ -13,7 +13,7 @@ import _thread
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, Literal, Protocol
 
     from lazyguard._base.places import Place
@@ -202,6 +202,7 @@ class Snapshot:
         overrides: The overrides in force, each a list of one value, the latest last.
         held: What the overrides cover.
         gate: What is asked before an attempt begins, where calls on the target have failed.
+        uses: Yields the target for each of the uses that a proxy in a shared class counts; see `views.shared`.
     """
 
     __slots__ = (
@@ -217,6 +218,7 @@ class Snapshot:
         "since",
         "state",
         "target",
+        "uses",
     )
 
     def __init__(
@@ -234,6 +236,7 @@ class Snapshot:
         overrides: tuple[list[Any], ...] = (),
         held: Snapshot | None = None,
         gate: Gate | None = None,
+        uses: Iterable[Any] = (),
     ) -> None:
         self.state: State = state
         self.generation: int = generation
@@ -247,6 +250,7 @@ class Snapshot:
         self.overrides: tuple[list[Any], ...] = overrides
         self.held: Snapshot | None = held
         self.gate: Gate | None = gate
+        self.uses: Iterable[Any] = uses
 
     @property
     def served(self) -> bool:

@@ -36,6 +36,21 @@ def carry_out(pending: PendingClose) -> None:
         pending.run()
 
 
+def carry_out_anywhere(pending: PendingClose) -> None:
+    """Do `carry_out`, and let a loop that stands still run for it; a new one where that of the target has closed."""
+    own = pending.home
+    if not pending.awaited or wait_cycles.current_loop() is not None or (own is not None and own.is_running()):
+        closing.carry_out(pending)
+        return
+    loop = asyncio.new_event_loop() if own is None or own.is_closed() else own
+    pending.home = loop
+    try:
+        loop.run_until_complete(_carried_out(pending))
+    finally:
+        if loop is not own:
+            loop.close()
+
+
 def _carry_out_here(pending: PendingClose) -> None:
     pending.run(_launch_close)
 
@@ -70,6 +85,7 @@ async def _awaiting_close(waits: Any) -> BaseException | None:
 
 async def aclosed() -> None:
     """Close what all services hold, one after the other: what blocks beside the loop, what is awaited on its own."""
+    here = tasks.loop_here()
     for end in closing.enders:
         end()
     for task in list(tasks.building_for_threads):
@@ -85,7 +101,6 @@ async def aclosed() -> None:
         for pending in take():
             await _carried_out(pending)
         deliver()
-    here = asyncio.get_running_loop()
     left = [task for task in tasks.running if task.get_loop() is here and task is not asyncio.current_task()]
     if left:
         await asyncio.wait(left, timeout=closing.AT_EXIT)  # one may ignore that it was cancelled

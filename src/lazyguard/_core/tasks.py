@@ -15,7 +15,8 @@ from types import coroutine
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
 from lazyguard._base.handlers import is_a_handlers
-from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
+from lazyguard._base.places import misused
+from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
@@ -67,15 +68,31 @@ async def adrive(steps: Steps[R]) -> R:
 
 
 async def _perform(effect: Effect) -> Any:
+    if isinstance(effect, Call):
+        return await _call(effect)
+    loop_here()
     if isinstance(effect, Join):
         return await _join(effect)
     if isinstance(effect, Launch):
         return _launch(effect.attempt)
-    if isinstance(effect, Call):
-        return await _call(effect)
     if isinstance(effect, Within):
         return await _within(effect)
     return await _sleep(effect.seconds)
+
+
+def loop_here() -> Any:
+    """Return the event loop that runs here.
+
+    Raises:
+        UsageError: None of asyncio does.
+    """
+    loop = wait_cycles.current_loop()
+    if loop is None:
+        raise misused(
+            "no asyncio event loop runs here, and lazyguard waits with asyncio alone. On trio, use sync services and "
+            "functions, in trio.to_thread.run_sync(...); with anyio, choose its asyncio backend."
+        )
+    return loop
 
 
 async def _call(effect: Call) -> Outcome:
@@ -325,7 +342,7 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
     attempt.begun_in = wait_cycles.within.get()
     assign(wait_cycles.within, ref(attempt))
     try:
-        outcome = await adrive(steps)
+        outcome = await loop_watch.Watched(adrive(steps), attempt)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
         asked = (
@@ -418,7 +435,7 @@ async def until_woken(
     until: float | None,
 ) -> bool:
     """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
-    loop = asyncio.get_running_loop()
+    loop = loop_here()
     woken = asyncio.Event()
 
     def wake() -> None:

@@ -74,9 +74,10 @@ def leave(attempt: Attempt) -> None:
 
 def leave_ended() -> None:
     """Forget the attempts of this thread that have ended, and were not left."""
-    for attempt in running.get(_thread.get_ident(), [])[:]:
-        if attempt.outcome is not None:
-            leave(attempt)
+    thread = _thread.get_ident()
+    running[thread] = [attempt for attempt in running.get(thread, ()) if attempt.outcome is None]
+    if not running[thread]:
+        running.pop(thread, None)
 
 
 def ended(attempt: Attempt) -> bool:

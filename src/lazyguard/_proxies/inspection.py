@@ -158,8 +158,7 @@ def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> A
         AttributeError: The tool does without.
     """
     asker = _asker(frame)
-    if asker is not None and _module_of(asker) in _SIGNALS:
-        _tell_of_sender(proxy, asker)
+    tell_of_sender(proxy, asker)
     if asker is not None and _module_of(asker) == "unittest.mock":
         # a spec has to be right: what the class does not tell it is told by the object
         as_it_is = name.startswith("__") or asker.f_code.co_name == "_mock_add_spec"  # is it a coroutine function?
@@ -181,9 +180,11 @@ _SENDER = (
 )
 
 
-def _tell_of_sender(proxy: Any, asker: FrameType) -> None:
+def tell_of_sender(proxy: Any, frame: FrameType | None) -> None:
     """Warn where the signals of Django and Celery make a key of a proxy, of which they ask something before."""
-    if any(frame is not None and frame.f_locals.get("sender") is proxy for frame in (asker, asker.f_back)):
+    if frame is None or _module_of(frame) not in _SIGNALS:
+        return
+    if any(one is not None and one.f_locals.get("sender") is proxy for one in (frame, frame.f_back)):
         from lazyguard._proxies import proxy as proxies
         from lazyguard._proxies import views
 

@@ -99,8 +99,10 @@ def annotated_class(function: Any) -> type | None:
             return None  # to read the annotation would import what it names
     try:
         said: Any = function.__annotations__.get("return")
-    except Exception:
-        return None  # it names what only a checker sees
+    except Exception as error:  # it names what only a checker sees
+        if loaded("_base.handlers").is_a_handlers(error):
+            raise
+        return None
     if isinstance(said, str):
         head, *rest = said.partition("[")[0].strip().split(".")
         said = namespace[head] if head in namespace else vars(builtins).get(head)
@@ -145,7 +147,7 @@ class Pending(Proxy):
             operations = loaded("_proxies.views", cell)
             return lambda memo: operations.perform(name, self, cell.resolve(), (memo,), {})
         if name in ASKED_OF_ITSELF:
-            return answer(cell.resolve(), name)
+            return answer(cell.resolve(), name, self)
         return getattr(shown(self), name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -178,10 +180,10 @@ def shown(proxy: Proxy) -> Any:
 # Python takes a class or a function as it is, but asks its proxy for these.
 ATOMIC = (type, type(lambda: None), type(len))
 _ASKED_BY_PYDOC = frozenset(("__class__", "__origin__", "__doc__"))
-ASKED_OF_ITSELF = _ASKED_BY_PYDOC | {"__mro_entries__", "__deepcopy__"}
+ASKED_OF_ITSELF = _ASKED_BY_PYDOC | {"__mro_entries__", "__deepcopy__", "__func__"}
 
 
-def answer(target: Any, name: str) -> Any:
+def answer(target: Any, name: str, proxy: Proxy) -> Any:
     """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function.
 
     pydoc documents the `__origin__` of what says that it is no class, and itself refuses the proxy of a class.
@@ -190,6 +192,8 @@ def answer(target: Any, name: str) -> Any:
         return lambda _bases: (target,)
     if name == "__deepcopy__" and issubclass(type(target), ATOMIC):
         return lambda _memo: target
+    if name == "__func__":
+        loaded(INSPECTION).tell_of_sender(proxy, sys._getframe(2))
     by_pydoc = name in _ASKED_BY_PYDOC and "pydoc" in sys.modules and issubclass(type(target), type)
     if by_pydoc and loaded(INSPECTION).documents(sys._getframe(1)):
         return {"__class__": object, "__origin__": target}.get(name)
@@ -211,7 +215,7 @@ def shape_of(kind: type) -> type[Proxy]:
 
 
 # What else the class of one target holds it by. The first says that it is one.
-_HOLDING = ("_holds", "_fetch", "_run")
+_HOLDING = ("_holds", "_fetch", "_run", "_watch")
 
 
 # What a tool that walks is told by these, while the target is not there.
@@ -326,7 +330,10 @@ class ProxyMirror:
                 limit = limits.limit_of(target)
                 if limit:
                     limits.tell(cell.name, cell.place, limit)
-            return proxy, self.flavour(cell, snapshot)
+            view = self.flavour(cell, snapshot)
+            if self.flavour is shared:
+                watch(proxy, view)
+            return proxy, view
         return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
 
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
@@ -354,9 +361,20 @@ class ProxyMirror:
 
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
-        if _HOLDING[0] in space_of(view):
-            for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
-                type.__delattr__(view, name)
+        let_go(view)
+
+
+def watch(proxy: Proxy, view: type[Proxy]) -> None:
+    """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
+    if _HOLDING[0] in space_of(view):
+        type.__setattr__(view, "_watch", ref(proxy, lambda _: let_go(view)))
+
+
+def let_go(view: type[Proxy]) -> None:
+    """Take from a class that is for one target what holds that."""
+    if _HOLDING[0] in space_of(view):
+        for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
+            type.__delattr__(view, name)
 
 
 def _pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:

@@ -4,9 +4,10 @@ Invariants: a view has a special method only if its target's class has it, so th
 tell the truth; special methods are those of the target's class, bound to the target, never frozen to what a target that
 is itself a proxy stands for at the moment; a view that is replaced lets go of its target at once.
 
-Two kinds. `bound`: a class for one target, the fastest (its `__getattribute__` is the builtin getattr, bound). Such a
-class is a cycle that keeps its target until a full collection, so it is for objects declared at module level and for
-services. `forwarding`: one class for all targets of a type, which asks the proxy's cell for its target each time.
+Three kinds. `bound`: a class for one target, the fastest (its `__getattribute__` is the builtin getattr, bound). Such a
+class is dear and a cycle, so it is for objects declared at module level and for services. `shared`: one class for all
+targets of a type, for those declared in functions; what is used often gets a class of its own, which goes with it.
+`forwarding`: what counts or checks each use.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 import _operator
 import sys
 from _weakref import ref
+from itertools import repeat
 
+from lazyguard._core import declaration
 from lazyguard._proxies import pickling
-from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, shape_of
+from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
 from lazyguard._proxies.special_methods import REFLECTED, answers_of, name_of, names_of, new_class, specials_of
 
 TYPE_CHECKING = False
@@ -209,20 +212,38 @@ def _names(target: Any) -> tuple[set[str], set[str]]:
     return names, refused
 
 
-def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
-    """Return a class for this one target."""
+# What is no operator, and is done to every target.
+_BASIC: dict[str, Callable[..., Any]] = {
+    "__getattribute__": getattr,
+    "__setattr__": setattr,
+    "__delattr__": delattr,
+    "__repr__": repr,
+    "__dir__": dir,
+}
+
+
+# For pydoc, which asks `object` for the documentation of classes and functions.
+_documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", proxy))
+
+
+def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
+    kind = type(target)
+    namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
+    view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
+    pickling.enrol(view)
+    return view
+
+
+def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> type[Proxy]:
+    """Return a class for this one target; `above` a shared one, which goes on doing what every object can do."""
     target = snapshot.target
     if target is None:
         return shared(cell, snapshot)  # no method can be bound to None
     names, refused = _names(target)
-    namespace: dict[str, Any] = {
-        "__slots__": (),
-        "__getattribute__": MethodType(getattr, target),
-        "__setattr__": MethodType(setattr, target),
-        "__delattr__": MethodType(delattr, target),
-        "__repr__": MethodType(repr, target),
-        "__dir__": MethodType(dir, target),
-    }
+    if above is not None:
+        names = {name for name, found in specials_of(type(target)).items() if found is not getattr(object, name, None)}
+        names -= refused
+    namespace = {name: MethodType(operation, target) for name, operation in _BASIC.items()}
     for name in names:
         if name in UNBOUND or name in IN_PLACE:
             namespace[name] = _performing(name, target)
@@ -239,19 +260,11 @@ def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
             pass  # it asks the target for its name, which a proxy of nothing has not; `_called` does without
     if issubclass(type(target), ATOMIC):
         # only a Python function can answer one name otherwise than the target itself
-        namespace["__getattribute__"] = lambda _, name: (
-            getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name)
+        namespace["__getattribute__"] = lambda proxy, name: (
+            getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name, proxy)
         )
         namespace["__doc__"] = _documentation
-    namespace.update(dict.fromkeys(refused))
-    return _made(target, {**namespace, "_holds": True})
-
-
-def _made(target: Any, namespace: dict[str, Any]) -> type[Proxy]:
-    kind = type(target)
-    view: type[Proxy] = new_class(name_of(kind), (shape_of(kind),), {**names_of(kind), **namespace})
-    pickling.enrol(view)
-    return view
+    return _made(target, refused, {**namespace, "_holds": True}, above)
 
 
 def _performing(name: str, target: Any) -> Callable[..., Any]:
@@ -263,45 +276,43 @@ def _performing(name: str, target: Any) -> Callable[..., Any]:
 
 
 def forwarding(
-    target: Any,
-    fetch: Callable[[Proxy], Any],
-    attribute: Callable[[Proxy, str], Any] | None = None,
-    run: Callable[..., Any] | None = None,
+    target: Any, fetch: Callable[[Proxy], Any], attribute: Callable[[Proxy, str], Any], run: Callable[..., Any]
 ) -> type[Proxy]:
     """Return a class that asks `fetch` for the target before each operation.
 
     Args:
         target: One of the targets, for what they can do.
         fetch: Returns a proxy's target, or raises.
-        attribute: What answers for attributes; getattr on what `fetch` returns if left out.
-        run: What does the special methods, called as `perform` is; that if left out.
+        attribute: What answers for attributes.
+        run: What does the special methods, called as `perform` is.
     """
     names, refused = _names(target)
-    perform_it = run or perform
 
-    def forward(method_name: str) -> Callable[..., Any]:
+    def forward(name: str) -> Callable[..., Any]:
+        operation = _BASIC.get(name)
+
+        def basic(self: Proxy, *arguments: Any) -> Any:
+            return operation(fetch(self), *arguments) if operation else None
+
         def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-            return perform_it(method_name, self, fetch(self), arguments, named)
+            return run(name, self, fetch(self), arguments, named)
 
-        return method
+        return basic if operation else method
 
-    namespace: dict[str, Any] = {
-        "__slots__": (),
-        "_fetch": fetch,
-        "__getattribute__": attribute or (lambda self, name: getattr(fetch(self), name)),
-        "__setattr__": lambda self, name, value: setattr(fetch(self), name, value),
-        "__delattr__": lambda self, name: delattr(fetch(self), name),
-        "__repr__": lambda self: repr(fetch(self)),
-        "__dir__": lambda self: dir(fetch(self)),
-        **{method_name: forward(method_name) for method_name in names},
-        **dict.fromkeys(refused),
-    }
-    if run is not None:
-        namespace.update(_run=staticmethod(run), _holds=True)  # it holds this target
-    return _made(target, namespace)
+    namespace: dict[str, Any] = {name: forward(name) for name in (*_BASIC, *names)}
+    # it holds this target
+    namespace.update(_fetch=fetch, _run=staticmethod(run), _holds=True, __getattribute__=attribute)
+    return _made(target, refused, namespace)
 
 
 _shared: dict[ref[type], type[Proxy]] = {}
+# After so many uses an object in a shared class gets one of its own, which to make and to let go of costs as much.
+COLD_USES = 200
+_TWO_OPERANDS = frozenset(("__getattribute__", "__getitem__", "__contains__", *_BOTH_OPERANDS)) - {
+    *IN_PLACE,
+    "__pow__",
+    "__rpow__",
+}
 
 
 def target_of(proxy: Proxy) -> Any:
@@ -310,20 +321,70 @@ def target_of(proxy: Proxy) -> Any:
     return now.target if now.served else cell_of(proxy).resolve()
 
 
-# For pydoc, which asks `object` for the documentation of classes and functions.
-_documentation = property(lambda proxy: answer(target_of(proxy), "__doc__"))
-
-
 def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     """Return the class for all targets of this target's type."""
     target = snapshot.target
     if issubclass(type(target), ATOMIC):
-        return bound(cell, snapshot)  # what a class answers is its own matter, not its metaclass's
+        return bound(cell, snapshot)  # what a class answers is its own matter; functions are there to be called
+    snapshot.uses = repeat(target, COLD_USES)
     key = ref(type(target), _shared.pop)
     known = _shared.get(key)
     if known is None:
-        known = _shared.setdefault(key, forwarding(target, target_of))
+        names, refused = _names(target)
+        namespace = {name: _counting(name) for name in (*names, *_BASIC)}
+        known = _shared.setdefault(key, _made(target, refused, {**namespace, "_fetch": target_of}))
     return known
+
+
+def _counting(name: str) -> Callable[..., Any]:
+    """Return a method of shared classes.
+
+    Taking the target from an iterator that ends counts the uses, and costs no more than to ask whether there is one.
+    """
+    operation: Any = _BASIC.get(name) or OPERATIONS.get(name)
+
+    def of_two(self: Proxy, other: Any) -> Any:
+        for target in cell_of(self).now.uses:
+            return operation(target, other)
+        return operation(_at_the_last(self), other)
+
+    def of_any(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+        for target in cell_of(self).now.uses:
+            return operation(target, *arguments, **named)
+        return operation(_at_the_last(self), *arguments, **named)
+
+    def performing(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+        return perform(name, self, target_of(self), arguments, named)
+
+    def called(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+        for target in cell_of(self).now.uses:
+            return target(*arguments, **named)
+        return _at_the_last(self)(*arguments, **named)
+
+    if operation is None:
+        return performing
+    if name == "__call__":
+        return called
+    return of_two if name in _TWO_OPERANDS else of_any
+
+
+def _at_the_last(proxy: Proxy) -> Any:
+    """Return the target where none was left to take: it was reset, or used so often that it gets a class of its own."""
+    cell, before = cell_of(proxy), type(proxy)
+    now = cell.now
+    if not now.served:
+        return cell.resolve()
+    now.uses = repeat(now.target)  # without end: the own class comes now, or never
+    if before is _shared.get(ref(type(now.target))):
+        own = bound(cell, now, before)
+        watch(proxy, own)
+        with declaration.lock:
+            replaced = cell.now is not now or type(proxy) is not before
+            if not replaced:
+                set_class(proxy, own)
+        if replaced:
+            let_go(own)
+    return now.target
 
 
 _TEXT = (

@@ -8,6 +8,7 @@ forgotten by whoever looks next, and its object closed in the background.
 
 from __future__ import annotations
 
+import sys
 from itertools import count
 
 from lazyguard._base import final
@@ -22,10 +23,15 @@ from lazyguard.events import deliver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import ProxyMirror
+
+
+# How many uses of a reference look once whether a loop has closed.
+_LOOK_EVERY = 64
 
 
 def of(cell: Cell, mirror: ProxyMirror) -> Loops:
@@ -56,21 +62,19 @@ class Loops:
         live: Any = mirror.proxy()
         self.first: Proxy = object.__new__(type(live))
         proxies.set_cell(self.first, cell)
-        # Replaced, never changed, since other threads read it.
+        # Copied before it is walked, since other threads change it.
         self._references: dict[Any, Proxy] = {cell.home: self.first}
         self._numbers = count(2)
         self._names: dict[Any, str] = {cell.home: "loop 1"}
         like = cell.now.target if cell.now.served else self.first
-        self.view: type[Proxy] = views.forwarding(
-            like, self._reference, lambda live, name: getattr(self._seen(live, name), name)
-        )
+        self.view: type[Proxy] = views.forwarding(like, lambda _: self._find(), self._attributes(), views.perform)
         kind: Any = self.view
         kind.__repr__ = lambda _: repr(self._any())
         kind.__dir__ = lambda _: dir(self._any())
 
     def cells(self) -> list[Cell]:
         """Return the cells of all loops."""
-        return [cell_of(reference) for reference in self._references.values()]
+        return [cell_of(reference) for reference in self._references.copy().values()]
 
     def others(self, cell: Cell) -> list[Cell]:
         """Return the cells of all loops but the service's own; of another cell none."""
@@ -86,11 +90,11 @@ class Loops:
 
     def name_of(self, cell: Cell) -> str:
         """Return what health calls the loop of a cell: its number, in the order of their first use."""
-        return next((self._names[loop] for loop, one in self._references.items() if cell_of(one) is cell), "")
+        return next((self._names[loop] for loop, one in self._references.copy().items() if cell_of(one) is cell), "")
 
     def prune(self) -> None:
         """Forget the loops that have closed; where one is left, let the live reference show its object itself."""
-        for loop in self._references:
+        for loop in self._references.copy():
             if loop.is_closed():
                 self._drop(loop)
         if len(self._references) == 1:
@@ -106,24 +110,23 @@ class Loops:
                 self._cell.loops = None
                 self._mirror.join()
 
-    def _reference(self, _: Proxy) -> Proxy:
-        """Return the caller's reference, at each use of the live one."""
-        here = current_loop()
-        found = self._references.get(here)
-        if found is None:
-            return self._find()
-        for loop in self._references:
-            if loop is not here and loop.is_closed():
-                return self._find()
-        return found
+    def _attributes(self) -> Callable[[Proxy, str], Any]:
+        """Return what answers for attributes, at each use of the live reference: so it is short."""
+        reference_of, running_loop = self._references.get, sys.modules["asyncio"]._get_running_loop
+        uses = count(1)
 
-    def _seen(self, live: Proxy, name: str) -> Proxy:
-        return self._any() if name.startswith("__") else self._reference(live)
+        def attribute(_: Proxy, name: str) -> Any:
+            reference = reference_of(running_loop())
+            if reference is None or not next(uses) % _LOOK_EVERY:
+                reference = self._any() if name.startswith("__") else self._find()
+            return getattr(reference, name)
+
+        return attribute
 
     def _any(self) -> Proxy:
         """Return the caller's reference, or any: to look is no use."""
         found = self._references.get(current_loop())
-        return next(iter(self._references.values())) if found is None else found
+        return next(iter(self._references.copy().values())) if found is None else found
 
     def _find(self) -> Proxy:
         here = current_loop()
@@ -134,8 +137,8 @@ class Loops:
             live = self._mirror.proxy()
             assert live is not None  # who uses it holds it
             return self._references.get(here, live)
-        running = [reference for loop, reference in self._references.items() if loop.is_running()]
-        possible = running or list(self._references.values())
+        running = [reference for loop, reference in self._references.copy().items() if loop.is_running()]
+        possible = running or list(self._references.copy().values())
         if len(possible) > 1:
             raise misused(
                 f"{self._cell.name}, declared at {self._cell.place}, has one object for each of {len(possible)} event "
@@ -146,7 +149,7 @@ class Loops:
 
     def _add(self, loop: Any) -> None:
         like, mirror = self._cell, self._mirror
-        if all(reference is not self.first for reference in self._references.values()):
+        if all(reference is not self.first for reference in self._references.copy().values()):
             reference = self.first  # the loop of the service's own cell has gone
         else:
             cell: Cell = declaration.declared(like.factory, name=like.name, place=like.place, plan=like.plan)
@@ -159,14 +162,11 @@ class Loops:
             if like.loops is self:  # else another thread has seen that the others' loops have gone
                 cell_of(reference).home = loop
                 self._names[loop] = f"loop {next(self._numbers)}"
-                self._references = {**self._references, loop: reference}
+                self._references[loop] = reference
 
     def _drop(self, loop: Any) -> None:
         """Forget a loop that has closed, and its cell, unless that is the service's own."""
-        with declaration.lock:
-            left = self._references.copy()
-            reference = left.pop(loop, None)
-            self._references = left
+        reference = self._references.pop(loop, None)
         if reference is None:
             return  # another thread has
         self._names.pop(loop, None)
@@ -183,7 +183,7 @@ class Loops:
 
         That is done on this loop alone, since no other code of its own can use the object meanwhile.
         """
-        ((loop, reference),) = self._references.items()
+        ((loop, reference),) = self._references.copy().items()
         cell, own = cell_of(reference), self._cell
         if cell is not own:
             now = cell.now
@@ -194,5 +194,5 @@ class Loops:
             own.home, cell.loops = loop, None
             if now.state == READY:
                 own.change(lambda before: now.changed(generation=before.generation + 1, abandoned=before.running))
-            self._references = {loop: self.first}
+            self._references[loop] = self.first
         self.end()

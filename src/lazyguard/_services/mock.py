@@ -1,14 +1,17 @@
 """Typed fallbacks for production: `mock_service` makes one for a class, an ABC or a Protocol.
 
 Invariants: a fallback runs no code of the class. It answers what `returns` has and nothing else, and takes no call that
-the class would not take. It is no object of `unittest.mock`.
+the class would not take. It is no object of `unittest.mock`. Its own class is made once for a class, and a member of it
+at that one's first use: a fallback may be made on an event loop.
 """
 
 from __future__ import annotations
 
+from _weakref import ref
+
 from lazyguard._base import T, final, places, validation
 from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
-from lazyguard._proxies.special_methods import UNIVERSAL
+from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
@@ -26,7 +29,9 @@ _FUNCTIONS = (type(lambda: None), type(len), type((lambda self: None).__get__(0)
 def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | None = None) -> T:
     """Return a fallback for an object of a class, which answers what `returns` has and nothing else.
 
-    Its methods take the arguments of the class's methods, and are async where those are. A member that is not in
+    Its methods take the arguments of the class's methods, and are async where those are; a plain method that returns an
+    awaitable, by its annotation, does so here. Where that says that it may return either, as with redis-py, it does if
+    the class can be entered by `async with` alone. A member that is not in
     `returns` raises ServiceUnavailable when it is called or read. Nothing can be set on it. A name that the class lacks
     raises AttributeError. `isinstance` takes it for an object of the class, whose code it never runs. (Before Python
     3.12, `isinstance` reads the attributes of a runtime Protocol: `returns` then needs them.)
@@ -61,27 +66,79 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
             f"mock_service() ({place}) takes a class, an ABC or a Protocol, not one of type {type(kind).__name__}."
         )
     answers = validation.mapping("returns", returns)
-    members = conformity.members(kind)
-    for name in sorted(_set_by(kind) - members.keys()):
-        members[name] = conformity.ANNOTATED
-    members.update(
-        {name: conformity.found_in(kind, name) for name in answers if name in UNIVERSAL and hasattr(kind, name)}
-    )
-    _check_names(kind, answers, members, place)
-    fallback = _Answers(kind, answers, place)
-    namespace: dict[str, Any] = {
-        "__slots__": (),
-        "__class__": property(lambda _: kind),
-        "__repr__": lambda _: f"<{fallback}>",
-        "__setattr__": lambda _, name, *value: fallback.refuse(name),
-        "__delattr__": lambda _, name: fallback.refuse(name),
-        "__getattr__": lambda _, name: fallback.unknown(name, members),
-        "__module__": kind.__module__,
-        "__doc__": kind.__doc__,
-    }
-    namespace.update({name: fallback.member(name, value) for name, value in members.items()})
-    instance: Any = type(f"FallbackFor{kind.__name__}", (), namespace)()
+    made = _class_for(kind)
+    for name in sorted(answers):
+        if name in UNIVERSAL and hasattr(kind, name):
+            made = _class_for(kind, *(one for one in sorted(answers) if one in UNIVERSAL))
+        elif not _has(kind, name):
+            raise ConfigurationError(
+                f"returns={{{name!r}: ...}} ({place}) names no member of {kind.__name__}{_like(name, kind) or '.'}"
+            )
+    instance: Any = object.__new__(made)
+    _slot(made).__set__(instance, _Answers(kind, answers, place))
     return instance  # type: ignore[no-any-return]
+
+
+# By the class and the special methods of every object that are answered.
+_made: dict[tuple[ref[type], tuple[str, ...]], type] = {}
+
+
+def _class_for(kind: type, *universal: str) -> type:
+    """Return the class of all fallbacks for a class. It does not hold that one, so that both can go."""
+    key = ref(kind, lambda gone: [_made.pop(one, None) for one in list(_made) if one[0] is gone]), universal
+    if key not in _made:
+        namespace: dict[str, Any] = {
+            "__slots__": ("_answers",),
+            "__class__": property(lambda self: _answers(self).kind),
+            "__repr__": lambda self: f"<{_answers(self)}>",
+            "__setattr__": lambda self, name, *_: _answers(self).refuse(name),
+            "__delattr__": lambda self, name: _answers(self).refuse(name),
+            "__getattr__": _getattr,
+            "__dir__": lambda self: sorted(_members(_answers(self).kind)),
+            "__module__": kind.__module__,
+            "__doc__": kind.__doc__,
+            "_stands_for": staticmethod(ref(kind)),
+        }
+        names = {name for base in kind.__mro__ if base is not object for name in base.__dict__}
+        for name in (*names & SPECIAL - UNIVERSAL, *universal):
+            value = conformity.found_in(kind, name)
+            if value is not None:
+                namespace[name] = _member(kind, name, value)
+        _made[key] = type(f"FallbackFor{kind.__name__}", (), namespace)
+    return _made[key]
+
+
+def _slot(made: type) -> Any:
+    return made.__dict__["_answers"]
+
+
+def _answers(fallback: Any) -> _Answers:
+    answers: _Answers = _slot(type(fallback)).__get__(fallback)
+    return answers
+
+
+def _getattr(fallback: Any, name: str) -> Any:
+    """Make a member at its first use."""
+    answers = _answers(fallback)
+    if not _has(answers.kind, name):
+        answers.unknown(name)
+    if name not in vars(type(fallback)):
+        value = conformity.found_in(answers.kind, name)
+        setattr(type(fallback), name, _member(answers.kind, name, value))
+    elif type(vars(type(fallback))[name]) is property:
+        answers.missing(name)  # a property's AttributeError has led here
+    return object.__getattribute__(fallback, name)
+
+
+def _has(kind: type, name: str) -> bool:
+    """Return whether it is a member of a class, or set by one of its methods."""
+    if any(name in base.__dict__ for base in kind.__mro__ if base is not object):
+        return not name.startswith("_") or (name in SPECIAL and name not in UNIVERSAL)
+    return name in _members(kind)
+
+
+def _members(kind: type) -> set[str]:
+    return set(conformity.members(kind)) | _set_by(kind)
 
 
 def _set_by(kind: type) -> set[str]:
@@ -99,18 +156,10 @@ def _set_by(kind: type) -> set[str]:
     return {name for name in found if not name.startswith("_")}
 
 
-def _check_names(kind: type, answers: dict[str, object], members: dict[str, Any], place: Place) -> None:
-    for name in answers:
-        if name not in members:
-            raise ConfigurationError(
-                f"returns={{{name!r}: ...}} ({place}) names no member of {kind.__name__}{_like(name, members) or '.'}"
-            )
-
-
-def _like(name: object, members: dict[str, Any]) -> str:
+def _like(name: object, kind: type) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(str(name), members, n=1)
+    near = get_close_matches(str(name), sorted(_members(kind)), n=1)
     return f": did you mean {near[0]!r}?" if near else ""
 
 
@@ -137,58 +186,91 @@ class _Answers:
         """Raise ServiceUnavailable for an attribute that is set or deleted: the change would be lost."""
         raise ServiceUnavailable(f"{name} cannot be set or deleted on the {self}.")
 
-    def unknown(self, name: str, members: dict[str, Any]) -> NoReturn:
+    def unknown(self, name: str) -> NoReturn:
         """Raise AttributeError for a name that the class lacks."""
-        like = "" if name.startswith("_") else _like(name, members)
+        like = "" if name.startswith("_") else _like(name, self.kind)
         raise AttributeError(f"{self.kind.__name__!r} object has no attribute {name!r}{like}")
 
-    def member(self, name: str, value: Any) -> Any:
-        """Return the fallback's member for a member of the real class."""
-        function = conformity.function_of(value)
-        if function is None and (isinstance(value, type) or not callable(value)):
-            return property(lambda _: self.answers[name] if name in self.answers else self.missing(name))
-        kind = 0 if function is None else function.__code__.co_flags
-        shape = None if function is None else conformity.shape_of(value)
+    def value(self, name: str) -> Any:
+        """Return the answer that is given for a member."""
+        return self.answers[name] if name in self.answers else self.missing(name)
 
-        def answer(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-            wrong = "" if shape is None else shape.call_error(arguments, named)
-            if wrong:
-                raise UsageError(f"{self.kind.__name__}.{name}() {wrong}")
-            if name not in self.answers:
-                if name in ("__exit__", "__aexit__") and f"{name[:-6]}enter__" in self.answers:
-                    return None
-                self.missing(name)
-            result: Any = self.answers[name]
-            return result(*arguments, **named) if isinstance(result, _FUNCTIONS) else result
-
-        method = _method(name, kind, answer, 0 if type(value) is staticmethod else 1)
-        if function is not None:
-            method.__wrapped__ = function
-            method.__name__, method.__qualname__, method.__doc__ = name, function.__qualname__, function.__doc__
-            method.__module__ = function.__module__
-        return staticmethod(method) if type(value) is staticmethod else method
+    def of_call(self, name: str, shape: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return the answer of a method's call."""
+        wrong = "" if shape is None else shape.call_error(arguments, named)
+        if wrong:
+            raise UsageError(f"{self.kind.__name__}.{name}() {wrong}")
+        if name in ("__exit__", "__aexit__") and name not in self.answers and f"{name[:-6]}enter__" in self.answers:
+            return None
+        result = self.value(name)
+        return result(*arguments, **named) if isinstance(result, _FUNCTIONS) else result
 
 
-def _method(name: str, kind: int, answer: Callable[[tuple[Any, ...], dict[str, Any]], Any], skip: int) -> Any:
-    """Return a method that answers like one whose code has these flags; `skip` its first argument if that is `self`."""
+def _member(kind: type, name: str, value: Any) -> Any:
+    """Return the fallback's member for a member of the real class."""
+    function = conformity.function_of(value)
+    if function is None and (isinstance(value, type) or not callable(value)):
+        return property(lambda self: _answers(self).value(name))
+    flags = 0 if function is None else function.__code__.co_flags
+    if function is not None and not flags & (COROUTINE | GENERATOR | ASYNC_GENERATOR) and _awaits(kind, function):
+        flags |= COROUTINE
+    shape = None if function is None else conformity.shape_of(value)
 
-    def plain(*arguments: Any, **named: Any) -> Any:
-        return answer(arguments[skip:], named)
+    def answer(fallback: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return _answers(fallback).of_call(name, shape, arguments, named)
 
-    async def awaited(*arguments: Any, **named: Any) -> Any:
-        value = answer(arguments[skip:], named)
+    method = _method(name, flags, answer)
+    if function is not None:
+        method.__wrapped__ = function
+        method.__name__, method.__qualname__, method.__doc__ = name, function.__qualname__, function.__doc__
+        method.__module__ = function.__module__
+    if type(value) is staticmethod:
+        return property(lambda self: _without_self(self, method))
+    return method
+
+
+def _without_self(fallback: Any, method: Any) -> Any:
+    from functools import partial
+
+    static = partial(method, fallback)
+    static.__dict__.update(method.__dict__, __name__=method.__name__, __doc__=method.__doc__)
+    return static
+
+
+_WORDS = ("Awaitable", "Coroutine", "Future", "Task")
+
+
+def _awaits(kind: type, function: Any) -> bool:
+    """Return whether a plain method's answer is awaited, by its annotation and what the class can be entered by."""
+    annotation = conformity.returns(function)
+    if isinstance(annotation, str):
+        annotation = getattr(function, "__globals__", {}).get(annotation, annotation)
+    text = str(annotation)
+    if not any(word in text for word in _WORDS):
+        return False
+    alone = text.partition("[")[0].rpartition(".")[2] in _WORDS and "|" not in text.rpartition("]")[2]
+    return alone or (hasattr(kind, "__aenter__") and not hasattr(kind, "__enter__"))
+
+
+def _method(name: str, kind: int, answer: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> Any:
+    """Return a method that answers like one whose code has these flags."""
+
+    def plain(self: Any, /, *arguments: Any, **named: Any) -> Any:
+        return answer(self, arguments, named)
+
+    async def awaited(self: Any, /, *arguments: Any, **named: Any) -> Any:
+        value = answer(self, arguments, named)
         return await value if hasattr(type(value), "__await__") else value
 
-    def iterated(*arguments: Any, **named: Any) -> Iterator[Any]:
-        return iter(answer(arguments[skip:], named))
+    def iterated(self: Any, /, *arguments: Any, **named: Any) -> Iterator[Any]:
+        return iter(answer(self, arguments, named))
 
-    def iterated_async(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
-        return _one_by_one(answer(arguments[skip:], named))
+    def iterated_async(self: Any, /, *arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        return _one_by_one(answer(self, arguments, named))
 
-    def waited_for(*_: Any) -> Any:
-        if skip:
-            return answer((), {})
-        yield  # makes it a generator, as `await` requires
+    def waited_for(self: Any) -> Any:
+        yield from ()  # makes it a generator, as `await` requires
+        return answer(self, (), {})
 
     if name == "__await__":
         return waited_for

@@ -265,14 +265,15 @@ class Preload:
         """Build one item after another until none is left; runs on a thread of its own."""
         self._threads.add(_thread.get_ident())
         deadlines.forget()
+        preload_items.load_for_failures()
         while not self.interrupted:
-            preload_items.load_for_failures()  # after the last one too: building may have loaded what declares
             try:
                 name, cell = self._jobs.pop()
             except IndexError:
                 break
             began = clock.now()
             error = self._built(cell)
+            preload_items.load_for_failures()  # what building has declared needs more
             self._finish(name, clock.now() - began, error)
         self._threads.discard(_thread.get_ident())
 

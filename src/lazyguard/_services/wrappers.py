@@ -136,8 +136,8 @@ def _limited(guard: Any) -> Any:
 
     function, circuit, detour, key = guard.function, guard.circuit, True, guard.key
     places, timed = guard.places, guard.is_timed
-    calls: Any = None if places is None else places.calls
-    known = None if key is None else guard.by_key.known
+    calls: Any = getattr(places, "calls", None)
+    known: Any = getattr(guard.by_key, "known", None)
 
     def limited(*args: Any, **named: Any) -> Any:
         if detour:
@@ -169,13 +169,13 @@ def _limited(guard: Any) -> Any:
                 if phase is not None:
                     phase.ended(error, None, began)
                 return unwrapped(guard.run(args, named, error, call))
-            if began is not None and clock.now() - began > phase.slow:
+            if began is not None and phase is not None and clock.now() - began > phase.slow:
                 phase.ended(None, None, began)
             elif count is not None:
                 count(True)
             return result
         finally:
-            if call is not None:
+            if calls is not None:
                 calls.pop(call, None)
 
     return limited
@@ -187,8 +187,8 @@ def _async_limited(guard: Any) -> Any:
 
     function, circuit, detour, key = guard.function, guard.circuit, True, guard.key
     places, timed = guard.places, guard.is_timed
-    calls: Any = None if places is None else places.calls
-    known = None if key is None else guard.by_key.known
+    calls: Any = getattr(places, "calls", None)
+    known: Any = getattr(guard.by_key, "known", None)
 
     async def limited(*args: Any, **named: Any) -> Any:
         if detour:
@@ -220,13 +220,13 @@ def _async_limited(guard: Any) -> Any:
                 if phase is not None:
                     phase.ended(error, None, began)
                 return unwrapped(await guard.arun(args, named, error, call))
-            if began is not None and clock.now() - began > phase.slow:
+            if began is not None and phase is not None and clock.now() - began > phase.slow:
                 phase.ended(None, None, began)
             elif count is not None:
                 count(True)
             return result
         finally:
-            if call is not None:
+            if calls is not None:
                 calls.pop(call, None)
 
     return limited

@@ -144,15 +144,15 @@ class _Measurement:
 
     def _is_near(self, name: str, least: Seen, second: Mapping[str, float]) -> bool:
         """Return whether a second time confirms the least one."""
-        limit = _net(least[name])
+        limit = least[name].net_seconds
         allowed = allowance_of(name, self.budgets).most(limit) - limit
         return name in second and second[name] - limit <= allowed / 2
 
     def _beyond(self, name: str, before: Seen, after: Seen) -> float:
         """Return how much longer a module takes, as a multiple of what is allowed to it."""
-        limit = _net(before[name])
+        limit = before[name].net_seconds
         allowed = allowance_of(name, self.budgets).most(limit) - limit
-        more = _net(after[name]) - limit
+        more = after[name].net_seconds - limit
         return more / allowed if allowed else float("inf") if more > 0 else 0.0
 
 
@@ -160,27 +160,22 @@ def _times(report: Report) -> Seen:
     return {each.module: each for each in report.modules if each.verdict in ("ok", "slow")}
 
 
-def _net(seen: ModuleReport) -> float:
-    """Return the seconds without the wait for a processor."""
-    return seen.seconds - seen.queued_seconds
-
-
 def _keep(report: Report, least: Seen, second: dict[str, float] | None = None) -> None:
     """Keep the faster of what was seen of each module, and the time that comes next."""
     for name, seen in _times(report).items():
         slower = seen
-        if name not in least or _net(seen) < _net(least[name]):
+        if name not in least or seen.net_seconds < least[name].net_seconds:
             least[name], slower = seen, least.get(name, seen)
             if slower is seen:
                 continue
         if second is not None:
-            second[name] = min(_net(slower), second.get(name, _net(slower)))
+            second[name] = min(slower.net_seconds, second.get(name, slower.net_seconds))
 
 
 def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
     """Return a module that became slower, with the imports and the bodies that its time went into."""
     known = {one.module: one.own_seconds for one in before.imports}
-    worth = (_net(after) - _net(before)) / 10
+    worth = (after.net_seconds - before.net_seconds) / 10
     new: list[tuple[float, Imported]] = []
     grown: list[tuple[float, Imported]] = []
     for one in after.imports:
@@ -199,4 +194,4 @@ def _slower(before: ModuleReport, after: ModuleReport) -> Slower:
         place = one.by if one.module not in known else Place(one.file, None) if one.file else None
         chain = chain_to(after, one)
     names = [tuple(one.module for _, one in some) for some in (new, grown)]
-    return Slower(after.module, _net(before), _net(after), names[0], names[1], place, chain)
+    return Slower(after.module, before.net_seconds, after.net_seconds, names[0], names[1], place, chain)

@@ -187,7 +187,7 @@ class Audit:
             seen = self._judge(trace)
             seen = replace(seen, tier="forked", repeats=0, executed=seen.executed + trace.unseen)
             name = trace.module
-            certain = seen.seconds <= self.settings.slow * SURE and not trace.doubtful
+            certain = seen.net_seconds <= self.settings.slow * SURE and not trace.doubtful
             if certain and seen.verdict == "fails":
                 self._failed_in_forks[name] = seen
                 return
@@ -236,7 +236,7 @@ class Audit:
     def _again(self, trace: Trace) -> None:
         """Keep the faster of two runs; findings of both."""
         before, after = self.done[trace.module], self._judge(trace)
-        kept, other = (after, before) if after.seconds < before.seconds else (before, after)
+        kept, other = (after, before) if after.net_seconds < before.net_seconds else (before, after)
         if other.verdict not in ("ok", "slow", "hangs") and kept.verdict in ("ok", "slow"):
             kept, other = other, kept
         if kept.verdict == other.verdict == "slow" and kept.blame is not None and kept.blame.line is None:
@@ -250,12 +250,12 @@ class Audit:
         seen, settings = self.done[name], self.settings
         if seen.verdict == "hangs":
             return self._cpu_seconds[name] > settings.timeout / 2
-        return seen.verdict == "slow" and seen.seconds < settings.slow * NEAR
+        return seen.verdict == "slow" and seen.net_seconds < settings.slow * NEAR
 
     def _is_near(self, name: str) -> bool:
         """Return whether a time is so little over its budget that it is measured again."""
         seen = self.done[name]
-        return seen.verdict in ("ok", "slow") and near(self._budget(name), seen.seconds)
+        return seen.verdict in ("ok", "slow") and near(self._budget(name), seen.net_seconds)
 
     def _budget(self, name: str) -> Budget:
         return budget_of(name, self.settings.budgets)

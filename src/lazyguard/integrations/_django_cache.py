@@ -7,7 +7,9 @@ breaker for each entry of CACHES.
 
 from __future__ import annotations
 
+import linecache
 import pickle
+import sys
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -152,6 +154,10 @@ class _Policies:
             breaker = lazyguard.Breaker(**breaker)
         policies = lazyguard.guarded(name=name, timeout=timeout, breaker=breaker)
         self.call: Any = policies(_operate)
+        guard: Any = getattr(self.call.health, "__self__")  # noqa: B009 - no checker knows it
+        guard.place = _place() or guard.place  # what it has to say names the settings
+        if guard.circuit is not None:
+            guard.circuit.place = guard.place
         self.call.__name__ = name
         self.call.fallback(lambda cause, *args: _answer(cause, *args))
         self._async = lazyguard.guarded(name=f"{name}, async", timeout=timeout, breaker=breaker)
@@ -168,6 +174,13 @@ class _Policies:
     def count(self, operation: str) -> None:
         """Count one call that the inner cache has not answered."""
         self.answered[operation] = self.answered.get(operation, 0) + 1
+
+
+def _place() -> str:
+    """Return the line of the settings module that names this cache first; "" where there is none."""
+    file = getattr(sys.modules.get(settings.SETTINGS_MODULE or ""), "__file__", None)
+    lines = enumerate(linecache.getlines(file), 1) if file else ()
+    return next((f"{file}:{number}" for number, line in lines if "integrations.django.Cache" in line), "")
 
 
 # By the identity of an entry's OPTIONS, which is kept, so that no other one can have it.
@@ -220,9 +233,9 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
     """A Django cache around any other one: slow and broken servers cost a little time, and never an error.
 
     In `CACHES`, the entry's own LOCATION, TIMEOUT, KEY_PREFIX, VERSION and KEY_FUNCTION go to the inner cache. So do
-    all OPTIONS but these:
+    all OPTIONS but the four below.
 
-    Args (in `OPTIONS`):
+    Args:
         backend: The inner cache: the dotted name of its class, an alias of `CACHES`, or a dict as `CACHES` has it.
         fallback: A cache that answers meanwhile, given alike. The dotted name of `LocMemCache` gives one in this
             process, which is emptied when the inner one is back. None: reads are misses.
@@ -250,7 +263,7 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
         self._location, self._params = location, params
         self._options: dict[str, Any] = params.get("OPTIONS", {})
         self._made: dict[str, Any] = {}
-        self.roles = ("backend",) if self._options.get("fallback") is None else ("backend", "fallback")
+        self.roles: tuple[str, ...] = ("backend",) if self._options.get("fallback") is None else ("backend", "fallback")
         entry_of("backend", location, params)
         self._policies = _policies_of(self._options)
         entry_of(self.roles[-1], location, params)
@@ -270,13 +283,17 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
         made = self._made.get(role)
         if made is None:
             name, location, params = entry_of(role, self._location, self._params)
+            limits: dict[str, Any] = {}
             try:
                 kind = import_string(name)
+                bounds = bounds_of(kind)
+                if bounds is not None:
+                    limits = bounds(self._options.get("timeout", TIMEOUT))
+                if _POOL in limits.values():
+                    import_string(_POOL)  # and with it the client, which the first operation would wait for
             except ImportError as error:
                 raise ImproperlyConfigured(f'OPTIONS["{role}"]={name!r} cannot be imported: {error}') from error
-            bounds = bounds_of(kind)
-            if bounds is not None:
-                params["OPTIONS"] = {**bounds(self._options.get("timeout", TIMEOUT)), **params["OPTIONS"]}
+            params["OPTIONS"] = {**limits, **params["OPTIONS"]}
             made = self._made[role] = kind(location, params)
         return made
 
@@ -288,6 +305,7 @@ class Cache(BaseCache):  # type: ignore[misc, unused-ignore]
                 self._inner("fallback").clear()
 
     def _do(self, operation: str, *args: Any, **named: Any) -> Any:
+        self._inner("backend")  # the import of its client is not the server's fault
         try:
             found = self._policies.call(self, operation, args, named)
         except Exception:  # no fallback may be served here; a miss is none

@@ -56,7 +56,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = [
         Warning(f"{name} has a lazy object.", hint=_IN_SETTINGS, id="lazyguard.W001")
         for name in sorted(dir(settings))
-        if name.isupper() and _has_proxy(getattr(settings, name, None), _DEPTH)
+        if name.isupper() and settings.is_overridden(name) and _has_proxy(getattr(settings, name, None), _DEPTH)
     ]
     order = list(settings.MIDDLEWARE or ())
     if MIDDLEWARE in order[1:]:

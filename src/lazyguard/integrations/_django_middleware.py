@@ -45,7 +45,8 @@ class Middleware:
     """Django middleware that answers health checks, gives requests deadlines, and tells 503 and 504 from 500.
 
     Name it first in `MIDDLEWARE`: a health check then needs no session, no host name and no redirection. Its options
-    are in the setting `LAZYGUARD`, a dict with those of `lazyguard.integrations.wsgi.Middleware`.
+    are in the setting `LAZYGUARD`, a dict with those of `lazyguard.integrations.wsgi.Middleware`; no header is asked
+    for a timeout unless `timeout_header` names one.
 
     What a view, a template or another middleware raises is answered
 
@@ -86,6 +87,8 @@ class Middleware:
             response = self._get_response(request)
         if response.streaming and not response.is_async:
             response.streaming_content = _Body(response.streaming_content, reach)
+        else:
+            reach.end()
         return _judged(request, response)
 
     async def _acall(self, request: HttpRequest) -> Any:
@@ -97,6 +100,7 @@ class Middleware:
             return _judged(request, await self._get_response(request))
         with reach:
             response = await self._get_response(request)
+        reach.end()
         return _judged(request, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:

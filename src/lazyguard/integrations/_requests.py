@@ -6,6 +6,8 @@ types of exceptions, never an exception's text, an argument or a URL. An invalid
 
 from __future__ import annotations
 
+import sys
+
 import lazyguard
 from lazyguard._base import final, validation
 from lazyguard._base.places import shown
@@ -45,8 +47,12 @@ DEFAULTS: dict[str, Any] = {
     "details": False,
     "timeout_header": None,
     "timeout": None,
-    "max_timeout": 60.0,
+    "max_timeout": None,
 }
+
+
+# Seconds that a header can ask for, where no option limits it.
+_LONGEST = 60.0
 
 
 @final
@@ -56,7 +62,13 @@ class Requests:
     __slots__ = ("_details", "_maximum", "_prefix", "_seconds", "header")
 
     def __init__(
-        self, *, prefix: str, details: Details, timeout_header: str | None, timeout: float | None, max_timeout: float
+        self,
+        *,
+        prefix: str,
+        details: Details,
+        timeout_header: str | None,
+        timeout: float | None,
+        max_timeout: float | None,
     ) -> None:
         value: object = prefix
         if not isinstance(value, str) or (value and not value.startswith("/")) or value.endswith("/"):
@@ -68,10 +80,13 @@ class Requests:
         if type(details) is not bool and details != "places":
             raise ConfigurationError(f'details={shown(details)} is invalid: give False, True or "places".')
         validation.seconds("timeout", timeout, optional=True)
-        validation.seconds("max_timeout", max_timeout)
+        validation.seconds("max_timeout", max_timeout, optional=True)
         self._prefix = prefix
         self._details: Details = details
-        self._seconds, self._maximum = timeout, max_timeout
+        longest = _LONGEST if max_timeout is None else max_timeout
+        self._seconds = timeout if timeout is None else min(timeout, longest)
+        # A client has no more than the server's own limit, unless the server says how much.
+        self._maximum = longest if max_timeout is not None or timeout is None else timeout
         self.header: str | None = timeout_header
 
     def answer(self, method: str, path: str) -> Answer | None:
@@ -83,6 +98,8 @@ class Requests:
             return None
         if method not in ("GET", "HEAD"):
             return Answer(405, Allow="GET, HEAD")
+        if endpoint is _page:
+            return _page(head=method == "HEAD") if self._details else None
         status, checks = endpoint()
         content: dict[str, Any] = {"status": status}
         if checks is not None:
@@ -91,13 +108,11 @@ class Requests:
 
     def reach(self, value: str | None) -> Reach | None:
         """Return the reach of a request's deadline, by its header; None if it has no deadline."""
-        seconds = None if value is None else _seconds(value)
-        by = "its header allows" if seconds is not None else "the middleware allows"
-        if seconds is None:
-            seconds = self._seconds
+        asked = None if value is None or self.header is None else _seconds(value)
+        seconds = self._seconds if asked is None else min(asked, self._maximum)
         if seconds is None:
             return None
-        seconds = min(seconds, self._maximum)
+        by = "its header allows" if seconds == asked else "the middleware allows"
         return Reach(Deadline(seconds, f"the deadline of {seconds:g} s for this request has passed; {by} no more."))
 
 
@@ -134,8 +149,11 @@ def _alive() -> tuple[str, Health | None]:
     return "pass", None
 
 
-def _ready() -> tuple[str, Health]:
-    """Fail if a critical service has failed; only the check of such a service is ever "fail"."""
+def _ready() -> tuple[str, Health | None]:
+    """Fail if the process drains, or a critical service has failed; no other check is ever "fail"."""
+    readiness = sys.modules.get("lazyguard._services.readiness")  # not loaded: nothing drains
+    if readiness is not None and readiness.draining():
+        return "fail", None
     found = Health(tuple(c for c in lazyguard.health().checks if c.kind == "critical service" or c.status != "pass"))
     return found.status, found
 
@@ -157,11 +175,30 @@ def _all() -> tuple[str, Health]:
     return found.status, found
 
 
-_ENDPOINTS: dict[str, Callable[[], tuple[str, Health | None]]] = {
+def _page(*, head: bool = False) -> Answer:
+    """Return the page for browsers, which asks `/healthz` beside it."""
+    from pkgutil import get_data
+
+    page = Answer(200)
+    text = get_data("lazyguard.integrations", "statusz.html") or b""
+    page.headers = [
+        ("Cache-Control", "no-store"),
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Length", str(len(text))),
+        ("Content-Security-Policy", "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
+         "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]  # fmt: skip
+    page.body = b"" if head else text
+    return page
+
+
+_ENDPOINTS: dict[str, Callable[..., Any]] = {
     "/livez": _alive,
     "/readyz": _ready,
     "/startupz": _started,
     "/healthz": _all,
+    "/statusz": _page,
 }
 
 

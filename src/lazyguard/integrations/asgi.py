@@ -50,9 +50,9 @@ class Middleware:
         *,
         prefix: str = "",
         details: Details = False,
-        timeout_header: str | None = "X-Request-Timeout",
+        timeout_header: str | None = None,
         timeout: float | None = None,
-        max_timeout: float = 60.0,
+        max_timeout: float | None = None,
     ) -> None:
         if app is not None and not callable(app):  # pyright: ignore[reportUnnecessaryComparison]
             raise UsageError(f"Middleware takes the ASGI application, or None, not one of type {type(app).__name__}.")
@@ -82,8 +82,14 @@ class Middleware:
         if reach is None:
             await self._app(scope, receive, send)
             return
+
+        async def answering(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                reach.end()
+
         with reach:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answering)
 
 
 def _path(scope: Scope) -> str:

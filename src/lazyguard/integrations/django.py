@@ -11,10 +11,14 @@ lazyguard.require("django", extra="django", why="for lazyguard.integrations.djan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lazyguard.integrations._django_cache import Cache
-    from lazyguard.integrations._django_checks import App
+    from typing import Any
+
     from lazyguard.integrations._django_middleware import Middleware
     from lazyguard.integrations._django_tests import ResetServices
+
+    # Classes below Django's own, which has no types.
+    App: type[Any]
+    Cache: type[Any]
 
 __all__ = ["App", "Cache", "Middleware", "ResetServices"]
 

@@ -25,14 +25,16 @@ __all__ = ["Middleware"]
 class Middleware:
     """WSGI middleware that answers health checks, and gives requests deadlines.
 
-    Below `prefix` there are four paths, for GET and HEAD, in the form of health+json
+    Below `prefix` there are these paths, for GET and HEAD, in the form of health+json
     (draft-inadarei-api-health-check-06). They show the present state; nothing is built, probed or waited for:
 
     - `/livez`: 200 while the process answers, whatever the state of its dependencies.
-    - `/readyz`: 503 while a `critical` service has failed; 200 with "warn" while something is degraded.
+    - `/readyz`: 503 while a `critical` service has failed, and after `lazyguard.drain`; 200 with "warn" while
+      something is degraded.
     - `/startupz`: 503 until all calls of `lazyguard.preload` have ended. Without a preload it passes: call that before
       the server listens, in the application's module, in `post_fork` or in the lifespan.
     - `/healthz`: all checks of `lazyguard.health`; 503 if its status is "fail".
+    - `/statusz`, only with `details`: a page for browsers, which shows the same and renews itself.
 
     Answers have names and states, never an exception's text, an argument or a URL; more with `details`.
 
@@ -41,18 +43,20 @@ class Middleware:
         prefix: The begin of the four paths, such as "/health".
         details: What the answers tell beside names and states. True: since when and why, by the types of exceptions,
             and what fallbacks have answered. "places": also files and lines.
-        timeout_header: The request header with the seconds that the sender waits, "X-Request-Timeout: 1.5"; they are
-            the `lazyguard.deadline` of that request. A value that is no decimal number above zero is ignored. None: no
-            header is read.
-        timeout: Seconds for a request without the header. None: such a request has no deadline of its own.
-        max_timeout: The most seconds of a request, whatever its header or `timeout`.
+        timeout_header: The name of a request header with the seconds that the sender waits, such as
+            "X-Request-Timeout: 1.5"; they are the `lazyguard.deadline` of that request. A value that is no decimal
+            number above zero is ignored. None: no header is read.
+        timeout: Seconds for a request. A header gives less, not more, unless there is `max_timeout`. None: a request
+            without the header has no deadline of its own.
+        max_timeout: The most seconds that a header may give; a minute where this and `timeout` are left out.
 
     Raises:
         ConfigurationError: An option is invalid.
         UsageError: `app` cannot be called.
 
     The deadline holds while the application is called, for each part of its body and for the body's `close`. In between
-    the server's thread has its own deadline again. Nothing is interrupted: see `lazyguard.deadline`.
+    the server's thread has its own deadline again. It ends with the answer: what the request has left running, such as
+    a thread with its context, has it no more. Nothing is interrupted: see `lazyguard.deadline`.
 
     Example:
         >>> from lazyguard.integrations.wsgi import Middleware
@@ -73,9 +77,9 @@ class Middleware:
         *,
         prefix: str = "",
         details: Details = False,
-        timeout_header: str | None = "X-Request-Timeout",
+        timeout_header: str | None = None,
         timeout: float | None = None,
-        max_timeout: float = 60.0,
+        max_timeout: float | None = None,
     ) -> None:
         if app is not None and not callable(app):  # pyright: ignore[reportUnnecessaryComparison]
             raise UsageError(f"Middleware takes the WSGI application, or None, not one of type {type(app).__name__}.")
@@ -104,7 +108,10 @@ class Middleware:
             return self._app(environ, start_response)
         with reach:
             body = self._app(environ, start_response)
-        return body if type(body) in (list, tuple) else _Body(body, reach)
+        if type(body) not in (list, tuple):
+            return _Body(body, reach)
+        reach.end()
+        return body
 
 
 @final
@@ -128,6 +135,9 @@ class _Body:
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)
-        if close is not None:
-            with self._reach:
-                close()
+        try:
+            if close is not None:
+                with self._reach:
+                    close()
+        finally:
+            self._reach.end()

@@ -35,6 +35,7 @@ def serve(request):
 
 def over_wsgi(work: Callable[[], object] | None = None, **options: Any) -> Callable[..., SimpleNamespace]:
     options.setdefault("details", "places")
+    options.setdefault("timeout_header", "X-Request-Timeout")
 
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -60,6 +61,7 @@ def over_wsgi(work: Callable[[], object] | None = None, **options: Any) -> Calla
 
 def over_asgi(work: Callable[[], object] | None = None, **options: Any) -> Callable[..., SimpleNamespace]:
     options.setdefault("details", "places")
+    options.setdefault("timeout_header", "X-Request-Timeout")
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})

@@ -65,7 +65,8 @@ def test_tasks_and_threads_of_a_request_have_its_deadline(clock):
 
     async def main():
         headers = [(b"x-request-timeout", b"1.5")]
-        await asgi.Middleware(app)({"type": "http", "method": "GET", "path": "/", "headers": headers}, None, None)
+        middleware = asgi.Middleware(app, timeout_header="X-Request-Timeout")
+        await middleware({"type": "http", "method": "GET", "path": "/", "headers": headers}, None, None)
         seen.append(lazyguard.remaining())
 
     asyncio.run(main())

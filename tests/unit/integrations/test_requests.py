@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import subprocess
 import sys
@@ -145,6 +146,17 @@ def test_other_paths_are_the_applications(serve):
     assert (alone("/shop").status, alone("/shop").body) == (404, b"")
 
 
+def test_a_process_that_drains_is_not_ready(serve, monkeypatch):
+    """After `drain` the ready path is 503, and the others are as they were."""
+    from lazyguard._services import readiness
+
+    monkeypatch.setattr(readiness, "_drains", None)
+    ask = serve()
+    assert ask("/readyz").status == 200
+    lazyguard.drain(delay=86400.0)
+    assert [ask(path).status for path in PATHS] == [200, 503, 200, 200]
+
+
 def test_what_a_reader_may_see(serve, plant):
     """Without details there are names and states; with details why, without a place; "places" are said on demand."""
     get = lazyguard.service(name="named", recovery=None, critical=True)(plant.make)
@@ -195,7 +207,11 @@ def test_deadlines_by_the_middlewares_options(serve, clock):
     """`timeout_header` and `timeout` set another header, a default, or no header."""
     asked = serve(lambda: lazyguard.remaining(), timeout_header="X-Time-Left", timeout=5.0)
     assert asked("/").body == b"5.0"
-    assert asked("/", X_Time_Left="7").body == b"7.0"
+    assert asked("/", X_Time_Left="2").body == b"2.0"
+    assert asked("/", X_Time_Left="7").body == b"5.0"  # no more than the server's own limit
+    more = serve(lambda: lazyguard.remaining(), timeout=5.0, max_timeout=10.0)
+    assert more("/", X_Request_Timeout="7").body == b"7.0"
+    assert more("/", X_Request_Timeout="70").body == b"10.0"
     assert asked("/", X_Time_Left="soon", X_Request_Timeout="7").body == b"5.0"
     deaf = serve(lambda: lazyguard.remaining(), timeout_header=None)
     assert deaf("/", X_Request_Timeout="7").body == b"None"
@@ -213,6 +229,19 @@ def test_a_deadline_that_is_there_already_counts(serve, clock):
             serve(fails)("/", X_Request_Timeout="2")
         assert lazyguard.remaining() == 3.0
     assert lazyguard.remaining() is None
+
+
+def test_a_deadline_ends_with_the_answer(serve, clock):
+    """What a request has left running, in its context, has the deadline no more."""
+    left_running: list[contextvars.Context] = []
+
+    def work() -> float | None:
+        left_running.append(contextvars.copy_context())
+        return lazyguard.remaining()
+
+    assert serve(work, timeout=2.0)("/").body == b"2.0"
+    clock.advance(60.0)
+    assert left_running[0].run(lazyguard.remaining) is None
 
 
 def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
@@ -242,7 +271,6 @@ def test_a_deadline_that_has_passed_says_whose_it_was(serve, clock):
         {"timeout_header": ""},
         {"timeout_header": 1},
         {"timeout": 0},
-        {"max_timeout": None},
         {"max_timeout": -1.0},
     ],
 )

@@ -13,7 +13,7 @@ from lazyguard.integrations import wsgi
 def call(app, seconds="1.5"):
     environ = {"PATH_INFO": "/", "HTTP_X_REQUEST_TIMEOUT": seconds}
     setup_testing_defaults(environ)
-    return wsgi.Middleware(app)(environ, lambda status, headers: None)
+    return wsgi.Middleware(app, timeout_header="X-Request-Timeout")(environ, lambda status, headers: None)
 
 
 def test_each_part_and_the_close_have_the_deadline(clock):

@@ -125,8 +125,9 @@ def test_lazy_imports_of_exceptions(program):
 
 
 @pytest.mark.parametrize("signals", ["django.dispatch", "celery.utils.dispatch"])
-def test_the_sender_of_a_signal(program, signals):
-    """Signals know a sender by its identity: a pending proxy as one is told of."""
+@pytest.mark.parametrize("built", [False, True])
+def test_the_sender_of_a_signal(program, signals, built):
+    """Signals know a sender by its identity: a proxy of a class as one is told of."""
     signal_class = pytest.importorskip(signals).Signal
     program({"kinds.py": "class Pet:\n    def __init__(self, **named): ...\nclass Owner: ...\n"})
     called = []
@@ -135,6 +136,8 @@ def test_the_sender_of_a_signal(program, signals):
         called.append(sender)
 
     signal, pet = signal_class(), lazyguard.load("kinds:Pet")
+    if built:
+        assert pet()
     with pytest.warns(ProxyLimitWarning, match=r"kinds:Pet.*sender of a signal.*sender=lazyguard\.resolve"):
         signal.connect(handler, sender=pet)
     real = resolve(pet)

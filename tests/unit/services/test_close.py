@@ -61,6 +61,16 @@ def test_close(diary, told):
     assert [event.name for event in told if event.kind == "reset"] == ["c", "a", "b", "b"]
 
 
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_what_another_one_needs_is_closed_after_it(diary, timeout):
+    """A service that a factory builds on its way, and uses, is closed after what that factory has made."""
+    inner = lazyguard.service(close=lambda _: diary.append("inner"), timeout=timeout)(lambda: [1])
+    outer = lazyguard.service(close=lambda _: diary.append("outer"), timeout=timeout)(lambda: [inner()[0]])
+    assert outer()[0] == 1
+    lazyguard.close()
+    assert diary == ["outer", "inner"]
+
+
 def test_close_and_grace(plant, clock, diary, limited):
     """What waits for its grace is closed at once, and not again when that has passed."""
     get = lazyguard.service(

@@ -211,11 +211,12 @@ def test_nothing_is_kept_of_a_failure(price, fate):
     """What was answered is not kept alive by what is shown of it."""
     call, declare = price
     declare(lambda: "answered")
-    fate.error = ConnectionError()
-    error = ConnectionError()
-    fate.error = error
+
+    class Away(ConnectionError):
+        """None but this test's."""
+
+    fate.error = Away()
     call()
     fate.error = None
-    del error
     gc.collect()
-    assert not [one for one in gc.get_objects() if type(one) is ConnectionError and one.__traceback__ is not None]
+    assert not [one for one in gc.get_objects() if type(one) is Away and one.__traceback__ is not None]

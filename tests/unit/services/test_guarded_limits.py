@@ -117,7 +117,7 @@ def test_wrong_keys():
 
 
 def test_so_many_at_a_time(told):
-    """Exactly so many calls get in, all others are refused at once; nothing counts in the breaker."""
+    """Exactly so many calls get in, all others are refused at once; an end makes room; the breaker counts nothing."""
     inside, leave, refused, answers = threading.Semaphore(0), threading.Event(), [], []
 
     @lazyguard.guarded(max_concurrent=3, breaker=lazyguard.Breaker(failure_threshold=1), retry=lazyguard.Retry())

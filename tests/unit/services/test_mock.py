@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import threading
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Protocol, Union, runtime_checkable
 
 import pytest
 
@@ -375,3 +377,87 @@ def test_many_threads(race):
 
     for name, answers in zip("abcd", race(*[lambda name=name: use(name) for name in "abcd"]), strict=True):
         assert answers == {(name, str(number)) for number in range(200)}
+
+
+class Async:
+    """As a client of the field: plain methods that return awaitables, by annotations of each kind."""
+
+    async def __aenter__(self) -> Async: ...
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def sure(self, key: str) -> Awaitable[str]: ...
+    def future(self) -> asyncio.Future[int]: ...
+    def either(self, key: str) -> str | Awaitable[str | None] | None: ...
+    def named(self) -> EitherT: ...
+    def plain(self) -> str: ...
+    def several(self) -> list[Awaitable[str]]: ...
+
+
+class Sync:
+    """The sync twin, of the same annotations."""
+
+    def __enter__(self) -> Sync: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def sure(self, key: str) -> Awaitable[str]: ...
+    def either(self, key: str) -> str | Awaitable[str | None] | None: ...
+
+
+EitherT = Union[Awaitable[int], int]  # noqa: UP007
+
+
+def test_methods_that_return_awaitables():
+    """By what the annotation says, and where that leaves it open by how the class is entered."""
+    made = lazyguard.mock_service(
+        Async,
+        returns={"sure": "s", "future": 1, "either": lambda key: key, "named": 2, "plain": "p"},
+    )
+
+    async def main() -> tuple[object, ...]:
+        return await made.sure("k"), await made.future(), await made.either("k"), await made.named(), made.plain()
+
+    assert asyncio.run(main()) == ("s", 1, "k", 2, "p")
+    with pytest.raises(errors.UsageError, match="missing required arguments: 'key'"):
+        asyncio.run(awaiting(made.sure))
+    with pytest.raises(errors.ServiceUnavailable):
+        asyncio.run(awaiting(lazyguard.mock_service(Async).sure, "k"))
+    twin = lazyguard.mock_service(Sync, returns={"sure": "s", "either": "e"})
+    assert twin.either("k") == "e"
+    assert inspect.isawaitable(pending := twin.sure("k"))
+    assert asyncio.run(awaiting(lambda: pending)) == "s"
+
+
+async def awaiting(method, *arguments: object) -> object:
+    return await method(*arguments)
+
+
+def test_the_class_is_made_once():
+    """All fallbacks for a class have one class of theirs, whatever they answer; it goes when that goes."""
+
+    class Local:
+        def work(self) -> str: ...
+
+        def other(self) -> str: ...
+
+    first = lazyguard.mock_service(Local, returns={"work": "a"})
+    second = lazyguard.mock_service(Local, returns={"other": "b"})
+    assert type(first) is type(second)
+    assert (first.work(), second.other()) == ("a", "b")
+    with pytest.raises(errors.ServiceUnavailable):
+        second.work()
+    gone = weakref.ref(Local)
+    del first, second, Local
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_fallback_for_another_class_is_compared():
+    """What that class lacks, or has otherwise, is told as of any fallback."""
+
+    class Other:
+        def status(self) -> str: ...
+
+        def send(self) -> str: ...
+
+    with pytest.raises(errors.ConformityError, match=r"send takes \(\), but the real one .*fetch.*missing"):
+        lazyguard.testing.assert_conforms(lazyguard.mock_service(Other), Service)

@@ -45,7 +45,7 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
         module=trace.module,
         verdict=verdict,
         seconds=seconds,
-        queued_seconds=min(seconds, max(0.0, float(result[3]))) if result and result[2] is None else 0.0,
+        queued_seconds=min(seconds, max(0.0, float(result[3]))) if result else 0.0,
         own_seconds=tree.own_seconds(trace.module),
         third_party_seconds=tree.third_party_seconds(),
         blame=blame,
@@ -63,6 +63,12 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
     )
 
 
+def seconds_busy(trace: Trace) -> float:
+    """Return how long the import took without the time in which it waited for a processor: load is no cost of it."""
+    result = trace.result
+    return max(0.0, result[1] - max(0.0, result[3])) if result else 0.0
+
+
 Judgement = tuple[str, Blame | None, Failure | None, str | None]
 
 
@@ -72,7 +78,8 @@ def _judgement(
     result = trace.result
     if result is None:
         return _without_result(trace, tree, scope, dumps, timeout)
-    if result[1] > timeout:
+    busy = seconds_busy(trace)
+    if busy > timeout:
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, f"came back after {result[1]:.3g} s"
     if result[2] is not None:
         return _from_exception(tree, scope, result[2])
@@ -83,7 +90,7 @@ def _judgement(
         count = len(trace.survivors)
         detail = f"{count} {'process' if count == 1 else 'processes'} outlived it: {names}"
         return "leaves-children", _effect_blame(tree, scope, "subprocess"), None, detail
-    if result[1] > slow:
+    if busy > slow:
         return "slow", _slowest_line(tree, scope, dumps), None, None
     return "ok", None, None, LOADED if trace.loaded else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.sentences import by, excesses
+from lazyguard.audit.report.sentences import by, by_line, excesses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,13 +57,10 @@ def causes(report: Report) -> list[Annotation]:
         title = "slower import" if one.kind == "slower" else f"budget of {one.kind} exceeded"
         groups.setdefault((title, one.place), []).append(one.sentence)
     found += [("error", title, place, "\n".join(lines)) for (title, place), lines in groups.items()]
-    seen: dict[tuple[str, Place, str], list[str]] = {}
-    for module in report.modules:
-        for each in module.findings:
-            if each.kind != "forbidden":  # it is reported as a budget
-                seen.setdefault((each.kind, each.place, each.detail), []).append(module.module)
-    for (kind, place, detail), names in seen.items():
-        found.append(("notice", f"{kind} while importing", place, f"{detail}\nin {', '.join(names)}"))
+    for each, names in by_line(report):
+        if each.kind != "forbidden":  # it is reported as a budget
+            text = f"{each.detail}\nin {', '.join(names)}"
+            found.append(("notice", f"{each.kind} while importing", each.place, text))
     return found
 
 

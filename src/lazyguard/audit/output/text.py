@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lazyguard._base import validation
 from lazyguard.audit.report.baseline import compare
 from lazyguard.audit.report.model import Report
-from lazyguard.audit.report.sentences import by, excesses, note, printable, seconds
+from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -146,17 +146,12 @@ def _slower(report: Report) -> str:
 
 
 def _findings(report: Report) -> str:
-    seen: dict[tuple[str, str, str], list[str]] = {}
-    for module in report.modules:
-        for finding in module.findings:
-            also = f" (also {finding.also})" if finding.also else ""
-            seen.setdefault((finding.kind, str(finding.place), finding.detail + also), []).append(module.module)
-    if not seen:
-        return ""
     rows = [["while importing", "where", "seen in", "what"]]
-    for (kind, place, what), names in seen.items():
-        rows.append([kind, place, f"{len(names)} of {len(report.modules)}", what])
-    return columns(rows, [])
+    for finding, names in by_line(report):
+        also = f" (also {finding.also})" if finding.also else ""
+        seen = f"{len(names)} of {len(report.modules)}"
+        rows.append([finding.kind, str(finding.place), seen, printable(finding.detail) + also])
+    return columns(rows, []) if len(rows) > 1 else ""
 
 
 def _summary(report: Report) -> str:

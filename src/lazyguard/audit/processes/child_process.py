@@ -34,7 +34,11 @@ REAP_LIMIT = 5.0
 SURVIVAL_GRACE = 0.3
 LARGEST_OUTPUT = 16 << 20
 LARGEST_DUMP = 1 << 20
+TIMED = ("begin", "end", "effect", "circular", "state")
+"""Kinds of events that are kept, each with its time first."""
 MOST_CHUNKS = 256
+MOST_QUEUED = 10
+"""How many time limits a child may wait for a processor."""
 TAIL = 4000
 
 
@@ -174,14 +178,25 @@ class Child:
         if self.trace.left and not self._released and not gone:
             self._release()
         now = time.monotonic()
-        if gone or now > self._deadline or (self.trace.replaced and self.trace.result is None):
+        if gone or now > self._deadline + self._queued() or (self.trace.replaced and self.trace.result is None):
             self.over = True
         self._bound_output()
+
+    def _queued(self) -> float:
+        """Return how long the child has waited for a processor when its deadline is over: load ends no import."""
+        if time.monotonic() <= self._deadline or self.trace.result is not None:
+            return 0.0
+        try:
+            waited = int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
+        return min(waited, MOST_QUEUED * self.job.timeout)
 
     def due(self) -> float:
         """Return in how many seconds to look again when nothing has arrived."""
         soon = 0.02 if self.exit_descriptor is None or self._eof else 0.1
-        return max(0.0, min(soon, self._deadline - time.monotonic() + 0.001))
+        left = self._deadline - time.monotonic() + 0.001
+        return min(soon, left) if left > 0 else soon
 
     def _has_exited(self) -> bool:
         try:
@@ -253,7 +268,7 @@ class Child:
             trace.doubtful = True
         elif kind == "unseen":
             trace.unseen += event[1]
-        else:
+        elif kind in TIMED:
             trace.events.append(event)
 
     def _release(self) -> None:

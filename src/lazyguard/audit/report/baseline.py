@@ -6,22 +6,18 @@ of two moments or machines do not compare. A module is known for its verdict; a 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.model import Report
 from lazyguard.audit.report.sentences import excesses, over, verdict
+from lazyguard.audit.report.steady import steady
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lazyguard.audit.report.model import Finding, ModuleReport, Spending
-
-LOOSE = ("sleep", "file-write", "circular-import", "order-dependent")
-"""Kinds of findings whose details are compared without numbers that vary."""
-_PASSING = re.compile(r"(?<=:)\d+|(?<=tmp)[a-z0-9_]{8}|(?<=sleeps )[\d.e+-]+")
 
 
 @dataclass(frozen=True)
@@ -127,8 +123,7 @@ def _budgets(report: Report, known: Report) -> Iterator[str]:
 
 def _finding(each: Finding) -> tuple[str, str, str]:
     """Return what stays the same where lines move, and names of temporary files and random waits differ."""
-    detail = _PASSING.sub("", each.detail) if each.kind in LOOSE else each.detail
-    return each.kind, each.file, detail
+    return each.kind, each.file, steady(each.kind, each.detail)
 
 
 def _limit(one: Spending) -> tuple[str, str, tuple[str, ...]]:

@@ -168,10 +168,10 @@ def spent(seen: ModuleReport, budget: Budget) -> tuple[Spending, ...]:
     place, chain = (slowest[0].by, chain_to(seen, slowest[0])) if slowest else (None, ())
     largest = tuple(one.module for one in slowest)
     if budget.seconds is not None and seen.verdict in ("ok", "slow"):
-        over = budget.exceeded(seen.seconds)
+        over = budget.exceeded(seen.net_seconds)
         allowance = budget.allowance.most(budget.seconds) - budget.seconds
         found.append(
-            Spending(seen.module, "seconds", budget.seconds, seen.seconds, allowance, over, place, chain, largest)
+            Spending(seen.module, "seconds", budget.seconds, seen.net_seconds, allowance, over, place, chain, largest)
         )
     if budget.modules is not None:
         over = seen.executed > budget.modules

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.report.schema import expect, plain, read
+from lazyguard.audit.report.steady import steady
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -179,6 +180,11 @@ class ModuleReport:
     repeats: int = 1
     queued_seconds: float = 0.0
 
+    @property
+    def net_seconds(self) -> float:
+        """The seconds without the wait for a processor, by which it is judged: load is no cost of an import."""
+        return self.seconds - self.queued_seconds
+
 
 @dataclass(frozen=True)
 class Spending:
@@ -323,7 +329,8 @@ def cause_of(module: ModuleReport) -> tuple[object, ...]:
     if module.verdict in PARDONED:
         return (module.verdict,)
     place = module.blame and module.blame.place
-    return module.verdict, place or module.module, module.error if module.verdict == "fails" else None
+    error = module.error if module.verdict == "fails" else None
+    return module.verdict, place or module.module, error and (error.type, steady("", error.message), error.hint)
 
 
 def _without_children(chain: tuple[str, ...]) -> tuple[str, ...]:

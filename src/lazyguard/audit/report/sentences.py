@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from lazyguard.audit.report.steady import steady
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lazyguard.audit.report.model import ModuleReport, Place, Report, Slower, Spending
+    from lazyguard.audit.report.model import Finding, ModuleReport, Place, Report, Slower, Spending
+
+
+KINDS = ("connect", "dns", "subprocess", "thread", "sleep", "file-write", "process-state", "double-import")
+"""In the order in which findings are told; what is not among them comes last."""
 
 
 class Excess(NamedTuple):
@@ -47,6 +53,20 @@ def printable(text: str) -> str:
 def seconds(value: float) -> str:
     """Return seconds with as many digits as matter: 5.00, 0.012, 0.0004."""
     return f"{value:.2f}" if value >= 1 else f"{value:.3f}" if value >= 0.001 else f"{value:.4f}"
+
+
+def by_line(report: Report) -> list[tuple[Finding, list[str]]]:
+    """Return each finding once, however its detail depends on the run, with the modules that it was seen in.
+
+    Kinds stay together, those that reach outside first.
+    """
+    seen: dict[tuple[object, ...], tuple[Finding, dict[str, None]]] = {}
+    for module in report.modules:
+        for each in module.findings:
+            key = (each.kind, each.place, steady(each.kind, each.detail))
+            seen.setdefault(key, (each, {}))[1][module.module] = None
+    rows = [(each, list(names)) for each, names in seen.values()]
+    return sorted(rows, key=lambda row: KINDS.index(row[0].kind) if row[0].kind in KINDS else len(KINDS))
 
 
 def by(chain: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from lazyguard.audit.target import recorder
+    from lazyguard.audit.target import child, recorder
 
 WORTH_A_LINE = 0.001
 """Seconds from which the execution of a hidden module is noted on its own."""
@@ -346,6 +346,7 @@ def load(file: str, hidden: Hidden, loader: Loader, report: "Callable[..., objec
         warnings.showwarning = loader.warned
         for name, *names in rows:
             report("loading", name)
+            known, began, waited = set(loader.nodes), recorder._clock(), child.queued()
             try:
                 __import__(name, {}, {}, names)
             except BaseException as error:
@@ -353,6 +354,10 @@ def load(file: str, hidden: Hidden, loader: Loader, report: "Callable[..., objec
                     report("left", name, f"needs {error}")
                 elif not isinstance(error, ModuleNotFoundError):
                     report("left", name, f"cannot be loaded there: {type(error).__name__}")
+            # What they waited for a processor is no cost of theirs.
+            part = max(0.0, 1.0 - (child.queued() - waited) / max(1e-9, recorder._clock() - began))
+            for each in loader.nodes.keys() - known:
+                loader.nodes[each].seconds *= part
             hidden.hide(loader.nodes)
             loader.last = loader.state()
     loader.remove()

@@ -63,6 +63,7 @@ class Server:
         self.kept: KeptEvents | None = None
         self.began: float = 0.0
         self.paused: float = 0.0
+        self.waited: float = 0.0
         self.children: set[int] = set()
         self.down: int = -1
         self.up: int = -1
@@ -153,11 +154,13 @@ class Server:
         before = fork_state()
         kept = self.kept = KeptEvents(self.kept.lines if self.kept is not None else b"")
         recording = self.resumed(kept)
+        waited = child.queued()
         seconds, problem = child.imported(recording, package, self.began, self.setup)
+        self.waited += child.queued() - waited
         if problem is not None:
             recorder._exit(1)
         if not package:
-            kept.lines, self.began = b"", recording.now()
+            kept.lines, self.began, self.waited = b"", recording.now(), 0.0
         self.paused = recorder._clock()
         self.report("holds", seconds, fork_state() == before and self.hidden.doubtful is None)
         kept.process = -1
@@ -170,10 +173,12 @@ class Server:
             os.write(answers.events.descriptor, self.kept.lines)
         recording = self.resumed(answers)
         answers.send("start", self.began, recorder._ident(), module in sys.modules)
+        waited = child.queued()
         taken, problem = child.imported(recording, module, self.began)
+        waited = self.waited + child.queued() - waited
         if self.hidden.doubtful is not None:
             answers.send("doubtful", self.hidden.doubtful)
-        child.leave(recording, taken, problem, timeout)
+        child.leave(recording, taken, problem, timeout, waited)
 
 
 def fork_state() -> "tuple[int, int, int]":
