@@ -58,6 +58,8 @@ CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
+# Stands for what needs no close, so that no step depends on whether there is one.
+_NOTHING = object()
 
 
 class Cell(Declaration):
@@ -85,7 +87,8 @@ class Cell(Declaration):
         if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
-        leaves, comes = old.closes, new.closes
+        comes: Any = _NOTHING if new.closes is None else new.closes
+        leaves: Any = comes if old.closes is None else old.closes
         kept = dropped = None
         if new.cause is not None:
             try:
@@ -98,10 +101,8 @@ class Cell(Declaration):
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
-                if leaves is not None and leaves is not comes:
-                    to_close[leaves] = None
-                if comes in to_close:
-                    del to_close[comes]  # another cell had it
+                to_close[leaves] = to_close[comes] = None
+                del to_close[comes]  # another cell may have had it
                 self.now = new
                 self.kept, kept = kept, self.kept
                 if view is not None and mirror is not None:
