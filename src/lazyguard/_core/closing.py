@@ -230,7 +230,12 @@ def _came_first(error: BaseException) -> bool:
     if inside is None or (isinstance(error, (Exception, SystemExit)) and not is_a_handlers(error)):
         return False
     code = inside.tb_frame.f_code
-    return inside.tb_lasti <= 2 * (1 + len(code.co_cellvars) + bool(code.co_freevars))
+    first = 2 * (1 + len(code.co_cellvars) + bool(code.co_freevars)) if _BEGINS else 0
+    return inside.tb_lasti <= first
+
+
+# Before 3.11 no instruction begins a function: the one after the first may be a `raise` of its own.
+_BEGINS: bool = sys.version_info[:2] > (3, 10)
 
 
 def note_built() -> None:
