@@ -58,8 +58,6 @@ CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
-# Stands for what needs no close, so that no step depends on whether there is one.
-_NOTHING = object()
 
 
 class Cell(Declaration):
@@ -87,8 +85,8 @@ class Cell(Declaration):
         if new.shows(old):
             mirror = None  # it shows what it showed
         view = None if mirror is None else mirror.prepare(self, new)
-        comes: Any = _NOTHING if new.closes is None else new.closes
-        leaves: Any = comes if old.closes is None else old.closes
+        leaves, comes = old.closes, new.closes
+        leaving: dict[Any, None] = {} if leaves is None or leaves is comes else to_close
         kept = dropped = None
         if new.cause is not None:
             try:
@@ -101,9 +99,10 @@ class Cell(Declaration):
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
-                to_close[leaves] = to_close[comes] = None
-                del to_close[comes]  # another cell may have had it
+                leaving[leaves] = None
                 self.now = new
+                if comes in to_close:
+                    del to_close[comes]  # another cell had it
                 self.kept, kept = kept, self.kept
                 if view is not None and mirror is not None:
                     dropped = mirror.publish(view)
