@@ -69,7 +69,7 @@ class DeadlineExceeded(LazyguardError, TimeoutError):
     """A `deadline`, or the `timeout` of a guarded function, has passed."""
 
 
-class ResolutionDeadlineExceeded(ResolutionTimeout, DeadlineExceeded):
+class ResolutionDeadlineExceeded(DeadlineExceeded, ResolutionTimeout):
     """The caller's own deadline passed before the factory ended; the attempt goes on, and may be adopted."""
 
 
