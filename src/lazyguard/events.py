@@ -11,7 +11,7 @@ import sys
 from _contextvars import ContextVar
 
 from lazyguard._base import final, places
-from lazyguard._base.mailbox import Letter, Mailbox
+from lazyguard._base.mailbox import Letter, Mailbox, putting
 from lazyguard._base.real_time import monotonic
 
 TYPE_CHECKING = False
@@ -169,12 +169,24 @@ def emit(event: Event, of: int = 0) -> None:
 
 def post(event: Event, of: int = 0) -> None:
     """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
+    letters = addressed(event, of)
+    any(putting(letters))
+    posted(letters)
+
+
+def addressed(event: Event, of: int) -> list[Letter]:
+    """Return the letters for all who want the event; `any(putting(letters))` and `posted` do the rest of `post`."""
     hand_over, event._of = scheduled.get(), of
-    for mailbox in mailboxes():
-        if mailbox.wants is None or mailbox.wants(event):
-            mailbox.put(Letter(event, of, hand_over))
-            if hand_over is not None:
-                hand_over(mailbox)
+    wanted = [mailbox for mailbox in mailboxes() if mailbox.wants is None or mailbox.wants(event)]
+    return [Letter(mailbox, event, of, hand_over) for mailbox in wanted]
+
+
+def posted(letters: list[Letter]) -> None:
+    """See to what was put into its mailboxes: that there is room, and what comes for it."""
+    for letter in letters:
+        letter.to.trim()
+        if letter.hand_over is not None:
+            letter.hand_over(letter.to)
 
 
 def deliver() -> None:

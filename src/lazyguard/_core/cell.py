@@ -14,6 +14,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.mailbox import putting
 from lazyguard._core import INTERRUPTIONS, clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
@@ -79,8 +80,18 @@ class Cell(Declaration):
         """Whether an override is in force."""
         return bool(self.now.overrides)
 
-    def swap(self, old: Snapshot, new: Snapshot) -> bool:
-        """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was."""
+    def swap(
+        self, old: Snapshot, new: Snapshot, kind: str = "", seconds: float = 0.0, *, leads_on: bool = False
+    ) -> bool:
+        """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was.
+
+        With a `kind` that is an event, which takes its place among those of the cell in the same step. Listeners run
+        at `events.deliver`, when all is done that the transition owes.
+        """
+        if kind == "reset" and (old.held or old).state == PENDING:
+            kind = ""  # below an override, too: nothing begins anew
+        letters = events.addressed(self._event(kind, old, new, seconds, leads_on), id(self)) if kind else []
+        put = putting(letters)
         mirror = self.mirror
         if new.shows(old):
             mirror = None  # it shows what it showed
@@ -101,6 +112,7 @@ class Cell(Declaration):
             if self.now is old:
                 leaving[leaves] = None
                 self.now = new
+                any(put)
                 if comes in to_close:
                     del to_close[comes]  # another cell had it
                 self.kept, kept = kept, self.kept
@@ -116,6 +128,7 @@ class Cell(Declaration):
             self.show(mirror)
         for attempt in new.running:
             attempt.wake_all()  # who waits for one of these may not need to any more
+        events.posted(letters)
         return True
 
     def show(self, mirror: Mirror) -> None:
@@ -131,23 +144,21 @@ class Cell(Declaration):
             if dropped is not None:
                 mirror.drop(dropped)
 
-    def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]:
+    def change(self, to: Callable[[Snapshot], Snapshot], kind: str = "") -> tuple[Snapshot, Snapshot]:
         """Make the transition `to` from whatever the cell shows; return both snapshots."""
         while True:
             now = self.now
             new = to(now)
-            if self.swap(now, new):
+            if self.swap(now, new, "" if new is now else kind):
                 return now, new
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None:
-        """Emit an event about a transition that has taken place."""
-        self.post(kind, before, after, seconds)
-        events.deliver()
+        """Emit an event about what is no transition."""
+        events.emit(self._event(kind, before, after, seconds), id(self))
 
-    def post(
-        self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, *, leads_on: bool = False
-    ) -> None:
-        """Do `tell` up to what runs listeners: `events.deliver`, when all is done that the transition owes."""
+    def _event(
+        self, kind: str, before: Snapshot, after: Snapshot, seconds: float, leads_on: bool = False
+    ) -> events.Event:
         event = events.Event(
             kind,
             name=self.name,
@@ -161,7 +172,7 @@ class Cell(Declaration):
         event._quiet = leads_on
         if kind == "recovered":
             event._away = after.since - before.since
-        events.post(event, id(self))
+        return event
 
     def find_attempt(self, now: Snapshot, *, recovery: bool = False) -> tuple[Attempt | None, bool, Snapshot]:
         """Find the attempt to wait for.
@@ -189,15 +200,16 @@ class Cell(Declaration):
         if places is not None and not places.enter(attempt):
             active.discard(attempt)
             return (now.running[-1] if now.running else None), False, now
-        if not self.swap(now, new):
+        kind, since = ("abandoned", now.running[-1].started) if now.running else ("", moment)
+        if not self.swap(now, new, kind, moment - since):
             active.discard(attempt)
             if places is not None:
                 places.leave(attempt)
             return None, False, now
         if os.environ.get("LAZYGUARD_TRACE"):
             loaded("_core.trace", self).began(attempt)
-        if now.running:
-            self.tell("abandoned", now, new, moment - now.running[-1].started)
+        if kind:
+            events.deliver()
         return attempt, True, new
 
     def stuck(self, now: Snapshot, moment: float) -> bool:
@@ -224,52 +236,43 @@ class Cell(Declaration):
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take the outcome of an attempt that has ended: serve it, note its failure, or close it as out of date."""
         moment = clock.now()
+        seconds = moment - attempt.started
         while True:
-            now = self.now
+            now, leads_on = self.now, False
             counts = now.counts(attempt)
             if not counts or outcome.interrupted:
-                new = now.without(attempt)
+                new, kind = now.without(attempt), "late" if outcome.ok else ""
             elif outcome.ok:
                 new = now.ready(outcome.value, attempt, moment)
+                kind = "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready"
             else:
                 assert outcome.error is not None
                 new = now.failed(outcome.error, attempt, moment)
+                kind = "failed" if new.state == FAILED else ""
+                leads_on = bool(self.fallbacks) and now.cause is None
             try:
-                if self.swap(now, new):
+                if self.swap(now, new, kind, seconds, leads_on=leads_on):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never an attempt without end
                 if is_a_handlers(error):
                     raise
                 outcome = Outcome(error=error)
         attempt.end(outcome)
-        seconds = moment - attempt.started
         if attempt.asked_by:
             loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
         observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
         if observers is not None:
             observers.ended(attempt, outcome, seconds, counts=counts)
-        if outcome.ok and not counts:
-            self.post("late", now, new, seconds)
         if not (outcome.ok and counts):
             self.dispose(attempt)
         active.discard(attempt)
-        if outcome.ok and not counts:
-            events.deliver()
-        elif outcome.ok:
+        if outcome.ok and counts:
             if self.plan.close is not None:
                 loaded(CLOSING, self).note_built()
             self.release_fallbacks()
-            self.tell(
-                "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready",
-                now,
-                new,
-                seconds,
-            )
         elif counts and not outcome.interrupted:
-            if new.state == FAILED:
-                self.post("failed", now, new, seconds, leads_on=bool(self.fallbacks) and now.cause is None)
             self.recover()
-            events.deliver()
+        events.deliver()
 
     def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
@@ -279,10 +282,8 @@ class Cell(Declaration):
                 if now.state == READY:
                     self.release_fallbacks()  # it came too late, and is not to serve at another time
                 return
-            new = now.degraded(target, cause, clock.now(), home)
-            if self.swap(now, new):
+            if self.swap(now, now.degraded(target, cause, clock.now(), home), "degraded"):
                 break
-        self.post("degraded", now, new)
         self.recover()
         events.deliver()
 
@@ -300,9 +301,8 @@ class Cell(Declaration):
                 return
             new = now.opened(cause, clock.now(), gate)
             try:
-                if self.swap(now, new):
+                if self.swap(now, new, "failed"):
                     self._after_grace(now.closes)
-                    self.post("failed", now, new)
                     self.recover()
                     events.deliver()
                     return
@@ -378,13 +378,11 @@ class Cell(Declaration):
         """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
         # fallbacks first, or one might be served again
         closes = [pending for fallback in self.fallbacks for pending in fallback.begin_anew()]
-        now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
+        now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()), "reset")
         if self.calls is not None and self.calls[0] < new.generation:
             self.calls = None  # what counted has the failure that it ended with
         if now.closes is not None:
             closes.append(now.closes)
-        if (now.held or now).state != PENDING:  # an override stays: what it covers begins anew
-            self.post("reset", now, new)
         return closes
 
     def release_fallbacks(self) -> None:
@@ -401,9 +399,7 @@ class Cell(Declaration):
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
-        new = now.fresh(clock.now())
-        if self.swap(now, new):
-            self.post("reset", now, new)
+        if self.swap(now, now.fresh(clock.now()), "reset"):
             self._after_grace(now.closes)
             self.release_fallbacks()
             events.deliver()
@@ -426,12 +422,10 @@ class Cell(Declaration):
 
     def _change_override(self, to: Callable[[Snapshot], Snapshot]) -> None:
         try:
-            before, now = self.change(to)
-            if now is not before:
-                self.post("overridden", before, now)
-                if now.state == DEGRADED:
-                    self.recover()
-                events.deliver()
+            before, now = self.change(to, "overridden")
+            if now is not before and now.state == DEGRADED:
+                self.recover()
+            events.deliver()
         except BaseException:
             owed[self] = None
             loaded(INTERRUPTIONS).catch_up()
