@@ -73,7 +73,7 @@ class Kept:
         return self.error
 
     def _link(self, setters: tuple[Any, ...] = (_set_cause, set_context, _set_suppress)) -> None:
-        for one, _, links in self._chain:
+        for one, _, links in getattr(self, "_chain", ()):  # its making may have been interrupted
             for setter, link in zip(setters, links, strict=True):
                 setter(one, link)
 
