@@ -61,10 +61,6 @@ class Kept:
         """Return whether it is this exception, or one of its chain."""
         return any(one is error for one, _, _ in self._chain)
 
-    def members(self) -> list[int]:
-        """Return the ids of the exception and its chain."""
-        return [id(one) for one, _, _ in self._chain]
-
     def again(self) -> BaseException:
         """Return the exception, to be handed out: it and its chain as they were first."""
         for one, trace, _ in self._chain:
@@ -87,7 +83,7 @@ def keep(error: BaseException) -> Kept:
     if found is not None and found.error is error:
         return found
     kept = Kept(error)
-    for key in kept.members():
+    for key in [id(one) for one, _, _ in kept._chain]:
         known = _kept.get(key)
         if known is None or known() is None:
             _kept[key] = _reference(key, kept)

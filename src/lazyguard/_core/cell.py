@@ -22,35 +22,14 @@ from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Atte
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any, Concatenate, ParamSpec
 
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.declaration import Plan
-    from lazyguard._core.state import Gate, Note
+    from lazyguard._core.state import Gate, Mirror, Note
 
-    class Mirror(Protocol):
-        """What shows a cell's target to the world: its proxy."""
-
-        def is_shown_by(self, thing: object) -> bool:
-            """Return whether that is what shows it."""
-            ...
-
-        def load(self, cell: Cell) -> object:
-            """Have at hand what `prepare` will need, before the factory runs."""
-            ...
-
-        def prepare(self, cell: Cell, snapshot: Snapshot) -> Any:
-            """Make ready, outside the lock, what `publish` will show."""
-            ...
-
-        def publish(self, view: Any) -> object:
-            """Show it; runs under the lock, so it only assigns. Return what was shown before."""
-            ...
-
-        def drop(self, view: Any) -> None:
-            """Let go of what is no longer shown; runs outside the lock."""
-            ...
+    P = ParamSpec("P")
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
@@ -59,6 +38,20 @@ CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
+
+
+def completed(operation: Callable[Concatenate[Cell, P], None]) -> Callable[Concatenate[Cell, P], None]:
+    """Let what an operation on a cell owes be done where it is interrupted."""
+
+    def run(cell: Cell, /, *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            operation(cell, *arguments, **named)
+        except BaseException:
+            owed[cell] = None
+            loaded(INTERRUPTIONS).catch_up()
+            raise
+
+    return run
 
 
 class Cell(Declaration):
@@ -75,14 +68,7 @@ class Cell(Declaration):
         super().__init__(factory, name=name, place=place, plan=plan)
         self.now = UNUSED
 
-    @property
-    def overridden(self) -> bool:
-        """Whether an override is in force."""
-        return bool(self.now.overrides)
-
-    def swap(
-        self, old: Snapshot, new: Snapshot, kind: str = "", seconds: float = 0.0, *, leads_on: bool = False
-    ) -> bool:
+    def swap(self, old: Snapshot, new: Snapshot, kind: str = "", seconds: float = 0.0) -> bool:
         """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was.
 
         With a `kind` that is an event, which takes its place among those of the cell in the same step. Listeners run
@@ -90,7 +76,7 @@ class Cell(Declaration):
         """
         if kind == "reset" and (old.held or old).state == PENDING:
             kind = ""  # below an override, too: nothing begins anew
-        letters = events.addressed(self._event(kind, old, new, seconds, leads_on), id(self)) if kind else []
+        letters = events.addressed(self._event(kind, old, new, seconds), id(self)) if kind else []
         put = putting(letters)
         mirror = self.mirror
         if new.shows(old):
@@ -152,13 +138,15 @@ class Cell(Declaration):
             if self.swap(now, new, "" if new is now else kind):
                 return now, new
 
-    def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None:
-        """Emit an event about what is no transition."""
-        events.emit(self._event(kind, before, after, seconds), id(self))
+    def said(self, text: str) -> str:
+        """Return a sentence about the cell, for an error."""
+        return f"{self.name}, declared at {self.place}, {text}"
 
-    def _event(
-        self, kind: str, before: Snapshot, after: Snapshot, seconds: float, leads_on: bool = False
-    ) -> events.Event:
+    def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
+        """Emit an event about what is no transition."""
+        events.emit(self._event(kind, before, after, seconds, cause), id(self))
+
+    def _event(self, kind: str, before: Snapshot, after: Snapshot, seconds: float, cause: str = "") -> events.Event:
         event = events.Event(
             kind,
             name=self.name,
@@ -166,10 +154,10 @@ class Cell(Declaration):
             before=before.state,
             after=after.state,
             generation=after.generation,
-            cause=events.describe(after.cause),
+            cause=cause or events.describe(after.cause),
             seconds=seconds,
         )
-        event._quiet = leads_on
+        event._quiet = kind == "failed" and before.state != READY and before.cause is None and bool(self.fallbacks)
         if kind == "recovered":
             event._away = after.since - before.since
         return event
@@ -212,13 +200,6 @@ class Cell(Declaration):
             events.deliver()
         return attempt, True, new
 
-    def stuck(self, now: Snapshot, moment: float) -> bool:
-        """Return whether no attempt can begin because as many as may run hang."""
-        patience = self.plan.abandon_after
-        if patience is None or len(now.running) < 2:
-            return False
-        return all(moment - attempt.started >= patience for attempt in now.running)
-
     def crowded(self, now: Snapshot, moment: float) -> bool:
         """Return whether an attempt has to wait, since the other keys of the service have as many as may run."""
         places = self.plan.bulkhead
@@ -238,7 +219,7 @@ class Cell(Declaration):
         moment = clock.now()
         seconds = moment - attempt.started
         while True:
-            now, leads_on = self.now, False
+            now = self.now
             counts = now.counts(attempt)
             if not counts or outcome.interrupted:
                 new, kind = now.without(attempt), "late" if outcome.ok else ""
@@ -249,9 +230,8 @@ class Cell(Declaration):
                 assert outcome.error is not None
                 new = now.failed(outcome.error, attempt, moment)
                 kind = "failed" if new.state == FAILED else ""
-                leads_on = bool(self.fallbacks) and now.cause is None
             try:
-                if self.swap(now, new, kind, seconds, leads_on=leads_on):
+                if self.swap(now, new, kind, seconds):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never an attempt without end
                 if is_a_handlers(error):
@@ -287,6 +267,7 @@ class Cell(Declaration):
         self.recover()
         events.deliver()
 
+    @completed
     def open(self, generation: int, cause: BaseException, gate: Gate | None = None) -> None:
         """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`.
 
@@ -299,17 +280,11 @@ class Cell(Declaration):
             now = self.now
             if now.state != READY or now.generation != generation or now.overrides:
                 return
-            new = now.opened(cause, clock.now(), gate)
-            try:
-                if self.swap(now, new, "failed"):
-                    self._after_grace(now.closes)
-                    self.recover()
-                    events.deliver()
-                    return
-            except BaseException:
-                owed[self] = None
-                loaded(INTERRUPTIONS).catch_up()
-                raise
+            if self.swap(now, now.opened(cause, clock.now(), gate), "failed"):
+                break
+        self._after_grace(now.closes)
+        self.recover()
+        events.deliver()
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
@@ -328,9 +303,7 @@ class Cell(Declaration):
         """
         threads = loaded("_core.threads", self)
         while True:
-            cell = self.here()
-            if cell.mirror is not None:
-                cell.mirror.load(cell)
+            cell = self._here_and_shown()
             target = threads.resolved(cell, wait=wait, real=real)
             if target is not threads.ELSEWHERE:
                 return target
@@ -339,12 +312,16 @@ class Cell(Declaration):
         """Return the target without blocking the event loop."""
         tasks = loaded("_core.tasks", self)
         while True:
-            cell = self.here()
-            if cell.mirror is not None:
-                cell.mirror.load(cell)
+            cell = self._here_and_shown()
             target = await tasks.aresolved(cell, wait=wait, real=real)
             if target is not tasks.ELSEWHERE:
                 return target
+
+    def _here_and_shown(self) -> Cell:
+        cell = self.here()
+        if cell.mirror is not None:
+            cell.mirror.load(cell)
+        return cell
 
     def here(self, *, strict: bool = True) -> Cell:
         """Return the cell of the caller's event loop: this one, unless several loops use an async service.
@@ -363,16 +340,14 @@ class Cell(Declaration):
 
     def reset(self) -> None:
         """Begin anew, on all loops: pending, in a new generation. What was made is closed here and now."""
-        cells = (self, *(() if self.loops is None else self.loops.others(self)))
-        try:
-            for cell in cells:
-                for pending in cell.begin_anew():
-                    loaded(CLOSING, self).carry_out(pending)
-            events.deliver()
-        except BaseException:
-            owed.update(dict.fromkeys(cells))
-            loaded(INTERRUPTIONS).catch_up()
-            raise
+        for cell in (self, *(() if self.loops is None else self.loops.others(self))):
+            cell._reset()
+
+    @completed
+    def _reset(self) -> None:
+        for pending in self.begin_anew():
+            loaded(CLOSING, self).carry_out(pending)
+        events.deliver()
 
     def begin_anew(self) -> list[PendingClose]:
         """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
@@ -420,16 +395,12 @@ class Cell(Declaration):
         self._change_override(lambda present: present.overridden(override, clock.now()))
         return restore
 
+    @completed
     def _change_override(self, to: Callable[[Snapshot], Snapshot]) -> None:
-        try:
-            before, now = self.change(to, "overridden")
-            if now is not before and now.state == DEGRADED:
-                self.recover()
-            events.deliver()
-        except BaseException:
-            owed[self] = None
-            loaded(INTERRUPTIONS).catch_up()
-            raise
+        before, now = self.change(to, "overridden")
+        if now is not before and now.state == DEGRADED:
+            self.recover()
+        events.deliver()
 
     def _after_grace(self, pending: PendingClose | None) -> None:
         """Close what has left service, `grace` seconds from now, on a thread of its own."""

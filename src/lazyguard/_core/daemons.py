@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import gc
 import os
+import sys
 from _contextvars import Context
 
 from lazyguard import events
@@ -30,8 +31,10 @@ else:
 
 # An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
-# Seconds for which a thread waits for more work.
-LINGER = 1.0
+# CPython 3.12.0 and 3.12.1 start no thread at the exit: there one that was started before waits for that.
+NONE_AT_EXIT = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
+# Seconds for which a thread waits for more work; -1: for ever.
+LINGER = -1.0 if NONE_AT_EXIT else 1.0
 # The threads that are ours.
 threads: set[int] = set()
 # The seats of those that wait, the latest one last: it is used first, so that the others end.
@@ -128,17 +131,20 @@ refused: dict[Callable[[], object], tuple[float, float]] = {}
 _PAUSES = (0.05, 5.0)
 
 
-def later(begin: Callable[[], object]) -> None:
-    """Call `begin` again when there may be a thread; it says `found`, or this again."""
-    pause = min(2 * refused.get(begin, (0.0, _PAUSES[0] / 2))[1], _PAUSES[1])
-    refused[begin] = monotonic() + pause, pause
-    if _collected not in gc.callbacks:
-        gc.callbacks.append(_collected)
-
-
-def found(begin: Callable[[], object]) -> None:
-    """Try no more: there is a thread."""
-    refused.pop(begin, None)
+def insist(begin: Work, work: Work, name: str, undo: Work, *, again: bool = False) -> None:
+    """Do `daemon`; where there is no thread, `undo`, and call `begin` again when there may be one."""
+    try:
+        daemon(work, name, again=again)
+    except BaseException as error:
+        undo()
+        pause = min(2 * refused.get(begin, (0.0, _PAUSES[0] / 2))[1], _PAUSES[1])
+        refused[begin] = monotonic() + pause, pause
+        if _collected not in gc.callbacks:
+            gc.callbacks.append(_collected)
+        if not isinstance(error, RuntimeError):
+            raise  # a signal handler's
+    else:
+        refused.pop(begin, None)
 
 
 def try_again() -> None:
@@ -193,19 +199,11 @@ class Crew:
     def look(self) -> None:
         """Begin a thread, if something waits and not as many as may are at work."""
         if not self.waiting or self._enough(list(self.at_work.values())):
-            found(self.look)
+            refused.pop(self.look, None)
             return
         key = object()
         self.at_work[key] = monotonic(), None
-        try:
-            daemon(lambda: self._work(key), self._name, again=True)
-        except BaseException as error:
-            self.at_work.pop(key, None)
-            later(self.look)
-            if not isinstance(error, RuntimeError):
-                raise  # a signal handler's
-        else:
-            found(self.look)
+        insist(self.look, lambda: self._work(key), self._name, lambda: self.at_work.pop(key, None), again=True)
 
     def _work(self, key: object) -> None:
         try:

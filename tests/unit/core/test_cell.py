@@ -250,17 +250,17 @@ def test_patience_of_two_attempts(clock):
     clock.advance(9.0)
     assert cell.find_attempt(cell.now) == (first, False, now)
     clock.advance(1.0)
-    assert not cell.stuck(cell.now, cell.now.since + 10.0)
+    assert not cell.now.stuck(cell.now.since + 10.0, cell.plan.abandon_after)
     second, new, now = cell.find_attempt(cell.now)
     assert new
     assert now.running == (first, second)
     clock.advance(9.0)
-    assert not cell.stuck(now, clock.now())
+    assert not now.stuck(clock.now(), cell.plan.abandon_after)
     clock.advance(1.0)
-    assert cell.stuck(now, clock.now())
+    assert now.stuck(clock.now(), cell.plan.abandon_after)
     assert cell.find_attempt(now) == (second, False, now)
     plain = Cell(object, name="c", place="p")
-    assert not plain.stuck(now, clock.now())
+    assert not now.stuck(clock.now(), plain.plan.abandon_after)
     for attempt in (first, second):
         cell.settle(attempt, Outcome(interrupted=True))
     assert not cells.active
