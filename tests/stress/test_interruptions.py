@@ -431,7 +431,7 @@ REAL_SIGNALS = """
         raise kinds[0]
 
     class Client(redis.Redis):
-        made, closed = [], 0
+        made, closed, returned = [], 0, False
         def __init__(self, **options):
             super().__init__(**options)
             Client.made.append(self)
@@ -442,7 +442,9 @@ REAL_SIGNALS = """
     def make():
         if chance.random() < 0.2:
             raise redis.ConnectionError("away")
-        return Client.from_url(url)
+        client = Client.from_url(url)
+        client.returned = True  # no signal comes between this and the end
+        return client
 
     options = dict(
         close=Client.close, probe=Client.ping, failures=(redis.RedisError,), grace=0.0,
@@ -524,10 +526,10 @@ REAL_SIGNALS = """
         assert get.health().state == "ready", get
     lazyguard.close()
     until = time.monotonic() + 10
-    while time.monotonic() < until and not all(one.closed for one in Client.made):
+    while time.monotonic() < until and not all(one.closed for one in Client.made if one.returned):
         time.sleep(0.01)
     twice = [one for one in Client.made if one.closed > 1]
-    left = sum(not one.closed for one in Client.made)
+    left = sum(one.returned and not one.closed for one in Client.made)
     print(came, len(Client.made), left, len(twice))
 """
 
@@ -554,12 +556,13 @@ def redis_url(tmp_path):
 def test_real_signals_through_a_redis_client(process, redis_url, need, request):
     """Alarms at random moments of resolution, reset, override, pinned and deadline: nothing stays, all is closed once.
 
-    What a signal interrupts inside the client's own `__init__`, after it was counted, is not lazyguard's to close.
+    What a signal interrupts while the client itself is being made lazyguard never has, and so does not close.
     """
     need("redis")
     ran = process(REAL_SIGNALS, str(request.config.getoption("--signals")), redis_url, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
     print("came, made, left open, closed twice:", ran.stdout)
     came, made, left, twice = map(int, ran.stdout.split())
-    assert twice == 0
-    assert left <= came // 20, (came, made, left)
+    assert came
+    assert made
+    assert (left, twice) == (0, 0)
