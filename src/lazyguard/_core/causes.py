@@ -75,6 +75,9 @@ class Kept:
 
     def __del__(self) -> None:
         self._link()  # whoever has raised it again may have tied it to what it is the cause of
+        for one, _, _ in getattr(self, "_chain", ()):
+            if (known := _kept.get(id(one))) is not None and known() in (None, self):
+                _kept.pop(id(one), None)
 
 
 def keep(error: BaseException) -> Kept:
@@ -83,19 +86,11 @@ def keep(error: BaseException) -> Kept:
     if found is not None and found.error is error:
         return found
     kept = Kept(error)
-    for key in [id(one) for one, _, _ in kept._chain]:
-        known = _kept.get(key)
+    for one, _, _ in kept._chain:
+        known = _kept.get(id(one))
         if known is None or known() is None:
-            _kept[key] = _reference(key, kept)
+            _kept[id(one)] = ref(kept)
     return kept
-
-
-def _reference(key: int, kept: Kept) -> ref[Kept]:
-    def forget(gone: ref[Kept]) -> None:
-        if _kept.get(key) is gone:
-            _kept.pop(key, None)
-
-    return ref(kept, forget)
 
 
 def again(error: Any) -> Any:

@@ -131,11 +131,11 @@ class Cell(Declaration):
                 mirror.drop(dropped)
 
     def change(self, to: Callable[[Snapshot], Snapshot], kind: str = "") -> tuple[Snapshot, Snapshot]:
-        """Make the transition `to` from whatever the cell shows; return both snapshots."""
+        """Make the transition `to` from whatever the cell shows, if it is one; return both snapshots."""
         while True:
             now = self.now
             new = to(now)
-            if self.swap(now, new, "" if new is now else kind):
+            if new is now or self.swap(now, new, kind):
                 return now, new
 
     def said(self, text: str) -> str:
@@ -256,15 +256,16 @@ class Cell(Declaration):
 
     def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
-        while True:
-            now = self.now
-            if now.served or now.generation != generation:
-                if now.state == READY:
-                    self.release_fallbacks()  # it came too late, and is not to serve at another time
-                return
-            if self.swap(now, now.degraded(target, cause, clock.now(), home), "degraded"):
-                break
-        self.recover()
+
+        def degraded(now: Snapshot) -> Snapshot:
+            wanted = not now.served and now.generation == generation
+            return now.degraded(target, cause, clock.now(), home) if wanted else now
+
+        now, new = self.change(degraded, "degraded")
+        if now is not new:
+            self.recover()
+        elif now.state == READY:
+            self.release_fallbacks()  # it came too late, and is not to serve at another time
         events.deliver()
 
     @completed
@@ -276,15 +277,16 @@ class Cell(Declaration):
             cause: The failure of the last of them.
             gate: What is asked before a caller's attempt begins, until there is a target again.
         """
-        while True:
-            now = self.now
-            if now.state != READY or now.generation != generation or now.overrides:
-                return
-            if self.swap(now, now.opened(cause, clock.now(), gate), "failed"):
-                break
-        self._after_grace(now.closes)
-        self.recover()
-        events.deliver()
+
+        def opened(now: Snapshot) -> Snapshot:
+            serves = now.state == READY and now.generation == generation and not now.overrides
+            return now.opened(cause, clock.now(), gate) if serves else now
+
+        now, new = self.change(opened, "failed")
+        if now is not new:
+            self._after_grace(now.closes)
+            self.recover()
+            events.deliver()
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""

@@ -166,10 +166,9 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.tell("timeout", now, now, clock.now() - attempt.started)
             if given is not None and not stuck:
                 raise _too_late(cell, given)
-            late = _late(cell, limit, kept, stuck=stuck)
             if real or not cell.fallbacks:
-                raise late
-            yield from falling_back(cell, now, late, limit, until)
+                raise _late(cell, limit, kept, stuck=stuck)
+            yield from falling_back(cell, now, _late(cell, limit, kept, stuck=stuck), limit, until)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
         elif outcome.interrupted and outcome.final:

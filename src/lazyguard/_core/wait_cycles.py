@@ -64,20 +64,10 @@ def enter(attempt: Attempt) -> None:
     attempt.running = True
 
 
-def leave(attempt: Attempt) -> None:
-    """Note that this thread does not run the attempt any more."""
+def leave(attempt: Attempt | None = None) -> None:
+    """Note that this thread does not run the attempt any more, nor any that has ended."""
     thread = _thread.get_ident()
-    stack = running.get(thread, [])
-    if attempt in stack:
-        stack.remove(attempt)
-    if not stack:
-        running.pop(thread, None)
-
-
-def leave_ended() -> None:
-    """Forget the attempts of this thread that have ended, and were not left."""
-    thread = _thread.get_ident()
-    running[thread] = [attempt for attempt in running.get(thread, ()) if attempt.outcome is None]
+    running[thread] = [one for one in running.get(thread, ()) if one is not attempt and one.outcome is None]
     if not running[thread]:
         running.pop(thread, None)
 
