@@ -328,7 +328,7 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     known = loaded("errors", cell)
     said: Any
-    of_itself = isinstance(error, known.ResolutionImportError) and str(error).startswith(cell.said(""))
+    of_itself = isinstance(error, known.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared")
     told = known.CircularResolutionError, known.MissingModuleError, known.ReturnedNone, known.ThreadUnavailable
     if of_itself or isinstance(error, told):
         said = type(error)(*error.args)
