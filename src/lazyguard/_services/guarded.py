@@ -223,7 +223,6 @@ class Guard:
 
     __slots__ = (
         "__weakref__",
-        "_detour",
         "answers",
         "awaited",
         "by_key",
@@ -239,6 +238,7 @@ class Guard:
         "retry",
         "returns_awaitables",
         "timeout",
+        "wrapper",
     )
 
     def __init__(
@@ -278,7 +278,7 @@ class Guard:
         self.is_timed = breaker is not None and breaker.slow_call_duration is not None
         self.key = key
         self.by_key: Circuits | None = None
-        self._detour: Any = None
+        self.wrapper: Any = None  # a weak reference
         self.places: Places | None = None
         self.circuit: Circuit | None = None
         if max_concurrent is not None:
@@ -340,10 +340,9 @@ class Guard:
 
     def reroute(self) -> None:
         """Decide anew whether the wrapper may make the first attempt by itself."""
-        if self._detour is not None:
-            answering = self.answers is not None and self.answers.since is not None
-            active = loaded("_core.mode", self).is_active()
-            self._detour.cell_contents = self.looks or self.returns_awaitables or answering or not active
+        answering = self.answers is not None and self.answers.since is not None
+        active = loaded("_core.mode", self).is_active()
+        wrappers.route(self, fast=active and not (self.looks or self.returns_awaitables or answering))
 
     def circuit_of(self, args: Args, named: Named) -> Circuit | None:
         """Return the circuit for a call."""
@@ -411,6 +410,4 @@ def exchange(guarded: Any, function: Callable[..., Any]) -> None:
     """
     guard: Guard = guarded.fallback.__self__
     guard.function = function
-    names = guarded.__code__.co_freevars
-    if "function" in names:
-        guarded.__closure__[names.index("function")].cell_contents = function
+    wrappers.cells(guarded, function=function)
