@@ -8,7 +8,7 @@ from __future__ import annotations
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
-from lazyguard._services.service import FUNCTION, Service, live
+from lazyguard._services.service import Service, live
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,37 +212,23 @@ def service(
     return declare if factory is None else declare(factory)
 
 
-# co_flags of a function: it is a generator, sync or async; it is an `async def`
-_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
-
-
-def _looked_at(factory: Any) -> tuple[int, tuple[str, ...]]:
-    """Return the `co_flags` of a factory, and the name of its first parameter."""
-    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
-        code = factory.__code__
-        return code.co_flags, code.co_varnames[: min(1, code.co_argcount)]
-    from lazyguard._base import signatures
-
-    first = signatures.positional_parameters(factory)[:1] if hasattr(factory, "__code__") else ()
-    return signatures.flags_of(factory), first
-
-
 def _checked(factory: Any, name: str, place: Place, plan: Plan) -> Plan:
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
         raise misused(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
-    flags, first = _looked_at(factory)
+    flags, code = places.flags_of(factory), getattr(factory, "__code__", None)
+    first = () if code is None or hasattr(factory, "__self__") else code.co_varnames[: min(1, code.co_argcount)]
     if first in (("self",), ("cls",)):
         raise misused(
             f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
             "it outside of the class, with what tells one object from the other as its parameters."
         )
-    if flags & _GENERATORS:
+    if flags & places.GENERATORS:
         raise misused(
             f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
             "`return`, and close= for what is to be done when the object is no longer needed."
         )
-    if flags & _COROUTINE:
+    if flags & places.COROUTINE:
         plan = plan.changed(awaited=True)
     if plan.retry is not None and plan.retry.awaits and not plan.awaited:
         raise misconfigured(

@@ -67,7 +67,7 @@ class Fallback:
                 f"not one of type {type(function).__name__}: wrap it in a function that returns the fallback."
             )
         required = signatures.required_parameters(function)
-        flags = signatures.flags_of(function)
+        flags = places.flags_of(function)
         positional = signatures.positional_parameters(function)
         self.takes = tuple(name for name in signatures.all_parameters(function)[1:] if name in parameters)
         needs = [name for name in required if name not in self.takes]
@@ -78,9 +78,9 @@ class Fallback:
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
-        if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
+        if flags & places.GENERATORS:
             raise misconfigured(f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback.")
-        self.awaited = bool(flags & signatures.COROUTINE)
+        self.awaited = bool(flags & places.COROUTINE)
         if self.awaited and not cell.plan.awaited:
             raise misconfigured(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "

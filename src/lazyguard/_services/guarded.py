@@ -254,13 +254,13 @@ class Guard:
     ) -> None:
         if not callable(function):
             raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
-        flags = _flags_of(function)
-        if flags & _GENERATORS:
+        flags = places.flags_of(function)
+        if flags & places.GENERATORS:
             raise misused(
                 f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
                 "Guard the function that makes one step, or one that returns a list."
             )
-        self.awaited = bool(flags & _COROUTINE)
+        self.awaited = bool(flags & places.COROUTINE)
         if retry is not None and retry.awaits and not self.awaited:
             raise misconfigured(
                 f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
@@ -380,20 +380,8 @@ class Guard:
             circuit.reset()
 
 
-# co_flags of a function: it is a generator, sync or async; it is an `async def`
-_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
-FUNCTION = type(lambda: None)
 # Where calls with all their policies are made, and fallbacks are declared: loaded by these names.
 CALLS, FALLBACK = "_services.calls", "_services.guarded_fallback"
-
-
-def _flags_of(function: Any) -> int:
-    if type(function) is FUNCTION:  # nearly all of them; the others need a closer look
-        flags: int = function.__code__.co_flags
-        return flags
-    from lazyguard._base import signatures
-
-    return signatures.flags_of(function)
 
 
 def find(function: object) -> Any:

@@ -38,11 +38,11 @@ class GuardedFallback:
                 f"the fallback of {guard.name} ({guard.place}) must be a function, "
                 f"not one of type {type(fallback).__name__}."
             )
-        flags = signatures.flags_of(function)
-        if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
+        flags = places.flags_of(function)
+        if flags & places.GENERATORS:
             raise misconfigured(f"the fallback of {guard.name} ({place}) is a generator: use `return`.")
-        self.awaited = bool(flags & signatures.COROUTINE)
-        inside = signatures.flags_of(places.unwrapped(guard.function)) & signatures.COROUTINE  # below a decorator
+        self.awaited = bool(flags & places.COROUTINE)
+        inside = places.flags_of(places.unwrapped(guard.function)) & places.COROUTINE  # below a decorator
         if self.awaited != guard.awaited and not (self.awaited and inside):
             raise misconfigured(
                 f"of {guard.name} ({guard.place}) and its fallback ({place}) one is an `async def`: make both alike."

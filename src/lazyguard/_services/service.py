@@ -53,23 +53,6 @@ def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
     return flavour
 
 
-def has_parameters(factory: Any) -> bool:
-    """Return whether a factory takes any argument at all, a method's `self` left out.
-
-    The `*args, **kwargs` of a decorator are those of the function that it stands around.
-    """
-    factory = places.unwrapped(factory)
-    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
-        code = factory.__code__
-        return bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & 0x0C)  # *args, **kwargs
-    from lazyguard._base import signatures
-
-    return signatures.has_parameters(factory)
-
-
-FUNCTION = type(has_parameters)
-
-
 if TYPE_CHECKING:
 
     def like_factory(method: Method) -> Method:
@@ -153,7 +136,7 @@ class Service(Generic[P, T]):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
         self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
-        if has_parameters(factory):
+        if places.has_parameters(places.unwrapped(factory)):  # those of `*args, **named` are what it stands around
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
