@@ -38,13 +38,18 @@ class Options:
         for name in self.__slots__:
             object.__setattr__(self, name, values[name])
 
+    @property
+    def is_late(self) -> bool:
+        """Whether functions are to be asked for numbers."""
+        return any(callable(getattr(self, name)) for name in self._numbers)
+
     def read(self, of: str) -> Self:
         """Return the options with the numbers that their functions return.
 
         Raises:
             ConfigurationError: One cannot be right; it says what the options are `of`.
         """
-        if not any(callable(getattr(self, name)) for name in self._numbers):
+        if not self.is_late:
             return self
         values = {name: getattr(self, name) for name in self.__slots__}
         for name in self._numbers:

@@ -464,6 +464,8 @@ class Cell(Declaration):
 def begin(declared: Any) -> None:
     """Make a cell of what was declared, at its first use."""
     if declared.plan is not PLAIN:
+        if declared.plan.reads is not None:
+            declared.plan.reads(declared)
         loaded("_core.forks").watch(declared)
     with declaration.lock:
         # Fall through, as in `swap`: a signal handler in between that uses the cell has made its transition already.

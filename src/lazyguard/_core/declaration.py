@@ -29,6 +29,7 @@ class Plan:
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
     `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
     asked with a cell and its snapshot, and `wrong` with what a factory has made: what that is, if it is of no use.
+    `reads` is called with a cell at its first use, where numbers of the plan are functions.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Plan:
         "max_degraded",
         "on_fork",
         "probe",
+        "reads",
         "recovery",
         "refuses",
         "retry",
@@ -67,6 +69,7 @@ class Plan:
         max_degraded: float | None = None,
         bulkhead: Any = None,
         wrong: Callable[[Any], str | None] | None = None,
+        reads: Callable[[Any], object] | None = None,
     ) -> None:
         self.timeout: float | None = timeout
         self.abandon_after: float | None = abandon_after
@@ -83,6 +86,7 @@ class Plan:
         self.max_degraded: float | None = max_degraded
         self.bulkhead: Any = bulkhead
         self.wrong: Callable[[Any], str | None] | None = wrong
+        self.reads: Callable[[Any], object] | None = reads
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""

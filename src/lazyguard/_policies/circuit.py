@@ -234,7 +234,7 @@ class Circuit:
         on: Kinds | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
-        self.breaker: Breaker = breaker
+        self.breaker: Breaker = breaker.read(f"{name} ({place})")
         self.name: str = name
         self.place: Place = place
         self._on = breaker.on if on is None else on
@@ -332,6 +332,7 @@ class Circuit:
 
 def begin(unused: Any) -> None:
     """Make a circuit of one that no call has asked yet."""
+    unused.breaker = unused.breaker.read(f"{unused.name} ({unused.place})")
     closed = Phase(unused, "closed", clock.now())
     _circuits.add(ref(unused, _circuits.discard))
     with _lock:

@@ -63,8 +63,11 @@ class GuardedCall:
         failed = None if error is None else Outcome(error=error)
         if not mode.is_active():
             return failed or (yield self._call())
+        if guard.looks:
+            guard.read()
         if guard.timeout is not None:
-            self._own = deadlines.Deadline(guard.timeout, guard.late)
+            late = f"{guard.name}, declared at {guard.place}, did not end within its timeout of {guard.timeout} s."
+            self._own = deadlines.Deadline(guard.timeout, late)
             if self._limit is None or self._own.ends <= self._limit.ends:
                 self._limit = self._own
         if self._own is None or self._limit is None:

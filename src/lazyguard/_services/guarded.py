@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lazyguard._base import P, T, T_co
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Failures
+    from lazyguard._base.validation import Failures, Seconds, Whole
     from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
@@ -112,17 +112,20 @@ if TYPE_CHECKING:
 def guarded(
     *misplaced: NoReturn,
     name: str = "",
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     retry: Retry | BaseRetrying | None = None,
     breaker: Breaker | None = None,
     key: Callable[..., object] | None = None,
-    max_concurrent: int | None = None,
+    max_concurrent: Whole | None = None,
 ) -> Guarding:
     """Put a deadline, retries and a breaker around a function or a method; a stacked `.fallback` around these.
 
     Outermost first: the fallback, the deadline, the limit of calls at a time, the retry, the breaker. So the fallback
     answers for what fails in the end, the deadline is one for all attempts with their waits, and the breaker counts
     each attempt.
+
+    `timeout`, `max_concurrent` and the numbers of the policies may be functions without arguments: they are asked at
+    the first call, `timeout=lambda: settings.REDIS_TIMEOUT`.
 
     Args:
         name: What errors, `health` and events call it; the function's own name if left out.
@@ -155,7 +158,8 @@ def guarded(
         `.reset()`: closes the breaker and forgets what it has counted.
 
     Raises:
-        ConfigurationError: An option is out of range, or does not go with the function.
+        ConfigurationError: An option is out of range, or does not go with the function. In the first call, if a
+            function has returned a number that cannot be right.
         UsageError: It is no function, it is a generator, or there are no parentheses. Also in a call, where the result
             works after the call has returned: a context manager, a generator, a future.
 
@@ -179,7 +183,8 @@ def guarded(
     frame = places.caller()
     validation.alone("guarded", misplaced, frame, "function")
     validation.text("name", name)
-    validation.seconds("timeout", timeout, optional=True)
+    validation.seconds("timeout", timeout, optional=True, late=True)
+    validation.whole("max_concurrent", max_concurrent, optional=True, late=True)
     if retry is not None:
         from lazyguard._policies import retry as retries
 
@@ -198,8 +203,6 @@ def guarded(
         validation.plain("key", key, "guarded", "the function")
         if breaker is None:
             raise misconfigured("key= says which breaker a call has, and there is none: give breaker= too.")
-    if max_concurrent is not None:
-        validation.whole("max_concurrent", max_concurrent)
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):
@@ -228,9 +231,7 @@ class Guard:
         "by_key",
         "circuit",
         "function",
-        "is_timed",
         "key",
-        "late",
         "looks",
         "name",
         "place",
@@ -246,11 +247,11 @@ class Guard:
         function: Callable[..., Any],
         name: str,
         place: Place,
-        timeout: float | None,
+        timeout: Seconds | None,
         retry: Retry | None,
         breaker: Breaker | None,
         key: Callable[..., object] | None,
-        max_concurrent: int | None,
+        max_concurrent: Whole | None,
     ) -> None:
         if not callable(function):
             raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
@@ -269,13 +270,11 @@ class Guard:
         self.function = function
         self.name = name
         self.place = place
-        self.timeout = timeout
-        self.late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
+        self.timeout: Any = timeout
         self.retry = retry
         self.answers: Any = None  # what its fallbacks have answered, if it has some
         self.looks = True  # at what the function returns, until that is known
         self.returns_awaitables = False
-        self.is_timed = breaker is not None and breaker.slow_call_duration is not None
         self.key = key
         self.by_key: Circuits | None = None
         self.wrapper: Any = None  # a weak reference
@@ -295,6 +294,14 @@ class Guard:
             unused: Any = UnusedCircuit(breaker, name, place)
             self.circuit = unused
         declaration.register_guard(self)
+
+    def read(self) -> None:
+        """Ask for the numbers that are functions, at the first call."""
+        of = f"{self.name} ({self.place})"
+        self.timeout = validation.read("timeout", self.timeout, of, validation.seconds, optional=True)
+        self.retry = self.retry and self.retry.read(of)
+        if self.places is not None:
+            self.places.most = validation.read("max_concurrent", self.places.most, of, validation.whole)
 
     def run(self, args: Args, named: Named, failed: Exception | None = None, entered: object = None) -> Outcome:
         """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it.

@@ -14,7 +14,6 @@ from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from lazyguard._base import final, places, signatures
-from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
@@ -39,11 +38,6 @@ if TYPE_CHECKING:
 _uses = count()
 # Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
-
-
-def bulkhead(most: int | None) -> Bulkhead:
-    """Return the bulkhead of all keys of one service."""
-    return Bulkhead(DEFAULT if most is None else most)
 
 
 def _in_child() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Kinds
+    from lazyguard._base.validation import Kinds, Seconds, Whole
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
@@ -124,7 +124,7 @@ class Service(Generic[P, T]):
         flavour: Flavour,
         critical: bool,
         max_keys: int | None = None,
-        max_concurrent: int | None = None,
+        max_concurrent: Whole | None = None,
     ) -> None:
         self._flavour = flavour
         self._fallbacks: list[Fallback] = []
@@ -137,10 +137,11 @@ class Service(Generic[P, T]):
                 setattr(self, attribute, getattr(factory, attribute))
         self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
         if places.has_parameters(places.unwrapped(factory)):  # those of `*args, **named` are what it stands around
+            from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
-            self._cell.plan = plan.changed(bulkhead=keyed.bulkhead(max_concurrent))
+            self._cell.plan = plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
             self._live = None
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
@@ -300,8 +301,8 @@ class Service(Generic[P, T]):
             self,
             /,
             *,
-            timeout: float | None = ...,
-            max_degraded: float | None = ...,
+            timeout: Seconds | None = ...,
+            max_degraded: Seconds | None = ...,
             partial: bool = ...,
             close: Callable[[Any], object] | None = ...,
         ) -> FallbackDeclaration[P, T]: ...
@@ -311,8 +312,8 @@ class Service(Generic[P, T]):
         function: Any = None,
         /,
         *,
-        timeout: float | None = None,
-        max_degraded: float | None = None,
+        timeout: Seconds | None = None,
+        max_degraded: Seconds | None = None,
         partial: bool = False,
         close: Callable[[Any], object] | None = None,
     ) -> Any:
@@ -372,8 +373,8 @@ class Service(Generic[P, T]):
                 declared.join(cell, given)
             return function
 
-        validation.seconds("timeout", timeout, optional=True)
-        validation.seconds("max_degraded", max_degraded, optional=True)
+        validation.seconds("timeout", timeout, optional=True, late=True)
+        validation.seconds("max_degraded", max_degraded, optional=True, late=True)
         validation.flag("partial", partial)
         validation.function_of("close", close)
         return declare if function is None else declare(function)

@@ -111,12 +111,13 @@ _codes: dict[tuple[bool, ...], CodeType] = {}
 
 def _code(guard: Any) -> CodeType:
     """Return the code of the fast way through a guard."""
+    broken = guard.by_key or guard.circuit
     has = {
         "limited": guard.places is not None,
         "keyed": guard.key is not None,
         "single": guard.circuit is not None,
-        "broken": guard.key is not None or guard.circuit is not None,
-        "timed": guard.is_timed,
+        "broken": broken is not None,
+        "timed": broken is not None and broken.breaker.slow_call_duration is not None,
     }
     kind = (guard.awaited, *has.values())
     if kind not in _codes:
