@@ -213,6 +213,20 @@ def plain(name: str, function: object, of: str, maker: str) -> None:
         )
 
 
+def fallback_function(function: Any, of: str, at: places.Place) -> tuple[places.Place, bool]:
+    """Return the place of a fallback's function, and whether it is async; raise ConfigurationError if it is none."""
+    place = places.of_callable(function, at)
+    if not hasattr(function, "__code__"):
+        raise misconfigured(
+            f"the fallback of {of} ({at}) must be a function, not one of type {type(function).__name__}: wrap it in a "
+            "function that returns the fallback."
+        )
+    flags = places.flags_of(function)
+    if flags & places.GENERATORS:
+        raise misconfigured(f"the fallback of {of} ({place}) is a generator: use `return` for the fallback.")
+    return place, bool(flags & places.COROUTINE)
+
+
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
     """Return `value` as a tuple of exception types; raise ConfigurationError if it has anything else."""
     types: Any = value if isinstance(value, tuple) else (value,)

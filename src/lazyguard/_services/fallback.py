@@ -5,7 +5,7 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard._base import final, places, signatures, validation
+from lazyguard._base import final, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import loaded
 from lazyguard._core.declaration import NOTHING, Plan, declared
@@ -57,14 +57,8 @@ class Fallback:
         parameters: tuple[str, ...] = (),
     ) -> None:
         self.function = function
-        self.place = place = places.of_callable(function, cell.place)
-        if not hasattr(function, "__code__"):
-            raise misconfigured(
-                f"the fallback of {cell.name} ({cell.place}) must be a function, "
-                f"not one of type {type(function).__name__}: wrap it in a function that returns the fallback."
-            )
+        self.place, self.awaited = place, _ = validation.fallback_function(function, cell.name, cell.place)
         required = signatures.required_parameters(function)
-        flags = places.flags_of(function)
         positional = signatures.positional_parameters(function)
         self.takes = tuple(name for name in signatures.all_parameters(function)[1:] if name in parameters)
         needs = [name for name in required if name not in self.takes]
@@ -75,9 +69,6 @@ class Fallback:
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
-        if flags & places.GENERATORS:
-            raise misconfigured(f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback.")
-        self.awaited = bool(flags & places.COROUTINE)
         if self.awaited and not cell.plan.awaited:
             raise misconfigured(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "
@@ -166,9 +157,9 @@ class Fallback:
 
     def _read(self) -> None:
         """Ask for the numbers that are functions."""
-        of = f"the fallback {self.place}"
-        self.timeout = validation.read("timeout", self.timeout, of, validation.seconds, optional=True)
-        self.max_degraded = validation.read("max_degraded", self.max_degraded, of, validation.seconds, optional=True)
+        for name in ("timeout", "max_degraded"):
+            value = getattr(self, name)
+            setattr(self, name, validation.read(name, value, self.place, validation.seconds, optional=True))
 
     def join(self, cell: Cell, arguments: dict[str, Any] | None = None) -> None:
         """Make this the last fallback of a cell.
@@ -187,7 +178,7 @@ class Fallback:
                     "try would fail as the first did."
                 )
         plan: Any = cell.plan
-        if callable(self.timeout) or callable(self.max_degraded):
+        if any(map(callable, (self.timeout, self.max_degraded))):
             if cell.used:
                 self._read()
             elif plan.reads is None:

@@ -30,10 +30,40 @@ if TYPE_CHECKING:
 
     Method = TypeVar("Method", bound=Callable[..., Any])
     Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
+    OfKey: TypeAlias = "Callable[Concatenate[Exception, P], T]"
     AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
     from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
+
+    class FallbackDeclaration(Protocol[P, T]):
+        """The decorator of a function that makes the fallback, with options and without."""
+
+        # As with the factory: Coroutine, not Awaitable.
+        @overload
+        def __call__(self, function: Async[T], /) -> Async[T]: ...
+        @overload
+        def __call__(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        @overload
+        def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
+            self, function: AsyncOfCause[T], /
+        ) -> AsyncOfCause[T]: ...
+        @overload
+        def __call__(self, function: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def __call__(self, function: OfKey[P, T], /) -> OfKey[P, T]: ...
+        @overload
+        def __call__(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        @overload
+        def __call__(
+            self,
+            /,
+            *,
+            timeout: Seconds | None = ...,
+            max_degraded: Seconds | None = ...,
+            partial: bool = ...,
+            close: Callable[[Any], object] | None = ...,
+        ) -> FallbackDeclaration[P, T]: ...
 
 
 def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
@@ -279,35 +309,13 @@ class Service(Generic[P, T]):
         return target
 
     if TYPE_CHECKING:
-        # As with the factory: Coroutine, not Awaitable.
-        @overload
-        def fallback(self, function: Async[T], /) -> Async[T]: ...
-        @overload
-        def fallback(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
-        @overload
-        def fallback(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, function: AsyncOfCause[T], /
-        ) -> AsyncOfCause[T]: ...
-        @overload
-        def fallback(self, function: Callable[[], T], /) -> Callable[[], T]: ...
-        @overload
-        def fallback(
-            self, function: Callable[Concatenate[Exception, P], T], /
-        ) -> Callable[Concatenate[Exception, P], T]: ...
-        @overload
-        def fallback(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
-        @overload
-        def fallback(
-            self,
-            /,
-            *,
-            timeout: Seconds | None = ...,
-            max_degraded: Seconds | None = ...,
-            partial: bool = ...,
-            close: Callable[[Any], object] | None = ...,
-        ) -> FallbackDeclaration[P, T]: ...
 
-    def fallback(
+        @property
+        def fallback(self) -> FallbackDeclaration[P, T]:
+            """Declare what is served when the real object cannot be built in time; used as a decorator."""
+            ...
+
+    def _fallback(
         self,
         function: Any = None,
         /,
@@ -379,6 +387,10 @@ class Service(Generic[P, T]):
         validation.function_of("close", close)
         return declare if function is None else declare(function)
 
+    if not TYPE_CHECKING:
+        _fallback.__name__, _fallback.__qualname__ = "fallback", "Service.fallback"
+        fallback = _fallback
+
     def health(self) -> Check:
         """Return the service's state, since when and why. Builds nothing.
 
@@ -410,26 +422,3 @@ class Service(Generic[P, T]):
     def __repr__(self) -> str:
         keys = "" if self._keys is None else f" with {len(self._keys.living())} keys"
         return f"<service {self._cell.name}{keys}, {self.health().state}, declared at {self._cell.place}>"
-
-
-if TYPE_CHECKING:
-
-    class FallbackDeclaration(Protocol[P, T]):
-        """What `fallback(...)` returns: the decorator of a function that makes the fallback."""
-
-        @overload
-        def __call__(self, function: Async[T], /) -> Async[T]: ...
-        @overload
-        def __call__(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
-        @overload
-        def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, function: AsyncOfCause[T], /
-        ) -> AsyncOfCause[T]: ...
-        @overload
-        def __call__(self, function: Callable[[], T], /) -> Callable[[], T]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[Exception, P], T], /
-        ) -> Callable[Concatenate[Exception, P], T]: ...
-        @overload
-        def __call__(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
