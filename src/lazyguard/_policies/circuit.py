@@ -56,19 +56,9 @@ class Phase:
         cause: The failure that opened the circuit; kept until it is closed.
     """
 
-    __slots__ = (
-        "_circuit",
-        "_span",
-        "_window",
-        "cause",
-        "count",
-        "probed",
-        "rounds",
-        "since",
-        "slow",
-        "state",
-        "until",
-    )
+    count: Count | None = None
+    _window: Calls | Seconds | None = None
+    _span: Span | None = None
 
     def __init__(
         self,
@@ -89,9 +79,6 @@ class Phase:
         self.rounds = rounds
         self.cause = cause
         self.probed: list[bool] = [] if probed is None else probed
-        self._window: Calls | Seconds | None = None
-        self._span: Span | None = None
-        self.count: Count | None = None
         if state == "closed":
             self._window = window_of(circuit.breaker)
             self.recount()

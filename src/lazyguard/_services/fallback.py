@@ -31,20 +31,6 @@ _SHARE, _MOST = 0.1, 0.9
 class Fallback:
     """One declared fallback, which many cells can share."""
 
-    __slots__ = (
-        "_compared",
-        "awaited",
-        "bulkhead",
-        "close",
-        "function",
-        "max_degraded",
-        "partial",
-        "place",
-        "takes",
-        "takes_cause",
-        "timeout",
-    )
-
     def __init__(
         self,
         cell: Cell,

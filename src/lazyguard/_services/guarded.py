@@ -206,23 +206,13 @@ def guarded(
 class Guard:
     """The policies around one function, and their state."""
 
-    __slots__ = (
-        "__weakref__",
-        "answers",
-        "awaited",
-        "by_key",
-        "circuit",
-        "function",
-        "key",
-        "looks",
-        "name",
-        "place",
-        "places",
-        "retry",
-        "returns_awaitables",
-        "timeout",
-        "wrapper",
-    )
+    answers: Any = None  # what its fallbacks have answered, if it has some
+    looks = True  # at what the function returns, until that is known
+    returns_awaitables = False
+    by_key: Circuits | None = None
+    wrapper: Any = None  # a weak reference
+    places: Places | None = None
+    circuit: Circuit | None = None
 
     def __init__(
         self,
@@ -254,14 +244,7 @@ class Guard:
         self.place = place
         self.timeout: Any = timeout
         self.retry = retry
-        self.answers: Any = None  # what its fallbacks have answered, if it has some
-        self.looks = True  # at what the function returns, until that is known
-        self.returns_awaitables = False
         self.key = key
-        self.by_key: Circuits | None = None
-        self.wrapper: Any = None  # a weak reference
-        self.places: Places | None = None
-        self.circuit: Circuit | None = None
         if max_concurrent is not None:
             from lazyguard._policies.bulkhead import Places
 
