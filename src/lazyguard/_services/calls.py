@@ -57,7 +57,7 @@ class GuardedCall:
 
         Args:
             error: What its first attempt has raised, where that was made already.
-            entered: What has a place among those of `max_concurrent=`, where it has one already.
+            entered: What has a place among those of `max_concurrent=`, where its caller has one, and leaves it.
         """
         guard = self._guard
         failed = None if error is None else Outcome(error=error)
@@ -88,14 +88,13 @@ class GuardedCall:
     def _placed(self, failed: Outcome | None, entered: object) -> Steps[Outcome]:
         """Attempts in a place of their own, if there is one."""
         places = self._guard.places
-        if places is None:
+        if places is None or entered is not None:
             return (yield from self._calling(failed))
-        call = entered or object()
+        call = object()
         try:
-            if entered is None:
-                places.calls[call] = None
-                if not places.has(call):
-                    return Outcome(error=crowded(self._guard))
+            places.calls[call] = None
+            if not places.has(call):
+                return Outcome(error=crowded(self._guard))
             return (yield from self._calling(failed))
         finally:
             places.calls.pop(call, None)

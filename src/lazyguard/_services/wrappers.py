@@ -77,10 +77,10 @@ _FAST = """
 def make(calls, circuit, clock, function, guard, key, known, places):
     async def fast(*args, **named):
         nonlocal calls, circuit, clock, function, guard, key, known, places
-        entered = object()  #limited
+        entered = id(named)  #limited
+        calls[entered] = None  #limited
         try:  #limited
         if True:  #-limited
-            calls[entered] = None  #limited
             if len(calls) > places.most and not places.has(entered):  #limited
                 return unwrapped(await guard.arun(args, named))  #limited
             asked = known.get(key(*args, **named)) or guard.circuit_of(args, named)  #keyed
@@ -102,7 +102,7 @@ def make(calls, circuit, clock, function, guard, key, known, places):
             count(True)  #broken
             return result
         finally:  #limited
-            calls.pop(entered, None)  #limited
+            del calls[entered]  #limited
     return fast
 """
 # By their marks; shared, so that the code of a call under way outlives what replaces it.
