@@ -28,7 +28,7 @@ class Circuits:
         known: The circuits by their keys.
     """
 
-    __slots__ = ("_isolated", "_name", "_place", "breaker", "known")
+    used = True
 
     def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
         self.breaker = breaker

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.bulkhead import Places
     from lazyguard._policies.circuit import Circuit
-    from lazyguard._policies.circuits import Circuits
     from lazyguard._policies.retry import Retry
 
     Args: TypeAlias = tuple[Any, ...]
@@ -209,10 +208,9 @@ class Guard:
     answers: Any = None  # what its fallbacks have answered, if it has some
     looks = True  # at what the function returns, until that is known
     returns_awaitables = False
-    by_key: Circuits | None = None
     wrapper: Any = None  # a weak reference
     places: Places | None = None
-    circuit: Circuit | None = None
+    circuit: Any = None  # a Circuit, or with key= Circuits
 
     def __init__(
         self,
@@ -252,12 +250,11 @@ class Guard:
         if breaker is not None and key is not None:
             from lazyguard._policies.circuits import Circuits
 
-            self.by_key = Circuits(breaker, name, place)
+            self.circuit = Circuits(breaker, name, place)
         elif breaker is not None:
             from lazyguard._policies.breaker import UnusedCircuit
 
-            unused: Any = UnusedCircuit(breaker, name, place)
-            self.circuit = unused
+            self.circuit = UnusedCircuit(breaker, name, place)
         declaration.register_guard(self)
 
     def read(self) -> None:
@@ -318,13 +315,12 @@ class Guard:
 
     def circuit_of(self, args: Args, named: Named) -> Circuit | None:
         """Return the circuit for a call."""
-        return self.circuit if self.by_key is None or self.key is None else self.by_key.of(self.key(*args, **named))
+        found: Circuit | None = self.circuit if self.key is None else self.circuit.of(self.key(*args, **named))
+        return found
 
     def circuits(self) -> list[Circuit]:
         """Return the circuits that have been asked."""
-        if self.by_key is not None:
-            return self.by_key.all()
-        return [self.circuit] if self.circuit is not None and self.circuit.used else []
+        return self.circuit.all() if self.circuit is not None and self.circuit.used else []
 
     def fallback(self, fallback: Any = None, /, *, on: Any = None) -> Any:
         """Declare what answers when the function fails in the end; used as a decorator."""
@@ -340,16 +336,14 @@ class Guard:
 
     def isolate(self) -> None:
         """Open the breaker until it is reset."""
-        circuit = self.circuit if self.by_key is None else self.by_key
-        if circuit is None:
+        if self.circuit is None:
             raise misused(f"{self.name} ({self.place}) has no breaker that could be opened: give breaker=.")
-        circuit.isolate()
+        self.circuit.isolate()
 
     def reset(self) -> None:
         """Close the breaker, with nothing counted."""
-        circuit = self.circuit if self.by_key is None else self.by_key
-        if circuit is not None:
-            circuit.reset()
+        if self.circuit is not None:
+            self.circuit.reset()
 
 
 # Where calls with all their policies are made, and fallbacks are declared: loaded by these names.

@@ -111,13 +111,12 @@ _codes: dict[tuple[bool, ...], CodeType] = {}
 
 def _code(guard: Any) -> CodeType:
     """Return the code of the fast way through a guard."""
-    broken = guard.by_key or guard.circuit
     has = {
         "limited": guard.places is not None,
         "keyed": guard.key is not None,
-        "single": guard.circuit is not None,
-        "broken": broken is not None,
-        "timed": broken is not None and broken.breaker.slow_call_duration is not None,
+        "single": guard.circuit is not None and guard.key is None,
+        "broken": guard.circuit is not None,
+        "timed": guard.circuit is not None and guard.circuit.breaker.slow_call_duration is not None,
     }
     kind = (guard.awaited, *has.values())
     if kind not in _codes:
@@ -144,7 +143,7 @@ def route(guard: Any, *, fast: bool) -> None:
     from lazyguard._core import clock
 
     cells(make, circuit=guard.circuit, clock=clock, key=guard.key, places=guard.places)
-    cells(make, calls=getattr(guard.places, "calls", None), known=getattr(guard.by_key, "known", None))
+    cells(make, calls=getattr(guard.places, "calls", None), known=getattr(guard.circuit, "known", None))
     make.__code__ = _code(guard)
 
 
