@@ -313,7 +313,8 @@ class Cell(Declaration):
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
-        if self.plan.recovery is not None:
+        gate = self.now.gate
+        if self.plan.recovery is not None and not (gate is not None and gate.by_hand):
             self.real_recovery().begin(self)
 
     def real_recovery(self) -> Any:

@@ -121,6 +121,7 @@ class Reopening:
     """
 
     __slots__ = ("_circuit",)
+    by_hand = False
 
     def __init__(self, circuit: Circuit) -> None:
         self._circuit = circuit

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
+from lazyguard._core import loaded
 from lazyguard._core.declaration import Plan, build_early, check_on_fork, lock
-from lazyguard._services.service import Service, live
+from lazyguard._proxies import proxy
+from lazyguard._services.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
 
     from lazyguard._base import P, T
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Failures, Seconds, Whole
+    from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
+    from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import OnFork
+    from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.recovery import Recovery
     from lazyguard._policies.retry import Retry
+    from lazyguard._proxies.proxy import Flavour, Proxy
 
     class Declaration(Protocol):
         """What `service(...)` returns: the decorator of a factory."""
@@ -45,6 +50,23 @@ def _wrong(made: object) -> str | None:
     from lazyguard._services import late
 
     return late.made(made)
+
+
+def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
+    """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
+
+    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+        if snapshot.state == "degraded":
+            view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
+        elif failures and not snapshot.overrides:
+            validation.check_loaded("failures", failures)
+            view = loaded("_services.counted_view", cell).view(cell, snapshot, failures, breaker)
+        else:
+            view = proxy.bound(cell, snapshot)
+        return view
+
+    flavour.of_service = True  # type: ignore[attr-defined]
+    return flavour
 
 
 # Stands for `Recovery()`, which is loaded when something has failed.

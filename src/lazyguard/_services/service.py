@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from lazyguard._base import Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
-from lazyguard._core import loaded
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Kinds, Seconds, Whole
+    from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     OfKey: TypeAlias = "Callable[Concatenate[Exception, P], T]"
     AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
-    from lazyguard._core.state import Snapshot
-    from lazyguard._policies.breaker import Breaker
 
     class FallbackDeclaration(Protocol[P, T]):
         """The decorator of a function that makes the fallback, with options and without."""
@@ -64,23 +61,6 @@ if TYPE_CHECKING:
             partial: bool = ...,
             close: Callable[[Any], object] | None = ...,
         ) -> FallbackDeclaration[P, T]: ...
-
-
-def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
-    """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
-
-    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
-        if snapshot.state == "degraded":
-            view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
-        elif failures and not snapshot.overrides:
-            validation.check_loaded("failures", failures)
-            view = loaded("_services.counted_view", cell).view(cell, snapshot, failures, breaker)
-        else:
-            view = proxy.bound(cell, snapshot)
-        return view
-
-    flavour.of_service = True  # type: ignore[attr-defined]
-    return flavour
 
 
 if TYPE_CHECKING:
@@ -141,6 +121,7 @@ class Service(Generic[P, T]):
     _live: Any
     _keys: Keys | None
     _factory: Any = None  # of one key's service
+    _isolated = False
 
     if not TYPE_CHECKING:
         __signature__ = like_factory(None)
@@ -194,6 +175,10 @@ class Service(Generic[P, T]):
         cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
         for fallback in self._fallbacks:
             fallback.join(cell, given)
+        if self._isolated:
+            from lazyguard._services.isolated import isolate
+
+            isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
 
     def _around(self, live: Proxy) -> Service[[], T]:
@@ -403,8 +388,32 @@ class Service(Generic[P, T]):
         now, date = clock.now(), clock.current.date()
         return health.worst([health.check(cell, self._kind, now, date) for cell in self._cells()])
 
+    def isolate(self) -> None:
+        """Take the real object out of use until `reset`, for all keys, those to come too.
+
+        A use is answered by the fallback; where there is none it raises CircuitOpen, as does asking for the real one.
+        No recovery begins. What was built is closed after `grace`; `health` has the reason. Of the service of one key,
+        `of(...)`, that key alone. A forked child inherits it where the service is kept there.
+
+        Example:
+            >>> import lazyguard
+            >>> get_numbers = lazyguard.service(lambda: [1])
+            >>> get_numbers.isolate()
+            >>> get_numbers.health().state
+            'failed'
+            >>> get_numbers.reset()
+            >>> len(get_numbers())
+            1
+        """
+        from lazyguard._services.isolated import isolate
+
+        self._isolated = True
+        for cell in self._cells():
+            isolate(cell)
+
     def reset(self) -> None:
         """Forget what was built, for all keys, and close it; the next use builds anew."""
+        self._isolated = False
         for cell in self._cells():
             cell.reset()
 
