@@ -13,7 +13,10 @@ from lazyguard._base import final, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
+
+    from lazyguard._base.places import Place
 
 _LAZYGUARD = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python")
@@ -45,6 +48,18 @@ class StackSummary:
         leaf = f", in {self.leaf}" if self.leaf != self.place else ""
         return f"{self.place}{leaf}"
 
+    @property
+    def chained(self) -> str:
+        """The chain as a line of a message."""
+        return f"\n  reached by {' > '.join(self.chain) or self.leaf}"
+
+
+def outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames from this one to the outermost."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
 
 def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] | None:
     """Return the frames from `until` to `frame`, outermost first, without those of the import system and lazyguard.
@@ -52,13 +67,26 @@ def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] |
     Return None if `frame` is not below `until`: the block does not run it.
     """
     found: list[FrameType] = []
-    while frame is not None:
-        if not is_machinery(frame):
-            found.append(frame)
-        if frame is until:
+    for each in outwards(frame):
+        if not is_machinery(each):
+            found.append(each)
+        if each is until:
             return found[::-1]
-        frame = frame.f_back
     return None
+
+
+def importing() -> Place | None:
+    """Return the importing line: the innermost outside the import system and lazyguard; None if there is no other."""
+    found = (frame for frame in outwards(sys._getframe(1)) if not is_machinery(frame))
+    frame = next(found, None)
+    return None if frame is None else places.of_frame(frame)
+
+
+def warn(text: str, category: type[Warning], place: Place) -> None:
+    """Issue a warning that points at a place."""
+    import warnings
+
+    warnings.warn_explicit(text, category, place.file, place.line)
 
 
 def is_machinery(frame: FrameType) -> bool:
