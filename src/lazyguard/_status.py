@@ -16,6 +16,7 @@ EXIT = {"pass": 0, "warn": 1, "fail": 2}
 DESCRIPTION = """\
 Show how processes are, by the health path of each (http://127.0.0.1:8000/healthz) or by the file that
 lazyguard.health_file writes. The exit status is 0 for pass, 1 for warn, 2 for fail. What cannot be read fails."""
+EPILOG = "Such as: lazyguard status http://127.0.0.1:8000/healthz /run/shop/worker.json --max-age 30"
 # Seconds for one answer.
 _ANSWER = 5.0
 _COLUMNS = ("process", "name", "state", "since", "why", "by fallbacks")

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lazyguard import events
-from lazyguard._base import places as place_of
+from lazyguard._base import places
 from lazyguard._core import declaration, loaded, mode
+from lazyguard._guards import frames
 from lazyguard._guards.alarm import Alarm
-from lazyguard._guards.frames import is_installed
 from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
 
 if TYPE_CHECKING:
@@ -136,55 +135,27 @@ class _Guard:
             self._alarm.__exit__()
 
     def _rang(self, frame: FrameType | None) -> None:
-        if not _is_importing(frame):
+        called: list[FrameType] = []  # from the hook that pytest has called to the innermost
+        for each in frames.outwards(frame):
+            if each.f_globals.get("__name__", "").startswith("pluggy"):
+                break
+            called.insert(0, each)
+        if not any(each.f_code.co_name == "<module>" and frames.is_own(each, "") for each in called):
             return  # the import has ended, and pytest must not be interrupted
+        summary = frames.StackSummary(called, "")
+        where = f"{summary}{summary.chained}".replace(os.getcwd() + os.sep, "")
         raise CollectionTimeout(
-            f"{self._what}: its import did not end within {self._seconds:g} s: {_where(frame)}\n"
+            f"{self._what}: its import did not end within {self._seconds:g} s: it hangs at {where}\n"
             f"Defer what waits there, or raise {TIMEOUT}."
         )
-
-
-def _called_by_pytest(frame: FrameType | None) -> Generator[FrameType]:
-    """Yield the frames, from the innermost to the hook that pytest has called."""
-    while frame is not None and not frame.f_globals.get("__name__", "").startswith("pluggy"):
-        yield frame
-        frame = frame.f_back
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a module that is not installed is being executed."""
-    return any(
-        each.f_code.co_name == "<module>" and not _is_installed(each.f_code.co_filename)
-        for each in _called_by_pytest(frame)
-    )
-
-
-def _where(frame: FrameType | None) -> str:
-    """Return the innermost line of code that is not installed, what runs below it, and the lines that led there."""
-    frames = list(_called_by_pytest(frame))
-    places = [_place(each) for each in frames[::-1] if not _is_installed(each.f_code.co_filename)]
-    leaf = f", in {_place(frames[0])}" if _place(frames[0]) != places[-1] else ""
-    return f"it hangs at {places[-1]}{leaf}\n  reached by {' > '.join(places)}"
-
-
-def _place(frame: FrameType) -> str:
-    return place_of.of_frame(frame).removeprefix(os.getcwd() + os.sep)
-
-
-def _is_installed(file: str) -> bool:
-    return is_installed(file) or file == __file__
 
 
 def _refuse_service(cell: Cell) -> None:
     if not any(registered is cell and "service" in kind for registered, kind in declaration.cells()):
         return
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
-        frame = frame.f_back
-    used = "" if frame is None else f" at {place_of.of_frame(frame)}"
     raise ResolvedInCollection(
-        f"{cell.name}, declared at {cell.place}, is used{used} while tests are collected, and {SERVICES} = forbid: use "
-        "it in a test or a fixture."
+        f"{cell.name}, declared at {cell.place}, is used at {places.of_user(places.caller())} while tests are "
+        f"collected, and {SERVICES} = forbid: use it in a test or a fixture."
     )
 
 
@@ -195,7 +166,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     if marker is None:
         yield
         return
-    budget = _budget(*marker.args, **marker.kwargs)
+    try:
+        budget = _budget(*marker.args, **marker.kwargs)
+    except (ConfigurationError, TypeError):
+        raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
     from lazyguard._monitoring.track_imports import track_imports
 
     with track_imports() as tracker:
@@ -220,17 +194,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         outcome.force_exception(failed)
 
 
-def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: Any) -> Budget:
-    """Return the checked budget of a marker, without an allowance."""
+def _budget(seconds: float, *, forbid: Sequence[str] = ()) -> Budget:
+    """Return the budget of a marker, without an allowance."""
     from lazyguard.audit import Allowance, Budget
 
-    limits = (*arguments, seconds) if arguments else (seconds,)
-    try:
-        if limits[0] is None or len(arguments) > 1 or unknown:
-            raise ConfigurationError("")
-        return Budget(seconds=limits[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
-    except (ConfigurationError, TypeError):
-        raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
+    return Budget(seconds=seconds, forbid=forbid, allowance=Allowance(seconds=0, relative=0))
 
 
 @pytest.fixture

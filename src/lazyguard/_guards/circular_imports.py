@@ -26,7 +26,8 @@ def explain(error: BaseException) -> None:
     text = error.msg if isinstance(error, ImportError) else error.args[0] if error.args else ""
     if not isinstance(error, (ImportError, AttributeError)) or not isinstance(text, str):
         return
-    if "circular import" not in text or _HEADLINE in text or any(_HEADLINE in note for note in _notes(error)):
+    notes: list[str] = getattr(error, "__notes__", [])
+    if "circular import" not in text or any(_HEADLINE in said for said in (text, *notes)):
         return
     try:
         explanation = _explained(error, text)
@@ -41,11 +42,6 @@ def explain(error: BaseException) -> None:
         error.msg = f"{text}\n{explanation}"
     else:
         error.args = (f"{text}\n{explanation}", *error.args[1:])
-
-
-def _notes(error: BaseException) -> list[str]:
-    notes: list[str] = getattr(error, "__notes__", [])
-    return notes
 
 
 def _explained(error: ImportError | AttributeError, text: str) -> str:
@@ -90,20 +86,13 @@ def _cycle(error: BaseException, module: str) -> list[Link]:
     return found
 
 
-def _stack(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield frames and lines, from the outermost to the one that raised the error."""
+def _stack(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Return frames and lines, from the outermost to the one that raised the error."""
+    from traceback import walk_tb
+
     trace = error.__traceback__
-    if trace is None:
-        return
-    outer = []
-    frame = trace.tb_frame.f_back
-    while frame is not None:
-        outer.append((frame, frame.f_lineno))
-        frame = frame.f_back
-    yield from reversed(outer)
-    while trace is not None:
-        yield trace.tb_frame, trace.tb_lineno
-        trace = trace.tb_next
+    outer = frames.outwards(None if trace is None else trace.tb_frame.f_back)
+    return [*[(frame, frame.f_lineno) for frame in outer][::-1], *walk_tb(trace)]
 
 
 def _advice(cycle: list[Link], missing: str, bound: int | None) -> str:
@@ -129,8 +118,7 @@ def _tree(file: str) -> ast.Module:
 
 def _binding_line(file: str, name: str, after: int) -> int | None:
     """Return the first line below `after` on which a module binds a name."""
-    found = [line for line in _bindings(_tree(file), name) if line > after]
-    return min(found, default=None)
+    return min((line for line in _bindings(_tree(file), name) if line > after), default=None)
 
 
 def _bindings(node: ast.AST, name: str) -> Iterator[int]:
@@ -138,16 +126,18 @@ def _bindings(node: ast.AST, name: str) -> Iterator[int]:
 
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            if child.name == name:
-                yield child.lineno
+            names = [child.name]
         elif isinstance(child, (ast.Import, ast.ImportFrom)):
-            if any((each.asname or each.name.partition(".")[0]) == name for each in child.names):
-                yield child.lineno
-        elif isinstance(child, ast.Name):
-            if child.id == name and isinstance(child.ctx, ast.Store):
-                yield child.lineno
-        elif not isinstance(child, ast.Lambda):
+            names = [each.asname or each.name.partition(".")[0] for each in child.names]
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            names = [child.id]
+        elif isinstance(child, ast.Lambda):
+            names = []
+        else:
             yield from _bindings(child, name)
+            continue
+        if name in names:
+            yield child.lineno
 
 
 def _alias(file: str, line: int, name: str) -> str | None:
@@ -164,16 +154,11 @@ def _alias(file: str, line: int, name: str) -> str | None:
 
 def _uses(file: str, name: str) -> list[int] | None:
     """Return the lines, in functions, that use a name; None where the module's own body uses it."""
-    found = list(_loads(_tree(file), name, False))
-    return None if not all(in_function for _, in_function in found) else sorted({line for line, _ in found})
-
-
-def _loads(node: ast.AST, name: str, in_function: bool) -> Iterator[tuple[int, bool]]:
-    """Yield each line that uses a name, and whether it is in a function's body."""
     import ast
 
-    if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
-        yield node.lineno, in_function
-    inner = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else []
-    for child in ast.iter_child_nodes(node):
-        yield from _loads(child, name, in_function or child in inner or isinstance(node, ast.Lambda))
+    nodes = list(ast.walk(_tree(file)))
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    bodies = [range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1) for node in functions]
+    loads = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    lines = sorted({node.lineno for node in loads if node.id == name})
+    return lines if all(any(line in body for body in bodies) for line in lines) else None

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from lazyguard._base.places import Place
 
 _LAZYGUARD = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python")
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+# Wherever they are: of the interpreter, the user or another environment.
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 @final
@@ -105,8 +107,7 @@ def is_own(frame: FrameType, package: str) -> bool:
 
 def is_installed(file: str) -> bool:
     """Return whether a file belongs to the interpreter or to an installed package."""
-    prefixes = tuple(path for path in (sys.prefix, sys.base_prefix) if path)
-    return file.startswith("<") or (file.startswith(prefixes) and any(part in file for part in _LIBRARIES))
+    return file.startswith(("<", _STANDARD_LIBRARY)) or any(part in file for part in _INSTALLED)
 
 
 def package_of(frame: FrameType) -> str:

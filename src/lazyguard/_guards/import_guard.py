@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import events
-from lazyguard._base import final, places, validation
+from lazyguard._base import final, places, signatures, validation
 from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 _RETRY, _REPEAT = 0.005, 1.0
 # After so many alarms at the same instruction the import system is blocked there.
 _BLOCKED_AFTER = 4
-# inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-_DEFERRED = 0x20 | 0x80 | 0x200
 
 
 def import_guard(
@@ -135,8 +133,7 @@ class ImportGuard:
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
         """Guard each call of a function with a block of its own."""
         decorated: object = function
-        code = getattr(decorated, "__code__", None)
-        if not callable(decorated) or (code is not None and code.co_flags & _DEFERRED):
+        if not callable(decorated) or signatures.late_kind(decorated):
             what = places.name_of(decorated) if callable(decorated) else repr(decorated)
             raise UsageError(
                 f"import_guard ({self.place}) takes a plain function, and {what} is none: its body runs after the call "
@@ -147,11 +144,8 @@ class ImportGuard:
             with self._terms():  # whose end ends the block, where an interruption has left it open
                 return function(*args, **named)
 
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
-            if hasattr(function, attribute):
-                setattr(guarded, attribute, getattr(function, attribute))
-        vars(guarded).update(getattr(function, "__dict__", {}), __wrapped__=function)
-        return guarded
+        dressed: Callable[P, T] = signatures.dress(guarded, function)
+        return dressed
 
     def __repr__(self) -> str:
         return f"<import guard of {self.place}>"
@@ -168,20 +162,6 @@ class _BlockTimeout(BaseException):
 @final
 class _Block:
     """One block of a guard, from its entry to its exit."""
-
-    __slots__ = (
-        "_alarm",
-        "_began",
-        "_frame",
-        "_guard",
-        "_last",
-        "_same",
-        "_summary",
-        "_warned",
-        "key",
-        "refused",
-        "thread",
-    )
 
     def __init__(self, guard: ImportGuard, frame: FrameType) -> None:
         self._guard = guard
@@ -213,7 +193,7 @@ class _Block:
             from lazyguard._core import scheduler
 
             self._alarm = None
-            scheduler.at(self._began + seconds, self._on_limit)
+            scheduler.at(self._began + seconds, self._emit_overdue)
 
     def end(self) -> None:
         """Stop the timer and the watch."""
@@ -239,10 +219,7 @@ class _Block:
         elif error is None and self.refused is not None:
             return self.refused
         if self._summary is not None:
-            import warnings
-
-            place = self._guard.place
-            warnings.warn_explicit(self._timeout_text(self._summary), ImportBudgetWarning, place.file, place.line)
+            frames.warn(self._timeout_text(self._summary), ImportBudgetWarning, self._guard.place)
         return None
 
     # in the main thread
@@ -273,17 +250,8 @@ class _Block:
 
     # on other threads
 
-    def _on_limit(self) -> None:
-        """Start a thread that reports: a listener must not delay the scheduler, which calls this."""
-        if self._frame is not None:
-            from lazyguard._core import daemons, scheduler
-
-            try:
-                daemons.daemon(lambda: scheduler.background().run(self._emit_overdue), "import_guard", again=True)
-            except RuntimeError:
-                scheduler.at(clock.now() + 1.0, self._on_limit)  # no thread is available
-
     def _emit_overdue(self) -> None:
+        """Report, on the scheduler's thread: it leaves the event to another one."""
         stack = frames.stack(sys._current_frames().get(self.thread), self._frame)
         if stack is None or self._frame is None:
             return  # the block has just ended
@@ -303,10 +271,10 @@ class _Block:
 
     def _timeout_text(self, summary: StackSummary) -> str:
         what = f"the import of {summary.module}" if summary.module else "a block"
-        remedy = "Defer what waits there (lazyguard.lazy, lazyguard.service), give it a timeout of its own, or raise"
         return (
             f"{what} did not end within the {self._guard.timeout:g} s of the import_guard at {self._guard.place}: it "
-            f"hangs at {summary}\n  reached by {' > '.join(summary.chain) or summary.leaf}\n{remedy} timeout=."
+            f"hangs at {summary}{summary.chained}\nDefer what waits there (lazyguard.lazy, lazyguard.service), give it "
+            "a timeout of its own, or raise timeout=."
         )
 
     # side effects
@@ -325,10 +293,8 @@ class _Block:
         forbids = "forbids" if rule == "forbid" else "warns of"
         module = f" while {summary.module} is imported" if summary.module else ""
         text = f"{summary}{module}: {what}, which the import_guard at {self._guard.place} {forbids}"
-        text += f" ({kind}={rule!r})\n  reached by {' > '.join(summary.chain) or summary.leaf}"
+        text += f" ({kind}={rule!r}){summary.chained}"
         if rule == "forbid":
             self.refused = ImportSideEffectError(f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service.")
             raise self.refused
-        import warnings
-
-        warnings.warn_explicit(text, ImportSideEffectWarning, summary.place.file, summary.place.line)
+        frames.warn(text, ImportSideEffectWarning, summary.place)

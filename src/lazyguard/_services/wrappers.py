@@ -5,6 +5,8 @@ Invariant: a call that ends well costs what its options need, and no more; what 
 
 from __future__ import annotations
 
+from lazyguard._base import signatures
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -34,18 +36,7 @@ def unwrapped(outcome: Outcome) -> Any:
 
 def wrapped(guard: Any) -> Any:
     """Return the function to call, the fastest that the policies allow, dressed as the one that it guards."""
-    function = guard.function
-    make = (_async_wrapper if guard.awaited else _wrapper)(guard)
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
-        if hasattr(function, attribute):
-            setattr(make, attribute, getattr(function, attribute))
-    annotations = (
-        "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
-    )  # not evaluated from 3.14 on
-    if hasattr(function, annotations):
-        setattr(make, annotations, getattr(function, annotations))
-    make.__dict__.update(getattr(function, "__dict__", {}))
-    make.__wrapped__ = function
+    make = signatures.dress((_async_wrapper if guard.awaited else _wrapper)(guard), guard.function)
     for handle in HANDLES:
         setattr(make, handle, getattr(guard, handle))
     names = make.__code__.co_freevars

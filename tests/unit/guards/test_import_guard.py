@@ -225,6 +225,16 @@ def test_the_packages_own_code_counts_wherever_it_lies(program, tmp_path, monkey
     assert caught.value.place == f"{root}/shop/cache.py:1"
 
 
+@pytest.mark.parametrize("installed", ["site-packages", "dist-packages"])
+def test_what_is_installed_is_not_the_programs_wherever_it_lies(program, monkeypatch, installed):
+    """Packages of the user, or of another environment on the path, are no code of the program."""
+    root = program({f"home/lib/{installed}/lib_there.py": HANG, "uses_it.py": "import lib_there\n"})
+    monkeypatch.syspath_prepend(str(root / "home/lib" / installed))
+    with pytest.raises(ImportTimeout) as caught, lazyguard.import_guard(timeout=60):
+        importlib.import_module("uses_it")
+    assert caught.value.place == f"{root}/uses_it.py:1"
+
+
 def test_a_reload_that_hangs(program):
     """A reload is interrupted like an import; the module stays, and can be reloaded again."""
     root = program({"again.py": "value = 1\n"})
