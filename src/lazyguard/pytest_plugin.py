@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,7 +85,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     limit = _timeout(early_config)
     if limit is not None:
         early_config.stash[_STDERR] = os.dup(2)  # before pytest captures it
-    with _Guard(early_config, "the conftest files"):
+    with _limited(early_config, "the conftest files"):
         outcome = yield
         if isinstance(outcome.excinfo and outcome.excinfo[1], CollectionTimeout):
             outcome.force_exception(pytest.UsageError(str(outcome.excinfo[1])))
@@ -103,7 +104,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     if forbidden:
         mode.forbid = _refuse_service
     try:
-        with _Guard(config, collector.nodeid):
+        with _limited(config, collector.nodeid):
             outcome = yield
         report: pytest.CollectReport = outcome.get_result()
         raised = getattr(getattr(report, "call", None), "excinfo", None)
@@ -113,28 +114,15 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
         mode.forbid = before
 
 
-class _Guard:
-    """The time limit of one import: a signal interrupts it; where none gets through, the whole run ends."""
+@contextmanager
+def _limited(config: pytest.Config, what: str) -> Generator[None]:
+    """Limit the time of one import: a signal interrupts it; where none gets through, the whole run ends."""
+    seconds = _timeout(config)
+    if seconds is None:
+        yield
+        return
 
-    def __init__(self, config: pytest.Config, what: str) -> None:
-        self._seconds, self._what = _timeout(config), what
-        self._stderr = config.stash.get(_STDERR, 2)
-        self._alarm: Alarm | None = None
-
-    def __enter__(self) -> None:
-        if self._seconds is None:
-            return
-        self._alarm = Alarm(self._seconds, self._rang)
-        self._alarm.__enter__()
-        # for code that keeps the GIL, and where there is no timer signal
-        faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True, file=self._stderr)
-
-    def __exit__(self, *_: object) -> None:
-        if self._alarm is not None:
-            faulthandler.cancel_dump_traceback_later()
-            self._alarm.__exit__()
-
-    def _rang(self, frame: FrameType | None) -> None:
+    def rang(frame: FrameType | None) -> None:
         called: list[FrameType] = []  # from the hook that pytest has called to the innermost
         for each in frames.outwards(frame):
             if each.f_globals.get("__name__", "").startswith("pluggy"):
@@ -145,9 +133,17 @@ class _Guard:
         summary = frames.StackSummary(called, "")
         where = f"{summary}{summary.chained}".replace(os.getcwd() + os.sep, "")
         raise CollectionTimeout(
-            f"{self._what}: its import did not end within {self._seconds:g} s: it hangs at {where}\n"
+            f"{what}: its import did not end within {seconds:g} s: it hangs at {where}\n"
             f"Defer what waits there, or raise {TIMEOUT}."
         )
+
+    with Alarm(seconds, rang):
+        # for code that keeps the GIL, and where there is no timer signal
+        faulthandler.dump_traceback_later(seconds + _GRACE, exit=True, file=config.stash.get(_STDERR, 2))
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _refuse_service(cell: Cell) -> None:

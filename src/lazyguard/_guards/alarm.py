@@ -52,15 +52,11 @@ class Alarm:
     def __enter__(self) -> Alarm:
         import signal
 
-        if not hasattr(signal, "setitimer"):
-            return self
-        handler = signal.getsignal(signal.SIGALRM)
-        if handler is None:
-            return self  # C code has set it, and it could not be restored
         try:
-            signal.signal(signal.SIGALRM, handler)  # changes nothing, and fails outside the main thread
-        except ValueError:
-            return self
+            handler: Any = signal.getsignal(signal.SIGALRM)
+            signal.signal(signal.SIGALRM, handler)  # changes nothing
+        except (AttributeError, TypeError, ValueError):
+            return self  # there is no such signal; C code has set its handler; or this is not the main thread
         self._process = os.getpid()
         left, interval = signal.getitimer(signal.ITIMER_REAL)
         now = monotonic()

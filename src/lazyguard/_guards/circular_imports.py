@@ -96,13 +96,17 @@ def _stack(error: BaseException) -> list[tuple[FrameType, int]]:
 
 
 def _advice(cycle: list[Link], missing: str, bound: int | None) -> str:
+    import ast
+
     (module, first, first_line), (last, file, line) = cycle[0], cycle[-1]
-    alias = _alias(file, line, missing)
-    if alias is not None and last != module:
-        uses = _uses(file, alias)
-        if uses is not None:
-            where = ", ".join(f"{file}:{number}" for number in uses) or "no use was found, so remove it"
-            return f"Move {file}:{line} into the functions that use {alias!r}: {where}."
+    tree = _tree(file)
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    on_line = [node for node in statements if node.lineno <= line <= (node.end_lineno or line)]
+    aliases = [each.asname or missing for node in on_line for each in node.names if each.name == missing]
+    uses = _uses(tree, aliases[0]) if aliases and last != module else None
+    if uses is not None:
+        where = ", ".join(f"{file}:{number}" for number in uses) or "no use was found, so remove it"
+        return f"Move {file}:{line} into the functions that use {aliases[0]!r}: {where}."
     if bound:
         return f"Move {first}:{first_line} below {first}:{bound}, or move what binds {missing!r} above it."
     return f"Import {missing!r} from the module that defines it, or move {first}:{first_line} into what needs it."
@@ -140,23 +144,11 @@ def _bindings(node: ast.AST, name: str) -> Iterator[int]:
             yield child.lineno
 
 
-def _alias(file: str, line: int, name: str) -> str | None:
-    """Return what the from-import on a line calls the name; None without such an import."""
-    import ast
-
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.ImportFrom) and node.lineno <= line <= (node.end_lineno or line):
-            for each in node.names:
-                if each.name == name:
-                    return each.asname or name
-    return None
-
-
-def _uses(file: str, name: str) -> list[int] | None:
+def _uses(tree: ast.Module, name: str) -> list[int] | None:
     """Return the lines, in functions, that use a name; None where the module's own body uses it."""
     import ast
 
-    nodes = list(ast.walk(_tree(file)))
+    nodes = list(ast.walk(tree))
     functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     bodies = [range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1) for node in functions]
     loads = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]

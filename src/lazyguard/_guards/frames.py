@@ -94,7 +94,12 @@ def warn(text: str, category: type[Warning], place: Place) -> None:
 def is_machinery(frame: FrameType) -> bool:
     """Return whether a frame belongs to the import system or to lazyguard."""
     file = frame.f_code.co_filename
-    return file.startswith(("<frozen ", _LAZYGUARD)) or file.endswith("/importlib/__init__.py")
+    return is_lazyguards(frame) or file.startswith("<frozen ") or file.endswith("/importlib/__init__.py")
+
+
+def is_lazyguards(frame: FrameType) -> bool:
+    """Return whether a frame belongs to lazyguard."""
+    return frame.f_code.co_filename.startswith(_LAZYGUARD)
 
 
 def is_own(frame: FrameType, package: str) -> bool:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
         def forget(self) -> None:
             """Do what `importlib.invalidate_caches` asks for."""
-            ...
 
 
 _PENDING: dict[str, list[Callable[[Any], object]]] = {}

@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import events
-from lazyguard._base import final, places, signatures, validation
+from lazyguard._base import Record, final, places, signatures, validation
 from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
@@ -91,25 +91,33 @@ def import_guard(
         if rule is not None:
             validation.choice(name, rule, "forbid", "warn")
     rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
-    return ImportGuard(places.of_frame(place), frames.package_of(place), timeout, rules)
+    terms = _Terms(place=places.of_frame(place), package=frames.package_of(place), timeout=timeout, rules=rules)
+    return ImportGuard(terms)
+
+
+@final
+class _Terms(Record):
+    """What a guard was declared with, and where: all that a block knows of it, since it must not keep the guard."""
+
+    place: Place
+    package: str
+    timeout: float | None
+    rules: dict[Kind, Rule | None]
 
 
 @final
 class ImportGuard:
     """The guard that `import_guard` returns."""
 
-    __slots__ = ("__weakref__", "_blocks", "package", "place", "rules", "timeout")
+    __slots__ = ("__weakref__", "_blocks", "_terms")
 
-    def __init__(self, place: Place, package: str, timeout: float | None, rules: dict[Kind, Rule | None]) -> None:
-        self.place: Place = place
-        self.package: str = package
-        self.timeout: float | None = timeout
-        self.rules: dict[Kind, Rule | None] = rules
+    def __init__(self, terms: _Terms) -> None:
+        self._terms = terms
         # Thread id -> its open blocks, the innermost last.
         self._blocks: dict[int, list[_Block]] = {}
 
     def __enter__(self) -> ImportGuard:
-        block = _Block(self._terms(), places.caller())
+        block = _Block(self._terms, places.caller())
         block.key = interruptions.at_end_of(self, block.end)
         self._blocks.setdefault(block.thread, []).append(block)
         block.begin()
@@ -126,29 +134,25 @@ class ImportGuard:
         if raised is not None:
             raise raised from (error if isinstance(raised, ImportTimeout) else raised.__cause__)
 
-    def _terms(self) -> ImportGuard:
-        """Return a guard of the same terms without blocks: what a block knows must not keep the guard."""
-        return ImportGuard(self.place, self.package, self.timeout, self.rules)
-
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
         """Guard each call of a function with a block of its own."""
         decorated: object = function
         if not callable(decorated) or signatures.late_kind(decorated):
             what = places.name_of(decorated) if callable(decorated) else repr(decorated)
             raise UsageError(
-                f"import_guard ({self.place}) takes a plain function, and {what} is none: its body runs after the call "
-                "has returned. Put a `with` block around the imports in it."
+                f"import_guard ({self._terms.place}) takes a plain function, and {what} is none: its body runs "
+                "after the call has returned. Put a `with` block around the imports in it."
             )
 
         def guarded(*args: P.args, **named: P.kwargs) -> T:
-            with self._terms():  # whose end ends the block, where an interruption has left it open
+            with ImportGuard(self._terms):  # whose end ends the block, where an interruption has left it open
                 return function(*args, **named)
 
         dressed: Callable[P, T] = signatures.dress(guarded, function)
         return dressed
 
     def __repr__(self) -> str:
-        return f"<import guard of {self.place}>"
+        return f"<import guard of {self._terms.place}>"
 
 
 class _BlockTimeout(BaseException):
@@ -163,8 +167,8 @@ class _BlockTimeout(BaseException):
 class _Block:
     """One block of a guard, from its entry to its exit."""
 
-    def __init__(self, guard: ImportGuard, frame: FrameType) -> None:
-        self._guard = guard
+    def __init__(self, terms: _Terms, frame: FrameType) -> None:
+        self._terms = terms
         self._frame: FrameType | None = frame
         self._alarm: Alarm | None = None
         self._began = 0.0
@@ -179,9 +183,9 @@ class _Block:
 
     def begin(self) -> None:
         """Watch for side effects, and start the timer."""
-        if any(self._guard.rules.values()):
+        if any(self._terms.rules.values()):
             side_effects.watch(self._on_side_effect)
-        seconds = self._guard.timeout
+        seconds = self._terms.timeout
         if seconds is None:
             return
         from lazyguard._guards.alarm import Alarm
@@ -219,7 +223,7 @@ class _Block:
         elif error is None and self.refused is not None:
             return self.refused
         if self._summary is not None:
-            frames.warn(self._timeout_text(self._summary), ImportBudgetWarning, self._guard.place)
+            frames.warn(self._timeout_text(self._summary), ImportBudgetWarning, self._terms.place)
         return None
 
     # in the main thread
@@ -232,8 +236,8 @@ class _Block:
         if stack is None or self._is_bookkeeping(frame):
             alarm.rearm(_RETRY)
             return
-        self._summary = frames.StackSummary(stack, self._guard.package)
-        alarm.rearm(min(_REPEAT, self._guard.timeout or _REPEAT))
+        self._summary = frames.StackSummary(stack, self._terms.package)
+        alarm.rearm(min(_REPEAT, self._terms.timeout or _REPEAT))
         raise _BlockTimeout(self, self._timeout_text(self._summary))
 
     def _is_bookkeeping(self, frame: FrameType) -> bool:
@@ -255,12 +259,12 @@ class _Block:
         stack = frames.stack(sys._current_frames().get(self.thread), self._frame)
         if stack is None or self._frame is None:
             return  # the block has just ended
-        self._summary = summary = frames.StackSummary(stack, self._guard.package)
+        self._summary = summary = frames.StackSummary(stack, self._terms.package)
         events.emit(
             events.Event(
                 "overdue",
                 name=summary.module or "an import",
-                place=self._guard.place,
+                place=self._terms.place,
                 before="resolving",
                 after="resolving",
                 generation=0,
@@ -272,7 +276,7 @@ class _Block:
     def _timeout_text(self, summary: StackSummary) -> str:
         what = f"the import of {summary.module}" if summary.module else "a block"
         return (
-            f"{what} did not end within the {self._guard.timeout:g} s of the import_guard at {self._guard.place}: it "
+            f"{what} did not end within the {self._terms.timeout:g} s of the import_guard at {self._terms.place}: it "
             f"hangs at {summary}{summary.chained}\nDefer what waits there (lazyguard.lazy, lazyguard.service), give it "
             "a timeout of its own, or raise timeout=."
         )
@@ -280,11 +284,11 @@ class _Block:
     # side effects
 
     def _on_side_effect(self, kind: Kind, what: str, frame: FrameType) -> None:
-        rule = self._guard.rules[kind]
+        rule = self._terms.rules[kind]
         stack = frames.stack(frame, self._frame)
         if rule is None or stack is None:
             return
-        summary = frames.StackSummary(stack, self._guard.package)
+        summary = frames.StackSummary(stack, self._terms.package)
         key = kind, summary.place
         if rule == "warn":
             if key in self._warned:
@@ -292,7 +296,7 @@ class _Block:
             self._warned.add(key)
         forbids = "forbids" if rule == "forbid" else "warns of"
         module = f" while {summary.module} is imported" if summary.module else ""
-        text = f"{summary}{module}: {what}, which the import_guard at {self._guard.place} {forbids}"
+        text = f"{summary}{module}: {what}, which the import_guard at {self._terms.place} {forbids}"
         text += f" ({kind}={rule!r}){summary.chained}"
         if rule == "forbid":
             self.refused = ImportSideEffectError(f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service.")

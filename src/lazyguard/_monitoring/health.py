@@ -237,11 +237,10 @@ _PROGRESS = ("pending", "closed", "ready", "resolving", "half-open", "degraded",
 
 
 @final
-class Health:
+class Health(Record):
     """The result of `health()`.
 
     Attributes:
-        status: The worst status of all checks.
         checks: First the services and the lazy objects of modules, then the guarded functions with a breaker, each in
             the order of declaration. Then one check for the names of each `attach`, and one for each line that has
             called `preload`.
@@ -249,26 +248,27 @@ class Health:
         scheduler_late: How many seconds late recoveries and other scheduled work run; 0.0 where nothing is scheduled.
     """
 
-    __slots__ = ("active", "checks", "scheduler_late", "status")
+    checks: tuple[Check, ...]
+    scheduler_late: float = 0.0
+    active: bool = True
 
-    def __init__(self, checks: tuple[Check, ...], scheduler_late: float = 0.0, *, active: bool = True) -> None:
-        self.checks: tuple[Check, ...] = checks
-        self.scheduler_late: float = scheduler_late
-        self.active: bool = active
-        found = {one.status for one in checks} | ({"pass"} if active else {"warn"})
-        self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
+    @property
+    def status(self) -> Status:
+        """The worst status of all checks; at best "warn" while the policies are not in force."""
+        found = {one.status for one in self.checks}
+        return "fail" if "fail" in found else "warn" if "warn" in found or not self.active else "pass"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status and all checks in the form of health+json."""
         checks: dict[str, list[dict[str, Any]]] = {}
         for one in self.checks:
             checks.setdefault(one.name, []).append(one.to_dict())
-        told: dict[str, Any] = {"status": self.status, "checks": checks}
+        listed: dict[str, Any] = {"status": self.status, "checks": checks}
         if not self.active:
-            told["notes"] = ["lazyguard is switched off: set_active(False), or LAZYGUARD_ACTIVE=0"]
+            listed["notes"] = ["lazyguard is switched off: set_active(False), or LAZYGUARD_ACTIVE=0"]
         if self.scheduler_late:
-            told["schedulerLate"] = round(self.scheduler_late, 3)
-        return told
+            listed["schedulerLate"] = round(self.scheduler_late, 3)
+        return listed
 
     def __repr__(self) -> str:
         return f"<Health {self.status}, {len(self.checks)} checks>"
@@ -296,4 +296,5 @@ def health() -> Health:
     begun = () if preloads is None else preloads.checks(now, date)
     scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
     late = 0.0 if scheduler is None else max(0.0, scheduler.behind())
-    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun), late, active=mode.is_active())
+    checks = (*cells, *guards, *map(check_attributes, package.declared()), *begun)
+    return Health(checks=checks, scheduler_late=late, active=mode.is_active())
