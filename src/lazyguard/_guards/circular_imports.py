@@ -70,11 +70,15 @@ def _explained(error: ImportError | AttributeError, text: str) -> str:
 
 def _cycle(error: BaseException, module: str) -> list[Link]:
     """Return the modules that are being executed, from the partially initialized one to the one that fails."""
+    import linecache
+
     found: list[Link] = []
     inside = False
     for frame, line in _stack(error):
         if frames.is_machinery(frame):
             continue
+        linecache.checkcache(frame.f_code.co_filename)
+        linecache.lazycache(frame.f_code.co_filename, frame.f_globals)  # a loader may have the source, of a zip archive
         if frame.f_code.co_name == "<module>":
             name = str(frame.f_globals.get("__name__"))
             if name == module:
@@ -114,10 +118,12 @@ def _advice(cycle: list[Link], missing: str, bound: int | None) -> str:
 
 def _tree(file: str) -> ast.Module:
     import ast
-    import tokenize
+    import linecache
 
-    with tokenize.open(file) as source:
-        return ast.parse(source.read())
+    lines = linecache.getlines(file)
+    if not lines:
+        raise OSError
+    return ast.parse("".join(lines))
 
 
 def _binding_line(file: str, name: str, after: int) -> int | None:
