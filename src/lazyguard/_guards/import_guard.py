@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     Rule = Literal["forbid", "warn"]
 
-# Seconds until an alarm that came at a bad moment is repeated; and, at the most, until one that was swallowed is.
-_RETRY, _REPEAT = 0.005, 1.0
+# Seconds until an alarm is repeated that came amid bookkeeping; while the block did not run; and, at the most, one that
+# was swallowed.
+_RETRY, _REST, _REPEAT = 0.005, 0.05, 1.0
 # After so many alarms at the same instruction the import system is blocked there.
 _BLOCKED_AFTER = 4
 
@@ -65,12 +66,12 @@ def import_guard(
         ConfigurationError: An option is out of range.
         UsageError: A decorated function is async or a generator, so its body runs after the call has returned.
 
-    The host's handler of SIGALRM, and what is left of its timer, are restored afterwards. If its timer is due
-    meanwhile, its handler is called. Code that keeps the GIL is out of reach, and so is a C function that goes on after
-    a signal, such as the look-up of a name. The watch is on the block's own thread. It sees Python's own sockets and
-    processes (PEP 578), not those of C libraries. Where an import fails because of an import cycle, the error shows the
-    cycle, the name that is not bound yet and the line to move. A child that is forked inside the block keeps the watch,
-    and has no time limit.
+    What other tasks do while the block awaits does not end it. The host's handler of SIGALRM, and what is left of
+    its timer, are restored afterwards. If its timer is due meanwhile, its handler is called. Code that keeps the
+    GIL is out of reach, and so is a C function that goes on after a signal, such as the look-up of a name. The
+    watch is on the block's own thread. It sees Python's own sockets and processes (PEP 578), not those of C
+    libraries. Where an import fails because of an import cycle, the error shows the cycle, the name that is not
+    bound yet and the line to move. A child that is forked inside the block keeps the watch, and has no time limit.
 
     Example:
         >>> import lazyguard
@@ -125,7 +126,9 @@ class ImportGuard:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         thread = get_ident()
-        blocks = self._blocks[thread]
+        blocks = self._blocks.get(thread)
+        if not blocks:
+            raise UsageError(f"{self!r} is left where it was not entered: a block begins and ends once, on one thread.")
         block = blocks.pop()
         if not blocks:
             self._blocks.pop(thread, None)
@@ -137,11 +140,13 @@ class ImportGuard:
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
         """Guard each call of a function with a block of its own."""
         decorated: object = function
-        if not callable(decorated) or signatures.late_kind(decorated):
-            what = places.name_of(decorated) if callable(decorated) else repr(decorated)
+        if not callable(decorated):
+            raise UsageError(f"import_guard ({self._terms.place}) takes a function: put it next to the `def`.")
+        late = signatures.late_kind(decorated)
+        if late:
             raise UsageError(
-                f"import_guard ({self._terms.place}) takes a plain function, and {what} is none: its body runs "
-                "after the call has returned. Put a `with` block around the imports in it."
+                f"import_guard ({self._terms.place}) takes a plain function, and {places.name_of(decorated)} is "
+                f"{late}: its body runs after the call has returned. Put a `with` block around the imports in it."
             )
 
         def guarded(*args: P.args, **named: P.kwargs) -> T:
@@ -234,7 +239,7 @@ class _Block:
             return
         stack = frames.stack(frame, self._frame)
         if stack is None or self._is_bookkeeping(frame):
-            alarm.rearm(_RETRY)
+            alarm.rearm(_RETRY if stack else _REST)  # a block that does not run is suspended, in a task or a greenlet
             return
         self._summary = frames.StackSummary(stack, self._terms.package)
         alarm.rearm(min(_REPEAT, self._terms.timeout or _REPEAT))
