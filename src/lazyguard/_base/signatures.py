@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from lazyguard._base import places
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def late_kind(function: Any) -> str:
+    """Return what a function is whose body runs after the call has returned: "a generator", for one; "" for others."""
+    flags = places.flags_of(function)
+    return next((kind for flag, kind in _LATE.items() if flags & flag), "")
+
+
+_LATE = {
+    places.GENERATOR: "a generator",
+    places.COROUTINE: "an async function",
+    places.ASYNC_GENERATOR: "an async generator",
+}
+
+
+def dress(wrapper: Any, function: Any) -> Any:
+    """Return a wrapper that looks like its function, as by `functools.wraps`; no annotation is evaluated (PEP 649)."""
+    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
+        if hasattr(function, attribute):
+            setattr(wrapper, attribute, getattr(function, attribute))
+    vars(wrapper).update(getattr(function, "__dict__", {}), __wrapped__=function)
+    return wrapper
 
 
 def required_parameters(function: Any) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def is_late(value: Any) -> bool:
         return False
     from lazyguard._base import signatures
 
-    return _answers(value) and not signatures.required_parameters(value)
+    return not signatures.late_kind(value) and not signatures.required_parameters(value)
 
 
 def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False, late: bool = False) -> None:
@@ -239,6 +239,8 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
 
 def failure_types(name: str, value: object) -> Kinds:
     """Return `value` as a tuple of exception types, of names "module:Name" of such types, and of predicates."""
+    from lazyguard._base import signatures
+
     kinds: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
         if isinstance(kind, str):
@@ -247,7 +249,7 @@ def failure_types(name: str, value: object) -> Kinds:
         elif isinstance(kind, type):
             right = issubclass(kind, BaseException)
         else:
-            right = callable(kind) and _answers(kind)
+            right = callable(kind) and not signatures.late_kind(kind)  # what that returns would always be true
         if not right:
             raise misconfigured(
                 f"{name}={shown(value)} is invalid: give exception types, their names where the library must not be "
@@ -255,11 +257,6 @@ def failure_types(name: str, value: object) -> Kinds:
                 '(ConnectionError, "redis:RedisError", is_busy).'
             )
     return kinds
-
-
-def _answers(predicate: object) -> bool:
-    """Return whether a call answers at once: what an `async def` or a generator returns would always be true."""
-    return not places.flags_of(predicate) & (places.COROUTINE | places.GENERATORS)
 
 
 def loaded(types: Kinds) -> tuple[type[BaseException], ...]:

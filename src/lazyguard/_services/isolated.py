@@ -41,14 +41,14 @@ def refusal(cell: Cell) -> ServiceCircuitOpen:
 def isolate(cell: Cell) -> None:
     """Take a cell out of use; its target is closed after `grace`, as at a recovery."""
     cause, gate = refusal(cell), Isolated()
-    before, now = cell.change(
+    before, _ = cell.change(
         lambda present: (
             present.changed(held=present.held.opened(cause, clock.now(), gate))
             if present.held is not None
             else present.opened(cause, clock.now(), gate)
-        )
+        ),
+        "failed",
     )
     if before.closes is not None:
         closing.after_grace(before.closes, clock.now() + cell.plan.grace)
-    cell.post("failed", before, now)
     events.deliver()

@@ -360,9 +360,9 @@ class Preload:
             state=self._state(),
             since=date - (now - self._changed),
             cause=cause,
-            generation=0,
             running=len(self._threads),
             place=self.place,
+            answered={},
         )
 
 

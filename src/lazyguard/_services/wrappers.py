@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from _weakref import ref
 
+from lazyguard._base import signatures
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
@@ -38,14 +40,7 @@ def unwrapped(outcome: Outcome) -> Any:
 
 def wrapped(guard: Any) -> Any:
     """Return the function to call, dressed as the one that it guards."""
-    function = guard.function
-    make = (_async_wrapper if guard.awaited else _wrapper)(guard, function)
-    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"  # from 3.14 on unevaluated
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
-        if hasattr(function, attribute):
-            setattr(make, attribute, getattr(function, attribute))
-    make.__dict__.update(getattr(function, "__dict__", {}))
-    make.__wrapped__ = function
+    make = signatures.dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
     for handle in HANDLES:
         setattr(make, handle, getattr(guard, handle))
     guard.wrapper = ref(make)
