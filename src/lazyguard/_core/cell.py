@@ -290,7 +290,8 @@ class Cell(Declaration):
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
-        if self.plan.recovery is not None:
+        gate = self.now.gate
+        if self.plan.recovery is not None and not (gate is not None and gate.by_hand):
             self.real_recovery().begin(self)
 
     def real_recovery(self) -> Any:
@@ -431,6 +432,8 @@ class Cell(Declaration):
 def begin(declared: Any) -> None:
     """Make a cell of what was declared, at its first use."""
     if declared.plan is not PLAIN:
+        if declared.plan.reads is not None:
+            declared.plan.reads(declared)
         loaded("_core.forks").watch(declared)
     with declaration.lock:
         # Fall through, as in `swap`: a signal handler in between that uses the cell has made its transition already.

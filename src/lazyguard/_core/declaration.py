@@ -29,6 +29,7 @@ class Plan:
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
     `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
     asked with a cell and its snapshot, and `wrong` with what a factory has made: what that is, if it is of no use.
+    `reads` is called with a cell at its first use, where numbers of the plan are functions.
     """
 
     timeout: float | None = None
@@ -46,6 +47,7 @@ class Plan:
     max_degraded: float | None = None
     bulkhead: Any = None
     wrong: Callable[[Any], str | None] | None = None
+    reads: Callable[[Any], object] | None = None
 
     def __init__(self, **policies: Any) -> None:
         for name, value in policies.items():

@@ -141,7 +141,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
                     raise refused
                 yield from falling_back(cell, now, refused, limit, until)
             continue
-        entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
+        gate = now.gate if now.gate is None or now.gate.by_hand or (now.state == FAILED and not real) else None
+        entered = None if gate is None else gate.admit(cell)
         try:
             attempt, new, now = cell.find_attempt(now)
             if entered is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     class Gate(Protocol):
         """What is asked before an attempt begins to replace a target that calls have taken out of service."""
 
+        by_hand: bool  # it lets nothing begin, not even what asks for the real object, nor a recovery
+
         def admit(self, cell: Any) -> Callable[[Outcome], object] | None:
             """Return what is told how the attempt ended; raise where none may begin. None: join what runs."""
             ...
@@ -292,6 +294,7 @@ class Snapshot:
             attempt=self.attempt,
             abandoned=self.abandoned,
             home=home,
+            gate=self.gate,
         )
 
     def fresh(self, since: float) -> Snapshot:

@@ -113,7 +113,7 @@ class ImportTree:
         kept: dict[Span, int] = {}
         found: list[Imported] = []
         for span in self.importing():
-            if not span.first_party and span.seconds(self.now) < SHORTEST:
+            if not span.first_party and span.seconds(self.now) < SHORTEST and span.name != self.target:
                 continue  # and so is all below it, unless that is first-party: then its nearest ancestor is its parent
             parent = next((kept[each] for each in reversed(span.lineage()[:-1]) if each in kept), None)
             by = span.site or span.importer
