@@ -9,15 +9,14 @@ from __future__ import annotations
 import _thread
 import asyncio
 from _weakref import ref
-from contextvars import copy_context
 from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.context_variables import assign
 from lazyguard._base.handlers import is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
-from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
+from lazyguard._core.effects import NEVER, Call, Join, Launch, Within
 from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
@@ -206,13 +205,10 @@ def _taken_back(effect: Within, task: Any, before: int, error: BaseException | N
 
 
 def _launch(attempt: Attempt) -> None:
-    steps = resolve.attempting(attempt.cell, attempt)
     if attempt.cell.plan.awaited:
-        launch_task(attempt, steps)
-    elif not daemons.allowed:
-        threads.launch_here(attempt)
+        launch_task(attempt, resolve.attempting(attempt.cell, attempt))
     else:
-        threads.launch_on_thread(attempt, steps, copy_context().run)
+        threads.launch(attempt, beside=True)
 
 
 if hasattr(asyncio.Task, "cancelling"):
@@ -405,11 +401,10 @@ async def until_woken(
     wait(bell.ring)
     try:
         while not over():
-            left = None if until is None else until - clock.now()
-            if left is not None and left <= 0:
+            left = (NEVER if until is None else until) - clock.now()
+            if left <= 0:
                 return False
-            pause = wait_cycles.LAST_LOOK
-            await bell.heard(pause if left is None else min(pause, clock.current.real(left)))
+            await bell.heard(min(wait_cycles.LAST_LOOK, clock.current.real(left)))
         return True
     finally:
         forget(bell.ring)
