@@ -11,13 +11,14 @@ import sys
 from _contextvars import ContextVar
 
 from lazyguard._base import final, places
-from lazyguard._base.mailbox import Letter, Mailbox
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from lazyguard._base.mailbox import Mailbox
 
 __all__ = ["Event", "subscribe"]
 
@@ -136,10 +137,11 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     """
     check_listener(listener)
     entry = object()  # a key of its own, so that one function can be subscribed twice
-    _mailboxes[entry] = mailbox = Mailbox(listener, _report)
+    open_, kinds = _opened()
+    open_[entry] = mailbox = kinds.Mailbox(listener, _report)
 
     def undo() -> None:
-        if _mailboxes.pop(entry, None) is not None:
+        if open_.pop(entry, None) is not None:
             mailbox.clear()
 
     return undo
@@ -170,9 +172,16 @@ def emit(event: Event, of: int = 0) -> None:
 def post(event: Event, of: int = 0) -> None:
     """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
     hand_over, event._of = scheduled.get(), of
-    for mailbox in mailboxes():
+    if _mailboxes is None and not _is_logged(event):
+        return  # the log alone listens
+    try:
+        open_, kinds = _opened()
+    except ImportError:  # the interpreter is ending, or a signal handler has interrupted the import
+        log(event)
+        return
+    for mailbox in list(open_.values()):
         if mailbox.wants is None or mailbox.wants(event):
-            mailbox.put(Letter(event, of, hand_over))
+            mailbox.put(kinds.Letter(event, of, hand_over))
             if hand_over is not None:
                 hand_over(mailbox)
 
@@ -191,7 +200,19 @@ def deliver() -> None:
 
 def mailboxes() -> list[Mailbox]:
     """Return those of all listeners."""
-    return list(_mailboxes.values())
+    return list((_mailboxes or {}).values())
+
+
+def _opened() -> tuple[dict[object, Mailbox], Any]:
+    """Return the mailboxes, the log's the first, and what they are made of, loaded by the first event to tell."""
+    global _kinds, _mailboxes
+    if _kinds is None:
+        from lazyguard._base import mailbox as kinds
+
+        _kinds = kinds
+    if _mailboxes is None:  # two threads that open them at once have the same
+        _mailboxes = _first.setdefault("log", {object(): _kinds.Mailbox(log, _report, _is_logged)})
+    return _mailboxes, _kinds
 
 
 def in_child() -> None:
@@ -342,5 +363,8 @@ _LEVELS = {
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
 # In a context of scheduled work: what has a thread for it tell what is in a mailbox.
 scheduled: ContextVar[Callable[[Mailbox], object] | None] = ContextVar("lazyguard events", default=None)
-# Each under a key of its own, in order: threads add and remove without a lock, and lose none.
-_mailboxes: dict[object, Mailbox] = {object(): Mailbox(log, _report, _is_logged)}
+# Each under a key of its own, in order: threads add and remove without a lock, and lose none. None: only the log
+# listens, and had nothing to write yet.
+_mailboxes: dict[object, Mailbox] | None = None
+_first: dict[str, dict[object, Mailbox]] = {}
+_kinds: Any = None

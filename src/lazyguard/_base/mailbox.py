@@ -12,7 +12,7 @@ import _thread
 import sys
 
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Mailbox:
         try:
             self.listener(event.after_losing(lost) if lost else event)
         except BaseException as error:
-            from lazyguard._base.handlers import is_a_handlers  # nothing that only declares loads it
+            from lazyguard._base.interpreter import is_a_handlers  # nothing that only declares loads it
 
             if not ours and (not isinstance(error, Exception) or is_a_handlers(error)):
                 return error

@@ -13,7 +13,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.interpreter import is_a_handlers
 from lazyguard._core import INTERRUPTIONS, clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close

@@ -10,7 +10,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
 TYPE_CHECKING = False

@@ -15,7 +15,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
-from lazyguard._base.real_time import perf_counter
+from lazyguard._base.interpreter import perf_counter
 from lazyguard.errors import ImportBudgetWarning
 
 TYPE_CHECKING = False

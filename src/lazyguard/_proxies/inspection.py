@@ -185,11 +185,10 @@ def tell_of_sender(proxy: Any, frame: FrameType | None) -> None:
     if frame is None or _module_of(frame) not in _SIGNALS:
         return
     if any(one is not None and one.f_locals.get("sender") is proxy for one in (frame, frame.f_back)):
-        from lazyguard._proxies import proxy as proxies
-        from lazyguard._proxies import views
+        from lazyguard._proxies import limits
 
-        cell = proxies.cell_of(proxy)
-        views.tell(cell.name, cell.place, _SENDER)
+        cell = cell_of(proxy)
+        limits.tell(cell.name, cell.place, _SENDER)
 
 
 def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False) -> Any:

@@ -100,7 +100,7 @@ def annotated_class(function: Any) -> type | None:
     try:
         said: Any = function.__annotations__.get("return")
     except Exception as error:  # it names what only a checker sees
-        if loaded("_base.handlers").is_a_handlers(error):
+        if loaded("_base.interpreter").is_a_handlers(error):
             raise
         return None
     if isinstance(said, str):
@@ -132,7 +132,7 @@ class Pending(Proxy):
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
         if name[:2] == "__" == name[-2:]:
             if name == "__reduce_ex__":
-                return loaded("_proxies.pickling", cell).reduce.__get__(self)  # a method: it looks at who calls it
+                return loaded("_proxies.views", cell).reduce.__get__(self)  # a method: it looks at who calls it
             kind = declared_class(cell)
             if kind is not None:
                 said = inspection.class_answer(kind, name)
@@ -271,14 +271,13 @@ def _made_for(name: str) -> Any:
 # The special methods and the classes that were needed so far: each is made once, at its first need.
 _made: dict[str, Any] = {}
 _classes: dict[str, type[Proxy]] = {}
-_UNKNOWN = f"lazy object{RESOLVE}"
 _pending_for: dict[ref[type], type[Proxy]] = {}
 
 
 def pending_class(kind: type | None) -> type[Proxy]:
     """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
     if kind is None:
-        return _classes.get(_UNKNOWN) or _pending_without(_UNKNOWN)
+        return pending_without("lazy object")
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
@@ -328,8 +327,8 @@ class ProxyMirror(ref[Proxy]):
             return None
         if snapshot.served:
             target = snapshot.target
-            if self.tells and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
-                limits = loaded("_proxies.views", cell)
+            if self.tells and sys.meta_path and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
+                limits = loaded("_proxies.limits", cell)
                 limit = limits.limit_of(target)
                 if limit:
                     limits.tell(cell.name, cell.place, limit)
@@ -372,44 +371,15 @@ def let_go(view: type[Proxy]) -> None:
             type.__delattr__(view, name)
 
 
-def _pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
-    """Make the class of that name: of pending proxies whose class is not known, without some special methods."""
+def pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
+    """Return the class of that name: of pending proxies whose class is not known, without some special methods."""
+    if named in _classes:
+        return _classes[named]
     building = {name: _building(name) for name in SPECIAL - OF_DESCRIPTORS if name not in names}
     made: type[Proxy] = new_class(
-        named, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
+        named + RESOLVE, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
     )
     return _classes.setdefault(named, made)
-
-
-def _module_attribute(self: Proxy, name: str) -> Any:
-    asker = sys._getframe().f_back
-    inspection = loaded(INSPECTION, cell_of(self))
-    skimmed = inspection.skims(asker, awaited=False)
-    if name == "__class__" and (skimmed or not inspection.asks_a_protocol(asker)):
-        return type(sys)
-    if name == "__name__" and skimmed:
-        return cell_of(self).name
-    if name in _NOT_OF_MODULES or skimmed or inspection.asks_for_a_function(asker):
-        raise AttributeError(f"module {cell_of(self).name!r} has no attribute {name!r}", name=name, obj=self)
-    return Pending.__getattribute__(self, name)
-
-
-_NOT_OF_MODULES = frozenset(("__func__", "__code__"))
-
-
-def pending_module() -> type[Proxy]:
-    """Return the class of what stands for a module that is not imported yet.
-
-    What is no attribute of modules may be this module's own all the same: some put an object in their place.
-    """
-    name = f"lazy module{RESOLVE}"
-    return _classes.get(name) or _pending_without(name, "__get__", "__await__", __getattribute__=_module_attribute)
-
-
-def pending_result() -> type[Proxy]:
-    """Return the class of what stands for what a recorded decorator will make."""
-    name = f"lazy result{RESOLVE}"
-    return _classes.get(name) or _pending_without(name, "__await__")
 
 
 def make(

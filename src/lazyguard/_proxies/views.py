@@ -13,12 +13,12 @@ targets of a type, for those declared in functions; what is used often gets a cl
 from __future__ import annotations
 
 import _operator
+import copyreg
 import sys
 from _weakref import ref
 from itertools import repeat
 
-from lazyguard._core import declaration
-from lazyguard._proxies import pickling
+from lazyguard._core import declaration, loaded
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
 from lazyguard._proxies.special_methods import REFLECTED, answers_of, name_of, names_of, new_class, specials_of
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
@@ -230,8 +229,28 @@ def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type
     kind = type(target)
     namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
     view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
-    pickling.enrol(view)
+    table: dict[Any, Any] = copyreg.dispatch_table
+    table[_Key(view, lambda key: table.pop(key, None))] = reduce
     return view
+
+
+class _Key(ref[type[Proxy]]):
+    """A weak reference that a plain dict takes for the class that it refers to, and does not keep alive."""
+
+    __slots__ = ()
+    __hash__ = ref.__hash__  # that of the class
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self() is other
+
+
+def reduce(proxy: Proxy, _protocol: int = 0) -> tuple[Any, ...]:
+    """Return what pickle and deepcopy take of a proxy; they are not to ask the `__reduce_ex__` of its target.
+
+    So a target is pickled in all the ways that a pickler has for it, and once, beside its proxy in one container.
+    """
+    reduced: tuple[Any, ...] = loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
+    return reduced
 
 
 def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> type[Proxy]:
@@ -385,56 +404,3 @@ def _at_the_last(proxy: Proxy) -> Any:
         if replaced:
             let_go(own)
     return now.target
-
-
-_TEXT = (
-    "C code that takes text alone, such as str.join, json.dumps and `in` of a text, refuses its proxy. Make it "
-    "eagerly, or write lazyguard.resolve(...) there."
-)
-_TUPLE = (
-    "C code that takes tuples alone, such as `%` of a text, str.startswith and `except`, refuses its proxy. Make it "
-    "eagerly, or write lazyguard.resolve(...) there."
-)
-_EXCEPTION = (
-    "`except` and `raise` refuse a proxy, with a TypeError in the place of the exception that was to be caught. Import "
-    "or define it eagerly, or write `except lazyguard.resolve(Name):`."
-)
-# As the interpreter's own: what has been told of a place is not told again, unless the filters say so.
-_registry: dict[Any, Any] = {}
-
-
-def limit_of(target: object) -> str:
-    """Return what a proxy of this target cannot do and how to do without; an empty text where that is rare."""
-    kind = type(target)
-    if issubclass(kind, str):
-        return f"is a {kind.__name__}. {_TEXT}"
-    if issubclass(kind, tuple):
-        return f"is a {kind.__name__}. {_TUPLE}"
-    return f"is an exception class. {_EXCEPTION}" if is_exception_class(target) else ""
-
-
-def is_exception_class(target: Any) -> bool:
-    """Return whether it is a class of exceptions itself."""
-    return issubclass(type(target), type) and issubclass(target, BaseException)
-
-
-def tell(name: str, place: Place, limit: str) -> None:
-    """Warn of a limit, at the place of declaration, once."""
-    import warnings
-
-    from lazyguard.errors import ProxyLimitWarning
-
-    text = f"{name}, declared here and used through a proxy, {limit}"
-    warnings.warn_explicit(text, ProxyLimitWarning, place.file, place.line, registry=_registry)
-
-
-def tell_of_import(module: str, attribute: str, place: Place) -> bool:
-    """Warn where a lazy import is of an exception class: one that is loaded, or that is called as they are called."""
-    loaded = vars(sys.modules[module]) if module in sys.modules else {}
-    if attribute in loaded:
-        known, by_name = is_exception_class(loaded[attribute]), ""
-    else:
-        known, by_name = attribute.endswith(("Error", "Exception")), " by its name"
-    if known:
-        tell(f"{module}:{attribute}", place, f"is an exception class{by_name}. {_EXCEPTION}")
-    return known
