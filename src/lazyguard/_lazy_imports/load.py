@@ -15,6 +15,7 @@ from lazyguard._base import final, places
 from lazyguard._base.places import misused
 from lazyguard._core import loaded
 from lazyguard._core.declaration import build_early, declared
+from lazyguard._lazy_imports import FromModule
 from lazyguard._proxies import proxy as proxies
 
 TYPE_CHECKING = False
@@ -285,13 +286,17 @@ class LazyImports:
                 f"from {absolute} import * ({places.of_frame(self._frame)}) cannot be lazy: name what you use."
             )
         if fromlist:
-            return _FromModule(absolute, self._frame)
+            return FromModule(absolute, self._name_in)
         root = absolute.partition(".")[0]
         if _present(absolute) is not ABSENT and not _siblings(self._frame.f_locals.get(root)):
             found = _present(root)
             if found is not ABSENT:
                 return found
         return self._topmost(absolute)
+
+    def _name_in(self, module: str, name: str) -> Any:
+        found = _present(module, name)
+        return _make(f"{module}:{name}", self._frame) if found is ABSENT else found
 
     def _topmost(self, whole: str) -> Any:
         """Return the proxy that `import a.b` binds to `a`, and from which `import a.b as x` reads `b`."""
@@ -344,21 +349,6 @@ def _absolute(name: str, globals: Any, level: int) -> str:
 
 # The name of a class that a proxy has until its `with` block ends.
 _WALKING = "NamedByImport"
-
-
-@final
-class _FromModule:
-    """Stand for the module in `from module import name`: the interpreter reads the names from it."""
-
-    __slots__ = ("_frame", "_module")
-
-    def __init__(self, module: str, frame: FrameType) -> None:
-        self._module = module
-        self._frame = frame
-
-    def __getattr__(self, name: str) -> Any:
-        found = _present(self._module, name)
-        return _make(f"{self._module}:{name}", self._frame) if found is ABSENT else found
 
 
 # What `_present` returns for what is not there yet.

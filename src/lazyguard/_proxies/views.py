@@ -20,7 +20,7 @@ from itertools import repeat
 
 from lazyguard._core import declaration, loaded
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
-from lazyguard._proxies.special_methods import REFLECTED, answers_of, name_of, names_of, new_class, specials_of
+from lazyguard._proxies.special_methods import REFLECTED, SPECIAL, answers_of, name_of, names_of, new_class, specials_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,53 +42,24 @@ def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda target, other: operation(other, target)
 
 
-def _power(target: Any, other: Any, modulus: Any = None) -> Any:
-    return pow(target, other) if modulus is None else pow(target, other, modulus)
+def _late(module: str, name: str) -> Callable[..., Any]:
+    def operation(target: Any, *arguments: Any) -> Any:
+        return getattr(__import__(module), name)(target, *arguments)
+
+    return operation
 
 
-def _copied(target: Any) -> Any:
-    import copy
-
-    return copy.copy(target)
-
-
-def _deeply_copied(target: Any, memo: dict[int, Any] | None = None) -> Any:
-    import copy
-
-    return copy.deepcopy(target, memo)
-
-
-def _path(target: Any) -> Any:
-    import os
-
-    return os.fspath(target)
-
-
-def _whole(name: str) -> Callable[..., Any]:
-    def to_whole(target: Any) -> Any:
-        import math
-
-        return getattr(math, name)(target)
-
-    return to_whole
-
-
-def _with(target: Any) -> None:
-    with target:
-        pass
-
-
-async def _async_with(target: Any) -> None:
-    async with target:
-        pass
-
-
-async def _async_for(target: Any) -> None:
-    async for _ in target:
-        pass
-
-
-async def _awaited(target: Any) -> Any:
+async def _lacking(target: Any, name: str) -> Any:
+    """Do what Python does with an object whose class has no such method: it raises, or, to await, it looks further."""
+    if name in ("__enter__", "__exit__"):
+        with target:
+            pass
+    elif name in ("__aenter__", "__aexit__"):
+        async with target:
+            pass
+    elif name == "__aiter__":
+        async for _ in target:
+            pass
     return await target
 
 
@@ -104,7 +75,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "and": _operator.and_,
     "or": _operator.or_,
     "divmod": divmod,
-    "pow": _power,
+    "pow": pow,
 }
 # What does to a target what the special method of that name would; missing: the target's own special method.
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -114,34 +85,18 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         f"__{name}__": getattr(_operator, name)
         for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
     },
-    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, reversed, round)},
-    **{f"__{name}__": _whole(name) for name in ("trunc", "floor", "ceil")},
-    "__len__": len,
-    "__iter__": iter,
-    "__next__": next,
-    "__hash__": hash,
-    "__format__": format,
+    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, bytes, reversed, round)},
+    **{f"__{function.__name__}__": function for function in (len, iter, next, hash, format)},
+    **{f"__{name}__": _late("math", name) for name in ("trunc", "floor", "ceil")},
     "__call__": _called,
-    "__bytes__": bytes,
-    "__fspath__": _path,
+    "__fspath__": _late("os", "fspath"),
     "__instancecheck__": lambda target, instance: isinstance(instance, target),
     "__subclasscheck__": lambda target, kind: issubclass(_real(kind), target),
-    "__copy__": _copied,
-    "__deepcopy__": _deeply_copied,
-}
-# What Python does with an object whose class has no such method: it raises, or, to await, it looks further.
-_LACKING: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("__enter__", "__exit__"), _with),
-    **dict.fromkeys(("__aenter__", "__aexit__"), lambda target: _async_with(target).send(None)),
-    "__aiter__": lambda target: _async_for(target).send(None),
-    "__await__": lambda target: _awaited(target).__await__(),
-    "__buffer__": memoryview,
+    "__copy__": _late("copy", "copy"),
+    "__deepcopy__": _late("copy", "deepcopy"),
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
-IN_PLACE = {
-    f"__i{name}__": getattr(_operator, f"i{name}")
-    for name in "add sub mul matmul truediv floordiv mod pow lshift rshift and xor or".split()
-}
+IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in SPECIAL if f"__{name[3:]}" in SPECIAL and name[2] == "i"}
 # These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
 UNBOUND = frozenset(
     "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
@@ -164,10 +119,14 @@ def special(target: Any, name: str) -> Callable[..., Any]:
             bind = getattr(type(found), "__get__", None)
             bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
             return bound
-    lacking = _LACKING.get(name)
-    if lacking is not None:
-        instead = lacking(target)
-        return lambda *_: instead
+    if name == "__buffer__":
+        buffer = memoryview(target)
+        return lambda *_: buffer
+    if name in UNBOUND and name not in ("__anext__", "__get__"):
+        instead = _lacking(target, name)
+        if name != "__await__":
+            instead.send(None)
+        return lambda *_: instead.__await__()
     raise TypeError(f"{kind.__name__!r} object has no {name}")
 
 
@@ -259,19 +218,16 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     if target is None:
         return shared(cell, snapshot)  # no method can be bound to None
     names, refused = _names(target)
+    specials = specials_of(type(target))
     if above is not None:
-        names = {name for name, found in specials_of(type(target)).items() if found is not getattr(object, name, None)}
-        names -= refused
+        names = {name for name, found in specials.items() if found is not getattr(object, name, None)} - refused
     namespace = {name: MethodType(operation, target) for name, operation in _BASIC.items()}
     for name in names:
-        if name in UNBOUND or name in IN_PLACE:
-            namespace[name] = _performing(name, target)
-        elif name in OPERATIONS:
-            namespace[name] = MethodType(OPERATIONS[name], target)
-        else:
-            found = specials_of(type(target)).get(name)
-            # what binds in another way may bind otherwise at each use: a proxy's special methods do
-            namespace[name] = MethodType(found, target) if type(found) in PLAIN else _performing(name, target)
+        operation = OPERATIONS.get(name) or specials.get(name)
+        # what binds in another way may bind otherwise at each use: a proxy's special methods do
+        plain = name in OPERATIONS or type(operation) in PLAIN
+        by_itself = plain and name not in UNBOUND and name not in IN_PLACE
+        namespace[name] = MethodType(operation, target) if by_itself else _performing(name, target)
     if "__call__" in names:
         try:
             namespace["__call__"] = staticmethod(target)
@@ -310,13 +266,11 @@ def forwarding(
     def forward(name: str) -> Callable[..., Any]:
         operation = _BASIC.get(name)
 
-        def basic(self: Proxy, *arguments: Any) -> Any:
-            return operation(fetch(self), *arguments) if operation else None
-
         def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-            return run(name, self, fetch(self), arguments, named)
+            target = fetch(self)
+            return run(name, self, target, arguments, named) if operation is None else operation(target, *arguments)
 
-        return basic if operation else method
+        return method
 
     namespace: dict[str, Any] = {name: forward(name) for name in (*_BASIC, *names)}
     # it holds this target
