@@ -13,8 +13,7 @@ from contextvars import copy_context
 from types import coroutine
 
 from lazyguard._base import final
-from lazyguard._base.context_variables import assign
-from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
