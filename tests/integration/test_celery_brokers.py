@@ -47,6 +47,7 @@ def asking(app) -> dict[str, object]:
     return {
         "send_task": lambda: app.send_task("work"),
         "delay": app.tasks["nothing"].delay,
+        "purge": lambda: app.control.purge(),
         "broadcast": lambda: app.control.revoke("a-task"),
         "inspect": lambda: app.control.inspect(timeout=WAIT).ping(),
     }
@@ -238,6 +239,19 @@ def test_a_task_goes_through_rabbitmq(rabbit):
     command = [sys.executable, "-c", dedent(WORKED), rabbit.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == ("3\n7\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("backend", ["redis", "rpc"])
+def test_a_result_that_does_not_come(backend, rabbit, make_redis):
+    """Who waits for it in a deadline is told DeadlineExceeded, whatever its client calls it."""
+    results = make_redis()
+    results.start()
+    url = results.url if backend == "redis" else "rpc://"
+    app = lazy_celery("results", broker=rabbit.url, backend=url, timeout=30.0, default=False)
+    result = app.send_task("work", queue=f"nobody-{backend}")
+    with pytest.raises(lazyguard.DeadlineExceeded), lazyguard.deadline(0.2):
+        result.get(timeout=60)
+    result.backend.remove_pending_result(result)  # while its server is there: at its end Celery would try for long
 
 
 def test_a_rabbitmq_that_falls_silent(rabbit):

@@ -23,6 +23,7 @@ from kombu.exceptions import LimitExceeded, OperationalError
 from lazyguard._core import clock, deadlines
 from lazyguard._lazy_imports.access import resolve
 from lazyguard._policies import haste
+from lazyguard.errors import DeadlineExceeded
 from lazyguard.integrations import _celery_brokers as brokers
 from lazyguard.integrations._celery_kinds import check_brokers
 
@@ -60,6 +61,19 @@ def within(app: Any, seconds: float | None, work: Any, *arguments: Any, **named:
 
 # The methods of a result backend that senders call beside send_task; each retries by itself, for 20 seconds and more.
 _BACKEND_METHODS = ("ensure", "add_pending_result", "set_chord_size", "apply_chord")
+
+
+def _got(wait: Any, *arguments: Any, **named: Any) -> Any:
+    """Return a result, for which the caller waits by its own timeout and deadline."""
+    try:
+        return wait(*arguments, **named)
+    except brokers.OutOfTime as error:
+        raise DeadlineExceeded(str(error)) from error
+
+
+def _drained(drain: Any, timeout: float | None = None) -> Any:
+    """Wait for news of results; Celery takes a client's time-out for none, and would wait on."""
+    return drain(timeout=brokers.least(timeout))
 
 
 class App(Celery):  # type: ignore[misc]
@@ -122,6 +136,10 @@ class App(Celery):  # type: ignore[misc]
             parameters["connection_class"] = brokers.limited(parameters.get("connection_class", redis.Connection))
             for name in _BACKEND_METHODS:
                 setattr(backend, name, partial(within, self, self.longest_wait, getattr(backend, name)))
+        if hasattr(backend, "wait_for_pending"):
+            backend.wait_for_pending = partial(_got, backend.wait_for_pending)
+            consumer: Any = backend.result_consumer
+            consumer.drain_events = partial(_drained, consumer.drain_events)
         return backend
 
 
@@ -143,6 +161,13 @@ class DeadlinedControl(Control):  # type: ignore[misc]
             return super(DeadlinedControl, self).broadcast(*arguments, timeout=least, **named)
 
         return within(app, None if app.longest_wait is None else app.longest_wait + wait, broadcast)
+
+    def purge(self, *arguments: Any, **named: Any) -> Any:
+        """Discard all waiting tasks, within the deadline."""
+        app: Any = self.app
+        return within(app, app.longest_wait, super().purge, *arguments, **named)
+
+    discard_all = purge
 
 
 # Short waits, so that the deadline is kept; as many as fill the seconds of Celery's own policies.
