@@ -15,10 +15,10 @@ VERDICTS = {
     "exits_exec": ("exits", 5),
     "exits_input": ("exits", 3),
     "exits_os": ("exits", 5),
-    "exits_sys": ("exits", 7),
+    "exits_sys": ("exits", 10),
     "fails_missing": ("fails", 3),
-    "fails_raising": ("fails", 12),
-    "fails_recursion": ("fails", 5),
+    "fails_raising": ("fails", 15),
+    "fails_recursion": ("fails", 8),
     "fails_name": ("fails", 3),
     "fails_attribute": ("fails", 5),
     "fails_module": ("fails", 3),
@@ -30,7 +30,7 @@ VERDICTS = {
     "hangs_flooding": ("hangs", 0),
     "hangs_fork_bomb_of_two": ("hangs", 8),
     "hangs_gil": ("hangs", 5),
-    "hangs_python": ("hangs", 7),
+    "hangs_python": ("hangs", 10),
     "hangs_recv": ("hangs", 7),
     "hangs_signals": ("hangs", 8),
     "hangs_spin": ("hangs", 3),
@@ -47,10 +47,13 @@ VERDICTS = {
     "hangs_tampering": ("hangs", None),
     "leaves_child": ("leaves-children", 5),
     "leaves_stranger": ("leaves-children", 5),
-    "slow_body": ("slow", 7),
+    "slow_body": ("slow", 10),
     "slow_import": ("slow", 3),
 }
 """Verdict and blamed line; 0 for any line, None where no line can be known."""
+
+INNER = {"exits_sys": 7, "fails_raising": 12, "fails_recursion": 5, "hangs_python": 7, "slow_body": 7}
+"""The innermost line of the module, where it is in a function that the blamed line has called."""
 
 LEAVES = {
     "hangs_python": "threading.py",

@@ -36,7 +36,7 @@ DESCRIPTION = (
 )
 EPILOG = """\
 verdicts, worst first
-  hangs            not done within --timeout; the line is the innermost one of the audited packages
+  hangs            not done within --timeout; the line is that of a module, the innermost ones follow
   crashes          ended by a signal
   exits            SystemExit, os._exit, exec, or input() while it is imported
   fails            any other exception

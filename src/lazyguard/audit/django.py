@@ -14,7 +14,7 @@ from lazyguard.audit.target.statements import text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.report.model import ModuleReport
+    from lazyguard.audit.report.modules import ModuleReport
 
 SETTINGS = "DJANGO_SETTINGS_MODULE"
 """The variable of the environment that names the settings."""

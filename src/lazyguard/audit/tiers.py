@@ -23,7 +23,10 @@ from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.processes.child_process import Child, Job
 from lazyguard.audit.processes.zygote_process import Zygote, ZygoteLost, scan
 from lazyguard.audit.report.budget import Budget, budget_of, near, spent
-from lazyguard.audit.report.model import ModuleReport, Report, cause_of
+from lazyguard.audit.report.causes import lines_of
+from lazyguard.audit.report.model import Report
+from lazyguard.audit.report.modules import ModuleReport
+from lazyguard.audit.report.sentences import seconds
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -143,7 +146,7 @@ class Audit:
             path=settings.paths[0],
             paths=settings.paths[1:],
             passed_over=self.plan.passed_over,
-            notes=tuple(filter(None, [django.advice(list(self.done.values()), settings.paths)])),
+            notes=(*filter(None, [django.advice(list(self.done.values()), settings.paths)]), *self._start_up()),
             interpreter_seconds=self.interpreter_seconds,
             pending=tuple(name for name in self.plan.modules if name not in self.done),
             budgets=tuple(each for name in budgeted for each in spent(self.done[name], self._budget(name))),
@@ -151,6 +154,11 @@ class Audit:
             left_out=self._left_out,
             uncompiled=self._uncompiled,
         )
+
+    def _start_up(self) -> Iterator[str]:
+        """Yield what costs much before any import, in each process of the program."""
+        for file, taken in self.plan.start_up:
+            yield f"the interpreter's start runs {file}, which takes {seconds(taken)} s each time"
 
     def _fork(self, statements: Sequence[str]) -> None:
         """Let forks decide what they can; leave the rest, and all below it, for fresh children."""
@@ -270,6 +278,7 @@ class Audit:
                 seen = replace(seen, detail=f"it asked for more than the {settings.memory} MB of --memory")
             return seen
         except Exception as error:  # a child can write what it likes: that is to cost its own module's report alone
+            trace.doubtful = True
             seen = judge(replace(trace, events=[], dump="", leaving_dump="", threads=[]), scope, **limits)
             return replace(seen, detail=f"what it reported cannot be read ({type(error).__name__})")
 
@@ -341,4 +350,4 @@ def _effects(seen: ModuleReport) -> frozenset[tuple[object, ...]]:
 
 def _case(seen: ModuleReport) -> tuple[object, ...]:
     """Return what two failures must have in common, for a fresh interpreter's to confirm a fork's."""
-    return cause_of(seen), _effects(seen)
+    return lines_of(seen)[-1], _effects(seen)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.model import Finding, ModuleReport, Place
+from lazyguard.audit.report.modules import Finding, ModuleReport, Place
 from lazyguard.audit.target.statements import text, tree
 
 if TYPE_CHECKING:

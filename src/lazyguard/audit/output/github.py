@@ -15,7 +15,8 @@ from lazyguard.audit.report.sentences import by, by_line, excesses
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lazyguard.audit.report.model import Place, Report
+    from lazyguard.audit.report.model import Report
+    from lazyguard.audit.report.modules import Place
 
 SHOWN = 10
 """Annotations of a level that GitHub shows of one step."""

@@ -83,7 +83,7 @@ class Trace:
     unseen: int = 0
     """How many modules a fork got at no cost worth a line."""
     doubtful: bool = False
-    """Whether a fork cannot be certain."""
+    """Whether a fork cannot be certain, or what it reported cannot be read."""
 
 
 class Channel(Protocol):

@@ -12,9 +12,9 @@ from typing import Any
 SHAPES = {
     "setup": "ni",
     "start": "nib",
-    "begin": "nitTTITI",
+    "begin": "nitTTITITI",
     "end": "nitb",
-    "effect": "nittTITI",
+    "effect": "nittTITITI",
     "circular": "nittIN",
     "state": "ntTIt",
     "result": "nEn",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.budget import Budget
 
 PROBE_LIMIT = 60.0
+START_UP_GRACE = 5.0
+"""Seconds for the interpreter to start on a busy machine, beside the time limit."""
+WORTH_TELLING = 0.05
+"""Seconds from which a file that each start runs is named."""
 COMPILE_LIMIT = 300.0
 OLDEST = (3, 10)
 Directories = Union[str, "os.PathLike[str]", "Sequence[str | os.PathLike[str]]"]
@@ -131,6 +136,8 @@ class Plan:
     sys_path: tuple[str, ...]
     passed_over: tuple[str, ...] = ()
     """Modules that were found and left out."""
+    start_up: tuple[tuple[str, float], ...] = ()
+    """The files that the interpreter runs at each start, with the seconds, where that is much."""
 
     def first_party(self, module: str) -> tuple[str, ...]:
         """Return the roots that are first-party to a module: installed targets only where it belongs to them."""
@@ -154,14 +161,16 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     targets = () if isinstance(targets, str) else validation.names("targets", targets)
     if not targets:
         raise ConfigurationError('no target; give the names of packages or modules, such as ["core", "core.tasks"]')
-    if not os.path.isfile(target.PROBE):
+    if not os.path.isfile(target.CHILD):
         raise ConfigurationError(
-            f"lazyguard is in a zip file ({target.PROBE}), and an audit runs files of its own in other interpreters: "
+            f"lazyguard is in a zip file ({target.CHILD}), and an audit runs files of its own in other interpreters: "
             "install it in a directory, with pip install lazyguard"
         )
     path = os.pathsep.join(map(os.path.abspath, settings.paths))
-    command = settings.python, target.PROBE
-    arguments = (path, "1" if settings.walk else "0", ",".join(settings.exclude), *targets)
+    command = settings.python, "-S", target.CHILD, "start_up"
+    limit = settings.timeout + START_UP_GRACE
+    began = time.monotonic()
+    arguments = (repr(limit), path, "1" if settings.walk else "0", ",".join(settings.exclude), *targets)
     try:
         found, why = ask(command, *arguments, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
     except (OSError, ValueError) as error:  # ValueError: a null character
@@ -170,7 +179,12 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
             f"the interpreter {settings.python} cannot be started ({reason}); name a Python of "
             f"{OLDEST[0]}.{OLDEST[1]} or newer"
         ) from error
-    if found is None:
+    if found is not None and found.get("loading"):
+        end = f"is not done after {limit:g} s" if time.monotonic() - began >= limit else why
+        raise ConfigurationError(
+            f"the interpreter {settings.python} does not start: {found['loading']}, which it runs at each start, {end}"
+        )
+    if found is None or "version" not in found:
         raise ConfigurationError(
             f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
             f"{OLDEST[0]}.{OLDEST[1]} or newer"
@@ -183,7 +197,13 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         raise ConfigurationError("; ".join(found["problems"]))
     roots = {name: tuple(files) for name, files in found["roots"].items()}
     return Plan(
-        found["python"], path, tuple(found["modules"]), roots, tuple(found["sys_path"]), tuple(found["passed_over"])
+        found["python"],
+        path,
+        tuple(found["modules"]),
+        roots,
+        tuple(found["sys_path"]),
+        tuple(found["passed_over"]),
+        tuple((file, taken) for file, taken in found["start_up"] if taken > WORTH_TELLING),
     )
 
 

@@ -13,7 +13,8 @@ from lazyguard.audit.report.steady import steady
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lazyguard.audit.report.model import Finding, ModuleReport, Place, Report, Slower, Spending
+    from lazyguard.audit.report.model import Report, Slower, Spending
+    from lazyguard.audit.report.modules import Finding, ModuleReport, Place
 
 
 KINDS = ("connect", "dns", "subprocess", "thread", "sleep", "file-write", "process-state", "double-import")

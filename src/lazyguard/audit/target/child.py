@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 SETUP = "<setup>"
 """The file of the setup's statements."""
 ALWAYS = ("stream", "recorder")
-PROGRAMS = {"zygote": ("dependencies", "zygote"), "deferred": ("registrations", "deferred")}
+PROGRAMS = {
+    "start_up": ("start_up",),
+    "zygote": ("dependencies", "zygote"),
+    "deferred": ("registrations", "deferred"),
+}
 """By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours."""
 
 _exit, _getpid = os._exit, os.getpid

@@ -76,10 +76,10 @@ class Hidden:
         for name, node in taken.items():
             above, _, tail = name.rpartition(".")
             package = sys.modules.get(above) or (self.nodes[above].module if above in self.nodes else None)
-            names = getattr(package, "__dict__", {})
+            names = attributes(package)
             if names.get(tail) is node.module and names.get(tail) is not None:
                 node.attribute = True
-                delattr(package, tail)
+                del names[tail]
             for finder in node.finders:
                 if finder in sys.meta_path:
                     sys.meta_path.remove(finder)
@@ -92,7 +92,7 @@ class Hidden:
         sys.modules[name] = node.module
         above, _, tail = name.rpartition(".")
         if node.attribute and above in sys.modules:
-            setattr(sys.modules[above], tail, node.module)
+            attributes(sys.modules[above])[tail] = node.module
         sys.meta_path += node.finders
         return Shown(node, [self.show(each) for each in node.asked if each in self.nodes])
 
@@ -118,7 +118,7 @@ class Hidden:
         shown = self.show(module.__name__)
         if recording is None:
             return
-        recording.spent += recorder._clock() - began
+        recording.charge(began)
         recording.begin(module.__name__, shown.node.file, sys._getframe(1))
         self.unseen = 0
         self.record(recording, shown)
@@ -137,12 +137,12 @@ class Hidden:
                 continue
             began, thread = recorder._clock(), recorder._ident()
             name, file = each.node.name, each.node.file
-            recording.stream.note("begin", recording.now(), thread, name, file, None, None, None, None)
-            recording.spent += recorder._clock() - began
+            recording.stream.note("begin", recording.now(), thread, name, file, *[None] * 6)
+            recording.charge(began)
             self.record(recording, each)
             began, at = recorder._clock(), recording.now()
             recording.stream.note("end", at, thread, name, False)
-            recording.spent += recorder._clock() - began
+            recording.charge(began)
         recording.spent -= shown.node.seconds
 
 
@@ -318,6 +318,15 @@ class Loader:
                 replaced = node.functions.get(key, value) is not value and other in self.nodes
                 if replaced and other not in ("typing_extensions", node.name):
                     self.unsafe.setdefault(other, f"replaces {node.name}.{key}")
+
+
+def attributes(package: "Any") -> "dict[str, Any]":
+    """Return what holds the attributes of a package.
+
+    What stands for a package in sys.modules may let nothing be set or deleted, as that of twisted.python.deprecate.
+    """
+    found = getattr(package, "__dict__", None)
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def is_standard(file: "str | None") -> bool:

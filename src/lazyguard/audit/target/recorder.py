@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 IMPORT_SYSTEM = "<frozen importlib"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
+LAZYGUARD = "/lazyguard/_core/"
+"""Where lazyguard's own threads begin, and are started."""
 EFFECTS = {
     "socket.connect": "connect",
     "socket.getaddrinfo": "dns",
@@ -92,6 +94,28 @@ def place_of(frame: "FrameType | None") -> "list[Any]":
             return [frame.f_code.co_filename, frame.f_lineno]
         frame = frame.f_back
     return [None, None]
+
+
+def in_background(frame: "FrameType | None", importing: int) -> bool:
+    """Return whether lazyguard does it for itself: starts a thread of its own, or works on one in the background.
+
+    That is what `preload` and the like are for. Where the import waits for what such a thread does, it is the import's.
+    """
+    outermost = nearest = None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.endswith("/threading.py"):
+            outermost = file
+            nearest = nearest or file
+        frame = frame.f_back
+    if nearest is not None and LAZYGUARD in nearest:
+        return True
+    if outermost is None or LAZYGUARD not in outermost or _ident() == importing:
+        return False
+    waiting = sys._current_frames().get(importing)
+    while waiting is not None and LAZYGUARD not in waiting.f_code.co_filename:
+        waiting = waiting.f_back
+    return waiting is None
 
 
 def loader_methods() -> "list[tuple[Any, str]]":
@@ -208,6 +232,7 @@ class Recorder:
     def __init__(self, stream: "Stream", roots: "tuple[str, ...]") -> None:
         self.stream: Stream = stream
         self.roots: tuple[str, ...] = roots
+        self.importing: int = _ident()
         self.spent: float = 0.0
         self.effects: int = 0
         self.limit: int = 0
@@ -220,6 +245,11 @@ class Recorder:
         """Return the time without what was spent on recording."""
         return _clock() - self.spent
 
+    def charge(self, began: float) -> None:
+        """Take off the times what the importing thread has spent on recording; what others spend runs beside it."""
+        if _ident() == self.importing:
+            self.spent += _clock() - began
+
     def owns(self, file: str) -> bool:
         """Return whether a file is first-party."""
         answer = self.own_files.get(file)
@@ -230,18 +260,24 @@ class Recorder:
     def places(self, frame: "FrameType | None", search: bool) -> "list[Any]":
         """Return file and line of the nearest frame outside the import system, then of the nearest first-party one.
 
-        Without `search` the second is that of the first, or unknown.
+        Where that is in a function, the line of a first-party module's body that led to it follows. Without `search`
+        the second is that of the first, or unknown.
         """
         near = place_of(frame)
+        own: list[Any] = []
         while frame is not None:
-            file = frame.f_code.co_filename
-            if not is_machinery(file):
-                if self.owns(file):
-                    return [*near, file, frame.f_lineno]
-                if not search:
+            code = frame.f_code
+            if not is_machinery(code.co_filename):
+                if self.owns(code.co_filename):
+                    body = code.co_name == "<module>"
+                    if body or not own:
+                        own += [code.co_filename, frame.f_lineno]
+                    if body:
+                        break
+                elif not search and not own:
                     break
             frame = frame.f_back
-        return [*near, None, None]
+        return [*near, *own, None, None, None, None][:6]
 
     def begin(self, name: str, file: "str | None", frame: "FrameType | None") -> None:
         """Note that a module begins to execute."""
@@ -251,17 +287,16 @@ class Recorder:
         outermost = not stack or stack[-1]
         stack.append(file is not None and self.owns(file))
         places = self.places(frame, outermost)
-        self.stream.note("begin", self.now(), thread, name, file, *places)
-        self.spent += _clock() - began
+        self.stream.note("begin", began - self.spent, thread, name, file, *places)
+        self.charge(began)
 
     def end(self, name: str, failed: bool) -> None:
         """Note that a module has been executed."""
-        began, at = _clock(), self.now()
-        thread = _ident()
+        began, thread = _clock(), _ident()
         if self.inside.get(thread):
             self.inside[thread].pop()
-        self.stream.note("end", at, thread, name, failed)
-        self.spent += _clock() - began
+        self.stream.note("end", began - self.spent, thread, name, failed)
+        self.charge(began)
 
     def effect(self, kind: str, detail: str, frame: "FrameType | None") -> None:
         """Note a side effect, with the places that it came from."""
@@ -269,15 +304,14 @@ class Recorder:
             return
         began = _clock()
         places = self.places(frame, True)
-        if kind in ("sleep", "file-write"):
+        count = 0 if not in_background(frame, self.importing) else MOST_EFFECTS
+        if kind in ("sleep", "file-write") and not count:
             line = (kind, *places[:2])
             count = self.lines[line] = self.lines.get(line, 0) + 1
-            if count > MOST_OF_A_LINE:
-                self.spent += _clock() - began
-                return
-        self.effects += 1
-        self.stream.note("effect", self.now(), _ident(), kind, detail[:LONGEST_TEXT], *places)
-        self.spent += _clock() - began
+        if count <= MOST_OF_A_LINE:
+            self.effects += 1
+            self.stream.note("effect", began - self.spent, _ident(), kind, detail[:LONGEST_TEXT], *places)
+        self.charge(began)
 
     def audit_hook(self, event: str, args: "tuple[Any, ...]", frame: "FrameType | None" = None) -> None:
         """Note what an audit event says. Programs are named by their first word only: the rest may hold passwords."""
@@ -381,7 +415,7 @@ class Recorder:
                 self.stream.note("circular", self.now(), _ident(), name, near, line, unbound)
         except Exception:
             pass
-        self.spent += _clock() - began
+        self.charge(began)
 
     def watch_threads(self) -> None:
         """Watch `Thread.start`: before 3.12 no audit event says that a thread starts."""
@@ -408,4 +442,4 @@ class Recorder:
             return []
         running = sys._current_frames()
         waited = [each for each in threading.enumerate() if not each.daemon and each.ident != _ident()]
-        return [[each.name, *self.places(running.get(each.ident), True)] for each in waited]
+        return [[each.name, *self.places(running.get(each.ident), True)[:4]] for each in waited]

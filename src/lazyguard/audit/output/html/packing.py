@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lazyguard.audit.report.model import Imported, Report
+    from lazyguard.audit.report.model import Report
+    from lazyguard.audit.report.modules import Imported
 
 COLUMNS = 7
 """Numbers a row: module, parent, start and seconds and own seconds in microseconds, flags, place."""
