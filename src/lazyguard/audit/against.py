@@ -35,7 +35,7 @@ SURE = 3
 """Rounds from which on a module that is within half of its allowance is done."""
 CLOSE = 24
 """The most modules that are measured by turns at a time."""
-OWN = ("path", "repeat", "advice")
+OWN = ("path", "repeat", "advice", "shard")
 """Options of the audit that are not those of a turn."""
 
 Seen = dict[str, "ModuleReport"]

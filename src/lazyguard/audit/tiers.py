@@ -46,7 +46,7 @@ WORTH = 0.004
 """Seconds above which a package is imported once for all modules below it."""
 SURE = 0.8
 """The part of `slow` below which a time put together from a fork is certain enough."""
-SEEN_IN_FORKS = ("circular-import", "order-dependent")
+SEEN_IN_FORKS = ("circular-import", "order-dependent", "process-state")
 """Findings about the program's own modules alone, which a fork executes like any interpreter: it may decide these."""
 AGAIN = 3
 """How many times a time that is a little over its budget is measured again."""
@@ -113,7 +113,7 @@ class Audit:
         if self.setup is not None and self.setup.verdict != "ok":
             return
         statements, self._uncompiled = scan(self.plan, self.settings, self.wakeup.came)
-        self._fresh_because = why_fresh(len(self.plan.modules), self.settings, fork)
+        self._fresh_because = why_fresh(self.plan.whole, self.settings, fork)
         if self._fresh_because is None:
             self._fork(statements)
             self._confirm_failures()
@@ -153,6 +153,7 @@ class Audit:
             fresh_because=self._fresh_because,
             left_out=self._left_out,
             uncompiled=self._uncompiled,
+            shard=settings.shard,
         )
 
     def _start_up(self) -> Iterator[str]:

@@ -280,3 +280,15 @@ def test_every_supported_version_can_be_forked(app: App, version: str) -> None:
         "core.b": ("ok", "forked"),
         "core.c": ("fails", "fresh"),
     }, report.left_out
+
+
+def test_forks_find_what_modules_change_of_the_process(zoo: Path) -> None:
+    """The same as fresh interpreters: what belongs to dependencies is loaded already there, and no act of a module."""
+    names = ["zoo.ok_changing", "zoo.plain"]
+    seen = [
+        of(audit(names, path=zoo, walk=False, fork=fork, timeout=20.0, slow=10.0), names[0]) for fork in (True, False)
+    ]
+    assert [each.tier for each in seen] == ["forked", "fresh"]
+    assert len(seen[0].findings) == 12
+    assert seen[0].findings == seen[1].findings
+    assert all(each.memory for each in seen)

@@ -99,6 +99,8 @@ class ImportTree:
     spans: list[Span] = field(default_factory=list[Span])
     effects: list[Effect] = field(default_factory=list[Effect])
     unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
+    changes: list[tuple[str, tuple[str, int | None], str, Span | None]] = field(default_factory=list[Any])
+    """What first-party modules changed of the process: the thing, file and line, names, and the body that ran."""
     open: Span | None = None
     """The innermost span of the importing thread that did not end."""
     threads: dict[int, Span | None] = field(default_factory=dict[int, "Span | None"])
@@ -187,6 +189,9 @@ def build(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, 
             _, _, thread, name, near, near_line, unbound = event
             asking = Frame(near, near_line, "")
             tree.unfinished.append(Unfinished(name, asking, tuple(unbound), tree.threads.get(thread)))
+        elif event[0] == "state":
+            _, _, thing, file, line, names = event
+            tree.changes.append((thing, (file or "", line), names, tree.threads.get(main)))
     tree.open = tree.threads.get(main)
     running = tree.open
     while running is not None and running.parent is not None:

@@ -8,7 +8,6 @@ ends in the blamed module. Nothing is guessed: a line that is unknown is None.
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from lazyguard.audit.analysis import missing
 from lazyguard.audit.analysis.circular_imports import circular_findings
 from lazyguard.audit.analysis.import_order import submodule_findings
 from lazyguard.audit.analysis.import_tree import Effect, ImportTree, Span, build, stack
+from lazyguard.audit.analysis.process_state import signal_name, state_findings
 from lazyguard.audit.analysis.scope import BODY, Dump, Frame, Scope, read_dumps
 from lazyguard.audit.analysis.side_effects import findings, forbidden
 from lazyguard.audit.processes.child_process import LEAVING_LIMIT
@@ -49,11 +49,13 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
         seconds=seconds,
         queued_seconds=min(seconds, max(0.0, float(result[3]))) if result else 0.0,
         own_seconds=tree.own_seconds(trace.module),
+        memory=trace.memory,
         third_party_seconds=tree.third_party_seconds(),
         blame=blame,
         error=error,
         findings=(
             *findings(tree, scope),
+            *state_findings(tree, scope),
             *circular_findings(tree, scope, error),
             *submodule_findings(tree, scope),
             *forbidden(tree, scope, budget),
@@ -109,7 +111,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy_note(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
-        name = _signal_name(-status) if status < 0 else f"status {status}"
+        name = signal_name(-status) if status < 0 else f"status {status}"
         blame = _stack_blame(tree, scope, fatal[-1:]) if fatal else _effect_blame(tree, scope, "kill")
         reason = fatal[-1].reason.removeprefix("Fatal Python error: ") if fatal else "ended by this signal"
         return "crashes", blame, Failure(name, reason), None
@@ -151,13 +153,6 @@ def _cannot_exit(trace: Trace, tree: ImportTree, scope: Scope) -> Judgement:
         return "cannot-exit", blame, None, f"non-daemon threads keep the process: {names}"
     last = read_dumps(trace.leaving_dump, trace.thread)[-1:]
     return "cannot-exit", _stack_blame(tree, scope, last), None, f"an exit function takes over {LEAVING_LIMIT:g} s"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _effect_blame(tree: ImportTree, scope: Scope, kind: str) -> Blame | None:

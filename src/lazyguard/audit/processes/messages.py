@@ -19,7 +19,7 @@ SHAPES = {
     "state": "ntTIt",
     "result": "nEn",
     "threads": "W",
-    "memory": "n",
+    "memory": "i",
     "stage": "t",
     "note": "t",
     "left": "",

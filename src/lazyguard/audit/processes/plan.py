@@ -55,6 +55,7 @@ class Settings:
         exclude: names or patterns of what is left out, with all below it.
         setup: statements that are run before each import.
         memory: the most megabytes of a child; None: no limit.
+        shard: "2/4" for the second of every four modules; None: all.
     """
 
     path: Directories = "."
@@ -69,6 +70,7 @@ class Settings:
     exclude: Sequence[str] = ()
     setup: str = ""
     memory: int | None = None
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
@@ -94,6 +96,9 @@ class Settings:
         except (SyntaxError, ValueError) as error:
             raise ConfigurationError(f"setup {shown(self.setup)} is no Python: {error}") from error
         validation.flag("walk", self.walk)
+        number, count = self.part
+        if not 1 <= number <= count:
+            raise ConfigurationError(f"shard {shown(self.shard)} is no part of the modules; give one such as 2/4")
         for name, value in validation.mapping("env", self.env).items():
             validation.text("the name of a variable in env", name)
             validation.text(f"env[{name!r}]", value)
@@ -106,6 +111,12 @@ class Settings:
     def paths(self) -> tuple[str, ...]:
         several: Any = self.path if isinstance(self.path, list | tuple) else [self.path]
         return tuple(os.fspath(each) if isinstance(each, os.PathLike) else each for each in several)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which of how many parts of the modules it is; (0, 0) where it is none."""
+        number, _, count = str(self.shard or "1/1").partition("/")
+        return (int(number), int(count)) if number.isdecimal() and count.isdecimal() else (0, 0)
 
     @property
     def children_at_a_time(self) -> int:
@@ -138,6 +149,8 @@ class Plan:
     """Modules that were found and left out."""
     start_up: tuple[tuple[str, float], ...] = ()
     """The files that the interpreter runs at each start, with the seconds, where that is much."""
+    whole: int = 0
+    """How many modules there are in all parts."""
 
     def first_party(self, module: str) -> tuple[str, ...]:
         """Return the roots that are first-party to a module: installed targets only where it belongs to them."""
@@ -195,15 +208,17 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         )
     if found["problems"]:
         raise ConfigurationError("; ".join(found["problems"]))
+    number, count = settings.part
     roots = {name: tuple(files) for name, files in found["roots"].items()}
     return Plan(
         found["python"],
         path,
-        tuple(found["modules"]),
+        tuple(found["modules"][number - 1 :: count]),
         roots,
         tuple(found["sys_path"]),
         tuple(found["passed_over"]),
         tuple((file, taken) for file, taken in found["start_up"] if taken > WORTH_TELLING),
+        len(found["modules"]),
     )
 
 

@@ -160,6 +160,7 @@ class Report:
         paths: further directories that files are relative to.
         notes: sentences on the whole, such as what could be given for a better audit.
         strict: whether what is not installed, or is for another platform, is a fault as well.
+        shard: which part of the modules it is, "2/4"; None: all.
         passed_over: the modules that were found and left out: tests, `__main__`, and what was excluded.
         uncompiled: how many audited sources have no byte code, so that their times include the compiler's.
         advice: what can be deferred, one for each target; empty where that was not asked for.
@@ -185,6 +186,7 @@ class Report:
     passed_over: tuple[str, ...] = ()
     strict: bool = False
     notes: tuple[str, ...] = ()
+    shard: str | None = None
 
     def on_disk(self, file: str) -> Iterator[tuple[str, str]]:
         """Yield where a file may lie: one of the audited directories, and the path of the file below it."""

@@ -88,8 +88,8 @@ class Finding:
     """Something seen on the way, whatever the verdict.
 
     Attributes:
-        kind: one of `connect dns subprocess thread sleep file-write double-import circular-import order-dependent
-            forbidden`.
+        kind: one of `connect dns subprocess thread sleep file-write process-state double-import circular-import
+            order-dependent forbidden`.
         also: the second place, where there is one: of a double import the first, of a circular import its beginning,
             of an import that depends on the order the line that made it pass.
     """
@@ -145,6 +145,7 @@ class ModuleReport:
             "forked": a fork decided it. Its times then are what it took there, and what its dependencies took when they
             were loaded once.
         repeats: how many imports in fresh interpreters there were, of which the fastest counts; 0 for a forked one.
+        memory: bytes that its import took at its peak, beyond the bare interpreter; None where that is unknown.
         queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where that is unknown.
     """
 
@@ -163,6 +164,7 @@ class ModuleReport:
     tier: str = "fresh"
     repeats: int = 1
     queued_seconds: float = 0.0
+    memory: int | None = None
 
     @property
     def net_seconds(self) -> float:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from lazyguard.audit.target import recorder, stream
+    from lazyguard.audit.target import process_state, recorder, stream
 
 SETUP = "<setup>"
 """The file of the setup's statements."""
-ALWAYS = ("stream", "recorder")
+ALWAYS = ("stream", "process_state", "recorder")
 PROGRAMS = {
     "start_up": ("start_up",),
     "zygote": ("dependencies", "zygote"),
@@ -82,6 +82,8 @@ def leave(
     if _getpid() != answers.process:
         _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
     answers.stop_sampling()
+    most = process_state.memory("VmHWM")
+    answers.send("memory", most and max(0, most - recording.memory) + recording.shown)
     answers.send("result", taken, problem, waited)
     try:
         answers.send("threads", recording.waited_for())

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from lazyguard.audit.target import child, recorder
+    from lazyguard.audit.target import child, process_state, recorder
 
 WORTH_A_LINE = 0.001
 """Seconds from which the execution of a hidden module is noted on its own."""
-HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "getswitchinterval", "setrecursionlimit")
+HIDDEN = ("logging", "warnings")
+"""What a dependency may change of its process: filters are put back, and loggers are no harm to a fork."""
 
 
 class Forbidden(BaseException):
@@ -35,6 +36,7 @@ class Node:
         self.file: str | None = file
         self.module: Any = None
         self.seconds: float = 0.0
+        self.memory = 0
         self.asked: dict[str, None] = {}
         self.unfinished: set[str] = set()  # modules it asked for that were themselves being executed
         self.attribute = False
@@ -49,6 +51,7 @@ class Shown:
         self.node: Node = node
         self.below: list[Shown] = below
         self.seconds: float = node.seconds + sum(each.seconds for each in below)
+        self.memory: int = node.memory + sum(each.memory for each in below)
 
     def size(self) -> int:
         """Return how many of the modules were executed from a file."""
@@ -114,12 +117,14 @@ class Hidden:
     def exec_module(self, module: "ModuleType") -> None:
         """Show the hidden module in place of the empty one, and record it as if it had been executed."""
         recording = self.recording
+        if recording is None:
+            self.show(module.__name__)
+            return
+        recording.begin(module.__name__, self.nodes[module.__name__].file, sys._getframe(1))
         began = recorder._clock()
         shown = self.show(module.__name__)
-        if recording is None:
-            return
         recording.charge(began)
-        recording.begin(module.__name__, shown.node.file, sys._getframe(1))
+        recording.shown += shown.memory
         self.unseen = 0
         self.record(recording, shown)
         recording.end(module.__name__, False)
@@ -155,11 +160,12 @@ class Loader:
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
         self.inner: list[float] = []
+        self.within = 0
+        """Bytes that the modules within the one that is being executed have taken."""
         self.unsafe: dict[str, str] = {}
         self.on: bool = True
         self.replaced: list[tuple[Any, str, Any]] = []
         self.last: dict[str, Any] = {}
-        self.signals: Any = None
         self.exits: Any = None
         self.finalize: Any = None
         self.warnings: Any = None
@@ -167,7 +173,7 @@ class Loader:
     def install(self) -> None:
         """Begin to watch."""
         # Held here: what is hidden later is still to be asked.
-        self.signals, self.exits, self.warnings = map(__import__, ("_signal", "atexit", "warnings"))
+        self.exits, self.warnings = map(__import__, ("atexit", "warnings"))
         for owner, name in recorder.loader_methods():
             self._replace(owner, name, self._wrap_loader(getattr(owner, name)))
         self._replace(builtins, "__import__", self._wrap_import(builtins.__import__))
@@ -212,6 +218,7 @@ class Loader:
             node = self.nodes.setdefault(name, Node(name, file))
             self.stack.append(node)
             self.inner.append(0.0)
+            memory, outer, self.within = process_state.memory("VmRSS"), self.within, 0
             began = recorder._clock()
             try:
                 result = original(self_, subject)
@@ -222,6 +229,9 @@ class Loader:
                 return result
             finally:
                 node.seconds += max(0.0, recorder._clock() - began - self.inner.pop())
+                memory = max(0, process_state.memory("VmRSS") - memory)
+                node.memory += max(0, memory - self.within)
+                self.within = outer + memory
                 self._compare(node)
                 self.stack.pop()
                 if self.inner:
@@ -274,14 +284,11 @@ class Loader:
             "starts a thread": len(os.listdir("/proc/self/task")),
             "leaves a file or a socket open": os.listdir("/proc/self/fd"),
             "registers an exit function": self.exits._ncallbacks() - self._finalizers(),
-            "changes sys.path": list(sys.path),
             "changes the import system": (list(sys.meta_path), list(map(id, sys.path_hooks))),
-            "changes the environment": dict(os.environ._data),  # type: ignore[attr-defined]
-            "changes the directory": os.getcwd(),
-            "sets a signal handler": [self.signals.getsignal(each) for each in range(1, 32)],
             "turns warnings into errors": sum(each[0] == "error" for each in self.warnings.filters),
             "changes the builtins": vars(builtins).copy(),
-            "changes a hook of sys": [id(getattr(sys, name)) for name in HOOKS] + [sys.getrecursionlimit()],
+            "changes the recursion limit": (sys.getrecursionlimit(), sys.setrecursionlimit, sys.getswitchinterval),
+            **{f"changes {thing}": each for thing, each in process_state.state().items() if thing not in HIDDEN},
         }
 
     def _finalizers(self) -> int:
@@ -298,7 +305,7 @@ class Loader:
         now = self.state()
         for reason, value in now.items():
             before = self.last[reason]
-            if value != before:
+            if value != before and before != {}:
                 if reason == "changes the import system" and value[1] == before[1]:
                     count = len(before[0])
                     if value[0][:count] == before[0]:

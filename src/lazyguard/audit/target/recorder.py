@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, NoReturn
 
+    from lazyguard.audit.target import process_state
     from lazyguard.audit.target.stream import Stream
 
 IMPORT_SYSTEM = "<frozen importlib"
@@ -240,6 +241,11 @@ class Recorder:
         self.own_files: dict[str, bool] = {}
         self.inside: dict[int, list[bool]] = {}
         self.lines: dict[tuple[Any, ...], int] = {}
+        self.watch: process_state.Watch = process_state.Watch()
+        self.memory: int = process_state.memory("VmRSS")
+        self.shown: int = 0
+        """Bytes of what a fork finds loaded."""
+        self.acts: dict[tuple[str, str], list[Any]] = {}
 
     def now(self) -> float:
         """Return the time without what was spent on recording."""
@@ -285,7 +291,10 @@ class Recorder:
         thread = _ident()
         stack = self.inside.setdefault(thread, [])
         outermost = not stack or stack[-1]
-        stack.append(file is not None and self.owns(file))
+        own = file is not None and self.owns(file)
+        stack.append(own)
+        if thread == self.importing:
+            self.watch.begin(file if own else None)
         places = self.places(frame, outermost)
         self.stream.note("begin", began - self.spent, thread, name, file, *places)
         self.charge(began)
@@ -295,8 +304,18 @@ class Recorder:
         began, thread = _clock(), _ident()
         if self.inside.get(thread):
             self.inside[thread].pop()
+        if thread == self.importing:
+            self.changed(*self.watch.end(), began - self.spent)
         self.stream.note("end", began - self.spent, thread, name, failed)
         self.charge(began)
+
+    def changed(self, file: "str | None", names: "list[tuple[str, str]]", at: float) -> None:
+        """Note what the body of a module has changed of the process, with the line where an event has told it."""
+        things: dict[tuple[Any, ...], list[str]] = {}
+        for thing, name in names:
+            things.setdefault((thing, *self.acts.get((thing, name), (file, None))), []).append(name)
+        for place, members in things.items():
+            self.stream.note("state", at, *place, " ".join(sorted(filter(None, members))))
 
     def effect(self, kind: str, detail: str, frame: "FrameType | None") -> None:
         """Note a side effect, with the places that it came from."""
@@ -316,9 +335,15 @@ class Recorder:
     def audit_hook(self, event: str, args: "tuple[Any, ...]", frame: "FrameType | None" = None) -> None:
         """Note what an audit event says. Programs are named by their first word only: the rest may hold passwords."""
         kind = EFFECTS.get(event)
-        if kind is None or self.done:
+        if (kind is None and event not in process_state.ACTS) or self.done:
             return
         try:
+            if kind is None:
+                name = _fsdecode(args[0]) if event != "os.chdir" else ""
+                *_, site, line, _, _ = self.places(frame or _getframe(1), True)
+                if site is not None:
+                    self.acts[process_state.ACTS[event], name] = [site, line]
+                return
             detail = event
             frame = frame or _getframe(1)
             if kind == "file-write":

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lazyguard.audit.target import recorder
+from lazyguard.audit.target import process_state, recorder
 from lazyguard.audit.target.recorder import is_first_party
 
 
@@ -48,6 +48,7 @@ class Notes:
 def test_no_time_that_is_noted_lies_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recording takes time on several threads at once: what the others spend is taken off no time of the import."""
     ticks = itertools.count()
+    monkeypatch.setattr(recorder, "process_state", process_state, raising=False)  # as a child loads them
     monkeypatch.setattr(recorder, "_clock", lambda: float(next(ticks)))
     notes = Notes()
     recording = recorder.Recorder(notes, ())  # type: ignore[arg-type]
