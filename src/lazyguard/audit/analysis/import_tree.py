@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHORTEST = 0.001
 """Seconds below which the execution of a foreign module is not worth a line in a report."""
+PART = 0.005
+"""The part of the whole import below which it is not."""
 
 
 @dataclass(eq=False)
@@ -122,8 +124,9 @@ class ImportTree:
         """Return the tree as a report has it; `began` is when the import did, by the child's clock."""
         kept: dict[Span, int] = {}
         found: list[Imported] = []
+        least = max(SHORTEST, (self.now - began) * PART)
         for span in self.importing():
-            if not span.first_party and span.seconds(self.now) < SHORTEST:
+            if not span.first_party and span.seconds(self.now) < least:
                 continue  # and so is all below it, unless that is first-party: then its nearest ancestor is its parent
             parent = next((kept[each] for each in reversed(span.lineage()[:-1]) if each in kept), None)
             by = span.site or span.importer
@@ -132,9 +135,9 @@ class ImportTree:
                 Imported(
                     span.name,
                     parent,
-                    max(0.0, span.began - began),
-                    span.seconds(self.now),
-                    span.own_seconds(self.now),
+                    round(max(0.0, span.began - began), 6),
+                    round(span.seconds(self.now), 6),
+                    round(span.own_seconds(self.now), 6),
                     span.first_party,
                     None if span.file is None else scope.name(span.file),
                     None if by is None else scope.place(by.file, by.line),

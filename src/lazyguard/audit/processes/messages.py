@@ -27,7 +27,7 @@ SHAPES = {
     "unseen": "i",
 }
 """By the first field: the shapes of those that follow, as `_fits` reads them."""
-MOST = 1e12
+MOST = 1e9
 
 
 def read(line: bytes) -> list[Any] | None:

@@ -8,11 +8,12 @@ raises ConfigurationError with the place that is wrong. A line is None where it 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.report.causes import Cause, causes, chain_to
 from lazyguard.audit.report.modules import PARDONED, ModuleReport, Place
+from lazyguard.audit.report.packing import packed, unpacked
 from lazyguard.audit.report.schema import expect, plain, read
 from lazyguard.errors import ConfigurationError
 
@@ -235,9 +236,17 @@ class Report:
         found = plain(self)
         return {"schema": found.pop("schema"), **found, "causes": plain(self.causes)}
 
+    def treeless(self) -> Report:
+        """Return the report without its trees of imports, which are nearly all of it."""
+        return replace(self, modules=tuple(replace(module, imports=()) for module in self.modules))
+
+    def packed(self) -> dict[str, Any]:
+        """Return the report as `--json` writes it, which `from_dict` reads as well."""
+        return packed(self.treeless().to_dict(), self.modules)
+
     @classmethod
     def from_dict(cls, data: object) -> Report:
-        """Return the report that `to_dict` wrote.
+        """Return the report that `to_dict` or `--json` wrote.
 
         Raises:
             ConfigurationError: it is not one, or one of a later schema.
@@ -245,4 +254,4 @@ class Report:
         schema = expect(int, expect(dict, data, "the report").get("schema"), "the report.schema")
         if schema != SCHEMA:
             raise ConfigurationError(f"this report has schema {schema}; this lazyguard reads {SCHEMA}: audit again")
-        return read(cls, data)
+        return read(cls, unpacked(data))

@@ -1,8 +1,9 @@
 """What an import changes of its process beside its own names: one table of things, compared before and after a module.
 
-Invariants: imports nothing; what is not loaded has no state. A module has changed what its own code left otherwise at
-its end than it was before that code touched it: what a foreign import changed is not its act, and what it took back is
-no change. Values stay here; only names are told.
+Invariants: imports nothing. What is not loaded has no state, and what then is loaded has changed nothing. A module
+has changed what its own code left otherwise at its end than it was before that code touched it: what a foreign import
+changed is not its act, nor what changed while another thread imported, and what it took back is no change. Values stay
+here; only names are told.
 """
 
 import os
@@ -32,18 +33,11 @@ def answer(module: str, function: str, *given: "Any") -> "dict[str, Any]":
     return {"": asked(*given)} if asked is not None else {}
 
 
-def held(module: str, *names: str) -> "dict[str, Any]":
-    """Return which object an attribute is, where it is there."""
-    found = of(module, *names)
-    return {} if found is None else {"": id(found)}
-
-
 def loggers() -> "dict[str, Any]":
     """Return the levels that are set, the handlers of the root logger, and the level up to which all are off."""
-    root = of("logging", "root")
-    if root is None:
+    root, manager = of("logging", "root"), of("logging", "root", "manager")
+    if manager is None:
         return {}
-    manager = root.manager
     found = {name: each.level for name, each in list(manager.loggerDict.items()) if getattr(each, "level", 0)}
     found["root"] = (root.level, [id(each) for each in root.handlers], manager.disable)
     return found
@@ -60,7 +54,8 @@ def memory(entry: str) -> int:
 
 def state() -> "dict[str, dict[str, Any]]":
     """Return the state of each thing, by names."""
-    signals = of("_signal")
+    signals, hook = of("_signal"), of("threading", "excepthook")
+    context = of("multiprocessing.context", "_default_context")
     return {
         "the environment": dict(os.environ),
         "signal handlers": {str(each): id(signals.getsignal(each)) for each in range(1, 32)} if signals else {},
@@ -69,10 +64,10 @@ def state() -> "dict[str, dict[str, Any]]":
         "sys.path": {"": list(sys.path)},
         "the directory": {"": os.getcwd()},
         "the time-out of sockets": answer("_socket", "getdefaulttimeout"),
-        "the start method": held("multiprocessing.context", "_default_context", "_actual_context"),
+        "the start method": {} if context is None else {"": id(context._actual_context)},
         "the locale": answer("_locale", "setlocale", 6, None) if sys.platform == "linux" else {},
         "a hook of sys": {name: id(getattr(sys, name, None)) for name in HOOKS},
-        "the hook of threads": held("threading", "excepthook"),
+        "the hook of threads": {} if hook is None else {"": id(hook)},
         "a stream": {name: id(getattr(sys, name, None)) for name in STREAMS},
     }
 
@@ -83,6 +78,8 @@ class Watch:
     def __init__(self) -> None:
         self.last: dict[str, dict[str, Any]] = state()
         self.bodies: list[tuple[str | None, dict[tuple[str, str], Any]]] = []
+        self.beside = 0
+        self.disturbed = False
 
     def settle(self, other: "str | None") -> None:
         """Charge what has changed to the body that runs; `other` is the file of the one that runs next."""
@@ -90,13 +87,18 @@ class Watch:
         if file is None and other is None:
             return
         now = state()
-        for thing, value in now.items() if file is not None else ():
+        for thing, value in now.items() if file is not None and not (self.beside or self.disturbed) else ():
             before = self.last[thing]
-            if value != before:
+            if value != before and before:
                 for name in {**before, **value}:
                     if before.get(name) != value.get(name):
                         changed.setdefault((thing, name), before.get(name))
-        self.last = now
+        self.last, self.disturbed = now, False
+
+    def import_beside(self, count: int) -> None:
+        """Note that another thread begins to import a module (1), or is done (-1)."""
+        self.beside += count
+        self.disturbed = True
 
     def begin(self, file: "str | None") -> None:
         """Note that the body of a module begins; its file where it is first-party."""

@@ -295,6 +295,8 @@ class Recorder:
         stack.append(own)
         if thread == self.importing:
             self.watch.begin(file if own else None)
+        else:
+            self.watch.import_beside(1)
         places = self.places(frame, outermost)
         self.stream.note("begin", began - self.spent, thread, name, file, *places)
         self.charge(began)
@@ -306,6 +308,8 @@ class Recorder:
             self.inside[thread].pop()
         if thread == self.importing:
             self.changed(*self.watch.end(), began - self.spent)
+        else:
+            self.watch.import_beside(-1)
         self.stream.note("end", began - self.spent, thread, name, failed)
         self.charge(began)
 
