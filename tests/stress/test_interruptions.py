@@ -144,11 +144,13 @@ class Case:
 
     def check(self) -> None:
         cell = self.get._cell
+        until = time.monotonic() + PATIENCE
+        while (
+            wait_cycles.running or any(attempt.cell is cell for attempt in cells.active)
+        ) and time.monotonic() < until:
+            time.sleep(0.001)  # it may have a thread of its own
         assert not wait_cycles.running
         assert not wait_cycles.waiting
-        until = time.monotonic() + PATIENCE
-        while any(attempt.cell is cell for attempt in cells.active) and time.monotonic() < until:
-            time.sleep(0.001)  # it may have a thread of its own
         assert not [attempt for attempt in cells.active if attempt.cell is cell]
         assert not cell.now.overrides
         assert not closing._held
@@ -346,6 +348,8 @@ CASES = [
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # coroutines that never began
+# On 3.12.1 a thread that begins meanwhile crashes the interpreter now and then: a segmentation fault, in no one line.
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="CPython 3.12 has no opcode tracing beside other threads")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SoftLimit], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_an_exception_at_every_point(case, kind, request, monkeypatch):
