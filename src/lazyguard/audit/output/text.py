@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lazyguard._base import validation
 from lazyguard.audit.report.baseline import compare
 from lazyguard.audit.report.model import Report
-from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds
+from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds, several
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _causes(report: Report, color: bool) -> str:
         chain = report.chain_to(cause)
         lines += [f"    {line}" for line in by(chain)]
         if len(cause.modules) > 1 or chain[:1] != cause.modules:
-            lines.append("    in " + ", ".join(cause.modules))
+            lines.append("    in " + several(cause.modules))
     return "\n".join(lines)
 
 

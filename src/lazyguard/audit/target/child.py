@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from lazyguard.audit.target import process_state, recorder, stream
+    from lazyguard.audit.target import failures, process_state, recorder, stream
 
 SETUP = "<setup>"
 """The file of the setup's statements."""
-ALWAYS = ("stream", "process_state", "recorder")
+ALWAYS = ("stream", "process_state", "recorder", "failures")
 PROGRAMS = {
     "start_up": ("start_up",),
     "zygote": ("dependencies", "zygote"),
@@ -97,7 +97,7 @@ def leave(
         if run_at_exit is not None:
             run_at_exit()
     except BaseException as error:
-        answers.send("note", recorder.describe(error)[0])
+        answers.send("note", failures.describe(error)[0])
     answers.send("left")
     answers.wait()
     _exit(0)
@@ -122,7 +122,7 @@ def imported(
             exec(compile(setup, SETUP, "exec"), {"__name__": "__main__"})
     except BaseException as error:
         taken = recording.now() - began
-        return taken, recorder.describe(error, recording.owns)
+        return taken, failures.describe(error, recording.owns)
     return recording.now() - began, None
 
 

@@ -13,7 +13,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
+    from types import FrameType
     from typing import Any, NoReturn
 
     from lazyguard.audit.target import process_state
@@ -57,7 +57,6 @@ WRITES = {
 EFFECTS.update(dict.fromkeys(WRITES, "file-write"))
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
-MOST_CAUSES = 10
 DEPTH = 20
 """Frames that recording takes at the end of a chain of imports."""
 MOST_OF_A_LINE = 20
@@ -171,60 +170,6 @@ def watch_sleep(hook: "Callable[[str, tuple[Any, ...], FrameType | None], object
         Sleep.hook = hook
         if time.sleep is _sleep:
             time.sleep = Sleep()
-
-
-def lacking(error: BaseException) -> "list[Any]":
-    """Return name, file and names of the module that lacks what was asked of it; or []."""
-    try:
-        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
-            module = sys.modules.get(error.name or "")
-        elif isinstance(error, AttributeError):
-            module = getattr(error, "obj", None)
-        else:
-            return []
-        if module is None or type(module) is not type(sys):
-            return []
-        names = [each for each in module.__dict__ if not each.startswith("__")][:MOST_EFFECTS]
-        return [module.__name__, module.__dict__.get("__file__"), names]
-    except Exception:
-        return []
-
-
-def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: False) -> "list[Any]":
-    """Return type, message, whether it asks to exit, the frames (outermost first), what lacks a name, what is missing.
-
-    Of a very deep stack only the end, the bodies of modules, and the innermost line that `owns` has are kept.
-    """
-    frames: list[Any] = []
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not code.co_filename.startswith(IMPORT_SYSTEM) and code.co_filename != PROGRAM:
-            frames.append([code.co_filename, trace.tb_lineno, code.co_name])
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename:
-        frames.append([error.filename, error.lineno, "<module>"])
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except Exception:
-        message = "(its message cannot be read)"
-    own = max((at for at, frame in enumerate(frames) if owns(frame[0])), default=-1)
-    last = len(frames) - MOST_FRAMES
-    kept = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
-    return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error), missed(error)]
-
-
-def missed(error: "BaseException | None") -> "str | None":
-    """Return the module that could not be found, where the error is of that or was raised over it."""
-    for _ in range(MOST_CAUSES):
-        if error is None:
-            break
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            return str(error.name)
-        error = error.__cause__ or error.__context__
-    return None
 
 
 class Recorder:
