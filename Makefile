@@ -33,14 +33,15 @@ $(VENV)/.docs: $(VENV)/.test
 demo: $(VENV)/.demo   ## audit the example host application before and after, print the table
 	@$(BIN)/python docs/examples/mediahost/demo.py
 
-# Each file of tests on one of the workers, in the order of the folders: the slow ones come first.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Each file of tests on one of the workers, in the order of the folders: the slow ones come first. A worker that dies ends
+# the run: xdist would wait for its other tests for ever.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: $(VENV)/.test   ## every test that this machine can run, side by side
 	$(PYTEST)
 
 test-again: $(VENV)/.test ## one after the other, the tests that failed in the last run: those that still fail are broken
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest --last-failed
 
 test-loaded: $(VENV)/.test ## the same while eight busy loops run beside them
 	$(PYTEST) --busy-loops 8

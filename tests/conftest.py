@@ -18,7 +18,8 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lazyguard import events
-from lazyguard._core import declaration, scheduler
+from lazyguard._core import cell as cells
+from lazyguard._core import declaration, scheduler, wait_cycles
 from lazyguard._core.closing import PendingClose
 from lazyguard.testing import FakeClock
 
@@ -34,18 +35,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--no-threads-for", type=float, default=0.0, help="seconds for which lazyguard gets no thread, amid the tests"
     )
+    group.addoption("--forks-for", type=float, help="seconds for which each test of forks amid imports goes on forking")
+    group.addoption("--signals", type=int, help="how many real signals interrupt what uses a client")
+    group.addoption("--points-apart", type=int, help="inject an exception at each so manieth point only")
     group.addoption(
-        "--forks-for", type=float, default=5.0, help="seconds for which each test of forks amid imports goes on forking"
+        "--light",
+        action="store_true",
+        help="fewer points, signals, forks and repetitions: the last look at another Python",
     )
-    group.addoption("--signals", type=int, default=3000, help="how many real signals interrupt what uses a client")
-    group.addoption("--points-apart", type=int, default=7, help="inject an exception at each so manieth point only")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C be heard: a run in the background of a shell begins with SIGINT ignored, and tests send it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    light = config.getoption("--light")
+    for option, whole, less in [("signals", 3000, 300), ("points_apart", 7, 40), ("forks_for", 5.0, 1.0)]:
+        if getattr(config.option, option) is None:
+            setattr(config.option, option, less if light else whole)
     if not hasattr(config, "workerinput"):  # one for all workers
+        config.pluginmanager.register(Crashes())
         loop = f"import os\nwhile os.getppid() == {os.getpid()}: sum(range(100_000))"
         for _ in range(config.getoption("--busy-loops")):
             busy = subprocess.Popen([sys.executable, "-c", loop])
@@ -53,6 +62,22 @@ def pytest_configure(config: pytest.Config) -> None:
             config.add_cleanup(busy.kill)
     if config.getoption("--no-threads-for"):
         config.pluginmanager.register(NoThreads(config.getoption("--no-threads-for")))
+
+
+class Crashes:
+    """Whether a worker died, so that tests were left out: then `--last-failed` has to run all of them."""
+
+    found = False
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node, error):
+        self.found = self.found or error is not None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session, exitstatus):
+        cache = getattr(session.config, "cache", None)
+        if cache and (self.found or exitstatus > pytest.ExitCode.TESTS_FAILED):
+            cache.set("cache/lastfailed", {})
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -140,10 +165,26 @@ class NoThreads:
         terminalreporter.section(", ".join(f"{count} {name}" for name, count in self.totals.items()))
 
 
+hanging: set[int] = set()
+
+
+def under_way() -> set[int]:
+    """Return the numbers of the threads that build or wait, and of the attempts that have not ended."""
+    threads = {one for one in [*wait_cycles.running, *wait_cycles.waiting] if isinstance(one, int)}
+    return threads | {id(one) for one in list(cells.active)}
+
+
 @pytest.fixture(autouse=True)
 def nothing_goes_on_beside_the_next_test():
-    """End recoveries and watches over a close, and forget what was logged: the next test has a clock and a log too."""
+    """End recoveries and watches over a close, and forget what was logged: the next test has a clock and a log too.
+
+    An attempt on a thread of its own ends when a busy machine lets it; one that hangs on is waited for once.
+    """
     yield
+    until = time.monotonic() + 5.0
+    while (left := under_way() - hanging) and time.monotonic() < until:
+        time.sleep(0.001)
+    hanging.update(left)
     for cell, _ in declaration.cells():
         if getattr(cell, "recovery_run", None) is not None:
             cell.recovery_run = None  # a run that its cell does not know is over

@@ -40,6 +40,13 @@ def modules(tmp_path, monkeypatch, eventually):
         sys.modules.pop(name, None)
 
 
+@pytest.fixture(autouse=True)
+def lighter(request, monkeypatch):
+    """Repeat less often what is repeated a thousand times, where `--light` asks for it."""
+    if request.config.getoption("--light"):
+        monkeypatch.setattr(request.module, "TIMES", 250, raising=False)
+
+
 @pytest.fixture
 def restless():
     """Let threads take turns as often as the interpreter can, rather than each 5 ms."""

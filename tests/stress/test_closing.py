@@ -104,8 +104,8 @@ def run_between(first, second, line: int) -> bool:
 
 @pytest.mark.parametrize("second", WAYS)
 @pytest.mark.parametrize("first", WAYS)
-def test_two_ways_of_closing_meet(first, second, eventually):
-    for line in itertools.count():
+def test_two_ways_of_closing_meet(first, second, eventually, request):
+    for line in itertools.count(step=5 if request.config.getoption("--light") else 1):
         scene = Scene()
         came = run_between(getattr(scene, first), getattr(scene, second), line)
         scene.held.clear()

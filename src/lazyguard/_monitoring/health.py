@@ -166,7 +166,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     if not cause and snapshot.state == RESOLVING and limit is not None and now - snapshot.since > limit:
         cause = f"not built within {limit:g} s"
     stacks: tuple[tuple[str, ...], ...] = ()
-    if snapshot.state != READY and cell.stuck(snapshot, now):
+    if snapshot.state != READY and snapshot.stuck(now, cell.plan.abandon_after):
         from lazyguard._monitoring import stacks as stack_of
 
         stacks = tuple(stack_of.of_attempt(attempt) for attempt in snapshot.running)

@@ -84,8 +84,9 @@ class RecoveryRun:
 
     def __del__(self) -> None:
         """Close the candidate of a cell that is no longer referenced."""
-        if self._pending_close is not None:
-            closing.after_finaliser(self._pending_close, clock.now())
+        pending = getattr(self, "_pending_close", None)  # its making may have been interrupted
+        if pending is not None:
+            closing.after_finaliser(pending, clock.now())
 
     def _is_over(self) -> bool:
         now = self._cell.now

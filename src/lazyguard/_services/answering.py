@@ -34,6 +34,7 @@ _TELL_EVERY = 300.0
 
 def answered(cell: Cell, circuit: Circuit, name: str, function: Any) -> Any:
     """Return a transparent wrapper of a counting function, whose failures are answered."""
+
     def call(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         def steps(error: Exception, awaited: bool) -> Steps[Outcome | None]:
             return _answering(cell, circuit, name, error, Call(wrapped, *arguments, named=named, awaited=awaited))
@@ -83,15 +84,6 @@ def _answering(cell: Cell, circuit: Circuit, name: str, error: Exception, call: 
         moment, now = clock.now(), cell.now
         if moment - circuit.answered >= _TELL_EVERY:
             circuit.answered = moment
-            told = events.Event(
-                "answered",
-                name=cell.name,
-                place=cell.place,
-                before=now.state,
-                after=now.state,
-                generation=now.generation,
-                cause=events.describe(error),
-            )
-            events.emit(told, id(cell))
+            cell.tell("answered", now, now, cause=events.describe(error))
         return answer
     return None

@@ -146,7 +146,7 @@ class Keys:
                 looks -= 1
                 used, oldest = self._kept[0]
                 cell = oldest.cell()
-                if used != oldest.used or (cell is not None and cell.overridden):
+                if used != oldest.used or (cell is not None and cell.now.overrides):
                     heapreplace(self._kept, (next(_uses) if used == oldest.used else oldest.used, oldest))
                     continue
                 heappop(self._kept)
