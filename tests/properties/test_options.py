@@ -269,7 +269,7 @@ def declare_service(factory=None, **options):
 
 
 def fallback_of(**options):
-    return lazyguard.service()(lambda: [1]).fallback(**options)(lambda: [2])
+    return lazyguard.service(failures=(OSError,))(lambda: [1]).fallback(**options)(lambda: [2])
 
 
 def filed(**options):
@@ -530,6 +530,7 @@ TABLE = {
             "timeout": late(optional(is_seconds)),
             "max_degraded": late(optional(is_seconds)),
             "partial": is_flag,
+            "answers_failed_calls": is_flag,
             "close": optional(is_plain_function),
         },
     ),
@@ -608,12 +609,16 @@ TABLE = {
         {},
         {"seconds": is_seconds_or_zero, "relative": lambda value: is_number(value) and 0 <= value < float("inf")},
     ),
-    "lazyguard.integrations.asgi.Middleware": (asgi.Middleware, {}, {"app": optional(callable), **WEB}),
+    "lazyguard.integrations.asgi.Middleware": (
+        asgi.Middleware,
+        {},
+        {"app": optional(callable), "cancel": is_flag, **WEB},
+    ),
     "lazyguard.integrations.wsgi.Middleware": (wsgi.Middleware, {}, {"app": optional(callable), **WEB}),
     "lazyguard.integrations.celery.lazy_celery": (
         celery.lazy_celery,
         {"main": "tests", "default": False},
-        {"main": is_text, "configure": optional(callable), "timeout": is_seconds, "default": is_flag},
+        {"main": is_text, "configure": optional(callable), "timeout": optional(is_seconds), "default": is_flag},
     ),
     "lazyguard.integrations.opentelemetry.install": (
         lambda **options: undone(opentelemetry.install(**options)),

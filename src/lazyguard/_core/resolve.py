@@ -203,7 +203,7 @@ def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[str | None]:
     return (
         f"max_concurrent={places.most} attempts to build objects of it are under way, and "
         f"{places.hanging(clock.now(), patience)} of them hang. Give what they call a time-out of its own, or the "
-        "service a higher max_concurrent=",
+        "service a higher max_concurrent="
     )
 
 
