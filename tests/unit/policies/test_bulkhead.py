@@ -126,7 +126,10 @@ def test_what_finds_no_place_in_time_is_refused(database, clock, eventually):
     first.join(20)
     (refused,) = [text for text in said if text.startswith("ServiceUnavailable")]
     assert "refusing, declared at " in refused
-    assert "is not available: max_concurrent=1 attempts to build objects of it are under way, and 0 of them hang" in refused
+    assert (
+        "is not available: max_concurrent=1 attempts to build objects of it are under way, and 0 of them hang"
+        in refused
+    )
     clock.advance(60.0)  # the first one hangs: one more may begin
     third = use(3)
     eventually(lambda: database.begun == 2)
