@@ -17,7 +17,7 @@ from lazyguard._base.real_time import monotonic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Any
 else:
@@ -35,20 +35,27 @@ class Letter:
     """One event on its way to one listener.
 
     Attributes:
+        to: The mailbox of that listener.
         of: What it is about.
         thread: The thread that tells it; 0: a thread of ours, which `hand_over` sees to.
         told: Whether it was told, or dropped.
     """
 
-    __slots__ = ("event", "hand_over", "of", "since", "thread", "told")
+    __slots__ = ("event", "hand_over", "of", "since", "thread", "to", "told")
 
-    def __init__(self, event: Any, of: int, hand_over: Callable[[Mailbox], object] | None) -> None:
+    def __init__(self, to: Mailbox, event: Any, of: int, hand_over: Callable[[Mailbox], object] | None) -> None:
+        self.to = to
         self.event = event
         self.of = of or id(self)
         self.hand_over = hand_over
         self.thread = _thread.get_ident() if hand_over is None else 0
         self.since = monotonic()
         self.told = False
+
+
+def putting(letters: list[Letter]) -> Iterator[None]:
+    """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
+    return map(deque.append, [letter.to._waiting for letter in letters], letters)
 
 
 @final
@@ -84,19 +91,13 @@ class Mailbox:
         self._telling: dict[int, list[int]] = {}
         self._busy = _thread.allocate_lock()
 
-    def put(self, letter: Letter) -> None:
-        """Let a letter wait; where there is no room, a reminder goes, else the oldest letter."""
-        if len(self._waiting) >= MOST:
-            dropped = self._first(lambda one: bool(one.event.kind == "reminder"))
-            if dropped is None:
-                dropped = letter if letter.event.kind == "reminder" else self._first(lambda _: True)
-            if dropped is not None:
+    def trim(self) -> None:
+        """Drop letters until there is room for all that wait: reminders first, then the oldest."""
+        while len(self._waiting) > MOST:
+            dropped = self._first(lambda one: bool(one.event.kind == "reminder")) or self._first(lambda _: True)
+            if dropped is not None and self._remove(dropped):
                 dropped.told = True
                 self._lost.append(None)
-                self._remove(dropped)
-            if dropped is letter:
-                return
-        self._waiting.append(letter)
 
     def tell_own(self) -> BaseException | None:
         """Tell the listener what this thread has posted; return what it raised that is no Exception."""

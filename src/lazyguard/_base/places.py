@@ -127,6 +127,32 @@ def of_callable(function: object, otherwise: Place) -> Place:
     return Place(code.co_filename, code.co_firstlineno)
 
 
+# The flags in `co_flags`, as inspect names them.
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+GENERATORS = GENERATOR | ASYNC_GENERATOR
+
+
+def flags_of(function: Any) -> int:
+    """Return the `co_flags` of the code that a call of `function` runs; 0 if that is no Python code.
+
+    Nothing but a `functools.partial` is unwrapped.
+    """
+    # by its class: an object that has every attribute (a mock) would be unwrapped for ever
+    while any(f"{base.__module__}.{base.__name__}" == "functools.partial" for base in type(function).__mro__):
+        function = function.func
+    if not hasattr(function, "__code__"):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is needed, not whether it is callable)
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return flags
+
+
+def has_parameters(function: Any) -> bool:
+    """Return whether a Python function takes any argument, apart from a method's `self`."""
+    code = getattr(function, "__code__", None)
+    bound = getattr(function, "__self__", None) is not None
+    return code is not None and bool(code.co_argcount > bound or code.co_kwonlyargcount or code.co_flags & 0x0C)
+
+
 def name_in(frame: FrameType, kind: str) -> str:
     """Return `module:kind`, for what has no name of its own, of a frame in that module."""
     return f"{frame.f_globals.get('__name__', '?')}:{kind}"

@@ -118,7 +118,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     if not cause and snapshot.state == RESOLVING and limit is not None and now - snapshot.since > limit:
         cause = f"not built within {limit:g} s"
     stacks: tuple[tuple[str, ...], ...] = ()
-    if snapshot.state != READY and cell.stuck(snapshot, now):
+    if snapshot.state != READY and snapshot.stuck(now, cell.plan.abandon_after):
         from lazyguard._monitoring import stacks as stack_of
 
         stacks = tuple(stack_of.of_attempt(attempt) for attempt in snapshot.running)
@@ -290,7 +290,7 @@ def health() -> Health:
         if cell.loops is not None:
             cell.loops.prune()
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
-    seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.key or guard.answers]
+    seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.answers]
     guards = [check_guard(guard, now, date) for guard in seen]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
