@@ -53,10 +53,11 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
     """
     validation.seconds("every", every)
     value: Any = path
-    given: str = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
-    if not given or not os.path.isdir(os.path.dirname(os.path.abspath(given))):
+    given: Any = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    whole: str = os.path.abspath(given) if isinstance(given, str) and given and "\0" not in given else ""
+    if os.path.isdir(whole) or not os.path.isdir(os.path.dirname(whole)):
         raise misconfigured(f"path={shown(path)} is invalid: give the path of a file in a folder that exists.")
-    written = _File(given, every)
+    written = _File(whole, every)
     written.begin()
     return written.end
 
@@ -87,10 +88,11 @@ class _File:
             _files.remove(self)
             self._undo()
             ours = self._lock.acquire(True, _PATIENCE)
-            try:
-                os.unlink(self._path)
-            except OSError:
-                pass
+            for path in (self._path, self._beside()):
+                try:
+                    os.unlink(path)
+                except OSError:
+                    pass  # it was never written
             if ours:
                 self._lock.release()
 
@@ -115,13 +117,15 @@ class _File:
                 "time": clock.current.date(),
                 "every": self._every,
             }
-            beside = f"{self._path}.{os.getpid()}.part"
             try:
-                with open(beside, "w", encoding="utf-8") as file:
+                with open(self._beside(), "w", encoding="utf-8") as file:
                     file.write(json.dumps(content))
-                os.replace(beside, self._path)
+                os.replace(self._beside(), self._path)
             except OSError:
                 pass  # its age tells
+
+    def _beside(self) -> str:
+        return f"{self._path}.{os.getpid()}.part"
 
     def _changed(self, _: object) -> None:
         if not self._due:

@@ -112,6 +112,23 @@ def test_a_folder_that_goes_away(tmp_path):
         lazyguard.health_file(tmp_path / "health.json", every=0)
 
 
+def test_paths(tmp_path, monkeypatch):
+    """A folder, and what no file can be called, are refused; a relative path is that of the time of the call."""
+    for wrong in (tmp_path, "", "a\0b", b"a", None):
+        with pytest.raises(lazyguard.errors.ConfigurationError, match="path"):
+            lazyguard.health_file(wrong)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with FakeClock() as clock:
+        end = lazyguard.health_file("health.json")
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        before = told(tmp_path / "health.json")["time"]
+        clock.advance(10.0)
+        until(lambda: told(tmp_path / "health.json")["time"] > before)
+        end()
+    assert [path.name for path in tmp_path.rglob("*")] == ["elsewhere"]
+
+
 def test_the_exit_removes_it(tmp_path):
     """A process that ends leaves none."""
     path = tmp_path / "health.json"
