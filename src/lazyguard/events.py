@@ -11,12 +11,17 @@ import sys
 from _contextvars import ContextVar
 
 from lazyguard._base import final, places
-from lazyguard._base.mailbox import Letter, Mailbox, putting
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from lazyguard._base.mailbox import Letter, Mailbox
+else:
+    from _collections import deque
 
 __all__ = ["Event", "subscribe"]
 
@@ -119,10 +124,11 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     """
     check_listener(listener)
     entry = object()  # a key of its own, so that one function can be subscribed twice
-    _mailboxes[entry] = mailbox = Mailbox(listener, _report)
+    open_, kinds = _opened()
+    open_[entry] = mailbox = kinds.Mailbox(listener, _report)
 
     def undo() -> None:
-        if _mailboxes.pop(entry, None) is not None:
+        if open_.pop(entry, None) is not None:
             mailbox.clear()
 
     return undo
@@ -160,8 +166,20 @@ def post(event: Event, of: int = 0) -> None:
 def addressed(event: Event, of: int) -> list[Letter]:
     """Return the letters for all who want the event; `any(putting(letters))` and `posted` do the rest of `post`."""
     hand_over, event._of = scheduled.get(), of
-    wanted = [mailbox for mailbox in mailboxes() if mailbox.wants is None or mailbox.wants(event)]
-    return [Letter(mailbox, event, of, hand_over) for mailbox in wanted]
+    if _mailboxes is None and not _is_logged(event):
+        return []  # the log alone listens
+    try:
+        open_, kinds = _opened()
+    except ImportError:  # the interpreter is ending, or a signal handler has interrupted the import
+        log(event)
+        return []
+    wanted = [mailbox for mailbox in list(open_.values()) if mailbox.wants is None or mailbox.wants(event)]
+    return [kinds.Letter(mailbox, event, of, hand_over) for mailbox in wanted]
+
+
+def putting(letters: list[Letter]) -> Iterator[None]:
+    """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
+    return map(deque.append, [letter.to._waiting for letter in letters], letters)
 
 
 def posted(letters: list[Letter]) -> None:
@@ -186,7 +204,19 @@ def deliver() -> None:
 
 def mailboxes() -> list[Mailbox]:
     """Return those of all listeners."""
-    return list(_mailboxes.values())
+    return list((_mailboxes or {}).values())
+
+
+def _opened() -> tuple[dict[object, Mailbox], Any]:
+    """Return the mailboxes, the log's the first, and what they are made of, loaded by the first event to tell."""
+    global _kinds, _mailboxes
+    if _kinds is None:
+        from lazyguard._base import mailbox as kinds
+
+        _kinds = kinds
+    if _mailboxes is None:  # two threads that open them at once have the same
+        _mailboxes = _first.setdefault("log", {object(): _kinds.Mailbox(log, _report, _is_logged)})
+    return _mailboxes, _kinds
 
 
 def in_child() -> None:
@@ -322,5 +352,8 @@ for _kind in ("ready", "reset", "overridden", "timeout", "late", "half-open"):
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
 # In a context of scheduled work: what has a thread for it tell what is in a mailbox.
 scheduled: ContextVar[Callable[[Mailbox], object] | None] = ContextVar("lazyguard events", default=None)
-# Each under a key of its own, in order: threads add and remove without a lock, and lose none.
-_mailboxes: dict[object, Mailbox] = {object(): Mailbox(log, _report, _is_logged)}
+# Each under a key of its own, in order: threads add and remove without a lock, and lose none. None: only the log
+# listens, and had nothing to write yet.
+_mailboxes: dict[object, Mailbox] | None = None
+_first: dict[str, dict[object, Mailbox]] = {}
+_kinds: Any = None

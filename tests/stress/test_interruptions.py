@@ -424,7 +424,7 @@ REAL_SIGNALS = """
     from lazyguard import events
     from lazyguard._core import closing, wait_cycles
 
-    events._mailboxes.clear()
+    events._mailboxes = {}
     wanted, url = int(sys.argv[1]), sys.argv[2]
     chance = random.Random(11)
 

@@ -12,12 +12,12 @@ import _thread
 import sys
 
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any
 else:
@@ -51,11 +51,6 @@ class Letter:
         self.thread = _thread.get_ident() if hand_over is None else 0
         self.since = monotonic()
         self.told = False
-
-
-def putting(letters: list[Letter]) -> Iterator[None]:
-    """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
-    return map(deque.append, [letter.to._waiting for letter in letters], letters)
 
 
 @final
@@ -205,7 +200,7 @@ class Mailbox:
         try:
             self.listener(event.after_losing(lost) if lost else event)
         except BaseException as error:
-            from lazyguard._base.handlers import is_a_handlers  # nothing that only declares loads it
+            from lazyguard._base.interpreter import is_a_handlers  # nothing that only declares loads it
 
             if not ours and (not isinstance(error, Exception) or is_a_handlers(error)):
                 return error

@@ -19,10 +19,15 @@ class Place(str):
     line: int
 
     def __new__(cls, file: str, line: int) -> Place:
-        """Return the place at that line of the file."""
+        """Return the place at that line of the file; the same one where many objects are declared at one line."""
+        global _latest
+        latest = _latest
+        if latest is not None and latest.line == line and latest.file == file:
+            return latest
         place = str.__new__(cls, f"{file}:{line}")
         place.file = file
         place.line = line
+        _latest = place
         return place
 
     def __reduce__(self) -> tuple[type[Place], tuple[str, int]]:
@@ -30,6 +35,7 @@ class Place(str):
         return Place, (self.file, self.line)
 
 
+_latest: Place | None = None
 # Where no line is known.
 NOWHERE = Place("an unknown file", 0)
 
@@ -87,9 +93,8 @@ def of_declaration(factory: Any, frame: FrameType) -> Place:
     """Return the place of what `frame` declares: its factory's, or the frame's where a wrapper made the factory."""
     function = unwrapped(factory)
     nested = "<locals>" in getattr(function, "__qualname__", "")
-    if nested and at_module_level(frame) and getattr(function, "__globals__", None) is not frame.f_globals:
-        return of_frame(frame)
-    return of_callable(function, of_frame(frame))
+    of_wrapper = nested and at_module_level(frame) and getattr(function, "__globals__", None) is not frame.f_globals
+    return of_frame(frame) if of_wrapper or not hasattr(function, "__code__") else of_callable(function, NOWHERE)
 
 
 def _package(frame: FrameType) -> str:
@@ -161,7 +166,7 @@ def name_in(frame: FrameType, kind: str) -> str:
 def name_of(function: object) -> str:
     """Return `module:qualname` of a callable, or its type's where it has none."""
     named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}"
+    return sys.intern(f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}")
 
 
 def is_module_name(name: object) -> bool:

@@ -227,16 +227,6 @@ def fallback_function(function: Any, of: str, at: places.Place) -> tuple[places.
     return place, bool(flags & places.COROUTINE)
 
 
-def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
-    """Return `value` as a tuple of exception types; raise ConfigurationError if it has anything else."""
-    types: Any = value if isinstance(value, tuple) else (value,)
-    for kind in types:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise misconfigured(f"{name}={shown(value)} is invalid: give exception types, (ConnectionError, ...).")
-    checked: tuple[type[BaseException], ...] = types
-    return checked
-
-
 def failure_types(name: str, value: object) -> Kinds:
     """Return `value` as a tuple of exception types, of names "module:Name" of such types, and of predicates."""
     from lazyguard._base import signatures

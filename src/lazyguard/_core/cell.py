@@ -13,8 +13,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base.handlers import is_a_handlers
-from lazyguard._base.mailbox import putting
+from lazyguard._base.interpreter import is_a_handlers
 from lazyguard._core import INTERRUPTIONS, clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
@@ -77,7 +76,7 @@ class Cell(Declaration):
         if kind == "reset" and (old.held or old).state == PENDING:
             kind = ""  # below an override, too: nothing begins anew
         letters = events.addressed(self._event(kind, old, new, seconds), id(self)) if kind else []
-        put = putting(letters)
+        put = events.putting(letters)
         mirror = self.mirror
         if new.shows(old):
             mirror = None  # it shows what it showed

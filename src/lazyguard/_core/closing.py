@@ -14,8 +14,7 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.handlers import is_a_handlers
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import is_a_handlers, monotonic
 from lazyguard._core import DAEMONS, clock, declaration, loaded, state, whole
 from lazyguard._core.state import builds, to_close
 

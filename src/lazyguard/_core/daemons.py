@@ -16,7 +16,7 @@ from _contextvars import Context
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

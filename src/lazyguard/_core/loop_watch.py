@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
 TYPE_CHECKING = False

@@ -19,8 +19,7 @@ from itertools import count
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.context_variables import assign
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import assign, monotonic
 from lazyguard._core import clock, daemons, loaded
 
 TYPE_CHECKING = False

@@ -10,8 +10,7 @@ import _thread
 from _contextvars import copy_context
 from _weakref import ref
 
-from lazyguard._base.context_variables import assign
-from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import (
     DAEMONS,

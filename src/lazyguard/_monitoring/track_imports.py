@@ -14,7 +14,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import Record, final, places, validation
-from lazyguard._base.real_time import perf_counter
+from lazyguard._base.interpreter import perf_counter
 from lazyguard._core import loaded
 from lazyguard._guards import frames
 from lazyguard.errors import ImportBudgetWarning

@@ -10,7 +10,7 @@ import sys
 from contextvars import ContextVar
 
 from lazyguard._base import final
-from lazyguard._base.context_variables import assign
+from lazyguard._base.interpreter import assign
 from lazyguard._base.places import shown
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY

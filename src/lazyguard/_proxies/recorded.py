@@ -181,7 +181,8 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}", name=name, obj=self)
         return proxy.Pending.__getattribute__(self, name)
 
-    return proxy.make(cell, proxy.bound, getattribute, proxy.pending_result(), home=(about.get("__module__"), ""))
+    pending = proxy.pending_without("lazy result", "__await__")
+    return proxy.make(cell, proxy.bound, getattribute, pending, home=(about.get("__module__"), ""))
 
 
 def make(cell: Cell, record: Sequence[str], flavour: Flavour, home: Home | None = None) -> Any:
