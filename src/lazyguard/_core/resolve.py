@@ -341,7 +341,7 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
             mend = "A factory must not end the process: raise an error that says what is wrong."
         kind = known.ResolutionImportError if isinstance(error, ImportError) else known.ResolutionError
         said = kind(cell.said(f"could not be built: its factory raised {describe(error)}. {mend}"))
-    if isinstance(error, ImportError) and isinstance(said, ImportError):
+    if isinstance(error, ImportError) and issubclass(type(said), ImportError):
         said.name, said.path = error.name, error.path
     answer: errors.ResolutionError | errors.MissingModuleError = said
     return answer
