@@ -64,10 +64,10 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
         raise errors.ConfigurationError(f"when_imported: {shown(name)} is not a module name; give an absolute one")
 
     def register(hook: Hook) -> Hook:
-        late = signatures.late_kind(hook)
-        if not callable(hook) or late:  # pyright: ignore[reportUnnecessaryComparison]
-            given = late or f"one of type {type(hook).__name__}"
-            raise errors.UsageError(f"when_imported({name!r}) decorates a plain function, not {given}.")
+        decorated: object = hook
+        wrong = signatures.late_kind(hook) if callable(decorated) else f"one of type {type(hook).__name__}"
+        if wrong:
+            raise errors.UsageError(f"when_imported({name!r}) decorates a plain function, not {wrong}.")
         if name not in sys.modules:
             _add(name, [hook])
             _wait_for(name)
