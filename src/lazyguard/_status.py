@@ -42,7 +42,7 @@ def _seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the state once, or for as long as is asked; return the exit status."""
+    """Show the state once, or again and again with --watch and --wait; return the exit status."""
     until = time.monotonic() + (arguments.wait or 0.0)
     while True:
         found = {source: read(source, arguments.max_age) for source in arguments.source}
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read(source: str, max_age: float | None) -> dict[str, Any]:
-    """Return what a process says of itself; "fail", with the reason as "output", where it does not."""
+    """Return the health of a process; "fail", with the reason as "output", where it cannot be read."""
     from http.client import HTTPException
 
     try:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
 
     class Guard(Protocol):
-        """What stands around the imports of a package."""
+        """A guard of the imports of one package."""
 
-        def around(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
+        def spec_for(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
             """Return the spec to use for a module in place of the one that was found."""
             ...
 
         def forget(self) -> None:
-            """Do what `importlib.invalidate_caches` asks for."""
+            """Forget what is known, at `importlib.invalidate_caches`."""
 
 
 _PENDING: dict[str, list[Callable[[Any], object]]] = {}
@@ -55,7 +55,7 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
     Example:
         >>> import lazyguard
         >>> @lazyguard.when_imported("colorsys")
-        ... def tell(module):
+        ... def show(module):
         ...     print("there is", module.__name__)
         >>> import colorsys
         there is colorsys
@@ -117,14 +117,14 @@ class _Finder:
             spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
                 for guard in list(GUARDS.values()):
-                    spec = guard.around(fullname, spec, target)
+                    spec = guard.spec_for(fullname, spec, target)
                 if fullname in _PENDING:
                     loaders.wrap(spec, _execute_and_run_hooks)
                 return spec
         return None
 
     def invalidate_caches(self) -> None:
-        """Let the guards forget what they know; `importlib.invalidate_caches` calls this."""
+        """Let the guards forget what they know, when `importlib.invalidate_caches` calls this."""
         for guard in list(GUARDS.values()):
             guard.forget()
 
