@@ -42,12 +42,12 @@ def _seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the state once, or for as long as is asked; return the exit status."""
+    """Show the state once, or again and again with --watch and --wait; return the exit status."""
     until = time.monotonic() + (arguments.wait or 0.0)
     while True:
         found = {source: read(source, arguments.max_age) for source in arguments.source}
-        worst = max((str(told["status"]) for told in found.values()), key=lambda status: EXIT.get(status, 2))
-        if arguments.watch is None and (EXIT.get(worst, 2) < 2 or time.monotonic() >= until):
+        worst = max(EXIT[health["status"]] for health in found.values())
+        if arguments.watch is None and (worst < 2 or time.monotonic() >= until):
             break
         if arguments.watch is not None:
             _print(found, arguments.all, clear=True)
@@ -56,23 +56,37 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(found, indent=1))
     else:
         _print(found, arguments.all)
-    return EXIT.get(worst, 2)
+    return worst
 
 
 def read(source: str, max_age: float | None) -> dict[str, Any]:
-    """Return what a process says of itself; "fail", with the reason as "output", where it does not."""
+    """Return the health of a process; "fail", with the reason as "output", where it cannot be read."""
+    from http.client import HTTPException
+
     try:
-        text = _answer(source) if source.startswith(("http://", "https://")) else _content(source)
-        told = json.loads(text)
-        if not isinstance(told, dict) or told.get("status") not in EXIT:
+        found = json.loads(_answer(source) if source.startswith(("http://", "https://")) else _content(source))
+        if not _is_health(found):
             raise ValueError("it is no health+json")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException, RecursionError) as error:
         return {"status": "fail", "output": f"{type(error).__name__}: {error}", "checks": {}}
-    age = time.time() - told["time"] if isinstance(told.get("time"), int | float) else None
-    if max_age is not None and (age is None or age > max_age):
+    health: dict[str, Any] = found
+    age = time.time() - health["time"] if isinstance(health.get("time"), int | float) else None
+    if max_age is not None and (age is None or not age <= max_age):
         why = "it does not say when it was written" if age is None else f"it was written {age:.0f} s ago"
-        return {**told, "status": "fail", "output": why}
-    return told
+        return {**health, "status": "fail", "output": why}
+    return health
+
+
+def _is_health(found: Any) -> bool:
+    """Return whether it has the form of health+json, as far as it is shown; other programs write that, too."""
+    checks = found.get("checks", {}) if isinstance(found, dict) else None
+    if not isinstance(checks, dict) or found.get("status") not in list(EXIT):
+        return False
+    return all(
+        isinstance(listed, list)
+        and all(isinstance(one, dict) and isinstance(one.get("answeredByFallback", {}), dict) for one in listed)
+        for listed in checks.values()
+    )
 
 
 def _answer(url: str) -> str:
@@ -98,17 +112,22 @@ def _content(path: str) -> str:
 
 def rows_of(found: dict[str, dict[str, Any]], everything: bool) -> list[tuple[str, ...]]:
     """Return a row for each process, and below it one for each check that is not well, or for all."""
-    rows: list[tuple[str, ...]] = []
-    for source, told in found.items():
-        rows.append((source, "", str(told["status"]), "", str(told.get("output", "")), ""))
-        for name, several in told.get("checks", {}).items():
-            for check in several:
-                if everything or check["status"] != "pass":
+    rows: list[tuple[object, ...]] = []
+    for source, health in found.items():
+        rows.append((source, "", health["status"], "", health.get("output") or "", ""))
+        for name, listed in health.get("checks", {}).items():
+            for check in listed:
+                if everything or check.get("status", "pass") != "pass":
                     answered = sum(check.get("answeredByFallback", {}).values())
-                    state = f"{check['observedValue']} {check.get('observedUnit', '')}".strip()
-                    why = check.get("output", "")
-                    rows.append(("", name, state, check.get("time", ""), why, str(answered or "")))
-    return rows
+                    state = f"{check.get('observedValue', '')} {check.get('observedUnit', '')}".strip()
+                    why = check.get("output") or ""
+                    rows.append(("", name, state, check.get("time", ""), why, answered or ""))
+    return [tuple(map(_printable, row)) for row in rows]
+
+
+def _printable(value: object) -> str:
+    """Return a value as one line that a terminal shows, without what would move its cursor."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(value))
 
 
 def _print(found: dict[str, dict[str, Any]], everything: bool, *, clear: bool = False) -> None:
@@ -118,3 +137,4 @@ def _print(found: dict[str, dict[str, Any]], everything: bool, *, clear: bool = 
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     for row in (_COLUMNS, *rows):
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    sys.stdout.flush()

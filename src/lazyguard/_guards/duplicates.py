@@ -86,7 +86,7 @@ class _Guard:
         self._failures = Failures()
         self.forget = self._failures.forget
 
-    def around(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
+    def spec_for(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
         """Return the spec for a module: that of an alias where its file has another name, else the given one."""
         inside = self._tree.has(name)
         if target is not None:  # a reload keeps the module's name

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
+from lazyguard._base import signatures
 from lazyguard._base.places import is_module_name, shown
 from lazyguard._guards import loaders
 
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
 
     class Guard(Protocol):
-        """What stands around the imports of a package."""
+        """A guard of the imports of one package."""
 
-        def around(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
+        def spec_for(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
             """Return the spec to use for a module in place of the one that was found."""
             ...
 
         def forget(self) -> None:
-            """Do what `importlib.invalidate_caches` asks for."""
+            """Forget what is known, at `importlib.invalidate_caches`."""
 
 
 _PENDING: dict[str, list[Callable[[Any], object]]] = {}
@@ -54,7 +55,7 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
     Example:
         >>> import lazyguard
         >>> @lazyguard.when_imported("colorsys")
-        ... def tell(module):
+        ... def show(module):
         ...     print("there is", module.__name__)
         >>> import colorsys
         there is colorsys
@@ -63,16 +64,21 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
         raise errors.ConfigurationError(f"when_imported: {shown(name)} is not a module name; give an absolute one")
 
     def register(hook: Hook) -> Hook:
-        if not callable(hook):  # pyright: ignore[reportUnnecessaryComparison]
-            raise errors.UsageError(
-                f"when_imported({name!r}) decorates a function, not one of type {type(hook).__name__}."
-            )
-        module = sys.modules.get(name)
-        if module is not None:
-            hook(module)
-        else:
+        decorated: object = hook
+        wrong = signatures.late_kind(hook) if callable(decorated) else f"one of type {type(hook).__name__}"
+        if wrong:
+            raise errors.UsageError(f"when_imported({name!r}) decorates a plain function, not {wrong}.")
+        if name not in sys.modules:
             _add(name, [hook])
-            _catch_up(name)
+            _wait_for(name)
+            _run_hooks(name)
+            return hook
+        _wait_for(name)
+        module = sys.modules.get(name)
+        if module is None:
+            _add(name, [hook])  # that import has failed
+        else:
+            hook(module)
         return hook
 
     return register
@@ -90,14 +96,11 @@ def install() -> None:
         sys.meta_path.insert(0, _FINDER)
 
 
-def _catch_up(name: str) -> None:
-    """Run the hooks if the module was imported meanwhile: that import had passed our finder before."""
+def _wait_for(name: str) -> None:
+    """Wait until no other thread imports the module; the import system detects wait cycles."""
     system: Any = sys.modules["_frozen_importlib"]
     if name in system._module_locks:
-        system._lock_unlock_module(name)  # waits for that import; the import system detects wait cycles
-    module = sys.modules.get(name)
-    if module is not None:
-        _run_hooks(name, module)
+        system._lock_unlock_module(name)
 
 
 class _Finder:
@@ -114,14 +117,14 @@ class _Finder:
             spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
                 for guard in list(GUARDS.values()):
-                    spec = guard.around(fullname, spec, target)
+                    spec = guard.spec_for(fullname, spec, target)
                 if fullname in _PENDING:
                     loaders.wrap(spec, _execute_and_run_hooks)
                 return spec
         return None
 
     def invalidate_caches(self) -> None:
-        """Let the guards forget what they know; `importlib.invalidate_caches` calls this."""
+        """Let the guards forget what they know, when `importlib.invalidate_caches` calls this."""
         for guard in list(GUARDS.values()):
             guard.forget()
 
@@ -135,8 +138,10 @@ def _execute_and_run_hooks(name: str, module: ModuleType, execute: Callable[[Mod
     _run_hooks(name, module)
 
 
-def _run_hooks(name: str, module: ModuleType) -> None:
-    hooks = _PENDING.pop(name, [])
+def _run_hooks(name: str, executed: ModuleType | None = None) -> None:
+    """Run the pending hooks of a module, if it is there."""
+    module = sys.modules.get(name, executed)
+    hooks = [] if module is None else _PENDING.pop(name, [])
     try:
         for hook in hooks:
             hook(sys.modules.get(name, module))

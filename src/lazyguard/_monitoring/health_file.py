@@ -1,7 +1,7 @@
-"""`health_file`: the state of a process as a file, for processes that nobody can ask over HTTP.
+"""`health_file`: the state of a process as a file, for processes without an HTTP server.
 
-Invariants: whoever reads the file finds a whole one at each moment. It is written on a daemon thread, never on that of
-whoever caused a change or that of the scheduler. It tells what `health` tells.
+Invariants: a reader finds a complete file at each moment. Changes are written on a daemon thread, never on the thread
+that caused the change or the scheduler's. The content is that of `health`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
     nothing of the application.
 
     Args:
-        path: Where. "{pid}" in it is the number of the process; then a forked child has a file of its own, and else
-            none.
+        path: The file. "{pid}" in it stands for the number of the process, so that each forked child has a file of its
+            own. Without it only this process has one.
         every: Seconds between two signs of life.
 
     Returns:
-        A function that ends it, and removes the file. The exit of the interpreter does so, too.
+        A function that ends this and removes the file, as the exit of the interpreter does.
 
     Raises:
         ConfigurationError: An option is invalid, or the folder of the file does not exist.
 
     The file is JSON, in the form of health+json, with "pid", "time" (seconds since the epoch) and "every". It is
-    written beside, and put in its place at once. Where it cannot be written, nothing is raised, and its age tells.
+    replaced in one step, so a reader never sees half of it. Where it cannot be written nothing is raised: its age shows
+    that.
 
     Example:
         >>> import lazyguard, os, tempfile
@@ -53,10 +54,11 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
     """
     validation.seconds("every", every)
     value: Any = path
-    given: str = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
-    if not given or not os.path.isdir(os.path.dirname(os.path.abspath(given))):
+    given: Any = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    whole: str = os.path.abspath(given) if isinstance(given, str) and given and "\0" not in given else ""
+    if os.path.isdir(whole) or not os.path.isdir(os.path.dirname(whole)):
         raise misconfigured(f"path={shown(path)} is invalid: give the path of a file in a folder that exists.")
-    written = _File(given, every)
+    written = _File(whole, every)
     written.begin()
     return written.end
 
@@ -87,10 +89,11 @@ class _File:
             _files.remove(self)
             self._undo()
             ours = self._lock.acquire(True, _PATIENCE)
-            try:
-                os.unlink(self._path)
-            except OSError:
-                pass
+            for path in (self._path, self._beside()):
+                try:
+                    os.unlink(path)
+                except OSError:
+                    pass  # it was never written
             if ours:
                 self._lock.release()
 
@@ -115,13 +118,15 @@ class _File:
                 "time": clock.current.date(),
                 "every": self._every,
             }
-            beside = f"{self._path}.{os.getpid()}.part"
             try:
-                with open(beside, "w", encoding="utf-8") as file:
+                with open(self._beside(), "w", encoding="utf-8") as file:
                     file.write(json.dumps(content))
-                os.replace(beside, self._path)
+                os.replace(self._beside(), self._path)
             except OSError:
-                pass  # its age tells
+                pass  # its age shows it
+
+    def _beside(self) -> str:
+        return f"{self._path}.{os.getpid()}.part"
 
     def _changed(self, _: object) -> None:
         if not self._due:

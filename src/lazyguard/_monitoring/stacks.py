@@ -26,8 +26,8 @@ def of_attempt(attempt: Attempt) -> tuple[str, ...]:
         stack = list(_awaiting(attempt.task.get_coro()))
     else:
         stack = [*frames.outwards(sys._current_frames().get(attempt.thread or 0))][::-1]
-    ours = dropwhile(lambda frame: not frames.is_lazyguards(frame), stack)  # without the thread's own frames
-    inwards = dropwhile(frames.is_lazyguards, ours)
+    below = dropwhile(lambda frame: not frames.is_lazyguards(frame), stack)  # without the thread's own frames
+    inwards = dropwhile(frames.is_lazyguards, below)
     return tuple(f"{of_frame(frame)} {frame.f_code.co_name}" for frame in inwards)
 
 

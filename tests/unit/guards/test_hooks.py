@@ -282,3 +282,45 @@ def test_a_hook_of_a_module_that_its_own_thread_looks_for(program, monkeypatch):
 
     monkeypatch.setattr(sys, "meta_path", [Declares(), hooks._FINDER, *sys.meta_path])
     assert seen == [importlib.import_module("sought")]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_hook_that_comes_while_another_thread_executes_its_module(program, monkeypatch, limited, fails):
+    """It waits for the end of that import: no hook sees half a module, and after a failure it stays pending."""
+    running, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "meet", lambda: (running.set(), go.wait(30)), raising=False)
+    end = "1 / 0" if fails else "whole = True"
+    program({"half.py": f"import sys\nsys.meet()\n{end}\n"})
+
+    def use() -> None:
+        try:
+            importlib.import_module("half")
+        except ZeroDivisionError:
+            pass
+
+    importer = threading.Thread(target=use, daemon=True)
+    importer.start()
+    assert running.wait(30)
+    seen: list[bool] = []
+    declarer = threading.Thread(
+        target=lambda: when_imported("half")(lambda module: seen.append(module.whole)), daemon=True
+    )
+    declarer.start()
+    blocked = sys.modules["_frozen_importlib"]._blocking_on
+    while declarer.is_alive() and not blocked.get(declarer.ident):
+        pass
+    assert not seen
+    go.set()
+    importer.join(30)
+    declarer.join(30)
+    assert seen == ([] if fails else [True])
+    assert ("half" in hooks._PENDING) is fails
+
+
+def test_a_hook_that_runs_later_is_refused():
+    """Nothing would await an async hook, or consume a generator."""
+
+    async def hook(module: object) -> None: ...
+
+    with pytest.raises(errors.UsageError, match="plain function, not an async function"):
+        when_imported("json")(hook)

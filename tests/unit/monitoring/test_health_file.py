@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -111,6 +112,23 @@ def test_a_folder_that_goes_away(tmp_path):
         lazyguard.health_file(tmp_path / "health.json", every=0)
 
 
+def test_paths(tmp_path, monkeypatch):
+    """A folder, and what no file can be called, are refused; a relative path is that of the time of the call."""
+    for wrong in (tmp_path, "", "a\0b", b"a", None):
+        with pytest.raises(lazyguard.errors.ConfigurationError, match="path"):
+            lazyguard.health_file(wrong)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with FakeClock() as clock:
+        end = lazyguard.health_file("health.json")
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        before = told(tmp_path / "health.json")["time"]
+        clock.advance(10.0)
+        until(lambda: told(tmp_path / "health.json")["time"] > before)
+        end()
+    assert [path.name for path in tmp_path.rglob("*")] == ["elsewhere"]
+
+
 def test_the_exit_removes_it(tmp_path):
     """A process that ends leaves none."""
     path = tmp_path / "health.json"
@@ -163,9 +181,57 @@ def test_what_cannot_be_read_fails(tmp_path, capsys, text):
     assert "b.json" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"status": ["pass"]},
+        {"status": "pass", "checks": []},
+        {"status": "pass", "checks": None},
+        {"status": "pass", "checks": {"db": {"status": "warn"}}},
+        {"status": "pass", "checks": {"db": ["warn"]}},
+        {"status": "pass", "checks": {"db": [{"status": "warn", "answeredByFallback": 3}]}},
+    ],
+)
+def test_json_of_another_form_fails(tmp_path, capsys, found):
+    """Any JSON that is no health+json is a process that fails, and never a traceback with another exit status."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(found))
+    assert main(["status", str(path)]) == 2
+    assert "no health+json" in capsys.readouterr().out
+
+
+def test_what_other_programs_say(tmp_path, capsys):
+    """In health+json of another program only the status is required; control characters are shown as such."""
+    path = tmp_path / "a.json"
+    check = {"status": "warn", "output": "one\n\x1b[2Jtwo"}
+    path.write_text(json.dumps({"status": "warn", "output": None, "checks": {"cpu": [check, {}]}}))
+    assert main(["status", "--all", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert r"one\n\x1b[2Jtwo" in out
+    assert out.count("cpu") == 2
+
+
+def test_what_does_not_speak_http(capsys):
+    """A port that answers with anything else, and an address that is none, are processes that fail."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"220 mail ready\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert main(["status", f"http://127.0.0.1:{server.getsockname()[1]}/healthz"]) == 2
+        thread.join()
+    assert "BadStatusLine" in capsys.readouterr().out
+    assert main(["status", "http://a b/healthz"]) == 2
+
+
 def test_the_age_of_a_file(tmp_path, capsys):
     """A file that is too old, or does not say how old it is, fails; without `--max-age` it does not."""
-    for told_at, exit_status in ((time.time(), 0), (time.time() - 60, 2), (None, 2)):
+    for told_at, exit_status in ((time.time(), 0), (time.time() - 60, 2), (float("nan"), 2), (None, 2)):
         path = written(tmp_path / "a.json", "pass", **({} if told_at is None else {"time": told_at}))
         assert main(["status", path, "--max-age", "30"]) == exit_status
         assert main(["status", path]) == 0
