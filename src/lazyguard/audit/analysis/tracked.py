@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lazyguard._guards.frames import is_installed
 from lazyguard.audit.analysis.import_tree import ImportTree, Span
 from lazyguard.audit.analysis.scope import Frame, Scope
-from lazyguard.audit.report.model import Blame, ModuleReport, Report
+from lazyguard.audit.report.model import Report
+from lazyguard.audit.report.modules import Blame, ModuleReport
 from lazyguard.audit.report.schema import plain
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def report(modules: Iterable[TrackedImport], budget_of: Callable[[str], float | 
         ended = one.start + one.seconds
         parent = None if one.parent is None else spans.get(one.parent)
         spans[one] = span = Span(
-            one.module, one.file, by, None, parent, 0, one.start, own, ended, one.failed, one.inner
+            one.module, one.file, by, None, None, parent, 0, one.start, own, ended, one.failed, one.inner
         )
         root = span.lineage()[0]
         trees.setdefault(root, ImportTree(root.name, 0, ended)).spans.append(span)
