@@ -123,31 +123,8 @@ class Preload:
         total: The number of items.
         done: How many items are done, failures included.
         ended: Whether all items are done and reported, or a fork or `aclose` has interrupted the preload.
-        interrupted: Whether this is a child that was forked before the end, or `aclose` came before; the rest is not
-            built here.
         place: Where preload was called, `file:line`.
     """
-
-    __slots__ = (
-        "_began",
-        "_changed",
-        "_cut_by",
-        "_errors",
-        "_items",
-        "_jobs",
-        "_lock",
-        "_loop",
-        "_over",
-        "_progress",
-        "_reported",
-        "_threads",
-        "_waiting",
-        "done",
-        "ended",
-        "interrupted",
-        "place",
-        "total",
-    )
 
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
@@ -155,11 +132,9 @@ class Preload:
         self.total: int = len(jobs)
         self.done: int = 0
         self.ended: bool = False
-        self.interrupted: bool = False
         self.place: Place = place
         self._items = item  # the key of a service lives as long as its live reference
-        self._cut_by = ""
-        self._over: list[None] = []  # not empty when nothing is to begin any more
+        self._over: list[str] = []  # what has come before the end: nothing is to begin any more
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
@@ -169,6 +144,11 @@ class Preload:
         self._threads: set[int] = set()
         self._waiting: list[Callable[[], object]] = []
         self._lock = _thread.allocate_lock()  # held for counting alone
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether this is a child that was forked before the end, or `aclose` came before: the rest is not built."""
+        return bool(self._over)
 
     @property
     def errors(self) -> dict[str, BaseException]:
@@ -340,10 +320,8 @@ class Preload:
 
     def _interrupt(self, by: str) -> None:
         """End before all items are done."""
-        self._cut_by = by
-        self._over.append(None)
         with self._lock:
-            self.interrupted = True
+            self._over.append(by)
         self._changed = clock.now()
         self.ended = True
         self._jobs.clear()
@@ -360,9 +338,8 @@ class Preload:
         if not self.ended:
             parts.append(f"{self.done} of {self.total} are done")
         elif self.interrupted:
-            parts.append(
-                f"{self._cut_by} came when {self.done} of {self.total} were done, and the rest is not built here"
-            )
+            done = f"{self.done} of {self.total} were done"
+            parts.append(f"{self._over[0]} came when {done}, and the rest is not built here")
         if self._errors:
             parts.append(self._failures())
         return "; ".join(parts)
