@@ -24,7 +24,7 @@ from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
     from contextvars import Context
     from typing import Any
 
@@ -373,33 +373,8 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     return begun.pop().result()  # no local has the task, and with it the error, whose traceback has this frame
 
 
-async def until_woken(
-    over: Callable[[], bool],
-    wait: Callable[[Callable[[], None]], object],
-    forget: Callable[[Callable[[], None]], object],
-    until: float | None,
-) -> bool:
-    """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
-    loop = loop_here()
-    woken = asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(woken.set)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits there any more
-
-    wait(wake)
-    try:
-        while not over():
-            left = None if until is None else until - clock.now()
-            if left is not None and left <= 0:
-                return False
-            pause = wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left))
-            try:
-                await asyncio.wait_for(woken.wait(), pause)
-            except asyncio.TimeoutError:  # another class than the builtin before 3.11
-                pass
-        return True
-    finally:
-        forget(wake)
+async def pause_by(pauses: Iterator[float]) -> None:
+    """Let so many seconds pass, one after another."""
+    loop_here()
+    for seconds in pauses:
+        await asyncio.sleep(seconds)

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
@@ -142,7 +142,6 @@ class Preload:
         self._began = self._changed = clock.now()
         self._reported = 0
         self._threads: set[int] = set()
-        self._waiting: list[Callable[[], object]] = []
         self._lock = _thread.allocate_lock()  # held for counting alone
 
     @property
@@ -183,23 +182,11 @@ class Preload:
                 f"{self!r} builds async services on this thread's event loop, which a wait would block: use "
                 "`await handle.awaited()`."
             )
-        woken = _thread.allocate_lock()
-        woken.acquire()
-        wake = woken.release
-        self._waiting.append(wake)
-        try:
-            while not self.ended:
-                left = None if until is None else until - clock.now()
-                if left is not None and left <= 0:
-                    return False
-                # Wake up now and then: in a forked child no thread wakes this one.
-                woken.acquire(
-                    True,
-                    wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left)),
-                )
-            return True
-        finally:
-            self._forget(wake)
+        from time import sleep
+
+        for pause in clock.pauses(lambda: self.ended, until):
+            sleep(pause)
+        return self.ended
 
     async def awaited(self, timeout: float | None = None) -> bool:
         """Return what `wait` does, without blocking the event loop.
@@ -210,13 +197,8 @@ class Preload:
         validation.seconds("timeout", timeout, optional=True, zero=True)
         from lazyguard._core import tasks
 
-        return await tasks.until_woken(lambda: self.ended, self._waiting.append, self._forget, _until(timeout))
-
-    def _forget(self, wake: Callable[[], object]) -> None:
-        try:
-            self._waiting.remove(wake)
-        except ValueError:
-            pass  # it is being called, or has been
+        await tasks.pause_by(clock.pauses(lambda: self.ended, _until(timeout)))
+        return self.ended
 
     def __repr__(self) -> str:
         failed = f", {self.failed} failed" if self._errors else ""
@@ -229,12 +211,13 @@ class Preload:
             self._end()
             return
         from contextvars import copy_context
+        from functools import partial
 
         _running.add(self)
         started = 0
         try:
             for _ in range(min(threads, self.total)):
-                daemons.daemon(_in_context(copy_context(), self._work), "preload")
+                daemons.daemon(partial(copy_context().run, self._work), "preload")
                 started += 1
         except RuntimeError as error:  # no thread is available: those that were started go on
             while not started and self._jobs:
@@ -302,15 +285,6 @@ class Preload:
         )
         self.ended = True
         _running.discard(self)
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting:
-            try:
-                wake = self._waiting.pop()
-            except IndexError:
-                break  # the waiter has gone
-            wake()
 
     def _interrupt_in_child(self) -> None:
         """End in a forked child: the threads are the parent's."""
@@ -370,10 +344,6 @@ def _until(timeout: float | None) -> float | None:
     return until if item is None or (until is not None and until <= item.ends) else item.ends
 
 
-def _in_context(context: Any, work: Callable[[], None]) -> Callable[[], None]:
-    return lambda: context.run(work)
-
-
 def _described(failed: tuple[str, BaseException]) -> str:
     name, error = failed
     cause = error.__cause__ if isinstance(error, ResolutionError) and error.__cause__ is not None else error
@@ -408,7 +378,6 @@ def _interrupt_all() -> None:
     for each in list(_running):
         each._interrupt("aclose()")
         _running.discard(each)
-        each._wake()
 
 
 closing.enders.append(_interrupt_all)
