@@ -45,7 +45,7 @@ async def get_database() -> asyncpg.Pool:
 
 @lazyguard.service
 async def get_cache() -> Redis:
-    return await aredis_client(os.environ["CACHE"], socket_timeout=0.2)
+    return await aredis_client(os.environ["CACHE"], socket_timeout=0.1)
 
 
 @lazyguard.guarded(breaker=AWAY)
@@ -76,7 +76,7 @@ async def get_supplier() -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=os.environ["SUPPLIER"], timeout=0.5)
 
 
-@lazyguard.guarded(timeout=0.5, breaker=AWAY)
+@lazyguard.guarded(timeout=0.2, breaker=AWAY)
 async def price_of(tea: str) -> int | None:
     answer = await (await get_supplier.aget()).get(f"/{tea}")
     answer.raise_for_status()
