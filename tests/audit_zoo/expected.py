@@ -15,10 +15,10 @@ VERDICTS = {
     "exits_exec": ("exits", 5),
     "exits_input": ("exits", 3),
     "exits_os": ("exits", 5),
-    "exits_sys": ("exits", 7),
+    "exits_sys": ("exits", 10),
     "fails_missing": ("fails", 3),
-    "fails_raising": ("fails", 12),
-    "fails_recursion": ("fails", 5),
+    "fails_raising": ("fails", 15),
+    "fails_recursion": ("fails", 8),
     "fails_name": ("fails", 3),
     "fails_attribute": ("fails", 5),
     "fails_module": ("fails", 3),
@@ -30,7 +30,7 @@ VERDICTS = {
     "hangs_flooding": ("hangs", 0),
     "hangs_fork_bomb_of_two": ("hangs", 8),
     "hangs_gil": ("hangs", 5),
-    "hangs_python": ("hangs", 7),
+    "hangs_python": ("hangs", 10),
     "hangs_recv": ("hangs", 7),
     "hangs_signals": ("hangs", 8),
     "hangs_spin": ("hangs", 3),
@@ -47,10 +47,13 @@ VERDICTS = {
     "hangs_tampering": ("hangs", None),
     "leaves_child": ("leaves-children", 5),
     "leaves_stranger": ("leaves-children", 5),
-    "slow_body": ("slow", 7),
+    "slow_body": ("slow", 10),
     "slow_import": ("slow", 3),
 }
 """Verdict and blamed line; 0 for any line, None where no line can be known."""
+
+INNER = {"exits_sys": 7, "fails_raising": 12, "fails_recursion": 5, "hangs_python": 7, "slow_body": 7}
+"""The innermost line of the module, where it is in a function that the blamed line has called."""
 
 LEAVES = {
     "hangs_python": "threading.py",
@@ -73,7 +76,24 @@ FINDINGS = {
     "hangs_recv": {("connect", 6, "127.0.0.1:")},
     "cannot_exit_thread": {("thread", 5, "worker")},
     "leaves_child": {("subprocess", 5, "sleep")},
-    "ok_doubled": {("double-import", 9, "executed as zoo.plain and as plain")},
+    "ok_changing": {
+        ("process-state", 15, "sets ZOO_URL in os.environ: what was imported before it has read another value"),
+        ("process-state", 16, "handles SIGUSR1: it takes the place of the handler"),
+        ("process-state", 17, "configures logging (root): the configuration of the program"),
+        ("process-state", 18, "filters warnings: those of all other code"),
+        ("process-state", 19, "changes sys.path: what others import"),
+        ("process-state", 20, "changes the working directory: relative paths"),
+        ("process-state", 21, "limits all sockets: connections of other libraries"),
+        ("process-state", 22, "sets multiprocessing's start method: that can be done once"),
+        ("process-state", 23, "sets the locale: numbers and texts"),
+        ("process-state", 24, "replaces sys.excepthook: errors of the whole process"),
+        ("process-state", 25, "replaces sys.stdout: what the whole program prints"),
+        ("process-state", 34, "replaces threading.excepthook: errors of all threads"),
+    },
+    "ok_doubled": {
+        ("double-import", 9, "executed as zoo.plain and as plain"),
+        ("process-state", 8, "changes sys.path"),
+    },
     "ok_sleeping": {("sleep", 9, "sleeps 0.01 s")},
     "ok_writing": {
         ("file-write", 8, "makes the directory "),

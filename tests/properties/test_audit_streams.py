@@ -13,15 +13,15 @@ from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.output.files import FORMATS
 from lazyguard.audit.output.text import table
 from lazyguard.audit.processes import messages
-from lazyguard.audit.processes.child_process import Trace
+from lazyguard.audit.processes.child_process import TIMED, Trace
 from lazyguard.audit.report.model import Report
 
 STREAM: list[list[Any]] = [
-    ["start", 1.0, 7],
-    ["begin", 1.1, 7, "core", "/p/core/__init__.py", None, None, None, None],
-    ["begin", 1.2, 7, "core.a", "/p/core/a.py", "/p/core/__init__.py", 3, "/p/core/__init__.py", 3],
-    ["effect", 1.3, 7, "sleep", "0.25", "/p/core/a.py", 1, "/p/core/a.py", 1],
-    ["effect", 1.3, 7, "dns", "db.example", "/p/core/a.py", 2, "/p/core/a.py", 2],
+    ["start", 1.0, 7, False],
+    ["begin", 1.1, 7, "core", "/p/core/__init__.py", None, None, None, None, None, None],
+    ["begin", 1.2, 7, "core.a", "/p/core/a.py", "/p/core/__init__.py", 3, "/p/core/__init__.py", 3, "/p/core/a.py", 9],
+    ["effect", 1.3, 7, "sleep", "0.25", "/p/core/a.py", 1, "/p/core/a.py", 1, None, None],
+    ["effect", 1.3, 7, "dns", "db.example", "/p/core/a.py", 2, "/p/core/a.py", 2, "/p/core/a.py", 7],
     ["circular", 1.4, 7, "core", "/p/core/a.py", 4, ["x"]],
     ["end", 1.5, 7, "core.a", False],
     ["end", 1.6, 7, "core", True],
@@ -70,7 +70,7 @@ def test_a_mutated_stream_is_judged_and_written_in_every_format(
             trace.result = event
         elif event[0] == "threads":
             trace.threads = event[1]
-        elif event[0] in ("begin", "end", "effect", "circular"):
+        elif event[0] in TIMED:
             trace.events.append(event)
 
     seen = judge(trace, SCOPE, timeout=5.0, slow=0.5)

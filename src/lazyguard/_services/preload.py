@@ -126,12 +126,14 @@ class Preload:
         place: Where preload was called, `file:line`.
     """
 
+    done: int = 0
+    ended: bool = False
+    _reported = 0
+
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
     ) -> None:
         self.total: int = len(jobs)
-        self.done: int = 0
-        self.ended: bool = False
         self.place: Place = place
         self._items = item  # the key of a service lives as long as its live reference
         self._over: list[str] = []  # what has come before the end: nothing is to begin any more
@@ -140,7 +142,6 @@ class Preload:
         self._progress = progress
         self._loop = wait_cycles.current_loop()
         self._began = self._changed = clock.now()
-        self._reported = 0
         self._threads: set[int] = set()
         self._lock = _thread.allocate_lock()  # held for counting alone
 
@@ -331,9 +332,9 @@ class Preload:
             state=self._state(),
             since=date - (now - self._changed),
             cause=cause,
-            generation=0,
             running=len(self._threads),
             place=self.place,
+            answered={},
         )
 
 

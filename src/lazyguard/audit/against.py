@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.report.budget import CONTRIBUTORS, allowance_of, chain_to
-from lazyguard.audit.report.model import Against, Place, Slower
+from lazyguard.audit.report.model import Against, Slower
+from lazyguard.audit.report.modules import Place
 from lazyguard.audit.run import AuditInterrupted, audit
 from lazyguard.errors import ConfigurationError
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from lazyguard.audit.report.budget import Budget
-    from lazyguard.audit.report.model import Imported, ModuleReport, Report
+    from lazyguard.audit.report.model import Report
+    from lazyguard.audit.report.modules import Imported, ModuleReport
 
 ROUNDS = 7
 """Rounds of a module that looks slower to the end."""
@@ -33,7 +35,7 @@ SURE = 3
 """Rounds from which on a module that is within half of its allowance is done."""
 CLOSE = 24
 """The most modules that are measured by turns at a time."""
-OWN = ("path", "repeat", "advice")
+OWN = ("path", "repeat", "advice", "shard")
 """Options of the audit that are not those of a turn."""
 
 Seen = dict[str, "ModuleReport"]

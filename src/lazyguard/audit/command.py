@@ -19,6 +19,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import against, django
+from lazyguard.audit.combine import combined
 from lazyguard.audit.options import from_pyproject, with_given
 from lazyguard.audit.output.files import FORMATS, check, schema, write
 from lazyguard.audit.report.baseline import new, summary
@@ -36,7 +37,7 @@ DESCRIPTION = (
 )
 EPILOG = """\
 verdicts, worst first
-  hangs            not done within --timeout; the line is the innermost one of the audited packages
+  hangs            not done within --timeout; the line is that of a module, the innermost ones follow
   crashes          ended by a signal
   exits            SystemExit, os._exit, exec, or input() while it is imported
   fails            any other exception
@@ -72,7 +73,7 @@ examples
 """
 REPORT_DESCRIPTION = (
     "Shows what `lazyguard audit --json` or `lazyguard.track_imports` has written: as the table, as a page for a "
-    "browser, as JUnit XML. Nothing is imported."
+    "browser, as JUnit XML. The parts of one audit (--shard) can be combined. Nothing is imported."
 )
 REPORT_EPILOG = """\
 exit status
@@ -81,6 +82,7 @@ exit status
 examples
   lazyguard report after.json                                          the table
   lazyguard report after.json --compare before.json --html report.html both, to read in a browser
+  lazyguard report combine 1.json 2.json 3.json --json all.json        the parts that --shard 1/3 and so on have made
 """
 OPTIONS = (
     "path",
@@ -95,6 +97,7 @@ OPTIONS = (
     "exclude",
     "setup",
     "memory",
+    "shard",
     "strict",
 )
 """What is passed to `audit` as it is, and takes precedence over pyproject.toml."""
@@ -127,6 +130,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     add("--strict", help="fail also over what is not installed but optional, or is for another platform", **yes_no)
     add("--memory", type=int, metavar="MB", help="the most that a child may take, in megabytes (default: no limit)")
+    add(
+        "--shard", metavar="I/N", help="audit the I-th of every N modules; `lazyguard report combine` joins the reports"
+    )
     add("--python", metavar="EXE", help="the interpreter to import with, 3.10 or newer (default: this one)")
     add("--timeout", type=float, metavar="S", help="seconds until an import counts as hanging (default: 5)")
     add("--slow", type=float, metavar="S", help="seconds from which an import counts as slow (default: 0.5)")
@@ -158,17 +164,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         **yes_no,
     )
     _declare_formats(parser, FORMATS)
-    add(
-        "--github",
-        action="store_true",
-        help="print annotations for a workflow of GitHub, and append to the summary of its step",
-    )
     add("--schema", action="store_true", help="print the JSON schema of --json, and do nothing else")
-    add(
-        "--baseline",
-        metavar="FILE",
-        help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
-    )
     add(
         "--against",
         metavar="DIR",
@@ -181,9 +177,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def declare_report(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lazyguard report` to its parser."""
-    parser.add_argument("file", metavar="FILE", help="the report, as JSON")
+    parser.add_argument("files", nargs="+", metavar="[combine] FILE", help="the report as JSON, or all parts of one")
     parser.add_argument("--path", metavar="DIR", help="where the audited sources are, to show their lines in the page")
-    _declare_formats(parser, ("html", "junit"))
+    _declare_formats(parser, FORMATS)
     _declare_table(parser)
 
 
@@ -201,6 +197,16 @@ def _declare_formats(parser: argparse.ArgumentParser, names: Iterable[str]) -> N
 def _declare_table(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how the table looks, and beside what."""
     add = parser.add_argument
+    add(
+        "--baseline",
+        metavar="FILE",
+        help="fail over what an earlier report (from --json) does not have: new verdicts, findings, budgets exceeded",
+    )
+    add(
+        "--github",
+        action="store_true",
+        help="print annotations for a workflow of GitHub, and append to the summary of its step",
+    )
     add("--compare", metavar="FILE", help="print an earlier report (from --json) beside this one")
     add(
         "--color",
@@ -226,12 +232,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     options, targets, named = _options(arguments)
     strict = options.pop("strict", False)
-    other = _earlier("compare", arguments.compare)
-    known = _earlier("baseline", arguments.baseline)
+    publication = _Publication(arguments)
     if arguments.against:
         against.check(arguments.against)
-    files = _files(arguments)
-    status = 0
     with progress.shown(plain=arguments.plain) as display:
         try:
             report = audit(
@@ -242,20 +245,13 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if arguments.against:
                 report = against.measured(report, targets, arguments.against, options, quiet=arguments.quiet)
-            report = replace(report, strict=strict)
-            status = 1 if (report.found if known is None else new(report, known)) else 0
-        except AuditInterrupted as interrupted:
-            report, status = interrupted.report, 128 + interrupted.signal
-    write(report, files, other)
-    if "-" not in files.values():
-        with _no_commands() if arguments.github else nullcontext():
-            _print(report, other, arguments)
-            if known is not None:
-                print(summary(report, known, arguments.baseline), flush=True)
-    if arguments.github:
-        _annotate(report, sys.stderr if "-" in files.values() else sys.stdout)
+            report, interrupted = replace(report, strict=strict), 0
+        except AuditInterrupted as came:
+            report, interrupted = came.report, 128 + came.signal
+    status = interrupted or publication.status(report)
+    publication.publish(report)
     wrong = unused(sorted(named), [*(module.module for module in report.modules), *report.pending])
-    if wrong and status in (0, 1):
+    if wrong and not interrupted and report.shard is None:
         raise ConfigurationError("; ".join(wrong))
     return status
 
@@ -266,13 +262,46 @@ def show(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigurationError: a file cannot be used.
     """
-    report = replace(_read(arguments.file, arguments.file), path=arguments.path or "", paths=())
-    other = _earlier("compare", arguments.compare)
-    files = _files(arguments)
-    write(report, files, other)
-    if "-" not in files.values():
-        _print(report, other, arguments)
-    return 1 if report.found else 0
+    join, *files = arguments.files if arguments.files[0] == "combine" else ("", *arguments.files)
+    if bool(join) != (len(files) > 1):
+        raise ConfigurationError("name one report, or all parts of one: lazyguard report combine 1.json 2.json")
+    parts = {file: _read(file, file) for file in files}
+    report = combined(parts) if join else parts[files[0]]
+    publication = _Publication(arguments)
+    publication.publish(report, replace(report, path=arguments.path or "", paths=()))
+    return publication.status(report)
+
+
+class _Publication:
+    """Where a report goes, and beside what: all that can be wrong of it is an error at once."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.other: Report | None = _earlier("compare", arguments.compare)
+        self.known: Report | None = _earlier("baseline", arguments.baseline)
+        self.files: dict[str, str] = {name: file for name in FORMATS if (file := getattr(arguments, name)) is not None}
+        check(self.files)
+
+    def status(self, report: Report) -> int:
+        """Return the exit status."""
+        return 1 if (report.found if self.known is None else new(report, self.known)) else 0
+
+    def publish(self, report: Report, shown: Report | None = None) -> None:
+        """Write the files, print the table unless a file is stdout, and annotate.
+
+        `shown` is the report with the directories that sources may be read from, where those are others than its own.
+        """
+        for option, file in self.files.items():
+            write(report if option == "json" else shown or report, {option: file}, self.other)
+        report = shown or report
+        given, printed = self.arguments, "-" not in self.files.values()
+        if printed:
+            with _no_commands() if given.github else nullcontext():
+                _print(report, self.other, given)
+                if self.known is not None:
+                    print(summary(report, self.known, given.baseline), flush=True)
+        if given.github:
+            _annotate(report, sys.stdout if printed else sys.stderr)
 
 
 def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], set[str]]:
@@ -294,13 +323,6 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], 
     named = {*(budgets if is_whole else ())} - {"*"} | {text.partition("=")[0] for text in times}
     options["budgets"] = with_given(budgets, times, arguments.forbid or ())
     return options, targets, named
-
-
-def _files(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the files to write, by their options, each of which can be written."""
-    files = {name: file for name in FORMATS if (file := getattr(arguments, name, None)) is not None}
-    check(files)
-    return files
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lazyguard.audit.target.statements import text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.report.model import ModuleReport
+    from lazyguard.audit.report.modules import ModuleReport
 
 SETTINGS = "DJANGO_SETTINGS_MODULE"
 """The variable of the environment that names the settings."""
@@ -34,8 +34,7 @@ def advice(modules: Sequence[ModuleReport], paths: Iterable[str]) -> str:
     wanting = [each for each in modules if each.error is not None and each.error.type.endswith(WANTING)]
     if not wanting or _settings(paths) is None:
         return ""
-    need = "1 module needs" if len(wanting) == 1 else f"{len(wanting)} modules need"
-    return f"{need} Django to be set up first: add --django (or django = true in the configuration)"
+    return f"{wanting[0].module} needs Django to be set up first: add --django (or django = true in the configuration)"
 
 
 def _settings(paths: Iterable[str]) -> str | None:

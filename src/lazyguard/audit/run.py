@@ -51,6 +51,7 @@ def audit(
     exclude: Sequence[str] = (),
     setup: str = "",
     memory: int | None = None,
+    shard: str | None = None,
     progress: Progress | None = None,
     advising: Announce | None = None,
 ) -> Report:
@@ -77,6 +78,8 @@ def audit(
         setup: statements that run in each child before the import, such as "import django; django.setup()". Their time
             is told apart; what they do has a report of its own, called "(setup)".
         memory: the most megabytes that a child may take; what asks for more gets a MemoryError. None: no limit.
+        shard: "2/4" for the second, sixth, tenth module and so on: one of four parts for four machines, which
+            `lazyguard report combine` puts together.
         progress: called with (done, total, module report) after each module.
         advising: called before each run that the advice takes, with how many are done for this target, how many there
             will be (None: not known yet), and what it is for, in words.
@@ -93,7 +96,7 @@ def audit(
         []
     """
     settings = Settings(
-        path, python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)), exclude, setup, memory
+        path, python, timeout, slow, jobs, repeat, walk, env, dict(checked(budgets)), exclude, setup, memory, shard
     )
     validation.flag("advice", advice)
     if fork is not None:
@@ -138,6 +141,8 @@ def _advised(
     succeeded = {module.module for module in report.modules if module.verdict in ("ok", "slow")}
     found: list[Advice] = []
     for target in dict.fromkeys(targets):
+        if settings.shard is not None and target not in planned.modules:
+            continue  # another part has it
         note = "its import does not succeed, or it has no code of its own"
         if target in succeeded:
             try:

@@ -23,7 +23,10 @@ from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.processes.child_process import Child, Job
 from lazyguard.audit.processes.zygote_process import Zygote, ZygoteLost, scan
 from lazyguard.audit.report.budget import Budget, budget_of, near, spent
-from lazyguard.audit.report.model import ModuleReport, Report, cause_of
+from lazyguard.audit.report.causes import lines_of
+from lazyguard.audit.report.model import Report
+from lazyguard.audit.report.modules import ModuleReport
+from lazyguard.audit.report.sentences import seconds
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ WORTH = 0.004
 """Seconds above which a package is imported once for all modules below it."""
 SURE = 0.8
 """The part of `slow` below which a time put together from a fork is certain enough."""
-SEEN_IN_FORKS = ("circular-import", "order-dependent")
+SEEN_IN_FORKS = ("circular-import", "order-dependent", "process-state")
 """Findings about the program's own modules alone, which a fork executes like any interpreter: it may decide these."""
 AGAIN = 3
 """How many times a time that is a little over its budget is measured again."""
@@ -110,7 +113,7 @@ class Audit:
         if self.setup is not None and self.setup.verdict != "ok":
             return
         statements, self._uncompiled = scan(self.plan, self.settings, self.wakeup.came)
-        self._fresh_because = why_fresh(len(self.plan.modules), self.settings, fork)
+        self._fresh_because = why_fresh(self.plan.whole, self.settings, fork)
         if self._fresh_because is None:
             self._fork(statements)
             self._confirm_failures()
@@ -143,14 +146,20 @@ class Audit:
             path=settings.paths[0],
             paths=settings.paths[1:],
             passed_over=self.plan.passed_over,
-            notes=tuple(filter(None, [django.advice(list(self.done.values()), settings.paths)])),
+            notes=(*filter(None, [django.advice(list(self.done.values()), settings.paths)]), *self._start_up()),
             interpreter_seconds=self.interpreter_seconds,
             pending=tuple(name for name in self.plan.modules if name not in self.done),
             budgets=tuple(each for name in budgeted for each in spent(self.done[name], self._budget(name))),
             fresh_because=self._fresh_because,
             left_out=self._left_out,
             uncompiled=self._uncompiled,
+            shard=settings.shard,
         )
+
+    def _start_up(self) -> Iterator[str]:
+        """Yield what costs much before any import, in each process of the program."""
+        for file, taken in self.plan.start_up:
+            yield f"the interpreter's start runs {file}, which takes {seconds(taken)} s each time"
 
     def _fork(self, statements: Sequence[str]) -> None:
         """Let forks decide what they can; leave the rest, and all below it, for fresh children."""
@@ -270,6 +279,7 @@ class Audit:
                 seen = replace(seen, detail=f"it asked for more than the {settings.memory} MB of --memory")
             return seen
         except Exception as error:  # a child can write what it likes: that is to cost its own module's report alone
+            trace.doubtful = True
             seen = judge(replace(trace, events=[], dump="", leaving_dump="", threads=[]), scope, **limits)
             return replace(seen, detail=f"what it reported cannot be read ({type(error).__name__})")
 
@@ -341,4 +351,4 @@ def _effects(seen: ModuleReport) -> frozenset[tuple[object, ...]]:
 
 def _case(seen: ModuleReport) -> tuple[object, ...]:
     """Return what two failures must have in common, for a fresh interpreter's to confirm a fork's."""
-    return cause_of(seen), _effects(seen)
+    return lines_of(seen)[-1], _effects(seen)

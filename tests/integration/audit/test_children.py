@@ -259,3 +259,39 @@ def test_an_interpreter_that_dies_at_its_start_is_reported(app: App, tmp_path: P
     environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(broken)}
     with pytest.raises(ConfigurationError, match="ended with status 7"):
         only("core", app(), env=environment)
+
+
+PRELOADS = """
+import lazyguard, os, threading
+
+@lazyguard.lazy
+def built() -> list[int]:
+    done.wait(10)
+    os.mkdir({directory!r})
+    return [1]
+
+done = threading.Event()
+started = lazyguard.preload(built, "decimal")
+"""
+
+
+def test_what_lazyguard_does_in_the_background_is_no_finding(app: App, tmp_path: Path) -> None:
+    """A preload is declared: its thread, and what it builds while the import goes on."""
+    text = PRELOADS.format(directory=str(tmp_path / "made"))
+    after = "done.set()\nimport time\nwhile not started.ended: time.sleep(0)\n"
+    assert only("core.wsgi", app(wsgi=text + after)).findings == ()
+
+
+def test_what_an_import_waits_for_is_its_own(app: App, tmp_path: Path) -> None:
+    """Also where a thread of lazyguard does it: a service that is used by the import that declares it."""
+    text = f"""
+import lazyguard, os
+
+@lazyguard.service(timeout=20.0)
+def get() -> list[int]:
+    os.mkdir({str(tmp_path / "made")!r})
+    return [1]
+
+len(get())
+"""
+    assert [each.kind for each in only("core.eager", app(eager=text)).findings] == ["file-write"]

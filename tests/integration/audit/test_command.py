@@ -199,3 +199,43 @@ def test_help_teaches(environment: Mapping[str, str], tmp_path: Path) -> None:
     assert ran.returncode == 0
     for word in ("leaves-children", "own", "exit status", "examples", "--no-walk"):
         assert word in ran.stdout
+
+
+def test_four_processes_report_what_one_does(app: App, environment: Mapping[str, str]) -> None:
+    """--shard in four processes at a time and `report combine`: verdicts, causes, findings and tiers of one run."""
+    path = app(
+        **{f"ok{n}": "import json\n" for n in range(9)},
+        bad="import core.settings\ncore.settings.of('x')\n",
+        worse="import core.settings\ncore.settings.of('x')\n",
+        settings="def of(name):\n    raise LookupError(name)\n",
+        first="import core.second\nVALUE = 1\n",
+        second="from core.first import VALUE\n",
+        state="import os\nos.environ['CORE'] = '1'\n",
+    )
+    common = ["--slow", "20", "--timeout", "30", "-q", "--plain"]
+    command = [sys.executable, "-m", "lazyguard", "audit", "core", *common]
+    shards = [
+        subprocess.Popen(
+            [*command, "--shard", f"{n}/4", "--json", f"{n}.json"], cwd=path, env=environment, stdout=subprocess.DEVNULL
+        )
+        for n in (4, 2, 3, 1)
+    ]
+    assert {each.wait(120) for each in shards} <= {0, 1}
+    assert run("core", *common, "--json", "one.json", cwd=path, env=environment).returncode == 1
+    joined = [sys.executable, "-m", "lazyguard", "report", "combine", *(f"{n}.json" for n in (2, 1, 4, 3))]
+    ran = subprocess.run(
+        [*joined, "--json", "all.json", "--baseline", "one.json"],
+        cwd=path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "nothing is new against one.json" in ran.stdout
+    one, four = (json.loads((path / name).read_text()) for name in ("one.json", "all.json"))
+    keys = ("module", "verdict", "blame", "error", "findings", "detail")
+    parts = [[{key: module[key] for key in keys} for module in each["modules"]] for each in (one, four)]
+    assert parts[0] == parts[1]
+    assert one["causes"] == four["causes"]
+    assert {each["fresh_because"] for each in (one, four)} == {one["fresh_because"]}
+    assert run("core", "--shard", "5/4", cwd=path, env=environment).returncode == 2

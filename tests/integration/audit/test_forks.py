@@ -8,11 +8,15 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.integration.audit.test_interpreters import VERSIONS, interpreter
 
-from lazyguard.audit import AuditInterrupted, ModuleReport, Report, audit
+from lazyguard.audit import AuditInterrupted, ModuleReport, Report, audit, tiers
+
+if TYPE_CHECKING:
+    from lazyguard.audit.processes.child_process import Trace
 
 App = Callable[..., Path]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are used on Linux only")
@@ -170,6 +174,38 @@ def test_a_dependency_that_hangs_is_left_out(app: App) -> None:
     assert of(report, "core.a").verdict == "hangs"
 
 
+def test_a_fork_whose_report_cannot_be_read_decides_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has found would be lost: a fresh interpreter imports the module, and has it."""
+
+    def unread(trace: Trace, *given: Any, **options: Any) -> ModuleReport:
+        if trace.module == "core.a" and trace.events and first:
+            raise first.pop()
+        return judge(trace, *given, **options)
+
+    first, judge = [IndexError()], tiers.judge
+    monkeypatch.setattr(tiers, "judge", unread)
+    seen = of(forked(app(a="import subprocess\nsubprocess.run(['true'])\n")), "core.a")
+    assert (seen.tier, [each.kind for each in seen.findings]) == ("fresh", ["subprocess"])
+    assert not first
+
+
+def test_a_package_that_something_else_stands_for_is_loaded_once(app: App) -> None:
+    """What lets no attribute be deleted or set, as a proxy for a package in sys.modules, ends no zygote."""
+    stands = "import sys\nclass Proxy:\n    def __init__(self, module): object.__setattr__(self, '_', module)\n"
+    stands += "    def __getattribute__(self, name): return getattr(object.__getattribute__(self, '_'), name)\n"
+    stands += "    def __setattr__(self, name, value): setattr(object.__getattribute__(self, '_'), name, value)\n"
+    stands += "sys.modules[__name__] = Proxy(sys.modules[__name__])\n"
+    path = app(a="import package.part\nassert package.part.VALUE\n", b="import package\nassert not package.part\n")
+    dependency(path, placeholder="")
+    (path / "site-packages" / "package").mkdir()
+    (path / "site-packages" / "package" / "__init__.py").write_text(stands)
+    (path / "site-packages" / "package" / "part.py").write_text("VALUE = 1\n")
+    report = forked(path)
+    assert (report.fresh_because, report.left_out) == (None, ())
+    assert (of(report, "core.a").verdict, of(report, "core.a").tier) == ("ok", "forked")
+    assert of(report, "core.b").verdict == "fails"
+
+
 def test_a_dependency_that_works_only_from_within_a_circle_decides_nothing(app: App) -> None:
     """ring_b succeeds when ring_a was asked for first, and fails alone: no fork acquits who asks for it alone."""
     path = app(a="import ring_a\n", b="import ring_b\n")
@@ -244,3 +280,15 @@ def test_every_supported_version_can_be_forked(app: App, version: str) -> None:
         "core.b": ("ok", "forked"),
         "core.c": ("fails", "fresh"),
     }, report.left_out
+
+
+def test_forks_find_what_modules_change_of_the_process(zoo: Path) -> None:
+    """The same as fresh interpreters: what belongs to dependencies is loaded already there, and no act of a module."""
+    names = ["zoo.ok_changing", "zoo.plain"]
+    seen = [
+        of(audit(names, path=zoo, walk=False, fork=fork, timeout=20.0, slow=10.0), names[0]) for fork in (True, False)
+    ]
+    assert [each.tier for each in seen] == ["forked", "fresh"]
+    assert len(seen[0].findings) == 12
+    assert seen[0].findings == seen[1].findings
+    assert all(each.memory for each in seen)

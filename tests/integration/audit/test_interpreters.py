@@ -45,7 +45,7 @@ def test_every_supported_version_can_be_audited(zoo: Path, version: str) -> None
         "zoo.hangs_recv": ("hangs", 7),
         "zoo.hangs_gil": ("hangs", 5),
         "zoo.chain.root": ("hangs", 5),
-        "zoo.fails_raising": ("fails", 12),
+        "zoo.fails_raising": ("fails", 15),
         "zoo.crashes_segv": ("crashes", 5),
         "zoo.exits_os": ("exits", 5),
         "zoo.cannot_exit_thread": ("cannot-exit", 5),

@@ -17,6 +17,7 @@ TABLE = runpy.run_path(str(ZOO / "expected.py"))
 EXPECTED: dict[str, tuple[str, int | None]] = TABLE["VERDICTS"]
 BLAMED: dict[str, str] = TABLE["BLAMED"]
 UNBLAMED: dict[str, str] = TABLE["UNBLAMED"]
+INNER: dict[str, int] = TABLE["INNER"]
 LEAVES: dict[str, str | None] = TABLE["LEAVES"]
 HINTS: dict[str, str | None] = TABLE["HINTS"]
 FINDINGS: dict[str, set[tuple[str, int, str]]] = TABLE["FINDINGS"]
@@ -39,6 +40,7 @@ def test_each_fault_has_its_verdict_and_its_line(seen: dict[str, ModuleReport], 
     assert module.blame is not None
     assert module.blame.file == f"zoo/{BLAMED.get(name, name)}.py"
     assert line == 0 or module.blame.line == line or (name == "hangs_spin" and module.blame.line == 4)
+    assert (module.blame.inner and module.blame.inner.line) == INNER.get(name)
     assert module.blame.chain[0] == f"zoo.{name}"
     assert module.blame.chain[-1] == f"zoo.{BLAMED.get(name, name)}"
     assert name in BLAMED or len(module.blame.chain) == 1
@@ -112,7 +114,7 @@ def test_what_was_seen_on_the_way_has_its_line(seen: dict[str, ModuleReport], na
 
 def test_a_double_import_has_both_lines(seen: dict[str, ModuleReport]) -> None:
     """The second execution is the place, the first beside it; what has no fault has no finding."""
-    (double,) = seen["ok_doubled"].findings
+    (double,) = [each for each in seen["ok_doubled"].findings if each.kind == "double-import"]
     assert double.also is not None
     assert (double.also.file, double.also.line) == ("zoo/ok_doubled.py", 6)
     assert seen["plain"].findings == ()

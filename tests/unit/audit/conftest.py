@@ -32,7 +32,7 @@ class Reported:
         """A module's body begins; `by` is the first-party file that asked for it."""
         near = None if by is None else self.file(by)
         file = None if name is None else self.file(name)
-        self.events.append(["begin", float(len(self.events)), 1, module, file, near, line, near, line])
+        self.events.append(["begin", float(len(self.events)), 1, module, file, near, line, near, line, None, None])
 
     def end(self, module: str, *, failed: bool = False) -> None:
         self.events.append(["end", float(len(self.events)), 1, module, failed])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, replacement, ruff_settings
 from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least
 from lazyguard.audit.analysis.scope import Scope, scope_of
-from lazyguard.audit.report.model import Advice, Deferral, Place
+from lazyguard.audit.report.model import Advice, Deferral
 from lazyguard.audit.target.judgement import FOR_EFFECTS
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.advice.trials import Announce
     from lazyguard.audit.processes.plan import Plan, Settings
+    from lazyguard.audit.report.modules import Place
 
 ROUNDS = 5
 SHORTEST = 0.001

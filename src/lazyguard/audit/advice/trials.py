@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes.programs import ask
-from lazyguard.audit.report.model import Failure
+from lazyguard.audit.report.modules import Failure
 from lazyguard.audit.target import CHILD, SURVEYING, deferred
 
 if TYPE_CHECKING:

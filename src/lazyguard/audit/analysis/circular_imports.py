@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.model import Finding
+from lazyguard.audit.report.modules import Finding
 from lazyguard.audit.target.statements import absolute, tree
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.analysis.import_tree import ImportTree, Span, Unfinished
     from lazyguard.audit.analysis.scope import Frame, Scope
-    from lazyguard.audit.report.model import Failure
+    from lazyguard.audit.report.modules import Failure
 
     Executed = Mapping[str, str | None]
     """The files of modules by their names."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.model import Finding, ModuleReport, Place
+from lazyguard.audit.report.modules import Finding, ModuleReport, Place
 from lazyguard.audit.target.statements import text, tree
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ PASSES = ("cannot-exit", "leaves-children", "slow", "ok")
 
 
 def with_order_findings(modules: Sequence[ModuleReport]) -> tuple[ModuleReport, ...]:
-    """Return the reports, with a finding for each module that failed alone and passed in another's import."""
+    """Return the reports, with a finding for each module that failed alone and passed in another's import.
+
+    Those of an earlier look at some of them are replaced.
+    """
     failed = {each.module for each in modules if each.verdict == "fails" and each.blame is not None}
     passed: dict[str, tuple[str, Place | None]] = {}
     for each in modules if failed else ():
@@ -40,10 +43,10 @@ def with_order_findings(modules: Sequence[ModuleReport]) -> tuple[ModuleReport, 
 
 def _with_finding(report: ModuleReport, other: str, by: Place | None) -> ModuleReport:
     assert report.blame is not None
-    blame = report.blame
-    detail = f"{report.module} fails when it is imported first, and passes when {other} is"
+    blame, fails = report.blame, f"{report.module} fails when it is imported first"
+    detail = f"{fails}, and passes when {other} is"
     found = Finding("order-dependent", blame.file, blame.line, detail, blame.chain, by)
-    return replace(report, findings=(*report.findings, found))
+    return replace(report, findings=(*(each for each in report.findings if not each.detail.startswith(fails)), found))
 
 
 def submodule_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:

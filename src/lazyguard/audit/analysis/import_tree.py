@@ -7,11 +7,11 @@ own less that of the spans within it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.analysis.scope import Frame, Scope
-from lazyguard.audit.report.model import Imported
+from lazyguard.audit.analysis.scope import BODY, Frame, Scope
+from lazyguard.audit.report.modules import Imported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHORTEST = 0.001
 """Seconds below which the execution of a foreign module is not worth a line in a report."""
+PART = 0.005
+"""The part of the whole import below which it is not."""
 
 
 @dataclass(eq=False)
@@ -30,6 +32,8 @@ class Span:
     importer: Frame | None
     site: Frame | None
     """The nearest first-party frame that asked for it."""
+    body: Frame | None
+    """Where that is in a function, the line of a first-party module's body that led to it."""
     parent: Span | None
     thread: int
     began: float
@@ -64,8 +68,14 @@ class Effect:
     detail: str
     leaf: Frame | None
     site: Frame | None
+    body: Frame | None
     span: Span | None
     thread: int = 0
+
+    @property
+    def stack(self) -> list[Frame]:
+        """What is known of the stack, innermost first."""
+        return stack(self.leaf, self.site, self.body)
 
 
 @dataclass
@@ -91,6 +101,8 @@ class ImportTree:
     spans: list[Span] = field(default_factory=list[Span])
     effects: list[Effect] = field(default_factory=list[Effect])
     unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
+    changes: list[tuple[str, tuple[str, int | None], str, Span | None]] = field(default_factory=list[Any])
+    """What first-party modules changed of the process: the thing, file and line, names, and the body that ran."""
     open: Span | None = None
     """The innermost span of the importing thread that did not end."""
     threads: dict[int, Span | None] = field(default_factory=dict[int, "Span | None"])
@@ -112,8 +124,9 @@ class ImportTree:
         """Return the tree as a report has it; `began` is when the import did, by the child's clock."""
         kept: dict[Span, int] = {}
         found: list[Imported] = []
+        least = max(SHORTEST, (self.now - began) * PART)
         for span in self.importing():
-            if not span.first_party and span.seconds(self.now) < SHORTEST:
+            if not span.first_party and span.seconds(self.now) < least and span.name != self.target:
                 continue  # and so is all below it, unless that is first-party: then its nearest ancestor is its parent
             parent = next((kept[each] for each in reversed(span.lineage()[:-1]) if each in kept), None)
             by = span.site or span.importer
@@ -122,9 +135,9 @@ class ImportTree:
                 Imported(
                     span.name,
                     parent,
-                    max(0.0, span.began - began),
-                    span.seconds(self.now),
-                    span.own_seconds(self.now),
+                    round(max(0.0, span.began - began), 6),
+                    round(span.seconds(self.now), 6),
+                    round(span.own_seconds(self.now), 6),
                     span.first_party,
                     None if span.file is None else scope.name(span.file),
                     None if by is None else scope.place(by.file, by.line),
@@ -142,6 +155,12 @@ class ImportTree:
         return sum(span.own_seconds(self.now) for span in self.importing() if not span.first_party)
 
 
+def stack(leaf: Frame | None, site: Frame | None, body: Frame | None) -> list[Frame]:
+    """Return what is known of a stack, innermost first; the last is in the body of a module."""
+    known = dict.fromkeys(each for each in (leaf, site) if each is not None)
+    return [*known, *([replace(body, function=BODY)] if body is not None else [])]
+
+
 def _frame(file: str | None, line: int | None) -> Frame | None:
     return None if file is None else Frame(file, line, "")
 
@@ -151,10 +170,10 @@ def build(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, 
     tree = ImportTree(target, main, now)
     for event in events:
         if event[0] == "begin":
-            _, at, thread, name, file, near, near_line, site, site_line = event
+            _, at, thread, name, file, *places = event
+            importer, wanted, body = map(_frame, places[::2], places[1::2])
             parent = tree.threads.get(thread)
-            importer, wanted = _frame(near, near_line), _frame(site, site_line)
-            span = Span(name, file, importer, wanted, parent, thread, at, scope.owns(file))
+            span = Span(name, file, importer, wanted, body, parent, thread, at, scope.owns(file))
             tree.spans.append(span)
             tree.threads[thread] = span
         elif event[0] == "end":
@@ -166,13 +185,16 @@ def build(target: str, events: Iterable[list[Any]], scope: Scope, *, main: int, 
                 if done.parent is not None:
                     done.parent.inner += done.seconds(now)
         elif event[0] == "effect":
-            _, _, thread, kind, detail, near, near_line, site, site_line = event
-            leaf, wanted = _frame(near, near_line), _frame(site, site_line)
-            tree.effects.append(Effect(kind, detail, leaf, wanted, tree.threads.get(thread), thread))
+            _, _, thread, kind, detail, *places = event
+            leaf, wanted, body = map(_frame, places[::2], places[1::2])
+            tree.effects.append(Effect(kind, detail, leaf, wanted, body, tree.threads.get(thread), thread))
         elif event[0] == "circular":
             _, _, thread, name, near, near_line, unbound = event
             asking = Frame(near, near_line, "")
             tree.unfinished.append(Unfinished(name, asking, tuple(unbound), tree.threads.get(thread)))
+        elif event[0] == "state":
+            _, _, thing, file, line, names = event
+            tree.changes.append((thing, (file or "", line), names, tree.threads.get(main)))
     tree.open = tree.threads.get(main)
     running = tree.open
     while running is not None and running.parent is not None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.model import Place
+from lazyguard.audit.report.modules import Place
 from lazyguard.audit.target.recorder import is_first_party, is_machinery
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _THREAD = re.compile(r"^(?:Thread|Current thread) 0x([0-9a-f]{1,16})\b")
 _FRAME = re.compile(r'^  File "(.*)", line ([0-9]{1,9}|\?\?\?) in (.*)$')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+
+
+BODY = "<module>"
+"""The function of a frame in the body of a module."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class Scope:
     def innermost(self, frames: Sequence[Frame]) -> Frame | None:
         """Return the innermost first-party frame of a stack that has its innermost frame first."""
         return next((frame for frame in frames if self.owns(frame.file)), None)
+
+    def body(self, frames: Sequence[Frame]) -> Frame | None:
+        """Return the innermost frame of a stack that is in the body of a first-party module."""
+        return next((frame for frame in frames if frame.function == BODY and self.owns(frame.file)), None)
 
 
 def scope_of(plan: Plan, module: str) -> Scope:

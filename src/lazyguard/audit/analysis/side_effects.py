@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.model import Finding
+from lazyguard.audit.report.modules import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

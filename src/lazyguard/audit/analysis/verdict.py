@@ -1,24 +1,26 @@
 """From what a child reported to a verdict: which one, which line is to blame, which imports led there.
 
-Invariants: a verdict is the first of VERDICTS that applies. Blame goes to the innermost first-party line of the
-importing thread's stack; where there is no stack, to the line that asked for the innermost module that was running. A
-chain begins at the target and ends in the blamed module. Nothing is guessed: a line that is unknown is None.
+Invariants: a verdict is the first of VERDICTS that applies. Blame goes to the line of a first-party module's body that
+set it off, the innermost one of the importing thread's stack, with the innermost first-party line beside it; where
+there is no stack, to the line that asked for the innermost module that was running. A chain begins at the target and
+ends in the blamed module. Nothing is guessed: a line that is unknown is None.
 """
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.analysis import missing
 from lazyguard.audit.analysis.circular_imports import circular_findings
 from lazyguard.audit.analysis.import_order import submodule_findings
-from lazyguard.audit.analysis.import_tree import ImportTree, Span, build
-from lazyguard.audit.analysis.scope import Dump, Frame, Scope, read_dumps
+from lazyguard.audit.analysis.import_tree import Effect, ImportTree, Span, build, stack
+from lazyguard.audit.analysis.process_state import signal_name, state_findings
+from lazyguard.audit.analysis.scope import BODY, Dump, Frame, Scope, read_dumps
 from lazyguard.audit.analysis.side_effects import findings, forbidden
 from lazyguard.audit.processes.child_process import LEAVING_LIMIT
-from lazyguard.audit.report.model import Blame, Failure, ModuleReport
+from lazyguard.audit.report.modules import Blame, Failure, ModuleReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +49,13 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
         seconds=seconds,
         queued_seconds=min(seconds, max(0.0, float(result[3]))) if result else 0.0,
         own_seconds=tree.own_seconds(trace.module),
+        memory=trace.memory,
         third_party_seconds=tree.third_party_seconds(),
         blame=blame,
         error=error,
         findings=(
             *findings(tree, scope),
+            *state_findings(tree, scope),
             *circular_findings(tree, scope, error),
             *submodule_findings(tree, scope),
             *forbidden(tree, scope, budget),
@@ -107,7 +111,7 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy_note(trace)
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
-        name = _signal_name(-status) if status < 0 else f"status {status}"
+        name = signal_name(-status) if status < 0 else f"status {status}"
         blame = _stack_blame(tree, scope, fatal[-1:]) if fatal else _effect_blame(tree, scope, "kill")
         reason = fatal[-1].reason.removeprefix("Fatal Python error: ") if fatal else "ended by this signal"
         return "crashes", blame, Failure(name, reason), None
@@ -142,33 +146,21 @@ def _cannot_exit(trace: Trace, tree: ImportTree, scope: Scope) -> Judgement:
     if trace.stage == "threads" and trace.threads:
         names = ", ".join(str(thread[0]) for thread in trace.threads)
         name, near, near_line, site, site_line = trace.threads[0]
+        leaf, wanted = Frame(near, near_line, "") if near else None, Frame(site, site_line, "") if site else None
         started = [each for each in tree.effects if each.kind == "thread" and each.detail == name and each.site]
-        wanted = started[-1].site if started else Frame(site, site_line, "") if site else None
-        leaf = Frame(near, near_line, "") if near else None
-        span = started[-1].span if started else None
-        blame = _frames_blame(tree, scope, _leaf_and_site(leaf, wanted), span=span) if wanted else None
+        known = replace(started[-1], leaf=leaf) if started else Effect("thread", name, leaf, wanted, None, None)
+        blame = _frames_blame(tree, scope, known.stack, span=known.span)
         return "cannot-exit", blame, None, f"non-daemon threads keep the process: {names}"
     last = read_dumps(trace.leaving_dump, trace.thread)[-1:]
     return "cannot-exit", _stack_blame(tree, scope, last), None, f"an exit function takes over {LEAVING_LIMIT:g} s"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _effect_blame(tree: ImportTree, scope: Scope, kind: str) -> Blame | None:
     """Return blame for the last effect of a kind; without one, for the module that was running."""
     for effect in tree.effects[::-1]:
         if effect.kind == kind and effect.site is not None:
-            return _frames_blame(tree, scope, _leaf_and_site(effect.leaf, effect.site), span=effect.span)
+            return _frames_blame(tree, scope, effect.stack, span=effect.span)
     return _running_blame(tree, scope)
-
-
-def _leaf_and_site(leaf: Frame | None, site: Frame) -> list[Frame]:
-    return [site] if leaf is None or (leaf.file, leaf.line) == (site.file, site.line) else [leaf, site]
 
 
 def _stack_blame(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
@@ -178,7 +170,7 @@ def _stack_blame(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame
     blame = _running_blame(tree, scope)
     if blame is not None and dumps and dumps[0].frames:
         leaf = dumps[0].frames[0]
-        return Blame(blame.file, blame.line, scope.place(leaf.file, leaf.line), blame.chain)
+        return replace(blame, leaf=scope.place(leaf.file, leaf.line))
     return blame
 
 
@@ -190,28 +182,29 @@ def _running_blame(tree: ImportTree, scope: Scope) -> Blame | None:
         return None
     below = lineage[lineage.index(own[-1]) + 1 :]
     if below and below[0].site is not None:
-        site = below[0].site
-        return _frames_blame(tree, scope, [site], span=own[-1])
+        return _frames_blame(tree, scope, stack(None, below[0].site, below[0].body), span=own[-1])
     return Blame(scope.name(own[-1].file or ""), None, None, tree.chain(own[-1]))
 
 
 def _frames_blame(
     tree: ImportTree, scope: Scope, frames: Sequence[Frame], *, span: Span | None = None, from_stack: bool = False
 ) -> Blame | None:
-    """Return blame for a stack with its innermost frame first.
+    """Return blame for a stack with its innermost frame first: for the line of a module's body that set it off.
 
-    The chain comes from the span that ran, up to its last first-party module, or from the stack's own module bodies.
+    Where a stack was cut off above a function, its innermost first-party line is all that is known. The chain comes
+    from the span that ran, up to its last first-party module, or from the stack's own module bodies.
     """
-    blamed = scope.innermost(frames)
-    if blamed is None:
+    inner = scope.innermost(frames)
+    if inner is None:
         return None
+    blamed = scope.body(frames) or inner
     place = scope.place(blamed.file, blamed.line)
-    leaf = None if frames[0] is blamed else scope.place(frames[0].file, frames[0].line)
+    leaf = None if frames[0] is inner else scope.place(frames[0].file, frames[0].line)
     module = tree.module_of(blamed.file)
     names: list[str]
     if from_stack:
         above = frames[frames.index(blamed) :][::-1]
-        found = [tree.module_of(frame.file) for frame in above if frame.function == "<module>"]
+        found = [tree.module_of(frame.file) for frame in above if frame.function == BODY]
         names = [name for name in found if name is not None]
     else:
         lineage = span.lineage() if span is not None else []
@@ -223,42 +216,39 @@ def _frames_blame(
     for name in [*names, *([module] if module else [])]:
         if name != chain[-1]:
             chain.append(name)
-    return Blame(place.file, place.line, leaf, tuple(chain))
+    within = None if inner is blamed else scope.place(inner.file, inner.line)
+    return Blame(place.file, place.line, leaf, tuple(chain), within)
 
 
 def _slowest_line(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:
     """Return blame for the line that takes most of the time of a slow import.
 
     Foreign modules are charged, with all below them, to the first-party line that asked for them; the rest of a body
-    to the line that most samples of it were taken in.
+    to the line of it that most samples were taken in or below.
     """
     bodies: Counter[int] = Counter()
-    lines: Counter[tuple[str, int | None]] = Counter()
+    lines: Counter[Frame] = Counter()
     spans = tree.importing()
     for at, span in enumerate(spans):
         if span.first_party:
             bodies[at] += int(span.own_seconds(tree.now) * 1e9)
         elif span.site is not None and (span.parent is None or span.parent.first_party):
-            lines[span.site.file, span.site.line] += int(span.seconds(tree.now) * 1e9)
+            lines[span.body or span.site] += int(span.seconds(tree.now) * 1e9)
     body, cost = bodies.most_common(1)[0] if bodies else (0, -1)
     if lines and lines.most_common(1)[0][1] >= cost:
-        (file, line), _ = lines.most_common(1)[0]
-        asked = [each for each in spans if each.site and (each.site.file, each.site.line) == (file, line)]
+        line, _ = lines.most_common(1)[0]
+        asked = [each for each in spans if each.site is not None and (each.body or each.site) == line]
         heaviest = max(asked, key=lambda each: each.seconds(tree.now))
         leaf = Frame(heaviest.file, None, "") if heaviest.file else None
-        return _frames_blame(tree, scope, [*([leaf] if leaf else []), Frame(file, line, "")], span=heaviest.parent)
+        return _frames_blame(tree, scope, stack(leaf, heaviest.site, heaviest.body), span=heaviest.parent)
     if cost < 0:
         return None
     slow = spans[body]
-    stacks = [dump.frames for dump in dumps if _module_file(dump.frames, scope) == slow.file]
-    seen = Counter(frame for frame in (scope.innermost(frames) for frames in stacks) if frame is not None)
-    if not seen:
+    sampled = [(scope.body(dump.frames), scope.innermost(dump.frames), dump.frames) for dump in dumps]
+    within = [each for each in sampled if each[0] is not None and each[0].file == slow.file]
+    if not within:
         return Blame(scope.name(slow.file or ""), None, None, tree.chain(slow))
-    often = seen.most_common(1)[0][0]
-    stack = next(frames for frames in stacks if scope.innermost(frames) == often)
-    return _frames_blame(tree, scope, stack, span=slow)
-
-
-def _module_file(frames: Sequence[Frame], scope: Scope) -> str | None:
-    """Return the file of the first-party module whose body a stack is in."""
-    return next((frame.file for frame in frames if frame.function == "<module>" and scope.owns(frame.file)), None)
+    often, _ = Counter(body for body, *_ in within).most_common(1)[0]
+    (_, often_within), _ = Counter(each[:2] for each in within if each[0] == often).most_common(1)[0]
+    frames = next(frames for body, inner, frames in within if (body, inner) == (often, often_within))
+    return _frames_blame(tree, scope, frames, span=slow)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.sentences import by, by_line, excesses
+from lazyguard.audit.report.sentences import by, by_line, excesses, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lazyguard.audit.report.model import Place, Report
+    from lazyguard.audit.report.model import Report
+    from lazyguard.audit.report.modules import Place
 
 SHOWN = 10
 """Annotations of a level that GitHub shows of one step."""
@@ -50,7 +51,7 @@ def causes(report: Report) -> list[Annotation]:
     found: list[Annotation] = []
     for cause in report.causes:
         lines = [str(cause.error), cause.error.hint or ""] if cause.error else []
-        lines += [*by(report.chain_to(cause)), "in " + ", ".join(cause.modules)]
+        lines += [*by(report.chain_to(cause)), "in " + several(cause.modules)]
         found.append((LEVELS.get(cause.verdict, "error"), cause.text, cause.place, "\n".join(filter(None, lines))))
     groups: dict[tuple[str, Place | None], list[str]] = {}
     for one in excesses(report):
@@ -59,7 +60,7 @@ def causes(report: Report) -> list[Annotation]:
     found += [("error", title, place, "\n".join(lines)) for (title, place), lines in groups.items()]
     for each, names in by_line(report):
         if each.kind != "forbidden":  # it is reported as a budget
-            text = f"{each.detail}\nin {', '.join(names)}"
+            text = f"{each.detail}\nin {several(names)}"
             found.append(("notice", f"{each.kind} while importing", each.place, text))
     return found
 

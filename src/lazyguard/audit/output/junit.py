@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 from lazyguard.audit.report.sentences import by, excesses, verdict
 
 if TYPE_CHECKING:
-    from lazyguard.audit.report.model import ModuleReport, Report
+    from lazyguard.audit.report.model import Report
+    from lazyguard.audit.report.modules import ModuleReport
     from lazyguard.audit.report.sentences import Excess
 
 ERRORS = ("hangs", "crashes", "exits", "fails")

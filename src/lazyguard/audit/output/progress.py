@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from lazyguard.audit.report.model import ModuleReport
+    from lazyguard.audit.report.modules import ModuleReport
 
 
 class Display(Protocol):

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from lazyguard._base import validation
 from lazyguard.audit.report.baseline import compare
 from lazyguard.audit.report.model import Report
-from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds
+from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds, several
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lazyguard.audit.report.modules import ModuleReport
     from lazyguard.audit.report.sentences import Excess
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2"}
@@ -79,7 +80,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
             for column in verdicts if at else []:
                 code[column] = COLOURS.get(row[column], BAD) if row[column] != "-" else DIM
             colours.append(code)
-    numbers = [2, 3, 4] if other is None else [2, 3, 5, 6, 7]
+    numbers = [2, 3, 4, 5] if other is None else [2, 3, 5, 6, 7]
     parts = [
         columns(rows, numbers, colours, width=width),
         _causes(report, color),
@@ -92,12 +93,18 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
 
 
 def _rows(report: Report) -> list[list[str]]:
-    rows = [["module", "verdict", "total s", "own s", "3rd party s", "where"]]
+    rows = [["module", "verdict", "total s", "own s", "3rd party s", "peak MB", "where"]]
     for module in report.modules:
         sign = "~" if module.tier == "forked" else ""
         times = [sign + seconds(each) for each in (module.seconds, module.own_seconds, module.third_party_seconds)]
-        rows.append([module.module, module.verdict, *times, note(module)])
+        rows.append([module.module, module.verdict, *times, megabytes(module), note(module)])
     return rows
+
+
+def megabytes(module: ModuleReport) -> str:
+    """Return the memory of an import in megabytes, marked as a time is; "" where it is unknown."""
+    sign = "~" if module.tier == "forked" else ""
+    return "" if module.memory is None else f"{sign}{module.memory / (1 << 20):.1f}"
 
 
 def _rows_beside(before: Report, after: Report) -> list[list[str]]:
@@ -123,7 +130,7 @@ def _causes(report: Report, color: bool) -> str:
         chain = report.chain_to(cause)
         lines += [f"    {line}" for line in by(chain)]
         if len(cause.modules) > 1 or chain[:1] != cause.modules:
-            lines.append("    in " + ", ".join(cause.modules))
+            lines.append("    in " + several(cause.modules))
     return "\n".join(lines)
 
 

@@ -80,10 +80,11 @@ class Trace:
     output: str = ""
     survivors: dict[int, str] = field(default_factory=dict[int, str])
     cpu_seconds: float = 0.0
+    memory: int | None = None
     unseen: int = 0
     """How many modules a fork got at no cost worth a line."""
     doubtful: bool = False
-    """Whether a fork cannot be certain."""
+    """Whether a fork cannot be certain, or what it reported cannot be read."""
 
 
 class Channel(Protocol):
@@ -260,6 +261,8 @@ class Child:
             self._deadline = now + LEAVING_LIMIT
         elif kind == "threads":
             trace.threads = event[1]
+        elif kind == "memory":
+            trace.memory = int(event[1]) or None
         elif kind == "stage":
             trace.stage = event[1]
         elif kind == "left":

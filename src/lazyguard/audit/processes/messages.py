@@ -12,14 +12,14 @@ from typing import Any
 SHAPES = {
     "setup": "ni",
     "start": "nib",
-    "begin": "nitTTITI",
+    "begin": "nitTTITITI",
     "end": "nitb",
-    "effect": "nittTITI",
+    "effect": "nittTITITI",
     "circular": "nittIN",
     "state": "ntTIt",
     "result": "nEn",
     "threads": "W",
-    "memory": "n",
+    "memory": "i",
     "stage": "t",
     "note": "t",
     "left": "",
@@ -27,7 +27,7 @@ SHAPES = {
     "unseen": "i",
 }
 """By the first field: the shapes of those that follow, as `_fits` reads them."""
-MOST = 1e12
+MOST = 1e9
 
 
 def read(line: bytes) -> list[Any] | None:

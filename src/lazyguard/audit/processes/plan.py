@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.budget import Budget
 
 PROBE_LIMIT = 60.0
+START_UP_GRACE = 5.0
+"""Seconds for the interpreter to start on a busy machine, beside the time limit."""
+WORTH_TELLING = 0.05
+"""Seconds from which a file that each start runs is named."""
 COMPILE_LIMIT = 300.0
 OLDEST = (3, 10)
 Directories = Union[str, "os.PathLike[str]", "Sequence[str | os.PathLike[str]]"]
@@ -50,6 +55,7 @@ class Settings:
         exclude: names or patterns of what is left out, with all below it.
         setup: statements that are run before each import.
         memory: the most megabytes of a child; None: no limit.
+        shard: "2/4" for the second of every four modules; None: all.
     """
 
     path: Directories = "."
@@ -64,6 +70,7 @@ class Settings:
     exclude: Sequence[str] = ()
     setup: str = ""
     memory: int | None = None
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
@@ -89,6 +96,9 @@ class Settings:
         except (SyntaxError, ValueError) as error:
             raise ConfigurationError(f"setup {shown(self.setup)} is no Python: {error}") from error
         validation.flag("walk", self.walk)
+        number, count = self.part
+        if not 1 <= number <= count:
+            raise ConfigurationError(f"shard {shown(self.shard)} is no part of the modules; give one such as 2/4")
         for name, value in validation.mapping("env", self.env).items():
             validation.text("the name of a variable in env", name)
             validation.text(f"env[{name!r}]", value)
@@ -101,6 +111,12 @@ class Settings:
     def paths(self) -> tuple[str, ...]:
         several: Any = self.path if isinstance(self.path, list | tuple) else [self.path]
         return tuple(os.fspath(each) if isinstance(each, os.PathLike) else each for each in several)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which of how many parts of the modules it is; (0, 0) where it is none."""
+        number, _, count = str(self.shard or "1/1").partition("/")
+        return (int(number), int(count)) if number.isdecimal() and count.isdecimal() else (0, 0)
 
     @property
     def children_at_a_time(self) -> int:
@@ -131,6 +147,10 @@ class Plan:
     sys_path: tuple[str, ...]
     passed_over: tuple[str, ...] = ()
     """Modules that were found and left out."""
+    start_up: tuple[tuple[str, float], ...] = ()
+    """The files that the interpreter runs at each start, with the seconds, where that is much."""
+    whole: int = 0
+    """How many modules there are in all parts."""
 
     def first_party(self, module: str) -> tuple[str, ...]:
         """Return the roots that are first-party to a module: installed targets only where it belongs to them."""
@@ -154,14 +174,16 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
     targets = () if isinstance(targets, str) else validation.names("targets", targets)
     if not targets:
         raise ConfigurationError('no target; give the names of packages or modules, such as ["core", "core.tasks"]')
-    if not os.path.isfile(target.PROBE):
+    if not os.path.isfile(target.CHILD):
         raise ConfigurationError(
-            f"lazyguard is in a zip file ({target.PROBE}), and an audit runs files of its own in other interpreters: "
+            f"lazyguard is in a zip file ({target.CHILD}), and an audit runs files of its own in other interpreters: "
             "install it in a directory, with pip install lazyguard"
         )
     path = os.pathsep.join(map(os.path.abspath, settings.paths))
-    command = settings.python, target.PROBE
-    arguments = (path, "1" if settings.walk else "0", ",".join(settings.exclude), *targets)
+    command = settings.python, "-S", target.CHILD, "start_up"
+    limit = settings.timeout + START_UP_GRACE
+    began = time.monotonic()
+    arguments = (repr(limit), path, "1" if settings.walk else "0", ",".join(settings.exclude), *targets)
     try:
         found, why = ask(command, *arguments, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
     except (OSError, ValueError) as error:  # ValueError: a null character
@@ -170,7 +192,12 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
             f"the interpreter {settings.python} cannot be started ({reason}); name a Python of "
             f"{OLDEST[0]}.{OLDEST[1]} or newer"
         ) from error
-    if found is None:
+    if found is not None and found.get("loading"):
+        end = f"is not done after {limit:g} s" if time.monotonic() - began >= limit else why
+        raise ConfigurationError(
+            f"the interpreter {settings.python} does not start: {found['loading']}, which it runs at each start, {end}"
+        )
+    if found is None or "version" not in found:
         raise ConfigurationError(
             f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
             f"{OLDEST[0]}.{OLDEST[1]} or newer"
@@ -181,9 +208,17 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         )
     if found["problems"]:
         raise ConfigurationError("; ".join(found["problems"]))
+    number, count = settings.part
     roots = {name: tuple(files) for name, files in found["roots"].items()}
     return Plan(
-        found["python"], path, tuple(found["modules"]), roots, tuple(found["sys_path"]), tuple(found["passed_over"])
+        found["python"],
+        path,
+        tuple(found["modules"][number - 1 :: count]),
+        roots,
+        tuple(found["sys_path"]),
+        tuple(found["passed_over"]),
+        tuple((file, taken) for file, taken in found["start_up"] if taken > WORTH_TELLING),
+        len(found["modules"]),
     )
 
 

@@ -30,7 +30,7 @@ def ask(
 ) -> tuple[dict[str, Any] | None, str]:
     """Run a command with the file for its answer, the file of its rows (where there are any), and the arguments.
 
-    Return the answer, or None and how it ended: "ended with status 1: MemoryError". A row is a line, its fields parted
+    Return the answer, or None, and how it ended: "ended with status 1: MemoryError". A row is a line, its fields parted
     by tabs; the answer is JSON.
 
     Raises:
@@ -44,12 +44,13 @@ def ask(
             given.write_text(text, encoding="utf-8", errors="surrogateescape")
             files.append(str(given))
         status, errors = run_quietly([*command, *files, *arguments], limit=limit, env=env, stop=stop)
+        last = (errors.strip().splitlines() or ["without a message"])[-1]
+        end = f"was not done within {limit:g} s" if status is None else f"ended with status {status}: {last}"
         try:
             answer: dict[str, Any] = json.loads(out.read_text(encoding="ascii"))
         except (OSError, ValueError):
-            last = (errors.strip().splitlines() or ["without a message"])[-1]
-            return None, f"was not done within {limit:g} s" if status is None else f"ended with status {status}: {last}"
-    return answer, ""
+            return None, end
+    return answer, end
 
 
 def run_quietly(

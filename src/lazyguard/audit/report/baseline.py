@@ -17,7 +17,8 @@ from lazyguard.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lazyguard.audit.report.model import Finding, ModuleReport, Spending
+    from lazyguard.audit.report.model import Spending
+    from lazyguard.audit.report.modules import Finding, ModuleReport
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard._base import final, validation
 from lazyguard._base.places import shown
-from lazyguard.audit.report.model import Imported, Spending
+from lazyguard.audit.report.model import Spending
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lazyguard.audit.report.model import ModuleReport
+    from lazyguard.audit.report.modules import Imported, ModuleReport
 
 NEAR = 2.0
 """A time over its limit and below this many times it may come from other load on the machine."""

@@ -8,182 +8,19 @@ raises ConfigurationError with the place that is wrong. A line is None where it 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lazyguard.audit.report.causes import Cause, causes, chain_to
+from lazyguard.audit.report.modules import PARDONED, ModuleReport, Place
+from lazyguard.audit.report.packing import packed, unpacked
 from lazyguard.audit.report.schema import expect, plain, read
-from lazyguard.audit.report.steady import steady
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA = 1
-VERDICTS = (
-    "hangs",
-    "crashes",
-    "exits",
-    "fails",
-    "cannot-exit",
-    "leaves-children",
-    "slow",
-    "not-installed",
-    "other-platform",
-    "ok",
-)
-"""In the order of their precedence: a module has the first that applies."""
-PARDONED = ("not-installed", "other-platform", "ok")
-"""Verdicts that make no audit fail, unless it is strict."""
-VERBS = {
-    "hangs": ("hangs", "hang"),
-    "crashes": ("crashes", "crash"),
-    "exits": ("exits", "exit"),
-    "fails": ("fails", "fail"),
-    "cannot-exit": ("cannot exit", "cannot exit"),
-    "leaves-children": ("leaves children behind", "leave children behind"),
-    "slow": ("is slow", "are slow"),
-    "not-installed": ("needs what is not installed", "need what is not installed"),
-    "other-platform": ("is for another platform", "are for another platform"),
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """A line of a file; the line is None where only the file is known."""
-
-    file: str
-    line: int | None
-
-    def __str__(self) -> str:
-        return self.file if self.line is None else f"{self.file}:{self.line}"
-
-
-@dataclass(frozen=True)
-class Blame:
-    """The innermost first-party line, what ran below it, and the imports that led to its module."""
-
-    file: str
-    line: int | None
-    leaf: Place | None
-    chain: tuple[str, ...]
-
-    @property
-    def place(self) -> Place:
-        """File and line."""
-        return Place(self.file, self.line)
-
-    def __str__(self) -> str:
-        return f"{self.place} -> {self.leaf}" if self.leaf else str(self.place)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What ended the import: the type of the exception and its message.
-
-    Attributes:
-        hint: how to mend it, where that is known: the command that installs a missing module, or the file that lacks a
-            name, with similar names.
-    """
-
-    type: str
-    message: str
-    hint: str | None = None
-
-    def __str__(self) -> str:
-        message = self.message.strip()
-        return f"{self.type}: {message}" if message else self.type
-
-    @property
-    def brief(self) -> str:
-        """The type and the first line of the message."""
-        return (str(self).splitlines() or [""])[0]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something seen on the way, whatever the verdict.
-
-    Attributes:
-        kind: one of `connect dns subprocess thread sleep file-write double-import circular-import order-dependent
-            forbidden`.
-        also: the second place, where there is one: of a double import the first, of a circular import its beginning,
-            of an import that depends on the order the line that made it pass.
-    """
-
-    kind: str
-    file: str
-    line: int | None
-    detail: str
-    chain: tuple[str, ...]
-    also: Place | None = field(default=None, metadata={"left_out": True})
-
-    @property
-    def place(self) -> Place:
-        return Place(self.file, self.line)
-
-
-@dataclass(frozen=True)
-class Imported:
-    """One module that was executed on the way, in the order in which execution began.
-
-    Attributes:
-        parent: the place, in the same list, of the module that was being executed when this one began; None: none was.
-        start: seconds since the import of the audited module began.
-        seconds: with all that was executed below it.
-        by: the line that asked for it; the nearest first-party one where that is known.
-    """
-
-    module: str
-    parent: int | None
-    start: float
-    seconds: float
-    own_seconds: float
-    first_party: bool
-    file: str | None = None
-    by: Place | None = None
-    failed: bool = False
-
-
-@dataclass(frozen=True)
-class ModuleReport:
-    """One module, imported alone in a fresh interpreter.
-
-    Attributes:
-        seconds: the import as a whole, parents and everything below included, the interpreter's start not.
-        own_seconds: the module's own body alone, what it imports not included; 0.0 where its body was not reached.
-        third_party_seconds: everything executed that does not belong to the audited packages, the standard library
-            included. The rest of `seconds` went into other modules of the audited packages and into finding files.
-        detail: a sentence beside the verdict: which thread, which processes, which signal.
-        output: the end of what the module wrote to stderr, where the verdict is not ok.
-        imports: what was executed on the way; of foreign modules only those that took a millisecond or more.
-        executed: how many modules were executed on the way, itself and all foreign ones included.
-        tier: where verdict and times come from: "fresh" (a fresh interpreter), "repeated" (the fastest of several), or
-            "forked": a fork decided it. Its times then are what it took there, and what its dependencies took when they
-            were loaded once.
-        repeats: how many imports in fresh interpreters there were, of which the fastest counts; 0 for a forked one.
-        queued_seconds: the part of `seconds` in which it waited for a processor; 0.0 where that is unknown.
-    """
-
-    module: str
-    verdict: str = field(metadata={"one_of": VERDICTS})
-    seconds: float
-    own_seconds: float
-    third_party_seconds: float = 0.0
-    blame: Blame | None = None
-    error: Failure | None = None
-    findings: tuple[Finding, ...] = ()
-    detail: str | None = None
-    output: str | None = None
-    imports: tuple[Imported, ...] = ()
-    executed: int = 0
-    tier: str = "fresh"
-    repeats: int = 1
-    queued_seconds: float = 0.0
-
-    @property
-    def net_seconds(self) -> float:
-        """The seconds without the wait for a processor, by which it is judged: load is no cost of an import."""
-        return self.seconds - self.queued_seconds
 
 
 @dataclass(frozen=True)
@@ -314,32 +151,6 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Cause:
-    """One line that is to blame for the same verdict of several modules."""
-
-    verdict: str
-    place: Place | None
-    modules: tuple[str, ...]
-    error: Failure | None
-    text: str
-
-
-def cause_of(module: ModuleReport) -> tuple[object, ...]:
-    """Return what modules have in common whose verdicts come from the same line, and the same error there."""
-    if module.verdict in PARDONED:
-        return (module.verdict,)
-    place = module.blame and module.blame.place
-    error = module.error if module.verdict == "fails" else None
-    return module.verdict, place or module.module, error and (error.type, steady("", error.message), error.hint)
-
-
-def _without_children(chain: tuple[str, ...]) -> tuple[str, ...]:
-    while len(chain) > 1 and chain[0].startswith(chain[1] + "."):
-        chain = chain[1:]
-    return chain
-
-
-@dataclass(frozen=True)
 class Report:
     """One audit.
 
@@ -350,6 +161,7 @@ class Report:
         paths: further directories that files are relative to.
         notes: sentences on the whole, such as what could be given for a better audit.
         strict: whether what is not installed, or is for another platform, is a fault as well.
+        shard: which part of the modules it is, "2/4"; None: all.
         passed_over: the modules that were found and left out: tests, `__main__`, and what was excluded.
         uncompiled: how many audited sources have no byte code, so that their times include the compiler's.
         advice: what can be deferred, one for each target; empty where that was not asked for.
@@ -375,6 +187,7 @@ class Report:
     passed_over: tuple[str, ...] = ()
     strict: bool = False
     notes: tuple[str, ...] = ()
+    shard: str | None = None
 
     def on_disk(self, file: str) -> Iterator[tuple[str, str]]:
         """Yield where a file may lie: one of the audited directories, and the path of the file below it."""
@@ -412,43 +225,28 @@ class Report:
     @property
     def causes(self) -> tuple[Cause, ...]:
         """The verdicts that are not ok, grouped by the line to blame, worst and most frequent first."""
-        groups: dict[Any, list[ModuleReport]] = {}
-        for module in self.modules:
-            if module.verdict != "ok":
-                groups.setdefault(cause_of(module), []).append(module)
-        causes = [self._cause(members) for members in groups.values()]
-        return tuple(sorted(causes, key=lambda cause: (VERDICTS.index(cause.verdict), -len(cause.modules))))
+        return causes(self.modules)
 
     def chain_to(self, cause: Cause) -> tuple[str, ...]:
-        """Return the longest chain of imports that leads to a cause; empty where none is known.
-
-        Packages that Python executes only because a module of theirs is next are left out at the beginning: all their
-        modules have them in common, and none of them asked.
-        """
-        chains = {
-            _without_children(each.blame.chain) for each in self.modules if each.module in cause.modules and each.blame
-        }
-        return min(chains, key=lambda chain: (-len(chain), chain), default=())
-
-    def _cause(self, members: list[ModuleReport]) -> Cause:
-        first = members[0]
-        place = first.blame.place if first.blame else None
-        verb = VERBS[first.verdict][len(members) > 1]
-        if first.verdict in PARDONED:
-            needs = sorted({str(each.detail).removeprefix("needs ") for each in members if each.detail})
-            text = f"{len(members)} of {len(self.modules)} {verb}" + (f": {', '.join(needs)}" if needs else "")
-            return Cause(first.verdict, None, tuple(each.module for each in members), None, text)
-        text = f"{len(members)} of {len(self.modules)} {verb}" + (f" in {place}" if place else "")
-        return Cause(first.verdict, place, tuple(each.module for each in members), first.error, text)
+        """Return the longest chain of imports that leads to a cause; empty where none is known."""
+        return chain_to(self.modules, cause)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it (see the documentation of the schema)."""
         found = plain(self)
         return {"schema": found.pop("schema"), **found, "causes": plain(self.causes)}
 
+    def treeless(self) -> Report:
+        """Return the report without its trees of imports, which are nearly all of it."""
+        return replace(self, modules=tuple(replace(module, imports=()) for module in self.modules))
+
+    def packed(self) -> dict[str, Any]:
+        """Return the report as `--json` writes it, which `from_dict` reads as well."""
+        return packed(self.treeless().to_dict(), self.modules)
+
     @classmethod
     def from_dict(cls, data: object) -> Report:
-        """Return the report that `to_dict` wrote.
+        """Return the report that `to_dict` or `--json` wrote.
 
         Raises:
             ConfigurationError: it is not one, or one of a later schema.
@@ -456,4 +254,4 @@ class Report:
         schema = expect(int, expect(dict, data, "the report").get("schema"), "the report.schema")
         if schema != SCHEMA:
             raise ConfigurationError(f"this report has schema {schema}; this lazyguard reads {SCHEMA}: audit again")
-        return read(cls, data)
+        return read(cls, unpacked(data))

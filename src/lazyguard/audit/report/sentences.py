@@ -6,6 +6,7 @@ printable: no terminal takes it for a command.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from lazyguard.audit.report.steady import steady
@@ -13,11 +14,16 @@ from lazyguard.audit.report.steady import steady
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lazyguard.audit.report.model import Finding, ModuleReport, Place, Report, Slower, Spending
+    from lazyguard.audit.report.model import Report, Slower, Spending
+    from lazyguard.audit.report.modules import Finding, ModuleReport, Place
 
 
 KINDS = ("connect", "dns", "subprocess", "thread", "sleep", "file-write", "process-state", "double-import")
 """In the order in which findings are told; what is not among them comes last."""
+LOOPED = 6
+"""How many of them, the first, are such that a loop does them with other details."""
+NAMED = 20
+"""Names of modules that are told beside a cause."""
 
 
 class Excess(NamedTuple):
@@ -58,15 +64,29 @@ def seconds(value: float) -> str:
 def by_line(report: Report) -> list[tuple[Finding, list[str]]]:
     """Return each finding once, however its detail depends on the run, with the modules that it was seen in.
 
-    Kinds stay together, those that reach outside first.
+    Kinds stay together, those that reach outside first. What one line does again and again is one finding, and so are
+    the lines of one circle, which has another end from each module that is imported first.
     """
-    seen: dict[tuple[object, ...], tuple[Finding, dict[str, None]]] = {}
+    seen: dict[tuple[object, ...], tuple[Finding, dict[str, None], set[object]]] = {}
     for module in report.modules:
         for each in module.findings:
-            key = (each.kind, each.place, steady(each.kind, each.detail))
-            seen.setdefault(key, (each, {}))[1][module.module] = None
-    rows = [(each, list(names)) for each, names in seen.values()]
+            same = (each.place, steady(each.kind, each.detail))
+            key: object = each.place if each.kind in KINDS[:LOOPED] and each.line is not None else same
+            if each.kind == "circular-import":
+                key = frozenset(member.partition(" (")[0] for member in each.detail.split(" > ")[:-1])
+            _, names, merged = seen.setdefault((each.kind, key), (each, {}, set()))
+            names[module.module] = None
+            merged.add(same)
+    rows = [
+        (each if len(merged) < 2 else replace(each, detail=f"{each.detail} (and {len(merged) - 1} more)"), list(names))
+        for each, names, merged in seen.values()
+    ]
     return sorted(rows, key=lambda row: KINDS.index(row[0].kind) if row[0].kind in KINDS else len(KINDS))
+
+
+def several(names: Sequence[str]) -> str:
+    """Return names as a text, the first of them where they are many."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def by(chain: Sequence[str]) -> list[str]:

@@ -9,7 +9,6 @@ import os
 _DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 CHILD = os.path.join(_DIRECTORY, "child.py")
 """Imports one module, or becomes one of its `PROGRAMS`."""
-PROBE = os.path.join(_DIRECTORY, "probe.py")
 SCAN = os.path.join(_DIRECTORY, "scan.py")
 SURVEY = """
 import sys

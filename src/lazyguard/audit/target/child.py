@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-    from lazyguard.audit.target import recorder, stream
+    from lazyguard.audit.target import failures, process_state, recorder, stream
 
 SETUP = "<setup>"
 """The file of the setup's statements."""
-ALWAYS = ("stream", "recorder")
-PROGRAMS = {"zygote": ("dependencies", "zygote"), "deferred": ("registrations", "deferred")}
+ALWAYS = ("stream", "process_state", "recorder", "failures")
+PROGRAMS = {
+    "start_up": ("start_up",),
+    "zygote": ("dependencies", "zygote"),
+    "deferred": ("registrations", "deferred"),
+}
 """By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours."""
 
 _exit, _getpid = os._exit, os.getpid
@@ -78,6 +82,8 @@ def leave(
     if _getpid() != answers.process:
         _exit(0)  # a forked copy, in which faulthandler would wait for a thread that was not copied
     answers.stop_sampling()
+    most = process_state.memory("VmHWM")
+    answers.send("memory", most and max(0, most - recording.memory) + recording.shown)
     answers.send("result", taken, problem, waited)
     try:
         answers.send("threads", recording.waited_for())
@@ -91,7 +97,7 @@ def leave(
         if run_at_exit is not None:
             run_at_exit()
     except BaseException as error:
-        answers.send("note", recorder.describe(error)[0])
+        answers.send("note", failures.describe(error)[0])
     answers.send("left")
     answers.wait()
     _exit(0)
@@ -116,7 +122,7 @@ def imported(
             exec(compile(setup, SETUP, "exec"), {"__name__": "__main__"})
     except BaseException as error:
         taken = recording.now() - began
-        return taken, recorder.describe(error, recording.owns)
+        return taken, failures.describe(error, recording.owns)
     return recording.now() - began, None
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-    from lazyguard.audit.target import child, recorder, registrations
+    from lazyguard.audit.target import child, failures, recorder, registrations
 
     _Builtins = dict[str, Any]
 else:
@@ -226,7 +226,7 @@ def main(argv: "list[str]") -> None:
         __import__(module)
     except BaseException as raised:
         taken = recorder._clock() - began
-        error = recorder.describe(raised)
+        error = failures.describe(raised)
     else:
         taken = recorder._clock() - began
     run.over = True

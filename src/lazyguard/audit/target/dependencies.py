@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from lazyguard.audit.target import child, recorder
+    from lazyguard.audit.target import child, process_state, recorder
 
 WORTH_A_LINE = 0.001
 """Seconds from which the execution of a hidden module is noted on its own."""
-HOOKS = ("excepthook", "displayhook", "unraisablehook", "breakpointhook", "getswitchinterval", "setrecursionlimit")
+HIDDEN = ("logging", "warnings")
+"""What a dependency may change of its process: filters are put back, and loggers are no harm to a fork."""
 
 
 class Forbidden(BaseException):
@@ -35,6 +36,7 @@ class Node:
         self.file: str | None = file
         self.module: Any = None
         self.seconds: float = 0.0
+        self.memory = 0
         self.asked: dict[str, None] = {}
         self.unfinished: set[str] = set()  # modules it asked for that were themselves being executed
         self.attribute = False
@@ -49,6 +51,7 @@ class Shown:
         self.node: Node = node
         self.below: list[Shown] = below
         self.seconds: float = node.seconds + sum(each.seconds for each in below)
+        self.memory: int = node.memory + sum(each.memory for each in below)
 
     def size(self) -> int:
         """Return how many of the modules were executed from a file."""
@@ -76,10 +79,10 @@ class Hidden:
         for name, node in taken.items():
             above, _, tail = name.rpartition(".")
             package = sys.modules.get(above) or (self.nodes[above].module if above in self.nodes else None)
-            names = getattr(package, "__dict__", {})
+            names = attributes(package)
             if names.get(tail) is node.module and names.get(tail) is not None:
                 node.attribute = True
-                delattr(package, tail)
+                del names[tail]
             for finder in node.finders:
                 if finder in sys.meta_path:
                     sys.meta_path.remove(finder)
@@ -92,7 +95,7 @@ class Hidden:
         sys.modules[name] = node.module
         above, _, tail = name.rpartition(".")
         if node.attribute and above in sys.modules:
-            setattr(sys.modules[above], tail, node.module)
+            attributes(sys.modules[above])[tail] = node.module
         sys.meta_path += node.finders
         return Shown(node, [self.show(each) for each in node.asked if each in self.nodes])
 
@@ -114,12 +117,14 @@ class Hidden:
     def exec_module(self, module: "ModuleType") -> None:
         """Show the hidden module in place of the empty one, and record it as if it had been executed."""
         recording = self.recording
+        if recording is None:
+            self.show(module.__name__)
+            return
+        recording.begin(module.__name__, self.nodes[module.__name__].file, sys._getframe(1))
         began = recorder._clock()
         shown = self.show(module.__name__)
-        if recording is None:
-            return
-        recording.spent += recorder._clock() - began
-        recording.begin(module.__name__, shown.node.file, sys._getframe(1))
+        recording.charge(began)
+        recording.shown += shown.memory
         self.unseen = 0
         self.record(recording, shown)
         recording.end(module.__name__, False)
@@ -137,12 +142,12 @@ class Hidden:
                 continue
             began, thread = recorder._clock(), recorder._ident()
             name, file = each.node.name, each.node.file
-            recording.stream.note("begin", recording.now(), thread, name, file, None, None, None, None)
-            recording.spent += recorder._clock() - began
+            recording.stream.note("begin", recording.now(), thread, name, file, *[None] * 6)
+            recording.charge(began)
             self.record(recording, each)
             began, at = recorder._clock(), recording.now()
             recording.stream.note("end", at, thread, name, False)
-            recording.spent += recorder._clock() - began
+            recording.charge(began)
         recording.spent -= shown.node.seconds
 
 
@@ -155,11 +160,12 @@ class Loader:
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
         self.inner: list[float] = []
+        self.within = 0
+        """Bytes that the modules within the one that is being executed have taken."""
         self.unsafe: dict[str, str] = {}
         self.on: bool = True
         self.replaced: list[tuple[Any, str, Any]] = []
         self.last: dict[str, Any] = {}
-        self.signals: Any = None
         self.exits: Any = None
         self.finalize: Any = None
         self.warnings: Any = None
@@ -167,7 +173,7 @@ class Loader:
     def install(self) -> None:
         """Begin to watch."""
         # Held here: what is hidden later is still to be asked.
-        self.signals, self.exits, self.warnings = map(__import__, ("_signal", "atexit", "warnings"))
+        self.exits, self.warnings = map(__import__, ("atexit", "warnings"))
         for owner, name in recorder.loader_methods():
             self._replace(owner, name, self._wrap_loader(getattr(owner, name)))
         self._replace(builtins, "__import__", self._wrap_import(builtins.__import__))
@@ -212,6 +218,7 @@ class Loader:
             node = self.nodes.setdefault(name, Node(name, file))
             self.stack.append(node)
             self.inner.append(0.0)
+            memory, outer, self.within = process_state.memory("VmRSS"), self.within, 0
             began = recorder._clock()
             try:
                 result = original(self_, subject)
@@ -222,6 +229,9 @@ class Loader:
                 return result
             finally:
                 node.seconds += max(0.0, recorder._clock() - began - self.inner.pop())
+                memory = max(0, process_state.memory("VmRSS") - memory)
+                node.memory += max(0, memory - self.within)
+                self.within = outer + memory
                 self._compare(node)
                 self.stack.pop()
                 if self.inner:
@@ -274,14 +284,11 @@ class Loader:
             "starts a thread": len(os.listdir("/proc/self/task")),
             "leaves a file or a socket open": os.listdir("/proc/self/fd"),
             "registers an exit function": self.exits._ncallbacks() - self._finalizers(),
-            "changes sys.path": list(sys.path),
             "changes the import system": (list(sys.meta_path), list(map(id, sys.path_hooks))),
-            "changes the environment": dict(os.environ._data),  # type: ignore[attr-defined]
-            "changes the directory": os.getcwd(),
-            "sets a signal handler": [self.signals.getsignal(each) for each in range(1, 32)],
             "turns warnings into errors": sum(each[0] == "error" for each in self.warnings.filters),
             "changes the builtins": vars(builtins).copy(),
-            "changes a hook of sys": [id(getattr(sys, name)) for name in HOOKS] + [sys.getrecursionlimit()],
+            "changes the recursion limit": (sys.getrecursionlimit(), sys.setrecursionlimit, sys.getswitchinterval),
+            **{f"changes {thing}": each for thing, each in process_state.state().items() if thing not in HIDDEN},
         }
 
     def _finalizers(self) -> int:
@@ -298,7 +305,7 @@ class Loader:
         now = self.state()
         for reason, value in now.items():
             before = self.last[reason]
-            if value != before:
+            if value != before and before != {}:
                 if reason == "changes the import system" and value[1] == before[1]:
                     count = len(before[0])
                     if value[0][:count] == before[0]:
@@ -318,6 +325,15 @@ class Loader:
                 replaced = node.functions.get(key, value) is not value and other in self.nodes
                 if replaced and other not in ("typing_extensions", node.name):
                     self.unsafe.setdefault(other, f"replaces {node.name}.{key}")
+
+
+def attributes(package: "Any") -> "dict[str, Any]":
+    """Return what holds the attributes of a package.
+
+    What stands for a package in sys.modules may let nothing be set or deleted, as that of twisted.python.deprecate.
+    """
+    found = getattr(package, "__dict__", None)
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def is_standard(file: "str | None") -> bool:

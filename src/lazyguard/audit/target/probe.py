@@ -1,8 +1,8 @@
-"""The program that finds out which Python an interpreter is, and which modules there are to audit.
+"""What finds out which Python an interpreter is, and which modules there are to audit.
 
-Invariants: runs alone, before anything else. No module of the target is imported: parents are found, not run, by the
-interpreter's own finders, so that editable installs and zip files are seen as an import would see them. What is wrong
-with a target comes back as a sentence; nothing is raised.
+Invariants: runs alone, once the interpreter has started. No module of the target is imported: parents are found, not
+run, by the interpreter's own finders, so that editable installs and zip files are seen as an import would see them.
+What is wrong with a target comes back as a sentence; nothing is raised.
 """
 
 import difflib
@@ -194,15 +194,13 @@ def answer(paths: "list[str]", down: bool, patterns: "list[str]", targets: "list
     }
 
 
-def main(argv: "list[str]") -> None:
-    """Run `probe.py FILE PATHS 0|1 PATTERNS TARGET...` and write the answer to FILE; 1 walks packages."""
+def main(argv: "list[str]", start_up: "list[Any]") -> None:
+    """Write the answer to a file, with what the start took; the arguments are FILE PATHS 0|1 PATTERNS TARGET...
+
+    1 walks packages.
+    """
     out, path, down, patterns, *targets = argv
-    paths = path.split(os.pathsep)
-    sys.path[: 0 if getattr(sys.flags, "safe_path", False) else 1] = paths
-    found = answer(paths, down == "1", list(filter(None, patterns.split(","))), targets)
+    found = answer(path.split(os.pathsep), down == "1", list(filter(None, patterns.split(","))), targets)
+    found["start_up"] = start_up
     with open(out, "w", encoding="ascii") as file:
         json.dump(found, file)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -13,13 +13,16 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
+    from types import FrameType
     from typing import Any, NoReturn
 
+    from lazyguard.audit.target import process_state
     from lazyguard.audit.target.stream import Stream
 
 IMPORT_SYSTEM = "<frozen importlib"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
+LAZYGUARD = "/lazyguard/_core/"
+"""Where lazyguard's own threads begin, and are started."""
 EFFECTS = {
     "socket.connect": "connect",
     "socket.getaddrinfo": "dns",
@@ -54,7 +57,6 @@ WRITES = {
 EFFECTS.update(dict.fromkeys(WRITES, "file-write"))
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
-MOST_CAUSES = 10
 DEPTH = 20
 """Frames that recording takes at the end of a chain of imports."""
 MOST_OF_A_LINE = 20
@@ -92,6 +94,28 @@ def place_of(frame: "FrameType | None") -> "list[Any]":
             return [frame.f_code.co_filename, frame.f_lineno]
         frame = frame.f_back
     return [None, None]
+
+
+def in_background(frame: "FrameType | None", importing: int) -> bool:
+    """Return whether lazyguard does it for itself: starts a thread of its own, or works on one in the background.
+
+    That is what `preload` and the like are for. Where the import waits for what such a thread does, it is the import's.
+    """
+    outermost = nearest = None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.endswith("/threading.py"):
+            outermost = file
+            nearest = nearest or file
+        frame = frame.f_back
+    if nearest is not None and LAZYGUARD in nearest:
+        return True
+    if outermost is None or LAZYGUARD not in outermost or _ident() == importing:
+        return False
+    waiting = sys._current_frames().get(importing)
+    while waiting is not None and LAZYGUARD not in waiting.f_code.co_filename:
+        waiting = waiting.f_back
+    return waiting is None
 
 
 def loader_methods() -> "list[tuple[Any, str]]":
@@ -148,66 +172,13 @@ def watch_sleep(hook: "Callable[[str, tuple[Any, ...], FrameType | None], object
             time.sleep = Sleep()
 
 
-def lacking(error: BaseException) -> "list[Any]":
-    """Return name, file and names of the module that lacks what was asked of it; or []."""
-    try:
-        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
-            module = sys.modules.get(error.name or "")
-        elif isinstance(error, AttributeError):
-            module = getattr(error, "obj", None)
-        else:
-            return []
-        if module is None or type(module) is not type(sys):
-            return []
-        names = [each for each in module.__dict__ if not each.startswith("__")][:MOST_EFFECTS]
-        return [module.__name__, module.__dict__.get("__file__"), names]
-    except Exception:
-        return []
-
-
-def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: False) -> "list[Any]":
-    """Return type, message, whether it asks to exit, the frames (outermost first), what lacks a name, what is missing.
-
-    Of a very deep stack only the end, the bodies of modules, and the innermost line that `owns` has are kept.
-    """
-    frames: list[Any] = []
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not code.co_filename.startswith(IMPORT_SYSTEM) and code.co_filename != PROGRAM:
-            frames.append([code.co_filename, trace.tb_lineno, code.co_name])
-        trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename:
-        frames.append([error.filename, error.lineno, "<module>"])
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except Exception:
-        message = "(its message cannot be read)"
-    own = max((at for at, frame in enumerate(frames) if owns(frame[0])), default=-1)
-    last = len(frames) - MOST_FRAMES
-    kept = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
-    return [name, message[:LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error), missed(error)]
-
-
-def missed(error: "BaseException | None") -> "str | None":
-    """Return the module that could not be found, where the error is of that or was raised over it."""
-    for _ in range(MOST_CAUSES):
-        if error is None:
-            break
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            return str(error.name)
-        error = error.__cause__ or error.__context__
-    return None
-
-
 class Recorder:
     """Writes to the stream which module runs from when to when, and what it does meanwhile."""
 
     def __init__(self, stream: "Stream", roots: "tuple[str, ...]") -> None:
         self.stream: Stream = stream
         self.roots: tuple[str, ...] = roots
+        self.importing: int = _ident()
         self.spent: float = 0.0
         self.effects: int = 0
         self.limit: int = 0
@@ -215,10 +186,20 @@ class Recorder:
         self.own_files: dict[str, bool] = {}
         self.inside: dict[int, list[bool]] = {}
         self.lines: dict[tuple[Any, ...], int] = {}
+        self.watch: process_state.Watch = process_state.Watch()
+        self.memory: int = process_state.memory("VmRSS")
+        self.shown: int = 0
+        """Bytes of what a fork finds loaded."""
+        self.acts: dict[tuple[str, str], list[Any]] = {}
 
     def now(self) -> float:
         """Return the time without what was spent on recording."""
         return _clock() - self.spent
+
+    def charge(self, began: float) -> None:
+        """Take off the times what the importing thread has spent on recording; what others spend runs beside it."""
+        if _ident() == self.importing:
+            self.spent += _clock() - began
 
     def owns(self, file: str) -> bool:
         """Return whether a file is first-party."""
@@ -230,18 +211,24 @@ class Recorder:
     def places(self, frame: "FrameType | None", search: bool) -> "list[Any]":
         """Return file and line of the nearest frame outside the import system, then of the nearest first-party one.
 
-        Without `search` the second is that of the first, or unknown.
+        Where that is in a function, the line of a first-party module's body that led to it follows. Without `search`
+        the second is that of the first, or unknown.
         """
         near = place_of(frame)
+        own: list[Any] = []
         while frame is not None:
-            file = frame.f_code.co_filename
-            if not is_machinery(file):
-                if self.owns(file):
-                    return [*near, file, frame.f_lineno]
-                if not search:
+            code = frame.f_code
+            if not is_machinery(code.co_filename):
+                if self.owns(code.co_filename):
+                    body = code.co_name == "<module>"
+                    if body or not own:
+                        own += [code.co_filename, frame.f_lineno]
+                    if body:
+                        break
+                elif not search and not own:
                     break
             frame = frame.f_back
-        return [*near, None, None]
+        return [*near, *own, None, None, None, None][:6]
 
     def begin(self, name: str, file: "str | None", frame: "FrameType | None") -> None:
         """Note that a module begins to execute."""
@@ -249,19 +236,35 @@ class Recorder:
         thread = _ident()
         stack = self.inside.setdefault(thread, [])
         outermost = not stack or stack[-1]
-        stack.append(file is not None and self.owns(file))
+        own = file is not None and self.owns(file)
+        stack.append(own)
+        if thread == self.importing:
+            self.watch.begin(file if own else None)
+        else:
+            self.watch.import_beside(1)
         places = self.places(frame, outermost)
-        self.stream.note("begin", self.now(), thread, name, file, *places)
-        self.spent += _clock() - began
+        self.stream.note("begin", began - self.spent, thread, name, file, *places)
+        self.charge(began)
 
     def end(self, name: str, failed: bool) -> None:
         """Note that a module has been executed."""
-        began, at = _clock(), self.now()
-        thread = _ident()
+        began, thread = _clock(), _ident()
         if self.inside.get(thread):
             self.inside[thread].pop()
-        self.stream.note("end", at, thread, name, failed)
-        self.spent += _clock() - began
+        if thread == self.importing:
+            self.changed(*self.watch.end(), began - self.spent)
+        else:
+            self.watch.import_beside(-1)
+        self.stream.note("end", began - self.spent, thread, name, failed)
+        self.charge(began)
+
+    def changed(self, file: "str | None", names: "list[tuple[str, str]]", at: float) -> None:
+        """Note what the body of a module has changed of the process, with the line where an event has told it."""
+        things: dict[tuple[Any, ...], list[str]] = {}
+        for thing, name in names:
+            things.setdefault((thing, *self.acts.get((thing, name), (file, None))), []).append(name)
+        for place, members in things.items():
+            self.stream.note("state", at, *place, " ".join(sorted(filter(None, members))))
 
     def effect(self, kind: str, detail: str, frame: "FrameType | None") -> None:
         """Note a side effect, with the places that it came from."""
@@ -269,22 +272,27 @@ class Recorder:
             return
         began = _clock()
         places = self.places(frame, True)
-        if kind in ("sleep", "file-write"):
+        count = 0 if not in_background(frame, self.importing) else MOST_EFFECTS
+        if kind in ("sleep", "file-write") and not count:
             line = (kind, *places[:2])
             count = self.lines[line] = self.lines.get(line, 0) + 1
-            if count > MOST_OF_A_LINE:
-                self.spent += _clock() - began
-                return
-        self.effects += 1
-        self.stream.note("effect", self.now(), _ident(), kind, detail[:LONGEST_TEXT], *places)
-        self.spent += _clock() - began
+        if count <= MOST_OF_A_LINE:
+            self.effects += 1
+            self.stream.note("effect", began - self.spent, _ident(), kind, detail[:LONGEST_TEXT], *places)
+        self.charge(began)
 
     def audit_hook(self, event: str, args: "tuple[Any, ...]", frame: "FrameType | None" = None) -> None:
         """Note what an audit event says. Programs are named by their first word only: the rest may hold passwords."""
         kind = EFFECTS.get(event)
-        if kind is None or self.done:
+        if (kind is None and event not in process_state.ACTS) or self.done:
             return
         try:
+            if kind is None:
+                name = _fsdecode(args[0]) if event != "os.chdir" else ""
+                *_, site, line, _, _ = self.places(frame or _getframe(1), True)
+                if site is not None:
+                    self.acts[process_state.ACTS[event], name] = [site, line]
+                return
             detail = event
             frame = frame or _getframe(1)
             if kind == "file-write":
@@ -381,7 +389,7 @@ class Recorder:
                 self.stream.note("circular", self.now(), _ident(), name, near, line, unbound)
         except Exception:
             pass
-        self.spent += _clock() - began
+        self.charge(began)
 
     def watch_threads(self) -> None:
         """Watch `Thread.start`: before 3.12 no audit event says that a thread starts."""
@@ -408,4 +416,4 @@ class Recorder:
             return []
         running = sys._current_frames()
         waited = [each for each in threading.enumerate() if not each.daemon and each.ident != _ident()]
-        return [[each.name, *self.places(running.get(each.ident), True)] for each in waited]
+        return [[each.name, *self.places(running.get(each.ident), True)[:4]] for each in waited]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard.audit.advice import text
-from lazyguard.audit.report.model import Advice, Deferral, Place, Report
+from lazyguard.audit.report.model import Advice, Deferral, Report
+from lazyguard.audit.report.modules import Place
 
 if TYPE_CHECKING:
     from pathlib import Path

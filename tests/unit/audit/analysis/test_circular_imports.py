@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lazyguard.audit.analysis.circular_imports import circular_findings
-from lazyguard.audit.report.model import Failure, Place
+from lazyguard.audit.report.modules import Failure, Place
 
 if TYPE_CHECKING:
-    from lazyguard.audit.report.model import Finding
+    from lazyguard.audit.report.modules import Finding
 
 
 def found(reported, error: Failure | None = None) -> list[Finding]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard.audit.analysis import import_order
-from lazyguard.audit.report.model import Blame, Failure, Imported, ModuleReport, Place
+from lazyguard.audit.report.modules import Blame, Failure, Imported, ModuleReport, Place
 
 if TYPE_CHECKING:
-    from lazyguard.audit.report.model import Finding
+    from lazyguard.audit.report.modules import Finding
 
 BLAME = Blame("core/late.py", 4, None, ("core.late",))
 FAILS = ModuleReport("core.late", "fails", 0.1, 0.1, blame=BLAME, error=Failure("ImportError", "no VALUE"))

@@ -11,7 +11,7 @@ SCOPE = Scope("/app", ("/app/core/",))
 
 
 def begin(at: float, name: str, file: str, thread: int = 1) -> list[Any]:
-    return ["begin", at, thread, name, file, "/app/core/x.py", 7, "/app/core/x.py", 7]
+    return ["begin", at, thread, name, file, "/app/core/x.py", 7, "/app/core/x.py", 7, None, None]
 
 
 def end(at: float, name: str, thread: int = 1) -> list[Any]:
@@ -83,5 +83,5 @@ def test_a_short_import_of_a_foreign_module_is_not_reported() -> None:
 
 def test_what_begins_after_the_import_has_ended_takes_no_time() -> None:
     """An import in an exit function has no time below zero."""
-    late = Span("late", None, None, None, None, 1, 5.0, False)
+    late = Span("late", None, None, None, None, None, 1, 5.0, False)
     assert late.seconds(4.0) == 0.0

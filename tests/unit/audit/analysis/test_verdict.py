@@ -32,3 +32,36 @@ def test_what_an_import_waited_for_a_processor_is_no_cost_of_it(
     seen = judge(trace, reported.scope, timeout=5.0, slow=0.5)
     assert seen.verdict == verdict
     assert seen.net_seconds == pytest.approx(seconds - queued)
+
+
+FUNCTION = """Timeout (0:00:01)!
+Thread 0x0000000000000001 (most recent call first):
+  File "{0}/site/wait.py", line 2 in wait
+  File "{0}/core/manager.py", line {1} in part
+  File "{0}/core/manager.py", line 30 in __init__
+  File "{0}/core/constants.py", line 3 in <module>
+"""
+
+
+@pytest.mark.parametrize("result", [["result", 0.9, None, 0.0], None])
+def test_the_line_of_a_module_that_set_it_off_is_to_blame(reported, result) -> None:
+    """However many functions the time goes into, it is one cause; the inner line and the leaf stand beside it."""
+    reported.begin("core.constants", "core/constants.py")
+    dump = "".join(FUNCTION.format(reported.path, line) for line in (12, 14, 12))
+    left = result is not None
+    trace = Trace("core.constants", reported.events, result, 1, started=0.0, left=left, dump=dump, waited_seconds=5.0)
+    blame = judge(trace, reported.scope, timeout=5.0, slow=0.5).blame
+    assert blame is not None
+    assert str(blame) == "core/constants.py:3 -> core/manager.py:12 -> wait.py:2"
+    assert blame.chain == ("core.constants",)
+
+
+def test_a_function_that_imports_has_the_line_of_a_module_that_called_it(reported) -> None:
+    """What several functions of a call import is one cause."""
+    reported.begin("core", "core/__init__.py")
+    reported.begin("heavy", "site/heavy.py", "core/plugins.py", 7)
+    reported.events[-1][-2:] = [reported.file("core/__init__.py"), 4]
+    reported.end("heavy")
+    trace = Trace("core", reported.events, ["result", 0.9, None, 0.0], 1, started=0.0, left=True)
+    blame = judge(trace, reported.scope, timeout=5.0, slow=0.5).blame
+    assert str(blame) == "core/__init__.py:4 -> core/plugins.py:7 -> heavy.py"

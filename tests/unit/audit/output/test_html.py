@@ -13,8 +13,8 @@ import pytest
 
 from lazyguard.audit import Blame, Failure, Finding, Imported, ModuleReport, Place, Report
 from lazyguard.audit.output.html import page
-from lazyguard.audit.output.html.packing import COLUMNS, packed
 from lazyguard.audit.output.html.sources import excerpts
+from lazyguard.audit.report.packing import COLUMNS
 
 EVIL = "</script><script>alert(1)</script><!-- \u2028 \ud800 & \"'"
 
@@ -47,9 +47,9 @@ def test_all_of_the_report_is_in_the_page() -> None:
     numbers = modules[0].pop("imports")
     assert modules[0] == {key: value for key, value in plain["modules"][0].items() if key != "imports"}
     one, two = numbers[:COLUMNS], numbers[COLUMNS:]
-    assert (strings[one[0]], one[1:6], strings[one[6]]) == ("core", [-1, 0, 100_000, 20_000, 1], "core/__init__.py\n")
-    assert (strings[two[0]], two[1:6]) == ("json", [0, 10_000, 80_000, 30_000, 2])
-    assert strings[two[6]] == "\ncore/__init__.py:3"
+    assert (strings[one[0]], one[1:6], strings[one[6]]) == ("core", [-1, 0, 100_000, 20_000, 1], "core/__init__.py")
+    assert (strings[two[0]], two[1:7]) == ("json", [0, 10_000, 80_000, 30_000, 2, -1])
+    assert (strings[two[7]], two[8]) == ("core/__init__.py", 3)
 
 
 def test_what_a_program_names_or_raises_is_never_markup() -> None:
@@ -115,5 +115,5 @@ def test_many_modules_stay_small() -> None:
         for at in range(100)
     )
     modules = tuple(ModuleReport(f"package.module{at}", "ok", 0.1, 0.1, imports=rows) for at in range(300))
-    size = len(json.dumps(packed(Report("3.12.1", 5.0, 1, modules)), separators=(",", ":")))
+    size = len(json.dumps(Report("3.12.1", 5.0, 1, modules).packed(), separators=(",", ":")))
     assert size < 30_000 * 50

@@ -84,3 +84,33 @@ def test_a_message_gives_the_terminal_no_command() -> None:
 def test_a_module_that_no_chain_begins_with_is_named() -> None:
     """A single module is named below its cause where nothing else there does it."""
     assert "ValueError: first\n    second\n    in core.bad" in table(BEFORE)
+
+
+def test_a_circle_is_one_row_and_so_is_what_a_line_does_again() -> None:
+    """Forty lines of one circle do not hide two connections, which come first."""
+    names = [f"core.m{n:02}" for n in range(40)]
+
+    def circle(at: int) -> Finding:
+        members = names[at:] + names[:at]
+        detail = (
+            " > ".join(f"{name} (core/{name[5:]}.py:1)" for name in members) + f" > {members[0]}, which is not done"
+        )
+        return Finding("circular-import", f"core/m{at - 1:02}.py", 1, detail, (names[at],))
+
+    modules = [ModuleReport(name, "ok", 0.1, 0.0, findings=(circle(at),)) for at, name in enumerate(names)]
+    connects = [
+        Finding("connect", "core/db.py", line, f"db{n}:5432", ("core.db",)) for line, n in ((3, 1), (9, 1), (9, 2))
+    ]
+    modules.append(ModuleReport("core.db", "slow", 1.0, 0.0, findings=tuple(connects)))
+    text = table(replace(BEFORE, modules=tuple(modules)))
+    rows = text.partition("while importing")[2].splitlines()[1:4]
+    assert [re.split("  +", row)[:3] for row in rows] == [
+        ["connect", "core/db.py:3", "1 of 41"],
+        ["connect", "core/db.py:9", "1 of 41"],
+        ["circular-import", "core/m-1.py:1", "40 of 41"],
+    ]
+    assert rows[1].endswith("db1:5432 (and 1 more)")
+    assert rows[2].endswith("(and 39 more)")
+    blame = Blame("core/db.py", 3, None, ("core.db",))
+    slow = [replace(modules[-1], module=name, blame=blame) for name in names]
+    assert "core.m19 and 20 more" in table(replace(BEFORE, modules=tuple(slow)))

@@ -120,7 +120,7 @@ def test_an_interpreter_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
 
 def test_a_lazyguard_that_is_no_directory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """An audit that is run out of a zip file has nothing to run in another interpreter."""
-    monkeypatch.setattr(target, "PROBE", "/app.pyz/lazyguard/audit/target/probe.py")
+    monkeypatch.setattr(target, "CHILD", "/app.pyz/lazyguard/audit/target/child.py")
     with pytest.raises(ConfigurationError, match="is in a zip file"):
         plan(["json"], Settings())
 

@@ -153,3 +153,22 @@ def test_a_finding_has_its_place() -> None:
     """As all else that has a line; without one it is the file alone."""
     assert str(FOUND.place) == "core/a.py:3"
     assert str(replace(FOUND, line=None).place) == "core/a.py"
+
+
+def test_a_cause_is_the_line_of_a_module_or_the_line_that_all_came_to() -> None:
+    """One call that takes time in many places is one cause, and one place that many calls come to is another."""
+
+    def slow(name: str, file: str, inner: int | None) -> ModuleReport:
+        within = None if inner is None else Place("core/manager.py", inner)
+        return ModuleReport(name, "slow", 1.0, 0.0, blame=Blame(file, 3, None, (name,), within))
+
+    seen = [slow(f"core.m{line}", "core/constants.py", line) for line in (12, 14, 16)]
+    seen += [slow(name, f"core/{name}.py", 40) for name in ("a", "b")] + [slow("c", "core/c.py", None)]
+    causes = replace(REPORT, modules=tuple(seen)).causes
+    assert [(str(cause.place), len(cause.modules)) for cause in causes] == [
+        ("core/constants.py:3", 3),
+        ("core/manager.py:40", 2),
+        ("core/c.py:3", 1),
+    ]
+    joined = replace(REPORT, modules=(*seen, slow("core.m40", "core/constants.py", 40))).causes
+    assert [len(cause.modules) for cause in joined] == [6, 1]

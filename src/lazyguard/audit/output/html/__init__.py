@@ -13,7 +13,6 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.output.html.packing import packed
 from lazyguard.audit.output.html.sources import excerpts
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ def page(report: Report, before: Report | None = None) -> str:
     style = _asset("style.css")
     script = "".join(f"(() => {{\n{_asset(name)}}})();\n" for name in SCRIPTS)
     data = {
-        "report": packed(report),
-        "before": None if before is None else packed(before),
+        "report": report.packed(),
+        "before": None if before is None else before.packed(),
         "sources": excerpts(report),
     }
     parts = {

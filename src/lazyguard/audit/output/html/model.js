@@ -8,14 +8,15 @@ lazyguard.before = data.before;
 lazyguard.sources = data.sources;
 lazyguard.order = ["hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "not-installed", "other-platform", "ok"];
 
-const COLUMNS = 7;
+const COLUMNS = 9;
 // The executed modules of one audited module, in the order in which they began. Made when first asked for.
 lazyguard.imports = (report, module) => {
   if (module.rows) return module.rows;
   const { imports } = module;
   const rows = [];
   for (let at = 0; at < imports.length; at += COLUMNS) {
-    const [file, by] = report.strings[imports[at + 6]].split("\n");
+    const text = (number) => (number < 0 ? "" : report.strings[number]);
+    const line = imports[at + 8];
     const parent = imports[at + 1] < 0 ? null : rows[imports[at + 1]];
     rows.push({
       name: report.strings[imports[at]],
@@ -26,8 +27,8 @@ lazyguard.imports = (report, module) => {
       own: imports[at + 4] / 1e6,
       first: (imports[at + 5] & 1) !== 0,
       failed: (imports[at + 5] & 2) !== 0,
-      file,
-      by,
+      file: text(imports[at + 6]),
+      by: text(imports[at + 7]) + (line < 0 ? "" : `:${line}`),
     });
   }
   module.rows = rows;

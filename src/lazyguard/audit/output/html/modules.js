@@ -15,6 +15,12 @@ const columns = [
 if (lazyguard.report.modules.some((module) => module.executed)) {
   columns.push({ title: "executed", key: (module) => module.executed, number: true, down: true, text: (value) => String(value) });
 }
+if (lazyguard.report.modules.some((module) => module.memory !== null)) {
+  columns.push({
+    title: "peak MB", key: (module) => (module.memory === null ? -1 : module.memory), number: true, down: true,
+    text: (value) => (value < 0 ? "–" : (value / 1048576).toFixed(1)),
+  });
+}
 if (lazyguard.before) {
   columns.push({
     title: "before", number: true, down: true,

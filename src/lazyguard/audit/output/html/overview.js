@@ -35,8 +35,9 @@ const cause = (each) => {
     each.error ? element("p", { class: "error code" }, [each.error.type, each.error.message.trim()].filter(Boolean).join(": ")) : null,
     blamed && blamed.error && blamed.error.hint ? element("p", {}, blamed.error.hint) : null,
     blamed && blamed.detail ? element("p", {}, blamed.detail) : null,
-    blamed && blamed.blame && blamed.blame.leaf
-      ? element("p", {}, "where it was: ", element("span", { class: "code" }, place(blamed.blame.leaf))) : null,
+    blamed && blamed.blame && (blamed.blame.inner || blamed.blame.leaf)
+      ? element("p", {}, "where it was: ", element("span", { class: "code" },
+          [blamed.blame.inner, blamed.blame.leaf].filter(Boolean).map(place).join(" -> "))) : null,
     blamed && blamed.blame ? lazyguard.chain(blamed.blame.chain) : null,
     lazyguard.source(each.place),
     each.modules.length > 6

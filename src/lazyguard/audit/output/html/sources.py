@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.output.html.packing import treeless
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,7 +36,7 @@ def excerpts(report: Report) -> dict[str, dict[int, str]]:
 
 def _places(report: Report) -> Iterator[tuple[str, int]]:
     """Yield every object that has a file and a line, whatever it is a part of but the trees of imports."""
-    left: list[Any] = [treeless(report).to_dict()]
+    left: list[Any] = [report.treeless().to_dict()]
     while left:
         value = left.pop()
         if isinstance(value, dict):
