@@ -22,7 +22,7 @@ from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
     from contextvars import Context
     from typing import Any
 
@@ -334,21 +334,8 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     return begun.pop().result()  # no local has the task, and with it the error, whose traceback has this frame
 
 
-async def until_woken(
-    over: Callable[[], bool],
-    wait: Callable[[Callable[[], None]], object],
-    forget: Callable[[Callable[[], None]], object],
-    until: float | None,
-) -> bool:
-    """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
-    bell = _Bell()
-    wait(bell.ring)
-    try:
-        while not over():
-            left = (NEVER if until is None else until) - clock.now()
-            if left <= 0:
-                return False
-            await bell.heard(min(wait_cycles.LAST_LOOK, clock.current.real(left)))
-        return True
-    finally:
-        forget(bell.ring)
+async def pause_by(pauses: Iterator[float]) -> None:
+    """Let so many seconds pass, one after another."""
+    loop_here()
+    for seconds in pauses:
+        await asyncio.sleep(seconds)
