@@ -75,8 +75,9 @@ class Crashes:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session, exitstatus):
-        if session.config.cache and (self.found or exitstatus > pytest.ExitCode.TESTS_FAILED):
-            session.config.cache.set("cache/lastfailed", {})
+        cache = getattr(session.config, "cache", None)
+        if cache and (self.found or exitstatus > pytest.ExitCode.TESTS_FAILED):
+            cache.set("cache/lastfailed", {})
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -16,6 +16,7 @@ EXIT = {"pass": 0, "warn": 1, "fail": 2}
 DESCRIPTION = """\
 Show how processes are, by the health path of each (http://127.0.0.1:8000/healthz) or by the file that
 lazyguard.health_file writes. The exit status is 0 for pass, 1 for warn, 2 for fail. What cannot be read fails."""
+EPILOG = "Such as: lazyguard status http://127.0.0.1:8000/healthz /run/shop/worker.json --max-age 30"
 # Seconds for one answer.
 _ANSWER = 5.0
 _COLUMNS = ("process", "name", "state", "since", "why", "by fallbacks")
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 def read(source: str, max_age: float | None) -> dict[str, Any]:
     """Return what a process says of itself; "fail", with the reason as "output", where it does not."""
     try:
-        text = _asked(source) if source.startswith(("http://", "https://")) else _content(source)
+        text = _answer(source) if source.startswith(("http://", "https://")) else _content(source)
         told = json.loads(text)
         if not isinstance(told, dict) or told.get("status") not in EXIT:
             raise ValueError("it is no health+json")
@@ -74,7 +75,7 @@ def read(source: str, max_age: float | None) -> dict[str, Any]:
     return told
 
 
-def _asked(url: str) -> str:
+def _answer(url: str) -> str:
     from urllib.error import HTTPError
     from urllib.parse import urlsplit
     from urllib.request import urlopen
@@ -82,10 +83,11 @@ def _asked(url: str) -> str:
     if urlsplit(url).path in ("", "/"):
         url = f"{url.rstrip('/')}/healthz"
     try:
-        with urlopen(url, timeout=_ANSWER) as answer:
-            body: bytes = answer.read()
+        answer = urlopen(url, timeout=_ANSWER)
     except HTTPError as refused:
-        body = refused.read()  # 503 has the checks as well
+        answer = refused  # 503 has the checks as well
+    with answer:
+        body: bytes = answer.read()
     return body.decode()
 
 
@@ -111,31 +113,8 @@ def rows_of(found: dict[str, dict[str, Any]], everything: bool) -> list[tuple[st
 
 def _print(found: dict[str, dict[str, Any]], everything: bool, *, clear: bool = False) -> None:
     rows = rows_of(found, everything)
-    if sys.stdout.isatty():
-        if clear:
-            print("\x1b[2J\x1b[H", end="")
-        try:
-            from rich.console import Console
-            from rich.table import Table
-            from rich.text import Text
-        except ImportError:
-            pass
-        else:
-            table = Table(*_COLUMNS)
-            for row in rows:
-                table.add_row(*map(Text, row), style=_STYLES.get(row[2], ""))
-            Console().print(table)
-            return
+    if clear and sys.stdout.isatty():
+        print("\x1b[2J\x1b[H", end="")
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     for row in (_COLUMNS, *rows):
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-_STYLES = {
-    "fail": "bold red",
-    "failed": "red",
-    "open": "red",
-    "warn": "bold yellow",
-    "degraded": "yellow",
-    "pass": "bold",
-}

@@ -19,7 +19,7 @@ from lazyguard import __version__, _status
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def parser(*, status_alone: bool = False) -> argparse.ArgumentParser:
@@ -31,37 +31,21 @@ def parser(*, status_alone: bool = False) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"lazyguard {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _status.declare(
-        commands.add_parser(
-            "status", help="show how running processes are", description=_status.DESCRIPTION, epilog=_STATUS_EPILOG
-        )
-    )
-    if status_alone:
-        return top
-    from lazyguard.audit import command
 
-    command.declare(
-        commands.add_parser(
-            "audit",
-            help="import every module in a process of its own and name the lines that hang, fail or are slow",
-            description=command.DESCRIPTION,
-            epilog=command.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-    )
-    command.declare_report(
-        commands.add_parser(
-            "report",
-            help="show a report that was saved as JSON: as a table, or as a page for a browser",
-            description=command.REPORT_DESCRIPTION,
-            epilog=command.REPORT_EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-    )
+    def add(name: str, declare: Callable[[argparse.ArgumentParser], object], *texts: str) -> None:
+        brief, description, epilog = texts
+        raw = argparse.RawDescriptionHelpFormatter
+        declare(commands.add_parser(name, help=brief, description=description, epilog=epilog, formatter_class=raw))
+
+    add("status", _status.declare, "show how running processes are", _status.DESCRIPTION, _status.EPILOG)
+    if not status_alone:
+        from lazyguard.audit import command
+
+        brief = "import every module in a process of its own and name the lines that hang, fail or are slow"
+        add("audit", command.declare, brief, command.DESCRIPTION, command.EPILOG)
+        brief = "show a report that was saved as JSON: as a table, or as a page for a browser"
+        add("report", command.declare_report, brief, command.REPORT_DESCRIPTION, command.REPORT_EPILOG)
     return top
-
-
-_STATUS_EPILOG = "Such as: lazyguard status http://127.0.0.1:8000/healthz /run/shop/worker.json --max-age 30"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

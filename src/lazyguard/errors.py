@@ -6,32 +6,6 @@ type for the failure (ImportError, TimeoutError, ValueError, TypeError), ours is
 
 from __future__ import annotations
 
-__all__ = [
-    "CircuitOpen",
-    "CircularResolutionError",
-    "ConfigurationError",
-    "ConformityError",
-    "ConformityWarning",
-    "DeadlineExceeded",
-    "DuplicateImportError",
-    "DuplicateImportWarning",
-    "ImportBudgetWarning",
-    "ImportSideEffectError",
-    "ImportSideEffectWarning",
-    "ImportTimeout",
-    "LazyguardError",
-    "MissingModuleError",
-    "ProxyLimitWarning",
-    "ResolutionDeadlineExceeded",
-    "ResolutionError",
-    "ResolutionImportError",
-    "ResolutionTimeout",
-    "ReturnedNone",
-    "ServiceUnavailable",
-    "ThreadUnavailable",
-    "UsageError",
-]
-
 
 class LazyguardError(Exception):
     """The base class of all errors that lazyguard raises of its own."""

@@ -11,13 +11,17 @@ import sys
 from _contextvars import ContextVar
 
 from lazyguard._base import final, places
-from lazyguard._base.mailbox import Letter, Mailbox
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections import deque
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+    from lazyguard._base.mailbox import Letter, Mailbox
+else:
+    from _collections import deque
 
 __all__ = ["Event", "subscribe"]
 
@@ -45,20 +49,10 @@ class Event:
         lost: How many events this listener has lost before this one, since more than 1,000 waited for it.
     """
 
-    __slots__ = (
-        "_away",
-        "_of",
-        "_quiet",
-        "after",
-        "before",
-        "cause",
-        "generation",
-        "kind",
-        "lost",
-        "name",
-        "place",
-        "seconds",
-    )
+    _away = 0.0  # for how long it was not served, by its own clock
+    _of = 0
+    _quiet = False  # a "failed" after which a fallback is tried: the log waits for what comes of that
+    lost = 0
 
     def __init__(
         self,
@@ -71,7 +65,6 @@ class Event:
         generation: int,
         cause: str = "",
         seconds: float = 0.0,
-        lost: int = 0,
     ) -> None:
         self.kind: str = kind
         self.name: str = name
@@ -81,16 +74,11 @@ class Event:
         self.generation: int = generation
         self.cause: str = cause
         self.seconds: float = seconds
-        self.lost: int = lost
-        self._away = 0.0  # for how long it was not served, by its own clock
-        self._of = 0
-        self._quiet = False  # a "failed" after which a fallback is tried: the log waits for what comes of that
 
     def after_losing(self, lost: int) -> Event:
         """Return the event for a listener that has lost so many before it."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name[0] != "_"}
-        event = Event(**{**fields, "lost": lost})
-        event._away, event._of, event._quiet = self._away, self._of, self._quiet
+        event = object.__new__(Event)
+        vars(event).update(vars(self), lost=lost)
         return event
 
     def __repr__(self) -> str:
@@ -136,10 +124,11 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     """
     check_listener(listener)
     entry = object()  # a key of its own, so that one function can be subscribed twice
-    _mailboxes[entry] = mailbox = Mailbox(listener, _report)
+    open_, kinds = _opened()
+    open_[entry] = mailbox = kinds.Mailbox(listener, _report)
 
     def undo() -> None:
-        if _mailboxes.pop(entry, None) is not None:
+        if open_.pop(entry, None) is not None:
             mailbox.clear()
 
     return undo
@@ -169,12 +158,36 @@ def emit(event: Event, of: int = 0) -> None:
 
 def post(event: Event, of: int = 0) -> None:
     """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
+    letters = addressed(event, of)
+    any(putting(letters))
+    posted(letters)
+
+
+def addressed(event: Event, of: int) -> list[Letter]:
+    """Return the letters for all who want the event; `any(putting(letters))` and `posted` do the rest of `post`."""
     hand_over, event._of = scheduled.get(), of
-    for mailbox in mailboxes():
-        if mailbox.wants is None or mailbox.wants(event):
-            mailbox.put(Letter(event, of, hand_over))
-            if hand_over is not None:
-                hand_over(mailbox)
+    if _mailboxes is None and not _is_logged(event):
+        return []  # the log alone listens
+    try:
+        open_, kinds = _opened()
+    except ImportError:  # the interpreter is ending, or a signal handler has interrupted the import
+        log(event)
+        return []
+    wanted = [mailbox for mailbox in list(open_.values()) if mailbox.wants is None or mailbox.wants(event)]
+    return [kinds.Letter(mailbox, event, of, hand_over) for mailbox in wanted]
+
+
+def putting(letters: list[Letter]) -> Iterator[None]:
+    """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
+    return map(deque.append, [letter.to._waiting for letter in letters], letters)
+
+
+def posted(letters: list[Letter]) -> None:
+    """See to what was put into its mailboxes: that there is room, and what comes for it."""
+    for letter in letters:
+        letter.to.trim()
+        if letter.hand_over is not None:
+            letter.hand_over(letter.to)
 
 
 def deliver() -> None:
@@ -191,7 +204,19 @@ def deliver() -> None:
 
 def mailboxes() -> list[Mailbox]:
     """Return those of all listeners."""
-    return list(_mailboxes.values())
+    return list((_mailboxes or {}).values())
+
+
+def _opened() -> tuple[dict[object, Mailbox], Any]:
+    """Return the mailboxes, the log's the first, and what they are made of, loaded by the first event to tell."""
+    global _kinds, _mailboxes
+    if _kinds is None:
+        from lazyguard._base import mailbox as kinds
+
+        _kinds = kinds
+    if _mailboxes is None:  # two threads that open them at once have the same
+        _mailboxes = _first.setdefault("log", {object(): _kinds.Mailbox(log, _report, _is_logged)})
+    return _mailboxes, _kinds
 
 
 def in_child() -> None:
@@ -232,7 +257,7 @@ def log(event: Event) -> None:
     That something is away is logged once, and then every five minutes; that it is back at the same level. A record has
     the fields of the event, and one template for each kind of event, by which a log's tools can group.
     """
-    level, seconds = _LEVELS.get(event.kind, 10), event.seconds
+    level, seconds = _LEVELS.get(event.kind, 30), event.seconds
     back = None
     if event._quiet or (event.kind in _AWAY and _is_repeated(event)):
         level = 10
@@ -270,7 +295,7 @@ def log(event: Event) -> None:
 
 def _is_logged(event: Event) -> bool:
     """Return whether `log` has something to do; without waiting for a lock, where scheduled work asks."""
-    level = _LEVELS.get(event.kind, 10)
+    level = _LEVELS.get(event.kind, 30)
     if event.kind in _OF_IMPORTS:
         return False  # there are hundreds, and logging itself may be the import
     if level >= 30 or (event.kind in _BACK and _away):
@@ -320,27 +345,15 @@ class _Away:
 _away: dict[tuple[str, str], _Away] = {}
 _REMIND, _MOST = 300.0, 1000
 _AWAY, _BACK = ("failed", "opened", "degraded"), ("ready", "recovered", "closed", "reset")
-_LEVELS = {
-    "degraded": 30,
-    "failed": 30,
-    "opened": 30,
-    "stuck": 30,
-    "overdue": 30,
-    "reminder": 30,
-    "differs": 30,
-    "abandoned": 30,
-    "blocked-loop": 30,
-    "close-failed": 30,
-    "fork-failed": 30,
-    "job-failed": 40,
-    "scheduler-late": 30,
-    "preload-failed": 30,
-    "recovered": 20,
-    "preloaded": 20,
-    "closed": 20,
-}
+# Of all other kinds 30; what is told when all goes well is for who asks for it.
+_LEVELS: dict[str, int] = {"recovered": 20, "preloaded": 20, "closed": 20, "job-failed": 40}
+for _kind in ("ready", "reset", "overridden", "timeout", "late", "half-open"):
+    _LEVELS[_kind] = 10
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
 # In a context of scheduled work: what has a thread for it tell what is in a mailbox.
 scheduled: ContextVar[Callable[[Mailbox], object] | None] = ContextVar("lazyguard events", default=None)
-# Each under a key of its own, in order: threads add and remove without a lock, and lose none.
-_mailboxes: dict[object, Mailbox] = {object(): Mailbox(log, _report, _is_logged)}
+# Each under a key of its own, in order: threads add and remove without a lock, and lose none. None: only the log
+# listens, and had nothing to write yet.
+_mailboxes: dict[object, Mailbox] | None = None
+_first: dict[str, dict[object, Mailbox]] = {}
+_kinds: Any = None

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lazyguard import events
-from lazyguard._base import places as place_of
+from lazyguard._base import places
 from lazyguard._core import declaration, loaded, mode
+from lazyguard._guards import frames
 from lazyguard._guards.alarm import Alarm
-from lazyguard._guards.frames import is_installed
 from lazyguard.errors import ConfigurationError, LazyguardError, ResolutionError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     limit = _timeout(early_config)
     if limit is not None:
         early_config.stash[_STDERR] = os.dup(2)  # before pytest captures it
-    with _Guard(early_config, "the conftest files"):
+    with _limited(early_config, "the conftest files"):
         outcome = yield
         if isinstance(outcome.excinfo and outcome.excinfo[1], CollectionTimeout):
             outcome.force_exception(pytest.UsageError(str(outcome.excinfo[1])))
@@ -104,7 +104,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     if forbidden:
         mode.forbid = _refuse_service
     try:
-        with _Guard(config, collector.nodeid):
+        with _limited(config, collector.nodeid):
             outcome = yield
         report: pytest.CollectReport = outcome.get_result()
         raised = getattr(getattr(report, "call", None), "excinfo", None)
@@ -114,77 +114,44 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
         mode.forbid = before
 
 
-class _Guard:
-    """The time limit of one import: a signal interrupts it; where none gets through, the whole run ends."""
+@contextmanager
+def _limited(config: pytest.Config, what: str) -> Generator[None]:
+    """Limit the time of one import: a signal interrupts it; where none gets through, the whole run ends."""
+    seconds = _timeout(config)
+    if seconds is None:
+        yield
+        return
 
-    def __init__(self, config: pytest.Config, what: str) -> None:
-        self._seconds, self._what = _timeout(config), what
-        self._stderr = config.stash.get(_STDERR, 2)
-        self._alarm: Alarm | None = None
-
-    def __enter__(self) -> None:
-        if self._seconds is None:
-            return
-        self._alarm = Alarm(self._seconds, self._rang)
-        self._alarm.__enter__()
-        # for code that keeps the GIL, and where there is no timer signal
-        faulthandler.dump_traceback_later(self._seconds + _GRACE, exit=True, file=self._stderr)
-
-    def __exit__(self, *_: object) -> None:
-        if self._alarm is not None:
-            faulthandler.cancel_dump_traceback_later()
-            self._alarm.__exit__()
-
-    def _rang(self, frame: FrameType | None) -> None:
-        if not _is_importing(frame):
+    def rang(frame: FrameType | None) -> None:
+        called: list[FrameType] = []  # from the hook that pytest has called to the innermost
+        for each in frames.outwards(frame):
+            if each.f_globals.get("__name__", "").startswith("pluggy"):
+                break
+            called.insert(0, each)
+        if not any(each.f_code.co_name == "<module>" and frames.is_own(each, "") for each in called):
             return  # the import has ended, and pytest must not be interrupted
+        summary = frames.StackSummary(called, "")
+        where = f"{summary}{summary.chained}".replace(os.getcwd() + os.sep, "")
         raise CollectionTimeout(
-            f"{self._what}: its import did not end within {self._seconds:g} s: {_where(frame)}\n"
+            f"{what}: its import did not end within {seconds:g} s: it hangs at {where}\n"
             f"Defer what waits there, or raise {TIMEOUT}."
         )
 
-
-def _called_by_pytest(frame: FrameType | None) -> Generator[FrameType]:
-    """Yield the frames, from the innermost to the hook that pytest has called."""
-    while frame is not None and not frame.f_globals.get("__name__", "").startswith("pluggy"):
-        yield frame
-        frame = frame.f_back
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a module that is not installed is being executed."""
-    return any(
-        each.f_code.co_name == "<module>" and not _is_installed(each.f_code.co_filename)
-        for each in _called_by_pytest(frame)
-    )
-
-
-def _where(frame: FrameType | None) -> str:
-    """Return the innermost line of code that is not installed, what runs below it, and the lines that led there."""
-    frames = list(_called_by_pytest(frame))
-    places = [_place(each) for each in frames[::-1] if not _is_installed(each.f_code.co_filename)]
-    leaf = f", in {_place(frames[0])}" if _place(frames[0]) != places[-1] else ""
-    return f"it hangs at {places[-1]}{leaf}\n  reached by {' > '.join(places)}"
-
-
-def _place(frame: FrameType) -> str:
-    return place_of.of_frame(frame).removeprefix(os.getcwd() + os.sep)
-
-
-def _is_installed(file: str) -> bool:
-    return is_installed(file) or file == __file__
+    with Alarm(seconds, rang):
+        # for code that keeps the GIL, and where there is no timer signal
+        faulthandler.dump_traceback_later(seconds + _GRACE, exit=True, file=config.stash.get(_STDERR, 2))
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _refuse_service(cell: Cell) -> None:
     if not any(registered is cell and "service" in kind for registered, kind in declaration.cells()):
         return
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("lazyguard"):
-        frame = frame.f_back
-    used = "" if frame is None else f" at {place_of.of_frame(frame)}"
     raise ResolvedInCollection(
-        f"{cell.name}, declared at {cell.place}, is used{used} while tests are collected, and {SERVICES} = forbid: use "
-        "it in a test or a fixture."
+        f"{cell.name}, declared at {cell.place}, is used at {places.of_user(places.caller())} while tests are "
+        f"collected, and {SERVICES} = forbid: use it in a test or a fixture."
     )
 
 
@@ -195,7 +162,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     if marker is None:
         yield
         return
-    budget = _budget(*marker.args, **marker.kwargs)
+    try:
+        budget = _budget(*marker.args, **marker.kwargs)
+    except (ConfigurationError, TypeError):
+        raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
     from lazyguard._monitoring.track_imports import track_imports
 
     with track_imports() as tracker:
@@ -220,17 +190,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         outcome.force_exception(failed)
 
 
-def _budget(*arguments: Any, seconds: Any = None, forbid: Any = (), **unknown: Any) -> Budget:
-    """Return the checked budget of a marker, without an allowance."""
+def _budget(seconds: float, *, forbid: Sequence[str] = ()) -> Budget:
+    """Return the budget of a marker, without an allowance."""
     from lazyguard.audit import Allowance, Budget
 
-    limits = (*arguments, seconds) if arguments else (seconds,)
-    try:
-        if limits[0] is None or len(arguments) > 1 or unknown:
-            raise ConfigurationError("")
-        return Budget(seconds=limits[0], forbid=forbid, allowance=Allowance(seconds=0, relative=0))
-    except (ConfigurationError, TypeError):
-        raise pytest.UsageError(f"a marker is invalid: write @pytest.mark.{MARKER.partition(':')[0]}") from None
+    return Budget(seconds=seconds, forbid=forbid, allowance=Allowance(seconds=0, relative=0))
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ Invariant: at the end of a `with` block the former clock, mode and factories are
 from __future__ import annotations
 
 import _thread
+from contextlib import ExitStack
 
-from lazyguard._base import final, validation
+from lazyguard._base import validation
 from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
@@ -87,7 +88,7 @@ class FakeClock(clock.Clock):
         scheduler.poke()
 
 
-def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
+def set_testing(testing: bool, *, attempts: int = 1) -> ExitStack:
     """Switch testing mode on or off, from now on or for a `with` block.
 
     In testing mode a `Retry` makes one attempt (or `attempts`) and does not wait, and objects of `unittest.mock` can be
@@ -122,20 +123,7 @@ def set_testing(testing: bool, *, attempts: int = 1) -> Testing:
     """
     validation.flag("testing", testing)
     validation.whole("attempts", attempts)
-    before, mode.limit = mode.limit, attempts if testing else 0
-    return Testing(before)
-
-
-@final
-class Testing:
-    """The context manager that `set_testing` returns: the end of its block restores the former mode."""
-
-    __slots__ = ("_before",)
-
-    def __init__(self, before: int | None) -> None:
-        self._before = before
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None:
-        mode.limit = self._before
+    restoring = ExitStack()
+    restoring.callback(setattr, mode, "limit", mode.limit)
+    mode.limit = attempts if testing else 0
+    return restoring

@@ -49,10 +49,10 @@ elif what == "listeners":
     event = events.Event("ready", name="n", place="p", before="a", after="b", generation=0)
     spent = []
     for _ in range(20):
-        began = perf_counter()
+        began = process_time()  # however many share the machine: one emission takes longer than a turn of the processor
         events.emit(event, of=1)
-        spent.append((perf_counter() - began) / count)
-    cost = min(spent)  # a busy machine only adds
+        spent.append((process_time() - began) / count)
+    cost = min(spent)
 elif what == "degraded services":
     def declare(number):
         def make(): raise ConnectionError
@@ -72,9 +72,9 @@ elif what == "waiting callers":
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(*asked)
-    began = perf_counter()
+    began = process_time()
     asyncio.run(main())
-    cost = (perf_counter() - began) / count
+    cost = (process_time() - began) / count
 print(json.dumps(cost * 1e6))
 """
 ITEMS = ("services", "keys", "keys beyond max_keys", "listeners", "degraded services", "waiting callers")

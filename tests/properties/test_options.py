@@ -167,6 +167,18 @@ def is_share(value):
     return is_number(value) and 0 < value <= 1
 
 
+def late(right):
+    """Return whether it is right, or a plain function without arguments, which is asked for a number later."""
+    return lambda value: (
+        right(value)
+        or (
+            hasattr(value, "__code__")
+            and value not in (coroutine_function, generator_function)
+            and not inspect.signature(value).parameters
+        )
+    )
+
+
 def is_text(value):
     return isinstance(value, str)
 
@@ -313,7 +325,7 @@ def slowest(**options):
 
 SERVICE = {
     "name": is_text,
-    "timeout": optional(is_seconds),
+    "timeout": late(optional(is_seconds)),
     "retry": optional(is_retry),
     "breaker": optional(of_type()),  # alone it says nothing
     "recovery": lambda value: value is None or value is ... or isinstance(value, lazyguard.Recovery),
@@ -322,8 +334,8 @@ SERVICE = {
     "close": optional(is_plain_function),
     "critical": is_flag,
     "on_fork": on_fork,
-    "abandon_after": optional(is_seconds),
-    "grace": is_seconds_or_zero,
+    "abandon_after": late(optional(is_seconds)),
+    "grace": late(is_seconds_or_zero),
     "max_keys": optional(of_type()),  # its factory has no parameters
     "max_concurrent": optional(of_type()),
 }
@@ -416,16 +428,16 @@ TABLE = {
         lazyguard.Breaker,
         {},
         {
-            "failure_threshold": optional(is_whole),
+            "failure_threshold": late(optional(is_whole)),
             "failure_rate": optional(of_type()),  # needs a window
             "window_calls": optional(of_type()),
             "window_seconds": optional(of_type()),
             "minimum_calls": optional(of_type()),
-            "open_time": lambda value: is_seconds(value) and value <= 120.0,
-            "max_open_time": lambda value: is_seconds(value) and value >= 10.0,
-            "half_open_timeout": is_seconds,
-            "success_threshold": is_whole,
-            "slow_call_duration": optional(is_seconds),
+            "open_time": late(lambda value: is_seconds(value) and value <= 120.0),
+            "max_open_time": late(lambda value: is_seconds(value) and value >= 10.0),
+            "half_open_timeout": late(is_seconds),
+            "success_threshold": late(is_whole),
+            "slow_call_duration": late(optional(is_seconds)),
             "on": is_failures,
             "ignore": is_failures,
         },
@@ -434,24 +446,24 @@ TABLE = {
         lazyguard.Breaker,
         {"failure_rate": 0.5, "window_calls": 10},
         {
-            "failure_rate": is_share,
-            "window_calls": is_whole,
-            "minimum_calls": lambda value: value is None or (is_whole(value) and value <= 10),
+            "failure_rate": late(is_share),
+            "window_calls": late(is_whole),
+            "minimum_calls": late(lambda value: value is None or (is_whole(value) and value <= 10)),
         },
     ),
-    "Breaker(window_seconds=)": (lazyguard.Breaker, {"failure_rate": 0.5}, {"window_seconds": is_seconds}),
+    "Breaker(window_seconds=)": (lazyguard.Breaker, {"failure_rate": 0.5}, {"window_seconds": late(is_seconds)}),
     "lazyguard.Recovery": (
         lazyguard.Recovery,
         {},
-        {"initial": is_seconds, "maximum": is_seconds, "success_threshold": is_whole},
+        {"initial": late(is_seconds), "maximum": late(is_seconds), "success_threshold": late(is_whole)},
     ),
     "lazyguard.Retry": (
         lazyguard.Retry,
         {},
         {
-            "attempts": optional(is_whole),
-            "initial": optional(is_seconds_or_zero),
-            "maximum": optional(is_seconds_or_zero),
+            "attempts": late(optional(is_whole)),
+            "initial": late(optional(is_seconds_or_zero)),
+            "maximum": late(optional(is_seconds_or_zero)),
             "on": optional(is_failures),
             "stop": optional(callable),
             "wait": optional(callable),
@@ -470,7 +482,7 @@ TABLE = {
         {},
         {
             "name": is_text,
-            "timeout": optional(is_seconds),
+            "timeout": late(optional(is_seconds)),
             "retry": lambda value: (
                 value is None
                 or is_retry(value)
@@ -478,7 +490,7 @@ TABLE = {
             ),
             "breaker": optional(of_type(lazyguard.Breaker)),
             "key": optional(of_type()),  # needs a breaker
-            "max_concurrent": optional(is_whole),
+            "max_concurrent": late(optional(is_whole)),
         },
     ),
     "guarded(key=)": (
@@ -515,8 +527,8 @@ TABLE = {
         fallback_of,
         {},
         {
-            "timeout": optional(is_seconds),
-            "max_degraded": optional(is_seconds),
+            "timeout": late(optional(is_seconds)),
+            "max_degraded": late(optional(is_seconds)),
             "partial": is_flag,
             "close": optional(is_plain_function),
         },

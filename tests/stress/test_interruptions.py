@@ -347,7 +347,19 @@ CASES = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # coroutines that never began
+@pytest.fixture
+def never_awaited():
+    """Free what is left of a test here, under its own filters, and not amid a test that comes later.
+
+    Where an exception comes between the making of a coroutine and its `await`, no Python can but warn of it.
+    """
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("never_awaited")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 # On 3.12.1 a thread that begins meanwhile crashes the interpreter now and then: a segmentation fault, in no one line.
 @pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="CPython 3.12 has no opcode tracing beside other threads")
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SoftLimit], ids=lambda kind: kind.__name__)
@@ -390,14 +402,29 @@ def test_an_exception_at_every_point(case, kind, request, monkeypatch):
     assert raised or swallowed
 
 
+def test_what_was_made_by_half_goes_in_silence(monkeypatch):
+    """A signal may end the making of any object before its first attribute is there: no finaliser needs one."""
+    from lazyguard._core import causes  # noqa: F401
+    from lazyguard._policies import recovery_run  # noqa: F401
+
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    ours = [vars(module) for name, module in sys.modules.items() if name.startswith("lazyguard.")]
+    found = {one for names in ours for one in names.values() if isinstance(one, type) and "__del__" in vars(one)}
+    for kind in found:
+        kind.__new__(kind)
+    assert {"Cell", "Kept", "RecoveryRun"} <= {kind.__name__ for kind in found}
+    assert not said
+
+
 REAL_SIGNALS = """
-    import asyncio, random, signal, sys, threading, time
+    import asyncio, contextvars, random, signal, sys, threading, time
     import redis
     import lazyguard
     from lazyguard import events
     from lazyguard._core import closing, wait_cycles
 
-    events._mailboxes.clear()
+    events._mailboxes = {}
     wanted, url = int(sys.argv[1]), sys.argv[2]
     chance = random.Random(11)
 
@@ -408,7 +435,7 @@ REAL_SIGNALS = """
         raise kinds[0]
 
     class Client(redis.Redis):
-        made, closed = [], 0
+        made, closed, returned = [], 0, False
         def __init__(self, **options):
             super().__init__(**options)
             Client.made.append(self)
@@ -419,7 +446,9 @@ REAL_SIGNALS = """
     def make():
         if chance.random() < 0.2:
             raise redis.ConnectionError("away")
-        return Client.from_url(url)
+        client = Client.from_url(url)
+        client.returned = True  # no signal comes between this and the end
+        return client
 
     options = dict(
         close=Client.close, probe=Client.ping, failures=(redis.RedisError,), grace=0.0,
@@ -466,7 +495,8 @@ REAL_SIGNALS = """
             try:
                 while True:
                     try:
-                        use(get) if loop is None else loop.run_until_complete(ause(get))
+                        # a context ends each use, as the law has it: that of a request or task, in a program
+                        contextvars.copy_context().run(use, get) if loop is None else loop.run_until_complete(ause(get))
                     except (lazyguard.LazyguardError, AttributeError, redis.RedisError):
                         pass
                     except KeyError:
@@ -500,10 +530,10 @@ REAL_SIGNALS = """
         assert get.health().state == "ready", get
     lazyguard.close()
     until = time.monotonic() + 10
-    while time.monotonic() < until and not all(one.closed for one in Client.made):
+    while time.monotonic() < until and not all(one.closed for one in Client.made if one.returned):
         time.sleep(0.01)
     twice = [one for one in Client.made if one.closed > 1]
-    left = sum(not one.closed for one in Client.made)
+    left = sum(one.returned and not one.closed for one in Client.made)
     print(came, len(Client.made), left, len(twice))
 """
 
@@ -530,12 +560,13 @@ def redis_url(tmp_path):
 def test_real_signals_through_a_redis_client(process, redis_url, need, request):
     """Alarms at random moments of resolution, reset, override, pinned and deadline: nothing stays, all is closed once.
 
-    What a signal interrupts inside the client's own `__init__`, after it was counted, is not lazyguard's to close.
+    What a signal interrupts while the client itself is being made lazyguard never has, and so does not close.
     """
     need("redis")
     ran = process(REAL_SIGNALS, str(request.config.getoption("--signals")), redis_url, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
     print("came, made, left open, closed twice:", ran.stdout)
     came, made, left, twice = map(int, ran.stdout.split())
-    assert twice == 0
-    assert left <= came // 20, (came, made, left)
+    assert came
+    assert made
+    assert (left, twice) == (0, 0)

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Generic, ParamSpec, TypeVar, final
 
+    from typing_extensions import dataclass_transform
+
     P = ParamSpec("P")
     T = TypeVar("T")
     T_co = TypeVar("T_co", covariant=True)
@@ -28,5 +30,16 @@ else:
     def final(thing):
         return thing
 
+    def dataclass_transform(**_):
+        return final
 
-__all__ = ["Generic", "P", "T", "T_co", "final"]
+
+@dataclass_transform(kw_only_default=True)
+class Record:
+    """What only holds values: its annotations declare them; those with a default in the class may be left out."""
+
+    def __init__(self, **values: object) -> None:
+        vars(self).update(values)
+
+
+__all__ = ["Generic", "P", "Record", "T", "T_co", "final"]

@@ -12,7 +12,7 @@ import _thread
 import sys
 
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +35,16 @@ class Letter:
     """One event on its way to one listener.
 
     Attributes:
+        to: The mailbox of that listener.
         of: What it is about.
         thread: The thread that tells it; 0: a thread of ours, which `hand_over` sees to.
         told: Whether it was told, or dropped.
     """
 
-    __slots__ = ("event", "hand_over", "of", "since", "thread", "told")
+    __slots__ = ("event", "hand_over", "of", "since", "thread", "to", "told")
 
-    def __init__(self, event: Any, of: int, hand_over: Callable[[Mailbox], object] | None) -> None:
+    def __init__(self, to: Mailbox, event: Any, of: int, hand_over: Callable[[Mailbox], object] | None) -> None:
+        self.to = to
         self.event = event
         self.of = of or id(self)
         self.hand_over = hand_over
@@ -84,19 +86,13 @@ class Mailbox:
         self._telling: dict[int, list[int]] = {}
         self._busy = _thread.allocate_lock()
 
-    def put(self, letter: Letter) -> None:
-        """Let a letter wait; where there is no room, a reminder goes, else the oldest letter."""
-        if len(self._waiting) >= MOST:
-            dropped = self._first(lambda one: bool(one.event.kind == "reminder"))
-            if dropped is None:
-                dropped = letter if letter.event.kind == "reminder" else self._first(lambda _: True)
-            if dropped is not None:
+    def trim(self) -> None:
+        """Drop letters until there is room for all that wait: reminders first, then the oldest."""
+        while len(self._waiting) > MOST:
+            dropped = self._first(lambda one: bool(one.event.kind == "reminder")) or self._first(lambda _: True)
+            if dropped is not None and self._remove(dropped):
                 dropped.told = True
                 self._lost.append(None)
-                self._remove(dropped)
-            if dropped is letter:
-                return
-        self._waiting.append(letter)
 
     def tell_own(self) -> BaseException | None:
         """Tell the listener what this thread has posted; return what it raised that is no Exception."""
@@ -204,7 +200,7 @@ class Mailbox:
         try:
             self.listener(event.after_losing(lost) if lost else event)
         except BaseException as error:
-            from lazyguard._base.handlers import is_a_handlers  # nothing that only declares loads it
+            from lazyguard._base.interpreter import is_a_handlers  # nothing that only declares loads it
 
             if not ours and (not isinstance(error, Exception) or is_a_handlers(error)):
                 return error

@@ -19,10 +19,15 @@ class Place(str):
     line: int
 
     def __new__(cls, file: str, line: int) -> Place:
-        """Return the place at that line of the file."""
+        """Return the place at that line of the file; the same one where many objects are declared at one line."""
+        global _latest
+        latest = _latest
+        if latest is not None and latest.line == line and latest.file == file:
+            return latest
         place = str.__new__(cls, f"{file}:{line}")
         place.file = file
         place.line = line
+        _latest = place
         return place
 
     def __reduce__(self) -> tuple[type[Place], tuple[str, int]]:
@@ -30,6 +35,7 @@ class Place(str):
         return Place, (self.file, self.line)
 
 
+_latest: Place | None = None
 # Where no line is known.
 NOWHERE = Place("an unknown file", 0)
 
@@ -87,9 +93,8 @@ def of_declaration(factory: Any, frame: FrameType) -> Place:
     """Return the place of what `frame` declares: its factory's, or the frame's where a wrapper made the factory."""
     function = unwrapped(factory)
     nested = "<locals>" in getattr(function, "__qualname__", "")
-    if nested and at_module_level(frame) and getattr(function, "__globals__", None) is not frame.f_globals:
-        return of_frame(frame)
-    return of_callable(function, of_frame(frame))
+    of_wrapper = nested and at_module_level(frame) and getattr(function, "__globals__", None) is not frame.f_globals
+    return of_frame(frame) if of_wrapper or not hasattr(function, "__code__") else of_callable(function, NOWHERE)
 
 
 def _package(frame: FrameType) -> str:
@@ -127,6 +132,32 @@ def of_callable(function: object, otherwise: Place) -> Place:
     return Place(code.co_filename, code.co_firstlineno)
 
 
+# The flags in `co_flags`, as inspect names them.
+GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+GENERATORS = GENERATOR | ASYNC_GENERATOR
+
+
+def flags_of(function: Any) -> int:
+    """Return the `co_flags` of the code that a call of `function` runs; 0 if that is no Python code.
+
+    Nothing but a `functools.partial` is unwrapped.
+    """
+    # by its class: an object that has every attribute (a mock) would be unwrapped for ever
+    while any(f"{base.__module__}.{base.__name__}" == "functools.partial" for base in type(function).__mro__):
+        function = function.func
+    if not hasattr(function, "__code__"):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is needed, not whether it is callable)
+    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return flags
+
+
+def has_parameters(function: Any) -> bool:
+    """Return whether a Python function takes any argument, apart from a method's `self`."""
+    code = getattr(function, "__code__", None)
+    bound = getattr(function, "__self__", None) is not None
+    return code is not None and bool(code.co_argcount > bound or code.co_kwonlyargcount or code.co_flags & 0x0C)
+
+
 def name_in(frame: FrameType, kind: str) -> str:
     """Return `module:kind`, for what has no name of its own, of a frame in that module."""
     return f"{frame.f_globals.get('__name__', '?')}:{kind}"
@@ -135,7 +166,7 @@ def name_in(frame: FrameType, kind: str) -> str:
 def name_of(function: object) -> str:
     """Return `module:qualname` of a callable, or its type's where it has none."""
     named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}"
+    return sys.intern(f"{getattr(named, '__module__', '?')}:{getattr(named, '__qualname__', '?')}")
 
 
 def is_module_name(name: object) -> bool:

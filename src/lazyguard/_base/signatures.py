@@ -1,28 +1,35 @@
-"""The kind and the parameters of a Python function, read from its code, without `inspect`.
-
-Invariant: nothing but a `functools.partial` is unwrapped, and no code of the function runs.
-"""
+"""The parameters of a Python function, read from its code, without `inspect`: no code of it runs."""
 
 from __future__ import annotations
+
+from lazyguard._base import places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-# The flags in `co_flags`, as inspect names them.
-GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
+def late_kind(function: Any) -> str:
+    """Return what a function is whose body runs after the call has returned: "a generator", for one; "" for others."""
+    flags = places.flags_of(function)
+    return next((kind for flag, kind in _LATE.items() if flags & flag), "")
 
 
-def flags_of(function: Any) -> int:
-    """Return the `co_flags` of the code that a call of `function` runs; 0 if that is no Python code."""
-    # by its class: an object that has every attribute (a mock) would be unwrapped for ever
-    while any(f"{base.__module__}.{base.__name__}" == "functools.partial" for base in type(function).__mro__):
-        function = function.func
-    if not hasattr(function, "__code__"):
-        function = getattr(type(function), "__call__", None)  # noqa: B004 (its code is needed, not whether it is callable)
-    flags: int = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    return flags
+_LATE = {
+    places.GENERATOR: "a generator",
+    places.COROUTINE: "an async function",
+    places.ASYNC_GENERATOR: "an async generator",
+}
+
+
+def dress(wrapper: Any, function: Any) -> Any:
+    """Return a wrapper that looks like its function, as by `functools.wraps`; no annotation is evaluated (PEP 649)."""
+    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
+        if hasattr(function, attribute):
+            setattr(wrapper, attribute, getattr(function, attribute))
+    vars(wrapper).update(getattr(function, "__dict__", {}), __wrapped__=function)
+    return wrapper
 
 
 def required_parameters(function: Any) -> tuple[str, ...]:
@@ -41,14 +48,6 @@ def positional_parameters(function: Any) -> tuple[str, ...]:
     skip = 1 if getattr(function, "__self__", None) is not None else 0
     names: tuple[str, ...] = function.__code__.co_varnames[skip : function.__code__.co_argcount]
     return names
-
-
-def has_parameters(function: Any) -> bool:
-    """Return whether a Python function takes any argument, apart from a method's `self`."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return False
-    return bool(positional_parameters(function) or code.co_kwonlyargcount or code.co_flags & 0x0C)
 
 
 def all_parameters(function: Any) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from _thread import TIMEOUT_MAX
 
-from lazyguard._base.places import misconfigured, misused, of_callable, of_frame, shown
+from lazyguard._base import places
+from lazyguard._base.places import misconfigured, misused, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn, TypeAlias
 
+    from typing_extensions import Self
+
+    # A number, or a function that is asked for it at the first use.
+    Seconds: TypeAlias = float | Callable[[], float]
+    Whole: TypeAlias = int | Callable[[], int]
     Kind: TypeAlias = type[BaseException] | str | Callable[[Exception], bool]
     Kinds: TypeAlias = tuple[type[BaseException] | str | Callable[[Any], bool], ...]
     Failures: TypeAlias = Kind | tuple[Kind, ...]
@@ -26,10 +32,32 @@ class Options:
     """Frozen options: equal when all values are equal, with a `repr` as they are written."""
 
     __slots__: tuple[str, ...] = ()
+    _numbers: tuple[str, ...] = ()  # those that may be functions
 
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+    def _set(self, /, **values: Any) -> None:
+        for name in self.__slots__:
+            object.__setattr__(self, name, values[name])
+
+    @property
+    def is_late(self) -> bool:
+        """Whether functions are to be asked for numbers."""
+        return any(callable(getattr(self, name)) for name in self._numbers)
+
+    def read(self, of: str) -> Self:
+        """Return the options with the numbers that their functions return.
+
+        Raises:
+            ConfigurationError: One cannot be right; it says what the options are `of`.
+        """
+        if not self.is_late:
+            return self
+        values = {name: getattr(self, name) for name in self.__slots__}
+        for name in self._numbers:
+            values[name] = read(name, values[name], of)
+        try:
+            return type(self)(**values)
+        except ValueError as error:
+            raise misconfigured(f"{of} has read from functions what cannot be right: {error}") from None
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} is frozen: make a new one with another {name}")
@@ -60,12 +88,40 @@ def _shown(value: object) -> str:
     return value.__qualname__ if isinstance(value, type) else repr(value)
 
 
-def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False) -> None:
+def read(name: str, value: Any, of: str, check: Callable[..., None] | None = None, **how: bool) -> Any:
+    """Return a number; of a function what it returns, when that has been checked."""
+    if not callable(value):
+        return value
+    try:
+        found = value()
+    except Exception as error:
+        raise misconfigured(
+            f"{name}= of {of} cannot be read: its function raised {type(error).__name__} (the cause)."
+        ) from error
+    try:
+        if check is not None:
+            check(name, found, **how)
+    except ValueError as error:
+        raise misconfigured(f"{of} has read from a function what cannot be right: {error}") from None
+    return found
+
+
+def is_late(value: Any) -> bool:
+    """Return whether this is a function that can be asked for a number: without arguments, and none that is async."""
+    if not hasattr(value, "__code__"):
+        return False
+    from lazyguard._base import signatures
+
+    return not signatures.late_kind(value) and not signatures.required_parameters(value)
+
+
+def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False, late: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a number of seconds above zero (or None, or zero, where allowed).
 
-    The most is what a thread can wait, `threading.TIMEOUT_MAX`: 292 years, on Windows 49 days.
+    The most is what a thread can wait, `threading.TIMEOUT_MAX`: 292 years, on Windows 49 days. With `late` a function
+    will do.
     """
-    if value is None and optional:
+    if (value is None and optional) or (late and is_late(value)):
         return
     right = isinstance(value, int | float) and not isinstance(value, bool)
     if not right or not (0 < value <= TIMEOUT_MAX or (zero and value == 0)):  # type: ignore[operator]
@@ -79,7 +135,7 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
 def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: str) -> None:
     """Raise UsageError if a decorator that takes options only was given the `what` that it decorates."""
     if misplaced:
-        place = of_callable(misplaced[0], of_frame(frame))
+        place = places.of_callable(misplaced[0], places.of_frame(frame))
         raise misused(
             f"{decorator} ({place}) takes options only: write @lazyguard.{decorator}() above the {what}, with "
             "parentheses."
@@ -132,8 +188,10 @@ def flag(name: str, value: object) -> None:
         raise misconfigured(f"{name}={shown(value)} is invalid: give True or False.")
 
 
-def whole(name: str, value: object, *, least: int = 1) -> None:
-    """Raise ConfigurationError unless `value` is a whole number of at least `least`."""
+def whole(name: str, value: object, *, least: int = 1, optional: bool = False, late: bool = False) -> None:
+    """Raise ConfigurationError unless `value` is a whole number of at least `least`, or what else is allowed."""
+    if (value is None and optional) or (late and is_late(value)):
+        return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise misconfigured(f"{name}={shown(value)} is out of range: give a whole number of at least {least}.")
 
@@ -148,27 +206,31 @@ def plain(name: str, function: object, of: str, maker: str) -> None:
     """Raise ConfigurationError if `function` is async, and `maker` is not."""
     if function is None:
         return
-    from lazyguard._base import signatures
-
-    if signatures.flags_of(function) & signatures.COROUTINE:
+    if places.flags_of(function) & places.COROUTINE:
         raise misconfigured(
             f"{name}= of {of} is an `async def`, and nothing would await it: make {maker} one too, or give a plain "
             "function."
         )
 
 
-def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
-    """Return `value` as a tuple of exception types; raise ConfigurationError if it has anything else."""
-    types: Any = value if isinstance(value, tuple) else (value,)
-    for kind in types:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise misconfigured(f"{name}={shown(value)} is invalid: give exception types, (ConnectionError, ...).")
-    checked: tuple[type[BaseException], ...] = types
-    return checked
+def fallback_function(function: Any, of: str, at: places.Place) -> tuple[places.Place, bool]:
+    """Return the place of a fallback's function, and whether it is async; raise ConfigurationError if it is none."""
+    place = places.of_callable(function, at)
+    if not hasattr(function, "__code__"):
+        raise misconfigured(
+            f"the fallback of {of} ({at}) must be a function, not one of type {type(function).__name__}: wrap it in a "
+            "function that returns the fallback."
+        )
+    flags = places.flags_of(function)
+    if flags & places.GENERATORS:
+        raise misconfigured(f"the fallback of {of} ({place}) is a generator: use `return` for the fallback.")
+    return place, bool(flags & places.COROUTINE)
 
 
 def failure_types(name: str, value: object) -> Kinds:
     """Return `value` as a tuple of exception types, of names "module:Name" of such types, and of predicates."""
+    from lazyguard._base import signatures
+
     kinds: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
         if isinstance(kind, str):
@@ -177,7 +239,7 @@ def failure_types(name: str, value: object) -> Kinds:
         elif isinstance(kind, type):
             right = issubclass(kind, BaseException)
         else:
-            right = callable(kind) and _answers(kind)
+            right = callable(kind) and not signatures.late_kind(kind)  # what that returns would always be true
         if not right:
             raise misconfigured(
                 f"{name}={shown(value)} is invalid: give exception types, their names where the library must not be "
@@ -185,14 +247,6 @@ def failure_types(name: str, value: object) -> Kinds:
                 '(ConnectionError, "redis:RedisError", is_busy).'
             )
     return kinds
-
-
-def _answers(predicate: object) -> bool:
-    """Return whether a call answers at once: what an `async def` or a generator returns would always be true."""
-    from lazyguard._base import signatures
-
-    late = signatures.COROUTINE | signatures.GENERATOR | signatures.ASYNC_GENERATOR
-    return not signatures.flags_of(predicate) & late
 
 
 def loaded(types: Kinds) -> tuple[type[BaseException], ...]:

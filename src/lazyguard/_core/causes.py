@@ -61,10 +61,6 @@ class Kept:
         """Return whether it is this exception, or one of its chain."""
         return any(one is error for one, _, _ in self._chain)
 
-    def members(self) -> list[int]:
-        """Return the ids of the exception and its chain."""
-        return [id(one) for one, _, _ in self._chain]
-
     def again(self) -> BaseException:
         """Return the exception, to be handed out: it and its chain as they were first."""
         for one, trace, _ in self._chain:
@@ -73,12 +69,15 @@ class Kept:
         return self.error
 
     def _link(self, setters: tuple[Any, ...] = (_set_cause, set_context, _set_suppress)) -> None:
-        for one, _, links in self._chain:
+        for one, _, links in getattr(self, "_chain", ()):  # its making may have been interrupted
             for setter, link in zip(setters, links, strict=True):
                 setter(one, link)
 
     def __del__(self) -> None:
         self._link()  # whoever has raised it again may have tied it to what it is the cause of
+        for one, _, _ in getattr(self, "_chain", ()):
+            if (known := _kept.get(id(one))) is not None and known() in (None, self):
+                _kept.pop(id(one), None)
 
 
 def keep(error: BaseException) -> Kept:
@@ -87,19 +86,11 @@ def keep(error: BaseException) -> Kept:
     if found is not None and found.error is error:
         return found
     kept = Kept(error)
-    for key in kept.members():
-        known = _kept.get(key)
+    for one, _, _ in kept._chain:
+        known = _kept.get(id(one))
         if known is None or known() is None:
-            _kept[key] = _reference(key, kept)
+            _kept[id(one)] = ref(kept)
     return kept
-
-
-def _reference(key: int, kept: Kept) -> ref[Kept]:
-    def forget(gone: ref[Kept]) -> None:
-        if _kept.get(key) is gone:
-            _kept.pop(key, None)
-
-    return ref(kept, forget)
 
 
 def again(error: Any) -> Any:

@@ -13,7 +13,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.interpreter import is_a_handlers
 from lazyguard._core import INTERRUPTIONS, clock, declaration, loaded
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
@@ -21,35 +21,14 @@ from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Atte
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any, Concatenate, ParamSpec
 
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.declaration import Plan
-    from lazyguard._core.state import Gate, Note
+    from lazyguard._core.state import Gate, Mirror, Note
 
-    class Mirror(Protocol):
-        """What shows a cell's target to the world: its proxy."""
-
-        def is_shown_by(self, thing: object) -> bool:
-            """Return whether that is what shows it."""
-            ...
-
-        def load(self, cell: Cell) -> object:
-            """Have at hand what `prepare` will need, before the factory runs."""
-            ...
-
-        def prepare(self, cell: Cell, snapshot: Snapshot) -> Any:
-            """Make ready, outside the lock, what `publish` will show."""
-            ...
-
-        def publish(self, view: Any) -> object:
-            """Show it; runs under the lock, so it only assigns. Return what was shown before."""
-            ...
-
-        def drop(self, view: Any) -> None:
-            """Let go of what is no longer shown; runs outside the lock."""
-            ...
+    P = ParamSpec("P")
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
@@ -58,6 +37,20 @@ CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
+
+
+def completed(operation: Callable[Concatenate[Cell, P], None]) -> Callable[Concatenate[Cell, P], None]:
+    """Let what an operation on a cell owes be done where it is interrupted."""
+
+    def run(cell: Cell, /, *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            operation(cell, *arguments, **named)
+        except BaseException:
+            owed[cell] = None
+            loaded(INTERRUPTIONS).catch_up()
+            raise
+
+    return run
 
 
 class Cell(Declaration):
@@ -74,13 +67,16 @@ class Cell(Declaration):
         super().__init__(factory, name=name, place=place, plan=plan)
         self.now = UNUSED
 
-    @property
-    def overridden(self) -> bool:
-        """Whether an override is in force."""
-        return bool(self.now.overrides)
+    def swap(self, old: Snapshot, new: Snapshot, kind: str = "", seconds: float = 0.0) -> bool:
+        """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was.
 
-    def swap(self, old: Snapshot, new: Snapshot) -> bool:
-        """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was."""
+        With a `kind` that is an event, which takes its place among those of the cell in the same step. Listeners run
+        at `events.deliver`, when all is done that the transition owes.
+        """
+        if kind == "reset" and (old.held or old).state == PENDING:
+            kind = ""  # below an override, too: nothing begins anew
+        letters = events.addressed(self._event(kind, old, new, seconds), id(self)) if kind else []
+        put = events.putting(letters)
         mirror = self.mirror
         if new.shows(old):
             mirror = None  # it shows what it showed
@@ -101,6 +97,7 @@ class Cell(Declaration):
             if self.now is old:
                 leaving[leaves] = None
                 self.now = new
+                any(put)
                 if comes in to_close:
                     del to_close[comes]  # another cell had it
                 self.kept, kept = kept, self.kept
@@ -116,6 +113,7 @@ class Cell(Declaration):
             self.show(mirror)
         for attempt in new.running:
             attempt.wake_all()  # who waits for one of these may not need to any more
+        events.posted(letters)
         return True
 
     def show(self, mirror: Mirror) -> None:
@@ -131,23 +129,23 @@ class Cell(Declaration):
             if dropped is not None:
                 mirror.drop(dropped)
 
-    def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]:
-        """Make the transition `to` from whatever the cell shows; return both snapshots."""
+    def change(self, to: Callable[[Snapshot], Snapshot], kind: str = "") -> tuple[Snapshot, Snapshot]:
+        """Make the transition `to` from whatever the cell shows, if it is one; return both snapshots."""
         while True:
             now = self.now
             new = to(now)
-            if self.swap(now, new):
+            if new is now or self.swap(now, new, kind):
                 return now, new
 
-    def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None:
-        """Emit an event about a transition that has taken place."""
-        self.post(kind, before, after, seconds)
-        events.deliver()
+    def said(self, text: str) -> str:
+        """Return a sentence about the cell, for an error."""
+        return f"{self.name}, declared at {self.place}, {text}"
 
-    def post(
-        self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, *, leads_on: bool = False
-    ) -> None:
-        """Do `tell` up to what runs listeners: `events.deliver`, when all is done that the transition owes."""
+    def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
+        """Emit an event about what is no transition."""
+        events.emit(self._event(kind, before, after, seconds, cause), id(self))
+
+    def _event(self, kind: str, before: Snapshot, after: Snapshot, seconds: float, cause: str = "") -> events.Event:
         event = events.Event(
             kind,
             name=self.name,
@@ -155,13 +153,13 @@ class Cell(Declaration):
             before=before.state,
             after=after.state,
             generation=after.generation,
-            cause=events.describe(after.cause),
+            cause=cause or events.describe(after.cause),
             seconds=seconds,
         )
-        event._quiet = leads_on
+        event._quiet = kind == "failed" and before.state != READY and before.cause is None and bool(self.fallbacks)
         if kind == "recovered":
             event._away = after.since - before.since
-        events.post(event, id(self))
+        return event
 
     def find_attempt(self, now: Snapshot, *, recovery: bool = False) -> tuple[Attempt | None, bool, Snapshot]:
         """Find the attempt to wait for.
@@ -189,23 +187,17 @@ class Cell(Declaration):
         if places is not None and not places.enter(attempt):
             active.discard(attempt)
             return (now.running[-1] if now.running else None), False, now
-        if not self.swap(now, new):
+        kind, since = ("abandoned", now.running[-1].started) if now.running else ("", moment)
+        if not self.swap(now, new, kind, moment - since):
             active.discard(attempt)
             if places is not None:
                 places.leave(attempt)
             return None, False, now
         if os.environ.get("LAZYGUARD_TRACE"):
             loaded("_core.trace", self).began(attempt)
-        if now.running:
-            self.tell("abandoned", now, new, moment - now.running[-1].started)
+        if kind:
+            events.deliver()
         return attempt, True, new
-
-    def stuck(self, now: Snapshot, moment: float) -> bool:
-        """Return whether no attempt can begin because as many as may run hang."""
-        patience = self.plan.abandon_after
-        if patience is None or len(now.running) < 2:
-            return False
-        return all(moment - attempt.started >= patience for attempt in now.running)
 
     def crowded(self, now: Snapshot, moment: float) -> bool:
         """Return whether an attempt has to wait, since the other keys of the service have as many as may run."""
@@ -224,68 +216,58 @@ class Cell(Declaration):
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take the outcome of an attempt that has ended: serve it, note its failure, or close it as out of date."""
         moment = clock.now()
+        seconds = moment - attempt.started
         while True:
             now = self.now
             counts = now.counts(attempt)
             if not counts or outcome.interrupted:
-                new = now.without(attempt)
+                new, kind = now.without(attempt), "late" if outcome.ok else ""
             elif outcome.ok:
                 new = now.ready(outcome.value, attempt, moment)
+                kind = "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready"
             else:
                 assert outcome.error is not None
                 new = now.failed(outcome.error, attempt, moment)
+                kind = "failed" if new.state == FAILED else ""
             try:
-                if self.swap(now, new):
+                if self.swap(now, new, kind, seconds):
                     break
             except Exception as error:  # the target's class cannot be shown: a failure, never an attempt without end
                 if is_a_handlers(error):
                     raise
                 outcome = Outcome(error=error)
         attempt.end(outcome)
-        seconds = moment - attempt.started
         if attempt.asked_by:
             loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
         observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
         if observers is not None:
             observers.ended(attempt, outcome, seconds, counts=counts)
-        if outcome.ok and not counts:
-            self.post("late", now, new, seconds)
         if not (outcome.ok and counts):
             self.dispose(attempt)
         active.discard(attempt)
-        if outcome.ok and not counts:
-            events.deliver()
-        elif outcome.ok:
+        if outcome.ok and counts:
             if self.plan.close is not None:
                 loaded(CLOSING, self).note_built()
             self.release_fallbacks()
-            self.tell(
-                "recovered" if now.state in (DEGRADED, FAILED) or attempt.recovery else "ready",
-                now,
-                new,
-                seconds,
-            )
         elif counts and not outcome.interrupted:
-            if new.state == FAILED:
-                self.post("failed", now, new, seconds, leads_on=bool(self.fallbacks) and now.cause is None)
             self.recover()
-            events.deliver()
+        events.deliver()
 
     def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
-        while True:
-            now = self.now
-            if now.served or now.generation != generation:
-                if now.state == READY:
-                    self.release_fallbacks()  # it came too late, and is not to serve at another time
-                return
-            new = now.degraded(target, cause, clock.now(), home)
-            if self.swap(now, new):
-                break
-        self.post("degraded", now, new)
-        self.recover()
+
+        def degraded(now: Snapshot) -> Snapshot:
+            wanted = not now.served and now.generation == generation
+            return now.degraded(target, cause, clock.now(), home) if wanted else now
+
+        now, new = self.change(degraded, "degraded")
+        if now is not new:
+            self.recover()
+        elif now.state == READY:
+            self.release_fallbacks()  # it came too late, and is not to serve at another time
         events.deliver()
 
+    @completed
     def open(self, generation: int, cause: BaseException, gate: Gate | None = None) -> None:
         """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`.
 
@@ -294,26 +276,21 @@ class Cell(Declaration):
             cause: The failure of the last of them.
             gate: What is asked before a caller's attempt begins, until there is a target again.
         """
-        while True:
-            now = self.now
-            if now.state != READY or now.generation != generation or now.overrides:
-                return
-            new = now.opened(cause, clock.now(), gate)
-            try:
-                if self.swap(now, new):
-                    self._after_grace(now.closes)
-                    self.post("failed", now, new)
-                    self.recover()
-                    events.deliver()
-                    return
-            except BaseException:
-                owed[self] = None
-                loaded(INTERRUPTIONS).catch_up()
-                raise
+
+        def opened(now: Snapshot) -> Snapshot:
+            serves = now.state == READY and now.generation == generation and not now.overrides
+            return now.opened(cause, clock.now(), gate) if serves else now
+
+        now, new = self.change(opened, "failed")
+        if now is not new:
+            self._after_grace(now.closes)
+            self.recover()
+            events.deliver()
 
     def recover(self) -> None:
         """Let the plan's recovery try again in the background."""
-        if self.plan.recovery is not None:
+        gate = self.now.gate
+        if self.plan.recovery is not None and not (gate is not None and gate.by_hand):
             self.real_recovery().begin(self)
 
     def real_recovery(self) -> Any:
@@ -328,9 +305,7 @@ class Cell(Declaration):
         """
         threads = loaded("_core.threads", self)
         while True:
-            cell = self.here()
-            if cell.mirror is not None:
-                cell.mirror.load(cell)
+            cell = self._here_and_shown()
             target = threads.resolved(cell, wait=wait, real=real)
             if target is not threads.ELSEWHERE:
                 return target
@@ -339,12 +314,16 @@ class Cell(Declaration):
         """Return the target without blocking the event loop."""
         tasks = loaded("_core.tasks", self)
         while True:
-            cell = self.here()
-            if cell.mirror is not None:
-                cell.mirror.load(cell)
+            cell = self._here_and_shown()
             target = await tasks.aresolved(cell, wait=wait, real=real)
             if target is not tasks.ELSEWHERE:
                 return target
+
+    def _here_and_shown(self) -> Cell:
+        cell = self.here()
+        if cell.mirror is not None:
+            cell.mirror.load(cell)
+        return cell
 
     def here(self, *, strict: bool = True) -> Cell:
         """Return the cell of the caller's event loop: this one, unless several loops use an async service.
@@ -363,28 +342,24 @@ class Cell(Declaration):
 
     def reset(self) -> None:
         """Begin anew, on all loops: pending, in a new generation. What was made is closed here and now."""
-        cells = (self, *(() if self.loops is None else self.loops.others(self)))
-        try:
-            for cell in cells:
-                for pending in cell.begin_anew():
-                    loaded(CLOSING, self).carry_out(pending)
-            events.deliver()
-        except BaseException:
-            owed.update(dict.fromkeys(cells))
-            loaded(INTERRUPTIONS).catch_up()
-            raise
+        for cell in (self, *(() if self.loops is None else self.loops.others(self))):
+            cell._reset()
+
+    @completed
+    def _reset(self) -> None:
+        for pending in self.begin_anew():
+            loaded(CLOSING, self).carry_out(pending)
+        events.deliver()
 
     def begin_anew(self) -> list[PendingClose]:
         """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
         # fallbacks first, or one might be served again
         closes = [pending for fallback in self.fallbacks for pending in fallback.begin_anew()]
-        now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()))
+        now, new = self.change(lambda snapshot: snapshot.fresh(clock.now()), "reset")
         if self.calls is not None and self.calls[0] < new.generation:
             self.calls = None  # what counted has the failure that it ended with
         if now.closes is not None:
             closes.append(now.closes)
-        if (now.held or now).state != PENDING:  # an override stays: what it covers begins anew
-            self.post("reset", now, new)
         return closes
 
     def release_fallbacks(self) -> None:
@@ -401,9 +376,7 @@ class Cell(Declaration):
 
     def renew(self, now: Snapshot) -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
-        new = now.fresh(clock.now())
-        if self.swap(now, new):
-            self.post("reset", now, new)
+        if self.swap(now, now.fresh(clock.now()), "reset"):
             self._after_grace(now.closes)
             self.release_fallbacks()
             events.deliver()
@@ -424,18 +397,12 @@ class Cell(Declaration):
         self._change_override(lambda present: present.overridden(override, clock.now()))
         return restore
 
+    @completed
     def _change_override(self, to: Callable[[Snapshot], Snapshot]) -> None:
-        try:
-            before, now = self.change(to)
-            if now is not before:
-                self.post("overridden", before, now)
-                if now.state == DEGRADED:
-                    self.recover()
-                events.deliver()
-        except BaseException:
-            owed[self] = None
-            loaded(INTERRUPTIONS).catch_up()
-            raise
+        before, now = self.change(to, "overridden")
+        if now is not before and now.state == DEGRADED:
+            self.recover()
+        events.deliver()
 
     def _after_grace(self, pending: PendingClose | None) -> None:
         """Close what has left service, `grace` seconds from now, on a thread of its own."""
@@ -464,6 +431,8 @@ class Cell(Declaration):
 def begin(declared: Any) -> None:
     """Make a cell of what was declared, at its first use."""
     if declared.plan is not PLAIN:
+        if declared.plan.reads is not None:
+            declared.plan.reads(declared)
         loaded("_core.forks").watch(declared)
     with declaration.lock:
         # Fall through, as in `swap`: a signal handler in between that uses the cell has made its transition already.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.handlers import is_a_handlers
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import is_a_handlers, monotonic
 from lazyguard._core import DAEMONS, clock, declaration, loaded, state, whole
 from lazyguard._core.state import builds, to_close
 
@@ -61,8 +60,6 @@ AT_EXIT, HANGS = 2.0, 10.0
 # What has no higher number was made by a parent of this process. It is kept, so that no finaliser runs here either.
 _inherited: list[Any] = []
 _registered: dict[str, object] = {}
-# On CPython 3.12.0 and 3.12.1 no thread can be started at the exit: the work for one that was started before.
-_parked: list[tuple[list[Callable[[], object]], _thread.LockType]] = []
 
 
 @final
@@ -77,24 +74,6 @@ class PendingClose:
         awaited: Whether its factory is async, so that `close` may be.
         hangs: Whether its `close` has not returned for `HANGS` seconds.
     """
-
-    __slots__ = (
-        "_cell",
-        "_claims",
-        "_close",
-        "_ended",
-        "_of",
-        "_waiting",
-        "_watch",
-        "awaited",
-        "box",
-        "hangs",
-        "home",
-        "made",
-        "name",
-        "place",
-        "scheduled",
-    )
 
     def __init__(self, attempt: Attempt) -> None:
         cell = attempt.cell
@@ -187,12 +166,7 @@ class PendingClose:
 
     def tell(self) -> None:
         """Tell those who wait that it is closed, or that it will be later."""
-        while True:
-            try:
-                wake = self._waiting.pop()
-            except IndexError:
-                return
-            wake()
+        state.call(self._waiting)
 
     def wait(self, wake: Callable[[], object]) -> None:
         """Wake once when it is closed, or was put off."""
@@ -245,9 +219,8 @@ def note_built() -> None:
         import atexit
 
         atexit.register(at_exit)
-    if (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2):  # pragma: no cover (of those two versions alone)
-        if _registered.setdefault("thread", token) is token:
-            _park()
+        if loaded(DAEMONS).NONE_AT_EXIT:  # pragma: no cover (of two versions alone)
+            loaded(DAEMONS).daemon(bool, "exit", again=True)
 
 
 def take_back(pending: PendingClose, attempt: Attempt) -> PendingClose | None:
@@ -289,9 +262,9 @@ def carry_out_now(pending: PendingClose) -> None:
 
 
 def on_a_thread(pending: PendingClose, how: Callable[[PendingClose], None] = carry_out) -> None:
-    """Close the target on a daemon thread of its own."""
+    """Close the target on a daemon thread."""
     try:
-        loaded(DAEMONS).daemon(lambda: how(pending), pending.name)
+        loaded(DAEMONS).daemon(lambda: how(pending), pending.name, again=True)
     except RuntimeError:
         pending.tell()  # no thread is available: it stays pending, and is closed at the exit
 
@@ -406,35 +379,10 @@ def at_exit() -> None:
             done = _thread.allocate_lock()
             done.acquire()
             pending.wait(done.release)
-            _start(pending)
+            on_a_thread(pending, carry_out_now)
             if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
                 pending.failed("close= has not returned at the exit")
     events.deliver()
-
-
-def _start(pending: PendingClose) -> None:
-    if not _parked:
-        on_a_thread(pending, carry_out_now)
-        return
-    jobs, wake = _parked[0]
-    jobs.append(lambda: carry_out_now(pending))
-    if wake.locked():
-        wake.release()
-
-
-def _park() -> None:
-    jobs: list[Callable[[], object]] = []
-    wake = _thread.allocate_lock()
-    wake.acquire()
-
-    def work() -> None:
-        while True:
-            wake.acquire()
-            while jobs:
-                jobs.pop(0)()
-
-    loaded(DAEMONS).daemon(work, "exit")
-    _parked[:] = [(jobs, wake)]
 
 
 def in_child() -> None:
@@ -443,5 +391,3 @@ def in_child() -> None:
     _lock = _thread.RLock()  # a thread of the parent may have held the old one
     _inherited.extend(list(to_close))
     to_close.clear()
-    _parked.clear()
-    _registered.pop("thread", None)

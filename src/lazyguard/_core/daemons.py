@@ -11,11 +11,12 @@ from __future__ import annotations
 import _thread
 import gc
 import os
+import sys
 from _contextvars import Context
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,17 +25,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     Work = Callable[[], object]
+    Task = tuple[Work, str]
 else:
     from _collections import deque  # without what collections loads
 
 # An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
-# Seconds for which a thread waits for more work.
-LINGER = 1.0
+# CPython 3.12.0 and 3.12.1 start no thread at the exit: there one that was started before waits for that.
+NONE_AT_EXIT = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
+# Seconds for which a thread waits for more work; -1: for ever.
+LINGER = -1.0 if NONE_AT_EXIT else 1.0
 # The threads that are ours.
 threads: set[int] = set()
-# Those that wait, the latest one last: it is used first, so that the others end.
-_idle: list[_Daemon] = []
+# The seats of those that wait, the latest one last: it is used first, so that the others end.
+_idle: list[_Seat] = []
 
 
 def daemon(work: Work, name: str, *, again: bool = False) -> None:
@@ -48,75 +52,78 @@ def daemon(work: Work, name: str, *, again: bool = False) -> None:
     Raises:
         RuntimeError: The interpreter is shutting down, or no thread is available.
     """
-    if again:
+    while again and _idle:
         try:
-            thread = _idle.pop()
+            seat = _idle.pop()
         except IndexError:
-            pass  # all are at work
-        else:
-            thread.name, thread.work = name, work
-            thread.wake.release()
+            break  # another thread took the last one
+        if seat.take((work, name)) is not None:
+            seat.wake.release()
             return
-    _begin(_Daemon(work, name, again), name)
+    _begin(work, name, again)
 
 
-def _begin(thread: _Daemon, name: str) -> None:
+def _begin(work: Work, name: str, again: bool) -> None:
     if not allowed:
         raise RuntimeError("lazyguard needs a daemon thread for it, and this sub-interpreter allows none")
     try:
         import threading
     except ImportError as error:
         raise RuntimeError("the interpreter is ending, and starts no thread any more") from error
-    threading.Thread(target=thread.serve, name=f"lazyguard {name}", daemon=True).start()
+    threading.Thread(target=_serve, args=([(work, name)], again), name=f"lazyguard {name}", daemon=True).start()
 
 
 @final
-class _Daemon:
-    """One thread, and what it is to do next."""
+class _Seat:
+    """Where a thread waits once, for work or for the end of its patience: whichever is put here first."""
 
-    __slots__ = ("again", "name", "wake", "work")
+    __slots__ = ("_taken", "wake")
 
-    def __init__(self, work: Work, name: str, again: bool) -> None:
-        self.work: Work | None = work
-        self.name = name
-        self.again = again
+    def __init__(self) -> None:
+        self._taken: dict[None, Task | None] = {}
         self.wake = _thread.allocate_lock()
         self.wake.acquire()
 
-    def serve(self) -> None:
-        """Do what there is, and wait for more."""
-        threads.add(_thread.get_ident())
-        try:
-            self._serve()
-        finally:
-            threads.discard(_thread.get_ident())
+    def take(self, task: Task | None) -> Task | None:
+        """Put a task here, or None for the end; return what is here then."""
+        return self._taken.setdefault(None, task)
 
-    def _serve(self) -> None:
-        while True:
-            work, self.work = self.work, None
-            if work is not None:
-                try:
-                    Context().run(work)
-                except BaseException as error:
-                    events.complain(f"the thread {self.name!r} was ended by {events.describe(error)}")
-                work = None  # else it would be kept until the next one comes
-                if not self.again:
-                    return
-                self._call("idle")
-                _idle.append(self)
-            if self.wake.acquire(True, LINGER):
-                self._call(self.name)
-                continue
+
+def _serve(given: list[Task], again: bool) -> None:
+    """Do the work, and where there may be more of it, what comes."""
+    import threading
+
+    thread, here = threading.current_thread(), _thread.get_ident()
+    threads.add(here)
+    try:
+        while given:
+            work, name = given.pop()
+            thread.name = f"lazyguard {name}"
             try:
-                _idle.remove(self)
-            except ValueError:
-                continue  # taken a moment ago: the work is coming
-            return
+                Context().run(work)
+            except BaseException as error:
+                events.complain(f"the thread {name!r} was ended by {events.describe(error)}")
+            del work  # else it would be kept until the next one comes
+            if again:
+                thread.name = "lazyguard idle"
+                given += _awaited()
+    finally:
+        threads.discard(here)
 
-    def _call(self, name: str) -> None:
-        import threading
 
-        threading.current_thread().name = f"lazyguard {name}"
+def _awaited() -> list[Task]:
+    """Wait `LINGER` seconds for a task; return it, or none."""
+    seat = _Seat()
+    _idle.append(seat)
+    seat.wake.acquire(True, LINGER)
+    task = seat.take(None)
+    if task is not None:
+        return [task]
+    try:
+        _idle.remove(seat)
+    except ValueError:
+        pass  # who took it was interrupted just then, or there was a fork
+    return []
 
 
 # What found no thread: when it is tried again, by the machine's clock, and the wait before that.
@@ -124,17 +131,20 @@ refused: dict[Callable[[], object], tuple[float, float]] = {}
 _PAUSES = (0.05, 5.0)
 
 
-def later(begin: Callable[[], object]) -> None:
-    """Call `begin` again when there may be a thread; it says `found`, or this again."""
-    pause = min(2 * refused.get(begin, (0.0, _PAUSES[0] / 2))[1], _PAUSES[1])
-    refused[begin] = monotonic() + pause, pause
-    if _collected not in gc.callbacks:
-        gc.callbacks.append(_collected)
-
-
-def found(begin: Callable[[], object]) -> None:
-    """Try no more: there is a thread."""
-    refused.pop(begin, None)
+def insist(begin: Work, work: Work, name: str, undo: Work, *, again: bool = False) -> None:
+    """Do `daemon`; where there is no thread, `undo`, and call `begin` again when there may be one."""
+    try:
+        daemon(work, name, again=again)
+    except BaseException as error:
+        undo()
+        pause = min(2 * refused.get(begin, (0.0, _PAUSES[0] / 2))[1], _PAUSES[1])
+        refused[begin] = monotonic() + pause, pause
+        if _collected not in gc.callbacks:
+            gc.callbacks.append(_collected)
+        if not isinstance(error, RuntimeError):
+            raise  # a signal handler's
+    else:
+        refused.pop(begin, None)
 
 
 def try_again() -> None:
@@ -189,19 +199,11 @@ class Crew:
     def look(self) -> None:
         """Begin a thread, if something waits and not as many as may are at work."""
         if not self.waiting or self._enough(list(self.at_work.values())):
-            found(self.look)
+            refused.pop(self.look, None)
             return
         key = object()
         self.at_work[key] = monotonic(), None
-        try:
-            daemon(lambda: self._work(key), self._name, again=True)
-        except BaseException as error:
-            self.at_work.pop(key, None)
-            later(self.look)
-            if not isinstance(error, RuntimeError):
-                raise  # a signal handler's
-        else:
-            found(self.look)
+        insist(self.look, lambda: self._work(key), self._name, lambda: self.at_work.pop(key, None), again=True)
 
     def _work(self, key: object) -> None:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _contextvars import ContextVar
 
 from lazyguard._base import final, places
-from lazyguard._base.context_variables import assign
+from lazyguard._base.interpreter import assign
 from lazyguard._core import clock, mode
 
 TYPE_CHECKING = False

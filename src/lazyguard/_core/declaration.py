@@ -29,65 +29,33 @@ class Plan:
     The plan of a fallback has two more: `share`, which part of a caller's wait is kept for it, and `max_degraded`.
     `retry`, `recovery` and `bulkhead` are the policies' own objects, and `...` stands for `Recovery()`. `refuses` is
     asked with a cell and its snapshot, and `wrong` with what a factory has made: what that is, if it is of no use.
+    `reads` is called with a cell at its first use, where numbers of the plan are functions.
     """
 
-    __slots__ = (
-        "abandon_after",
-        "allow_none",
-        "awaited",
-        "bulkhead",
-        "close",
-        "grace",
-        "max_degraded",
-        "on_fork",
-        "probe",
-        "recovery",
-        "refuses",
-        "retry",
-        "share",
-        "timeout",
-        "wrong",
-    )
+    timeout: float | None = None
+    abandon_after: float | None = None
+    retry: Any = None
+    recovery: Any = None
+    probe: Callable[[Any], object] | None = None
+    close: Callable[[Any], object] | None = None
+    grace: float = 0.0
+    on_fork: OnFork = "keep"
+    refuses: Callable[[Any, Any], str | None] | None = None
+    awaited: bool = False
+    allow_none: bool = False
+    share: float = 0.1
+    max_degraded: float | None = None
+    bulkhead: Any = None
+    wrong: Callable[[Any], str | None] | None = None
+    reads: Callable[[Any], object] | None = None
 
-    def __init__(
-        self,
-        *,
-        timeout: float | None = None,
-        abandon_after: float | None = None,
-        retry: Any = None,
-        recovery: Any = None,
-        probe: Callable[[Any], object] | None = None,
-        close: Callable[[Any], object] | None = None,
-        grace: float = 0.0,
-        on_fork: OnFork = "keep",
-        refuses: Callable[[Any, Any], str | None] | None = None,
-        awaited: bool = False,
-        allow_none: bool = False,
-        share: float = 0.1,
-        max_degraded: float | None = None,
-        bulkhead: Any = None,
-        wrong: Callable[[Any], str | None] | None = None,
-    ) -> None:
-        self.timeout: float | None = timeout
-        self.abandon_after: float | None = abandon_after
-        self.retry: Any = retry
-        self.recovery: Any = recovery
-        self.probe: Callable[[Any], object] | None = probe
-        self.close: Callable[[Any], object] | None = close
-        self.grace: float = grace
-        self.on_fork = on_fork
-        self.refuses: Callable[[Any, Any], str | None] | None = refuses
-        self.awaited: bool = awaited
-        self.allow_none: bool = allow_none
-        self.share: float = share
-        self.max_degraded: float | None = max_degraded
-        self.bulkhead: Any = bulkhead
-        self.wrong: Callable[[Any], str | None] | None = wrong
+    def __init__(self, **policies: Any) -> None:
+        for name, value in policies.items():
+            setattr(self, name, value)
 
     def changed(self, **changes: Any) -> Plan:
         """Return a plan that differs in `changes` alone."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return Plan(**{**values, **changes})
+        return Plan(**{**vars(self), **changes})
 
 
 PLAIN = Plan()

@@ -11,7 +11,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, scheduler
 from lazyguard._core.daemons import Crew
 

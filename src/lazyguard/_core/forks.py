@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.cell import Cell
-    from lazyguard._core.state import Attempt
 
 # What is looked at where it is loaded.
 LATE = ("closing", "scheduler", "wait_cycles")
@@ -71,17 +70,13 @@ def _in_child() -> None:
             continue  # the thread that forked goes on with it
         cells.active.discard(attempt)
         attempt.outcome = Outcome(interrupted=True)
-        _forget(attempt)
+        attempt.cell.change(lambda now, gone=attempt: now.without(gone))
     for cell in _cells():
         _tend(cell)
 
 
 def _cells() -> list[Cell]:
     return [cell for known in list(_watched) if (cell := known()) is not None]
-
-
-def _forget(attempt: Attempt) -> None:
-    attempt.cell.change(lambda now: now.without(attempt))
 
 
 def _tend(cell: Cell) -> None:

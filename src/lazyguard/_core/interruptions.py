@@ -68,7 +68,7 @@ def _complete(cell: Cell) -> None:
                 active.discard(attempt)
         if one.mirror is not None:
             one.show(one.mirror)
-    wait_cycles.leave_ended()
+    wait_cycles.leave()
     now = cell.now
     if now.state in (DEGRADED, FAILED):
         cell.recover()

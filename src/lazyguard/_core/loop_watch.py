@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
 TYPE_CHECKING = False
@@ -24,22 +23,15 @@ if TYPE_CHECKING:
 BLOCKS = 0.25
 
 
-@final
-class Watched:
-    """Awaits what runs an attempt, and watches how long each of its steps takes."""
+class Stepped:
+    """Awaits what another object does, and takes each step of it by `_step`."""
 
-    __slots__ = ("_attempt", "_job", "_line", "_since", "_work")
+    __slots__ = ("_work",)
 
-    def __init__(self, work: Any, attempt: Attempt) -> None:
+    def __init__(self, work: Any) -> None:
         self._work = work
-        self._attempt = attempt
-        self._since = 0.0
-        self._line = ""
-        self._job: Any = None
 
     def __await__(self) -> Any:
-        if daemons.allowed:
-            self._look_later()
         return self
 
     def __next__(self) -> Any:
@@ -55,18 +47,43 @@ class Watched:
             del error  # else a cycle: the error, its traceback, this frame
 
     def close(self) -> None:
-        self._end()
         self._work.close()
+
+    def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
+        raise NotImplementedError
 
     # for whoever looks where it stands
 
     @property
     def gi_frame(self) -> Any:
-        return self._work.cr_frame
+        return getattr(self._work, "cr_frame", None) or getattr(self._work, "gi_frame", None)
 
     @property
     def gi_yieldfrom(self) -> Any:
-        return self._work.cr_await
+        return getattr(self._work, "cr_await", None) or getattr(self._work, "gi_yieldfrom", None)
+
+
+@final
+class Watched(Stepped):
+    """Awaits what runs an attempt, and watches how long each of its steps takes."""
+
+    __slots__ = ("_attempt", "_job", "_line", "_since")
+
+    def __init__(self, work: Any, attempt: Attempt) -> None:
+        super().__init__(work)
+        self._attempt = attempt
+        self._since = 0.0
+        self._line = ""
+        self._job: Any = None
+
+    def __await__(self) -> Any:
+        if daemons.allowed:
+            self._look_later()
+        return self
+
+    def close(self) -> None:
+        self._end()
+        super().close()
 
     def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
         self._since = begun = monotonic()
@@ -99,19 +116,7 @@ class Watched:
     def _tell(self, took: float) -> None:
         cell, now = self._attempt.cell, self._attempt.cell.now
         line, self._line = self._line or cell.place, ""
-        events.emit(
-            events.Event(
-                "blocked-loop",
-                name=cell.name,
-                place=cell.place,
-                before=now.state,
-                after=now.state,
-                generation=now.generation,
-                cause=f"it held its event loop up at {line}",
-                seconds=took,
-            ),
-            id(cell),
-        )
+        cell.tell("blocked-loop", now, now, took, f"it held its event loop up at {line}")
 
 
 def _line_of(thread: int | None) -> str:

@@ -60,24 +60,13 @@ def counting(name: str, count: Count) -> Count:
         return count
     well = [observer.counter(name, "ok") for observer in found]
     failed = [observer.counter(name, "failed") for observer in found]
-    if len(found) == 1:
-        (one_well,), (one_failed,) = well, failed
 
-        def both(ended_well: bool) -> None:
-            count(ended_well)
-            if ended_well:
-                one_well()
-            else:
-                one_failed()
-
-        return both
-
-    def all_of_them(ended_well: bool) -> None:
+    def both(ended_well: bool) -> None:
         count(ended_well)
         for tell in well if ended_well else failed:
             tell()
 
-    return all_of_them
+    return both
 
 
 def called(name: str, ended: Ended) -> None:

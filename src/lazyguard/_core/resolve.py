@@ -16,19 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard import errors  # noqa: TC004  # `_have_errors` does it
+    from lazyguard import errors
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Attempt, Owner, Snapshot
+    from lazyguard._core.state import Attempt, Snapshot
 
 
-def _have_errors() -> None:
-    """Load the errors, for what is about to raise one; a statement finds nothing at the interpreter's end."""
-    globals()["errors"] = loaded("errors")
-
-
-def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
+def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
     """One attempt: attempts until one succeeds, the retry gives up, or the generation ends.
 
     Where the caller's own thread runs it, no retry begins that would pass `until`, its deadline.
@@ -48,7 +43,7 @@ def attempting(cell: Owner, attempt: Attempt, until: float | None = None) -> Ste
             return outcome
 
 
-def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
+def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
     """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
     attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
@@ -57,36 +52,35 @@ def trying(cell: Owner, attempt: Attempt) -> Steps[Outcome]:
         return outcome
     if attempt.made is not None:
         attempt.made.built()
-    if outcome.value is None and not plan.allow_none:
-        _have_errors()
-
-        return Outcome(
-            error=errors.ReturnedNone(
-                f"{cell.name}, declared at {cell.place}, returned None. A factory returns the object that it makes: "
-                "is a `return` missing?"
-            ),
-            final=True,
-        )
-    if plan.wrong is not None and (why := plan.wrong(outcome.value)) is not None:
-        _have_errors()
-
-        return Outcome(error=errors.ConfigurationError(f"its factory returned {why}"), final=True)
-    if cell.mirror is not None and cell.mirror.is_shown_by(outcome.value):
-        _have_errors()
-
-        return Outcome(
-            error=errors.CircularResolutionError(
-                f"{cell.name}, declared at {cell.place}, returned what stands for it in place of the object: is "
-                "the name that it returns, or imports, its own?"
-            ),
-            final=True,
-        )
+    wrong = _wrong(cell, outcome.value)
+    if wrong is not None:
+        return Outcome(error=wrong, final=True)
     if plan.probe is not None:
         probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
         if not probed.ok:
             cell.dispose(attempt)
             return probed
     return outcome
+
+
+def _wrong(cell: Cell, made: Any) -> Exception | None:
+    """Return what is wrong with what a factory has made, whoever tries it again."""
+    found: Exception
+    if made is None and not cell.plan.allow_none:
+        found = loaded("errors", cell).ReturnedNone(
+            cell.said("returned None. A factory returns the object that it makes: is a `return` missing?")
+        )
+    elif cell.plan.wrong is not None and (why := cell.plan.wrong(made)) is not None:
+        found = loaded("errors", cell).ConfigurationError(f"its factory returned {why}")
+    elif cell.mirror is not None and cell.mirror.is_shown_by(made):
+        found = loaded("errors", cell).CircularResolutionError(
+            cell.said(
+                "returned what stands for it in place of the object: is the name that it returns, or imports, its own?"
+            )
+        )
+    else:
+        return None
+    return found
 
 
 def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: Cell | None = None) -> Steps[Any]:
@@ -125,12 +119,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         if of is not None and of.now.served:
             return None
         now = cell.now
-        if now.state == READY:
-            if _at_home(now):
-                return now.target
-            cell.renew(now)
-            continue
-        if not real and now.state == DEGRADED:
+        if now.state == READY or (now.state == DEGRADED and not real):
             if _at_home(now) and not expired(cell, now):
                 return permitted(cell, now)
             cell.renew(now)
@@ -152,7 +141,8 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
                     raise refused
                 yield from falling_back(cell, now, refused, limit, until)
             continue
-        entered = None if real or now.gate is None or now.state != FAILED else now.gate.admit(cell)
+        gate = now.gate if now.gate is None or now.gate.by_hand or (now.state == FAILED and not real) else None
+        entered = None if gate is None else gate.admit(cell)
         try:
             attempt, new, now = cell.find_attempt(now)
             if entered is not None:
@@ -164,7 +154,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         except BaseException:
             cell.end_unlaunched()
             raise
-        stuck = not new and wait is None and cell.stuck(now, clock.now())
+        stuck = not new and wait is None and now.stuck(clock.now(), cell.plan.abandon_after)
         news = not stuck and (yield Join(attempt, patience, now, real=real))
         now = cell.now
         while news and attempt.outcome is None and attempt not in now.running and not now.served:
@@ -177,10 +167,9 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.tell("timeout", now, now, clock.now() - attempt.started)
             if given is not None and not stuck:
                 raise _too_late(cell, given)
-            late = _stuck if stuck else _timed_out
             if real or not cell.fallbacks:
-                raise late(cell, limit, kept)
-            yield from falling_back(cell, now, late(cell, limit, kept), limit, until)
+                raise _late(cell, limit, kept, stuck=stuck)
+            yield from falling_back(cell, now, _late(cell, limit, kept, stuck=stuck), limit, until)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
         elif outcome.interrupted and outcome.final:
@@ -250,11 +239,10 @@ def falling_back(
 
     What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
     """
-    _have_errors()
-
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause
+    errors = loaded("errors", cell)
     cell.kept = loaded("_core.causes", cell).keep(cause)
     failed = []
     last: Exception | None = None
@@ -286,13 +274,15 @@ def falling_back(
 
 def expired(cell: Cell, now: Snapshot) -> bool:
     """Return whether callers are to try again what is degraded, since no thread may do it in the background."""
-    if loaded(DAEMONS).allowed or cell.plan.recovery is None:
+    if now.state != DEGRADED or loaded(DAEMONS).allowed or cell.plan.recovery is None:
         return False
     return bool(clock.now() - now.since >= cell.real_recovery().initial)
 
 
 def permitted(cell: Cell, now: Snapshot) -> Any:
-    """Return the fallback that is being served, unless it may not be served to this caller."""
+    """Return what is being served, unless it is a fallback that may not be served to this caller."""
+    if now.state == READY:
+        return now.target
     if loaded(DAEMONS).refused:
         loaded(DAEMONS).try_again()
     refusal = _refusal(cell, now)
@@ -306,61 +296,52 @@ def _refusal(cell: Cell, now: Snapshot) -> str | None:
 
 
 def _unavailable(cell: Cell, why: str) -> errors.ServiceUnavailable:
-    _have_errors()
+    error: errors.ServiceUnavailable = loaded("errors", cell).ServiceUnavailable(cell.said(f"is not available: {why}."))
+    return error
 
-    return errors.ServiceUnavailable(f"{cell.name}, declared at {cell.place}, is not available: {why}.")
 
-
-def _timed_out(cell: Cell, limit: float | None, kept: float) -> errors.ResolutionTimeout:
-    _have_errors()
-
-    within = f"{limit} s" if limit is None or not kept else f"{limit - kept:g} s ({kept:g} s are kept for a fallback)"
-    mend = "." if kept else ", or a fallback."
-    return errors.ResolutionTimeout(
-        f"{cell.name}, declared at {cell.place}, was not built within {within}. The attempt goes on and is adopted "
-        f"if it ends well; give it a longer timeout={mend}"
-    )
+def _late(cell: Cell, limit: float | None, kept: float, *, stuck: bool) -> errors.ResolutionTimeout:
+    """Return what a caller is told whose wait has ended; `kept`: how much of the `limit` is left for a fallback."""
+    if stuck:
+        text = (
+            "is stuck: two attempts hang, and no third one begins, so that there is nothing to wait for. health() "
+            "shows where they hang: give what they call there a time-out of its own."
+        )
+    else:
+        within = f"{limit - kept:g} s ({kept:g} s are kept for a fallback)" if limit and kept else f"{limit} s"
+        mend = "." if kept else ", or a fallback."
+        text = f"was not built within {within}. {_GOES_ON}; give it a longer timeout={mend}"
+    error: errors.ResolutionTimeout = loaded("errors", cell).ResolutionTimeout(cell.said(text))
+    return error
 
 
 def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
-    _have_errors()
-
-    return errors.ResolutionDeadlineExceeded(
-        f"{cell.name}, declared at {cell.place}, was not built in time: {given.exceeded()} The attempt goes on and is "
-        "adopted if it ends well."
+    error: errors.ResolutionDeadlineExceeded = loaded("errors", cell).ResolutionDeadlineExceeded(
+        cell.said(f"was not built in time: {given.exceeded()} {_GOES_ON}.")
     )
+    return error
 
 
-def _stuck(cell: Cell, *_: object) -> errors.ResolutionTimeout:
-    _have_errors()
-
-    return errors.ResolutionTimeout(
-        f"{cell.name}, declared at {cell.place}, is stuck: two attempts hang, and no third one begins, so that there "
-        "is nothing to wait for. health() shows where they hang: give what they call there a time-out of its own."
-    )
+_GOES_ON = "The attempt goes on and is adopted if it ends well"
 
 
 def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors.MissingModuleError:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
-    _have_errors()
-
-    of_itself = isinstance(error, errors.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared at ")
-    told = errors.CircularResolutionError | errors.MissingModuleError | errors.ReturnedNone | errors.ThreadUnavailable
+    known = loaded("errors", cell)
+    said: Any
+    of_itself = isinstance(error, known.ResolutionImportError) and str(error).startswith(cell.said(""))
+    told = known.CircularResolutionError, known.MissingModuleError, known.ReturnedNone, known.ThreadUnavailable
     if of_itself or isinstance(error, told):
-        copy: Any = type(error)(*error.args)
-        if isinstance(error, ImportError):
-            copy.name, copy.path = error.name, error.path
-        said: errors.ResolutionError | errors.MissingModuleError = copy
-        return said
-    if isinstance(error, errors.ConfigurationError):  # of the declaration: the factory need not have raised it
-        return errors.ResolutionError(f"{cell.name}, declared at {cell.place}, could not be built: {error}")
-    if isinstance(error, SystemExit):
-        mend = "A factory must not end the process: raise an error that says what is wrong."
+        said = type(error)(*error.args)
+    elif isinstance(error, known.ConfigurationError):  # of the declaration: the factory need not have raised it
+        said = known.ResolutionError(cell.said(f"could not be built: {error}"))
     else:
         mend = "The traceback shows above what it raised."
-    text = f"{cell.name}, declared at {cell.place}, could not be built: its factory raised {describe(error)}. {mend}"
-    if isinstance(error, ImportError):
-        missing = errors.ResolutionImportError(text)
-        missing.name, missing.path = error.name, error.path
-        return missing
-    return errors.ResolutionError(text)
+        if isinstance(error, SystemExit):
+            mend = "A factory must not end the process: raise an error that says what is wrong."
+        kind = known.ResolutionImportError if isinstance(error, ImportError) else known.ResolutionError
+        said = kind(cell.said(f"could not be built: its factory raised {describe(error)}. {mend}"))
+    if isinstance(error, ImportError) and isinstance(said, ImportError):
+        said.name, said.path = error.name, error.path
+    answer: errors.ResolutionError | errors.MissingModuleError = said
+    return answer

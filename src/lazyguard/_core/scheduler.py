@@ -19,8 +19,7 @@ from itertools import count
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.context_variables import assign
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import assign, monotonic
 from lazyguard._core import clock, daemons, loaded
 
 TYPE_CHECKING = False
@@ -124,20 +123,15 @@ class Scheduler:
             if self.runs:
                 return
             self._owner = ref(life, self._ended)
-        try:
-            daemons.daemon(life, self._name)
-        except BaseException as error:
-            self._owner = _nobody
-            if not isinstance(error, RuntimeError):
-                raise
-            daemons.later(self._begin)
-        else:
-            daemons.found(self._begin)
+        daemons.insist(self._begin, life, self._name, self._disown)
+
+    def _disown(self) -> None:
+        self._owner = _nobody
 
     def leave(self, life: _Life) -> None:
         """Begin another thread, if that of `life`, which ends, leaves something to do."""
         if self._owner() is life:
-            self._owner = _nobody
+            self._disown()
             self.poke()
 
     def _ended(self, _: object) -> None:

@@ -16,35 +16,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Literal, Protocol
 
-    from lazyguard._base.places import Place
-    from lazyguard._core.declaration import Plan
-
-    class Owner(Protocol):
-        """A cell, as its attempts and its pending closes know it."""
-
-        name: str
-        place: Place
-        plan: Plan
-        now: Snapshot
-        home: Any
-
-        @property
-        def factory(self) -> Any: ...
-        @property
-        def mirror(self) -> Any: ...
-        @property
-        def fallbacks(self) -> tuple[Any, ...]: ...
-        def dispose(self, attempt: Attempt) -> None: ...
-        def change(self, to: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, Snapshot]: ...
-        def settle(self, attempt: Attempt, outcome: Outcome) -> None: ...
-        def stuck(self, now: Snapshot, moment: float) -> bool: ...
-        def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0) -> None: ...
-
     class Gate(Protocol):
         """What is asked before an attempt begins to replace a target that calls have taken out of service."""
 
+        by_hand: bool  # it lets nothing begin, not even what asks for the real object, nor a recovery
+
         def admit(self, cell: Any) -> Callable[[Outcome], object] | None:
             """Return what is told how the attempt ended; raise where none may begin. None: join what runs."""
+            ...
+
+    class Mirror(Protocol):
+        """What shows a cell's target to the world: its proxy."""
+
+        def is_shown_by(self, thing: object) -> bool:
+            """Return whether that is what shows it."""
+            ...
+
+        def load(self, cell: Any) -> object:
+            """Have at hand what `prepare` will need, before the factory runs."""
+            ...
+
+        def prepare(self, cell: Any, snapshot: Snapshot) -> Any:
+            """Make ready, outside the lock, what `publish` will show."""
+            ...
+
+        def publish(self, view: Any) -> object:
+            """Show it; runs under the lock, so it only assigns. Return what was shown before."""
+            ...
+
+        def drop(self, view: Any) -> None:
+            """Let go of what is no longer shown; runs outside the lock."""
             ...
 
     # Given, before anything changes, what undoes it, which may be called twice.
@@ -110,26 +111,8 @@ class Attempt:
         recovery: Whether it runs in the background, to bring a real object back.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_done",
-        "_waiting",
-        "asked_by",
-        "begun_in",
-        "cell",
-        "generation",
-        "home",
-        "made",
-        "outcome",
-        "recovery",
-        "running",
-        "started",
-        "task",
-        "thread",
-    )
-
-    def __init__(self, cell: Owner, generation: int, started: float, *, recovery: bool = False) -> None:
-        self.cell: Owner = cell
+    def __init__(self, cell: Any, generation: int, started: float, *, recovery: bool = False) -> None:
+        self.cell: Any = cell
         self.generation: int = generation
         self.started: float = started
         self.recovery: bool = recovery
@@ -148,7 +131,7 @@ class Attempt:
         """Call back once when the attempt has ended; at once if it has."""
         self._done.append(callback)
         if self.outcome is not None:
-            _call(self._done)
+            call(self._done)
 
     def wait(self, wake: Callable[[], object]) -> None:
         """Wake once when the attempt has ended, or when its cell has changed; at once if the attempt has ended."""
@@ -168,18 +151,18 @@ class Attempt:
         if self.outcome is None:
             self.outcome = outcome
         self.wake_all()
-        _call(self._done)
+        call(self._done)
 
     def wake_all(self) -> None:
         """Let all who wait for the attempt look again."""
-        _call(self._waiting)
+        call(self._waiting)
 
     def __repr__(self) -> str:
         return f"<Attempt of {self.cell.name} generation={self.generation}>"
 
 
-def _call(callbacks: list[Callable[[], object]]) -> None:
-    # pop() hands each callback to one thread only, with or without a GIL
+def call(callbacks: list[Callable[[], object]]) -> None:
+    """Call each of these back once, whoever else does: pop() hands each to one thread, with or without a GIL."""
     while True:
         try:
             callback = callbacks.pop()
@@ -205,52 +188,24 @@ class Snapshot:
         uses: Yields the target for each of the uses that a proxy in a shared class counts; see `views.shared`.
     """
 
-    __slots__ = (
-        "abandoned",
-        "attempt",
-        "cause",
-        "gate",
-        "generation",
-        "held",
-        "home",
-        "made",
-        "overrides",
-        "since",
-        "state",
-        "target",
-        "uses",
-    )
+    state: State = PENDING
+    generation: int = 0
+    since: float = 0.0
+    target: Any = None
+    cause: BaseException | None = None
+    attempt: Attempt | None = None
+    abandoned: tuple[Attempt, ...] = ()
+    home: Any = None
+    made: Any = None
+    overrides: tuple[list[Any], ...] = ()
+    held: Snapshot | None = None
+    gate: Gate | None = None
+    uses: Iterable[Any] = ()
 
-    def __init__(
-        self,
-        state: State = PENDING,
-        *,
-        generation: int = 0,
-        since: float = 0.0,
-        target: Any = None,
-        cause: BaseException | None = None,
-        attempt: Attempt | None = None,
-        abandoned: tuple[Attempt, ...] = (),
-        home: Any = None,
-        made: Any = None,
-        overrides: tuple[list[Any], ...] = (),
-        held: Snapshot | None = None,
-        gate: Gate | None = None,
-        uses: Iterable[Any] = (),
-    ) -> None:
-        self.state: State = state
-        self.generation: int = generation
-        self.since: float = since
-        self.target: Any = target
-        self.cause: BaseException | None = cause
-        self.attempt: Attempt | None = attempt
-        self.abandoned: tuple[Attempt, ...] = abandoned
-        self.home: Any = home
-        self.made: Any = made
-        self.overrides: tuple[list[Any], ...] = overrides
-        self.held: Snapshot | None = held
-        self.gate: Gate | None = gate
-        self.uses: Iterable[Any] = uses
+    def __init__(self, state: State = PENDING, **fields: Any) -> None:
+        self.state = state
+        for name, value in fields.items():
+            setattr(self, name, value)
 
     @property
     def served(self) -> bool:
@@ -272,6 +227,12 @@ class Snapshot:
     def running(self) -> tuple[Attempt, ...]:
         """All attempts that have not ended, oldest first."""
         return self.abandoned if self.attempt is None else (*self.abandoned, self.attempt)
+
+    def stuck(self, moment: float, patience: float | None) -> bool:
+        """Return whether no attempt can begin because as many as may run have hung for longer than that."""
+        if patience is None or len(self.running) < 2:
+            return False
+        return all(moment - attempt.started >= patience for attempt in self.running)
 
     def counts(self, attempt: Attempt) -> bool:
         """Return whether the result of `attempt` would be served."""
@@ -333,6 +294,7 @@ class Snapshot:
             attempt=self.attempt,
             abandoned=self.abandoned,
             home=home,
+            gate=self.gate,
         )
 
     def fresh(self, since: float) -> Snapshot:
@@ -374,9 +336,7 @@ class Snapshot:
 
     def changed(self, **changes: Any) -> Snapshot:
         """Return a snapshot that differs in `changes` alone."""
-        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        fields.update(changes)
-        return Snapshot(**fields)
+        return Snapshot(**{**vars(self), **changes})
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.state} generation={self.generation} running={len(self.running)}>"

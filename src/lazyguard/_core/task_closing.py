@@ -27,12 +27,7 @@ def carry_out(pending: PendingClose) -> None:
     home = pending.home
     if home is not None and home is wait_cycles.current_loop():
         _carry_out_here(pending)
-    elif home is not None and home.is_running():
-        try:
-            home.call_soon_threadsafe(_carry_out_here, pending, context=Context())
-        except RuntimeError:
-            pending.run()  # closed a moment ago
-    else:
+    elif home is None or not home.is_running() or not tasks.call_on(home, _carry_out_here, pending, context=Context()):
         pending.run()
 
 
@@ -57,20 +52,17 @@ def _carry_out_here(pending: PendingClose) -> None:
 
 def _launch_close(pending: PendingClose, waits: Any) -> None:
     task = asyncio.get_running_loop().create_task(_awaiting_close(waits), name=f"lazyguard {pending.name}")
-    tasks.running.add(task)
 
     def ended(task: asyncio.Task[BaseException | None]) -> None:
-        tasks.running.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
-        if error is not None:
-            getattr(waits, "close", bool)()  # it may not have begun
         try:
             if error is not None:
+                getattr(waits, "close", bool)()  # it may not have begun
                 pending.failed(describe(error))
         finally:
             pending.end()
 
-    task.add_done_callback(ended)
+    tasks.held(task, ended)
 
 
 async def _awaiting_close(waits: Any) -> BaseException | None:
@@ -120,10 +112,7 @@ def _cancel(task: asyncio.Task[Any]) -> None:
     if loop is wait_cycles.current_loop():
         task.cancel()
     elif loop.is_running():
-        try:
-            loop.call_soon_threadsafe(task.cancel)
-        except RuntimeError:
-            pass  # closed a moment ago
+        tasks.call_on(loop, task.cancel)
 
 
 async def _carried_out(pending: PendingClose) -> None:

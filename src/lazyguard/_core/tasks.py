@@ -13,8 +13,7 @@ from contextvars import copy_context
 from types import coroutine
 
 from lazyguard._base import final
-from lazyguard._base.context_variables import assign
-from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Within
@@ -103,56 +102,24 @@ async def _call(effect: Call) -> Outcome:
 
 
 @final
-class _Apart:
+class _Apart(loop_watch.Stepped):
     """Awaits user code in a frame that has none above it while it waits for the next, as that of `threads.call`."""
 
-    __slots__ = ("_effect", "_runner", "_to_send")
+    __slots__ = ("_effect",)
 
     def __init__(self, effect: Call) -> None:
+        super().__init__(threads.taken(_idle, _apart))
         self._effect = effect
-        self._to_send: Any = effect
-        runner: Any
-        try:
-            runner = _idle.pop()
-        except IndexError:
-            runner = _apart()
-            next(runner)
-        self._runner = runner
-
-    def __await__(self) -> Any:
-        return self
 
     def __next__(self) -> Any:
-        given, self._to_send = self._to_send, None
-        return self.send(given)
+        return self.send(self._effect)  # it waits for nothing before
 
-    def send(self, value: Any) -> Any:
-        return self._answered(self._runner.send(value))
-
-    def throw(self, *error: Any) -> Any:
-        try:
-            return self._answered(self._runner.throw(*error))
-        finally:
-            del error  # else a cycle: the error, its traceback, this frame
-
-    def close(self) -> None:
-        self._runner.close()
-
-    def _answered(self, waits: Any) -> Any:
+    def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
+        waits = advance(*given)
         if self._effect.outcome is None:
             return waits
-        _idle.append(self._runner)
+        _idle.append(self._work)
         raise StopIteration
-
-    # for whoever looks where it stands
-
-    @property
-    def gi_frame(self) -> Any:
-        return self._runner.gi_frame
-
-    @property
-    def gi_yieldfrom(self) -> Any:
-        return self._runner.gi_yieldfrom
 
 
 @coroutine
@@ -280,23 +247,40 @@ def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     task = _task(attempt.home, _run_attempt(attempt, steps), f"lazyguard {attempt.cell.name}")
     attempt.task = task
     attempt.running = True
-    running.add(task)
 
-    def ended(task: asyncio.Task[None]) -> None:
-        running.discard(task)
+    def ended(_: object) -> None:
         if attempt.outcome is None:  # cancelled before its first step
             attempt.cell.settle(attempt, Outcome(interrupted=True))
-        if not task.cancelled():
-            task.exception()  # told as the attempt's outcome
 
-    task.add_done_callback(ended)
+    held(task, ended)
+
+
+def held(task: asyncio.Task[R], ended: Callable[[asyncio.Task[R]], object] = bool) -> asyncio.Task[R]:
+    """Hold a task until it has ended; then call `ended`, which tells of what it raised, if anybody is to know."""
+
+    def end(task: asyncio.Task[R]) -> None:
+        running.discard(task)
+        if not task.cancelled():
+            task.exception()
+        ended(task)
+
+    running.add(task)
+    task.add_done_callback(end)
+    return task
 
 
 def launch_on(loop: asyncio.AbstractEventLoop, attempt: Attempt, steps: Steps[Outcome], context: Context) -> bool:
     """Let a task on a loop, which may be another thread's, run an attempt; return False where it has just closed."""
     attempt.home, attempt.thread = loop, None  # so that who joins sees when that loop is gone
+    return call_on(loop, launch_task, attempt, steps, context=context)
+
+
+def call_on(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., object], *given: Any, context: Context | None = None
+) -> bool:
+    """Have a loop, which may be another thread's, call a function; return False where it is closed."""
     try:
-        loop.call_soon_threadsafe(launch_task, attempt, steps, context=context)
+        loop.call_soon_threadsafe(function, *given, context=context)
     except RuntimeError:
         return False
     return True
@@ -307,18 +291,8 @@ def go_on(cell: Cell) -> None:
     before = _going_on.get(cell)
     if before is not None and not before.done() and not before.get_loop().is_closed():
         return
-    loop = asyncio.get_running_loop()
-    task = loaded("_core.scheduler").background().run(loop.create_task, aresolved(cell))
-    _going_on[cell] = task
-    running.add(task)
-
-    def ended(task: asyncio.Task[Any]) -> None:
-        running.discard(task)
-        _going_on.pop(cell, None)
-        if not task.cancelled():
-            task.exception()  # the next use meets it
-
-    task.add_done_callback(ended)
+    task = loaded("_core.scheduler").background().run(asyncio.get_running_loop().create_task, aresolved(cell))
+    _going_on[cell] = held(task, lambda _: _going_on.pop(cell, None))  # the next use meets what it raised
 
 
 _going_on: dict[Cell, asyncio.Task[Any]] = {}
@@ -357,46 +331,40 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
 
 
 async def _join(effect: Join) -> bool:
-    attempt, until = effect.attempt, effect.until
     if effect.news:
         return True
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    woken: asyncio.Future[None] = loop.create_future()
-
-    def set_woken() -> None:
-        woken.set_result(None)  # once each: `wake` is called once for every time that the attempt is asked to
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(set_woken)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits there any more
-
-    inside = wait_cycles.within.get()
-    look = wait_cycles.FIRST_LOOK
+    bell = _Bell()
+    steps = wait_cycles.joining(effect, asyncio.current_task(), bell.ring, blocks_thread=False)
     try:
-        wait_cycles.waiting[task] = attempt
-        if inside is not None:
-            wait_cycles.children[task] = inside
-        attempt.wait(wake)
+        pause = next(steps)
         while True:
-            if wait_cycles.ended(attempt) or effect.news:
-                return True
-            wait_cycles.check(attempt, blocks_thread=False)
-            left = None if until is None else until - clock.now()
-            if left is not None and left <= 0:
-                return effect.news
-            pause = look if left is None else min(look, clock.current.real(left))
-            if (await asyncio.wait({woken}, timeout=pause))[0]:
-                woken = loop.create_future()
-                attempt.wait(wake)
-                continue
-            look = min(look * 2, wait_cycles.LAST_LOOK)
+            pause = steps.send(await bell.heard(pause))
+    except StopIteration as stop:
+        return bool(stop.value)
     finally:
-        wait_cycles.waiting.pop(task, None)
-        wait_cycles.children.pop(task, None)
-        attempt.forget(wake)
+        steps.close()
+
+
+class _Bell:
+    """What a task waits for, and anything rings, on any thread."""
+
+    def __init__(self) -> None:
+        self._loop = loop_here()
+        self._rung: asyncio.Future[None] = self._loop.create_future()
+
+    def ring(self) -> None:
+        call_on(self._loop, self._set)  # where that is closed nobody waits any more
+
+    def _set(self) -> None:
+        if not self._rung.done():
+            self._rung.set_result(None)
+
+    async def heard(self, seconds: float) -> bool:
+        """Return whether it was rung since the last time, or is within so many seconds."""
+        if not (await asyncio.wait({self._rung}, timeout=seconds))[0]:
+            return False
+        self._rung = self._loop.create_future()
+        return True
 
 
 def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:
@@ -410,14 +378,11 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     begun: list[asyncio.Task[R]] = []
 
     def begin() -> None:
-        task = loop.create_task(function())
+        task = held(loop.create_task(function()), ended)
         begun.append(task)
-        running.add(task)
         building_for_threads.add(task)
-        task.add_done_callback(ended)
 
     def ended(task: asyncio.Task[R]) -> None:
-        running.discard(task)
         building_for_threads.discard(task)
         woken.release()
 
@@ -435,26 +400,15 @@ async def until_woken(
     until: float | None,
 ) -> bool:
     """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
-    loop = loop_here()
-    woken = asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(woken.set)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits there any more
-
-    wait(wake)
+    bell = _Bell()
+    wait(bell.ring)
     try:
         while not over():
             left = None if until is None else until - clock.now()
             if left is not None and left <= 0:
                 return False
-            pause = wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left))
-            try:
-                await asyncio.wait_for(woken.wait(), pause)
-            except asyncio.TimeoutError:  # another class than the builtin before 3.11
-                pass
+            pause = wait_cycles.LAST_LOOK
+            await bell.heard(pause if left is None else min(pause, clock.current.real(left)))
         return True
     finally:
-        forget(wake)
+        forget(bell.ring)

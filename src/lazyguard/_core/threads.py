@@ -10,8 +10,7 @@ import _thread
 from _contextvars import copy_context
 from _weakref import ref
 
-from lazyguard._base.context_variables import assign
-from lazyguard._base.handlers import is_a_handlers
+from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import (
     DAEMONS,
@@ -118,14 +117,20 @@ def _perform(effect: Effect) -> Any:
 
 def call(effect: Call) -> Outcome:
     """Run user code. What ends the program on this thread passes through, and what a signal handler raises."""
-    try:
-        runner = _idle.pop()
-    except IndexError:
-        runner = _apart()
-        next(runner)
+    runner = taken(_idle, _apart)
     runner.send(effect)
     _idle.append(runner)
     return ended(effect)
+
+
+def taken(idle: list[Any], make: Callable[[], Any]) -> Any:
+    """Return a runner that waits for its next call, made if there is none."""
+    try:
+        return idle.pop()
+    except IndexError:
+        runner = make()
+        next(runner)
+        return runner
 
 
 def ended(effect: Call) -> Outcome:
@@ -206,8 +211,8 @@ def _launch(attempt: Attempt) -> None:
     if plan.awaited:
         if home is None or not home.is_running():
             raise misused(
-                f"{attempt.cell.name}, declared at {attempt.cell.place}, has an async factory and is not ready: "
-                "use `await` (aget, aresolve) in a task of its event loop first."
+                attempt.cell.said("has an async factory and is not ready: ")
+                + "use `await` (aget, aresolve) in a task of its event loop first."
             )
         steps = resolve.attempting(attempt.cell, attempt)
         if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
@@ -225,7 +230,7 @@ def launch_here(attempt: Attempt) -> None:
     with deadlines.Unlimited():
         run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))
     if clock.now() - begun >= wait_cycles.FIRST_LOOK:
-        _tell_of_a_blocked_loop(attempt)
+        wait_cycles.tell_of_a_blocked_loop(attempt)
 
 
 def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
@@ -234,17 +239,14 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     Where no thread is available, that is a failure; a recovery's attempt says nothing then.
     """
 
-    def work() -> None:
-        try:
-            run_attempt(attempt, steps, on_own_thread=True)
-        except BaseException:
-            pass  # told as the attempt's outcome; there is nobody above this frame to interrupt
-
     def begin() -> None:
         with declaration.lock:
             attempt.thread = _thread.get_ident()
         deadlines.forget()
-        work()
+        try:
+            run_attempt(attempt, steps, on_own_thread=True)
+        except BaseException:
+            pass  # told as the attempt's outcome; there is nobody above this frame to interrupt
 
     try:
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
@@ -254,12 +256,8 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
-        errors: Any = loaded("errors")
-
-        refused = errors.ThreadUnavailable(
-            f"{attempt.cell.name}, declared at {attempt.cell.place}, could not be built: lazyguard could start no "
-            f"thread for it ({error}). Its factory was not called."
-        )
+        why = f"could not be built: lazyguard could start no thread for it ({error}). Its factory was not called."
+        refused = loaded("errors").ThreadUnavailable(attempt.cell.said(why))
         refused.__cause__ = error
         attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
     except BaseException:
@@ -297,40 +295,17 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
                 wait_cycles.waiting[thread] = below
 
 
-def _tell_of_a_blocked_loop(attempt: Attempt) -> None:
-    if wait_cycles.current_loop() is not None:
-        attempt.cell.tell("blocked-loop", attempt.cell.now, attempt.cell.now)
-
-
 def _join(effect: Join) -> bool:
-    attempt, until = effect.attempt, effect.until
     if effect.news:
         return True
-    thread = _thread.get_ident()
-    before = wait_cycles.waiting.get(thread)
     woken = _thread.allocate_lock()
     woken.acquire()
-    wake = woken.release
-    look = wait_cycles.FIRST_LOOK
+    steps = wait_cycles.joining(effect, _thread.get_ident(), woken.release, blocks_thread=True)
     try:
-        wait_cycles.waiting[thread] = attempt
-        attempt.wait(wake)
+        pause = next(steps)
         while True:
-            if wait_cycles.ended(attempt) or effect.news:
-                return True
-            wait_cycles.check(attempt, blocks_thread=True)
-            left = None if until is None else until - clock.now()
-            if left is not None and left <= 0:
-                return effect.news
-            if woken.acquire(True, look if left is None else min(look, clock.current.real(left))):
-                attempt.wait(wake)
-                continue
-            if look == wait_cycles.FIRST_LOOK:
-                _tell_of_a_blocked_loop(attempt)
-            look = min(look * 2, wait_cycles.LAST_LOOK)
+            pause = steps.send(woken.acquire(True, pause))
+    except StopIteration as stop:
+        return bool(stop.value)
     finally:
-        if before is None:  # first: where the rest is interrupted, nothing stays that others look at
-            wait_cycles.waiting.pop(thread, None)
-        else:
-            wait_cycles.waiting[thread] = before
-        attempt.forget(wake)
+        steps.close()

@@ -15,14 +15,16 @@ import _thread
 import sys
 from _contextvars import ContextVar
 
-from lazyguard._core import loaded
+from lazyguard._core import clock, loaded
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
+    from collections.abc import Callable, Generator
     from typing import Any
 
+    from lazyguard._core.effects import Join
     from lazyguard._core.state import Attempt
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
@@ -62,20 +64,10 @@ def enter(attempt: Attempt) -> None:
     attempt.running = True
 
 
-def leave(attempt: Attempt) -> None:
-    """Note that this thread does not run the attempt any more."""
+def leave(attempt: Attempt | None = None) -> None:
+    """Note that this thread does not run the attempt any more, nor any that has ended."""
     thread = _thread.get_ident()
-    stack = running.get(thread, [])
-    if attempt in stack:
-        stack.remove(attempt)
-    if not stack:
-        running.pop(thread, None)
-
-
-def leave_ended() -> None:
-    """Forget the attempts of this thread that have ended, and were not left."""
-    thread = _thread.get_ident()
-    running[thread] = [attempt for attempt in running.get(thread, ()) if attempt.outcome is None]
+    running[thread] = [one for one in running.get(thread, ()) if one is not attempt and one.outcome is None]
     if not running[thread]:
         running.pop(thread, None)
 
@@ -249,9 +241,52 @@ def check(attempt: Attempt, *, blocks_thread: bool) -> None:
     errors: Any = loaded("errors")
     begun_by = within.get()
     if len(links) == 1 and attempt.home is not None and not (begun_by is not None and attempt is begun_by()):
-        raise errors.ServiceBeingBuilt(
-            f"{attempt.cell.name}, declared at {attempt.cell.place}, is not available yet. {mend}"
-        )
+        raise errors.ServiceBeingBuilt(attempt.cell.said(f"is not available yet. {mend}"))
     raise errors.CircularResolutionError(
         f"{attempt.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}"
     )
+
+
+def tell_of_a_blocked_loop(attempt: Attempt) -> None:
+    """Tell of an attempt that has blocked this thread, if an event loop runs on it."""
+    if current_loop() is not None:
+        attempt.cell.tell("blocked-loop", attempt.cell.now, attempt.cell.now)
+
+
+def joining(effect: Join, who: Any, wake: Callable[[], object], *, blocks_thread: bool) -> Generator[float, bool, bool]:
+    """Wait for an attempt: yield how long to wait for `wake` at the most, and be sent whether it has come.
+
+    Args:
+        effect: What is waited for, and until when; the result is its answer.
+        who: This thread's id, or this task.
+        wake: What is called when there may be news.
+        blocks_thread: As in `find`.
+    """
+    attempt, until = effect.attempt, effect.until
+    before, inside = waiting.get(who), within.get()
+    look = FIRST_LOOK
+    try:
+        waiting[who] = attempt
+        if inside is not None and not blocks_thread:
+            children[who] = inside
+        attempt.wait(wake)
+        while True:
+            if ended(attempt) or effect.news:
+                return True
+            check(attempt, blocks_thread=blocks_thread)
+            left = None if until is None else until - clock.now()
+            if left is not None and left <= 0:
+                return effect.news
+            if (yield look if left is None else min(look, clock.current.real(left))):
+                attempt.wait(wake)
+                continue
+            if blocks_thread and look == FIRST_LOOK:
+                tell_of_a_blocked_loop(attempt)
+            look = min(look * 2, LAST_LOOK)
+    finally:
+        if before is None:  # first: where the rest is interrupted, nothing stays that others look at
+            waiting.pop(who, None)
+        else:
+            waiting[who] = before
+        children.pop(who, None)
+        attempt.forget(wake)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from lazyguard._base import final
-from lazyguard._base.real_time import monotonic
+from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,90 +31,122 @@ class Alarm:
     """Call `on_alarm` with the running frame every `seconds`, from `__enter__` to `__exit__`.
 
     What `on_alarm` raises is raised in the code that the main thread runs. If that code swallows it, the next call
-    follows.
+    follows. Alarms may end in any order, as those of tasks do.
 
     Attributes:
-        armed: Whether the timer is set.
+        due: When it comes next.
     """
 
-    __slots__ = ("_due", "_handler", "_host", "_on_alarm", "_process", "_seconds", "armed")
+    __slots__ = ("_timer", "due", "on_alarm", "seconds")
 
     def __init__(self, seconds: float, on_alarm: OnAlarm) -> None:
-        self._seconds = seconds
-        self._on_alarm = on_alarm
-        self._handler: Any = None
-        # When the host's timer is due, and its interval; (0.0, 0.0) without one.
-        self._host = (0.0, 0.0)
-        self._due = 0.0
-        self._process = 0
-        self.armed = False
+        self.seconds = seconds
+        self.on_alarm = on_alarm
+        self.due = 0.0
+        self._timer: _Timer | None = None
 
     def __enter__(self) -> Alarm:
         import signal
 
-        if not hasattr(signal, "setitimer"):
-            return self
-        handler = signal.getsignal(signal.SIGALRM)
-        if handler is None:
-            return self  # C code has set it, and it could not be restored
         try:
-            signal.signal(signal.SIGALRM, handler)  # changes nothing, and fails outside the main thread
-        except ValueError:
-            return self
-        self._process = os.getpid()
-        left, interval = signal.getitimer(signal.ITIMER_REAL)
-        now = monotonic()
-        self._host = (now + left if left else 0.0, interval)
-        self._handler = handler  # from here on `__exit__` restores it, wherever this is interrupted
-        if left and not signal.setitimer(signal.ITIMER_REAL, 0.0)[0]:
-            self._host = (0.0, 0.0)  # it has fired meanwhile
-        self._due = now + self._seconds
-        signal.signal(signal.SIGALRM, self._on_signal)
-        self.armed = True
-        self._arm()
+            handler: Any = signal.getsignal(signal.SIGALRM)
+            signal.signal(signal.SIGALRM, handler)  # changes nothing
+        except (AttributeError, TypeError, ValueError):
+            return self  # there is no such signal; C code has set its handler; or this is not the main thread
+        timer = getattr(handler, "__self__", None)
+        self._timer = timer if isinstance(timer, _Timer) else _Timer(handler)  # from here on `__exit__` restores all
+        self.due = monotonic() + self.seconds
+        self._timer.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handler is None:
-            return
+        if self._timer is not None:
+            self._timer.remove(self)
+            self._timer = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether the timer is set."""
+        return self._timer is not None
+
+    def rearm(self, seconds: float) -> None:
+        """Let the next call come in so many seconds, whatever was planned."""
+        if self._timer is not None:
+            self.due = monotonic() + seconds
+            self._timer.arm()
+
+
+@final
+class _Timer:
+    """The timer signal while there are alarms, and what the host had before: its handler and what is left of its timer.
+
+    A forked child does not inherit the timer, so the alarms of its parent never come there.
+    """
+
+    __slots__ = ("_alarms", "_handler", "_host", "_process")
+
+    def __init__(self, handler: Any) -> None:
         import signal
 
-        self.armed = False
+        self._alarms: list[Alarm] = []
+        self._handler: Any = handler
+        # When the host's timer is due, and its interval; (0.0, 0.0) without one.
+        self._host = _as_due(signal.getitimer(signal.ITIMER_REAL))
+        self._process = os.getpid()
+
+    def add(self, alarm: Alarm) -> None:
+        """Arm the timer for one more alarm; the first takes over the host's."""
+        import signal
+
+        if self._process != os.getpid():
+            self._alarms.clear()
+            self._host, self._process = _as_due(signal.getitimer(signal.ITIMER_REAL)), os.getpid()
+        if not self._alarms:
+            if self._host[0] and not signal.setitimer(signal.ITIMER_REAL, 0.0)[0]:
+                self._host = (0.0, 0.0)  # it has fired meanwhile
+            signal.signal(signal.SIGALRM, self._on_signal)
+        self._alarms.append(alarm)
+        self.arm()
+
+    def remove(self, alarm: Alarm) -> None:
+        """Leave out an alarm; with the last one, restore what the host had."""
+        import signal
+
+        if alarm in self._alarms:
+            self._alarms.remove(alarm)
+        if self._alarms or self._handler is None:
+            return
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, self._handler)
         due, interval = self._host
-        if due and os.getpid() == self._process:  # a forked child does not inherit the timer
+        if due and os.getpid() == self._process:
             signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
         self._handler = None
 
-    def rearm(self, seconds: float) -> None:
-        """OnAlarm the next time in so many seconds, whatever was planned."""
-        if self.armed:
-            self._due = monotonic() + seconds
-            self._arm()
-
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Set the timer to what is due next."""
         import signal
 
-        due = min(self._due, self._host[0]) if self._host[0] else self._due
+        dues = [alarm.due for alarm in self._alarms]
+        due = min([*dues, self._host[0]] if self._host[0] else dues)
         signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), _INTERVAL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.armed:
+        if not self._alarms:
             return
         now = monotonic()
         due, interval = self._host
         hosts = bool(due) and due <= now
-        ours = self._due <= now
+        ours = [alarm for alarm in self._alarms if alarm.due <= now]
         if hosts:
             self._host = (now + interval if interval else 0.0, interval)
-        if ours:
-            self._due = now + max(self._seconds, _INTERVAL)  # else one that is due at once comes in the midst of this
-        self._arm()
+        for alarm in ours:
+            alarm.due = now + max(alarm.seconds, _INTERVAL)  # else one that is due at once comes in the midst of this
+        self.arm()
         if hosts:
             self._call_host_handler(number, frame)
-        if ours:
-            self._on_alarm(frame)
+        for alarm in ours:  # the outermost first
+            alarm.on_alarm(frame)
 
     def _call_host_handler(self, number: int, frame: FrameType | None) -> None:
         import signal
@@ -129,7 +161,11 @@ class Alarm:
         try:
             self._handler(number, frame)
         finally:
-            # the handler may have set the timer, as an alarm around ours does
-            left, interval = signal.setitimer(signal.ITIMER_REAL, 0.0)
-            self._host = (monotonic() + left if left else 0.0, interval)
-            self._arm()
+            # the handler may have set the timer
+            self._host = _as_due(signal.setitimer(signal.ITIMER_REAL, 0.0))
+            self.arm()
+
+
+def _as_due(timer: tuple[float, float]) -> tuple[float, float]:
+    left, interval = timer
+    return monotonic() + left if left else 0.0, interval

@@ -26,7 +26,8 @@ def explain(error: BaseException) -> None:
     text = error.msg if isinstance(error, ImportError) else error.args[0] if error.args else ""
     if not isinstance(error, (ImportError, AttributeError)) or not isinstance(text, str):
         return
-    if "circular import" not in text or _HEADLINE in text or any(_HEADLINE in note for note in _notes(error)):
+    notes: list[str] = getattr(error, "__notes__", [])
+    if "circular import" not in text or any(_HEADLINE in said for said in (text, *notes)):
         return
     try:
         explanation = _explained(error, text)
@@ -41,11 +42,6 @@ def explain(error: BaseException) -> None:
         error.msg = f"{text}\n{explanation}"
     else:
         error.args = (f"{text}\n{explanation}", *error.args[1:])
-
-
-def _notes(error: BaseException) -> list[str]:
-    notes: list[str] = getattr(error, "__notes__", [])
-    return notes
 
 
 def _explained(error: ImportError | AttributeError, text: str) -> str:
@@ -74,11 +70,15 @@ def _explained(error: ImportError | AttributeError, text: str) -> str:
 
 def _cycle(error: BaseException, module: str) -> list[Link]:
     """Return the modules that are being executed, from the partially initialized one to the one that fails."""
+    import linecache
+
     found: list[Link] = []
     inside = False
     for frame, line in _stack(error):
         if frames.is_machinery(frame):
             continue
+        linecache.checkcache(frame.f_code.co_filename)
+        linecache.lazycache(frame.f_code.co_filename, frame.f_globals)  # a loader may have the source, of a zip archive
         if frame.f_code.co_name == "<module>":
             name = str(frame.f_globals.get("__name__"))
             if name == module:
@@ -90,30 +90,27 @@ def _cycle(error: BaseException, module: str) -> list[Link]:
     return found
 
 
-def _stack(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield frames and lines, from the outermost to the one that raised the error."""
+def _stack(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Return frames and lines, from the outermost to the one that raised the error."""
+    from traceback import walk_tb
+
     trace = error.__traceback__
-    if trace is None:
-        return
-    outer = []
-    frame = trace.tb_frame.f_back
-    while frame is not None:
-        outer.append((frame, frame.f_lineno))
-        frame = frame.f_back
-    yield from reversed(outer)
-    while trace is not None:
-        yield trace.tb_frame, trace.tb_lineno
-        trace = trace.tb_next
+    outer = frames.outwards(None if trace is None else trace.tb_frame.f_back)
+    return [*[(frame, frame.f_lineno) for frame in outer][::-1], *walk_tb(trace)]
 
 
 def _advice(cycle: list[Link], missing: str, bound: int | None) -> str:
+    import ast
+
     (module, first, first_line), (last, file, line) = cycle[0], cycle[-1]
-    alias = _alias(file, line, missing)
-    if alias is not None and last != module:
-        uses = _uses(file, alias)
-        if uses is not None:
-            where = ", ".join(f"{file}:{number}" for number in uses) or "no use was found, so remove it"
-            return f"Move {file}:{line} into the functions that use {alias!r}: {where}."
+    tree = _tree(file)
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    on_line = [node for node in statements if node.lineno <= line <= (node.end_lineno or line)]
+    aliases = [each.asname or missing for node in on_line for each in node.names if each.name == missing]
+    uses = _uses(tree, aliases[0]) if aliases and last != module else None
+    if uses is not None:
+        where = ", ".join(f"{file}:{number}" for number in uses) or "no use was found, so remove it"
+        return f"Move {file}:{line} into the functions that use {aliases[0]!r}: {where}."
     if bound:
         return f"Move {first}:{first_line} below {first}:{bound}, or move what binds {missing!r} above it."
     return f"Import {missing!r} from the module that defines it, or move {first}:{first_line} into what needs it."
@@ -121,16 +118,17 @@ def _advice(cycle: list[Link], missing: str, bound: int | None) -> str:
 
 def _tree(file: str) -> ast.Module:
     import ast
-    import tokenize
+    import linecache
 
-    with tokenize.open(file) as source:
-        return ast.parse(source.read())
+    lines = linecache.getlines(file)
+    if not lines:
+        raise OSError
+    return ast.parse("".join(lines))
 
 
 def _binding_line(file: str, name: str, after: int) -> int | None:
     """Return the first line below `after` on which a module binds a name."""
-    found = [line for line in _bindings(_tree(file), name) if line > after]
-    return min(found, default=None)
+    return min((line for line in _bindings(_tree(file), name) if line > after), default=None)
 
 
 def _bindings(node: ast.AST, name: str) -> Iterator[int]:
@@ -138,42 +136,27 @@ def _bindings(node: ast.AST, name: str) -> Iterator[int]:
 
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            if child.name == name:
-                yield child.lineno
+            names = [child.name]
         elif isinstance(child, (ast.Import, ast.ImportFrom)):
-            if any((each.asname or each.name.partition(".")[0]) == name for each in child.names):
-                yield child.lineno
-        elif isinstance(child, ast.Name):
-            if child.id == name and isinstance(child.ctx, ast.Store):
-                yield child.lineno
-        elif not isinstance(child, ast.Lambda):
+            names = [each.asname or each.name.partition(".")[0] for each in child.names]
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            names = [child.id]
+        elif isinstance(child, ast.Lambda):
+            names = []
+        else:
             yield from _bindings(child, name)
+            continue
+        if name in names:
+            yield child.lineno
 
 
-def _alias(file: str, line: int, name: str) -> str | None:
-    """Return what the from-import on a line calls the name; None without such an import."""
-    import ast
-
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.ImportFrom) and node.lineno <= line <= (node.end_lineno or line):
-            for each in node.names:
-                if each.name == name:
-                    return each.asname or name
-    return None
-
-
-def _uses(file: str, name: str) -> list[int] | None:
+def _uses(tree: ast.Module, name: str) -> list[int] | None:
     """Return the lines, in functions, that use a name; None where the module's own body uses it."""
-    found = list(_loads(_tree(file), name, False))
-    return None if not all(in_function for _, in_function in found) else sorted({line for line, _ in found})
-
-
-def _loads(node: ast.AST, name: str, in_function: bool) -> Iterator[tuple[int, bool]]:
-    """Yield each line that uses a name, and whether it is in a function's body."""
     import ast
 
-    if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
-        yield node.lineno, in_function
-    inner = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else []
-    for child in ast.iter_child_nodes(node):
-        yield from _loads(child, name, in_function or child in inner or isinstance(node, ast.Lambda))
+    nodes = list(ast.walk(tree))
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    bodies = [range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1) for node in functions]
+    loads = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    lines = sorted({node.lineno for node in loads if node.id == name})
+    return lines if all(any(line in body for body in bodies) for line in lines) else None

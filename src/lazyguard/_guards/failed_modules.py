@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base import final
+from lazyguard._base import Record, final
 from lazyguard._guards import circular_imports
 
 TYPE_CHECKING = False
@@ -24,25 +24,18 @@ if TYPE_CHECKING:
 
 
 @final
-class Failure:
+class Failure(Record):
     """The failure of one module."""
 
-    __slots__ = ("_error", "_stamp", "_trace", "file", "place")
-
-    def __init__(self, error: Exception, file: str, place: Place) -> None:
-        self._error = error
-        self._trace: TracebackType | None = error.__traceback__
-        self._stamp = _stamp(file)
-        self.file = file
-        self.place = place
-
-    def is_current(self) -> bool:
-        """Return whether the file is unchanged since it failed, and no attempt of a cell tries it again."""
-        return _stamp(self.file) == self._stamp and not _within_attempt()
+    error: Exception
+    trace: TracebackType | None
+    file: str
+    stamp: tuple[int, int]
+    place: Place
 
     def reraised(self, name: str) -> Exception:
         """Return the first import's exception, with its first traceback and a note that says why."""
-        error = self._error.with_traceback(self._trace)
+        error = self.error.with_traceback(self.trace)
         note = (
             f"{name} failed with this when it was first imported (at {self.place}), and is not executed a second time: "
             "call importlib.invalidate_caches() to try it again"
@@ -56,33 +49,34 @@ class Failure:
 class Failures:
     """The failures of one package's modules."""
 
-    __slots__ = ("_failures", "_place_of")
+    __slots__ = ("_failures", "forget")
 
-    def __init__(self, place_of: Callable[[str], Place]) -> None:
+    def __init__(self) -> None:
         self._failures: dict[str, Failure] = {}
-        self._place_of = place_of
+        self.forget = self._failures.clear
 
     def of(self, name: str) -> Failure | None:
-        """Return the failure of a module that must not be executed again; None for any other."""
+        """Return the failure of a module that must not be executed again; None for any other.
+
+        It may be executed again if its file has changed, and in an attempt of a cell.
+        """
         failure = self._failures.get(name)
-        if failure is None or failure.is_current():
+        if failure is None or (_stamp(failure.file) == failure.stamp and not _within_attempt()):
             return failure
         self._failures.pop(name, None)
         return None
 
-    def forget(self) -> None:
-        """Let all modules be executed again."""
-        self._failures.clear()
-
-    def execute(self, name: str, module: ModuleType, run: Callable[[ModuleType], object]) -> None:
-        """Execute a module, and keep its exception."""
+    def execute(self, name: str, module: ModuleType, run: Callable[[ModuleType], object], place: Place) -> None:
+        """Execute a module that is imported at `place`, and keep its exception."""
         try:
             run(module)
         except Exception as error:
             circular_imports.explain(error)
             if not isinstance(error, errors.ImportSideEffectError | errors.ImportTimeout):
                 file = getattr(module, "__file__", None) or ""
-                self._failures[name] = Failure(error, file, self._place_of(name))
+                self._failures[name] = Failure(
+                    error=error, trace=error.__traceback__, file=file, stamp=_stamp(file), place=place
+                )
             raise
 
 

@@ -13,10 +13,15 @@ from lazyguard._base import final, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
+    from lazyguard._base.places import Place
+
 _LAZYGUARD = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python")
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+# Wherever they are: of the interpreter, the user or another environment.
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 @final
@@ -45,6 +50,18 @@ class StackSummary:
         leaf = f", in {self.leaf}" if self.leaf != self.place else ""
         return f"{self.place}{leaf}"
 
+    @property
+    def chained(self) -> str:
+        """The chain as a line of a message."""
+        return f"\n  reached by {' > '.join(self.chain) or self.leaf}"
+
+
+def outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames from this one to the outermost."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
 
 def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] | None:
     """Return the frames from `until` to `frame`, outermost first, without those of the import system and lazyguard.
@@ -52,19 +69,37 @@ def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] |
     Return None if `frame` is not below `until`: the block does not run it.
     """
     found: list[FrameType] = []
-    while frame is not None:
-        if not is_machinery(frame):
-            found.append(frame)
-        if frame is until:
+    for each in outwards(frame):
+        if not is_machinery(each):
+            found.append(each)
+        if each is until:
             return found[::-1]
-        frame = frame.f_back
     return None
+
+
+def importing() -> Place | None:
+    """Return the importing line: the innermost outside the import system and lazyguard; None if there is no other."""
+    found = (frame for frame in outwards(sys._getframe(1)) if not is_machinery(frame))
+    frame = next(found, None)
+    return None if frame is None else places.of_frame(frame)
+
+
+def warn(text: str, category: type[Warning], place: Place) -> None:
+    """Issue a warning that points at a place."""
+    import warnings
+
+    warnings.warn_explicit(text, category, place.file, place.line)
 
 
 def is_machinery(frame: FrameType) -> bool:
     """Return whether a frame belongs to the import system or to lazyguard."""
     file = frame.f_code.co_filename
-    return file.startswith(("<frozen ", _LAZYGUARD)) or file.endswith("/importlib/__init__.py")
+    return is_lazyguards(frame) or file.startswith("<frozen ") or file.endswith("/importlib/__init__.py")
+
+
+def is_lazyguards(frame: FrameType) -> bool:
+    """Return whether a frame belongs to lazyguard."""
+    return frame.f_code.co_filename.startswith(_LAZYGUARD)
 
 
 def is_own(frame: FrameType, package: str) -> bool:
@@ -77,8 +112,7 @@ def is_own(frame: FrameType, package: str) -> bool:
 
 def is_installed(file: str) -> bool:
     """Return whether a file belongs to the interpreter or to an installed package."""
-    prefixes = tuple(path for path in (sys.prefix, sys.base_prefix) if path)
-    return file.startswith("<") or (file.startswith(prefixes) and any(part in file for part in _LIBRARIES))
+    return file.startswith(("<", _STANDARD_LIBRARY)) or any(part in file for part in _INSTALLED)
 
 
 def package_of(frame: FrameType) -> str:

@@ -1,6 +1,7 @@
-"""`when_imported`: a function that runs once another module has been imported.
+"""`when_imported`: a function that runs once another module has been imported. And the finder for all guards.
 
-Invariants: a pending hook costs one dict look-up an import, and loads nothing. (wrapt has such hooks too. To load wrapt
+Invariants: a pending hook costs one dict look-up an import, and loads nothing. The finder stands first, changes what
+the others find, and finds nothing itself. (wrapt has such hooks too. To load wrapt
 amid another import would cost that import tens of milliseconds. Its finder would miss the search that is under way. A
 hook on a module that wrapt itself needs, such as inspect, could not work.)
 """
@@ -18,11 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-    from typing import Any, TypeVar
+    from typing import Any, Protocol, TypeVar
 
     Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
 
+    class Guard(Protocol):
+        """What stands around the imports of a package."""
+
+        def around(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
+            """Return the spec to use for a module in place of the one that was found."""
+            ...
+
+        def forget(self) -> None:
+            """Do what `importlib.invalidate_caches` asks for."""
+
+
 _PENDING: dict[str, list[Callable[[Any], object]]] = {}
+# By package.
+GUARDS: dict[str, Guard] = {}
 
 
 def when_imported(name: str) -> Callable[[Hook], Hook]:
@@ -66,6 +80,11 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
 
 def _add(name: str, hooks: list[Callable[[Any], object]]) -> None:
     _PENDING.setdefault(name, []).extend(hooks)
+    install()
+
+
+def install() -> None:
+    """Put the finder before all others."""
     if _FINDER not in sys.meta_path:
         # It stays: to remove it would make another thread's loop over the list skip the finder behind it.
         sys.meta_path.insert(0, _FINDER)
@@ -82,21 +101,29 @@ def _catch_up(name: str) -> None:
 
 
 class _Finder:
-    """Stand first on `sys.meta_path`, and wrap the loader that the other finders find for a module with hooks."""
+    """Ask the finders behind for a module with hooks, or for any module while there are guards, and change its spec."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the other finders' spec with a wrapped loader; None for a module without hooks."""
-        if fullname not in _PENDING:
+        """Return the spec to use; None leaves the name to the finders behind."""
+        if fullname not in _PENDING and not GUARDS:
             return None
         for finder in list(sys.meta_path):
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
-                loaders.wrap(spec, _execute_and_run_hooks)
+                for guard in list(GUARDS.values()):
+                    spec = guard.around(fullname, spec, target)
+                if fullname in _PENDING:
+                    loaders.wrap(spec, _execute_and_run_hooks)
                 return spec
         return None
+
+    def invalidate_caches(self) -> None:
+        """Let the guards forget what they know; `importlib.invalidate_caches` calls this."""
+        for guard in list(GUARDS.values()):
+            guard.forget()
 
 
 _FINDER = _Finder()

@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import events
-from lazyguard._base import final, places, validation
+from lazyguard._base import Record, final, places, signatures, validation
 from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
 
     Rule = Literal["forbid", "warn"]
 
-# Seconds until an alarm that came at a bad moment is repeated; and, at the most, until one that was swallowed is.
-_RETRY, _REPEAT = 0.005, 1.0
+# Seconds until an alarm is repeated that came amid bookkeeping; while the block did not run; and, at the most, one that
+# was swallowed.
+_RETRY, _REST, _REPEAT = 0.005, 0.05, 1.0
 # After so many alarms at the same instruction the import system is blocked there.
 _BLOCKED_AFTER = 4
-# inspect.CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
-_DEFERRED = 0x20 | 0x80 | 0x200
 
 
 def import_guard(
@@ -67,12 +66,12 @@ def import_guard(
         ConfigurationError: An option is out of range.
         UsageError: A decorated function is async or a generator, so its body runs after the call has returned.
 
-    The host's handler of SIGALRM, and what is left of its timer, are restored afterwards. If its timer is due
-    meanwhile, its handler is called. Code that keeps the GIL is out of reach, and so is a C function that goes on after
-    a signal, such as the look-up of a name. The watch is on the block's own thread. It sees Python's own sockets and
-    processes (PEP 578), not those of C libraries. Where an import fails because of an import cycle, the error shows the
-    cycle, the name that is not bound yet and the line to move. A child that is forked inside the block keeps the watch,
-    and has no time limit.
+    What other tasks do while the block awaits does not end it. The host's handler of SIGALRM, and what is left of
+    its timer, are restored afterwards. If its timer is due meanwhile, its handler is called. Code that keeps the
+    GIL is out of reach, and so is a C function that goes on after a signal, such as the look-up of a name. The
+    watch is on the block's own thread. It sees Python's own sockets and processes (PEP 578), not those of C
+    libraries. Where an import fails because of an import cycle, the error shows the cycle, the name that is not
+    bound yet and the line to move. A child that is forked inside the block keeps the watch, and has no time limit.
 
     Example:
         >>> import lazyguard
@@ -93,25 +92,33 @@ def import_guard(
         if rule is not None:
             validation.choice(name, rule, "forbid", "warn")
     rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
-    return ImportGuard(places.of_frame(place), frames.package_of(place), timeout, rules)
+    terms = _Terms(place=places.of_frame(place), package=frames.package_of(place), timeout=timeout, rules=rules)
+    return ImportGuard(terms)
+
+
+@final
+class _Terms(Record):
+    """What a guard was declared with, and where: all that a block knows of it, since it must not keep the guard."""
+
+    place: Place
+    package: str
+    timeout: float | None
+    rules: dict[Kind, Rule | None]
 
 
 @final
 class ImportGuard:
     """The guard that `import_guard` returns."""
 
-    __slots__ = ("__weakref__", "_blocks", "package", "place", "rules", "timeout")
+    __slots__ = ("__weakref__", "_blocks", "_terms")
 
-    def __init__(self, place: Place, package: str, timeout: float | None, rules: dict[Kind, Rule | None]) -> None:
-        self.place: Place = place
-        self.package: str = package
-        self.timeout: float | None = timeout
-        self.rules: dict[Kind, Rule | None] = rules
+    def __init__(self, terms: _Terms) -> None:
+        self._terms = terms
         # Thread id -> its open blocks, the innermost last.
         self._blocks: dict[int, list[_Block]] = {}
 
     def __enter__(self) -> ImportGuard:
-        block = _Block(self._terms(), places.caller())
+        block = _Block(self._terms, places.caller())
         block.key = interruptions.at_end_of(self, block.end)
         self._blocks.setdefault(block.thread, []).append(block)
         block.begin()
@@ -119,7 +126,9 @@ class ImportGuard:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         thread = get_ident()
-        blocks = self._blocks[thread]
+        blocks = self._blocks.get(thread)
+        if not blocks:
+            raise UsageError(f"{self!r} is left where it was not entered: a block begins and ends once, on one thread.")
         block = blocks.pop()
         if not blocks:
             self._blocks.pop(thread, None)
@@ -128,33 +137,27 @@ class ImportGuard:
         if raised is not None:
             raise raised from (error if isinstance(raised, ImportTimeout) else raised.__cause__)
 
-    def _terms(self) -> ImportGuard:
-        """Return a guard of the same terms without blocks: what a block knows must not keep the guard."""
-        return ImportGuard(self.place, self.package, self.timeout, self.rules)
-
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
         """Guard each call of a function with a block of its own."""
         decorated: object = function
-        code = getattr(decorated, "__code__", None)
-        if not callable(decorated) or (code is not None and code.co_flags & _DEFERRED):
-            what = places.name_of(decorated) if callable(decorated) else repr(decorated)
+        if not callable(decorated):
+            raise UsageError(f"import_guard ({self._terms.place}) takes a function: put it next to the `def`.")
+        late = signatures.late_kind(decorated)
+        if late:
             raise UsageError(
-                f"import_guard ({self.place}) takes a plain function, and {what} is none: its body runs after the call "
-                "has returned. Put a `with` block around the imports in it."
+                f"import_guard ({self._terms.place}) takes a plain function, and {places.name_of(decorated)} is "
+                f"{late}: its body runs after the call has returned. Put a `with` block around the imports in it."
             )
 
         def guarded(*args: P.args, **named: P.kwargs) -> T:
-            with self._terms():  # whose end ends the block, where an interruption has left it open
+            with ImportGuard(self._terms):  # whose end ends the block, where an interruption has left it open
                 return function(*args, **named)
 
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
-            if hasattr(function, attribute):
-                setattr(guarded, attribute, getattr(function, attribute))
-        vars(guarded).update(getattr(function, "__dict__", {}), __wrapped__=function)
-        return guarded
+        dressed: Callable[P, T] = signatures.dress(guarded, function)
+        return dressed
 
     def __repr__(self) -> str:
-        return f"<import guard of {self.place}>"
+        return f"<import guard of {self._terms.place}>"
 
 
 class _BlockTimeout(BaseException):
@@ -169,22 +172,8 @@ class _BlockTimeout(BaseException):
 class _Block:
     """One block of a guard, from its entry to its exit."""
 
-    __slots__ = (
-        "_alarm",
-        "_began",
-        "_frame",
-        "_guard",
-        "_last",
-        "_same",
-        "_summary",
-        "_warned",
-        "key",
-        "refused",
-        "thread",
-    )
-
-    def __init__(self, guard: ImportGuard, frame: FrameType) -> None:
-        self._guard = guard
+    def __init__(self, terms: _Terms, frame: FrameType) -> None:
+        self._terms = terms
         self._frame: FrameType | None = frame
         self._alarm: Alarm | None = None
         self._began = 0.0
@@ -199,9 +188,9 @@ class _Block:
 
     def begin(self) -> None:
         """Watch for side effects, and start the timer."""
-        if any(self._guard.rules.values()):
+        if any(self._terms.rules.values()):
             side_effects.watch(self._on_side_effect)
-        seconds = self._guard.timeout
+        seconds = self._terms.timeout
         if seconds is None:
             return
         from lazyguard._guards.alarm import Alarm
@@ -213,7 +202,7 @@ class _Block:
             from lazyguard._core import scheduler
 
             self._alarm = None
-            scheduler.at(self._began + seconds, self._on_limit)
+            scheduler.at(self._began + seconds, self._emit_overdue)
 
     def end(self) -> None:
         """Stop the timer and the watch."""
@@ -239,10 +228,7 @@ class _Block:
         elif error is None and self.refused is not None:
             return self.refused
         if self._summary is not None:
-            import warnings
-
-            place = self._guard.place
-            warnings.warn_explicit(self._timeout_text(self._summary), ImportBudgetWarning, place.file, place.line)
+            frames.warn(self._timeout_text(self._summary), ImportBudgetWarning, self._terms.place)
         return None
 
     # in the main thread
@@ -253,10 +239,10 @@ class _Block:
             return
         stack = frames.stack(frame, self._frame)
         if stack is None or self._is_bookkeeping(frame):
-            alarm.rearm(_RETRY)
+            alarm.rearm(_RETRY if stack else _REST)  # a block that does not run is suspended, in a task or a greenlet
             return
-        self._summary = frames.StackSummary(stack, self._guard.package)
-        alarm.rearm(min(_REPEAT, self._guard.timeout or _REPEAT))
+        self._summary = frames.StackSummary(stack, self._terms.package)
+        alarm.rearm(min(_REPEAT, self._terms.timeout or _REPEAT))
         raise _BlockTimeout(self, self._timeout_text(self._summary))
 
     def _is_bookkeeping(self, frame: FrameType) -> bool:
@@ -273,26 +259,17 @@ class _Block:
 
     # on other threads
 
-    def _on_limit(self) -> None:
-        """Start a thread that reports: a listener must not delay the scheduler, which calls this."""
-        if self._frame is not None:
-            from lazyguard._core import daemons, scheduler
-
-            try:
-                daemons.daemon(lambda: scheduler.background().run(self._emit_overdue), "import_guard", again=True)
-            except RuntimeError:
-                scheduler.at(clock.now() + 1.0, self._on_limit)  # no thread is available
-
     def _emit_overdue(self) -> None:
+        """Report, on the scheduler's thread: it leaves the event to another one."""
         stack = frames.stack(sys._current_frames().get(self.thread), self._frame)
         if stack is None or self._frame is None:
             return  # the block has just ended
-        self._summary = summary = frames.StackSummary(stack, self._guard.package)
+        self._summary = summary = frames.StackSummary(stack, self._terms.package)
         events.emit(
             events.Event(
                 "overdue",
                 name=summary.module or "an import",
-                place=self._guard.place,
+                place=self._terms.place,
                 before="resolving",
                 after="resolving",
                 generation=0,
@@ -303,20 +280,20 @@ class _Block:
 
     def _timeout_text(self, summary: StackSummary) -> str:
         what = f"the import of {summary.module}" if summary.module else "a block"
-        remedy = "Defer what waits there (lazyguard.lazy, lazyguard.service), give it a timeout of its own, or raise"
         return (
-            f"{what} did not end within the {self._guard.timeout:g} s of the import_guard at {self._guard.place}: it "
-            f"hangs at {summary}\n  reached by {' > '.join(summary.chain) or summary.leaf}\n{remedy} timeout=."
+            f"{what} did not end within the {self._terms.timeout:g} s of the import_guard at {self._terms.place}: it "
+            f"hangs at {summary}{summary.chained}\nDefer what waits there (lazyguard.lazy, lazyguard.service), give it "
+            "a timeout of its own, or raise timeout=."
         )
 
     # side effects
 
     def _on_side_effect(self, kind: Kind, what: str, frame: FrameType) -> None:
-        rule = self._guard.rules[kind]
+        rule = self._terms.rules[kind]
         stack = frames.stack(frame, self._frame)
         if rule is None or stack is None:
             return
-        summary = frames.StackSummary(stack, self._guard.package)
+        summary = frames.StackSummary(stack, self._terms.package)
         key = kind, summary.place
         if rule == "warn":
             if key in self._warned:
@@ -324,11 +301,9 @@ class _Block:
             self._warned.add(key)
         forbids = "forbids" if rule == "forbid" else "warns of"
         module = f" while {summary.module} is imported" if summary.module else ""
-        text = f"{summary}{module}: {what}, which the import_guard at {self._guard.place} {forbids}"
-        text += f" ({kind}={rule!r})\n  reached by {' > '.join(summary.chain) or summary.leaf}"
+        text = f"{summary}{module}: {what}, which the import_guard at {self._terms.place} {forbids}"
+        text += f" ({kind}={rule!r}){summary.chained}"
         if rule == "forbid":
             self.refused = ImportSideEffectError(f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service.")
             raise self.refused
-        import warnings
-
-        warnings.warn_explicit(text, ImportSideEffectWarning, summary.place.file, summary.place.line)
+        frames.warn(text, ImportSideEffectWarning, summary.place)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Execute: TypeAlias = Callable[[ModuleType], object]
-    from types import ModuleType
 
 
 def wrap(spec: ModuleSpec, executor: Callable[[str, ModuleType, Execute], object]) -> None:
@@ -53,16 +52,14 @@ class _Loader:
         self._executor(spec.name if spec is not None else module.__name__, module, self._loader.exec_module)
 
 
-# What the import system sets where it is missing, as on a script's `__main__`.
-_IMPORT_ATTRIBUTES = ("__package__", "__loader__", "__file__", "__cached__", "__path__")
-
-
 class AliasLoader:
     """Import the original module, and let the import system register it under a second name."""
 
+    # What the import system sets on the module that it gets, some of it only where it is missing.
+    _SET = ("__spec__", "__package__", "__loader__")
+
     def __init__(self, original: str) -> None:
         self.original = original
-        self._own_spec: Any = None
         self._own: dict[str, Any] = {}
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -79,22 +76,18 @@ class AliasLoader:
             sys.modules.pop(spec.name, None)
             raise
         module = sys.modules[self.original]
-        own: Any = module.__spec__
-        # Where two aliases are made at a time, take the module's own spec, not the other alias's.
-        self._own_spec = own.loader._own_spec if own and isinstance(own.loader, AliasLoader) else own
-        self._own = {name: vars(module)[name] for name in _IMPORT_ATTRIBUTES if name in vars(module)}
+        loader: Any = getattr(module.__spec__, "loader", None)
+        # Where two aliases are made at a time, take the module's own values, not what the other alias is about to undo.
+        self._own = (
+            loader._own if isinstance(loader, AliasLoader) else {name: vars(module).get(name) for name in self._SET}
+        )
         # The import system is about to set `spec` on the module: show that the module may still be importing.
         spec._initializing = True  # type: ignore[attr-defined]
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         """Restore what the import system has overwritten on the original; there is nothing to execute."""
-        module.__spec__ = self._own_spec
-        for name in _IMPORT_ATTRIBUTES:
-            if name in self._own:
-                setattr(module, name, self._own[name])
-            elif name in vars(module):
-                delattr(module, name)
+        vars(module).update(self._own)
 
 
 def spec_of(name: str, original: str, origin: str) -> ModuleSpec:

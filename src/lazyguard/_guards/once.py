@@ -10,7 +10,7 @@ import os
 import sys
 
 from lazyguard import errors
-from lazyguard._base import places
+from lazyguard._base import places, signatures
 from lazyguard._base.places import shown
 from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
@@ -33,8 +33,6 @@ else:
 
 
 _CELLS: dict[object, Cell] = {}
-# The co_flags of functions whose result only one caller can consume.
-_KINDS = {0x20: "a generator", 0x80: "an async function", 0x200: "an async generator"}
 
 
 @overload
@@ -86,9 +84,9 @@ def _guard(function: Any, key: str | None) -> Any:
     if not callable(function) or (code is None and key is None):
         what = f"{shown(function)} is not a Python function"
         raise errors.ConfigurationError(f"once: {what}: decorate the function itself, or give once(key=...)")
-    for flag, kind in _KINDS.items():
-        if code is not None and code.co_flags & flag:
-            raise errors.ConfigurationError(f"once: {name} is {kind}: give a plain function, whose result is shared")
+    kind = signatures.late_kind(function)
+    if kind:
+        raise errors.ConfigurationError(f"once: {name} is {kind}: give a plain function, whose result is shared")
     place = places.of_callable(function, places.of_user(sys._getframe()))
     cell = _CELLS.setdefault(key or _identity(function), Cell(function, name=name, place=place))
 
@@ -116,13 +114,7 @@ def _guard(function: Any, key: str | None) -> Any:
                 finally:
                     del attempt, outcome, now  # else a cycle: the error, its traceback, this frame
 
-    # Since 3.14 reading `__annotations__` evaluates them: copy the function that would.
-    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
-        if hasattr(function, attribute):
-            setattr(call, attribute, getattr(function, attribute))
-    vars(call).update(getattr(function, "__dict__", {}), __wrapped__=function)
-    return call
+    return signatures.dress(call, function)
 
 
 def _identity(function: Any) -> object:

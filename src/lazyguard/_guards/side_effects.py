@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     Kind = Literal["network", "subprocess"]
     Watcher = Callable[[Kind, str, FrameType], object]
 
-_KIND_OF_EVENT: dict[str, Kind] = {
-    **dict.fromkeys(("socket.connect", "socket.sendto", "socket.sendmsg"), "network"),
-    **dict.fromkeys(("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"), "network"),
-    **dict.fromkeys(("subprocess.Popen", "os.posix_spawn", "os.spawn", "os.exec", "os.system"), "subprocess"),
-    **dict.fromkeys(("os.fork", "os.forkpty", "os.startfile"), "subprocess"),
-}
 # Thread id -> its watchers, outermost first. Written by the thread itself.
 _watchers: dict[int, tuple[Watcher, ...]] = {}
 _installed = False
@@ -53,36 +47,17 @@ def unwatch(watcher: Watcher, thread: int) -> None:
 
 
 def _audit_hook(event: str, args: tuple[Any, ...]) -> None:
-    if not _watchers or event not in _KIND_OF_EVENT:
+    if not _watchers or event not in _EVENTS:
         return
     watchers = _watchers.get(get_ident())
     if watchers is None:
         return
-    description = _description(event, args)
+    kind, describe = _EVENTS[event]
+    description = describe(*args)
     if description:
         frame = sys._getframe(1)
         for watcher in reversed(watchers):
-            watcher(_KIND_OF_EVENT[event], description, frame)
-
-
-def _description(event: str, args: tuple[Any, ...]) -> str:
-    """Return what the event does, or "" if it reaches nothing outside."""
-    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        address = args[1]
-        if address is None:
-            return ""  # sent to the connected address, which was reported when it connected
-        where = ":".join(map(str, address[:2])) if isinstance(address, tuple) else _text(address)
-        return f"{'connects' if event == 'socket.connect' else 'sends'} to {where}"
-    if event.startswith("socket."):
-        return "" if _needs_no_lookup(args[0]) else f"looks up {_text(args[0])}"
-    if event in ("os.fork", "os.forkpty"):
-        return "forks"
-    if event == "os.system":
-        return "starts a shell"
-    program = args[1] if event == "os.spawn" else args[0]
-    if event == "subprocess.Popen" and not program:
-        program = args[1] if isinstance(args[1], (str, bytes, os.PathLike)) else args[1][0]
-    return f"{'becomes' if event == 'os.exec' else 'starts'} {os.path.basename(_text(program))}"
+            watcher(kind, description, frame)
 
 
 def _text(name: Any) -> str:
@@ -92,12 +67,48 @@ def _text(name: Any) -> str:
         return f"a {type(name).__name__}"
 
 
-def _needs_no_lookup(host: Any) -> bool:
-    """Return whether a host is resolved without a request to a name server."""
-    if host is None:
-        return True
-    name = _text(host)
-    return name in ("", "localhost") or ":" in name or name.replace(".", "").isdigit()
+def _connects(_: object, address: Any) -> str:
+    return f"connects to {_endpoint(address)}"
+
+
+def _sends(_: object, address: Any) -> str:
+    # to the connected address, which was reported when it connected, where none is given
+    return "" if address is None else f"sends to {_endpoint(address)}"
+
+
+def _endpoint(address: Any) -> str:
+    return ":".join(map(str, address[:2])) if isinstance(address, tuple) else _text(address)
+
+
+def _looks_up(host: Any, *_: object) -> str:
+    """Describe a look-up; "" for a host that is found without a request to a name server."""
+    name = "" if host is None else _text(host)
+    local = name in ("", "localhost") or ":" in name or name.replace(".", "").isdigit()
+    return "" if local else f"looks up {name}"
+
+
+def _starts(program: Any, *_: object) -> str:
+    return f"starts {os.path.basename(_text(program))}"
+
+
+def _opens(program: Any, arguments: Any, *_: object) -> str:
+    if not program:
+        program = arguments if isinstance(arguments, (str, bytes, os.PathLike)) else arguments[0]
+    return _starts(program)
+
+
+# Event -> its kind, and what describes it by its arguments; "" for what reaches nothing outside.
+_EVENTS: dict[str, tuple[Kind, Callable[..., str]]] = {
+    "socket.connect": ("network", _connects),
+    **dict.fromkeys(("socket.sendto", "socket.sendmsg"), ("network", _sends)),
+    **dict.fromkeys(("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"), ("network", _looks_up)),
+    **dict.fromkeys(("os.fork", "os.forkpty"), ("subprocess", lambda: "forks")),
+    "os.system": ("subprocess", lambda _: "starts a shell"),
+    "os.exec": ("subprocess", lambda program, *_: _starts(program).replace("starts", "becomes", 1)),
+    "os.spawn": ("subprocess", lambda _, program, *__: _starts(program)),
+    **dict.fromkeys(("os.posix_spawn", "os.startfile"), ("subprocess", _starts)),
+    "subprocess.Popen": ("subprocess", _opens),
+}
 
 
 def _in_child() -> None:

@@ -213,35 +213,7 @@ def find_attribute(text: str) -> LazyAttribute:
         return attribute
     if module is None:
         raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported. Import it first.")
-    package.is_resolved_attribute(module, name)  # raises for a name without a lazy attribute
-    return AttachedAttribute(module, name)
-
-
-@final
-class AttachedAttribute:
-    """A lazy attribute that `attach` declared."""
-
-    __slots__ = ("_module", "_name")
-
-    def __init__(self, module: ModuleType, name: str) -> None:
-        self._module = module
-        self._name = name
-
-    def is_resolved(self) -> bool:
-        """Return whether the package's namespace has the value."""
-        return package.is_resolved_attribute(self._module, self._name)
-
-    def resolve(self) -> Any:
-        """Return the value, importing it if needed."""
-        return getattr(self._module, self._name)
-
-    def reset(self) -> None:
-        """Remove the value; the next use looks it up anew."""
-        package.reset_attribute(self._module, self._name)
-
-    def override(self, value: Any, note: Note) -> None:
-        """Serve `value` until the function is called that `note` is given before."""
-        package.override_attribute(self._module, self._name, value, note)
+    return package.AttachedAttribute(module, name)
 
 
 __all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

@@ -13,7 +13,9 @@ import sys
 
 from lazyguard._base import final, places
 from lazyguard._base.places import misused
+from lazyguard._core import loaded
 from lazyguard._core.declaration import build_early, declared
+from lazyguard._lazy_imports import FromModule
 from lazyguard._proxies import proxy as proxies
 
 TYPE_CHECKING = False
@@ -119,10 +121,34 @@ def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, req
     return proxies.make(
         cell,
         proxies.bound if at_module_level else proxies.shared,
-        pending=None if attribute else proxies.pending_module(),
+        pending=None if attribute else _pending(),
         home=(frame.f_globals.get("__name__"), "") if at_module_level else None,
         tells=not warned,
     )
+
+
+def _module_attribute(self: Proxy, name: str) -> Any:
+    asker = sys._getframe().f_back
+    inspection = loaded(proxies.INSPECTION, proxies.cell_of(self))
+    skimmed = inspection.skims(asker, awaited=False)
+    if name == "__class__" and (skimmed or not inspection.asks_a_protocol(asker)):
+        return type(sys)
+    if name == "__name__" and skimmed:
+        return proxies.cell_of(self).name
+    if name in _NOT_OF_MODULES or skimmed or inspection.asks_for_a_function(asker):
+        raise AttributeError(f"module {proxies.cell_of(self).name!r} has no attribute {name!r}", name=name, obj=self)
+    return proxies.Pending.__getattribute__(self, name)
+
+
+_NOT_OF_MODULES = frozenset(("__func__", "__code__"))
+
+
+def _pending() -> type[Proxy]:
+    """Return the class of what stands for a module that is not imported yet.
+
+    What is no attribute of modules may be this module's own all the same: some put an object in their place.
+    """
+    return proxies.pending_without("lazy module", "__get__", "__await__", __getattribute__=_module_attribute)
 
 
 def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Cell:
@@ -180,9 +206,9 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
 def _warn_of_exception(module: str, attribute: str, place: Place) -> bool:
     """Warn of an exception class that is imported lazily, and return whether it is one."""
     if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
-        from lazyguard._proxies import views
+        from lazyguard._proxies import limits
 
-        return views.tell_of_import(module, attribute, place)
+        return limits.tell_of_import(module, attribute, place)
     return False
 
 
@@ -260,13 +286,17 @@ class LazyImports:
                 f"from {absolute} import * ({places.of_frame(self._frame)}) cannot be lazy: name what you use."
             )
         if fromlist:
-            return _FromModule(absolute, self._frame)
+            return FromModule(absolute, self._name_in)
         root = absolute.partition(".")[0]
         if _present(absolute) is not ABSENT and not _siblings(self._frame.f_locals.get(root)):
             found = _present(root)
             if found is not ABSENT:
                 return found
         return self._topmost(absolute)
+
+    def _name_in(self, module: str, name: str) -> Any:
+        found = _present(module, name)
+        return _make(f"{module}:{name}", self._frame) if found is ABSENT else found
 
     def _topmost(self, whole: str) -> Any:
         """Return the proxy that `import a.b` binds to `a`, and from which `import a.b as x` reads `b`."""
@@ -283,7 +313,7 @@ class LazyImports:
         def walk(_: Proxy, name: str) -> Any:
             below = f"{here}.{name}"
             if whole != below and not whole.startswith(f"{below}."):
-                return proxies.pending_module().__getattribute__(proxy, name)
+                return _module_attribute(proxy, name)
             if whole in siblings:
                 siblings.remove(whole)  # it is bound by itself, so the top-level package need not import it
             found = _present(whole) if whole == below else ABSENT
@@ -319,21 +349,6 @@ def _absolute(name: str, globals: Any, level: int) -> str:
 
 # The name of a class that a proxy has until its `with` block ends.
 _WALKING = "NamedByImport"
-
-
-@final
-class _FromModule:
-    """Stand for the module in `from module import name`: the interpreter reads the names from it."""
-
-    __slots__ = ("_frame", "_module")
-
-    def __init__(self, module: str, frame: FrameType) -> None:
-        self._module = module
-        self._frame = frame
-
-    def __getattr__(self, name: str) -> Any:
-        found = _present(self._module, name)
-        return _make(f"{self._module}:{name}", self._frame) if found is ABSENT else found
 
 
 # What `_present` returns for what is not there yet.

@@ -343,44 +343,44 @@ def _entries(directories: Iterable[str]) -> set[str]:
     return found
 
 
-def is_lazy_attribute(module: ModuleType, name: str) -> bool:
-    """Return whether `name` was declared as a lazy attribute of the module; resolves nothing."""
-    return name in vars(module).get(REGISTRY, {})
+class AttachedAttribute:
+    """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
 
+    __slots__ = ("_module", "_name", "_owner")
 
-def is_resolved_attribute(module: ModuleType, name: str) -> bool:
-    """Return whether the lazy attribute has its value; resolves nothing. UsageError for any other name."""
-    return _owner(module, name).is_resolved(name)
+    def __init__(self, module: ModuleType, name: str) -> None:
+        registry: dict[str, LazyAttributes] = vars(module).get(REGISTRY, {})
+        if name not in registry:
+            from lazyguard import errors
 
+            known = ", ".join(sorted(registry)) or "none"
+            raise errors.UsageError(
+                f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}"
+            )
+        self._module, self._name, self._owner = module, name, registry[name]
 
-def reset_attribute(module: ModuleType, name: str) -> None:
-    """Make a lazy attribute pending again, whatever it holds. UsageError for a name that is none."""
-    _owner(module, name).reset(name)
+    def is_resolved(self) -> bool:
+        """Return whether the package's namespace has the value; resolves nothing."""
+        return self._owner.is_resolved(self._name)
 
+    def resolve(self) -> Any:
+        """Return the value, importing it if needed."""
+        return getattr(self._module, self._name)
 
-def override_attribute(module: ModuleType, name: str, value: object, note: Note) -> None:
-    """Put `value` in a lazy attribute's place, resolving nothing; `note` is given before what takes it away.
+    def reset(self) -> None:
+        """Remove the value, whatever it is; the next use looks it up anew."""
+        self._owner.reset(self._name)
 
-    UsageError for a name that is no lazy attribute.
-    """
-    owner = _owner(module, name)
-    before = owner.namespace.get(name, _PENDING)
+    def override(self, value: Any, note: Note) -> None:
+        """Put `value` in its place, resolving nothing, until the function is called that `note` is given before."""
+        owner, name = self._owner, self._name
+        before = owner.namespace.get(name, _PENDING)
 
-    def restore() -> None:
-        if before is _PENDING:
-            owner.reset(name)
-        else:
-            owner.namespace[name] = before
+        def restore() -> None:
+            if before is _PENDING:
+                owner.reset(name)
+            else:
+                owner.namespace[name] = before
 
-    note(restore)
-    owner.namespace[name] = value
-
-
-def _owner(module: ModuleType, name: str) -> LazyAttributes:
-    registry: dict[str, LazyAttributes] = vars(module).get(REGISTRY, {})
-    if name in registry:
-        return registry[name]
-    from lazyguard import errors
-
-    known = ", ".join(sorted(registry)) or "none"
-    raise errors.UsageError(f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}")
+        note(restore)
+        owner.namespace[name] = value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 
 from lazyguard._base import final
+from lazyguard._lazy_imports import FromModule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
     from types import CodeType
 
 _statements: dict[int, CodeType] = {}  # by the number of names
-
-
-@final
-class _FromModule:
-    """Stand for the module in `from module import name`: the interpreter reads the names from it."""
-
-    __slots__ = ("_find", "_module")
-
-    def __init__(self, module: str, find: Callable[[str, str], object]) -> None:
-        self._module = module
-        self._find = find
-
-    def __getattr__(self, name: str) -> object:
-        return self._find(self._module, name)
 
 
 @final
@@ -42,7 +29,7 @@ class Imports:
     def __init__(self, package: str, find: Callable[[str, str], object]) -> None:
         self._package = package
         self._builtins = {
-            "__import__": lambda name, *_: _FromModule(name, find),
+            "__import__": lambda name, *_: FromModule(name, find),
             "__lazy_import__": getattr(builtins, "__lazy_import__"),  # noqa: B009 - no checker knows it yet
         }
 

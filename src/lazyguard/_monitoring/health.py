@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import final
+from lazyguard._base import Record, final
 from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Check:
+class Check(Record):
     """The state of one service, lazy object, guarded function or preload, or of all names of one `attach`.
 
     Attributes:
@@ -68,61 +68,24 @@ class Check:
             stuck: as many attempts hang as can run, so no other one begins until one of them ends.
     """
 
-    __slots__ = (
-        "answered",
-        "cause",
-        "counts",
-        "fallbacks",
-        "generation",
-        "kind",
-        "loop",
-        "name",
-        "place",
-        "running",
-        "since",
-        "stacks",
-        "state",
-        "status",
-    )
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        kind: str,
-        status: Status,
-        state: CheckState,
-        since: float | None,
-        cause: str,
-        generation: int,
-        running: int,
-        place: str,
-        fallbacks: tuple[dict[str, str], ...] = (),
-        answered: dict[str, int] | None = None,
-        counts: tuple[int, int] | None = None,
-        stacks: tuple[tuple[str, ...], ...] = (),
-        loop: str = "",
-    ) -> None:
-        self.name: str = name
-        self.loop: str = loop
-        self.kind: str = kind
-        self.status = status
-        self.state: CheckState = state
-        self.since: float | None = since
-        self.cause: str = cause
-        self.generation: int = generation
-        self.running: int = running
-        self.place: str = place
-        self.fallbacks: tuple[dict[str, str], ...] = fallbacks
-        self.answered: dict[str, int] = answered or {}
-        self.counts: tuple[int, int] | None = counts
-        self.stacks: tuple[tuple[str, ...], ...] = stacks
+    name: str
+    kind: str
+    status: Status
+    state: CheckState
+    place: str
+    answered: dict[str, int]
+    since: float | None = None
+    cause: str = ""
+    loop: str = ""
+    generation: int = 0
+    running: int = 0
+    fallbacks: tuple[dict[str, str], ...] = ()
+    counts: tuple[int, int] | None = None
+    stacks: tuple[tuple[str, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check in the form of health+json."""
         listed: dict[str, Any] = {"componentType": self.kind, "status": self.status, "observedValue": self.state}
-        if self.loop:
-            listed["componentId"] = self.loop
         if self.counts is not None:
             listed["observedValue"], total = self.counts
             listed["observedUnit"] = f"of {total} names"
@@ -130,15 +93,14 @@ class Check:
             import time
 
             listed["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since))
-        if self.cause:
-            listed["output"] = self.cause
-        if self.fallbacks:
-            listed["fallbacks"] = [dict(one) for one in self.fallbacks]
-        if self.answered:
-            listed["answeredByFallback"] = dict(self.answered)
-        if self.stacks:
-            listed["stacks"] = [list(stack) for stack in self.stacks]
-        return listed
+        others = {
+            "componentId": self.loop,
+            "output": self.cause,
+            "fallbacks": [dict(one) for one in self.fallbacks],
+            "answeredByFallback": dict(self.answered),
+            "stacks": [list(stack) for stack in self.stacks],
+        }
+        return {**listed, **{key: value for key, value in others.items() if value}}
 
     def __repr__(self) -> str:
         return f"<Check {self.name} {self.status} {self.state}>"
@@ -147,17 +109,7 @@ class Check:
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return the check of one cell."""
     if not cell.used:
-        return Check(
-            name=cell.name,
-            kind=kind,
-            status="pass",
-            state=PENDING,
-            since=None,
-            cause="",
-            generation=0,
-            running=0,
-            place=cell.place,
-        )
+        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place, answered={})
     if daemons.refused:
         daemons.try_again()  # a caller that looks may be the only one
     snapshot = cell.now
@@ -166,7 +118,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     if not cause and snapshot.state == RESOLVING and limit is not None and now - snapshot.since > limit:
         cause = f"not built within {limit:g} s"
     stacks: tuple[tuple[str, ...], ...] = ()
-    if snapshot.state != READY and cell.stuck(snapshot, now):
+    if snapshot.state != READY and snapshot.stuck(now, cell.plan.abandon_after):
         from lazyguard._monitoring import stacks as stack_of
 
         stacks = tuple(stack_of.of_attempt(attempt) for attempt in snapshot.running)
@@ -197,31 +149,29 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
 def check_guard(guard: Guard, now: float, date: float) -> Check:
     """Return the check of a guarded function: the state of its breaker."""
     phases = [circuit.now for circuit in guard.circuits()]
-    phase = min(phases, key=lambda one: -_PROGRESS.index(one.state), default=None)
-    closed = phase is None or phase.state == "closed"
+    phase = max(phases, key=lambda one: _PROGRESS.index(one.state), default=None)
     answers = guard.answers
-    falls_back = answers is not None and answers.since is not None
-    since = phase.since if phase is not None and not closed else answers.since if answers is not None else None
-    cause = phase.why if phase is not None and not closed else answers.cause if answers and falls_back else ""
-    if not closed and guard.key is not None:
-        cause = f"{sum(one.state != 'closed' for one in phases)} of {len(phases)} keys: {cause}"
+    answering = getattr(answers, "since", None) is not None
+    times = getattr(answers, "times", 0)
+    since, cause = (answers.since, answers.cause) if answering else (None, "")
+    if phase is not None and phase.state != "closed":
+        since, cause = phase.since, phase.why
+        if guard.key is not None:
+            cause = f"{sum(one.state != 'closed' for one in phases)} of {len(phases)} keys: {cause}"
     return Check(
         name=guard.name,
         kind="guarded",
-        status="pass" if closed and not falls_back else "warn",
+        status="pass" if since is None else "warn",
         state="closed" if phase is None else phase.state,
         since=None if since is None else date - (now - since),
         cause=cause,
         generation=0 if phase is None else phase.rounds,
-        running=0,
         place=guard.place,
-        fallbacks=()
-        if answers is None or answers.since is None
-        else tuple(
+        fallbacks=tuple(
             {"place": one.place, "state": "served" if one is answers.by else "unused", "cause": ""}
-            for one in answers.fallbacks
+            for one in (answers.fallbacks if answering else ())
         ),
-        answered={"__call__": answers.times} if answers is not None and answers.times else None,
+        answered={"__call__": times} if times else {},
     )
 
 
@@ -262,11 +212,9 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         kind="lazy attributes",
         status="warn" if cause else "pass",
         state=READY if resolved == total else PENDING,
-        since=None,
         cause=cause,
-        generation=0,
-        running=0,
         place=attributes.place,
+        answered={},
         counts=(resolved, total),
     )
 
@@ -276,15 +224,12 @@ def worst(checks: list[Check]) -> Check:
     if len(checks) == 1:
         return checks[0]
     found = min(checks, key=lambda one: (_BADNESS.index(one.status), -_PROGRESS.index(one.state), one.since or 0.0))
-    fields: dict[str, Any] = {name: getattr(found, name) for name in Check.__slots__}
-    fields["generation"] = sum(one.generation for one in checks)
-    fields["running"] = sum(one.running for one in checks)
     answered: dict[str, int] = {}
     for one in checks:
         for name, times in one.answered.items():
             answered[name] = answered.get(name, 0) + times
-    fields["answered"] = answered
-    return Check(**fields)
+    counts = {name: sum(getattr(one, name) for one in checks) for name in ("generation", "running")}
+    return Check(**{**vars(found), **counts, "answered": answered})
 
 
 _BADNESS = ("fail", "warn", "pass")
@@ -292,11 +237,10 @@ _PROGRESS = ("pending", "closed", "ready", "resolving", "half-open", "degraded",
 
 
 @final
-class Health:
+class Health(Record):
     """The result of `health()`.
 
     Attributes:
-        status: The worst status of all checks.
         checks: First the services and the lazy objects of modules, then the guarded functions with a breaker, each in
             the order of declaration. Then one check for the names of each `attach`, and one for each line that has
             called `preload`.
@@ -304,26 +248,27 @@ class Health:
         scheduler_late: How many seconds late recoveries and other scheduled work run; 0.0 where nothing is scheduled.
     """
 
-    __slots__ = ("active", "checks", "scheduler_late", "status")
+    checks: tuple[Check, ...]
+    scheduler_late: float = 0.0
+    active: bool = True
 
-    def __init__(self, checks: tuple[Check, ...], scheduler_late: float = 0.0, *, active: bool = True) -> None:
-        self.checks: tuple[Check, ...] = checks
-        self.scheduler_late: float = scheduler_late
-        self.active: bool = active
-        found = {one.status for one in checks} | ({"pass"} if active else {"warn"})
-        self.status: Status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
+    @property
+    def status(self) -> Status:
+        """The worst status of all checks; at best "warn" while the policies are not in force."""
+        found = {one.status for one in self.checks}
+        return "fail" if "fail" in found else "warn" if "warn" in found or not self.active else "pass"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status and all checks in the form of health+json."""
         checks: dict[str, list[dict[str, Any]]] = {}
         for one in self.checks:
             checks.setdefault(one.name, []).append(one.to_dict())
-        told: dict[str, Any] = {"status": self.status, "checks": checks}
+        listed: dict[str, Any] = {"status": self.status, "checks": checks}
         if not self.active:
-            told["notes"] = ["lazyguard is switched off: set_active(False), or LAZYGUARD_ACTIVE=0"]
+            listed["notes"] = ["lazyguard is switched off: set_active(False), or LAZYGUARD_ACTIVE=0"]
         if self.scheduler_late:
-            told["schedulerLate"] = round(self.scheduler_late, 3)
-        return told
+            listed["schedulerLate"] = round(self.scheduler_late, 3)
+        return listed
 
     def __repr__(self) -> str:
         return f"<Health {self.status}, {len(self.checks)} checks>"
@@ -345,10 +290,11 @@ def health() -> Health:
         if cell.loops is not None:
             cell.loops.prune()
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
-    seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.key or guard.answers]
+    seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.answers]
     guards = [check_guard(guard, now, date) for guard in seen]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
     scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
     late = 0.0 if scheduler is None else max(0.0, scheduler.behind())
-    return Health((*cells, *guards, *map(check_attributes, package.declared()), *begun), late, active=mode.is_active())
+    checks = (*cells, *guards, *map(check_attributes, package.declared()), *begun)
+    return Health(checks=checks, scheduler_late=late, active=mode.is_active())

@@ -63,86 +63,84 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
 
 @final
 class _File:
-    """One file, and what sees to it."""
-
-    __slots__ = ("_again", "_due", "_every", "_given", "_path", "_undo", "_writing")
+    """One file, from `begin` to `end`."""
 
     def __init__(self, given: str, every: float) -> None:
-        self._given, self._every, self._due, self._again = given, every, False, False
-        self._path = ""
-        self._undo: Callable[[], None] | None = None
+        self._given, self._every = given, every
 
     def begin(self) -> None:
         """Write it now, and from now on."""
         import atexit
 
-        self._path, self._due = self._given.replace("{pid}", str(os.getpid())), False
-        self._writing = _thread.allocate_lock()
+        self._path = self._given.replace("{pid}", str(os.getpid()))
+        self._lock = _thread.allocate_lock()  # held while it is written
+        self._due = False
         self._undo = events.subscribe(self._changed)
         _files.append(self)
         atexit.register(self.end)
-        self._write()
+        self.write()
         self._wait()
 
     def end(self) -> None:
         """Write it no more, and remove it."""
-        if self._undo is not None and self in _files:
-            self._undo()
+        if self in _files:
             _files.remove(self)
+            self._undo()
+            ours = self._lock.acquire(True, _PATIENCE)
             try:
                 os.unlink(self._path)
             except OSError:
                 pass
+            if ours:
+                self._lock.release()
 
     def in_child(self) -> None:
         """Go on in a forked child, if it is to have a file of its own."""
-        if self._undo is not None:
-            self._undo()
+        self._undo()
         _files.remove(self)
         if "{pid}" in self._given:
             self.begin()
 
-    def _changed(self, _: object) -> None:
-        if not self._due:  # one that begins between the two lines is seen by the writing, too
-            self._due = True
-            self._schedule(0.0)
-
-    def _wait(self) -> None:
-        self._schedule(self._every, again=True)
-
-    def _schedule(self, seconds: float, *, again: bool = False) -> None:
-        def work() -> None:
-            if self in _files:
-                daemons.daemon(self._write, "lazyguard-health-file", again=True)
-                if again:
-                    self._wait()
-
-        loaded("_core.scheduler").at(clock.now() + seconds, work)
-
-    def _write(self) -> None:
-        """Write it, unless another thread does: that one then does it once more, so that the last one is the newest."""
-        self._due, self._again = False, True
-        while self._again and self._writing.acquire(False):
-            try:
-                self._again = False
-                self._put()
-            finally:
-                self._writing.release()
-
-    def _put(self) -> None:
+    def write(self) -> None:
+        """Write it beside, and put it in its place."""
         import json
 
-        told: dict[str, Any] = health.health().to_dict()
-        told.update(pid=os.getpid(), time=clock.current.date(), every=self._every)
-        beside = f"{self._path}.{os.getpid()}.part"
-        try:
-            with open(beside, "w", encoding="utf-8") as file:
-                file.write(json.dumps(told))
-            os.replace(beside, self._path)
-        except OSError:
-            pass  # its age tells
+        with self._lock:
+            self._due = False
+            if self not in _files:
+                return
+            content = {
+                **health.health().to_dict(),
+                "pid": os.getpid(),
+                "time": clock.current.date(),
+                "every": self._every,
+            }
+            beside = f"{self._path}.{os.getpid()}.part"
+            try:
+                with open(beside, "w", encoding="utf-8") as file:
+                    file.write(json.dumps(content))
+                os.replace(beside, self._path)
+            except OSError:
+                pass  # its age tells
+
+    def _changed(self, _: object) -> None:
+        if not self._due:
+            self._due = True
+            _writers.add(self)
+
+    def _wait(self) -> None:
+        loaded("_core.scheduler").at(clock.now() + self._every, self._renew)
+
+    def _renew(self) -> None:
+        if self in _files:
+            _writers.add(self)
+            self._wait()
 
 
+# One thread at a time writes all files, so that the last one is the newest.
+_writers = daemons.Crew("health-file", _File.write, bool)
+# Seconds for which the end of a file waits for a write that is under way.
+_PATIENCE = 1.0
 _files: list[_File] = []
 
 

@@ -29,15 +29,12 @@ if TYPE_CHECKING:
 
         def attempted(self, name: str, ended: str, seconds: float) -> object:
             """Record an attempt."""
-            ...
 
         def imported(self, package: str, seconds: float) -> object:
             """Record an import."""
-            ...
 
         def transitioned(self) -> object:
             """Record that there was a transition."""
-            ...
 
 
 OTHERS = "(others)"
@@ -54,20 +51,17 @@ _OF_IMPORTS = ("imported", "over-budget", "overdue")
 class Names:
     """The names that are shown: so many at the most, and all others as one."""
 
-    __slots__ = ("_limit", "_names_shown")
-
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._names_shown: dict[str, str] = {}
+        self._shown: set[str] = set()
 
     def __call__(self, name: str) -> str:
         """Return the name to show for a name."""
-        shown = self._names_shown.get(name)
-        if shown is None:
-            if len(self._names_shown) >= self._limit:
+        if name not in self._shown:
+            if len(self._shown) >= self._limit:
                 return OTHERS
-            shown = self._names_shown.setdefault(name, name)
-        return shown
+            self._shown.add(name)
+        return name
 
 
 @final
@@ -107,16 +101,8 @@ class Measures:
 
     def counter(self, name: str, ended: Ended) -> Callable[[], object]:
         """Return a function that counts one call of that name with that outcome."""
-        step = self._calls.setdefault((self._names(name), ended), count()).__next__
-        on_call = self._on_call
-        if on_call is None:
-            return step
-
-        def both() -> None:
-            step()
-            on_call()
-
-        return both
+        step, on_call = self._calls.setdefault((self._names(name), ended), count()).__next__, self._on_call
+        return step if on_call is None else lambda: (step(), on_call())
 
     def attempted(self, name: str, ended: str, seconds: float) -> None:
         """Hand an ended attempt to the meter."""

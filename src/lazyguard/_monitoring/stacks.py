@@ -5,10 +5,11 @@ Invariant: a stack has places alone, `file:line function`; no argument, no local
 
 from __future__ import annotations
 
-import os
 import sys
+from itertools import dropwhile
 
 from lazyguard._base.places import of_frame
+from lazyguard._guards import frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,32 +19,16 @@ if TYPE_CHECKING:
 
     from lazyguard._core.state import Attempt
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
 
 def of_attempt(attempt: Attempt) -> tuple[str, ...]:
     """Return the stack of the thread or task that runs an attempt; empty if it is not available, as for a greenlet."""
     if attempt.task is not None:
-        frames = list(_awaiting(attempt.task.get_coro()))
+        stack = list(_awaiting(attempt.task.get_coro()))
     else:
-        frames = list(_calling(sys._current_frames().get(attempt.thread or 0)))
-        frames.reverse()
-    while frames and not _is_ours(frames[0]):  # the thread's own frames
-        del frames[0]
-    while frames and _is_ours(frames[0]):
-        del frames[0]
-    return tuple(f"{of_frame(frame)} {frame.f_code.co_name}" for frame in frames)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_OURS)
-
-
-def _calling(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield frames from the innermost outwards."""
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+        stack = [*frames.outwards(sys._current_frames().get(attempt.thread or 0))][::-1]
+    ours = dropwhile(lambda frame: not frames.is_lazyguards(frame), stack)  # without the thread's own frames
+    inwards = dropwhile(frames.is_lazyguards, ours)
+    return tuple(f"{of_frame(frame)} {frame.f_code.co_name}" for frame in inwards)
 
 
 def _awaiting(waits: Any) -> Iterator[FrameType]:

@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import _thread
 import os
-import platform
 import sys
 
 from lazyguard import events
-from lazyguard._base import final, places, validation
-from lazyguard._base.real_time import perf_counter
+from lazyguard._base import Record, final, places, validation
+from lazyguard._base.interpreter import perf_counter
+from lazyguard._core import loaded
+from lazyguard._guards import frames
 from lazyguard.errors import ImportBudgetWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from types import FrameType
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from lazyguard._base.places import Place
 
 
-_IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport")
+# What makes a report of the record; it belongs to the audit, and is loaded for that alone.
+_REPORT = "audit.analysis.tracked"
 
 
 def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] | None = None) -> ImportTracker:
@@ -69,7 +70,7 @@ def track_imports(*, budget: float | None = None, budgets: Mapping[str, float] |
 
 
 @final
-class TrackedImport:
+class TrackedImport(Record):
     """One execution of a module's body.
 
     Attributes:
@@ -83,19 +84,14 @@ class TrackedImport:
         failed: Whether it raised.
     """
 
-    __slots__ = ("by", "failed", "file", "inner", "module", "parent", "seconds", "start")
-
-    def __init__(
-        self, module: str, file: str | None, by: Place | None, parent: TrackedImport | None, start: float
-    ) -> None:
-        self.module = module
-        self.file = file
-        self.by = by
-        self.parent = parent
-        self.start = start
-        self.seconds: float | None = None
-        self.inner = 0.0
-        self.failed = False
+    module: str
+    file: str | None
+    by: Place | None
+    parent: TrackedImport | None
+    start: float
+    seconds: float | None = None
+    inner: float = 0.0
+    failed: bool = False
 
     @property
     def own_seconds(self) -> float:
@@ -138,7 +134,9 @@ class ImportTracker:
 
         Each outermost import is a module of the report, with all that it imported.
         """
-        return report(self.modules, self.budget_of)
+        modules = self.modules.copy()  # without those of the audit, which are imported for this
+        found: dict[str, Any] = loaded(_REPORT).report(modules, self.budget_of)
+        return found
 
     def write(self, file: str | os.PathLike[str]) -> None:
         """Write the result of `to_dict` to a file, as JSON."""
@@ -154,29 +152,24 @@ class ImportTracker:
         """Return the seconds that the import of a module may take; None for no limit."""
         return self._budgets.get(module, self._budget)
 
-    def _begin(self, module: str, file: str | None, by: Place | None) -> None:
+    def _begin(self, module: str, file: str | None, by: Place | None) -> TrackedImport:
         stack = self._stacks.setdefault(_thread.get_ident(), [])
-        one = TrackedImport(module, file, by, stack[-1] if stack else None, perf_counter() - self._start)
+        parent, start = (stack[-1] if stack else None), perf_counter() - self._start
+        one = TrackedImport(module=module, file=file, by=by, parent=parent, start=start)
         self.modules.append(one)
         stack.append(one)
+        return one
 
-    def _end(self, module: str, failed: bool) -> TrackedImport | None:
-        thread = _thread.get_ident()
-        stack = self._stacks.get(thread)
-        if not stack or stack[-1].module != module:
-            return None  # it began before the tracker did
-        one = stack.pop()
+    def _end(self, one: TrackedImport, failed: bool) -> None:
+        stack = self._stacks.get(_thread.get_ident(), [])
+        if one in stack:
+            stack.remove(one)  # the last one, unless greenlets take turns
         if not stack:
-            self._stacks.pop(thread, None)
+            self._stacks.pop(_thread.get_ident(), None)
         one.seconds = perf_counter() - self._start - one.start
         one.failed = failed
         if one.parent is not None:
             one.parent.inner += one.seconds
-        return one
-
-    def _is_over(self, one: TrackedImport) -> bool:
-        limit = self.budget_of(one.module)
-        return limit is not None and (one.seconds or 0.0) > limit
 
     def __enter__(self) -> ImportTracker:
         return self
@@ -215,37 +208,27 @@ def _tracked(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             return original(loader, subject)
         spec = getattr(subject, "__spec__", None) or subject
         name = getattr(spec, "name", None) or subject.__name__
-        by = _importing_line(sys._getframe(1))
-        for tracker in trackers:
-            tracker._begin(name, getattr(spec, "origin", None), by)
+        by, file = frames.importing(), getattr(spec, "origin", None)
+        begun = [(tracker, tracker._begin(name, file, by)) for tracker in trackers]
         failed = True
         try:
             result = original(loader, subject)
             failed = False
         finally:
-            done = [(tracker, tracker._end(name, failed)) for tracker in trackers]
-        for tracker, one in done:
-            if one is not None:
-                _emit(tracker, one, first=tracker is trackers[0])
+            for tracker, one in begun:
+                tracker._end(one, failed)
+        for tracker, one in begun:
+            _emit(tracker, one, first=tracker is trackers[0])
         return result
 
     # Warnings and tracebacks skip frames of the import system: let ours count as one of them.
-    run.__code__ = run.__code__.replace(co_filename=f"{_IMPORT_SYSTEM[0]}._bootstrap_external>")
+    run.__code__ = run.__code__.replace(co_filename="<frozen importlib._bootstrap_external>")
     return run
 
 
-def _importing_line(frame: FrameType | None) -> Place | None:
-    """Return the importing line: that of the nearest frame outside the import system."""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(_IMPORT_SYSTEM) and not file.endswith("importlib/__init__.py"):
-            return places.of_frame(frame)
-        frame = frame.f_back
-    return None
-
-
 def _emit(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
-    seconds, over = one.seconds or 0.0, tracker._is_over(one)
+    seconds, limit = one.seconds or 0.0, tracker.budget_of(one.module)
+    over = limit is not None and seconds > limit
     if first or over:
         kind = "over-budget" if over else "imported"
         place = one.by or ""
@@ -255,111 +238,5 @@ def _emit(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
             )
         )
     if over:
-        import warnings
-
-        limit = tracker.budget_of(one.module)
         text = f"the import of {one.module} took {seconds:.3f} s, and its budget is {limit:g} s"
-        place = one.by or places.Place(str(one.file), 1)
-        warnings.warn_explicit(text, ImportBudgetWarning, place.file, place.line)
-
-
-_SHORTEST = 0.001
-_INSTALLED = ("site-packages", "dist-packages")
-
-
-def report(modules: Iterable[TrackedImport], budget_of: Callable[[str], float | None]) -> dict[str, Any]:
-    """Return the report of the imports that have ended."""
-    ended = [one for one in modules if one.seconds is not None]
-    trees: dict[TrackedImport, list[TrackedImport]] = {}
-    for one in ended:
-        trees.setdefault(_outermost(one), []).append(one)
-    return {
-        "schema": 1,
-        "python": platform.python_version(),
-        "timeout": 0.0,
-        "repeats": 1,
-        "path": os.getcwd(),
-        "modules": [_module(tree, budget_of) for tree in trees.values()],
-    }
-
-
-def _outermost(one: TrackedImport) -> TrackedImport:
-    while one.parent is not None:
-        one = one.parent
-    return one
-
-
-def _module(tree: list[TrackedImport], budget_of: Callable[[str], float | None]) -> dict[str, Any]:
-    root = tree[0]
-    over = [one for one in tree if (limit := budget_of(one.module)) is not None and (one.seconds or 0.0) > limit]
-    verdict = "fails" if root.failed else "slow" if over else "ok"
-    costliest = max(over, key=lambda one: one.own_seconds, default=root)
-    return {
-        "module": root.module,
-        "verdict": verdict,
-        "seconds": root.seconds,
-        "own_seconds": root.own_seconds,
-        "third_party_seconds": sum(one.own_seconds for one in tree if not _is_own(one.file)),
-        "blame": None if verdict == "ok" else _blame(costliest),
-        "error": None,
-        "findings": [],
-        "imports": _imports(tree, root),
-    }
-
-
-def _blame(one: TrackedImport) -> dict[str, Any] | None:
-    place = _place(one.by)
-    if place is None:
-        return None
-    chain: list[str] = []
-    importer: TrackedImport | None = one
-    while importer is not None:
-        chain.insert(0, importer.module)
-        importer = importer.parent
-    return {**place, "leaf": None, "chain": chain}
-
-
-def _imports(tree: list[TrackedImport], root: TrackedImport) -> list[dict[str, Any]]:
-    kept: dict[TrackedImport, int] = {}
-    found: list[dict[str, Any]] = []
-    for one in tree:
-        own = _is_own(one.file)
-        if not own and (one.seconds or 0.0) < _SHORTEST and one is not root:
-            continue
-        parent = one.parent
-        while parent is not None and parent not in kept:
-            parent = parent.parent
-        kept[one] = len(found)
-        found.append(
-            {
-                "module": one.module,
-                "parent": None if parent is None else kept[parent],
-                "start": one.start - root.start,
-                "seconds": one.seconds,
-                "own_seconds": one.own_seconds,
-                "first_party": own,
-                "file": None if one.file is None else _relative(one.file),
-                "by": _place(one.by),
-                "failed": one.failed,
-            }
-        )
-    return found
-
-
-def _is_own(file: str | None) -> bool:
-    """Return whether a file belongs to the program, not to an installed package or the standard library."""
-    if file is None or any(part in file.split(os.sep) for part in _INSTALLED):
-        return False
-    return not file.startswith((os.path.dirname(os.__file__) + os.sep, "<"))
-
-
-def _place(by: Place | None) -> dict[str, Any] | None:
-    if by is None:
-        return None
-    return {"file": _relative(by.file), "line": by.line}
-
-
-def _relative(file: str) -> str:
-    """Return a file's path as an audit shows it: below the longest entry of sys.path."""
-    bases = {os.path.join(os.path.abspath(base), "") for base in (*sys.path, os.getcwd())}
-    return file[max((len(base) for base in bases if file.startswith(base)), default=0) :]
+        frames.warn(text, ImportBudgetWarning, one.by or places.Place(str(one.file), 1))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Failures, Kinds
+    from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
 
 
 @final
@@ -38,6 +38,8 @@ class Breaker(validation.Options):
 
     A call whose caller was in haste counts for nothing: its deadline was shorter than the call's own limit. Where all
     calls were hasty, and have waited for that limit in sum, they are one failure.
+
+    Each number may be a function without arguments, which is asked when the first call is made.
 
     Args:
         failure_threshold: How many calls in a row must fail; 3 if neither this nor `failure_rate` is given.
@@ -71,20 +73,6 @@ class Breaker(validation.Options):
         (0.5, 10)
     """
 
-    __slots__ = (  # noqa: RUF023  in the order of the arguments
-        "failure_threshold",
-        "failure_rate",
-        "window_calls",
-        "window_seconds",
-        "minimum_calls",
-        "open_time",
-        "max_open_time",
-        "half_open_timeout",
-        "success_threshold",
-        "slow_call_duration",
-        "on",
-        "ignore",
-    )
     failure_threshold: int | None
     failure_rate: float | None
     window_calls: int | None
@@ -97,78 +85,69 @@ class Breaker(validation.Options):
     slow_call_duration: float | None
     on: Kinds
     ignore: Kinds
+    __slots__ = tuple(__annotations__)
+    _numbers = __slots__[:-2]
 
     def __init__(
         self,
         *,
-        failure_threshold: int | None = None,
-        failure_rate: float | None = None,
-        window_calls: int | None = None,
-        window_seconds: float | None = None,
-        minimum_calls: int | None = None,
-        open_time: float = 10.0,
-        max_open_time: float = 120.0,
-        half_open_timeout: float = 30.0,
-        success_threshold: int = 1,
-        slow_call_duration: float | None = None,
+        failure_threshold: Whole | None = None,
+        failure_rate: Seconds | None = None,
+        window_calls: Whole | None = None,
+        window_seconds: Seconds | None = None,
+        minimum_calls: Whole | None = None,
+        open_time: Seconds = 10.0,
+        max_open_time: Seconds = 120.0,
+        half_open_timeout: Seconds = 30.0,
+        success_threshold: Whole = 1,
+        slow_call_duration: Seconds | None = None,
         on: Failures = (Exception,),
         ignore: Failures = (),
     ) -> None:
-        if failure_rate is None:
-            _require(
-                "failure_rate", window_calls=window_calls, window_seconds=window_seconds, minimum_calls=minimum_calls
-            )
-            failure_threshold = 3 if failure_threshold is None else failure_threshold
-            validation.whole("failure_threshold", failure_threshold)
-        else:
-            minimum_calls = _check_rate(failure_threshold, failure_rate, window_calls, window_seconds, minimum_calls)
-        validation.seconds("open_time", open_time)
-        validation.seconds("max_open_time", max_open_time)
-        validation.seconds("half_open_timeout", half_open_timeout)
-        validation.whole("success_threshold", success_threshold)
-        validation.seconds("slow_call_duration", slow_call_duration, optional=True)
-        if max_open_time < open_time:
+        if failure_rate is not None:
+            if minimum_calls is None and (window_calls is None or isinstance(window_calls, int)):
+                minimum_calls = min(10, window_calls or 10)
+        elif failure_threshold is None:
+            failure_threshold = 3
+        on, ignore = validation.failure_types("on", on), validation.failure_types("ignore", ignore)
+        self._set(**locals())
+        for name in ("failure_threshold", "window_calls", "minimum_calls"):
+            validation.whole(name, getattr(self, name), optional=True, late=True)
+        for name in ("window_seconds", "slow_call_duration"):
+            validation.seconds(name, getattr(self, name), optional=True, late=True)
+        for name in ("open_time", "max_open_time", "half_open_timeout"):
+            validation.seconds(name, getattr(self, name), late=True)
+        validation.whole("success_threshold", success_threshold, late=True)
+        self._check_window()
+        if _exceeds(open_time, max_open_time):
             raise misconfigured(f"max_open_time={shown(max_open_time)} is less than open_time={shown(open_time)}.")
-        self._set(
-            failure_threshold=failure_threshold,
-            failure_rate=failure_rate,
-            window_calls=window_calls,
-            window_seconds=window_seconds,
-            minimum_calls=minimum_calls,
-            open_time=open_time,
-            max_open_time=max_open_time,
-            half_open_timeout=half_open_timeout,
-            success_threshold=success_threshold,
-            slow_call_duration=slow_call_duration,
-            on=validation.failure_types("on", on),
-            ignore=validation.failure_types("ignore", ignore),
-        )
+
+    def _check_window(self) -> None:
+        rate: Any = self.failure_rate
+        calls = self.window_calls
+        if rate is None:
+            for name in ("window_calls", "window_seconds", "minimum_calls"):
+                if (value := getattr(self, name)) is not None:
+                    raise misconfigured(f"{name}={shown(value)} has no effect without failure_rate=: give both.")
+            return
+        if self.failure_threshold is not None:
+            raise misconfigured("failure_threshold= counts failures in a row, failure_rate= a share: give one of them.")
+        number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if not validation.is_late(rate) and not (number and 0 < rate <= 1):
+            raise misconfigured(f"failure_rate={shown(rate)} is out of range: give a share above 0 and at most 1.")
+        if (calls is None) == (self.window_seconds is None):
+            raise misconfigured(
+                "failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=."
+            )
+        if _exceeds(self.minimum_calls, calls):
+            raise misconfigured(
+                f"minimum_calls={shown(self.minimum_calls)} is more than window_calls={calls} can hold."
+            )
 
 
-def _require(needed: str, **options: object) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise misconfigured(f"{name}={shown(value)} has no effect without {needed}=: give both.")
-
-
-def _check_rate(threshold: Any, rate: Any, calls: Any, seconds: Any, minimum: Any) -> int:
-    """Check the options of a failure rate; return the minimum number of calls."""
-    if threshold is not None:
-        raise misconfigured("failure_threshold= counts failures in a row, failure_rate= a share: give one of them.")
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate <= 1:
-        raise misconfigured(f"failure_rate={shown(rate)} is out of range: give a share above 0 and at most 1.")
-    if (calls is None) == (seconds is None):
-        raise misconfigured("failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=.")
-    if calls is not None:
-        validation.whole("window_calls", calls)
-    validation.seconds("window_seconds", seconds, optional=True)
-    if minimum is None:
-        return 10 if calls is None else min(10, calls)
-    validation.whole("minimum_calls", minimum)
-    if calls is not None and minimum > calls:
-        raise misconfigured(f"minimum_calls={shown(minimum)} is more than window_calls={calls} can hold.")
-    checked: int = minimum
-    return checked
+def _exceeds(one: Any, other: Any) -> bool:
+    """Return whether a number is more than another one, where both are known."""
+    return isinstance(one, int | float) and isinstance(other, int | float) and one > other
 
 
 # Where the running state of breakers is, which is loaded by this name.

@@ -14,6 +14,8 @@ from lazyguard._base import final
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lazyguard._core.state import Attempt
 
 # How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more
@@ -33,8 +35,8 @@ class Bulkhead:
 
     __slots__ = ("_attempts", "_next", "most")
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: Any) -> None:
+        self.most: int = most  # or a function, until it is read
         self._attempts: set[Attempt] = set()
         self._next = 0.0
 
@@ -92,8 +94,8 @@ class Places:
 
     __slots__ = ("calls", "most")
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: Any) -> None:
+        self.most: int = most  # or a function, until it is read
         self.calls: dict[object, None] = {}
 
     def has(self, call: object) -> bool:

@@ -56,19 +56,9 @@ class Phase:
         cause: The failure that opened the circuit; kept until it is closed.
     """
 
-    __slots__ = (
-        "_circuit",
-        "_span",
-        "_window",
-        "cause",
-        "count",
-        "probed",
-        "rounds",
-        "since",
-        "slow",
-        "state",
-        "until",
-    )
+    count: Count | None = None
+    _window: Calls | Seconds | None = None
+    _span: Span | None = None
 
     def __init__(
         self,
@@ -89,9 +79,6 @@ class Phase:
         self.rounds = rounds
         self.cause = cause
         self.probed: list[bool] = [] if probed is None else probed
-        self._window: Calls | Seconds | None = None
-        self._span: Span | None = None
-        self.count: Count | None = None
         if state == "closed":
             self._window = window_of(circuit.breaker)
             self.recount()
@@ -234,13 +221,17 @@ class Circuit:
         on: Kinds | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
     ) -> None:
-        self.breaker: Breaker = breaker
+        self.breaker: Breaker = breaker.read(f"{name} ({place})")
         self.name: str = name
         self.place: Place = place
         self._on = breaker.on if on is None else on
         self._changed = changed
         self.now: Phase = Phase(self, "closed", clock.now())
         _circuits.add(ref(self, _circuits.discard))
+
+    def all(self) -> list[Circuit]:
+        """Return it alone: what has one for each key returns these."""
+        return [self]
 
     def admit(self) -> Phase:
         """Let a call in, and return the phase that records its outcome.
@@ -332,6 +323,7 @@ class Circuit:
 
 def begin(unused: Any) -> None:
     """Make a circuit of one that no call has asked yet."""
+    unused.breaker = unused.breaker.read(f"{unused.name} ({unused.place})")
     closed = Phase(unused, "closed", clock.now())
     _circuits.add(ref(unused, _circuits.discard))
     with _lock:

@@ -24,13 +24,14 @@ class Circuits:
     """The circuits of one function.
 
     Attributes:
+        breaker: The options of each.
         known: The circuits by their keys.
     """
 
-    __slots__ = ("_breaker", "_isolated", "_name", "_place", "known")
+    used = True
 
     def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
-        self._breaker = breaker
+        self.breaker = breaker
         self._name = name
         self._place = place
         self.known: dict[object, Circuit] = {}
@@ -52,7 +53,8 @@ class Circuits:
         if found is None:
             if len(self.known) >= MOST:
                 self._evict()
-            new = Circuit(self._breaker, name=self._name, place=self._place)
+            new = Circuit(self.breaker, name=self._name, place=self._place)
+            self.breaker = new.breaker  # whose functions were asked
             if self._isolated:
                 new.isolate()
             found = self.known.setdefault(key, new)

@@ -10,7 +10,7 @@ import sys
 from contextvars import ContextVar
 
 from lazyguard._base import final
-from lazyguard._base.context_variables import assign
+from lazyguard._base.interpreter import assign
 from lazyguard._base.places import shown
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY
@@ -88,9 +88,10 @@ def serving(cell: Cell, now: Snapshot) -> Cell | None:
 
 def refusal(cell: Cell, now: Snapshot) -> str | None:
     """Return why a cell's fallback cannot be served to this caller; None if it can."""
-    reason = refusal_to_all(cell, now)
-    if reason is not None:
-        return reason
+    return refusal_to_all(cell, now) or _refusal_here()
+
+
+def _refusal_here() -> str | None:
     permissions = _permissions.get()
     if permissions and permissions[-1].permission == "deny":
         return 'fallbacks("deny") forbids its fallback here'
@@ -120,7 +121,4 @@ def _in_celery_task() -> bool:
 
 def denied() -> bool:
     """Return whether no fallback can answer here; for guarded functions, which have no cell."""
-    permissions = _permissions.get()
-    if os.environ.get(VARIABLE, "") not in ALLOWING or (permissions and permissions[-1].permission == "deny"):
-        return True
-    return not permissions and _in_celery_task()
+    return os.environ.get(VARIABLE, "") not in ALLOWING or _refusal_here() is not None

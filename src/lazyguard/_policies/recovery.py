@@ -6,6 +6,7 @@ from lazyguard._base import final, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
 
 
@@ -16,6 +17,8 @@ class Recovery(validation.Options):
     Waits grow from `initial` to `maximum`. A wait is doubled after each failure, and jittered to between its half and
     its whole, so that many processes do not try at the same moment. After a success the next wait is `initial` again.
     If a try hangs, one other try begins after the service's `abandon_after`, and no third.
+
+    Each number may be a function without arguments, which is asked at the service's first use.
 
     Args:
         initial: The first wait, in seconds.
@@ -32,16 +35,17 @@ class Recovery(validation.Options):
         Recovery(initial=0.5, maximum=30, success_threshold=2)
     """
 
-    __slots__ = ("initial", "maximum", "success_threshold")
     initial: float
     maximum: float
     success_threshold: int
+    __slots__ = tuple(__annotations__)
+    _numbers = __slots__
 
-    def __init__(self, *, initial: float = 1.0, maximum: float = 60.0, success_threshold: int = 1) -> None:
-        validation.seconds("initial", initial)
-        validation.seconds("maximum", maximum)
-        validation.whole("success_threshold", success_threshold)
-        self._set(initial=initial, maximum=maximum, success_threshold=success_threshold)
+    def __init__(self, *, initial: Seconds = 1.0, maximum: Seconds = 60.0, success_threshold: Whole = 1) -> None:
+        validation.seconds("initial", initial, late=True)
+        validation.seconds("maximum", maximum, late=True)
+        validation.whole("success_threshold", success_threshold, late=True)
+        self._set(**locals())
 
     def begin(self, cell: Cell) -> None:
         """Begin the recovery run of the cell's present generation, unless there is one."""

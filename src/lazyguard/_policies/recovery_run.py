@@ -51,39 +51,19 @@ class RecoveryRun:
         due: When the next try is due, by the clock.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_candidate",
-        "_cell",
-        "_failures",
-        "_in_turn",
-        "_job",
-        "_pending_close",
-        "_policy",
-        "_reminded",
-        "_stuck",
-        "_successes",
-        "_ticket",
-        "_watched",
-        "due",
-        "generation",
-    )
+    _failures = _successes = 0
+    _stuck = _in_turn = False
+    _candidate: Any = None
+    _pending_close: PendingClose | None = None
+    _watched: tuple[Attempt, ...] = ()
+    _ticket: object = None
+    _job: Job | None = None
 
     def __init__(self, policy: Recovery, cell: Cell) -> None:
         self.generation = cell.now.generation
         self._policy = policy
         self._cell = cell
-        self._failures = 0
-        self._successes = 0
-        self._reminded = clock.now()
-        self._candidate: Any = None
-        self._pending_close: PendingClose | None = None
-        self._stuck = False
-        self._watched: tuple[Attempt, ...] = ()
-        self._ticket: object = None
-        self._job: Job | None = None
-        self._in_turn = False
-        self.due = self._reminded
+        self.due = self._reminded = clock.now()
 
     def wait(self) -> None:
         """Schedule the next try."""
@@ -104,8 +84,9 @@ class RecoveryRun:
 
     def __del__(self) -> None:
         """Close the candidate of a cell that is no longer referenced."""
-        if self._pending_close is not None:
-            closing.after_finaliser(self._pending_close, clock.now())
+        pending = getattr(self, "_pending_close", None)  # its making may have been interrupted
+        if pending is not None:
+            closing.after_finaliser(pending, clock.now())
 
     def _is_over(self) -> bool:
         now = self._cell.now

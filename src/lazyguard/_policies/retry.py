@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tenacity import BaseRetrying
 
-    from lazyguard._base.validation import Failures, Kinds
+    from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
 
 
 @final
@@ -24,6 +24,8 @@ class Retry(validation.Options):
     again. These are not: a wait that has ended, what is no Exception (KeyboardInterrupt, SystemExit, CancelledError),
     and a `CircuitOpen`, by which a breaker spares its dependency. If the wait would pass the caller's deadline, the
     failure is raised at once.
+
+    The three numbers may be functions without arguments, which are asked at the first use.
 
     Args:
         attempts: How often to try, the first attempt included; 3 if left out.
@@ -53,7 +55,6 @@ class Retry(validation.Options):
         True
     """
 
-    __slots__ = ("attempts", "initial", "maximum", "on", "retry", "retrying", "stop", "wait")
     attempts: int | None
     initial: float | None
     maximum: float | None
@@ -62,52 +63,57 @@ class Retry(validation.Options):
     wait: Callable[[Any], Any] | None
     retry: Callable[[Any], Any] | None
     retrying: BaseRetrying | None
+    __slots__ = tuple(__annotations__)
+    _numbers = __slots__[:3]
 
     def __init__(
         self,
         *,
-        attempts: int | None = None,
-        initial: float | None = None,
-        maximum: float | None = None,
+        attempts: Whole | None = None,
+        initial: Seconds | None = None,
+        maximum: Seconds | None = None,
         on: Failures | None = None,
         stop: Callable[[Any], Any] | None = None,
         wait: Callable[[Any], Any] | None = None,
         retry: Callable[[Any], Any] | None = None,
         retrying: BaseRetrying | None = None,
     ) -> None:
+        self._set(**locals())
         if retrying is not None:
-            _check_exclusive("retrying", attempts=attempts, initial=initial, maximum=maximum, on=on)
-            _check_exclusive("retrying", stop=stop, wait=wait, retry=retry)
-            _check_retrying(retrying)
-            self._set(**{**dict.fromkeys(self.__slots__), "retrying": retrying})
+            self._replaces("retrying", *self.__slots__[:-1])
+            if not _is_tenacitys(retrying, "BaseRetrying"):
+                raise misconfigured(
+                    f"retrying={shown(retrying)} is invalid: give a tenacity.Retrying or AsyncRetrying object."
+                )
+            if retrying.retry_error_callback is not None:
+                raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
+            _check_predicate("retrying", retrying.retry)
             return
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
             if value is not None and not callable(value):
                 raise misconfigured(f"{name}={shown(value)} is invalid: give a tenacity {name} object.")
         if stop is not None:
-            _check_exclusive("stop", attempts=attempts)
-        else:
-            attempts = 3 if attempts is None else attempts
-            validation.whole("attempts", attempts)
+            self._replaces("stop", "attempts")
+        elif attempts is None:
+            attempts = 3
         if wait is not None:
-            _check_exclusive("wait", initial=initial, maximum=maximum)
+            self._replaces("wait", "initial", "maximum")
         else:
             initial, maximum = 0.1 if initial is None else initial, 5.0 if maximum is None else maximum
-            validation.seconds("initial", initial, zero=True)
-            validation.seconds("maximum", maximum, zero=True)
         if retry is not None:
-            _check_exclusive("retry", on=on)
+            self._replaces("retry", "on")
             _check_predicate("retry", retry)
-        self._set(
-            attempts=attempts,
-            initial=initial,
-            maximum=maximum,
-            on=None if retry is not None else validation.failure_types("on", (Exception,) if on is None else on),
-            stop=stop,
-            wait=wait,
-            retry=retry,
-            retrying=None,
-        )
+        else:
+            on = validation.failure_types("on", (Exception,) if on is None else on)
+        validation.whole("attempts", attempts, optional=True, late=True)
+        validation.seconds("initial", initial, optional=True, zero=True, late=True)
+        validation.seconds("maximum", maximum, optional=True, zero=True, late=True)
+        self._set(**locals())
+
+    def _replaces(self, name: str, *others: str) -> None:
+        for other in others:
+            if getattr(self, other) is not None:
+                raise misconfigured(f"{name}= replaces {other}=: give one of them.")
 
     @property
     def awaits(self) -> bool:
@@ -131,20 +137,6 @@ def of(value: Any) -> Retry | None:
 def _is_tenacitys(thing: object, name: str) -> bool:
     """Return whether an object is of a class of tenacity of that name; load nothing."""
     return any(kind.__name__ == name and kind.__module__.startswith("tenacity") for kind in type(thing).__mro__)
-
-
-def _check_exclusive(name: str, **others: object) -> None:
-    for other, value in others.items():
-        if value is not None:
-            raise misconfigured(f"{name}= replaces {other}=: give one of them.")
-
-
-def _check_retrying(value: Any) -> None:
-    if not _is_tenacitys(value, "BaseRetrying"):
-        raise misconfigured(f"retrying={shown(value)} is invalid: give a tenacity.Retrying or AsyncRetrying object.")
-    if value.retry_error_callback is not None:
-        raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
-    _check_predicate("retrying", value.retry)
 
 
 def _check_predicate(name: str, value: Any) -> None:

@@ -23,14 +23,13 @@ else:
 
 def window_of(breaker: Breaker) -> Calls | Seconds:
     """Return an empty window by the breaker's options."""
-    if breaker.failure_rate is None:
-        assert breaker.failure_threshold is not None
-        return Calls(breaker.failure_threshold, 1.0, breaker.failure_threshold)
-    assert breaker.minimum_calls is not None
-    if breaker.window_calls is not None:
-        return Calls(breaker.window_calls, breaker.failure_rate, breaker.minimum_calls)
-    assert breaker.window_seconds is not None
-    return Seconds(breaker.window_seconds, breaker.failure_rate, breaker.minimum_calls)
+    rate, least = breaker.failure_rate, breaker.minimum_calls or 0
+    if rate is None:
+        threshold = breaker.failure_threshold or 0
+        return Calls(threshold, 1.0, threshold)
+    if breaker.window_seconds is not None:
+        return Seconds(breaker.window_seconds, rate, least)
+    return Calls(breaker.window_calls or 0, rate, least)
 
 
 @final

@@ -54,24 +54,11 @@ def class_answer(kind: type, name: str) -> Any:
 _PASS_ON = frozenset(("inspect", "abc", "dataclasses", "functools", "typing", "asyncio.coroutines", "importlib"))
 # Tools that collect, document or print: a pending object whose class nobody knows is to them an object without
 # attributes. Of some only these functions are meant.
-_WALKERS: dict[str, frozenset[str] | None] = {
-    "unittest.loader": None,
-    "doctest": None,
-    "pydoc": None,
-    "_pytest.python": None,
-    "_pytest.fixtures": None,
-    "_pytest.compat": None,
-    "_pytest.doctest": None,
-    "_pytest._code.code": None,
-    "_pytest._code.source": None,
-    "_pytest.unittest": None,
-    "_pytest.mark.structures": None,
-    "anyio.pytest_plugin": None,
-    "pprint": None,
-    "reprlib": None,
-    "traceback": None,
-    "logging": frozenset(("__init__", "getMessage")),  # of a record: is its one argument a mapping?
-}
+_WALKERS = frozenset(
+    "unittest.loader doctest pydoc _pytest.python _pytest.fixtures _pytest.compat _pytest.doctest _pytest._code.code "
+    "_pytest._code.source _pytest.unittest _pytest.mark.structures anyio.pytest_plugin pprint reprlib traceback".split()
+)
+_OF_LOGGING = frozenset(("__init__", "getMessage"))  # of a record: is its one argument a mapping?
 _WALKING_PACKAGES = ("rich", "sphinx", "IPython")
 _HELP = frozenset(("resolve", "describe", "render_doc"))  # of pydoc: help() of the object itself
 _SCANNERS = frozenset(("flask.cli", "celery.app.utils"))
@@ -84,12 +71,10 @@ def walks(frame: FrameType | None) -> bool:
     frame = _asker(frame)
     if frame is None:
         return False
-    module = _module_of(frame)
-    if module in _WALKERS:
-        functions = _WALKERS[module]
-        function = frame.f_code.co_name
-        return function not in _HELP if functions is None else function in functions
-    return module.partition(".")[0] in _WALKING_PACKAGES
+    module, function = _module_of(frame), frame.f_code.co_name
+    if module == "logging":
+        return function in _OF_LOGGING
+    return function not in _HELP if module in _WALKERS else module.partition(".")[0] in _WALKING_PACKAGES
 
 
 def lists(frame: FrameType | None) -> bool:
@@ -185,11 +170,10 @@ def tell_of_sender(proxy: Any, frame: FrameType | None) -> None:
     if frame is None or _module_of(frame) not in _SIGNALS:
         return
     if any(one is not None and one.f_locals.get("sender") is proxy for one in (frame, frame.f_back)):
-        from lazyguard._proxies import proxy as proxies
-        from lazyguard._proxies import views
+        from lazyguard._proxies import limits
 
-        cell = proxies.cell_of(proxy)
-        views.tell(cell.name, cell.place, _SENDER)
+        cell = cell_of(proxy)
+        limits.tell(cell.name, cell.place, _SENDER)
 
 
 def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False) -> Any:
@@ -225,6 +209,3 @@ def _asker(frame: FrameType | None) -> FrameType | None:
 def _module_of(frame: FrameType) -> str:
     module = frame.f_globals.get("__name__")
     return module if type(module) is str else ""
-
-
-__all__ = ["asks_a_protocol", "asks_for_a_function", "class_meant", "documents", "lists", "look", "skims", "walks"]

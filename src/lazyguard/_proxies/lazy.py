@@ -115,31 +115,26 @@ def make(
 
 def check_factory(factory: Any, place: Place) -> None:
     """Raise UsageError where `factory` is not a plain callable without required parameters."""
-    code: Any = getattr(factory, "__code__", None)
-    if type(factory) is FUNCTION and not (code.co_argcount or code.co_kwonlyargcount or code.co_flags & ASYNC):
-        return  # nearly all of them; the others need a closer look
-    from lazyguard._base import signatures
-
     if not callable(factory):
         raise misused(
             f"a lazy object is made by a function, not by one of type {type(factory).__name__} ({place}): write "
             "lazy(make_it), or lazy(lambda: ...)."
         )
-    if signatures.flags_of(factory) & signatures.COROUTINE:
+    if places.flags_of(factory) & places.COROUTINE:
         raise misused(
             f"{places.name_of(factory)} ({place}) is an `async def`, and the first use of a lazy object builds it, "
             "where nothing can be awaited. Use @lazyguard.service, whose aget() can be awaited."
         )
-    required = signatures.required_parameters(factory) if code is not None else ()
+    if not places.has_parameters(factory):
+        return
+    from lazyguard._base import signatures
+
+    required = signatures.required_parameters(factory)
     if required:
         raise misused(
             f"{places.name_of(factory)} ({place}) needs {', '.join(required)}, but is called without arguments: give "
             "them defaults, or wrap it in a function that knows them."
         )
-
-
-FUNCTION = type(check_factory)
-ASYNC = 0x80  # co_flags of an `async def`, as inspect.CO_COROUTINE
 
 
 def check_record(record: object) -> None:

@@ -3,59 +3,32 @@
 By reference ("package.module:qualname", looked up again where it is unpickled) go the live references of services, and
 what a module holds under a name and has not built yet. Pickling those builds nothing, and what is pending here is
 pending there. Anything else is pickled as its target; where that is not there yet it is built.
-
-Invariant: no entry in `copyreg.dispatch_table` keeps the class of a proxy, and with it a target, alive.
 """
 
 from __future__ import annotations
 
 import _operator
-import copyreg
 import sys
-from _weakref import ref
 
 from lazyguard._base.places import misused
 from lazyguard._proxies.proxy import cell_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any
 
     from lazyguard._proxies.proxy import Proxy
 
 
-class _Key(ref):  # type: ignore[type-arg]
-    """A weak reference that a plain dict takes for the class that it refers to."""
-
-    __slots__ = ()
-    __hash__ = ref.__hash__  # that of the class
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or self() is other
-
-
-def enrol(view: type[Proxy]) -> None:
-    """Let pickle and deepcopy ask `reduce` about the proxies of this class, and not `__reduce_ex__` of their targets.
-
-    So a target is pickled in all the ways that a pickler has for it, and once, beside its proxy in one container.
-    """
-    table: dict[Any, Any] = copyreg.dispatch_table
-    table[_Key(view, _dropped)] = reduce
-
-
-def _dropped(key: Any) -> None:
-    table: dict[Any, Any] = copyreg.dispatch_table
-    table.pop(key, None)
-
-
-def reduce(proxy: Proxy, _protocol: int = 0) -> tuple[Any, ...]:
-    """Return what a pickler is to keep of a proxy, and deepcopy to copy.
+def reduced(proxy: Proxy, frame: FrameType) -> tuple[Any, ...]:
+    """Return what the pickler in `frame` is to keep of a proxy, and deepcopy to copy.
 
     Raises:
         UsageError: It is a service that cannot be found by its name.
     """
     cell = cell_of(proxy)
-    if not _is_deepcopy(sys._getframe(1)):
+    if not _is_deepcopy(frame):
         reference = _reference(proxy)
         if reference is not None:
             return by_reference, reference

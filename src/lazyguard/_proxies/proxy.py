@@ -64,7 +64,7 @@ _CELL = Proxy.__dict__["_cell"]
 cell_of: Callable[[Any], Cell] = _CELL.__get__
 set_cell: Callable[[Proxy, Cell], None] = _CELL.__set__
 # object's own: the classes below answer for `__class__` themselves
-set_class: Callable[[Proxy, type[Proxy]], None] = object.__dict__["__class__"].__set__
+set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
 
 
 def find_cell(obj: object) -> Cell | None:
@@ -100,7 +100,7 @@ def annotated_class(function: Any) -> type | None:
     try:
         said: Any = function.__annotations__.get("return")
     except Exception as error:  # it names what only a checker sees
-        if loaded("_base.handlers").is_a_handlers(error):
+        if loaded("_base.interpreter").is_a_handlers(error):
             raise
         return None
     if isinstance(said, str):
@@ -132,7 +132,7 @@ class Pending(Proxy):
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
         if name[:2] == "__" == name[-2:]:
             if name == "__reduce_ex__":
-                return loaded("_proxies.pickling", cell).reduce.__get__(self)  # a method: it looks at who calls it
+                return loaded("_proxies.views", cell).reduce.__get__(self)  # a method: it looks at who calls it
             kind = declared_class(cell)
             if kind is not None:
                 said = inspection.class_answer(kind, name)
@@ -271,14 +271,13 @@ def _made_for(name: str) -> Any:
 # The special methods and the classes that were needed so far: each is made once, at its first need.
 _made: dict[str, Any] = {}
 _classes: dict[str, type[Proxy]] = {}
-_UNKNOWN = f"lazy object{RESOLVE}"
 _pending_for: dict[ref[type], type[Proxy]] = {}
 
 
 def pending_class(kind: type | None) -> type[Proxy]:
     """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
     if kind is None:
-        return _classes.get(_UNKNOWN) or _pending_without(_UNKNOWN)
+        return pending_without("lazy object")
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
@@ -291,26 +290,29 @@ def pending_class(kind: type | None) -> type[Proxy]:
     return known
 
 
-class ProxyMirror:
-    """Shows a cell through its proxy; holds the proxy weakly, so that a dropped lazy object is gone."""
+class ProxyMirror(ref[Proxy]):
+    """Shows a cell through its proxy, to which it is a weak reference, so that a dropped lazy object is gone.
 
-    __slots__ = ("_apart", "_pending", "_tells", "flavour", "home", "proxy")
+    Attributes:
+        flavour: How the target is shown.
+        pending: The class of the proxy while there is none.
+        home: Where a pickle finds the proxy again; None: nowhere.
+        tells: Whether to warn where the target is such that CPython takes no proxy for it.
+    """
 
-    def __init__(self, proxy: Proxy, pending: type[Proxy], flavour: Flavour, home: Home | None, tells: bool) -> None:
-        self.proxy = ref(proxy)
-        self._apart: Proxy | None = None  # what shows the cell, where the proxy shows one for each of several loops
-        self._pending = pending
-        self.flavour = flavour
-        self.home = home
-        self._tells = tells
+    __slots__ = ("flavour", "home", "pending")
+    flavour: Flavour
+    pending: type[Proxy]
+    home: Home | None
+    tells = True
 
     def hush(self) -> None:
         """Tell nothing of what a proxy cannot do: who asks for the object itself knows."""
-        self._tells = False
+        set_class(self, _Hushed)  # not a slot, which all others would pay for
 
     def is_shown_by(self, thing: object) -> bool:
         """Return whether that is the proxy itself."""
-        return thing is self.proxy()
+        return thing is self()
 
     def load(self, cell: Cell) -> object:
         """Have the views at hand."""
@@ -320,13 +322,13 @@ class ProxyMirror:
 
     def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
         """Make the class that the proxy is to have."""
-        proxy = self.proxy()
+        proxy = self()
         if proxy is None:
             return None
         if snapshot.served:
             target = snapshot.target
-            if self._tells and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
-                limits = loaded("_proxies.views", cell)
+            if self.tells and sys.meta_path and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
+                limits = loaded("_proxies.limits", cell)
                 limit = limits.limit_of(target)
                 if limit:
                     limits.tell(cell.name, cell.place, limit)
@@ -334,34 +336,26 @@ class ProxyMirror:
             if self.flavour is shared:
                 watch(proxy, view)
             return proxy, view
-        return proxy, self._pending  # also where it seems to show that: another thread may be about to show more
+        return proxy, self.pending  # also where it seems to show that: another thread may be about to show more
 
     def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
         """Give the proxy its class; return the one before."""
         proxy, kind = view
-        if self._apart is not None:
-            proxy = self._apart
+        loops = cell_of(proxy).loops
+        if loops is not None and loops.mirror is self:
+            proxy = loops.first  # the live reference shows what each loop has
         before = type(proxy)
         set_class(proxy, kind)
         return before
 
-    def split(self, apart: Proxy, view: type[Proxy]) -> None:
-        """Show the cell through another proxy from now on, and have the view for its own; runs under the lock."""
-        proxy = self.proxy()
-        if proxy is not None:
-            set_class(apart, type(proxy))
-            set_class(proxy, view)
-        self._apart = apart
-
-    def join(self) -> None:
-        """Show the cell through its own proxy again; runs under the lock."""
-        proxy, apart, self._apart = self.proxy(), self._apart, None
-        if proxy is not None and apart is not None:
-            set_class(proxy, type(apart))
-
     def drop(self, view: type[Proxy]) -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
         let_go(view)
+
+
+class _Hushed(ProxyMirror):
+    __slots__ = ()
+    tells = False
 
 
 def watch(proxy: Proxy, view: type[Proxy]) -> None:
@@ -377,44 +371,15 @@ def let_go(view: type[Proxy]) -> None:
             type.__delattr__(view, name)
 
 
-def _pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
-    """Make the class of that name: of pending proxies whose class is not known, without some special methods."""
+def pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
+    """Return the class of that name: of pending proxies whose class is not known, without some special methods."""
+    if named in _classes:
+        return _classes[named]
     building = {name: _building(name) for name in SPECIAL - OF_DESCRIPTORS if name not in names}
     made: type[Proxy] = new_class(
-        named, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
+        named + RESOLVE, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
     )
     return _classes.setdefault(named, made)
-
-
-def _module_attribute(self: Proxy, name: str) -> Any:
-    asker = sys._getframe().f_back
-    inspection = loaded(INSPECTION, cell_of(self))
-    skimmed = inspection.skims(asker, awaited=False)
-    if name == "__class__" and (skimmed or not inspection.asks_a_protocol(asker)):
-        return type(sys)
-    if name == "__name__" and skimmed:
-        return cell_of(self).name
-    if name in _NOT_OF_MODULES or skimmed or inspection.asks_for_a_function(asker):
-        raise AttributeError(f"module {cell_of(self).name!r} has no attribute {name!r}", name=name, obj=self)
-    return Pending.__getattribute__(self, name)
-
-
-_NOT_OF_MODULES = frozenset(("__func__", "__code__"))
-
-
-def pending_module() -> type[Proxy]:
-    """Return the class of what stands for a module that is not imported yet.
-
-    What is no attribute of modules may be this module's own all the same: some put an object in their place.
-    """
-    name = f"lazy module{RESOLVE}"
-    return _classes.get(name) or _pending_without(name, "__get__", "__await__", __getattribute__=_module_attribute)
-
-
-def pending_result() -> type[Proxy]:
-    """Return the class of what stands for what a recorded decorator will make."""
-    name = f"lazy result{RESOLVE}"
-    return _classes.get(name) or _pending_without(name, "__await__")
 
 
 def make(
@@ -441,7 +406,9 @@ def make(
         pending = type(pending.__name__, (pending,), {"__slots__": (), "__getattribute__": getattribute})
     proxy: Proxy = object.__new__(pending)
     set_cell(proxy, cell)
-    cell.mirror = ProxyMirror(proxy, pending, flavour, home, tells)
+    mirror = (ProxyMirror if tells else _Hushed)(proxy)
+    mirror.flavour, mirror.pending, mirror.home = flavour, pending, home
+    cell.mirror = mirror
     return proxy
 
 

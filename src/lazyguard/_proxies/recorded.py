@@ -158,9 +158,6 @@ def _is_decorated(argument: Any) -> bool:
     return callable(argument)
 
 
-_COROUTINE = 0x80  # in co_flags
-
-
 def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any]) -> Any:
     """Return the lazy object for what the decorator makes of `function`; it tells the function's name and docs."""
     cell = declared(lambda: recorder.result(record), name=places.name_of(function), place=record.place)
@@ -173,7 +170,7 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
 
     # a proxy, in stacked decorators, would be built for the answer
     code = None if issubclass(type(function), proxy.Proxy) else getattr(function, "__code__", None)
-    awaited = bool(getattr(code, "co_flags", 0) & _COROUTINE)
+    awaited = bool(getattr(code, "co_flags", 0) & places.COROUTINE)
 
     def getattribute(self: Proxy, name: str) -> Any:
         if name in about:
@@ -184,7 +181,8 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}", name=name, obj=self)
         return proxy.Pending.__getattribute__(self, name)
 
-    return proxy.make(cell, proxy.bound, getattribute, proxy.pending_result(), home=(about.get("__module__"), ""))
+    pending = proxy.pending_without("lazy result", "__await__")
+    return proxy.make(cell, proxy.bound, getattribute, pending, home=(about.get("__module__"), ""))
 
 
 def make(cell: Cell, record: Sequence[str], flavour: Flavour, home: Home | None = None) -> Any:

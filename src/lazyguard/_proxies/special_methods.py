@@ -43,10 +43,7 @@ BUILT_IN: dict[type, str] = {
     complex: "__complex__",  # of its own since 3.11
     tuple: "__instancecheck__ __subclasscheck__",
 }
-REFLECTED = frozenset(
-    "__radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ __rpow__ __rlshift__ "
-    "__rrshift__ __rand__ __rxor__ __ror__".split()
-)
+REFLECTED = frozenset(name for name in SPECIAL if name[2] == "r" and f"__{name[3:]}" in SPECIAL)
 
 
 def has(kind: type, name: str) -> bool:

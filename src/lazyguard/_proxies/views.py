@@ -13,21 +13,20 @@ targets of a type, for those declared in functions; what is used often gets a cl
 from __future__ import annotations
 
 import _operator
+import copyreg
 import sys
 from _weakref import ref
 from itertools import repeat
 
-from lazyguard._core import declaration
-from lazyguard._proxies import pickling
+from lazyguard._core import declaration, loaded
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
-from lazyguard._proxies.special_methods import REFLECTED, answers_of, name_of, names_of, new_class, specials_of
+from lazyguard._proxies.special_methods import REFLECTED, SPECIAL, answers_of, name_of, names_of, new_class, specials_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
@@ -43,53 +42,24 @@ def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda target, other: operation(other, target)
 
 
-def _power(target: Any, other: Any, modulus: Any = None) -> Any:
-    return pow(target, other) if modulus is None else pow(target, other, modulus)
+def _late(module: str, name: str) -> Callable[..., Any]:
+    def operation(target: Any, *arguments: Any) -> Any:
+        return getattr(__import__(module), name)(target, *arguments)
+
+    return operation
 
 
-def _copied(target: Any) -> Any:
-    import copy
-
-    return copy.copy(target)
-
-
-def _deeply_copied(target: Any, memo: dict[int, Any] | None = None) -> Any:
-    import copy
-
-    return copy.deepcopy(target, memo)
-
-
-def _path(target: Any) -> Any:
-    import os
-
-    return os.fspath(target)
-
-
-def _whole(name: str) -> Callable[..., Any]:
-    def to_whole(target: Any) -> Any:
-        import math
-
-        return getattr(math, name)(target)
-
-    return to_whole
-
-
-def _with(target: Any) -> None:
-    with target:
-        pass
-
-
-async def _async_with(target: Any) -> None:
-    async with target:
-        pass
-
-
-async def _async_for(target: Any) -> None:
-    async for _ in target:
-        pass
-
-
-async def _awaited(target: Any) -> Any:
+async def _lacking(target: Any, name: str) -> Any:
+    """Do what Python does with an object whose class has no such method: it raises, or, to await, it looks further."""
+    if name in ("__enter__", "__exit__"):
+        with target:
+            pass
+    elif name in ("__aenter__", "__aexit__"):
+        async with target:
+            pass
+    elif name == "__aiter__":
+        async for _ in target:
+            pass
     return await target
 
 
@@ -105,7 +75,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "and": _operator.and_,
     "or": _operator.or_,
     "divmod": divmod,
-    "pow": _power,
+    "pow": pow,
 }
 # What does to a target what the special method of that name would; missing: the target's own special method.
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -115,34 +85,18 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         f"__{name}__": getattr(_operator, name)
         for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
     },
-    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, reversed, round)},
-    **{f"__{name}__": _whole(name) for name in ("trunc", "floor", "ceil")},
-    "__len__": len,
-    "__iter__": iter,
-    "__next__": next,
-    "__hash__": hash,
-    "__format__": format,
+    **{f"__{kind.__name__}__": kind for kind in (bool, int, float, complex, str, bytes, reversed, round)},
+    **{f"__{function.__name__}__": function for function in (len, iter, next, hash, format)},
+    **{f"__{name}__": _late("math", name) for name in ("trunc", "floor", "ceil")},
     "__call__": _called,
-    "__bytes__": bytes,
-    "__fspath__": _path,
+    "__fspath__": _late("os", "fspath"),
     "__instancecheck__": lambda target, instance: isinstance(instance, target),
     "__subclasscheck__": lambda target, kind: issubclass(_real(kind), target),
-    "__copy__": _copied,
-    "__deepcopy__": _deeply_copied,
-}
-# What Python does with an object whose class has no such method: it raises, or, to await, it looks further.
-_LACKING: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("__enter__", "__exit__"), _with),
-    **dict.fromkeys(("__aenter__", "__aexit__"), lambda target: _async_with(target).send(None)),
-    "__aiter__": lambda target: _async_for(target).send(None),
-    "__await__": lambda target: _awaited(target).__await__(),
-    "__buffer__": memoryview,
+    "__copy__": _late("copy", "copy"),
+    "__deepcopy__": _late("copy", "deepcopy"),
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
-IN_PLACE = {
-    f"__i{name}__": getattr(_operator, f"i{name}")
-    for name in "add sub mul matmul truediv floordiv mod pow lshift rshift and xor or".split()
-}
+IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in SPECIAL if f"__{name[3:]}" in SPECIAL and name[2] == "i"}
 # These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
 UNBOUND = frozenset(
     "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
@@ -165,10 +119,14 @@ def special(target: Any, name: str) -> Callable[..., Any]:
             bind = getattr(type(found), "__get__", None)
             bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
             return bound
-    lacking = _LACKING.get(name)
-    if lacking is not None:
-        instead = lacking(target)
-        return lambda *_: instead
+    if name == "__buffer__":
+        buffer = memoryview(target)
+        return lambda *_: buffer
+    if name in UNBOUND and name not in ("__anext__", "__get__"):
+        instead = _lacking(target, name)
+        if name != "__await__":
+            instead.send(None)
+        return lambda *_: instead.__await__()
     raise TypeError(f"{kind.__name__!r} object has no {name}")
 
 
@@ -230,8 +188,28 @@ def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type
     kind = type(target)
     namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
     view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
-    pickling.enrol(view)
+    table: dict[Any, Any] = copyreg.dispatch_table
+    table[_Key(view, lambda key: table.pop(key, None))] = reduce
     return view
+
+
+class _Key(ref[type[Proxy]]):
+    """A weak reference that a plain dict takes for the class that it refers to, and does not keep alive."""
+
+    __slots__ = ()
+    __hash__ = ref.__hash__  # that of the class
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self() is other
+
+
+def reduce(proxy: Proxy, _protocol: int = 0) -> tuple[Any, ...]:
+    """Return what pickle and deepcopy take of a proxy; they are not to ask the `__reduce_ex__` of its target.
+
+    So a target is pickled in all the ways that a pickler has for it, and once, beside its proxy in one container.
+    """
+    reduced: tuple[Any, ...] = loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
+    return reduced
 
 
 def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> type[Proxy]:
@@ -240,19 +218,16 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     if target is None:
         return shared(cell, snapshot)  # no method can be bound to None
     names, refused = _names(target)
+    specials = specials_of(type(target))
     if above is not None:
-        names = {name for name, found in specials_of(type(target)).items() if found is not getattr(object, name, None)}
-        names -= refused
+        names = {name for name, found in specials.items() if found is not getattr(object, name, None)} - refused
     namespace = {name: MethodType(operation, target) for name, operation in _BASIC.items()}
     for name in names:
-        if name in UNBOUND or name in IN_PLACE:
-            namespace[name] = _performing(name, target)
-        elif name in OPERATIONS:
-            namespace[name] = MethodType(OPERATIONS[name], target)
-        else:
-            found = specials_of(type(target)).get(name)
-            # what binds in another way may bind otherwise at each use: a proxy's special methods do
-            namespace[name] = MethodType(found, target) if type(found) in PLAIN else _performing(name, target)
+        operation = OPERATIONS.get(name) or specials.get(name)
+        # what binds in another way may bind otherwise at each use: a proxy's special methods do
+        plain = name in OPERATIONS or type(operation) in PLAIN
+        by_itself = plain and name not in UNBOUND and name not in IN_PLACE
+        namespace[name] = MethodType(operation, target) if by_itself else _performing(name, target)
     if "__call__" in names:
         try:
             namespace["__call__"] = staticmethod(target)
@@ -291,13 +266,11 @@ def forwarding(
     def forward(name: str) -> Callable[..., Any]:
         operation = _BASIC.get(name)
 
-        def basic(self: Proxy, *arguments: Any) -> Any:
-            return operation(fetch(self), *arguments) if operation else None
-
         def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-            return run(name, self, fetch(self), arguments, named)
+            target = fetch(self)
+            return run(name, self, target, arguments, named) if operation is None else operation(target, *arguments)
 
-        return basic if operation else method
+        return method
 
     namespace: dict[str, Any] = {name: forward(name) for name in (*_BASIC, *names)}
     # it holds this target
@@ -385,56 +358,3 @@ def _at_the_last(proxy: Proxy) -> Any:
         if replaced:
             let_go(own)
     return now.target
-
-
-_TEXT = (
-    "C code that takes text alone, such as str.join, json.dumps and `in` of a text, refuses its proxy. Make it "
-    "eagerly, or write lazyguard.resolve(...) there."
-)
-_TUPLE = (
-    "C code that takes tuples alone, such as `%` of a text, str.startswith and `except`, refuses its proxy. Make it "
-    "eagerly, or write lazyguard.resolve(...) there."
-)
-_EXCEPTION = (
-    "`except` and `raise` refuse a proxy, with a TypeError in the place of the exception that was to be caught. Import "
-    "or define it eagerly, or write `except lazyguard.resolve(Name):`."
-)
-# As the interpreter's own: what has been told of a place is not told again, unless the filters say so.
-_registry: dict[Any, Any] = {}
-
-
-def limit_of(target: object) -> str:
-    """Return what a proxy of this target cannot do and how to do without; an empty text where that is rare."""
-    kind = type(target)
-    if issubclass(kind, str):
-        return f"is a {kind.__name__}. {_TEXT}"
-    if issubclass(kind, tuple):
-        return f"is a {kind.__name__}. {_TUPLE}"
-    return f"is an exception class. {_EXCEPTION}" if is_exception_class(target) else ""
-
-
-def is_exception_class(target: Any) -> bool:
-    """Return whether it is a class of exceptions itself."""
-    return issubclass(type(target), type) and issubclass(target, BaseException)
-
-
-def tell(name: str, place: Place, limit: str) -> None:
-    """Warn of a limit, at the place of declaration, once."""
-    import warnings
-
-    from lazyguard.errors import ProxyLimitWarning
-
-    text = f"{name}, declared here and used through a proxy, {limit}"
-    warnings.warn_explicit(text, ProxyLimitWarning, place.file, place.line, registry=_registry)
-
-
-def tell_of_import(module: str, attribute: str, place: Place) -> bool:
-    """Warn where a lazy import is of an exception class: one that is loaded, or that is called as they are called."""
-    loaded = vars(sys.modules[module]) if module in sys.modules else {}
-    if attribute in loaded:
-        known, by_name = is_exception_class(loaded[attribute]), ""
-    else:
-        known, by_name = attribute.endswith(("Error", "Exception")), " by its name"
-    if known:
-        tell(f"{module}:{attribute}", place, f"is an exception class{by_name}. {_EXCEPTION}")
-    return known

@@ -57,14 +57,17 @@ class GuardedCall:
 
         Args:
             error: What its first attempt has raised, where that was made already.
-            entered: What has a place among those of `max_concurrent=`, where it has one already.
+            entered: What has a place among those of `max_concurrent=`, where its caller has one, and leaves it.
         """
         guard = self._guard
         failed = None if error is None else Outcome(error=error)
         if not mode.is_active():
             return failed or (yield self._call())
+        if guard.looks:
+            guard.read()
         if guard.timeout is not None:
-            self._own = deadlines.Deadline(guard.timeout, guard.late)
+            late = f"{guard.name}, declared at {guard.place}, did not end within its timeout of {guard.timeout} s."
+            self._own = deadlines.Deadline(guard.timeout, late)
             if self._limit is None or self._own.ends <= self._limit.ends:
                 self._limit = self._own
         if self._own is None or self._limit is None:
@@ -85,14 +88,13 @@ class GuardedCall:
     def _placed(self, failed: Outcome | None, entered: object) -> Steps[Outcome]:
         """Attempts in a place of their own, if there is one."""
         places = self._guard.places
-        if places is None:
+        if places is None or entered is not None:
             return (yield from self._calling(failed))
-        call = entered or object()
+        call = object()
         try:
-            if entered is None:
-                places.calls[call] = None
-                if not places.has(call):
-                    return Outcome(error=crowded(self._guard))
+            places.calls[call] = None
+            if not places.has(call):
+                return Outcome(error=crowded(self._guard))
             return (yield from self._calling(failed))
         finally:
             places.calls.pop(call, None)

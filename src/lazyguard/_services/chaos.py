@@ -9,7 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard._base import final, signatures, validation
+from lazyguard._base import final, places, validation
 from lazyguard._base.places import shown
 from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
@@ -213,7 +213,7 @@ class Site:
         """Return a function that looks like this one, and injects the faults before it runs."""
         from functools import wraps
 
-        flags = signatures.flags_of(function)
+        flags = places.flags_of(function)
 
         def plain(*arguments: Any, **named: Any) -> Any:
             self.hit()
@@ -228,8 +228,8 @@ class Site:
             async for value in function(*arguments, **named):
                 yield value
 
-        hit: Any = coroutine if awaited or (awaited is None and flags & signatures.COROUTINE) else plain
-        return wraps(function)(iterated if flags & signatures.ASYNC_GENERATOR else hit)
+        hit: Any = coroutine if awaited or (awaited is None and flags & places.COROUTINE) else plain
+        return wraps(function)(iterated if flags & places.ASYNC_GENERATOR else hit)
 
     def hit(self) -> None:
         """Inject the faults on this thread."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 
 from lazyguard._base import final
-from lazyguard._base.places import misused
-from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
+from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 

@@ -10,6 +10,8 @@ one target, and takes that out of use only while it is served.
 
 from __future__ import annotations
 
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+
 from lazyguard._base import final
 from lazyguard._core import clock, loaded
 from lazyguard._core.state import FAILED
@@ -119,6 +121,7 @@ class Reopening:
     """
 
     __slots__ = ("_circuit",)
+    by_hand = False
 
     def __init__(self, circuit: Circuit) -> None:
         self._circuit = circuit
@@ -193,6 +196,24 @@ def succeeded(phase: Phase, began: float | None = None) -> None:
         phase.ended(None, None, began)
 
 
+@final
+class Counting:
+    """A block whose failure counts; the end of an iterator is a success."""
+
+    __slots__ = ("_phase",)
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, StopIteration | StopAsyncIteration):
+            succeeded(self._phase)
+        elif error is not None:
+            failed(self._phase, error)
+
+
 def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
     """Return a transparent wrapper of a function, which counts its calls."""
     import wrapt
@@ -223,11 +244,11 @@ def counted_result(phase: Phase, result: Any, of: object = None, *, ok: bool = T
     `began` is when the call began, where its breaker looks at the time that calls and coroutines take.
     """
     kind = type(result)
-    if kind is _COROUTINE:
+    if kind is CoroutineType:
         return _awaited(phase, result, of, ok, began)
-    if kind is _GENERATOR:
+    if kind is GeneratorType:
         return _generated(phase, result)
-    if kind is _ASYNC_GENERATOR:
+    if kind is AsyncGeneratorType:
         return _generated_async(phase, result)
     if result is of or issubclass(kind, proxies.Proxy):
         pass  # itself; or a service's, whose own breaker counts
@@ -267,53 +288,30 @@ async def _awaited(phase: Phase, coroutine: Any, of: object, ok: bool, began: fl
 
 
 def _generated(phase: Phase, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    try:
+    with Counting(phase):
         result = yield from generator
-    except BaseException as error:
-        failed(phase, error)
-        raise
     succeeded(phase)
     return result
 
 
 async def _generated_async(phase: Phase, generator: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
     try:
-        item = await generator.__anext__()
-        while True:
-            try:
-                sent = yield item
-            except GeneratorExit:
-                await generator.aclose()
-                raise
-            except BaseException as error:
-                item = await generator.athrow(error)
-            else:
-                item = await generator.asend(sent)
+        with Counting(phase):
+            item = await generator.__anext__()
+            while True:
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await generator.aclose()
+                    raise
+                except BaseException as error:
+                    item = await generator.athrow(error)
+                else:
+                    item = await generator.asend(sent)
     except StopAsyncIteration:
-        succeeded(phase)
-    except BaseException as error:
-        failed(phase, error)
-        raise
+        pass
 
 
 def _views() -> Any:
     """Return what makes the views of what works late; loaded at its first need, as wrapt is."""
     return loaded("_services.late_view")
-
-
-async def _nothing() -> None: ...
-
-
-def _empty() -> Generator[None]:
-    yield
-
-
-async def _empty_async() -> AsyncGenerator[None]:
-    yield
-
-
-_sample = _nothing()
-_COROUTINE = type(_sample)
-_sample.close()
-_GENERATOR: Any = type(_empty())
-_ASYNC_GENERATOR: Any = type(_empty_async())

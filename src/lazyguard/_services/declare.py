@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
-from lazyguard._core.declaration import Plan, build_early, check_on_fork
-from lazyguard._services.service import FUNCTION, Service, live
+from lazyguard._core import loaded
+from lazyguard._core.declaration import Plan, build_early, check_on_fork, lock
+from lazyguard._proxies import proxy
+from lazyguard._services.service import Service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
 
     from lazyguard._base import P, T
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Failures
+    from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
+    from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import OnFork
+    from lazyguard._core.state import Snapshot
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.recovery import Recovery
     from lazyguard._policies.retry import Retry
+    from lazyguard._proxies.proxy import Flavour, Proxy
 
     class Declaration(Protocol):
         """What `service(...)` returns: the decorator of a factory."""
@@ -47,6 +52,23 @@ def _wrong(made: object) -> str | None:
     return late.made(made)
 
 
+def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
+    """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
+
+    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+        if snapshot.state == "degraded":
+            view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
+        elif failures and not snapshot.overrides:
+            validation.check_loaded("failures", failures)
+            view = loaded("_services.counted_view", cell).view(cell, snapshot, failures, breaker)
+        else:
+            view = proxy.bound(cell, snapshot)
+        return view
+
+    flavour.of_service = True  # type: ignore[attr-defined]
+    return flavour
+
+
 # Stands for `Recovery()`, which is loaded when something has failed.
 _RECOVERY: Any = ...
 
@@ -61,7 +83,7 @@ if TYPE_CHECKING:
     def service(
         *,
         name: str = ...,
-        timeout: float | None = ...,
+        timeout: Seconds | None = ...,
         retry: Retry | None = ...,
         breaker: Breaker | None = ...,
         recovery: Recovery | None = ...,
@@ -70,10 +92,10 @@ if TYPE_CHECKING:
         close: Callable[[Any], object] | None = ...,
         critical: bool = ...,
         on_fork: OnFork = ...,
-        abandon_after: float | None = ...,
-        grace: float = ...,
+        abandon_after: Seconds | None = ...,
+        grace: Seconds = ...,
         max_keys: int | None = ...,
-        max_concurrent: int | None = ...,
+        max_concurrent: Whole | None = ...,
     ) -> Declaration: ...
 
 
@@ -82,7 +104,7 @@ def service(
     /,
     *,
     name: str = "",
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     retry: Retry | None = None,
     breaker: Breaker | None = None,
     recovery: Recovery | None = _RECOVERY,
@@ -91,14 +113,17 @@ def service(
     close: Callable[[Any], object] | None = None,
     critical: bool = False,
     on_fork: OnFork = "reset",
-    abandon_after: float | None = None,
-    grace: float = 5.0,
+    abandon_after: Seconds | None = None,
+    grace: Seconds = 5.0,
     max_keys: int | None = None,
-    max_concurrent: int | None = None,
+    max_concurrent: Whole | None = None,
 ) -> Any:
     """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
 
     Usable as `@service` and as `@service(...)`.
+
+    The numbers of `timeout`, `abandon_after`, `grace` and `max_concurrent`, and those of the policies, may be functions
+    without arguments: they are asked at the first use, `timeout=lambda: settings.REDIS_TIMEOUT`.
 
     Args:
         factory: The function that makes the object, where no option is given.
@@ -133,7 +158,8 @@ def service(
         A `Service` of the factory, sync or async; without a factory a decorator that makes one.
 
     Raises:
-        ConfigurationError: An option is out of range, or two do not go together.
+        ConfigurationError: An option is out of range, or two do not go together. At the first use, if a function has
+            returned a number that cannot be right.
         UsageError: The factory is a method or a generator, or no function.
 
     Threads and tasks share one attempt. A hanging factory holds at most two threads, and never the process's exit.
@@ -153,13 +179,11 @@ def service(
     """
     validation.text("name", name)
     validation.flag("critical", critical)
-    validation.seconds("timeout", timeout, optional=True)
-    validation.seconds("abandon_after", abandon_after, optional=True)
-    validation.seconds("grace", grace, zero=True)
-    if max_keys is not None:
-        validation.whole("max_keys", max_keys)
-    if max_concurrent is not None:
-        validation.whole("max_concurrent", max_concurrent)
+    validation.seconds("timeout", timeout, optional=True, late=True)
+    validation.seconds("abandon_after", abandon_after, optional=True, late=True)
+    validation.seconds("grace", grace, zero=True, late=True)
+    validation.whole("max_keys", max_keys, optional=True)
+    validation.whole("max_concurrent", max_concurrent, optional=True, late=True)
     check_on_fork(on_fork)
     failing = validation.failure_types("failures", failures)
     for label, given, kind in (
@@ -176,18 +200,20 @@ def service(
         validation.function_of(label, function)
     if breaker is not None and not failing:
         raise misconfigured("breaker= counts the exceptions of failures=, and there are none: give both.")
+    numbers: dict[str, Any] = {"timeout": timeout, "abandon_after": abandon_after, "grace": grace}
     if abandon_after is None and timeout is not None:
-        abandon_after = 10 * timeout
+        numbers["abandon_after"] = ... if callable(timeout) else 10 * timeout
+    late = any(map(callable, (*numbers.values(), max_concurrent)))
+    policies: Any = (retry, None if recovery is _RECOVERY else recovery)
     plan = Plan(
-        timeout=timeout,
-        abandon_after=abandon_after,
         retry=retry,
         recovery=recovery,
         probe=probe,
         close=close,
-        grace=grace,
         on_fork=on_fork,
         wrong=_wrong,
+        reads=read if late or any(policy is not None and policy.is_late for policy in policies) else None,
+        **numbers,
     )
     flavour = live(failing, breaker)
 
@@ -212,37 +238,57 @@ def service(
     return declare if factory is None else declare(factory)
 
 
-# co_flags of a function: it is a generator, sync or async; it is an `async def`
-_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
+def read(cell: Any) -> None:
+    """Ask for the numbers of a cell's plan that are functions, at its first use."""
+    of, plan = f"{cell.name} ({cell.place})", cell.plan
 
+    def number(name: str, check: Any = validation.seconds, **how: bool) -> Any:
+        return validation.read(name, getattr(plan, name), of, check, **how)
 
-def _looked_at(factory: Any) -> tuple[int, tuple[str, ...]]:
-    """Return the `co_flags` of a factory, and the name of its first parameter."""
-    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
-        code = factory.__code__
-        return code.co_flags, code.co_varnames[: min(1, code.co_argcount)]
-    from lazyguard._base import signatures
-
-    first = signatures.positional_parameters(factory)[:1] if hasattr(factory, "__code__") else ()
-    return signatures.flags_of(factory), first
+    if plan.bulkhead is not None:
+        plan.bulkhead.most = validation.read("max_concurrent", plan.bulkhead.most, of, validation.whole)
+    timeout = number("timeout", optional=True)
+    patience = None if plan.abandon_after is ... else number("abandon_after", optional=True)
+    if plan.abandon_after is ... and timeout is not None:
+        patience = 10 * timeout
+    new = plan.changed(
+        timeout=timeout,
+        abandon_after=patience,
+        grace=number("grace", zero=True),
+        retry=plan.retry and plan.retry.read(of),
+        recovery=plan.recovery if plan.recovery in (None, ...) else plan.recovery.read(of),
+        reads=None,
+    )
+    for one in cell.fallbacks:
+        one.factory.read()
+    with lock:
+        if cell.plan is plan:
+            fallbacks, cell.plan, cell.fallbacks = cell.fallbacks, new, ()
+            try:
+                for one in fallbacks:
+                    one.factory.join(cell)
+            except BaseException:
+                cell.plan, cell.fallbacks = plan, fallbacks
+                raise
 
 
 def _checked(factory: Any, name: str, place: Place, plan: Plan) -> Plan:
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
         raise misused(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")
-    flags, first = _looked_at(factory)
+    flags, code = places.flags_of(factory), getattr(factory, "__code__", None)
+    first = () if code is None or hasattr(factory, "__self__") else code.co_varnames[: min(1, code.co_argcount)]
     if first in (("self",), ("cls",)):
         raise misused(
             f"{name} ({place}) is a method, and a service's parameters make the key of an object that is kept: declare "
             "it outside of the class, with what tells one object from the other as its parameters."
         )
-    if flags & _GENERATORS:
+    if flags & places.GENERATORS:
         raise misused(
             f"{name} ({place}) is a generator, and a service's factory returns the object that it makes: use "
             "`return`, and close= for what is to be done when the object is no longer needed."
         )
-    if flags & _COROUTINE:
+    if flags & places.COROUTINE:
         plan = plan.changed(awaited=True)
     if plan.retry is not None and plan.retry.awaits and not plan.awaited:
         raise misconfigured(

@@ -8,6 +8,8 @@ counted.
 
 from __future__ import annotations
 
+from types import CoroutineType
+
 from lazyguard._base import final
 from lazyguard._core import clock, daemons, mode, observers, resolve
 from lazyguard._core.state import DEGRADED
@@ -162,7 +164,7 @@ class Answers:
 
         def counted(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
             result = wrapped(*arguments, **named)
-            if type(result) is _COROUTINE:
+            if type(result) is CoroutineType:
                 return self._awaited(name, result)
             self.count(name)
             return result
@@ -173,11 +175,3 @@ class Answers:
         result = await coroutine
         self.count(name)
         return result
-
-
-async def _nothing() -> None: ...
-
-
-_sample = _nothing()
-_COROUTINE = type(_sample)
-_sample.close()

@@ -5,7 +5,7 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard._base import final, places, signatures, validation
+from lazyguard._base import final, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import loaded
 from lazyguard._core.declaration import NOTHING, Plan, declared
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Any
 
+    from lazyguard._base.validation import Seconds
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
     from lazyguard._services.conformity import Difference
@@ -30,44 +31,20 @@ _SHARE, _MOST = 0.1, 0.9
 class Fallback:
     """One declared fallback, which many cells can share."""
 
-    __slots__ = (
-        "_compared",
-        "awaited",
-        "bulkhead",
-        "close",
-        "function",
-        "max_degraded",
-        "partial",
-        "place",
-        "share",
-        "takes",
-        "takes_cause",
-        "timeout",
-    )
-
     def __init__(
         self,
         cell: Cell,
         function: Callable[..., Any],
         *,
-        timeout: float | None = None,
-        max_degraded: float | None = None,
+        timeout: Seconds | None = None,
+        max_degraded: Seconds | None = None,
         partial: bool = False,
         close: Callable[[Any], object] | None = None,
         parameters: tuple[str, ...] = (),
     ) -> None:
-        validation.seconds("timeout", timeout, optional=True)
-        validation.seconds("max_degraded", max_degraded, optional=True)
-        validation.flag("partial", partial)
         self.function = function
-        self.place = place = places.of_callable(function, cell.place)
-        if not hasattr(function, "__code__"):
-            raise misconfigured(
-                f"the fallback of {cell.name} ({cell.place}) must be a function, "
-                f"not one of type {type(function).__name__}: wrap it in a function that returns the fallback."
-            )
+        self.place, self.awaited = place, _ = validation.fallback_function(function, cell.name, cell.place)
         required = signatures.required_parameters(function)
-        flags = signatures.flags_of(function)
         positional = signatures.positional_parameters(function)
         self.takes = tuple(name for name in signatures.all_parameters(function)[1:] if name in parameters)
         needs = [name for name in required if name not in self.takes]
@@ -78,9 +55,6 @@ class Fallback:
                 f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
-        if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
-            raise misconfigured(f"the fallback of {cell.name} ({place}) is a generator: use `return` for the fallback.")
-        self.awaited = bool(flags & signatures.COROUTINE)
         if self.awaited and not cell.plan.awaited:
             raise misconfigured(
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "
@@ -90,13 +64,11 @@ class Fallback:
         if not self.awaited:
             validation.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
         self.close = close
-        self.bulkhead = None if cell.plan.bulkhead is None else cell.plan.bulkhead.of_fallback()
+        self.bulkhead: Any = None
         # a parameter with a default and another name has another purpose: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
-        self.timeout = timeout
-        self.max_degraded = max_degraded
-        whole = cell.plan.timeout
-        self.share = _SHARE if timeout is None or whole is None else timeout / whole
+        self.timeout: Any = timeout
+        self.max_degraded: Any = max_degraded
         self.partial = partial
         self._compared: type | None = None
         self._compare_declared(cell)
@@ -169,6 +141,12 @@ class Fallback:
             )
         )
 
+    def _read(self) -> None:
+        """Ask for the numbers that are functions."""
+        for name in ("timeout", "max_degraded"):
+            value = getattr(self, name)
+            setattr(self, name, validation.read(name, value, self.place, validation.seconds, optional=True))
+
     def join(self, cell: Cell, arguments: dict[str, Any] | None = None) -> None:
         """Make this the last fallback of a cell.
 
@@ -185,8 +163,18 @@ class Fallback:
                     f"{cell.name} ({cell.place}) has this fallback already ({self.place}): remove one, since a second "
                     "try would fail as the first did."
                 )
-        whole = cell.plan.timeout
-        shares = self.share + sum(other.plan.share for other in cell.fallbacks)
+        plan: Any = cell.plan
+        if any(map(callable, (self.timeout, self.max_degraded))):
+            if cell.used:
+                self._read()
+            elif plan.reads is None:
+                plan = cell.plan = plan.changed(reads=loaded("_services.declare").read)
+        whole: Any = None if plan.reads is not None else plan.timeout  # which may be a function, until it is read
+        timeout = self.timeout
+        share = _SHARE if timeout is None or whole is None else timeout / whole
+        shares = share + sum(other.plan.share for other in cell.fallbacks)
+        if self.bulkhead is None and plan.bulkhead is not None and plan.reads is None:
+            self.bulkhead = plan.bulkhead.of_fallback()
         if whole is not None and shares > _MOST + 1e-9:
             raise misconfigured(
                 f"the fallbacks of {cell.name} ({cell.place}) take {shares * whole:g} s of its timeout={whole:g} with "
@@ -207,18 +195,19 @@ class Fallback:
             return function(kept.again(), **named)
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
+        build.read = self._read  # type: ignore[attr-defined]
         build.join = lambda other: self.join(other, arguments)  # type: ignore[attr-defined]  # another loop's cell
         fallback_cell: Cell = declared(
             build,
             name=f"the fallback of {cell.name}",
             place=self.place,
             plan=Plan(
-                timeout=whole if self.timeout is None else self.timeout,
+                timeout=whole if timeout is None else timeout,
                 awaited=self.awaited,
                 probe=lambda made: self.check(cell, made),
                 close=self.close,
-                grace=cell.plan.grace,
-                share=self.share,
+                grace=plan.grace,
+                share=share,
                 bulkhead=self.bulkhead,
                 max_degraded=self.max_degraded,
             ),

@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
     from lazyguard._base import P, T, T_co
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Failures
+    from lazyguard._base.validation import Failures, Seconds, Whole
     from lazyguard._core.state import Outcome
     from lazyguard._monitoring.health import Check
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.bulkhead import Places
     from lazyguard._policies.circuit import Circuit
-    from lazyguard._policies.circuits import Circuits
     from lazyguard._policies.retry import Retry
 
     Args: TypeAlias = tuple[Any, ...]
@@ -54,54 +53,36 @@ if TYPE_CHECKING:
 
         # A class method takes its class, found by class or object; a method its object; a static method neither.
         @overload
-        def __get__(self: CalledWith[type[S], Q, R], instance: S | None, owner: type[S], /) -> GuardedMethod[Q, R]: ...
+        def __get__(self: CalledWith[type[S], Q, R], instance: S | None, owner: type[S], /) -> Guarded[Q, R]: ...
         @overload
         def __get__(self, instance: None, owner: Any, /) -> Guarded[P, R]: ...
         @overload
-        def __get__(self: CalledWith[S, Q, R], instance: S, owner: Any = None, /) -> GuardedMethod[Q, R]: ...
+        def __get__(self: CalledWith[S, Q, R], instance: S, owner: Any = None, /) -> Guarded[Q, R]: ...
         @overload
         def __get__(self, instance: Any, owner: Any = None, /) -> Guarded[P, R]: ...
 
-        @overload
-        def fallback(self, fallback: Callable[P, R], /) -> Callable[P, R]: ...
-        # Both fit where the first argument is an exception: there the first of them counts.
-        @overload
-        def fallback(  # type: ignore[overload-overlap]
-            self, fallback: Callable[Concatenate[Exception, P], R], /
-        ) -> Callable[Concatenate[Exception, P], R]: ...
-        @overload
-        def fallback(
-            self: Guarded[Concatenate[S, Q], R], fallback: Callable[Concatenate[S, Exception, Q], R], /
-        ) -> Callable[Concatenate[S, Exception, Q], R]: ...
-        @overload
-        def fallback(self, *, on: Failures) -> FallsBack[P, R]: ...
-
+        @property
+        def fallback(self) -> FallsBack[P, R]: ...
         def health(self) -> Check: ...
         def isolate(self) -> None: ...
         def reset(self) -> None: ...
 
     class FallsBack(Protocol[P, R]):
-        """What `fallback(on=...)` returns: the decorator of what answers."""
+        """The decorator of what answers, with `on=` and without."""
 
         @overload
         def __call__(self, fallback: Callable[P, R], /) -> Callable[P, R]: ...
+        # Both fit where the first argument is an exception: there the first of them counts.
         @overload
-        def __call__(
+        def __call__(  # type: ignore[overload-overlap]
             self, fallback: Callable[Concatenate[Exception, P], R], /
         ) -> Callable[Concatenate[Exception, P], R]: ...
         @overload
-        def __call__(self, fallback: Callable[Concatenate[Any, Exception, ...], R], /) -> Callable[..., R]: ...
-
-    class GuardedMethod(Protocol[P, T_co]):
-        """A guarded function that is bound to its object."""
-
-        __name__: str
-        __qualname__: str
-
-        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
-        def health(self) -> Check: ...
-        def isolate(self) -> None: ...
-        def reset(self) -> None: ...
+        def __call__(
+            self: FallsBack[Concatenate[S, Q], R], fallback: Callable[Concatenate[S, Exception, Q], R], /
+        ) -> Callable[Concatenate[S, Exception, Q], R]: ...
+        @overload
+        def __call__(self, *, on: Failures) -> FallsBack[P, R]: ...
 
     class Guarding(Protocol):
         """What `guarded(...)` returns: the decorator of a function."""
@@ -112,17 +93,20 @@ if TYPE_CHECKING:
 def guarded(
     *misplaced: NoReturn,
     name: str = "",
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     retry: Retry | BaseRetrying | None = None,
     breaker: Breaker | None = None,
     key: Callable[..., object] | None = None,
-    max_concurrent: int | None = None,
+    max_concurrent: Whole | None = None,
 ) -> Guarding:
     """Put a deadline, retries and a breaker around a function or a method; a stacked `.fallback` around these.
 
     Outermost first: the fallback, the deadline, the limit of calls at a time, the retry, the breaker. So the fallback
     answers for what fails in the end, the deadline is one for all attempts with their waits, and the breaker counts
     each attempt.
+
+    `timeout`, `max_concurrent` and the numbers of the policies may be functions without arguments: they are asked at
+    the first call, `timeout=lambda: settings.REDIS_TIMEOUT`.
 
     Args:
         name: What errors, `health` and events call it; the function's own name if left out.
@@ -155,7 +139,8 @@ def guarded(
         `.reset()`: closes the breaker and forgets what it has counted.
 
     Raises:
-        ConfigurationError: An option is out of range, or does not go with the function.
+        ConfigurationError: An option is out of range, or does not go with the function. In the first call, if a
+            function has returned a number that cannot be right.
         UsageError: It is no function, it is a generator, or there are no parentheses. Also in a call, where the result
             works after the call has returned: a context manager, a generator, a future.
 
@@ -179,7 +164,8 @@ def guarded(
     frame = places.caller()
     validation.alone("guarded", misplaced, frame, "function")
     validation.text("name", name)
-    validation.seconds("timeout", timeout, optional=True)
+    validation.seconds("timeout", timeout, optional=True, late=True)
+    validation.whole("max_concurrent", max_concurrent, optional=True, late=True)
     if retry is not None:
         from lazyguard._policies import retry as retries
 
@@ -198,8 +184,6 @@ def guarded(
         validation.plain("key", key, "guarded", "the function")
         if breaker is None:
             raise misconfigured("key= says which breaker a call has, and there is none: give breaker= too.")
-    if max_concurrent is not None:
-        validation.whole("max_concurrent", max_concurrent)
 
     def declare(function: Any, /) -> Any:
         for kind in (classmethod, staticmethod):
@@ -221,46 +205,33 @@ def guarded(
 class Guard:
     """The policies around one function, and their state."""
 
-    __slots__ = (
-        "__weakref__",
-        "_detour",
-        "answers",
-        "awaited",
-        "by_key",
-        "circuit",
-        "function",
-        "is_timed",
-        "key",
-        "late",
-        "looks",
-        "name",
-        "place",
-        "places",
-        "retry",
-        "returns_awaitables",
-        "timeout",
-    )
+    answers: Any = None  # what its fallbacks have answered, if it has some
+    looks = True  # at what the function returns, until that is known
+    returns_awaitables = False
+    wrapper: Any = None  # a weak reference
+    places: Places | None = None
+    circuit: Any = None  # a Circuit, or with key= Circuits
 
     def __init__(
         self,
         function: Callable[..., Any],
         name: str,
         place: Place,
-        timeout: float | None,
+        timeout: Seconds | None,
         retry: Retry | None,
         breaker: Breaker | None,
         key: Callable[..., object] | None,
-        max_concurrent: int | None,
+        max_concurrent: Whole | None,
     ) -> None:
         if not callable(function):
             raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
-        flags = _flags_of(function)
-        if flags & _GENERATORS:
+        flags = places.flags_of(function)
+        if flags & places.GENERATORS:
             raise misused(
                 f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
                 "Guard the function that makes one step, or one that returns a list."
             )
-        self.awaited = bool(flags & _COROUTINE)
+        self.awaited = bool(flags & places.COROUTINE)
         if retry is not None and retry.awaits and not self.awaited:
             raise misconfigured(
                 f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
@@ -269,18 +240,9 @@ class Guard:
         self.function = function
         self.name = name
         self.place = place
-        self.timeout = timeout
-        self.late = f"{name}, declared at {place}, did not end within its timeout of {timeout} s."
+        self.timeout: Any = timeout
         self.retry = retry
-        self.answers: Any = None  # what its fallbacks have answered, if it has some
-        self.looks = True  # at what the function returns, until that is known
-        self.returns_awaitables = False
-        self.is_timed = breaker is not None and breaker.slow_call_duration is not None
         self.key = key
-        self.by_key: Circuits | None = None
-        self._detour: Any = None
-        self.places: Places | None = None
-        self.circuit: Circuit | None = None
         if max_concurrent is not None:
             from lazyguard._policies.bulkhead import Places
 
@@ -288,13 +250,20 @@ class Guard:
         if breaker is not None and key is not None:
             from lazyguard._policies.circuits import Circuits
 
-            self.by_key = Circuits(breaker, name, place)
+            self.circuit = Circuits(breaker, name, place)
         elif breaker is not None:
             from lazyguard._policies.breaker import UnusedCircuit
 
-            unused: Any = UnusedCircuit(breaker, name, place)
-            self.circuit = unused
+            self.circuit = UnusedCircuit(breaker, name, place)
         declaration.register_guard(self)
+
+    def read(self) -> None:
+        """Ask for the numbers that are functions, at the first call."""
+        of = f"{self.name} ({self.place})"
+        self.timeout = validation.read("timeout", self.timeout, of, validation.seconds, optional=True)
+        self.retry = self.retry and self.retry.read(of)
+        if self.places is not None:
+            self.places.most = validation.read("max_concurrent", self.places.most, of, validation.whole)
 
     def run(self, args: Args, named: Named, failed: Exception | None = None, entered: object = None) -> Outcome:
         """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it.
@@ -340,20 +309,18 @@ class Guard:
 
     def reroute(self) -> None:
         """Decide anew whether the wrapper may make the first attempt by itself."""
-        if self._detour is not None:
-            answering = self.answers is not None and self.answers.since is not None
-            active = loaded("_core.mode", self).is_active()
-            self._detour.cell_contents = self.looks or self.returns_awaitables or answering or not active
+        answering = self.answers is not None and self.answers.since is not None
+        active = loaded("_core.mode", self).is_active()
+        wrappers.route(self, fast=active and not (self.looks or self.returns_awaitables or answering))
 
     def circuit_of(self, args: Args, named: Named) -> Circuit | None:
         """Return the circuit for a call."""
-        return self.circuit if self.by_key is None or self.key is None else self.by_key.of(self.key(*args, **named))
+        found: Circuit | None = self.circuit if self.key is None else self.circuit.of(self.key(*args, **named))
+        return found
 
     def circuits(self) -> list[Circuit]:
         """Return the circuits that have been asked."""
-        if self.by_key is not None:
-            return self.by_key.all()
-        return [self.circuit] if self.circuit is not None and self.circuit.used else []
+        return self.circuit.all() if self.circuit is not None and self.circuit.used else []
 
     def fallback(self, fallback: Any = None, /, *, on: Any = None) -> Any:
         """Declare what answers when the function fails in the end; used as a decorator."""
@@ -369,32 +336,18 @@ class Guard:
 
     def isolate(self) -> None:
         """Open the breaker until it is reset."""
-        circuit = self.circuit if self.by_key is None else self.by_key
-        if circuit is None:
+        if self.circuit is None:
             raise misused(f"{self.name} ({self.place}) has no breaker that could be opened: give breaker=.")
-        circuit.isolate()
+        self.circuit.isolate()
 
     def reset(self) -> None:
         """Close the breaker, with nothing counted."""
-        circuit = self.circuit if self.by_key is None else self.by_key
-        if circuit is not None:
-            circuit.reset()
+        if self.circuit is not None:
+            self.circuit.reset()
 
 
-# co_flags of a function: it is a generator, sync or async; it is an `async def`
-_GENERATORS, _COROUTINE = 0x20 | 0x200, 0x80
-FUNCTION = type(lambda: None)
 # Where calls with all their policies are made, and fallbacks are declared: loaded by these names.
 CALLS, FALLBACK = "_services.calls", "_services.guarded_fallback"
-
-
-def _flags_of(function: Any) -> int:
-    if type(function) is FUNCTION:  # nearly all of them; the others need a closer look
-        flags: int = function.__code__.co_flags
-        return flags
-    from lazyguard._base import signatures
-
-    return signatures.flags_of(function)
 
 
 def find(function: object) -> Any:
@@ -411,6 +364,4 @@ def exchange(guarded: Any, function: Callable[..., Any]) -> None:
     """
     guard: Guard = guarded.fallback.__self__
     guard.function = function
-    names = guarded.__code__.co_freevars
-    if "function" in names:
-        guarded.__closure__[names.index("function")].cell_contents = function
+    wrappers.cells(guarded, function=function)

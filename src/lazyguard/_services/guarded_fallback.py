@@ -32,17 +32,8 @@ class GuardedFallback:
 
     def __init__(self, guard: Guard, fallback: Any, on: Kinds | None) -> None:
         function: Any = fallback.__func__ if isinstance(fallback, classmethod | staticmethod) else fallback
-        self.place = place = places.of_callable(function, guard.place)
-        if not hasattr(function, "__code__"):
-            raise misconfigured(
-                f"the fallback of {guard.name} ({guard.place}) must be a function, "
-                f"not one of type {type(fallback).__name__}."
-            )
-        flags = signatures.flags_of(function)
-        if flags & (signatures.GENERATOR | signatures.ASYNC_GENERATOR):
-            raise misconfigured(f"the fallback of {guard.name} ({place}) is a generator: use `return`.")
-        self.awaited = bool(flags & signatures.COROUTINE)
-        inside = signatures.flags_of(places.unwrapped(guard.function)) & signatures.COROUTINE  # below a decorator
+        self.place, self.awaited = place, _ = validation.fallback_function(function, guard.name, guard.place)
+        inside = places.flags_of(places.unwrapped(guard.function)) & places.COROUTINE  # below a decorator
         if self.awaited != guard.awaited and not (self.awaited and inside):
             raise misconfigured(
                 f"of {guard.name} ({guard.place}) and its fallback ({place}) one is an `async def`: make both alike."

@@ -14,36 +14,20 @@ from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from lazyguard._base import final, places, signatures
-from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
     from lazyguard._core.cell import Cell
-    from lazyguard._proxies.proxy import Proxy
-
-    class OfAll(Protocol):
-        """The service that has the keys."""
-
-        _cell: Cell
-
-        def _begin(self, cell: Cell) -> None: ...
-        def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Any: ...
-        def _around(self, live: Proxy) -> Any: ...
 
 
 _uses = count()
 # Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
 _lock = _thread.RLock()
-
-
-def bulkhead(most: int | None) -> Bulkhead:
-    """Return the bulkhead of all keys of one service."""
-    return Bulkhead(DEFAULT if most is None else most)
 
 
 def _in_child() -> None:
@@ -75,14 +59,14 @@ class Keys:
     """The keys of one service.
 
     Args:
-        of: The service.
+        of: The service that has them.
         factory: The factory, whose parameters make the key.
         most: How many keys are kept.
     """
 
     __slots__ = ("_entries", "_factory", "_kept", "_like", "_most", "_of", "_positional", "_signature")
 
-    def __init__(self, of: OfAll, factory: Callable[..., Any], most: int) -> None:
+    def __init__(self, of: Any, factory: Callable[..., Any], most: int) -> None:
         self._of = of
         self._factory = factory
         self._like = places.unwrapped(factory)  # which has the parameters
@@ -162,7 +146,7 @@ class Keys:
                 looks -= 1
                 used, oldest = self._kept[0]
                 cell = oldest.cell()
-                if used != oldest.used or (cell is not None and cell.overridden):
+                if used != oldest.used or (cell is not None and cell.now.overrides):
                     heapreplace(self._kept, (next(_uses) if used == oldest.used else oldest.used, oldest))
                     continue
                 heappop(self._kept)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import wrapt
 
 from lazyguard._proxies import proxy as proxies
-from lazyguard._services.counted_view import counted_result, failed, succeeded
+from lazyguard._services.counted_view import Counting, counted_result, failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,8 @@ class View(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
 
         def call(wrapped: Any, _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
             phase = self._self_phase._circuit.now
-            try:
+            with Counting(phase):
                 result = wrapped(*arguments, **named)
-            except BaseException as error:
-                failed(phase, error)
-                raise
             return self if result is self.__wrapped__ else counted_result(phase, result)
 
         return wrapt.FunctionWrapper(value, call)
@@ -68,22 +65,16 @@ def _given(view: View, given: Any) -> Any:
 
 
 def _await(self: View) -> Generator[Any, Any, Any]:
-    try:
+    with Counting(self._self_phase):
         result = yield from self.__wrapped__.__await__()
-    except BaseException as error:
-        failed(self._self_phase, error)
-        raise
     if result is self.__wrapped__:
         return self
     return counted_result(self._self_phase, result, ok=not hasattr(type(self), "__aenter__"))
 
 
 async def _aenter(self: View) -> Any:
-    try:
+    with Counting(self._self_phase):
         return _given(self, await self.__wrapped__.__aenter__())
-    except BaseException as error:
-        failed(self._self_phase, error)
-        raise
 
 
 async def _aexit(self: View, *raised: Any) -> Any:
@@ -95,37 +86,17 @@ async def _aexit(self: View, *raised: Any) -> Any:
         raise
 
 
-def _enter(self: View) -> Any:
-    try:
-        return self.__wrapped__.__enter__()
-    except BaseException as error:
-        failed(self._self_phase, error)
-        raise
-
-
-def _stepping(name: str) -> Callable[[View], Any]:
-    def step(self: View) -> Any:
-        try:
+def _calling(name: str) -> Callable[[View], Any]:
+    def call(self: View) -> Any:
+        with Counting(self._self_phase):
             return getattr(self.__wrapped__, name)()
-        except StopIteration:
-            succeeded(self._self_phase)
-            raise
-        except BaseException as error:
-            failed(self._self_phase, error)
-            raise
 
-    return step
+    return call
 
 
 async def _anext(self: View) -> Any:
-    try:
+    with Counting(self._self_phase):
         return await self.__wrapped__.__anext__()
-    except StopAsyncIteration:
-        succeeded(self._self_phase)
-        raise
-    except BaseException as error:
-        failed(self._self_phase, error)
-        raise
 
 
 def _iterating(name: str) -> Callable[[View], Any]:
@@ -140,8 +111,8 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "__await__": _await,
     "__aenter__": _aenter,
     "__aexit__": _aexit,
-    "__enter__": _enter,
-    "__next__": _stepping("__next__"),
+    "__enter__": _calling("__enter__"),
+    "__next__": _calling("__next__"),
     "__iter__": _iterating("__iter__"),
     "__anext__": _anext,
     "__aiter__": _iterating("__aiter__"),

@@ -40,7 +40,10 @@ def of(cell: Cell, mirror: ProxyMirror) -> Loops:
     with declaration.lock:
         if cell.loops is None:
             cell.loops = loops
-            mirror.split(loops.first, loops.view)
+            live = mirror()
+            if live is not None:
+                proxies.set_class(loops.first, type(live))
+                proxies.set_class(live, loops.view)
     known: Loops = cell.loops
     return known
 
@@ -51,15 +54,16 @@ class Loops:
 
     Attributes:
         first: The reference of the loop whose object the service's own cell holds.
+        mirror: What shows that one's cell.
         view: The class of the live reference, as long as there are several.
     """
 
-    __slots__ = ("_cell", "_mirror", "_names", "_numbers", "_references", "first", "view")
+    __slots__ = ("_cell", "_names", "_numbers", "_references", "first", "mirror", "view")
 
     def __init__(self, cell: Cell, mirror: ProxyMirror) -> None:
         self._cell = cell
-        self._mirror = mirror
-        live: Any = mirror.proxy()
+        self.mirror = mirror
+        live: Any = mirror()
         self.first: Proxy = object.__new__(type(live))
         proxies.set_cell(self.first, cell)
         # Copied before it is walked, since other threads change it.
@@ -108,7 +112,9 @@ class Loops:
         with declaration.lock:
             if self._cell.loops is self:
                 self._cell.loops = None
-                self._mirror.join()
+                live = self.mirror()
+                if live is not None:
+                    proxies.set_class(live, type(self.first))
 
     def _attributes(self) -> Callable[[Proxy, str], Any]:
         """Return what answers for attributes, at each use of the live reference: so it is short."""
@@ -134,7 +140,7 @@ class Loops:
             self._add(here)
         self.prune()
         if here is not None:
-            live = self._mirror.proxy()
+            live = self.mirror()
             assert live is not None  # who uses it holds it
             return self._references.get(here, live)
         running = [reference for loop, reference in self._references.copy().items() if loop.is_running()]
@@ -148,7 +154,7 @@ class Loops:
         return possible[0]
 
     def _add(self, loop: Any) -> None:
-        like, mirror = self._cell, self._mirror
+        like, mirror = self._cell, self.mirror
         if all(reference is not self.first for reference in self._references.copy().values()):
             reference = self.first  # the loop of the service's own cell has gone
         else:

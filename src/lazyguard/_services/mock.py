@@ -10,7 +10,7 @@ from __future__ import annotations
 from _weakref import ref
 
 from lazyguard._base import T, final, places, validation
-from lazyguard._base.signatures import ASYNC_GENERATOR, COROUTINE, GENERATOR
+from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError

@@ -128,44 +128,24 @@ class Preload:
         place: Where preload was called, `file:line`.
     """
 
-    __slots__ = (
-        "_began",
-        "_changed",
-        "_cut_by",
-        "_errors",
-        "_items",
-        "_jobs",
-        "_lock",
-        "_loop",
-        "_over",
-        "_progress",
-        "_reported",
-        "_threads",
-        "_waiting",
-        "done",
-        "ended",
-        "interrupted",
-        "place",
-        "total",
-    )
+    done: int = 0
+    ended: bool = False
+    interrupted: bool = False
+    _cut_by = ""
+    _reported = 0
 
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
     ) -> None:
         self.total: int = len(jobs)
-        self.done: int = 0
-        self.ended: bool = False
-        self.interrupted: bool = False
         self.place: Place = place
         self._items = item  # the key of a service lives as long as its live reference
-        self._cut_by = ""
         self._over: list[None] = []  # not empty when nothing is to begin any more
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
         self._loop = wait_cycles.current_loop()
         self._began = self._changed = clock.now()
-        self._reported = 0
         self._threads: set[int] = set()
         self._waiting: list[Callable[[], object]] = []
         self._lock = _thread.allocate_lock()  # held for counting alone
@@ -380,9 +360,9 @@ class Preload:
             state=self._state(),
             since=date - (now - self._changed),
             cause=cause,
-            generation=0,
             running=len(self._threads),
             place=self.place,
+            answered={},
         )
 
 

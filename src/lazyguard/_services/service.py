@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from lazyguard._base import Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
-from lazyguard._core import loaded
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Kinds
+    from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
@@ -30,44 +29,38 @@ if TYPE_CHECKING:
 
     Method = TypeVar("Method", bound=Callable[..., Any])
     Async: TypeAlias = "Callable[[], Coroutine[Any, Any, T]]"
+    OfKey: TypeAlias = "Callable[Concatenate[Exception, P], T]"
     AsyncOfKey: TypeAlias = "Callable[Concatenate[Exception, P], Coroutine[Any, Any, T]]"
     AsyncOfCause: TypeAlias = "Callable[[Exception], Coroutine[Any, Any, T]]"
-    from lazyguard._core.state import Snapshot
-    from lazyguard._policies.breaker import Breaker
 
+    class FallbackDeclaration(Protocol[P, T]):
+        """The decorator of a function that makes the fallback, with options and without."""
 
-def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
-    """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
-
-    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
-        if snapshot.state == "degraded":
-            view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
-        elif failures and not snapshot.overrides:
-            validation.check_loaded("failures", failures)
-            view = loaded("_services.counted_view", cell).view(cell, snapshot, failures, breaker)
-        else:
-            view = proxy.bound(cell, snapshot)
-        return view
-
-    flavour.of_service = True  # type: ignore[attr-defined]
-    return flavour
-
-
-def has_parameters(factory: Any) -> bool:
-    """Return whether a factory takes any argument at all, a method's `self` left out.
-
-    The `*args, **kwargs` of a decorator are those of the function that it stands around.
-    """
-    factory = places.unwrapped(factory)
-    if type(factory) is FUNCTION:  # nearly all of them; the others need a closer look
-        code = factory.__code__
-        return bool(code.co_argcount or code.co_kwonlyargcount or code.co_flags & 0x0C)  # *args, **kwargs
-    from lazyguard._base import signatures
-
-    return signatures.has_parameters(factory)
-
-
-FUNCTION = type(has_parameters)
+        # As with the factory: Coroutine, not Awaitable.
+        @overload
+        def __call__(self, function: Async[T], /) -> Async[T]: ...
+        @overload
+        def __call__(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        @overload
+        def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
+            self, function: AsyncOfCause[T], /
+        ) -> AsyncOfCause[T]: ...
+        @overload
+        def __call__(self, function: Callable[[], T], /) -> Callable[[], T]: ...
+        @overload
+        def __call__(self, function: OfKey[P, T], /) -> OfKey[P, T]: ...
+        @overload
+        def __call__(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        @overload
+        def __call__(
+            self,
+            /,
+            *,
+            timeout: Seconds | None = ...,
+            max_degraded: Seconds | None = ...,
+            partial: bool = ...,
+            close: Callable[[Any], object] | None = ...,
+        ) -> FallbackDeclaration[P, T]: ...
 
 
 if TYPE_CHECKING:
@@ -128,6 +121,7 @@ class Service(Generic[P, T]):
     _live: Any
     _keys: Keys | None
     _factory: Any = None  # of one key's service
+    _isolated = False
 
     if not TYPE_CHECKING:
         __signature__ = like_factory(None)
@@ -141,7 +135,7 @@ class Service(Generic[P, T]):
         flavour: Flavour,
         critical: bool,
         max_keys: int | None = None,
-        max_concurrent: int | None = None,
+        max_concurrent: Whole | None = None,
     ) -> None:
         self._flavour = flavour
         self._fallbacks: list[Fallback] = []
@@ -153,11 +147,12 @@ class Service(Generic[P, T]):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
         self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
-        if has_parameters(factory):
+        if places.has_parameters(places.unwrapped(factory)):  # those of `*args, **named` are what it stands around
+            from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
-            self._cell.plan = plan.changed(bulkhead=keyed.bulkhead(max_concurrent))
+            self._cell.plan = plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
             self._live = None
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
@@ -180,6 +175,10 @@ class Service(Generic[P, T]):
         cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
         for fallback in self._fallbacks:
             fallback.join(cell, given)
+        if self._isolated:
+            from lazyguard._services.isolated import isolate
+
+            isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
 
     def _around(self, live: Proxy) -> Service[[], T]:
@@ -295,41 +294,19 @@ class Service(Generic[P, T]):
         return target
 
     if TYPE_CHECKING:
-        # As with the factory: Coroutine, not Awaitable.
-        @overload
-        def fallback(self, function: Async[T], /) -> Async[T]: ...
-        @overload
-        def fallback(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
-        @overload
-        def fallback(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, function: AsyncOfCause[T], /
-        ) -> AsyncOfCause[T]: ...
-        @overload
-        def fallback(self, function: Callable[[], T], /) -> Callable[[], T]: ...
-        @overload
-        def fallback(
-            self, function: Callable[Concatenate[Exception, P], T], /
-        ) -> Callable[Concatenate[Exception, P], T]: ...
-        @overload
-        def fallback(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
-        @overload
-        def fallback(
-            self,
-            /,
-            *,
-            timeout: float | None = ...,
-            max_degraded: float | None = ...,
-            partial: bool = ...,
-            close: Callable[[Any], object] | None = ...,
-        ) -> FallbackDeclaration[P, T]: ...
 
-    def fallback(
+        @property
+        def fallback(self) -> FallbackDeclaration[P, T]:
+            """Declare what is served when the real object cannot be built in time; used as a decorator."""
+            ...
+
+    def _fallback(
         self,
         function: Any = None,
         /,
         *,
-        timeout: float | None = None,
-        max_degraded: float | None = None,
+        timeout: Seconds | None = None,
+        max_degraded: Seconds | None = None,
         partial: bool = False,
         close: Callable[[Any], object] | None = None,
     ) -> Any:
@@ -389,11 +366,15 @@ class Service(Generic[P, T]):
                 declared.join(cell, given)
             return function
 
-        validation.seconds("timeout", timeout, optional=True)
-        validation.seconds("max_degraded", max_degraded, optional=True)
+        validation.seconds("timeout", timeout, optional=True, late=True)
+        validation.seconds("max_degraded", max_degraded, optional=True, late=True)
         validation.flag("partial", partial)
         validation.function_of("close", close)
         return declare if function is None else declare(function)
+
+    if not TYPE_CHECKING:
+        _fallback.__name__, _fallback.__qualname__ = "fallback", "Service.fallback"
+        fallback = _fallback
 
     def health(self) -> Check:
         """Return the service's state, since when and why. Builds nothing.
@@ -407,8 +388,32 @@ class Service(Generic[P, T]):
         now, date = clock.now(), clock.current.date()
         return health.worst([health.check(cell, self._kind, now, date) for cell in self._cells()])
 
+    def isolate(self) -> None:
+        """Take the real object out of use until `reset`, for all keys, those to come too.
+
+        A use is answered by the fallback; where there is none it raises CircuitOpen, as does asking for the real one.
+        No recovery begins. What was built is closed after `grace`; `health` has the reason. Of the service of one key,
+        `of(...)`, that key alone. A forked child inherits it where the service is kept there.
+
+        Example:
+            >>> import lazyguard
+            >>> get_numbers = lazyguard.service(lambda: [1])
+            >>> get_numbers.isolate()
+            >>> get_numbers.health().state
+            'failed'
+            >>> get_numbers.reset()
+            >>> len(get_numbers())
+            1
+        """
+        from lazyguard._services.isolated import isolate
+
+        self._isolated = True
+        for cell in self._cells():
+            isolate(cell)
+
     def reset(self) -> None:
         """Forget what was built, for all keys, and close it; the next use builds anew."""
+        self._isolated = False
         for cell in self._cells():
             cell.reset()
 
@@ -426,26 +431,3 @@ class Service(Generic[P, T]):
     def __repr__(self) -> str:
         keys = "" if self._keys is None else f" with {len(self._keys.living())} keys"
         return f"<service {self._cell.name}{keys}, {self.health().state}, declared at {self._cell.place}>"
-
-
-if TYPE_CHECKING:
-
-    class FallbackDeclaration(Protocol[P, T]):
-        """What `fallback(...)` returns: the decorator of a function that makes the fallback."""
-
-        @overload
-        def __call__(self, function: Async[T], /) -> Async[T]: ...
-        @overload
-        def __call__(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
-        @overload
-        def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, function: AsyncOfCause[T], /
-        ) -> AsyncOfCause[T]: ...
-        @overload
-        def __call__(self, function: Callable[[], T], /) -> Callable[[], T]: ...
-        @overload
-        def __call__(
-            self, function: Callable[Concatenate[Exception, P], T], /
-        ) -> Callable[Concatenate[Exception, P], T]: ...
-        @overload
-        def __call__(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...

@@ -1,12 +1,18 @@
 """What is called in the place of a guarded function: the fastest that its policies allow.
 
-Invariant: a call that ends well costs what its options need, and no more; what is not in a wrapper is in `calls`.
+Invariants: a call that ends well costs what its options need, and no more; what is not in a wrapper is in `calls`. A
+wrapper begins with code that takes the whole way, so that declaring compiles nothing; `route` gives it the fast one.
 """
 
 from __future__ import annotations
 
+from _weakref import ref
+
+from lazyguard._base import signatures
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any
 
     from lazyguard._core.state import Outcome
@@ -33,200 +39,111 @@ def unwrapped(outcome: Outcome) -> Any:
 
 
 def wrapped(guard: Any) -> Any:
-    """Return the function to call, the fastest that the policies allow, dressed as the one that it guards."""
-    function = guard.function
-    make = (_async_wrapper if guard.awaited else _wrapper)(guard)
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__"):
-        if hasattr(function, attribute):
-            setattr(make, attribute, getattr(function, attribute))
-    annotations = (
-        "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
-    )  # not evaluated from 3.14 on
-    if hasattr(function, annotations):
-        setattr(make, annotations, getattr(function, annotations))
-    make.__dict__.update(getattr(function, "__dict__", {}))
-    make.__wrapped__ = function
+    """Return the function to call, dressed as the one that it guards."""
+    make = signatures.dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
     for handle in HANDLES:
         setattr(make, handle, getattr(guard, handle))
-    names = make.__code__.co_freevars
-    if "detour" in names:
-        guard._detour = make.__closure__[names.index("detour")]
+    guard.wrapper = ref(make)
     return make
 
 
-def _wrapper(guard: Any) -> Any:
-    function, circuit, detour = guard.function, guard.circuit, True
-    if guard.timeout is not None:
+def _wrapper(guard: Any, function: Any) -> Any:
+    calls = circuit = clock = key = known = places = None
 
-        def bounded(*args: Any, **named: Any) -> Any:
-            return unwrapped(guard.run(args, named))
+    def whole(*args: Any, **named: Any) -> Any:
+        nonlocal calls, circuit, clock, function, key, known, places  # since the fast one has them
+        return unwrapped(guard.run(args, named))
 
-        return bounded
-    if guard.is_timed or guard.key is not None or guard.places is not None:
-        return _limited(guard)
-    if circuit is None:
-
-        def retried(*args: Any, **named: Any) -> Any:
-            if detour:
-                return unwrapped(guard.run(args, named))
-            try:
-                return function(*args, **named)
-            except Exception as error:
-                return unwrapped(guard.run(args, named, error))
-
-        return retried
-
-    def broken(*args: Any, **named: Any) -> Any:
-        phase = circuit.now
-        count = phase.count
-        if count is None or detour:
-            return unwrapped(guard.run(args, named))
-        try:
-            result = function(*args, **named)
-        except Exception as error:
-            phase.ended(error)
-            return unwrapped(guard.run(args, named, error))
-        count(True)
-        return result
-
-    return broken
+    return whole
 
 
-def _async_wrapper(guard: Any) -> Any:
-    function, circuit, detour = guard.function, guard.circuit, True
-    if guard.timeout is not None:
+def _async_wrapper(guard: Any, function: Any) -> Any:
+    calls = circuit = clock = key = known = places = None
 
-        async def bounded(*args: Any, **named: Any) -> Any:
-            return unwrapped(await guard.arun(args, named))
+    async def whole(*args: Any, **named: Any) -> Any:
+        nonlocal calls, circuit, clock, function, key, known, places
+        return unwrapped(await guard.arun(args, named))
 
-        return bounded
-    if guard.is_timed or guard.key is not None or guard.places is not None:
-        return _async_limited(guard)
-    if circuit is None:
-
-        async def retried(*args: Any, **named: Any) -> Any:
-            if detour:
-                return unwrapped(await guard.arun(args, named))
-            try:
-                return await function(*args, **named)
-            except Exception as error:
-                return unwrapped(await guard.arun(args, named, error))
-
-        return retried
-
-    async def broken(*args: Any, **named: Any) -> Any:
-        phase = circuit.now
-        count = phase.count
-        if count is None or detour:
-            return unwrapped(await guard.arun(args, named))
-        try:
-            result = await function(*args, **named)
-        except Exception as error:
-            phase.ended(error)
-            return unwrapped(await guard.arun(args, named, error))
-        count(True)
-        return result
-
-    return broken
+    return whole
 
 
-def _limited(guard: Any) -> Any:
-    """Return what is called in the place of a function with key=, max_concurrent= or slow_call_duration=."""
-    from lazyguard._core import clock
-
-    function, circuit, detour, key = guard.function, guard.circuit, True, guard.key
-    places, timed = guard.places, guard.is_timed
-    calls: Any = getattr(places, "calls", None)
-    known: Any = getattr(guard.by_key, "known", None)
-
-    def limited(*args: Any, **named: Any) -> Any:
-        if detour:
-            return unwrapped(guard.run(args, named))
-        call: Any = None
-        phase: Any = None
-        count = began = None
-        try:
-            if calls is not None:
-                call = object()
-                calls[call] = None
-                if len(calls) > places.most and not places.has(call):
-                    return unwrapped(guard.run(args, named))
-            if known is not None:
-                asked = known.get(key(*args, **named)) or guard.circuit_of(args, named)
-                asked.asked = True
-                phase = asked.now
-            elif circuit is not None:
-                phase = circuit.now
-            if phase is not None:
-                count = phase.count
-                if count is None:
-                    return unwrapped(guard.run(args, named, None, call))
-            if timed:
-                began = clock.now()
-            try:
-                result = function(*args, **named)
-            except Exception as error:
-                if phase is not None:
-                    phase.ended(error, None, began)
-                return unwrapped(guard.run(args, named, error, call))
-            if began is not None and phase is not None and clock.now() - began > phase.slow:
-                phase.ended(None, None, began)
-            elif count is not None:
-                count(True)
-            return result
-        finally:
-            if calls is not None:
-                calls.pop(call, None)
-
-    return limited
-
-
-def _async_limited(guard: Any) -> Any:
-    """Return the same for an async function."""
-    from lazyguard._core import clock
-
-    function, circuit, detour, key = guard.function, guard.circuit, True, guard.key
-    places, timed = guard.places, guard.is_timed
-    calls: Any = getattr(places, "calls", None)
-    known: Any = getattr(guard.by_key, "known", None)
-
-    async def limited(*args: Any, **named: Any) -> Any:
-        if detour:
-            return unwrapped(await guard.arun(args, named))
-        call: Any = None
-        phase: Any = None
-        count = began = None
-        try:
-            if calls is not None:
-                call = object()
-                calls[call] = None
-                if len(calls) > places.most and not places.has(call):
-                    return unwrapped(await guard.arun(args, named))
-            if known is not None:
-                asked = known.get(key(*args, **named)) or guard.circuit_of(args, named)
-                asked.asked = True
-                phase = asked.now
-            elif circuit is not None:
-                phase = circuit.now
-            if phase is not None:
-                count = phase.count
-                if count is None:
-                    return unwrapped(await guard.arun(args, named, None, call))
-            if timed:
-                began = clock.now()
+# The fast way: a line with a mark is there where the guard has that, one with "-" where it has not.
+_FAST = """
+def make(calls, circuit, clock, function, guard, key, known, places):
+    async def fast(*args, **named):
+        nonlocal calls, circuit, clock, function, guard, key, known, places
+        entered = id(named)  #limited
+        calls[entered] = None  #limited
+        try:  #limited
+        if True:  #-limited
+            if len(calls) > places.most and not places.has(entered):  #limited
+                return unwrapped(await guard.arun(args, named))  #limited
+            asked = known.get(key(*args, **named)) or guard.circuit_of(args, named)  #keyed
+            asked.asked = True  #keyed
+            phase = asked.now  #keyed
+            phase = circuit.now  #single
+            count = phase.count  #broken
+            if count is None:  #broken
+                return unwrapped(await guard.arun(args, named, None, ENTERED))  #broken
+            began = clock.now()  #timed
             try:
                 result = await function(*args, **named)
             except Exception as error:
-                if phase is not None:
-                    phase.ended(error, None, began)
-                return unwrapped(await guard.arun(args, named, error, call))
-            if began is not None and phase is not None and clock.now() - began > phase.slow:
-                phase.ended(None, None, began)
-            elif count is not None:
-                count(True)
+                phase.ended(error, None, BEGAN)  #broken
+                return unwrapped(await guard.arun(args, named, error, ENTERED))
+            if clock.now() - began > phase.slow:  #timed
+                phase.ended(None, None, began)  #timed
+                return result  #timed
+            count(True)  #broken
             return result
-        finally:
-            if calls is not None:
-                calls.pop(call, None)
+        finally:  #limited
+            del calls[entered]  #limited
+    return fast
+"""
+# By their marks; shared, so that the code of a call under way outlives what replaces it.
+_codes: dict[tuple[bool, ...], CodeType] = {}
 
-    return limited
+
+def _code(guard: Any) -> CodeType:
+    """Return the code of the fast way through a guard."""
+    has = {
+        "limited": guard.places is not None,
+        "keyed": guard.key is not None,
+        "single": guard.circuit is not None and guard.key is None,
+        "broken": guard.circuit is not None,
+        "timed": guard.circuit is not None and guard.circuit.breaker.slow_call_duration is not None,
+    }
+    kind = (guard.awaited, *has.values())
+    if kind not in _codes:
+        lines = [line.split("  #") for line in _FAST.splitlines()]
+        marked = [text for text, *mark in lines if not mark or has.get(mark[0], not has.get(mark[0][1:]))]
+        source = "\n".join(marked).replace("ENTERED", "entered" if has["limited"] else "None")
+        source = source.replace("BEGAN", "began" if has["timed"] else "None")
+        if not guard.awaited:
+            source = source.replace("async ", "").replace("await ", "").replace(".arun", ".run")
+        made: dict[str, Any] = {}
+        exec(compile(source, __file__, "exec"), made)
+        _codes[kind] = made["make"](*[None] * 8).__code__
+    return _codes[kind]
+
+
+def route(guard: Any, *, fast: bool) -> None:
+    """Let the wrapper make first attempts by itself, or the whole of `calls` see every call."""
+    make = guard.wrapper()
+    if make is None or guard.timeout is not None:
+        return
+    if not fast:
+        make.__code__ = (_async_wrapper if guard.awaited else _wrapper)(guard, None).__code__
+        return
+    from lazyguard._core import clock
+
+    cells(make, circuit=guard.circuit, clock=clock, key=guard.key, places=guard.places)
+    cells(make, calls=getattr(guard.places, "calls", None), known=getattr(guard.circuit, "known", None))
+    make.__code__ = _code(guard)
+
+
+def cells(make: Any, **values: Any) -> None:
+    """Set what a wrapper has."""
+    for name, cell in zip(make.__code__.co_freevars, make.__closure__, strict=True):
+        if name in values:
+            cell.cell_contents = values[name]

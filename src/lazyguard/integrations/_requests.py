@@ -154,7 +154,9 @@ def _ready() -> tuple[str, Health | None]:
     readiness = sys.modules.get("lazyguard._services.readiness")  # not loaded: nothing drains
     if readiness is not None and readiness.draining():
         return "fail", None
-    found = Health(tuple(c for c in lazyguard.health().checks if c.kind == "critical service" or c.status != "pass"))
+    found = Health(
+        checks=tuple(c for c in lazyguard.health().checks if c.kind == "critical service" or c.status != "pass")
+    )
     return found.status, found
 
 
@@ -165,7 +167,7 @@ def _started() -> tuple[str, Health]:
     server answers requests: in the application's module, in `post_fork` or in the lifespan. A preload that a fork has
     interrupted does not end in this process, so it is shown and not waited for.
     """
-    found = Health(tuple(check for check in lazyguard.health().checks if check.kind == "preload"))
+    found = Health(checks=tuple(check for check in lazyguard.health().checks if check.kind == "preload"))
     running = any(check.state == "resolving" for check in found.checks)
     return "fail" if running else found.status, found
 

@@ -60,7 +60,7 @@ def test_seconds(kind, name, value):
 
 
 @pytest.mark.parametrize("value", [3, "OSError", (OSError, 3), [OSError], OSError()])
-def test_exception_types(value):
+def test_failure_types(value):
     """`on` takes exception types."""
     with pytest.raises(errors.ConfigurationError, match=r"on=.* give exception types"):
         lazyguard.Retry(on=value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -249,17 +250,17 @@ def test_patience_of_two_attempts(clock):
     clock.advance(9.0)
     assert cell.find_attempt(cell.now) == (first, False, now)
     clock.advance(1.0)
-    assert not cell.stuck(cell.now, cell.now.since + 10.0)
+    assert not cell.now.stuck(cell.now.since + 10.0, cell.plan.abandon_after)
     second, new, now = cell.find_attempt(cell.now)
     assert new
     assert now.running == (first, second)
     clock.advance(9.0)
-    assert not cell.stuck(now, clock.now())
+    assert not now.stuck(clock.now(), cell.plan.abandon_after)
     clock.advance(1.0)
-    assert cell.stuck(now, clock.now())
+    assert now.stuck(clock.now(), cell.plan.abandon_after)
     assert cell.find_attempt(now) == (second, False, now)
     plain = Cell(object, name="c", place="p")
-    assert not plain.stuck(now, clock.now())
+    assert not now.stuck(clock.now(), plain.plan.abandon_after)
     for attempt in (first, second):
         cell.settle(attempt, Outcome(interrupted=True))
     assert not cells.active
@@ -389,3 +390,50 @@ def test_who_is_interrupted_before_the_launch_ends_its_own_attempt_alone():
     assert foreign.outcome is None
     other.end_unlaunched()
     assert not cells.active
+
+
+def test_events_are_told_in_the_order_of_the_transitions(told):
+    """A thread that is held up just after its transition is told of before the next thread's, which is not held up."""
+    cell = Cell(object, name="c", place="p")
+    resolved(cell)
+    made, go_on = threading.Event(), threading.Event()
+    mirror = Mirror(cell, "never", None)
+
+    def drop(_view) -> None:
+        if threading.current_thread() is held:
+            made.set()
+            go_on.wait(30)
+
+    mirror.drop = drop
+    held = threading.Thread(target=cell.reset, daemon=True)
+    held.start()
+    assert made.wait(30)
+    resolved(cell)
+    assert [event.kind for event in told] == ["ready", "reset", "ready"]
+    go_on.set()
+    held.join(30)
+    assert [event.kind for event in told] == ["ready", "reset", "ready"]
+
+
+def test_no_race_tells_of_an_older_generation_after_a_newer(told, race):
+    """However many threads reset, override and build: the generations that a listener hears of never fall."""
+    cell = Cell(object, name="c", place="p")
+
+    def reset() -> None:
+        for _ in range(100):
+            resolved(cell)
+            cell.reset()
+
+    def override() -> None:
+        for _ in range(100):
+            cell.override("other")()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert race(reset, override, reset, override) == [None] * 4
+    finally:
+        sys.setswitchinterval(before)
+    heard = [event.generation for event in told]
+    assert heard == sorted(heard)
+    assert len(heard) >= 200  # those of the overrides, at least

@@ -156,8 +156,10 @@ def test_what_is_closed_leaves_nothing_due(cell, closed, clock):
     watched: list[scheduler.Job] = []
 
     def watch(due, work):
-        watched.append(at(due, work))
-        return watched[-1]
+        job = at(due, work)
+        if getattr(getattr(work, "__self__", None), "_of", None) == id(cell):  # else it is another thread's
+            watched.append(job)
+        return job
 
     at = scheduler.at
     with pytest.MonkeyPatch.context() as patch:
@@ -366,27 +368,14 @@ def test_the_exit_is_told_of_what_has_a_close(cell, in_child):
     assert in_child(work) == 0
 
 
-def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monkeypatch, limited):
+def test_a_thread_that_was_started_before_closes_at_the_exit(cell, closed, monkeypatch, eventually):
     """Where no thread can be started at the exit, one that waits since the first build does the work, job after job."""
-    monkeypatch.setattr(closings, "_parked", [])
-    closings._park()
-    for _ in range(2):
-        done = _thread.allocate_lock()
-        done.acquire()
-        pending = retired(cell, [])
-        pending.wait(done.release)
-        with monkeypatch.context() as patch:
-            patch.setattr(daemons, "daemon", refuse)
-            closings._start(pending)
-        assert done.acquire(True, 20)
-    assert closed == [[], []]
-
-
-def test_a_parked_thread_that_is_awake_already(cell, monkeypatch):
-    """Work that comes before it has looked at the work before is left to the same look."""
-    jobs, wake = [], _thread.allocate_lock()
-    monkeypatch.setattr(closings, "_parked", [(jobs, wake)])
-    closings._start(retired(cell, []))
-    assert not wake.locked()
-    assert len(jobs) == 1
-    jobs.pop()()
+    monkeypatch.setattr(daemons, "_idle", [])
+    monkeypatch.setattr(daemons, "LINGER", 60.0)
+    daemons.daemon(bool, "exit", again=True)
+    monkeypatch.setattr(daemons, "_begin", refuse)
+    for number in (1, 2):
+        eventually(lambda: daemons._idle)
+        monkeypatch.setattr(daemons, "LINGER", 60.0 if number == 1 else 0.0)  # read when it waits after this one
+        closings.on_a_thread(retired(cell, []), closings.carry_out_now)
+        eventually(lambda number=number: closed == [[]] * number)

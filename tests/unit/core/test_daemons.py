@@ -30,10 +30,10 @@ def no_threads(monkeypatch):
     """Return what lets no thread of lazyguard be started, and what ends that."""
     real, gone = daemons._begin, threading.Event()
 
-    def begin(thread, name: str) -> None:
+    def begin(*given) -> None:
         if gone.is_set():
             raise RuntimeError("can't start new thread")
-        real(thread, name)
+        real(*given)
 
     class Idle(list):
         def pop(self):
@@ -298,3 +298,28 @@ open({str(tmp_path / "said")!r}, "w").write(str(get()[0]))
     _interpreters.destroy(interpreter)
     assert failed is None, failed
     assert (tmp_path / "said").read_text() == "1"
+
+
+def test_a_thread_that_is_taken_and_gets_no_work_ends(monkeypatch, eventually):
+    """A signal may come between the two: the thread that was to have the work ends as if nothing had been."""
+    monkeypatch.setattr(daemons, "_idle", [])
+    monkeypatch.setattr(daemons, "LINGER", 0.2)
+    threads = []
+    daemons.daemon(lambda: threads.append(threading.current_thread()), "work", again=True)
+    eventually(lambda: daemons._idle)
+    seat = daemons._idle.pop()
+    eventually(lambda: not threads[0].is_alive())
+    assert seat.take((lambda: None, "late")) is None  # who comes now looks for another thread
+
+
+def test_work_is_done_though_its_thread_is_not_woken(monkeypatch, eventually):
+    """A signal may come between handing work over and waking the thread: it finds the work when its patience ends."""
+    monkeypatch.setattr(daemons, "_idle", [])
+    monkeypatch.setattr(daemons, "LINGER", 0.2)
+    done = []
+    daemons.daemon(lambda: done.append(1), "work", again=True)
+    eventually(lambda: daemons._idle)
+    seat = daemons._idle.pop()
+    if seat.take((lambda: done.append(2), "work")) is None:
+        pytest.skip("the machine is so busy that it has ended")
+    eventually(lambda: done == [1, 2])

@@ -294,6 +294,8 @@ def test_a_gate_hears_that_no_attempt_has_begun():
     told: list[Outcome] = []
 
     class Gate:
+        by_hand = False
+
         def admit(self, asked: Cell):
             asked.reset()
             return told.append
@@ -310,6 +312,8 @@ def test_a_gate_hears_how_the_attempt_ends_that_it_let_begin():
     told: list[Outcome] = []
 
     class Gate:
+        by_hand = False
+
         def admit(self, asked: Cell):
             return told.append
 

@@ -88,7 +88,7 @@ def test_racing_resets_close_each_object_once(race):
     cell.reset()
     assert sorted(map(id, closed)) == sorted(map(id, made))
     assert "fake" not in closed
-    assert not cell.overridden
+    assert not cell.now.overrides
     assert not cells.active
 
 
@@ -438,7 +438,7 @@ def test_the_process_exits_at_once_whatever_hangs(where):
             for _ in range(10):
                 scheduler.at(clock.now() + 1000.0, hang)
         elif where == "recovery":
-            cell = Cell(lambda: "made", name="c", place="p", plan=plan)
+            cell = Cell(lambda: "made", name="c", place="p", plan=plan.changed(timeout=30.0))
             resolved(cell)
             cell.open(0, ConnectionError())
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -124,3 +125,50 @@ def test_elsewhere_it_says_that_it_cannot(race):
             return alarm.armed, signal.getitimer(signal.ITIMER_REAL)
 
     assert race(elsewhere) == [(False, (0.0, 0.0))]
+
+
+def test_they_end_in_any_order():
+    """Alarms of tasks need not be nested: with the last one the host has its handler and its timer again."""
+
+    def handler(number, frame): ...
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 500.0)
+    for order in itertools.permutations(range(3)):
+        alarms = [Alarm(60.0 + number, ring).__enter__() for number in range(3)]
+        for number in order:
+            assert 0.0 < signal.getitimer(signal.ITIMER_REAL)[0] < 63.0
+            alarms[number].__exit__()
+        assert signal.getsignal(signal.SIGALRM) is handler
+        assert 400.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500.0
+
+
+def test_a_handler_that_is_set_inside():
+    """A handler that is set within a block is that of the host for the blocks inside, and is restored after them."""
+
+    def handler(number, frame): ...
+
+    with Alarm(60.0, ring):
+        outer = signal.signal(signal.SIGALRM, handler)
+        with Alarm(50.0, ring):
+            assert signal.getsignal(signal.SIGALRM) is not handler
+        assert signal.getsignal(signal.SIGALRM) is handler
+        signal.signal(signal.SIGALRM, outer)
+
+
+def test_in_the_child_of_a_fork_the_parents_never_come(in_child):
+    """A child's own alarms come, and it gets back the host's handler and the timer that it has set itself."""
+
+    def other(frame):
+        raise AssertionError
+
+    def work():
+        signal.setitimer(signal.ITIMER_REAL, 500.0)
+        with pytest.raises(Rang), Alarm(0.01, ring):
+            threading.Event().wait()
+        assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+        assert 400.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500.0
+
+    with Alarm(0.05, other) as alarm:
+        alarm.rearm(300.0)
+        assert in_child(work) == 0

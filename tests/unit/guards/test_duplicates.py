@@ -15,7 +15,7 @@ import warnings
 import pytest
 
 from lazyguard import errors
-from lazyguard._guards import duplicates
+from lazyguard._guards import hooks
 from lazyguard._guards.duplicates import prevent_duplicate_imports
 
 COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
@@ -25,7 +25,7 @@ COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
 def core(program, monkeypatch):
     """A package `core` whose own directory is on `sys.path`; `builtins.executed` lists what ran."""
     monkeypatch.setattr(builtins, "executed", [], raising=False)
-    monkeypatch.setattr(duplicates, "_GUARDS", {})
+    monkeypatch.setattr(hooks, "GUARDS", {})
     root = program(
         {
             "core/__init__.py": "",
@@ -92,7 +92,7 @@ def test_alias_entered_by_the_second_name(core):
 def test_a_package_above_makes_second_names_too(program, monkeypatch):
     """`src.core` and `core`, with both directories on the path, are one."""
     monkeypatch.setattr(builtins, "executed", [], raising=False)
-    monkeypatch.setattr(duplicates, "_GUARDS", {})
+    monkeypatch.setattr(hooks, "GUARDS", {})
     root = program({"src/__init__.py": "", "src/core/__init__.py": COUNT, "src/core/models.py": COUNT})
     monkeypatch.syspath_prepend(str(root / "src"))
     prevent_duplicate_imports("core")
@@ -209,28 +209,30 @@ def test_what_ran_before_the_guard(core, action):
 
 def test_installing_again(core):
     """The same action changes nothing, another replaces it; undo can be called twice."""
-    before = list(sys.meta_path)
     prevent_duplicate_imports("core", action="error")
-    installed = duplicates._GUARDS["core"]
+    before = list(sys.meta_path)
+    installed = hooks.GUARDS["core"]
     undo = prevent_duplicate_imports("core", action="error")
-    assert duplicates._GUARDS["core"] is installed
-    assert len(sys.meta_path) == len(before) + 1
+    assert hooks.GUARDS["core"] is installed
+    assert sys.meta_path == before
     with pytest.raises(errors.DuplicateImportError):
         importlib.import_module("models")
     replaced = prevent_duplicate_imports("core", action="alias")
-    assert len(sys.meta_path) == len(before) + 1
+    assert sys.meta_path == before
     undo()
     assert importlib.import_module("models").__name__ == "core.models"
     replaced()
     replaced()
-    assert sys.meta_path == before
+    assert not hooks.GUARDS
+    sys.modules.pop("models")
+    assert importlib.import_module("models").__name__ == "models"
 
 
 @pytest.mark.parametrize(
     ("package", "action", "what"),
     [
-        ("core", "nonsense", "give 'alias', 'warn' or 'error'"),
-        ("no_such_package", "alias", "there is no package 'no_such_package'"),
+        ("core", "nonsense", "give one of 'alias', 'warn', 'error'"),
+        ("no_such_package", "alias", "'no_such_package' cannot be found"),
         ("no_such_package.sub", "alias", "cannot be found"),
         ("core.models", "alias", "is a module, not a package"),
         ("sys", "alias", "is a module, not a package"),

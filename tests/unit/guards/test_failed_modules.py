@@ -14,7 +14,7 @@ import pytest
 
 import lazyguard
 from lazyguard import prevent_duplicate_imports
-from lazyguard._guards import duplicates
+from lazyguard._guards import hooks
 from lazyguard.errors import DuplicateImportWarning
 
 COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
@@ -24,7 +24,7 @@ COUNT = "import builtins\nbuiltins.executed.append(__name__)\n"
 def core(program, monkeypatch):
     """A package `core` with a module that fails; `builtins.executed` lists what ran."""
     monkeypatch.setattr(builtins, "executed", [], raising=False)
-    monkeypatch.setattr(duplicates, "_GUARDS", {})
+    monkeypatch.setattr(hooks, "GUARDS", {})
     return program(
         {
             "core/__init__.py": "",

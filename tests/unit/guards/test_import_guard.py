@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import importlib
 import os
@@ -225,6 +226,16 @@ def test_the_packages_own_code_counts_wherever_it_lies(program, tmp_path, monkey
     assert caught.value.place == f"{root}/shop/cache.py:1"
 
 
+@pytest.mark.parametrize("installed", ["site-packages", "dist-packages"])
+def test_what_is_installed_is_not_the_programs_wherever_it_lies(program, monkeypatch, installed):
+    """Packages of the user, or of another environment on the path, are no code of the program."""
+    root = program({f"home/lib/{installed}/lib_there.py": HANG, "uses_it.py": "import lib_there\n"})
+    monkeypatch.syspath_prepend(str(root / "home/lib" / installed))
+    with pytest.raises(ImportTimeout) as caught, lazyguard.import_guard(timeout=60):
+        importlib.import_module("uses_it")
+    assert caught.value.place == f"{root}/uses_it.py:1"
+
+
 def test_a_reload_that_hangs(program):
     """A reload is interrupted like an import; the module stays, and can be reloaded again."""
     root = program({"again.py": "value = 1\n"})
@@ -441,6 +452,31 @@ def test_options_that_cannot_be_right(options):
 
 
 # forks
+
+
+def test_blocks_of_tasks_that_take_turns():
+    """Blocks that await end in any order, and leave no timer, handler or watch."""
+
+    async def block(seconds: float) -> float:
+        with lazyguard.import_guard(timeout=60, network="forbid"):
+            await asyncio.sleep(seconds)
+        return seconds
+
+    async def main() -> list[float]:
+        return await asyncio.gather(*map(block, (0.02, 0.0, 0.03, 0.01)))
+
+    assert asyncio.run(main()) == [0.02, 0.0, 0.03, 0.01]
+
+
+def test_a_block_that_is_left_elsewhere():
+    """A block that is left twice, or on another thread, is a clear error."""
+    guard = lazyguard.import_guard(timeout=60)
+    with pytest.raises(UsageError, match="begins and ends once, on one thread"):
+        guard.__exit__(None, None, None)
+    with guard:
+        pass
+    with pytest.raises(UsageError, match=r"import guard of .*test_import_guard\.py"):
+        guard.__exit__(None, None, None)
 
 
 def test_in_the_child_of_a_fork(in_child, eventually):

@@ -354,7 +354,7 @@ def test_eager(program, monkeypatch, variable, value, eager):
     monkeypatch.setenv(variable, value)
     program(package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2"))
     core = importlib.import_module("core")
-    assert all(packages.is_resolved_attribute(core, name) == eager for name in ("x", "y"))
+    assert all(packages.AttachedAttribute(core, name).is_resolved() == eager for name in ("x", "y"))
     assert core.x + core.y == 3
 
 
@@ -426,29 +426,28 @@ def test_addresses(program):
     """`is_resolved`, `reset` and `override` take module and name of a lazy attribute, and refuse other names."""
     program(package("attach(__name__, ['a'], {'a': ['x']})", a="x = 1"))
     core = importlib.import_module("core")
-    assert packages.is_lazy_attribute(core, "x")
-    assert not packages.is_resolved_attribute(core, "x")
+    x = packages.AttachedAttribute(core, "x")
+    assert not x.is_resolved()
     restores = []
-    packages.override_attribute(core, "x", "fake", restores.append)
+    x.override("fake", restores.append)
     assert core.x == "fake"
     assert "core.a" not in sys.modules
     restores.pop()()
-    assert not packages.is_resolved_attribute(core, "x")
+    assert not x.is_resolved()
     core.x, core.a
-    assert packages.is_resolved_attribute(core, "x")
+    assert x.is_resolved()
     assert "__getattr__" not in vars(core)
-    packages.override_attribute(core, "x", "fake", restores.append)
+    x.override("fake", restores.append)
     restores.pop()()
     assert core.x == 1
     sys.modules["core.a"].x = 2
-    packages.reset_attribute(core, "x")
-    assert not packages.is_resolved_attribute(core, "x")
+    x.reset()
+    assert not x.is_resolved()
     assert core.x == 2
-    assert not packages.is_lazy_attribute(core, "__name__")
     with pytest.raises(errors.UsageError, match="core:nothing is no lazy attribute; those of core: a, x"):
-        packages.reset_attribute(core, "nothing")
+        packages.AttachedAttribute(core, "nothing")
     with pytest.raises(errors.UsageError, match="those of sys: none"):
-        packages.override_attribute(sys, "path", [], bool)
+        packages.AttachedAttribute(sys, "path")
 
 
 def test_a_stub_declares(program):

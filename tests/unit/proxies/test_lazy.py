@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import threading
+import tracemalloc
 import weakref
 from unittest.mock import Mock
 
@@ -457,3 +458,19 @@ def test_a_factory_that_returns_its_own_proxy():
         ):
             own.anything
     assert not lazyguard.is_resolved(own)
+
+
+def test_a_pending_one_is_light():
+    """Of many that one line declares each weighs little; Python itself takes 16 bytes more from 3.13 on."""
+    kept: list[object] = [None] * 1000
+    kept[0] = lazy(Thing)  # what the first one brings for all
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for index in range(1000):
+            kept[index] = lazy(Thing)
+        weight = (tracemalloc.get_traced_memory()[0] - before) / 1000
+    finally:
+        tracemalloc.stop()
+    assert weight <= (300 if sys.version_info < (3, 13) else 316)

@@ -95,7 +95,7 @@ def test_keys_are_bounded(monkeypatch):
     for host in range(500):
         ask(host)
         ask(7)
-    kept = ask.fallback.__self__.by_key
+    kept = ask.fallback.__self__.circuit
     assert len(kept.known) <= 20
     assert {-1, 7, 499} <= set(kept.known)
     with pytest.raises(lazyguard.CircuitOpen):

@@ -126,7 +126,7 @@ class ImportTree:
         found: list[Imported] = []
         least = max(SHORTEST, (self.now - began) * PART)
         for span in self.importing():
-            if not span.first_party and span.seconds(self.now) < least:
+            if not span.first_party and span.seconds(self.now) < least and span.name != self.target:
                 continue  # and so is all below it, unless that is first-party: then its nearest ancestor is its parent
             parent = next((kept[each] for each in reversed(span.lineage()[:-1]) if each in kept), None)
             by = span.site or span.importer
