@@ -27,20 +27,30 @@ class Server:
     """A server's process on a port of its own. `start` returns when it answers; `stop` kills it, as a crash does."""
 
     user: str | None = None
+    patience = 20.0
 
     def __init__(self, program: str, directory: str) -> None:
         self.program, self.directory = program, directory
-        # Held without listening until the end: no other process is given the port, not even while this server is down.
-        self._held = socket.socket()
-        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._held.bind(("127.0.0.1", 0))
-        self.port: int = self._held.getsockname()[1]
-        if sys.platform != "linux":
-            self._held.close()  # only there a server can listen beside it
+        self._held: list[socket.socket] = []
+        self.port: int = self.hold_port()
         self.process: subprocess.Popen[bytes] | None = None
+
+    def hold_port(self) -> int:
+        """Return a port that is held without listening until the end: no other process is given it meanwhile."""
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        if sys.platform != "linux":
+            held.close()  # only there a server can listen beside it
+        self._held.append(held)
+        return port
 
     def options(self) -> list[str]:
         raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
 
     def hello(self) -> tuple[bytes, bytes]:
         """Return what to send, and how the answer of a server that serves begins."""
@@ -50,12 +60,13 @@ class Server:
         self.process = subprocess.Popen(
             [self.program, *self.options()],
             cwd=self.directory,
+            env={**os.environ, **self.environment()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             **as_user(self.user),
         )
-        until = time.monotonic() + 20.0
+        until = time.monotonic() + self.patience
         while not self.answers():
             assert self.process.poll() is None, f"{self.program} ended at its start"
             assert time.monotonic() < until, f"{self.program} does not answer"
@@ -86,7 +97,8 @@ class Server:
     def end(self) -> None:
         """Stop for good, and leave the port to others."""
         self.stop()
-        self._held.close()
+        for held in self._held:
+            held.close()
 
     def _signal(self, number: int, states: str) -> None:
         """Send a signal to the server and what it has started, and wait until all are in one of these states."""
@@ -164,6 +176,51 @@ class PostgresServer(Server):
         return struct.pack("!II", len(asked) + 8, 3 << 16) + asked, b"R"  # protocol 3.0; R: authentication
 
 
+class RabbitServer(Server):
+    """A RabbitMQ, with a port mapper of its own, so that it meets no other one and leaves none behind."""
+
+    patience = 120.0
+
+    def __init__(self, program: str, directory: str) -> None:
+        super().__init__(program, directory)
+        self._nodes, self._mapped = self.hold_port(), self.hold_port()
+        self._mapper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def environment(self) -> dict[str, str]:
+        here = self.directory
+        return {
+            "HOME": here, "ERL_EPMD_PORT": str(self._mapped), "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": "test@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port), "RABBITMQ_DIST_PORT": str(self._nodes),
+            "RABBITMQ_MNESIA_BASE": f"{here}/data", "RABBITMQ_LOG_BASE": f"{here}/log",
+            "RABBITMQ_PID_FILE": f"{here}/pid", "RABBITMQ_ENABLED_PLUGINS_FILE": f"{here}/plugins",
+            "RABBITMQ_CONFIG_FILE": f"{here}/conf", "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-start_epmd false +S 1:1",
+        }  # fmt: skip
+
+    def options(self) -> list[str]:
+        return []
+
+    def hello(self) -> tuple[bytes, bytes]:
+        return b"AMQP\0\0\x09\x01", b"\x01"  # a frame with a method
+
+    def start(self) -> None:
+        with open(os.path.join(self.directory, "plugins"), "w") as file:
+            file.write("[].\n")
+        if self._mapper is None:
+            self._mapper = subprocess.Popen(["epmd", "-address", "127.0.0.1", "-port", str(self._mapped)])
+        super().start()
+
+    def end(self) -> None:
+        super().end()
+        if self._mapper is not None:
+            self._mapper.kill()
+            self._mapper.wait()
+
+
 def as_user(user: str | None) -> dict[str, Any]:
     """Return what lets `subprocess` run a program as that user."""
     return {} if user is None else {"user": user, "group": user, "extra_groups": []}
@@ -195,6 +252,24 @@ def make_redis(redis_program, tmp_path_factory):
 
     def make() -> RedisServer:
         made.append(RedisServer(redis_program, str(tmp_path_factory.mktemp("redis"))))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def make_rabbit(tmp_path_factory):
+    """Return a function that makes a RabbitMQ, not started yet; all are stopped at the end of the module."""
+    # that on the PATH of Debian's changes the user
+    found = shutil.which("rabbitmq-server", path=f"/usr/lib/rabbitmq/bin:{os.environ.get('PATH', '')}")
+    if found is None or shutil.which("epmd") is None:
+        pytest.skip("RabbitMQ's server is not installed")
+    made: list[RabbitServer] = []
+
+    def make() -> RabbitServer:
+        made.append(RabbitServer(found, str(tmp_path_factory.mktemp("rabbit"))))
         return made[-1]
 
     yield make

@@ -32,6 +32,7 @@ FILES = {
     "shop/__init__.py": "",
     "shop/tasks.py": """
         import os
+        import time
         import lazyguard
         from lazyguard.integrations.celery import lazy_celery
 
@@ -61,6 +62,25 @@ FILES = {
         @app.task(base=lazyguard.load("shop.tasks:Counting"), bind=True)
         def based(self):
             return self.label
+
+        begun = []
+
+        def build():
+            begun.append(1)
+            if len(begun) == 1:
+                time.sleep(3600.0)
+            return "built"
+
+        built_here = lazyguard.service(build)
+        built_aside = lazyguard.service(timeout=3600.0)(lambda: time.sleep(3600.0))
+
+        @app.task(soft_time_limit=1)
+        def soft(aside):
+            from celery.exceptions import SoftTimeLimitExceeded
+            try:
+                return str(built_aside() if aside else built_here())
+            except SoftTimeLimitExceeded:
+                return "soft"
 
         @app.task
         def total(numbers):
@@ -214,6 +234,16 @@ def test_a_worker_runs_what_was_recorded(shop, worker):
     assert shop.run(lines).splitlines() == [
         "3 7 11", "['shop.named', 0, 'x'] counted ['shop']", "True", "12 [0, 2, 4]", "12",
     ]  # fmt: skip
+
+
+def test_soft_time_limits_amid_a_resolution(shop, worker):
+    """The task has Celery's exception at once, from a build and from a wait for one; the process builds afterwards."""
+    lines = """
+        from shop.tasks import soft
+        print([soft.delay(aside=False).get(timeout=30) for _ in range(3)][::2])  # two processes work
+        print([soft.delay(aside=True).get(timeout=30) for _ in range(2)])
+    """
+    assert shop.run(lines) == "['soft', 'built']\n['soft', 'soft']\n"
 
 
 def test_the_command_celery(shop, worker):

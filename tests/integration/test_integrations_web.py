@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import sys
 import threading
@@ -19,6 +20,7 @@ from lazyguard.integrations import asgi, wsgi
 
 pytestmark = pytest.mark.usefixtures("limited")
 ASKED = {"X-Request-Timeout": "7.5"}
+SOON = {"X-Request-Timeout": "0.1"}
 
 
 class Search:
@@ -302,17 +304,70 @@ def test_fastapi_depends(api):
     over_asgi(api, look)
 
 
-def test_a_real_asgi_server(api, eventually):
+@pytest.fixture
+def uvicorn(eventually):
+    """Return a function that serves an application with uvicorn, and returns its URL."""
+    found = pytest.importorskip("uvicorn", reason="the group `integration` has it")
+    running = []
+
+    def serve(app) -> str:
+        server = found.Server(found.Config(app, port=0, log_config=None, ws="none", loop="asyncio"))
+        running.append((server, threading.Thread(target=server.run, daemon=True)))
+        running[-1][1].start()
+        eventually(lambda: server.started)
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield serve
+    for server, thread in running:
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_request_that_takes_too_long(api, uvicorn):
+    """504 in time from async and sync routes, below Starlette's own middlewares; a begun answer is cut off."""
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    leave = threading.Event()
+    ended = []
+
+    @api.get("/slow")
+    async def slow():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("slow")
+
+    @api.get("/slow-sync")
+    def slow_sync():
+        leave.wait(60)
+
+    async def begins(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await asyncio.sleep(60)
+
+    async def passed_on(request, call_next):
+        return await call_next(request)
+
+    inner = api.user_middleware.pop()
+    api.add_middleware(BaseHTTPMiddleware, dispatch=passed_on)
+    api.user_middleware.insert(0, inner)  # the outermost again
+    api.mount("/begins", begins)
+    url = uvicorn(api)
+    try:
+        for path in ("slow", "slow-sync"):
+            status, body = served(f"{url}/{path}", **SOON)
+            assert (status, json.loads(body)) == (504, {"status": "fail", "output": "DeadlineExceeded"})
+        with pytest.raises((http.client.HTTPException, OSError)):
+            served(f"{url}/begins", **SOON)
+    finally:
+        leave.set()
+    assert ended == ["slow"]
+
+
+def test_a_real_asgi_server(api, uvicorn):
     """As uvicorn calls it, its lifespan included."""
-    uvicorn = pytest.importorskip("uvicorn", reason="the group `integration` has it")
-    server = uvicorn.Server(uvicorn.Config(api, port=0, log_config=None, ws="none", loop="asyncio"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    eventually(lambda: server.started)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    url = uvicorn(api)
     assert served(f"{url}/livez") == (200, '{"status": "pass"}')
     seconds, *found = json.loads(served(f"{url}/async", **ASKED)[1])
     assert 0 < float(seconds) <= 7.5
     assert found == ["found", "found"]
-    server.should_exit = True
-    thread.join()

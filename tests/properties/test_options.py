@@ -608,12 +608,16 @@ TABLE = {
         {},
         {"seconds": is_seconds_or_zero, "relative": lambda value: is_number(value) and 0 <= value < float("inf")},
     ),
-    "lazyguard.integrations.asgi.Middleware": (asgi.Middleware, {}, {"app": optional(callable), **WEB}),
+    "lazyguard.integrations.asgi.Middleware": (
+        asgi.Middleware,
+        {},
+        {"app": optional(callable), "cancel": is_flag, **WEB},
+    ),
     "lazyguard.integrations.wsgi.Middleware": (wsgi.Middleware, {}, {"app": optional(callable), **WEB}),
     "lazyguard.integrations.celery.lazy_celery": (
         celery.lazy_celery,
         {"main": "tests", "default": False},
-        {"main": is_text, "configure": optional(callable), "timeout": is_seconds, "default": is_flag},
+        {"main": is_text, "configure": optional(callable), "timeout": optional(is_seconds), "default": is_flag},
     ),
     "lazyguard.integrations.opentelemetry.install": (
         lambda **options: undone(opentelemetry.install(**options)),

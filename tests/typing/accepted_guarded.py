@@ -127,3 +127,8 @@ async def awaiting() -> None:
 
 with lazyguard.deadline(2.0):
     assert_type(lazyguard.remaining(), float | None)
+
+
+async def in_time() -> float:
+    async with lazyguard.deadline(1.0) as budget:
+        return budget.seconds

@@ -25,4 +25,4 @@ async def ashop(
 
 application: WSGIApplication = wsgi.Middleware(shop, prefix="/health", details=False, timeout=2.0, max_timeout=30)
 twice: WSGIApplication = wsgi.Middleware(wsgi.Middleware(details="places"))
-aapplication = asgi.Middleware(asgi.Middleware(ashop, timeout_header=None))
+aapplication = asgi.Middleware(asgi.Middleware(ashop, timeout_header=None), timeout=2.0, cancel=False)

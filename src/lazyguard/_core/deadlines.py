@@ -11,7 +11,7 @@ from _contextvars import ContextVar
 
 from lazyguard._base import final, places
 from lazyguard._base.interpreter import assign
-from lazyguard._core import clock, mode
+from lazyguard._core import clock, loaded, mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ NEVER = float("inf")
 
 @final
 class Deadline:
-    """What `deadline` returns: a point in time, which holds in its `with` blocks.
+    """What `deadline` returns: a point in time, which holds in its `with` and `async with` blocks.
 
     It may be entered several times, and in other threads and tasks, which then share it.
 
@@ -53,6 +53,23 @@ class Deadline:
         except BaseException:
             _end(self)
             raise
+
+    async def __aenter__(self) -> Deadline:
+        loaded("_core.tasks").loop_here()
+        loaded("_core.cancellation").begin(self)
+        try:
+            return self.__enter__()
+        except BaseException as error:
+            loaded("_core.cancellation").end(self, error)
+            raise
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            self.__exit__()
+        finally:
+            late: bool = loaded("_core.cancellation").end(self, error)
+        if late:
+            raise self.exceeded() from error
 
     def exceeded(self) -> DeadlineExceeded:
         """Return the error that says that it has passed."""
@@ -93,7 +110,8 @@ def deadline(seconds: float) -> Deadline:
 
     In the block `remaining()` tells what is left, to be handed to whatever takes a timeout: a socket, a database or an
     HTTP client. Waits for services and lazy objects end with it, and `guarded` functions begin no retry that would pass
-    it. Nothing is interrupted by force: code that never asks goes on.
+    it. Nothing is interrupted by force: code that never asks goes on. An `async with` block does interrupt: its task is
+    cancelled where it waits, as `asyncio.timeout` does, and DeadlineExceeded leaves the block.
 
     Args:
         seconds: How long, from now on, above zero. A deadline inside another one can only be earlier.
@@ -103,6 +121,8 @@ def deadline(seconds: float) -> Deadline:
 
     Raises:
         ConfigurationError: It is no number of seconds above zero.
+        DeadlineExceeded: An `async with` block was not done in time; at its end.
+        UsageError: An `async with` block is not in a task of asyncio.
 
     It holds for this context: tasks that are created in the block have it, threads of `asyncio.to_thread` too. Another
     thread enters the same object, `with budget:`, and shares what is left. What builds a service's object has no
@@ -115,6 +135,15 @@ def deadline(seconds: float) -> Deadline:
         True
         >>> lazyguard.remaining() is None
         True
+        >>> import asyncio
+        >>> async def answer() -> str:
+        ...     try:
+        ...         async with lazyguard.deadline(0.01):
+        ...             await asyncio.sleep(60)
+        ...     except lazyguard.DeadlineExceeded:
+        ...         return "too late"
+        >>> asyncio.run(answer())
+        'too late'
     """
     from lazyguard._base import validation
 

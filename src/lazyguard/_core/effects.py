@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar
 
+    from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.state import Attempt, Outcome, Snapshot
@@ -108,9 +109,14 @@ class Within:
     nothing is interrupted.
     """
 
-    __slots__ = ("expired", "limit", "steps")
+    __slots__ = ("cancellation", "limit", "steps")
 
     def __init__(self, limit: Deadline) -> None:
         self.limit = limit
-        self.expired = False
+        self.cancellation: Cancellation | None = None
         self.steps: Steps[Outcome] | None = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether its task was cancelled."""
+        return self.cancellation is not None and self.cancellation.rung

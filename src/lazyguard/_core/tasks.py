@@ -16,6 +16,7 @@ from lazyguard._base import final
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
+from lazyguard._core.cancellation import Cancellation, counting
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from lazyguard._core.effects import Effect, R, Steps
     from lazyguard._core.state import Attempt
 
-_LATE = "lazyguard: its deadline has passed"
 # A loop keeps only weak references to its tasks.
 running: set[asyncio.Task[Any]] = set()
 # Those of these that a thread waits for.
@@ -155,53 +155,21 @@ async def _sleep(seconds: float) -> None:
 
 
 async def _within(effect: Within) -> Outcome:
-    """Perform steps until a deadline; tell our own cancellation from everybody else's as `asyncio.timeout` does."""
-    task: Any = asyncio.current_task()
-    before = task.cancelling() if hasattr(task, "cancelling") else 0
-    timers: list[asyncio.TimerHandle] = []
-    _cancel_when_due(effect, task, timers)
+    """Perform steps until a deadline."""
     assert effect.steps is not None
+    effect.cancellation = cancellation = Cancellation(effect.limit)
     try:
         with effect.limit:
             outcome = await adrive(effect.steps)
-    except asyncio.CancelledError as error:
-        if not _taken_back(effect, task, before, error):
+    except BaseException as error:
+        if not cancellation.ended(error):
             raise
-        return _expired(effect, error)
-    except BaseException:
-        _taken_back(effect, task, before, None)
-        raise
-    finally:
-        while timers:
-            timers.pop().cancel()
-    _taken_back(effect, task, before, None)
+        outcome = Outcome(error=effect.limit.exceeded())
+        assert outcome.error is not None
+        outcome.error.__cause__ = error
+        return outcome
+    cancellation.ended(None)
     return outcome
-
-
-def _cancel_when_due(effect: Within, task: Any, timers: list[asyncio.TimerHandle]) -> None:
-    left = effect.limit.ends - clock.now()
-    if left > 0:
-        timers[:] = [task.get_loop().call_later(clock.current.real(left), _cancel_when_due, effect, task, timers)]
-    elif timers:  # else it had passed before the beginning, and the steps see that themselves
-        effect.expired = True
-        task.cancel(_LATE)
-
-
-def _expired(effect: Within, error: BaseException) -> Outcome:
-    outcome = Outcome(error=effect.limit.exceeded())
-    assert outcome.error is not None
-    outcome.error.__cause__ = error
-    return outcome
-
-
-def _taken_back(effect: Within, task: Any, before: int, error: BaseException | None) -> bool:
-    """Take back our cancellation, if there was one; return whether it was the only one."""
-    if not effect.expired:
-        return False
-    if not hasattr(task, "uncancel"):  # pragma: no cover (Python 3.10)
-        return error is not None and error.args == (_LATE,)
-    only: bool = task.uncancel() <= before
-    return only
 
 
 def _launch(attempt: Attempt) -> None:
@@ -214,29 +182,6 @@ def _launch(attempt: Attempt) -> None:
         threads.launch_on_thread(attempt, steps, copy_context().run)
 
 
-if hasattr(asyncio.Task, "cancelling"):
-
-    def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return loop.create_task(coroutine, name=name)
-
-else:  # pragma: no cover (Python 3.10)
-
-    class _Task(asyncio.Task[None]):
-        """A task that knows whether it was asked to end."""
-
-        _asked = 0
-
-        def cancel(self, msg: Any = None) -> bool:
-            self._asked += 1
-            return super().cancel(msg)
-
-        def cancelling(self) -> int:
-            return self._asked
-
-    def _task(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return _Task(coroutine, loop=loop, name=name)
-
-
 def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     """Let a task of its own, on the running loop, run an attempt."""
     if attempt.outcome is not None:
@@ -244,7 +189,7 @@ def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
     _forget_closed_loops()
     attempt.thread = _thread.get_ident()
     attempt.home = attempt.cell.home = asyncio.get_running_loop()
-    task = _task(attempt.home, _run_attempt(attempt, steps), f"lazyguard {attempt.cell.name}")
+    task = counting(attempt.home.create_task(_run_attempt(attempt, steps), name=f"lazyguard {attempt.cell.name}"))
     attempt.task = task
     attempt.running = True
 

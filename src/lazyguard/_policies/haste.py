@@ -12,7 +12,11 @@ from lazyguard._core import clock, deadlines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from lazyguard._core.deadlines import Deadline
+
+    R = TypeVar("R", bound=BaseException)
 
 # Parts of the names of the exceptions by which libraries tell a time-out; most have no common base class.
 _TIMEOUTS = ("Timeout", "TimedOut", "DeadlineExceeded")
@@ -95,6 +99,17 @@ class Wait:
 
 
 _MARK = "_lazyguard_wait"
+
+
+def told(error: R, limit: float, began: float) -> R:
+    """Return an error of an integration's, which says how long its whole wait may take, and since when."""
+    setattr(error, _MARK, (limit, began))
+    return error
+
+
+def is_told(error: BaseException) -> bool:
+    """Return whether an integration has said that of the error itself."""
+    return hasattr(error, _MARK)
 
 
 def _marked(error: BaseException) -> BaseException | None:

@@ -1,34 +1,31 @@
 """The application of `lazy_celery`: a Celery whose waits for broker and result backend keep the deadline.
 
 Invariants: after the deadline neither kombu nor the result backend begins a retry. Without a deadline a worker behaves
-like Celery's own. Timeouts and retries of the configuration are not changed.
+like Celery's own. Timeouts and retries of the configuration are not changed. An error that tells of a wait has the
+place of the application.
 
-Measured on a Redis that is silent, stopped or refuses; `docs/howto/celery.md` has the figures.
+Measured on a Redis and a RabbitMQ that are silent, stopped or refuse; `docs/howto/celery.md` has the figures.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-import kombu
 from billiard import util
 from celery import Celery
-from celery.app.amqp import AMQP
 from celery.app.control import Control
 from celery.app.defaults import DEFAULTS
 from celery.signals import worker_init
-from kombu.exceptions import OperationalError
+from celery.utils.objects import FallbackContext
+from kombu.exceptions import LimitExceeded, OperationalError
 
-from lazyguard._core import deadlines
+from lazyguard._core import clock, deadlines
 from lazyguard._lazy_imports.access import resolve
-from lazyguard.errors import DeadlineExceeded, LazyguardError
-
-
-class OutOfTime(LazyguardError):
-    """The deadline has passed; not an OSError, which kombu and Celery would retry."""
-
+from lazyguard._policies import haste
+from lazyguard.errors import DeadlineExceeded
+from lazyguard.integrations import _celery_brokers as brokers
+from lazyguard.integrations._celery_kinds import check_brokers
 
 # Whether this process is a worker or its child: there is no default deadline there, since its work must not be lost.
 _in_worker: list[bool] = []
@@ -39,52 +36,90 @@ def _mark_worker(**_: Any) -> None:
     _in_worker[:] = [True]
 
 
-def within(app: Any, seconds: float, work: Any, *arguments: Any, **named: Any) -> Any:
-    """Return the result of `work`, within the deadline, or within these seconds without one."""
-    without_deadline = deadlines.current() is None and not _in_worker
-    if without_deadline:
-        _ = app.amqp.producer_pool, app.backend, app.control  # their imports do not count as waiting for a server
+def within(app: Any, seconds: float | None, work: Any, *arguments: Any, **named: Any) -> Any:
+    """Return the result of `work`, within these seconds and the caller's deadline; in a worker within that alone."""
+    given = deadlines.current()
+    if seconds is None or (_in_worker and given is None):
+        return work(*arguments, **named)
+    _ = app.amqp.producer_pool, app.backend, app.control  # their imports do not count as waiting for a server
+    own, began = deadlines.Deadline(seconds, f"the timeout of {seconds:g} s has passed"), clock.now()
     try:
-        with deadlines.deadline(seconds) if without_deadline else nullcontext():
+        with own:
             return work(*arguments, **named)
-    except OutOfTime as error:
-        until = f"{seconds:g} s" if without_deadline else "the time that was left"
-        raise OperationalError(f"the broker or the result backend did not answer within {until}: {error}") from error
-
-
-def _check_deadline() -> None:
-    try:
-        deadlines.remaining()
-    except DeadlineExceeded as error:
-        raise OutOfTime(str(error)) from error
+    except (brokers.OutOfTime, LimitExceeded, OperationalError) as error:
+        if haste.is_told(error):
+            raise
+        by = f"{seconds:g} s" if given is None or own.ends < given.ends else "the time that the caller's deadline left"
+        late = isinstance(error, brokers.OutOfTime) or own.ends <= clock.now()
+        did = f"did not answer within {by}" if late else f"cannot be used: {type(error.__cause__ or error).__name__}"
+        told = OperationalError(
+            f"the broker or the result backend of the Celery app {app.main}, declared at {app.place}, {did}. See that "
+            f"both run and can be reached from here; timeout={app.longest_wait:g} there gives them that many seconds."
+        )
+        raise haste.told(told, seconds, began) from error
 
 
 # The methods of a result backend that senders call beside send_task; each retries by itself, for 20 seconds and more.
 _BACKEND_METHODS = ("ensure", "add_pending_result", "set_chord_size", "apply_chord")
 
 
+def _got(wait: Any, *arguments: Any, **named: Any) -> Any:
+    """Return a result, for which the caller waits by its own timeout and deadline."""
+    try:
+        return wait(*arguments, **named)
+    except brokers.OutOfTime as error:
+        raise DeadlineExceeded(str(error)) from error
+
+
+def _drained(drain: Any, timeout: float | None = None) -> Any:
+    """Wait for news of results; Celery takes a client's time-out for none, and would wait on."""
+    return drain(timeout=brokers.least(timeout))
+
+
 class App(Celery):  # type: ignore[misc]
     """A Celery application that keeps the deadline, or `longest_wait` where there is none.
 
     Args:
-        longest_wait: Seconds.
+        longest_wait: Seconds; None for Celery's own waits.
+        place: Where it was declared.
     """
 
-    amqp_cls = "lazyguard.integrations._celery_app:DeadlinedAMQP"
     control_cls = "lazyguard.integrations._celery_app:DeadlinedControl"
 
-    def __init__(self, *arguments: Any, longest_wait: float = 2.0, **named: Any) -> None:
-        self.longest_wait = longest_wait
+    def __init__(self, *arguments: Any, longest_wait: float | None, place: str, **named: Any) -> None:
+        self.longest_wait, self.place = longest_wait, place
+        if longest_wait is not None:
+            named.setdefault("amqp", "lazyguard.integrations._celery_brokers:DeadlinedAMQP")
         super().__init__(*arguments, **named)
         configured: Any = self.on_after_configure
         configured.connect(set_timeouts)
 
     def __reduce_keys__(self) -> dict[str, Any]:
-        return {**super().__reduce_keys__(), "longest_wait": self.longest_wait}
+        return {**super().__reduce_keys__(), "longest_wait": self.longest_wait, "place": self.place}
+
+    def _load_config(self) -> Any:
+        conf = super()._load_config()
+        for urls in () if self.longest_wait is None else (conf.broker_url, conf.broker_read_url, conf.broker_write_url):
+            check_brokers(urls, self.place)
+        return conf
 
     def send_task(self, *arguments: Any, **named: Any) -> Any:
         """Send a task, within the deadline."""
         return within(self, self.longest_wait, super().send_task, *arguments, **named)
+
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """Return the context of a producer, waiting for one of the pool's within the deadline."""
+        return self._acquired(producer, lambda: self.producer_pool) or super().producer_or_acquire(producer)
+
+    def connection_or_acquire(self, connection: Any = None, pool: bool = True, *_: Any, **__: Any) -> Any:
+        """Return the context of a connection, waiting for one of the pool's within the deadline."""
+        return self._acquired(connection, lambda: self.pool) or super().connection_or_acquire(connection, pool)
+
+    default_connection = connection_or_acquire
+
+    def _acquired(self, given: Any, pool: Any) -> Any:
+        seconds = None if self.longest_wait is None else brokers.left()
+        return None if seconds is None else FallbackContext(given, pool().acquire, block=True, timeout=seconds)
 
     def _task_from_fun(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, fun: Any, name: Any = None, base: Any = None, bind: bool = False, **options: Any
@@ -94,13 +129,17 @@ class App(Celery):  # type: ignore[misc]
 
     def _get_backend(self) -> Any:
         backend = super()._get_backend()
-        parameters = getattr(backend, "connparams", None)
+        parameters = None if self.longest_wait is None else getattr(backend, "connparams", None)
         if parameters is not None and hasattr(backend, "ConnectionPool") and _is_plain(backend):
             import redis
 
-            parameters["connection_class"] = limited(parameters.get("connection_class", redis.Connection))
+            parameters["connection_class"] = brokers.limited(parameters.get("connection_class", redis.Connection))
             for name in _BACKEND_METHODS:
                 setattr(backend, name, partial(within, self, self.longest_wait, getattr(backend, name)))
+        if hasattr(backend, "wait_for_pending"):
+            backend.wait_for_pending = partial(_got, backend.wait_for_pending)
+            consumer: Any = backend.result_consumer
+            consumer.drain_events = partial(_drained, consumer.drain_events)
         return backend
 
 
@@ -118,71 +157,17 @@ class DeadlinedControl(Control):  # type: ignore[misc]
         app: Any = self.app
 
         def broadcast() -> Any:
-            _check_deadline()
-            return super(DeadlinedControl, self).broadcast(
-                *arguments, timeout=min(wait, deadlines.remaining() or wait), **named
-            )
+            least: Any = wait if app.longest_wait is None else brokers.least(wait)
+            return super(DeadlinedControl, self).broadcast(*arguments, timeout=least, **named)
 
-        return within(app, app.longest_wait + wait, broadcast)
+        return within(app, None if app.longest_wait is None else app.longest_wait + wait, broadcast)
 
+    def purge(self, *arguments: Any, **named: Any) -> Any:
+        """Discard all waiting tasks, within the deadline."""
+        app: Any = self.app
+        return within(app, app.longest_wait, super().purge, *arguments, **named)
 
-class Connection(kombu.Connection):  # type: ignore[misc,name-defined]
-    """A connection of kombu's; one to a Redis keeps the deadline, as do its clones and those of pools."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        scheme: Any = vars(self)["transport_cls"]
-        if isinstance(scheme, str):
-            self.transport_cls: Any = _transport(self.get_transport_cls(), scheme)
-
-
-class Named(type):
-    """The metaclass of a transport class that is shown as its scheme, also in URLs."""
-
-    scheme: str
-
-    def __str__(cls) -> str:
-        return cls.scheme
-
-
-class DeadlinedAMQP(AMQP):  # type: ignore[misc]
-    """Celery's messaging, on connections that keep the deadline."""
-
-    Connection = BrokerConnection = Connection
-
-
-@cache
-def _transport(found: Any, scheme: str) -> Any:
-    """Return a subclass of a Redis transport whose connections keep the deadline; for any other the scheme."""
-    channel = getattr(found, "Channel", None)
-    if not issubclass(found, _redis_transport()) or channel is None:
-        return scheme
-    names = ("connection_class", "connection_class_ssl")
-    classes = {name: limited(getattr(channel, name)) for name in names if getattr(channel, name, None) is not None}
-    deadlined_channel = type(channel.__name__, (channel,), {**classes, "__module__": __name__})
-    return Named(found.__name__, (found,), {"Channel": deadlined_channel, "scheme": scheme, "__module__": __name__})
-
-
-def _redis_transport() -> Any:
-    try:
-        from kombu.transport.redis import Transport
-    except ImportError:
-        return ()
-    return Transport
-
-
-@cache
-def limited(connection_class: type) -> type:
-    """Return a subclass of a connection class of redis-py, which does not connect after the deadline."""
-    from lazyguard.integrations._redis_connection import deadlined
-
-    base: Any = deadlined(connection_class)
-
-    def connect(self: Any) -> None:
-        _check_deadline()
-        base.connect(self)
-
-    return type(base.__name__, (base,), {"connect": connect, "__module__": __name__})
+    discard_all = purge
 
 
 # Short waits, so that the deadline is kept; as many as fill the seconds of Celery's own policies.
@@ -192,7 +177,7 @@ _PAUSES = {"interval_start": 0, "interval_step": 0.1, "interval_max": 0.2}
 def set_timeouts(sender: Any, source: Any = None, **_: Any) -> None:
     """Set the timeouts that an application's configuration leaves out."""
     app = sender
-    if not app.configured:
+    if not app.configured or app.longest_wait is None:
         return  # the application calls this when it is configured
     conf, seconds = app.conf, app.longest_wait
     sockets = {"socket_timeout": seconds, "socket_connect_timeout": seconds}

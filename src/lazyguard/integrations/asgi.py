@@ -5,8 +5,10 @@ Invariants: neither a framework nor asyncio is imported. The event loop is not b
 
 from __future__ import annotations
 
-from lazyguard._base import final
-from lazyguard.errors import UsageError
+from lazyguard._base import final, validation
+from lazyguard._core import loaded
+from lazyguard._core.wait_cycles import current_loop
+from lazyguard.errors import DeadlineExceeded, UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
 TYPE_CHECKING = False
@@ -32,6 +34,14 @@ class Middleware:
     of the application for the request, also in tasks that it creates and threads that it sends work to. Websockets and
     the lifespan have none.
 
+    When it passes, the application is cancelled where it waits. Where it has sent nothing yet, the answer is 504, with
+    a body in health+json; so it is where the application raises DeadlineExceeded itself. Where it has begun to send,
+    DeadlineExceeded reaches the server, which closes the connection. A response that is sent in parts goes on: once
+    its first part is sent, nothing is cancelled.
+
+    Args:
+        cancel: False: nothing is cancelled; the application sees what is left by `lazyguard.remaining` alone.
+
     Example:
         >>> import asyncio
         >>> from lazyguard.integrations.asgi import Middleware
@@ -42,7 +52,7 @@ class Middleware:
         None b'{"status": "pass"}'
     """
 
-    __slots__ = ("_app", "_key", "_requests")
+    __slots__ = ("_app", "_cancel", "_key", "_requests")
 
     def __init__(
         self,
@@ -53,10 +63,13 @@ class Middleware:
         timeout_header: str | None = None,
         timeout: float | None = None,
         max_timeout: float | None = None,
+        cancel: bool = True,
     ) -> None:
+        validation.flag("cancel", cancel)
         if app is not None and not callable(app):  # pyright: ignore[reportUnnecessaryComparison]
             raise UsageError(f"Middleware takes the ASGI application, or None, not one of type {type(app).__name__}.")
         self._app = app
+        self._cancel = cancel
         self._requests = requests = Requests(
             prefix=prefix,
             details=details,
@@ -83,13 +96,37 @@ class Middleware:
             await self._app(scope, receive, send)
             return
 
-        async def answering(message: MutableMapping[str, Any]) -> None:
-            await send(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                reach.end()
+        limit, begun = reach.given, False
+        cancellation: Any = None
 
-        with reach:
-            await self._app(scope, receive, answering)
+        async def answering(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+            if message["type"] != "http.response.body":
+                return
+            if not message.get("more_body"):
+                reach.end()
+            if cancellation is not None:
+                cancellation.stop()
+
+        if not self._cancel or current_loop() is None:  # that of trio is none
+            with reach:
+                await self._app(scope, receive, answering)
+            return
+        cancellation = loaded("_core.cancellation").Cancellation(limit)
+        try:
+            with reach:
+                await self._app(scope, receive, answering)
+        except BaseException as error:
+            late = cancellation.ended(error)
+            if begun or not (late or isinstance(error, DeadlineExceeded)):
+                if late:
+                    raise limit.exceeded() from error
+                raise
+            await _send(Answer(504, {"status": "fail", "output": "DeadlineExceeded"}), send)
+        else:
+            cancellation.ended(None)
 
 
 def _path(scope: Scope) -> str:

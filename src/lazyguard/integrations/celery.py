@@ -12,6 +12,7 @@ from lazyguard._base import validation as checks
 from lazyguard._base.places import shown
 from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
+from lazyguard.integrations._celery_kinds import check_brokers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def lazy_celery(
     main: str,
     *,
     configure: Callable[[Celery], object] | None = None,
-    timeout: float = 2.0,
+    timeout: float | None = 2.0,
     default: bool = True,
     **options: Any,
 ) -> Celery:
@@ -52,8 +53,8 @@ def lazy_celery(
         main: Its name, as Celery's first argument.
         configure: Called with the real application, in its one build, before the recorded calls are replayed.
         timeout: Seconds that sending a task, or a command to workers, may wait for the broker and the result backend;
-            also their longest wait for a socket. In a `lazyguard.deadline` the time that is left counts instead. A
-            command to workers may also wait its own seconds for their answers.
+            also their longest wait for a socket. In a `lazyguard.deadline` the time that is left counts, if that is
+            less. A command to workers may also wait its own seconds for their answers. None: as long as Celery waits.
         default: Whether `shared_task` and `celery.current_app` use it; of several the last declared one counts.
         **options: Those of `celery.Celery`: broker, backend, include, task_cls and so on.
 
@@ -63,13 +64,14 @@ def lazy_celery(
         takes it.
 
     Raises:
-        ConfigurationError: An option is invalid.
+        ConfigurationError: An option is invalid. Or `timeout` cannot hold for the broker: it can for redis, rediss,
+            amqp and amqps. Where the URL stands in the configuration, what first reads that raises this.
         MissingModuleError: Celery is not installed; at the first use.
         ResolutionError: `configure`, or a recorded call, failed; at the first use. The message has the declaration.
 
-    A broker that does not answer in time raises kombu.exceptions.OperationalError. In a worker only a task's own
-    deadline shortens Celery's retries. Timeouts and retries of the configuration take precedence. In a forked child,
-    Celery's own or any other, no connection of the parent is used.
+    A broker that does not answer in time raises kombu.exceptions.OperationalError, with the place of this call. In a
+    worker only a task's own deadline shortens Celery's retries. Timeouts and retries of the configuration take
+    precedence. In a forked child, Celery's own or any other, no connection of the parent is used.
 
     Example:
         >>> import lazyguard
@@ -81,12 +83,14 @@ def lazy_celery(
         False
     """
     frame = places.caller()
-    checks.seconds("timeout", timeout)
+    checks.seconds("timeout", timeout, optional=True)
     checks.flag("default", default)
     if not isinstance(main, str):
         raise ConfigurationError(f"lazy_celery({shown(main)}) is invalid: give the application's name.")
     checks.function_of("configure", configure, "application")
-    factory = _Factory(main, configure, timeout, options)
+    if timeout is not None:
+        check_brokers(options.get("broker"), places.of_frame(frame))
+    factory = _Factory(main, configure, {"longest_wait": timeout, "place": places.of_frame(frame), **options})
     app: Any = lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)
     if default:
 
@@ -104,18 +108,16 @@ def lazy_celery(
 class _Factory:
     """The factory of a lazy application."""
 
-    __slots__ = ("_configure", "_main", "_options", "_timeout")
+    __slots__ = ("_configure", "_main", "_options")
 
-    def __init__(
-        self, main: str, configure: Callable[[Celery], object] | None, timeout: float, options: dict[str, Any]
-    ) -> None:
-        self._main, self._configure, self._timeout, self._options = main, configure, timeout, options
+    def __init__(self, main: str, configure: Callable[[Celery], object] | None, options: dict[str, Any]) -> None:
+        self._main, self._configure, self._options = main, configure, options
 
     def __call__(self) -> Celery:
         lazyguard.require("celery", extra="celery", why="for lazy_celery")
         from lazyguard.integrations import _celery_app
 
-        app: Celery = _celery_app.App(self._main, longest_wait=self._timeout, **self._options)
+        app: Celery = _celery_app.App(self._main, **self._options)
         if self._configure is not None:
             self._configure(app)
         _celery_app.set_timeouts(app)

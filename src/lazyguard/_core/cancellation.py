@@ -1,0 +1,114 @@
+"""The cancelling of a task when a deadline passes, told from everybody else's as `asyncio.timeout` does.
+
+Invariants: a task is cancelled once for a deadline, and only while its block is open. A cancellation from outside is
+never taken for the deadline's, however close they come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from _weakref import ref
+
+from lazyguard._base import final
+from lazyguard._core import clock, mode
+from lazyguard._core.deadlines import NEVER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lazyguard._core.deadlines import Deadline
+
+
+@final
+class Cancellation:
+    """Cancels this task when a deadline passes, from now until `ended`.
+
+    Attributes:
+        rung: Whether it has.
+    """
+
+    __slots__ = ("_before", "_limit", "_task", "_timer", "rung")
+
+    def __init__(self, limit: Deadline) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: Any = counting(asyncio.current_task())
+        self._before: int = self._task.cancelling()
+        self._limit = limit
+        self.rung = False
+        self._wait()
+
+    def _wait(self) -> None:
+        left = self._limit.ends - clock.now()
+        if left != NEVER:
+            self._timer = self._task.get_loop().call_later(clock.current.real(max(0.0, left)), self._ring)
+
+    def _ring(self) -> None:
+        if self._limit.ends > clock.now():
+            self._wait()  # some loops are early
+            return
+        self._timer = None
+        if mode.is_active():
+            self.rung = True
+            self._task.cancel()
+
+    def stop(self) -> None:
+        """Cancel nothing from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def ended(self, error: BaseException | None) -> bool:
+        """Return whether it was the deadline alone that has ended the block, which this exception leaves."""
+        self.stop()
+        only = self.rung and self._task.uncancel() <= self._before
+        return only and isinstance(error, asyncio.CancelledError)
+
+
+# The `async with` blocks that are open, innermost last, by their deadline and task.
+_open: dict[tuple[Deadline, Any], list[Cancellation]] = {}
+
+
+def begin(limit: Deadline) -> None:
+    """Let this task be cancelled when a deadline passes, until `end`."""
+    _open.setdefault((limit, asyncio.current_task()), []).append(Cancellation(limit))
+
+
+def end(limit: Deadline, error: BaseException | None) -> bool:
+    """End the innermost block; return whether it was the deadline alone that has ended it."""
+    key = limit, asyncio.current_task()
+    if key not in _open:  # another task closes an async generator that has it open
+        key = next(key for key in [*_open] if key[0] is limit)
+    blocks = _open[key]
+    block = blocks.pop()
+    if not blocks:
+        del _open[key]
+    return block.ended(error)
+
+
+if hasattr(asyncio.Task, "cancelling"):
+
+    def counting(task: Any) -> Any:
+        """Return a task, which counts how often it was asked to end."""
+        return task
+
+else:  # pragma: no cover (Python 3.10)
+
+    def counting(task: Any) -> Any:
+        """Return a task, which counts from now on how often it was asked to end, as those of Python 3.11 do."""
+        if hasattr(task, "cancelling"):
+            return task
+        weak, asked = ref(task), [0]
+
+        def cancel(msg: Any = None) -> bool:
+            this: Any = weak()
+            accepted: bool = type(this).cancel(this, msg)
+            asked[0] += accepted
+            return accepted
+
+        def uncancel() -> int:
+            asked[0] = max(0, asked[0] - 1)
+            return asked[0]
+
+        task.cancelling, task.uncancel, task.cancel = lambda: asked[0], uncancel, cancel
+        return task
