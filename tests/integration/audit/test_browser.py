@@ -305,12 +305,9 @@ def large(count: int) -> tuple[ModuleReport, ...]:
     return tuple(made)
 
 
-def test_three_thousand_modules_stay_smooth(open_page, record_testsuite_property):
-    """They open, scroll and are searched without a frame that is felt; what belongs together is one cause, one row."""
-    made = large(3000)
-    browser = open_page(Report("3.12.1", 5.0, 1, made))
+def figures(browser) -> dict[str, float]:
+    """Return the seconds until the page is ready, of a frame while its tree is scrolled, and of a search."""
     ready = browser.execute_script("return performance.getEntriesByType('navigation')[0].domComplete / 1000")
-    assert len(browser.find_elements("css selector", ".row")) < 100
     frames = browser.execute_async_script("""
         const [done] = arguments, pane = document.getElementById("tree");
         pane.scrollIntoView();
@@ -331,11 +328,25 @@ def test_three_thousand_modules_stay_smooth(open_page, record_testsuite_property
         search.dispatchEvent(new Event("input"));
         return (performance.now() - began) / 1000;
     """)
-    figures = {"ready": ready, "frame": frames[20], "worst frame": frames[-1], "search": searched}
-    for name, seconds in figures.items():
-        record_testsuite_property(f"three thousand modules, {name}", round(seconds, 3))
-    print(figures)
+    return {"ready": ready, "frame": frames[20], "worst frame": frames[-1], "search": searched}
+
+
+def test_three_thousand_modules_stay_smooth(open_page, record_testsuite_property):
+    """Whatever the machine does, beside a tenth of them: no frame is felt, and the rest grows no faster than they do.
+
+    What belongs together is one cause, and one finding.
+    """
+    made = large(3000)
+    browser = open_page(Report("3.12.1", 5.0, 1, made[:300]))
+    few = figures(browser)
+    browser = open_page(Report("3.12.1", 5.0, 1, made))
+    assert len(browser.find_elements("css selector", ".row")) < 100
     assert len(browser.find_elements("css selector", ".cause")) == 1
-    assert frames[20] < SMOOTH, figures
-    assert ready < 10.0, figures
-    assert searched < 2.0, figures
+    assert len(browser.find_elements("css selector", ".finding")) == 1
+    many = figures(browser)
+    for name, seconds in many.items():
+        record_testsuite_property(f"three thousand modules, {name}", round(seconds, 3))
+    print(few, many)
+    assert many["frame"] < 10 * few["frame"] + SMOOTH, (few, many)
+    assert many["ready"] < 30 * few["ready"] + 1.0, (few, many)
+    assert many["search"] < 30 * few["search"] + 1.0, (few, many)
