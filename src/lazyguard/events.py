@@ -32,10 +32,11 @@ class Event:
 
     Attributes:
         kind: "ready", "degraded", "failed", "recovered", "reset", "overridden", "timeout", "late", "abandoned",
-            "stuck", "reminder", "differs", "blocked-loop", "close-failed", or "fork-failed" (what `on_fork` raised in a
-            child). Of a breaker: "opened", "half-open" or "closed". Of a tracked import: "imported" or "over-budget";
-            of one that an `import_guard` cannot interrupt: "overdue". Of a preload: "preloaded" or "preload-failed".
-            Of lazyguard's own scheduler: "scheduler-late" (more than a second) or "job-failed".
+            "stuck", "reminder", "answered" (a fallback answers calls that fail), "differs", "blocked-loop",
+            "close-failed", or "fork-failed" (what `on_fork` raised in a child). Of a breaker: "opened", "half-open" or
+            "closed". Of a tracked import: "imported" or "over-budget"; of one that an `import_guard` cannot interrupt:
+            "overdue". Of a preload: "preloaded" or "preload-failed". Of lazyguard's own scheduler: "scheduler-late"
+            (more than a second) or "job-failed".
         name: The cell's name, `module:qualname`; of an import the module's.
         place: Where the cell was declared, `file:line`; of an import the importing line, or the guard's.
         before: The state before.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pyperf
 from tests.benchmarks.rows import installed
@@ -10,6 +11,13 @@ from tests.benchmarks.rows import installed
 import lazyguard
 
 BASE = "the bare call"
+# What is added to retry, breaker and fallback.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "key=": {"key": lambda: "one"},
+    "max_concurrent=": {"max_concurrent": 20},
+    "slow_call_duration=": {},
+    "all": {"key": lambda: "one", "max_concurrent": 20},
+}
 
 
 def function() -> int:
@@ -31,6 +39,11 @@ def guards() -> dict[str, Callable[[], int]]:
         "lazyguard: breaker with a window of calls": lazyguard.guarded(breaker=rate)(lambda: 1),
         "lazyguard: breaker with a window of time": lazyguard.guarded(breaker=window)(lambda: 1),
     }
+    for name, options in OPTIONS.items():
+        slow = lazyguard.Breaker(failure_threshold=5, slow_call_duration=60.0)
+        given: Any = {"retry": lazyguard.Retry(), "breaker": slow if "slow" in name or name == "all" else plain}
+        found[f"lazyguard: the three, and {name}"] = more = lazyguard.guarded(**given, **options)(lambda: 1)
+        more.fallback(lambda: 2)
     if installed("circuitbreaker"):
         import circuitbreaker
 

@@ -269,7 +269,7 @@ def declare_service(factory=None, **options):
 
 
 def fallback_of(**options):
-    return lazyguard.service()(lambda: [1]).fallback(**options)(lambda: [2])
+    return lazyguard.service(failures=(OSError,))(lambda: [1]).fallback(**options)(lambda: [2])
 
 
 def filed(**options):
@@ -530,6 +530,7 @@ TABLE = {
             "timeout": late(optional(is_seconds)),
             "max_degraded": late(optional(is_seconds)),
             "partial": is_flag,
+            "answers_failed_calls": is_flag,
             "close": optional(is_plain_function),
         },
     ),

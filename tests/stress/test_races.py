@@ -221,7 +221,7 @@ def test_resets_and_overrides_race_with_resolution(race, eventually, timeout):
     assert all(len(targets) == 1 for targets in by_generation.values())
     # an attempt that came too late closes its own result, on its own thread
     eventually(lambda: Counter(map(id, closed)) == Counter(map(id, counting.made)))
-    assert not cell.overridden
+    assert not cell.now.overrides
 
 
 def test_the_proxy_is_whole_while_it_is_reset_and_overridden(race):

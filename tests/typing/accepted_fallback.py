@@ -110,3 +110,16 @@ def _plain() -> Abstract:
 check = get_client.health()
 assert_type(check.answered, dict[str, int])
 assert_type(check.fallbacks, tuple[dict[str, str], ...])
+
+
+@lazyguard.service(timeout=lambda: 2.0, failures=(ConnectionError,), recovery=lazyguard.Recovery(initial=lambda: 1.0))
+def get_late() -> Client:
+    return Client()
+
+
+@get_late.fallback(timeout=lambda: 0.5, max_degraded=lambda: 60.0, answers_failed_calls=True)
+def _late(cause: Exception) -> Client:
+    return Replica()
+
+
+assert_type(get_late.isolate(), None)

@@ -97,6 +97,55 @@ class Client:
         return 1
 
 
+def _timeout() -> float:
+    return 2.0
+
+
+def _host(host: str, path: str) -> str:
+    return host
+
+
+def _host_of_method(of: object, host: str) -> str:
+    return host
+
+
+@lazyguard.guarded(
+    timeout=_timeout,
+    retry=lazyguard.Retry(attempts=lambda: 3),
+    breaker=lazyguard.Breaker(slow_call_duration=lambda: 0.5, on=("redis:RedisError", lambda error: True)),
+    key=_host,
+    max_concurrent=20,
+)
+def ask(host: str, path: str) -> int:
+    return 1
+
+
+@ask.fallback(on=(ConnectionError, "redis:RedisError"))
+def _not_asked(host: str, path: str) -> int:
+    return 0
+
+
+@ask.fallback(on=lambda error: True)
+def _not_asked_either(cause: Exception, host: str, path: str) -> int:
+    return 0
+
+
+class Asking:
+    @lazyguard.guarded(breaker=lazyguard.Breaker(), key=_host_of_method, max_concurrent=lambda: 3)
+    def ask(self, host: str) -> int:
+        return 1
+
+    @ask.fallback(on=ConnectionError)
+    def _not(self, cause: Exception, host: str) -> int:
+        return 0
+
+
+assert_type(ask("host", "path"), int)
+assert_type(ask.isolate(), None)
+assert_type(Asking().ask.isolate(), None)
+assert_type(Asking().ask("host"), int)
+
+
 class Child(Client):
     """Inherits them."""
 

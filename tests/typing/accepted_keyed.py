@@ -70,3 +70,6 @@ async def use() -> None:
     assert_type(await get_async_client.aget("one"), Client)
     assert_type(await get_async_client.aget(tenant="one"), Client)
     assert_type(await get_async_client.of("one").aget(), Client)
+
+
+assert_type(get_client.of("a").isolate(), None)

@@ -54,6 +54,8 @@ def _of_two(cause: Exception, more: int) -> Client:
 
 get_client.fallback(lambda: lazyguard.mock_service(Other))  # type: ignore[arg-type]
 get_client.fallback(timeout="1")  # type: ignore[call-overload]
+get_client.fallback(answers_failed_calls="yes")  # type: ignore[call-overload]
+get_client.isolate(True)  # type: ignore[call-arg]
 get_client.fallback(partial=1)  # type: ignore[call-overload]
 get_client.fallback(close="dispose")  # type: ignore[call-overload]
 lazyguard.mock_service(Port).put("x")  # type: ignore[attr-defined]

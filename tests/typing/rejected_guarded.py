@@ -82,3 +82,22 @@ Client().static(5)  # type: ignore[arg-type]
 
 async def awaiting() -> None:
     await Client().aget(5)  # type: ignore[arg-type]
+
+
+lazyguard.guarded(key="host")  # type: ignore[arg-type]
+lazyguard.guarded(max_concurrent="2")  # type: ignore[arg-type]
+lazyguard.guarded(max_concurrent=lambda: "2")  # type: ignore[arg-type]
+lazyguard.guarded(timeout=lambda given: 2.0)  # type: ignore[arg-type]
+lazyguard.Breaker(open_time=lambda: None)  # type: ignore[arg-type, return-value]
+price.isolate(5)  # type: ignore[call-arg]
+price.fallback(on=3)  # type: ignore[call-overload]
+
+
+@price.fallback(on=ConnectionError)  # type: ignore[arg-type]
+def _other_type(article: str) -> list[str]:
+    return []
+
+
+@price.fallback(on=ConnectionError)  # type: ignore[arg-type]
+def _other_arguments(cause: Exception, article: int) -> float:
+    return 0.0

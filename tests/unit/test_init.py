@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lazyguard
+from lazyguard._services import service
 
 # Name -> module, as the table has them.
 HOMES = {
@@ -115,4 +116,15 @@ def test_overloads_have_every_option():
             takes = {option.arg for option in implementation.args.kwonlyargs}
             assert takes == {option.arg for one in overloads for option in one.args.kwonlyargs}, f"{path}: {name}"
             looked_at.add(name)
-    assert {".service", ".lazy", ".once", "Service.fallback"} <= looked_at
+    assert {".service", ".lazy", ".once"} <= looked_at
+
+
+def test_the_type_of_fallback_has_every_option():
+    tree = ast.parse(Path(service.__file__).read_text())
+    takes = {
+        (getattr(node, "name", ""), one.name): {option.arg for option in one.args.kwonlyargs}
+        for node in ast.walk(tree)
+        for one in getattr(node, "body", ())
+        if isinstance(node, ast.ClassDef) and isinstance(one, ast.FunctionDef)
+    }  # of the overloads the last: that with the options
+    assert takes["FallbackDeclaration", "__call__"] == takes["Service", "_fallback"] != set()

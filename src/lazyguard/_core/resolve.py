@@ -329,7 +329,7 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     known = loaded("errors", cell)
     said: Any
-    of_itself = isinstance(error, known.ResolutionImportError) and str(error).startswith(cell.said(""))
+    of_itself = isinstance(error, known.ResolutionImportError) and str(error).startswith(f"{cell.name}, declared")
     told = known.CircularResolutionError, known.MissingModuleError, known.ReturnedNone, known.ThreadUnavailable
     if of_itself or isinstance(error, told):
         said = type(error)(*error.args)
@@ -341,7 +341,7 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
             mend = "A factory must not end the process: raise an error that says what is wrong."
         kind = known.ResolutionImportError if isinstance(error, ImportError) else known.ResolutionError
         said = kind(cell.said(f"could not be built: its factory raised {describe(error)}. {mend}"))
-    if isinstance(error, ImportError) and isinstance(said, ImportError):
+    if isinstance(error, ImportError):
         said.name, said.path = error.name, error.path
     answer: errors.ResolutionError | errors.MissingModuleError = said
     return answer

@@ -210,6 +210,7 @@ class Circuit:
 
     used = True  # it has no slots, so that an unused one can become one
     asked = False  # one of a key: since some of them were let go of
+    answered = float("-inf")  # when it was told that a fallback answers calls that fail
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
     def __init__(

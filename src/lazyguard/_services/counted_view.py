@@ -74,6 +74,8 @@ def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | Non
         if name.startswith("__"):
             return value
         counted = _counted(circuit, value)
+        if any(one.factory.answers for one in cell.fallbacks):
+            counted = loaded("_services.answering").answered(cell, circuit, name, counted)
         if type(value) is method:
             cached[name] = bound.__func__, bound.__self__, counted
         return counted

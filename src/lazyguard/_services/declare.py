@@ -66,6 +66,7 @@ def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
         return view
 
     flavour.of_service = True  # type: ignore[attr-defined]
+    flavour.counts = bool(failures)  # type: ignore[attr-defined]
     return flavour
 
 

@@ -39,6 +39,7 @@ class Fallback:
         timeout: Seconds | None = None,
         max_degraded: Seconds | None = None,
         partial: bool = False,
+        answers: bool = False,
         close: Callable[[Any], object] | None = None,
         parameters: tuple[str, ...] = (),
     ) -> None:
@@ -70,6 +71,7 @@ class Fallback:
         self.timeout: Any = timeout
         self.max_degraded: Any = max_degraded
         self.partial = partial
+        self.answers = answers
         self._compared: type | None = None
         self._compare_declared(cell)
 
@@ -195,6 +197,7 @@ class Fallback:
             return function(kept.again(), **named)
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
+        build.answers = self.answers  # type: ignore[attr-defined]
         build.read = self._read  # type: ignore[attr-defined]
         build.join = lambda other: self.join(other, arguments)  # type: ignore[attr-defined]  # another loop's cell
         fallback_cell: Cell = declared(

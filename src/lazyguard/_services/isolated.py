@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.state import Snapshot
 
 
 @final
@@ -41,14 +42,12 @@ def refusal(cell: Cell) -> ServiceCircuitOpen:
 def isolate(cell: Cell) -> None:
     """Take a cell out of use; its target is closed after `grace`, as at a recovery."""
     cause, gate = refusal(cell), Isolated()
-    before, _ = cell.change(
-        lambda present: (
-            present.changed(held=present.held.opened(cause, clock.now(), gate))
-            if present.held is not None
-            else present.opened(cause, clock.now(), gate)
-        ),
-        "failed",
-    )
+
+    def opened(now: Snapshot) -> Snapshot:
+        covered = (now if now.held is None else now.held).opened(cause, clock.now(), gate)
+        return covered if now.held is None else now.changed(held=covered)
+
+    before, _ = cell.change(opened, "failed")
     if before.closes is not None:
         closing.after_grace(before.closes, clock.now() + cell.plan.grace)
     events.deliver()

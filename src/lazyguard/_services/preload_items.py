@@ -35,6 +35,7 @@ def load_for_failures() -> None:
 _FOR_FAILURES = (
     ("lazyguard._services.preload", "logging"),
     ("lazyguard._services.preload", "lazyguard._core.causes"),
+    ("lazyguard.events", "lazyguard._base.mailbox"),
     ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
     ("lazyguard._services.service", "lazyguard._policies.recovery"),
     ("lazyguard._services.service", "lazyguard._policies.recovery_run"),

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
             timeout: Seconds | None = ...,
             max_degraded: Seconds | None = ...,
             partial: bool = ...,
+            answers_failed_calls: bool = ...,
             close: Callable[[Any], object] | None = ...,
         ) -> FallbackDeclaration[P, T]: ...
 
@@ -137,7 +138,7 @@ class Service(Generic[P, T]):
         max_keys: int | None = None,
         max_concurrent: Whole | None = None,
     ) -> None:
-        self._flavour = flavour
+        self._flavour: Any = flavour
         self._fallbacks: list[Fallback] = []
         self.critical = critical
         self._factory = factory
@@ -308,6 +309,7 @@ class Service(Generic[P, T]):
         timeout: Seconds | None = None,
         max_degraded: Seconds | None = None,
         partial: bool = False,
+        answers_failed_calls: bool = False,
         close: Callable[[Any], object] | None = None,
     ) -> Any:
         """Declare what is served when the real object cannot be built in time; used as a decorator.
@@ -323,6 +325,8 @@ class Service(Generic[P, T]):
                 tenth of that if left out. In a service without a timeout: the seconds to wait for it.
             max_degraded: Seconds after which the fallback is no longer served; ServiceUnavailable is raised instead.
             partial: Whether it is meant that the fallback lacks methods, whose use raises ServiceUnavailable.
+            answers_failed_calls: Whether it answers a plain call that fails by `failures` too, while the real object is
+                in use: for what may be made twice or left out. Never for an iterator, a generator or a `with` block.
             close: Called with each fallback that is no longer needed, when a service's own `close` would be: replaced
                 by the real object (after the service's `grace`), reset, too late, let go of by all; at the exit too.
                 It may be async where the fallback is. Left out, the fallback is yours: let one that others use be.
@@ -357,6 +361,7 @@ class Service(Generic[P, T]):
                 timeout=timeout,
                 max_degraded=max_degraded,
                 partial=partial,
+                answers=answers_failed_calls,
                 close=close,
                 parameters=parameters,
             )
@@ -369,6 +374,11 @@ class Service(Generic[P, T]):
         validation.seconds("timeout", timeout, optional=True, late=True)
         validation.seconds("max_degraded", max_degraded, optional=True, late=True)
         validation.flag("partial", partial)
+        validation.flag("answers_failed_calls", answers_failed_calls)
+        if answers_failed_calls and not self._flavour.counts:
+            raise misconfigured(
+                "answers_failed_calls= is about the calls that fail by failures= of the service: give that too."
+            )
         validation.function_of("close", close)
         return declare if function is None else declare(function)
 
