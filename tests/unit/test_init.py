@@ -120,11 +120,13 @@ def test_overloads_have_every_option():
 
 
 def test_the_type_of_fallback_has_every_option():
-    tree = ast.parse(Path(service.__file__).read_text())
+    classes = [
+        node for node in ast.walk(ast.parse(Path(service.__file__).read_text())) if isinstance(node, ast.ClassDef)
+    ]
     takes = {
-        (getattr(node, "name", ""), one.name): {option.arg for option in one.args.kwonlyargs}
-        for node in ast.walk(tree)
-        for one in getattr(node, "body", ())
-        if isinstance(node, ast.ClassDef) and isinstance(one, ast.FunctionDef)
+        (node.name, one.name): {option.arg for option in one.args.kwonlyargs}
+        for node in classes
+        for one in node.body
+        if isinstance(one, ast.FunctionDef)
     }  # of the overloads the last: that with the options
     assert takes["FallbackDeclaration", "__call__"] == takes["Service", "_fallback"] != set()
