@@ -676,7 +676,16 @@ TABLE = {
 }
 CHAOTIC = lazyguard.service()(lambda: [1])
 is_place = of_type(str, os.PathLike)
+
+
 # An audit is refused before it begins: what is right is not run.
+def is_part(text):
+    """Whether it is such as 2/4."""
+    number, _, count = text.partition("/")
+    plain = all(each.isascii() and each.isdecimal() and len(each) < 7 for each in (number, count))
+    return plain and 1 <= int(number) <= int(count)
+
+
 AUDIT = {
     "targets": all_strings,
     "path": lambda value: is_place(value) or (isinstance(value, list | tuple) and all(map(is_place, value))),
@@ -684,6 +693,7 @@ AUDIT = {
     "exclude": all_strings,
     "setup": is_text,
     "memory": optional(is_whole),
+    "shard": lambda value: value is None or (isinstance(value, str) and is_part(value)),
     "timeout": is_seconds,
     "slow": is_seconds_or_zero,
     "jobs": optional(is_whole),
