@@ -16,7 +16,7 @@ from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import Cancellation, counting
-from lazyguard._core.effects import NEVER, Call, Join, Launch, Within
+from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
