@@ -38,7 +38,19 @@ CLOSE = 24
 OWN = ("path", "repeat", "advice", "shard")
 """Options of the audit that are not those of a turn."""
 
-Seen = dict[str, "ModuleReport"]
+
+class Times:
+    """What was seen of each module in one state, the fastest run first."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, list[ModuleReport]] = {}
+
+    def add(self, report: Report) -> None:
+        """Add the runs of an audit that came to their ends."""
+        for each in report.modules:
+            if each.verdict in ("ok", "slow"):
+                self.runs.setdefault(each.module, []).append(each)
+                self.runs[each.module].sort(key=lambda run: run.net_seconds)
 
 
 def check(other: str) -> None:
@@ -104,13 +116,15 @@ class _Measurement:
     def result(self) -> Against:
         """Return what became slower."""
         first = self.run(self.targets, path=self.theirs, **self.options)
-        before, after = _times(first), _times(self.report)
-        both = [name for name in after if name in before]
+        before, after = Times(), Times()
+        before.add(first)
+        after.add(self.report)
+        both = [name for name in after.runs if name in before.runs]
         suspects = both
         if len(both) > CLOSE:
             # Forks make an audit cheap. With only one of each state a busy moment could hide what became slower.
-            for path, least in ((self.theirs, before), (self.path, after)):
-                _keep(self.run(self.targets, path=path, **self.options), least)
+            for path, times in ((self.theirs, before), (self.path, after)):
+                times.add(self.run(self.targets, path=path, **self.options))
             suspects = [name for name in both if self._beyond(name, before, after) > 0.5]
             suspects.sort(key=lambda name: self._beyond(name, before, after), reverse=True)
         slower, left = list[Slower](), list[str]()
@@ -123,55 +137,43 @@ class _Measurement:
     def _closely(self, names: Sequence[str]) -> tuple[list[Slower], list[str]]:
         """Return what is slower of some modules, measured alone and by turns, and what is uncertain."""
         plain = {**self.options, "walk": False, "jobs": 1, "fork": False}
-        before, after = dict[str, Any](), dict[str, Any]()
-        second = dict[str, float](), dict[str, float]()
-        states = [(self.theirs, before, second[0]), (self.path, after, second[1])]
+        before, after = Times(), Times()
+        states = [(self.theirs, before), (self.path, after)]
         left, slower = list(names), list[str]()
         for turn in range(1, MOST + 1):
-            for path, least, next_ in states:
-                _keep(self.run(left, path=path, **plain), least, next_)
+            for path, times in states:
+                times.add(self.run(left, path=path, **plain))
             states.reverse()
             left = [
                 name
                 for name in left
-                if name in before and name in after and (turn < SURE or self._beyond(name, before, after) > 0.5)
+                if name in before.runs
+                and name in after.runs
+                and (turn < SURE or self._beyond(name, before, after) > 0.5)
             ]
             if turn >= ROUNDS:
-                sure = [name for name in left if all(map(self._is_near, [name] * 2, (before, after), second))]
+                sure = [name for name in left if all(self._is_confirmed(name, times) for _, times in states)]
                 slower += [name for name in sure if self._beyond(name, before, after) > 1.0]
                 left = [name for name in left if name not in sure]
             if not left:
                 break
-        return [_slower(before[name], after[name]) for name in slower], left
+        return [_slower(before.runs[name][0], after.runs[name][0]) for name in slower], left
 
-    def _is_near(self, name: str, least: Seen, second: Mapping[str, float]) -> bool:
+    def _allowed(self, name: str, limit: float) -> float:
+        """Return how many seconds a module may take more than the limit."""
+        return allowance_of(name, self.budgets).most(limit) - limit
+
+    def _is_confirmed(self, name: str, times: Times) -> bool:
         """Return whether a second time confirms the least one."""
-        limit = least[name].net_seconds
-        allowed = allowance_of(name, self.budgets).most(limit) - limit
-        return name in second and second[name] - limit <= allowed / 2
+        least, *others = [each.net_seconds for each in times.runs[name]]
+        return bool(others) and others[0] - least <= self._allowed(name, least) / 2
 
-    def _beyond(self, name: str, before: Seen, after: Seen) -> float:
+    def _beyond(self, name: str, before: Times, after: Times) -> float:
         """Return how much longer a module takes, as a multiple of what is allowed to it."""
-        limit = before[name].net_seconds
-        allowed = allowance_of(name, self.budgets).most(limit) - limit
-        more = after[name].net_seconds - limit
+        limit = before.runs[name][0].net_seconds
+        allowed = self._allowed(name, limit)
+        more = after.runs[name][0].net_seconds - limit
         return more / allowed if allowed else float("inf") if more > 0 else 0.0
-
-
-def _times(report: Report) -> Seen:
-    return {each.module: each for each in report.modules if each.verdict in ("ok", "slow")}
-
-
-def _keep(report: Report, least: Seen, second: dict[str, float] | None = None) -> None:
-    """Keep the faster of what was seen of each module, and the time that comes next."""
-    for name, seen in _times(report).items():
-        slower = seen
-        if name not in least or seen.net_seconds < least[name].net_seconds:
-            least[name], slower = seen, least.get(name, seen)
-            if slower is seen:
-                continue
-        if second is not None:
-            second[name] = min(slower.net_seconds, second.get(name, slower.net_seconds))
 
 
 def _slower(before: ModuleReport, after: ModuleReport) -> Slower:

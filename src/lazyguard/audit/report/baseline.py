@@ -6,7 +6,7 @@ of two moments or machines do not compare. A module is known for its verdict; a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.model import Report
@@ -17,8 +17,9 @@ from lazyguard.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lazyguard.audit.report.model import Spending
-    from lazyguard.audit.report.modules import Finding, ModuleReport
+    from lazyguard.audit.report.modules import ModuleReport
+
+NEVER_NEW = -1
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,20 @@ def new(report: Report, known: Report) -> tuple[str, ...]:
     A module that was over its budget of modules is new again when it executes more of them than before. What became
     slower than another state of the program is always new.
     """
-    longer = (one.sentence for one in excesses(report) if one.kind == "slower")
-    return (*_verdicts(report, known), *_findings(report, known), *_budgets(report, known), *longer)
+    before = {fact: count for fact, _, _, count in _facts(replace(known, strict=True))}
+    found: dict[object, str] = {}
+    for fact, _, line, count in _facts(report):
+        if count > before.get(fact, NEVER_NEW):
+            found.setdefault(fact, line)
+    return (*found.values(), *(one.sentence for one in excesses(report) if one.kind == "slower"))
 
 
 def gone(report: Report, known: Report) -> int:
     """Return how many verdicts and findings of an earlier report are gone, in modules that both audited."""
-    both = {module.module for module in report.modules} & {module.module for module in known.modules}
-    verdicts = {(each.module, each.verdict) for each in report.modules}
-    left = {_finding(each) for module in report.modules for each in module.findings}
-    lost = {_finding(each) for module in known.modules if module.module in both for each in module.findings} - left
-    better = [
-        each
-        for each in known.modules
-        if each.module in both and each.verdict != "ok" and (each.module, each.verdict) not in verdicts
-    ]
-    return len(better) + len(lost)
+    both = {module.module for module in report.modules}
+    left = {fact for fact, *_ in _facts(replace(report, strict=True))}
+    before = _facts(replace(known, strict=True))
+    return len({fact for fact, module, *_ in before if module in both and fact not in left})
 
 
 def summary(report: Report, known: Report, file: str) -> str:
@@ -97,35 +96,20 @@ def summary(report: Report, known: Report, file: str) -> str:
     return text + (f"\n{fewer} of its verdicts and findings {verb} gone: write it anew with --json" if fewer else "")
 
 
-def _verdicts(report: Report, known: Report) -> Iterator[str]:
-    before = {(each.module, each.verdict) for each in known.modules}
-    for module in report.modules:
-        if report.is_fault(module) and (module.module, module.verdict) not in before:
-            yield verdict(module)
+def _facts(report: Report) -> Iterator[tuple[object, str, str, float]]:
+    """Yield what counts of a report: the fact as it stays where lines move, its module, a line of text, and a count.
 
-
-def _findings(report: Report, known: Report) -> Iterator[str]:
-    before = {_finding(each) for module in known.modules for each in module.findings}
-    for module in report.modules:
-        for each in module.findings:
-            if _finding(each) not in before and each.kind != "forbidden":  # it is reported as a budget
-                before.add(_finding(each))
-                yield f"{each.kind} at {each.place}: {each.detail}, seen in {module.module}"
-
-
-def _budgets(report: Report, known: Report) -> Iterator[str]:
-    before = {_limit(each): each.measured for each in known.budgets if each.exceeded}
-    for one in report.budgets:
-        measured = before.get(_limit(one))
-        more = measured is None or (one.kind == "modules" and one.measured > measured)
-        if one.exceeded and more:
-            yield over(one)
-
-
-def _finding(each: Finding) -> tuple[str, str, str]:
-    """Return what stays the same where lines move, and names of temporary files and random waits differ."""
-    return each.kind, each.file, steady(each.kind, each.detail)
-
-
-def _limit(one: Spending) -> tuple[str, str, tuple[str, ...]]:
-    return one.target, one.kind, one.largest if one.kind == "forbid" else ()
+    Names of temporary files and random waits are left out of a fact. A budget is of no module that could be better.
+    """
+    for each in report.modules:
+        if report.is_fault(each):
+            yield (each.module, each.verdict), each.module, verdict(each), 0
+    for each in report.modules:
+        for one in each.findings:
+            line = f"{one.kind} at {one.place}: {one.detail}, seen in {each.module}"
+            count = NEVER_NEW if one.kind == "forbidden" else 0  # it is reported as a budget
+            yield (one.kind, one.file, steady(one.kind, one.detail)), each.module, line, count
+    for spent in report.budgets:
+        if spent.exceeded:
+            fact = spent.target, spent.kind, spent.largest if spent.kind == "forbid" else ()
+            yield fact, "", over(spent), spent.measured if spent.kind == "modules" else 0

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from lazyguard.audit import Blame, Failure, Finding, Imported, ModuleReport, Place, Report
-from lazyguard.audit.output.html import page
-from lazyguard.audit.output.html.sources import excerpts
+from lazyguard.audit.output.html import excerpts, page
 from lazyguard.audit.report.packing import COLUMNS
 
 EVIL = "</script><script>alert(1)</script><!-- \u2028 \ud800 & \"'"
