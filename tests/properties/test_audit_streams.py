@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazyguard.audit.analysis.scope import Scope, read_dumps
+from lazyguard.audit.analysis.import_tree import Scope, read_dumps
 from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.output.files import FORMATS
 from lazyguard.audit.output.text import table

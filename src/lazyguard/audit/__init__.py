@@ -9,9 +9,8 @@ from __future__ import annotations
 from lazyguard.audit.output.text import table
 from lazyguard.audit.report.baseline import Comparison, Row, compare
 from lazyguard.audit.report.budget import Allowance, Budget
-from lazyguard.audit.report.causes import Cause
 from lazyguard.audit.report.model import Against, Report, Slower, Spending
-from lazyguard.audit.report.modules import Blame, Failure, Finding, Imported, ModuleReport, Place
+from lazyguard.audit.report.modules import Blame, Cause, Failure, Finding, Imported, ModuleReport, Place
 from lazyguard.audit.run import AuditInterrupted, audit
 
 __all__ = [

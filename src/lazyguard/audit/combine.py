@@ -11,7 +11,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.analysis.import_order import with_order_findings
-from lazyguard.audit.report.steady import steady
+from lazyguard.audit.report.modules import steady
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import django
 from lazyguard.audit.analysis.import_order import with_order_findings
-from lazyguard.audit.analysis.scope import scope_of
+from lazyguard.audit.analysis.import_tree import scope_of
 from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.processes.child_process import Child, Job
 from lazyguard.audit.processes.zygote_process import Zygote, ZygoteLost, scan
 from lazyguard.audit.report.budget import Budget, budget_of, near, spent
-from lazyguard.audit.report.causes import lines_of
 from lazyguard.audit.report.model import Report
-from lazyguard.audit.report.modules import ModuleReport
+from lazyguard.audit.report.modules import ModuleReport, lines_of
 from lazyguard.audit.report.sentences import seconds
 from lazyguard.errors import ConfigurationError
 

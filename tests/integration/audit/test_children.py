@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lazyguard.audit import AuditInterrupted, ModuleReport, audit
-from lazyguard.audit.processes.families import is_alive
+from lazyguard.audit.processes.programs import is_alive
 from lazyguard.errors import ConfigurationError
 
 App = Callable[..., Path]

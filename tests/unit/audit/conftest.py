@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from lazyguard.audit.analysis.import_tree import ImportTree, build
-from lazyguard.audit.analysis.scope import Scope
+from lazyguard.audit.analysis.import_tree import ImportTree, Scope, build
 
 
 class Reported:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, is_noise, replacement, ruff_settings
 from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least
-from lazyguard.audit.analysis.scope import Scope, scope_of
+from lazyguard.audit.analysis.import_tree import Scope, scope_of
 from lazyguard.audit.report.model import Advice, Deferral
 from lazyguard.audit.target.judgement import FOR_EFFECTS
 

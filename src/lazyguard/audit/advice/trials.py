@@ -108,7 +108,7 @@ class Trials:
     def survey(self, modules: Iterable[tuple[str, str, bool]]) -> dict[str, Any]:
         """Return what the sources of modules (name, file, whether it is a package) say of their imports."""
         rows = [(name, file, "1" if package else "0") for name, file, package in modules]
-        found, why = self._ask(SURVEYING, rows)
+        found, why = self._ask((*SURVEYING, "judged"), rows)
         return found or {"judged": [], "subclasses": False, "exports": [], "problem": why}
 
     def _ask(

@@ -24,8 +24,7 @@ from lazyguard.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lazyguard.audit.analysis.import_tree import ImportTree
-    from lazyguard.audit.analysis.scope import Scope
+    from lazyguard.audit.analysis.import_tree import ImportTree, Scope
 
 ELSEWHERE = frozenset(
     "msvcrt nt winreg winsound _winapi _winreg win32api win32com win32con win32file win32gui pythoncom pywintypes wmi "

@@ -11,8 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lazyguard._guards.frames import is_installed
-from lazyguard.audit.analysis.import_tree import ImportTree, Span
-from lazyguard.audit.analysis.scope import Frame, Scope
+from lazyguard.audit.analysis.import_tree import Frame, ImportTree, Scope, Span
 from lazyguard.audit.report.model import Report
 from lazyguard.audit.report.modules import Blame, ModuleReport
 from lazyguard.audit.report.schema import plain

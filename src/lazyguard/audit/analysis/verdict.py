@@ -13,12 +13,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.analysis import missing
-from lazyguard.audit.analysis.circular_imports import circular_findings
-from lazyguard.audit.analysis.import_order import submodule_findings
-from lazyguard.audit.analysis.import_tree import Effect, ImportTree, Span, build, stack
-from lazyguard.audit.analysis.process_state import signal_name, state_findings
-from lazyguard.audit.analysis.scope import BODY, Dump, Frame, Scope, read_dumps
-from lazyguard.audit.analysis.side_effects import findings, forbidden
+from lazyguard.audit.analysis.import_order import circular_findings, submodule_findings
+from lazyguard.audit.analysis.import_tree import (
+    BODY,
+    Dump,
+    Effect,
+    Frame,
+    ImportTree,
+    Scope,
+    Span,
+    build,
+    read_dumps,
+    stack,
+)
+from lazyguard.audit.analysis.side_effects import findings, forbidden, signal_name, state_findings
 from lazyguard.audit.processes.child_process import LEAVING_LIMIT
 from lazyguard.audit.report.modules import Blame, Failure, ModuleReport
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lazyguard.audit.processes import families, messages
+from lazyguard.audit.processes import messages, programs
 from lazyguard.audit.target import CHILD
 from lazyguard.audit.target.zygote import MARKER
 
@@ -286,7 +286,7 @@ class Child:
 
     def _family(self) -> dict[int, str]:
         """Return the processes that come from the child, which has not left yet."""
-        return families.offspring(self.pid, self.token)
+        return programs.offspring(self.pid, self.token)
 
     def _size(self, name: str) -> int:
         try:
@@ -304,8 +304,8 @@ class Child:
         """Return what is still there a moment after the child has left by itself."""
         deadline = time.monotonic() + SURVIVAL_GRACE
         while True:
-            left = families.offspring(self.pid, self.token)
-            candidates = {pid: name for pid, name in self._candidates.items() if families.is_alive(pid)}
+            left = programs.offspring(self.pid, self.token)
+            candidates = {pid: name for pid, name in self._candidates.items() if programs.is_alive(pid)}
             left.update(candidates)
             if not left or time.monotonic() > deadline:
                 return left
@@ -335,7 +335,7 @@ class Child:
         return trace
 
     def _end(self) -> None:
-        families.kill(self.pid, self.token, others=tuple(self.trace.survivors))
+        programs.kill(self.pid, self.token, others=tuple(self.trace.survivors))
 
     def _reap(self, exited: bool) -> None:
         status = self.process.returncode

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.processes import families, messages
+from lazyguard.audit.processes import messages, programs
 from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Job
 from lazyguard.audit.processes.programs import ask
-from lazyguard.audit.target import CHILD, SCAN
+from lazyguard.audit.target import CHILD, SURVEYING
 from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Server:
                 if not read:
                     raise ZygoteLost("ended")
                 self._text += read
-            elif self.pid and not families.is_alive(self.pid):
+            elif self.pid and not programs.is_alive(self.pid):
                 raise ZygoteLost("ended")
         line, _, self._text = self._text.partition(b"\n")
         found = messages.fields(line)
@@ -223,7 +223,7 @@ class Zygote:
 
     def _end(self) -> None:
         if self.process is not None:
-            families.kill(self.process.pid, self.token)
+            programs.kill(self.process.pid, self.token)
             self.process.wait()
         if self.server is not None:
             self.server.close()
@@ -239,7 +239,7 @@ class Zygote:
 def scan(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list[str], int]:
     """Return the import statements of foreign modules in the sources, and how many sources have no byte code."""
     rows = [(each, *plan.roots.get(each.partition(".")[0], ())) for each in plan.modules]
-    command = (settings.python, SCAN)
+    command = (settings.python, *SURVEYING, "foreign")
     found, _ = ask(command, rows=rows, limit=SCAN_LIMIT, env=settings.environment, stop=stop)
     return (found["statements"], found["uncompiled"]) if found is not None else ([], 0)
 
@@ -271,7 +271,7 @@ class Forked(Child):
         return number
 
     def _has_exited(self) -> bool:
-        return not families.is_alive(self.pid)
+        return not programs.is_alive(self.pid)
 
     def _is_alone(self) -> bool:
         """Return whether it has started nothing: then no other process needs to be looked at."""

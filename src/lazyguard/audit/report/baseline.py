@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.model import Report
+from lazyguard.audit.report.modules import steady
 from lazyguard.audit.report.sentences import excesses, over, verdict
-from lazyguard.audit.report.steady import steady
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.report.causes import Cause, causes, chain_to
-from lazyguard.audit.report.modules import PARDONED, ModuleReport, Place
-from lazyguard.audit.report.packing import packed, unpacked
-from lazyguard.audit.report.schema import expect, plain, read
+from lazyguard.audit.report.modules import PARDONED, Cause, ModuleReport, Place, causes, chain_to
+from lazyguard.audit.report.schema import expect, packed, plain, read, unpacked
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:

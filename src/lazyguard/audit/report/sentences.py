@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from lazyguard.audit.report.steady import steady
+from lazyguard.audit.report.modules import steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

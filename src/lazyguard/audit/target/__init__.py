@@ -9,9 +9,9 @@ import os
 _DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 CHILD = os.path.join(_DIRECTORY, "child.py")
 """Imports one module, or becomes one of its `PROGRAMS`."""
-SCAN = os.path.join(_DIRECTORY, "scan.py")
 SURVEY = """
 import sys
+sys.path[:] = filter(None, sys.path)
 name = ""
 for part in ("lazyguard", "audit", "target"):
     name = f"{name}.{part}" if name else part
@@ -21,5 +21,5 @@ from lazyguard.audit.target.survey import main
 main(sys.argv[2:])
 """
 """The program of `survey.py`, for -c: the packages above it are empty modules there."""
-SURVEYING = ("-I", "-c", SURVEY, _DIRECTORY)
-"""The interpreter's arguments that start it."""
+SURVEYING = ("-c", SURVEY, _DIRECTORY)
+"""The interpreter's arguments that start it; what it is asked comes next."""

@@ -14,7 +14,7 @@ import pytest
 from lazyguard.audit import AuditInterrupted, audit
 from lazyguard.audit.advice import advising, trials
 from lazyguard.audit.advice import text as advice_text
-from lazyguard.audit.analysis.scope import Scope
+from lazyguard.audit.analysis.import_tree import Scope
 from lazyguard.audit.report.model import Report
 
 if TYPE_CHECKING:

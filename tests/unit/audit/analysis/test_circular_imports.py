@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lazyguard.audit.analysis.circular_imports import circular_findings
+from lazyguard.audit.analysis.import_order import circular_findings
 from lazyguard.audit.report.modules import Failure, Place
 
 if TYPE_CHECKING:

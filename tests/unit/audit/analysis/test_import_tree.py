@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazyguard.audit.analysis.import_tree import Span, build
-from lazyguard.audit.analysis.scope import Scope
+from lazyguard.audit.analysis.import_tree import Scope, Span, build
 
 SCOPE = Scope("/app", ("/app/core/",))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lazyguard.audit.analysis.scope import Frame, Scope, read_dumps
+from lazyguard.audit.analysis.import_tree import Frame, Scope, read_dumps
 from lazyguard.audit.target import CHILD
 
 DUMP = r"""Timeout (0:00:01)!

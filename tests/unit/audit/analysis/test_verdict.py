@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lazyguard.audit.analysis.scope import Scope
+from lazyguard.audit.analysis.import_tree import Scope
 from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.processes.child_process import Trace
 

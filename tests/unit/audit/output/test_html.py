@@ -13,7 +13,7 @@ import pytest
 
 from lazyguard.audit import Blame, Failure, Finding, Imported, ModuleReport, Place, Report
 from lazyguard.audit.output.html import excerpts, page
-from lazyguard.audit.report.packing import COLUMNS
+from lazyguard.audit.report.schema import COLUMNS
 
 EVIL = "</script><script>alert(1)</script><!-- \u2028 \ud800 & \"'"
 

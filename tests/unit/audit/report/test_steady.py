@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazyguard.audit.report.steady import steady
+from lazyguard.audit.report.modules import steady
 
 RANDOM = st.text("abcdefghijklmnopqrstuvwxyz0123456789_", min_size=8, max_size=8)
 NAMES = {

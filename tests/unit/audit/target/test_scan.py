@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lazyguard.audit.target import scan, survey
+from lazyguard.audit.target import survey
 
 
 def test_a_source_that_is_not_there_has_no_file() -> None:
     """A module without a source (an extension, a zip file) is passed over."""
-    assert scan.source_of("core.part", ["/nowhere/core/"]) is None
-    assert scan.source_of("single", ["/nowhere/single.py"]) == "/nowhere/single.py"
+    assert survey.source_of("core.part", ["/nowhere/core/"]) is None
+    assert survey.source_of("single", ["/nowhere/single.py"]) == "/nowhere/single.py"
 
 
 def test_a_source_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_source_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_bytes(text)
     given, out = tmp_path / "in", tmp_path / "out"
     given.write_text("".join(f"{name}\t{tmp_path / name}.py\n" for name in (*sources, "away", "fine")))
-    scan.main([str(out), str(given)])
+    survey.main(["foreign", str(out), str(given)])
     assert json.loads(out.read_text())["statements"] == ["d"]
     rows = [[name, str(tmp_path / f"{name}.py"), "0"] for name in (*sources, "away", "fine")]
     assert [each.module for each in survey.read(rows)] == ["fine"]
