@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import selectors
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,8 @@ from lazyguard.audit import django
 from lazyguard.audit.analysis.import_order import with_order_findings
 from lazyguard.audit.analysis.import_tree import scope_of
 from lazyguard.audit.analysis.verdict import judge
-from lazyguard.audit.processes.child_process import Child, Job
-from lazyguard.audit.processes.zygote_process import Zygote, ZygoteLost, scan
+from lazyguard.audit.processes.child_process import Child
+from lazyguard.audit.processes.zygote_process import Forked, Zygote, ZygoteLost, scan
 from lazyguard.audit.report.budget import Budget, budget_of, near, spent
 from lazyguard.audit.report.model import Report
 from lazyguard.audit.report.modules import ModuleReport, lines_of
@@ -68,13 +69,8 @@ def why_fresh(count: int, settings: Settings, fork: bool | None) -> str | None:
 
 def below(modules: Sequence[str]) -> Mapping[str, int]:
     """Return how many of the modules lie below each package."""
-    found: dict[str, int] = {}
-    for module in modules:
-        above = module.rpartition(".")[0]
-        while above:
-            found[above] = found.get(above, 0) + 1
-            above = above.rpartition(".")[0]
-    return found
+    names = [module.split(".") for module in modules]
+    return Counter(".".join(parts[:count]) for parts in names for count in range(1, len(parts)))
 
 
 class Interrupted(Exception):
@@ -297,7 +293,7 @@ class Audit:
                     child.pump()
                     if child.over:
                         running.remove(child)
-                        self._running = [each.job.module for each in running]
+                        self._running = [each.module for each in running]
                         done(child.finish())
         finally:
             for child in running:
@@ -318,23 +314,12 @@ class Audit:
 
     def _child(self, module: str) -> Child:
         settings = self.settings
-        job = Job(
-            module=module,
-            command=(settings.python,),
-            path=self.plan.path,
-            setup=settings.setup,
-            timeout=float(settings.timeout),
-            period=settings.period if self._sampled else float(settings.timeout),
-            roots=self.plan.first_party(module),
-            env=settings.environment,
-            memory=settings.memory,
-        )
+        timeout = float(settings.timeout)
+        period = settings.period if self._sampled else timeout
         try:
             if self._zygote is not None:
-                # A fork that takes longer than `slow` decides nothing.
-                limit = min(job.timeout, settings.slow)
-                return self._zygote.fork(replace(job, timeout=limit))
-            return Child(job)
+                return Forked(module, self.plan, settings, server=self._zygote.nearest(module))
+            return Child(module, self.plan, settings, timeout=timeout, period=period)
         except OSError as error:
             raise ConfigurationError(
                 f"no child can be started ({error.strerror}); give fewer jobs, or look at {settings.python}"

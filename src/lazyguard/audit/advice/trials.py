@@ -66,20 +66,18 @@ class Trial:
     loaded: frozenset[str]
 
 
+@dataclass
 class Trials:
     """Runs of one target."""
 
-    def __init__(
-        self, target: str, plan: Plan, settings: Settings, stop: Callable[[], bool], announce: Announce | None = None
-    ) -> None:
-        self.target: str = target
-        self.plan: Plan = plan
-        self.settings: Settings = settings
-        self.stop: Callable[[], bool] = stop
-        self._announce = announce
-        self._purpose = ""
-        self._done = 0
-        self._expected: int | None = None
+    target: str
+    plan: Plan
+    settings: Settings
+    stop: Callable[[], bool]
+    announce: Announce | None = None
+    _purpose: str = ""
+    _done: int = 0
+    _expected: int | None = None
 
     def begin(self, purpose: str, runs: int | None = None) -> None:
         """Set what the next runs are for, and how many they are, where they are the last."""
@@ -116,8 +114,8 @@ class Trials:
     ) -> tuple[dict[str, Any] | None, str]:
         if self.stop():
             raise AdviceStopped
-        if self._announce is not None:
-            self._announce(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
+        if self.announce is not None:
+            self.announce(self._done, self._expected, f"advice for {self.target}: {self._purpose}")
         command, limit = (self.settings.python, *program), 2 * self.settings.timeout + 5.0
         found = ask(command, *more, rows=rows, limit=limit, env=self.settings.environment, stop=self.stop)
         if self.stop():

@@ -1,4 +1,4 @@
-"""One child as its parent sees it: what it is to do (`Job`), its life, and what it reported (`Trace`).
+"""One child as its parent sees it: its life, and what it reported (`Trace`).
 
 Invariants: the result message decides, never an end of file and never an exit: a grandchild may hold either back.
 Every state has a deadline. When `finish` returns, the child and all that came from it are gone, and so are its files.
@@ -11,19 +11,19 @@ import resource
 import secrets
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes import messages, programs
 from lazyguard.audit.target import CHILD
-from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from lazyguard.audit.processes.plan import Plan, Settings
 
 STARTUP_LIMIT = 30.0
 """Seconds for the interpreter to reach the import, beside the time limit."""
@@ -40,21 +40,6 @@ MOST_CHUNKS = 256
 MOST_QUEUED = 10
 """How many time limits a child may wait for a processor."""
 TAIL = 4000
-
-
-@dataclass
-class Job:
-    """What a child is to do."""
-
-    module: str
-    command: tuple[str, ...]
-    path: str
-    setup: str
-    timeout: float
-    period: float
-    roots: tuple[str, ...]
-    env: Mapping[str, str]
-    memory: int | None = None
 
 
 @dataclass
@@ -87,21 +72,36 @@ class Trace:
     """Whether a fork cannot be certain, or what it reported cannot be read."""
 
 
-class Channel(Protocol):
-    """The connection between a child and the audit: a socket, or two pipes."""
+class Pipes:
+    """Two named pipes in a directory: what a socket is between a child and the audit, for one that is forked."""
 
-    def fileno(self) -> int: ...
-    def recv(self, most: int, /) -> bytes: ...
-    def send(self, answer: bytes, /) -> int: ...
-    def close(self) -> None: ...
+    def __init__(self, directory: Path) -> None:
+        for name in ("up", "down"):
+            os.mkfifo(directory / name, 0o600)
+        self._up = os.open(directory / "up", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._down = os.open(directory / "down", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._up
+
+    def recv(self, most: int, /) -> bytes:
+        return os.read(self._up, most)
+
+    def send(self, answer: bytes, /) -> int:
+        return os.write(self._down, answer)
+
+    def close(self) -> None:
+        os.close(self._up)
+        os.close(self._down)
 
 
 class Child:
     """A running child: `pump` reads what it reports, `due` says when to look again, `over` when to finish."""
 
-    def __init__(self, job: Job) -> None:
-        self.job: Job = job
-        self.trace: Trace = Trace(job.module)
+    def __init__(self, module: str, plan: Plan, settings: Settings, *, timeout: float, period: float) -> None:
+        self.module, self.plan, self.settings = module, plan, settings
+        self.timeout, self.period = timeout, period
+        self.trace: Trace = Trace(module)
         self.token: str = secrets.token_hex(8)
         self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
         self.over: bool = False
@@ -110,7 +110,7 @@ class Child:
         self._candidates: dict[int, str] = {}
         self._released = self._eof = False
         self.began: float = time.monotonic()
-        self._deadline = self.began + STARTUP_LIMIT + job.timeout
+        self._deadline = self.began + STARTUP_LIMIT + timeout
         try:
             self.pid: int = self._launch()
         except BaseException:
@@ -124,7 +124,7 @@ class Child:
 
     def _limit(self) -> None:
         """Bound the child's memory, and each file that it writes, where the kernel lets another process do so."""
-        most = (self.job.memory or 0) << 20
+        most = (self.settings.memory or 0) << 20
         if most and hasattr(resource, "prlimit"):
             for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
                 try:
@@ -135,35 +135,20 @@ class Child:
     def _launch(self) -> int:
         """Start the process, open the channel to it, and return its number."""
         ours, theirs = socket.socketpair()
-        self.channel: Channel = ours
+        self.channel: socket.socket | Pipes = ours
+        settings, directory, number = self.settings, self.directory, theirs.fileno()
+        given = (str(number), str(directory), self.plan.path, repr(self.timeout), repr(self.period), settings.setup)
+        command = [settings.python, CHILD, *given, self.module, *self.plan.first_party(self.module)]
         try:
             ours.setblocking(False)
-            self.process: subprocess.Popen[bytes] = self._start(theirs.fileno())
+            with open(directory / "out", "ab") as out, open(directory / "err", "ab") as err:
+                self.process = programs.start(command, settings.environment, self.token, out, err, (number,))
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
         return self.process.pid
-
-    def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
-        job = self.job
-        arguments = (str(descriptor), str(self.directory), job.path, repr(job.timeout), repr(job.period))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        out, err = (os.open(self.directory / name, flags, 0o600) for name in ("out", "err"))
-        try:
-            return subprocess.Popen(
-                [*job.command, CHILD, *arguments, job.setup, job.module, *job.roots],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env={**job.env, MARKER: self.token},
-                pass_fds=(descriptor,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(out)
-            os.close(err)
 
     @property
     def descriptors(self) -> Sequence[int]:
@@ -191,7 +176,7 @@ class Child:
             waited = int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
             return 0.0
-        return min(waited, MOST_QUEUED * self.job.timeout)
+        return min(waited, MOST_QUEUED * self.timeout)
 
     def due(self) -> float:
         """Return in how many seconds to look again when nothing has arrived."""
@@ -251,24 +236,20 @@ class Child:
         if kind == "start" and trace.started is None:
             _, trace.started, trace.thread, trace.loaded = event
             trace.start_seconds = now - self.began
-            self._deadline = now + self.job.timeout + DUMP_GRACE
+            self._deadline = now + self.timeout + DUMP_GRACE
         elif kind == "setup" and trace.started is None:
             trace.thread = event[2]
-            self._deadline = min(self._deadline, now + self.job.timeout + DUMP_GRACE)
+            self._deadline = min(self._deadline, now + self.timeout + DUMP_GRACE)
         elif kind == "result" and trace.result is None:
             trace.result = event
             self._dumped = self._size("dump")
             self._deadline = now + LEAVING_LIMIT
-        elif kind == "threads":
-            trace.threads = event[1]
+        elif kind in ("threads", "stage"):
+            setattr(trace, kind, event[1])
+        elif kind in ("left", "doubtful"):
+            setattr(trace, kind, True)
         elif kind == "memory":
             trace.memory = int(event[1]) or None
-        elif kind == "stage":
-            trace.stage = event[1]
-        elif kind == "left":
-            trace.left = True
-        elif kind == "doubtful":
-            trace.doubtful = True
         elif kind == "unseen":
             trace.unseen += event[1]
         elif kind in TIMED:

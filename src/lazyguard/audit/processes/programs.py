@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lazyguard.audit.target.zygote import MARKER
 
@@ -145,6 +146,26 @@ def ask(
     return answer, end
 
 
+def start(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    token: str,
+    out: IO[bytes] | int,
+    err: IO[bytes] | int,
+    descriptors: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, with nothing on stdin, that is known by its token."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        env={**env, MARKER: token},
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+
+
 def run_quietly(
     command: Sequence[str], *, limit: float, env: Mapping[str, str], stop: Callable[[], bool] = lambda: False
 ) -> tuple[int | None, str]:
@@ -155,9 +176,9 @@ def run_quietly(
     Raises:
         OSError: it cannot be started.
     """
-    null = subprocess.DEVNULL
+    token = secrets.token_hex(8)
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=errors, env=env, start_new_session=True)
+        process = start(command, env, token, subprocess.DEVNULL, errors)
         status: int | None = None
         deadline = time.monotonic() + limit
         try:
@@ -168,7 +189,7 @@ def run_quietly(
                     continue
         finally:
             if process.returncode is None:
-                kill(process.pid, "")
+                kill(process.pid, token)
                 process.wait()
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
         return status, errors.read().decode(errors="replace")

@@ -10,19 +10,18 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.processes import messages, programs
-from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Job
+from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Pipes
 from lazyguard.audit.processes.programs import ask
 from lazyguard.audit.target import CHILD, SURVEYING
-from lazyguard.audit.target.zygote import MARKER
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Sequence
 
     from lazyguard.audit.processes.plan import Plan, Settings
@@ -35,29 +34,6 @@ SCAN_LIMIT = 60.0
 
 class ZygoteLost(Exception):
     """There is no zygote, or it does not answer; the text says why."""
-
-
-class Pipes:
-    """Two named pipes in a directory: what a socket is between a child and the audit."""
-
-    def __init__(self, directory: Path) -> None:
-        for name in ("up", "down"):
-            os.mkfifo(directory / name, 0o600)
-        self._up = os.open(directory / "up", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._down = os.open(directory / "down", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def fileno(self) -> int:
-        return self._up
-
-    def recv(self, most: int, /) -> bytes:
-        return os.read(self._up, most)
-
-    def send(self, answer: bytes, /) -> int:
-        return os.write(self._down, answer)
-
-    def close(self) -> None:
-        os.close(self._up)
-        os.close(self._down)
 
 
 class Server:
@@ -159,33 +135,16 @@ class Zygote:
 
     def _launch(self, file: Path, forbidden: set[str]) -> None:
         self.server = server = Server()
+        settings = self.settings
         roots = [root for roots in self.plan.roots.values() for root in roots]
-        program = [self.settings.python, CHILD, "zygote"]
-        setup = self.settings.setup
-        with open(os.devnull, "rb") as null, open(server.directory / "out", "ab") as out:
-            self.process = subprocess.Popen(
-                [
-                    *program,
-                    str(server.directory),
-                    self.plan.path,
-                    str(file),
-                    ",".join(sorted(forbidden)),
-                    setup,
-                    *roots,
-                ],
-                stdin=null,
-                stdout=out,
-                stderr=out,
-                env={**self.settings.environment, MARKER: self.token},
-                start_new_session=True,
-            )
+        given = (str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), settings.setup)
+        command = [settings.python, CHILD, "zygote", *given, *roots]
+        with open(server.directory / "out", "ab") as out:
+            self.process = programs.start(command, settings.environment, self.token, out, out)
         server.pid = self.process.pid
 
-    def fork(self, job: Job) -> Forked:
-        """Fork a child from the process that holds the nearest package above the module."""
-        return Forked(job, self._nearest(job.module))
-
-    def _nearest(self, module: str) -> Server:
+    def nearest(self, module: str) -> Server:
+        """Return the process that holds the nearest package above a module: its children are forked from that."""
         above = module
         while above:
             above = above.rpartition(".")[0]
@@ -197,7 +156,7 @@ class Zygote:
     def hold(self, package: str) -> bool:
         """Have a process import a package and stand by to fork its modules; return whether it does."""
         server = Server()
-        below = self._nearest(package)
+        below = self.nearest(package)
         try:
             (pid,) = below.ask("i", "hold", str(server.directory), os.urandom(8).hex(), package, "0")
             server.pid = pid
@@ -254,16 +213,15 @@ def _kill(pid: int) -> None:
 class Forked(Child):
     """A child that a zygote forks, and reaps on request."""
 
-    def __init__(self, job: Job, server: Server) -> None:
+    def __init__(self, module: str, plan: Plan, settings: Settings, *, server: Server) -> None:
         self.server = server
-        super().__init__(job)
+        # A fork that takes longer than `slow` decides nothing.
+        super().__init__(module, plan, settings, timeout=min(settings.timeout, settings.slow), period=settings.period)
 
     def _launch(self) -> int:
-        job = self.job
-        pipes = Pipes(self.directory)
-        self.channel: Any = pipes  # what a socket does here, a pair of pipes does too
+        pipes = self.channel = Pipes(self.directory)
         try:
-            (pid,) = self.server.ask("i", "fork", str(self.directory), self.token, job.module, repr(job.timeout))
+            (pid,) = self.server.ask("i", "fork", str(self.directory), self.token, self.module, repr(self.timeout))
         except BaseException:
             pipes.close()
             raise
