@@ -12,8 +12,7 @@ from lazyguard.audit.analysis.import_tree import Scope, read_dumps
 from lazyguard.audit.analysis.verdict import judge
 from lazyguard.audit.output.files import FORMATS
 from lazyguard.audit.output.text import table
-from lazyguard.audit.processes import messages
-from lazyguard.audit.processes.child_process import TIMED, Trace
+from lazyguard.audit.processes.child_process import SHAPES, TIMED, Trace, event_in, fit
 from lazyguard.audit.report.model import Report
 
 STREAM: list[list[Any]] = [
@@ -37,7 +36,7 @@ Thread 0x0000000000000007 (most recent call first):
 """
 SCOPE = Scope("/p", ("/p/core/",))
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(sorted(messages.SHAPES)),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(sorted(SHAPES)),
     lambda inner: st.lists(inner, max_size=9),
     max_leaves=12,
 )
@@ -63,7 +62,7 @@ def test_a_mutated_stream_is_judged_and_written_in_every_format(
     lines: list[bytes], torn: str, at: int, end: str
 ) -> None:
     trace = Trace("core.a", dump=DUMP[:at] + torn + DUMP[at:], status=None if end == "hangs" else -11)
-    for event in filter(None, map(messages.read, lines)):
+    for event in filter(None, map(event_in, lines)):
         if event[0] == "start":
             trace.started, trace.thread = event[1], event[2]
         elif event[0] == "result":
@@ -85,12 +84,12 @@ def test_a_mutated_stream_is_judged_and_written_in_every_format(
 @settings(deadline=None, database=None)
 @given(st.binary(max_size=200) | anything.map(lambda value: json.dumps(value).encode()))
 def test_a_line_that_is_no_event_is_none(line: bytes) -> None:
-    event = messages.read(line)
-    assert event is None or messages.fit(event[1:], messages.SHAPES[event[0]])
+    event = event_in(line)
+    assert event is None or fit(event[1:], SHAPES[event[0]])
 
 
 def test_a_line_that_is_nested_without_end_is_none() -> None:
-    assert messages.read(b"[" * 100_000) is None
+    assert event_in(b"[" * 100_000) is None
 
 
 @settings(deadline=None, database=None)

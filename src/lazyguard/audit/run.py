@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from lazyguard._base import validation
 from lazyguard.audit.processes.plan import Directories, Plan, Settings, compile_first, plan
-from lazyguard.audit.processes.signals import Wakeup, handled
 from lazyguard.audit.report.budget import Budget, checked
 from lazyguard.audit.report.model import Advice, Report
-from lazyguard.audit.tiers import Audit, Interrupted, Progress
+from lazyguard.audit.tiers import Audit, Interrupted, Progress, Wakeup, handled
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:

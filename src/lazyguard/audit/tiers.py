@@ -5,15 +5,19 @@ is left. A fork alone convicts no module. One that is ok in it, quick and withou
 in it with one error on one line a fresh interpreter imports the first; where that fails alike, the others are done as
 well. Everything else is imported again in a fresh interpreter, and that decides. Where there is no zygote all children
 are fresh, and the report says why. A time that was measured beside other children, and decides a verdict, is measured
-again alone.
+again alone. Only the main thread can handle signals; elsewhere none arrives, and they do what they always do. Those
+that the host ignores stay ignored, and its handlers are back when the audit ends.
 """
 
 from __future__ import annotations
 
 import os
 import selectors
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +34,52 @@ from lazyguard.audit.report.sentences import seconds
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     from lazyguard.audit.processes.child_process import Trace
     from lazyguard.audit.processes.plan import Plan, Settings
-    from lazyguard.audit.processes.signals import Wakeup
+
+
+class Wakeup:
+    """The signal that came, and a pipe that becomes readable then, so that a select returns."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        reader, self._writer = os.pipe()
+        self.reader: int = reader
+        os.set_blocking(self._writer, False)
+
+    def came(self) -> bool:
+        return self.number is not None
+
+    def receive(self, number: int, _frame: object) -> None:
+        self.number = number
+        try:
+            os.write(self._writer, b"!")
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self._writer)
+
+
+@contextmanager
+def handled() -> Generator[Wakeup]:
+    """Handle the signals meanwhile; yield what has the one that came."""
+    wakeup = Wakeup()
+    before: dict[signal.Signals, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    before[number] = signal.signal(number, wakeup.receive)
+        yield wakeup
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        wakeup.close()
+
 
 Progress = Callable[[int, int, ModuleReport], object]
 """Called with how many modules are done, how many there are, and the last report."""

@@ -2,10 +2,13 @@
 
 Invariants: the result message decides, never an end of file and never an exit: a grandchild may hold either back.
 Every state has a deadline. When `finish` returns, the child and all that came from it are gone, and so are its files.
+Whatever a line of its is, it gives an event of a known shape or none, and raises nothing: an audited module can write
+to descriptors that are not its own. Numbers are finite.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import secrets
@@ -17,13 +20,86 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.processes import messages, programs
+from lazyguard.audit.processes import programs
 from lazyguard.audit.target import CHILD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lazyguard.audit.processes.plan import Plan, Settings
+
+SHAPES = {
+    "setup": "ni",
+    "start": "nib",
+    "begin": "nitTTITITI",
+    "end": "nitb",
+    "effect": "nittTITITI",
+    "circular": "nittIN",
+    "state": "ntTIt",
+    "result": "nEn",
+    "threads": "W",
+    "memory": "i",
+    "stage": "t",
+    "note": "t",
+    "left": "",
+    "doubtful": "t",
+    "unseen": "i",
+}
+"""By the first field: the shapes of those that follow, as `_fits` reads them."""
+LARGEST = 1e9
+
+
+def event_in(line: bytes) -> list[Any] | None:
+    """Return the event in a line; None where there is none."""
+    found = fields(line)
+    if not found or not isinstance(found[0], str) or found[0] not in SHAPES:
+        return None
+    return found if fit(found[1:], SHAPES[found[0]]) else None
+
+
+def fields(line: bytes) -> list[Any] | None:
+    """Return the array in a line of JSON; None where there is none."""
+    try:
+        found: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def fit(values: list[Any], shape: str) -> bool:
+    """Return whether values have a shape, a letter each."""
+    return len(values) == len(shape) and all(map(_fits, values, shape))
+
+
+def _fits(value: Any, letter: str) -> bool:
+    """Return whether a value is of the kind of a letter.
+
+    n: a number, i: a whole one, b: a truth value, t: a text; T and I: also null. N: texts, W: threads with their
+    places, E: null or what was raised, F: a frame.
+    """
+    if value is None:
+        return letter in "TIE"
+    if letter in "ni":
+        numbers = (int, float) if letter == "n" else int
+        return (
+            isinstance(value, numbers) and not isinstance(value, bool) and (-LARGEST < value < LARGEST or letter == "i")
+        )
+    if letter == "I":
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST
+    if letter in "tT":
+        return isinstance(value, str)
+    if letter == "b":
+        return isinstance(value, bool)
+    if not isinstance(value, list):
+        return False
+    members: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+    if letter == "E":
+        return fit(members, "ttbKAT")
+    if letter == "A":  # what lacks a name: its name, its file, its names
+        return not members or fit(members, "tTN")
+    each = {"N": "t", "W": "tTITI", "K": "tIt"}[letter]
+    return all(_fits(one, each) if letter == "N" else isinstance(one, list) and fit(one, each) for one in members)
+
 
 STARTUP_LIMIT = 30.0
 """Seconds for the interpreter to reach the import, beside the time limit."""
@@ -229,7 +305,7 @@ class Child:
         return whole.split(b"\n")[:-1]
 
     def _take(self, line: bytes) -> None:
-        event = messages.read(line)
+        event = event_in(line)
         if event is None:
             return  # something else was written into the descriptor: this is no event
         trace, now, kind = self.trace, time.monotonic(), event[0]

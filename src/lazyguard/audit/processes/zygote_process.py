@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.processes import messages, programs
-from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Pipes
+from lazyguard.audit.processes import programs
+from lazyguard.audit.processes.child_process import STARTUP_LIMIT, Child, Pipes, fields, fit
 from lazyguard.audit.processes.programs import ask
 from lazyguard.audit.target import CHILD, SURVEYING
 
@@ -49,7 +49,7 @@ class Server:
         """Send a request and return the answer, of that shape."""
         self.pipes.send(("\t".join(words) + "\n").encode("utf-8", "surrogateescape"))
         found = self.answer(ANSWER_LIMIT)
-        if not messages.fit(found, shape):
+        if not fit(found, shape):
             raise ZygoteLost("gave an answer that is none")
         return found
 
@@ -68,7 +68,7 @@ class Server:
             elif self.pid and not programs.is_alive(self.pid):
                 raise ZygoteLost("ended")
         line, _, self._text = self._text.partition(b"\n")
-        found = messages.fields(line)
+        found = fields(line)
         if not found:
             raise ZygoteLost("gave an answer that is none")
         return found

@@ -2,7 +2,8 @@
 
 Invariants: runs without lazyguard; the files beside it are loaded by their path, and are in no table of modules. It
 imports only what every interpreter has loaded at its start, or has built in, so that nothing of its own is taken off
-the target's bill (not even `__future__`). It never raises into the audited code. Frames of the files that it loads
+the target's bill (not even `__future__`). It never raises into the audited code, whatever the methods of an
+exception do. Frames of the files that it loads
 count as the import system's: warnings, tracebacks, and code that looks for its importer skip those.
 """
 
@@ -12,20 +13,23 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
     from typing import Any, NoReturn
 
-    from lazyguard.audit.target import failures, process_state, recorder, stream
+    from lazyguard.audit.target import process_state, recorder, stream
 
 SETUP = "<setup>"
 """The file of the setup's statements."""
-ALWAYS = ("stream", "process_state", "recorder", "failures")
+ALWAYS = ("stream", "process_state", "recorder")
 PROGRAMS = {
     "start_up": ("start_up",),
     "zygote": ("dependencies", "zygote"),
-    "deferred": ("registrations", "deferred"),
+    "deferred": ("deferred",),
 }
 """By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours."""
+MOST_CAUSES = 10
+"""Exceptions in a row that are looked at for the module that was missed."""
 
 _exit, _getpid = os._exit, os.getpid
 _open, _read, _close = os.open, os.read, os.close
@@ -97,7 +101,7 @@ def leave(
         if run_at_exit is not None:
             run_at_exit()
     except BaseException as error:
-        answers.send("note", failures.describe(error)[0])
+        answers.send("note", describe(error)[0])
     answers.send("left")
     answers.wait()
     _exit(0)
@@ -122,8 +126,62 @@ def imported(
             exec(compile(setup, SETUP, "exec"), {"__name__": "__main__"})
     except BaseException as error:
         taken = recording.now() - began
-        return taken, failures.describe(error, recording.owns)
+        return taken, describe(error, recording.owns)
     return recording.now() - began, None
+
+
+def lacking(error: BaseException) -> "list[Any]":
+    """Return name, file and names of the module that lacks what was asked of it; or []."""
+    try:
+        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+            module = sys.modules.get(error.name or "")
+        elif isinstance(error, AttributeError):
+            module = getattr(error, "obj", None)
+        else:
+            return []
+        if module is None or type(module) is not type(sys):
+            return []
+        names = [each for each in module.__dict__ if not each.startswith("__")][: recorder.MOST_EFFECTS]
+        return [module.__name__, module.__dict__.get("__file__"), names]
+    except Exception:
+        return []
+
+
+def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: False) -> "list[Any]":
+    """Return type, message, whether it asks to exit, the frames (outermost first), what lacks a name, what is missing.
+
+    Of a very deep stack only the end, the bodies of modules, and the innermost line that `owns` has are kept.
+    """
+    frames: list[Any] = []
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if not code.co_filename.startswith(recorder.IMPORT_SYSTEM) and code.co_filename != recorder.PROGRAM:
+            frames.append([code.co_filename, trace.tb_lineno, code.co_name])
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append([error.filename, error.lineno, "<module>"])
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its message cannot be read)"
+    own = max((at for at, frame in enumerate(frames) if owns(frame[0])), default=-1)
+    last = len(frames) - recorder.MOST_FRAMES
+    kept = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
+    return [name, message[: recorder.LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error), missed(error)]
+
+
+def missed(error: "BaseException | None") -> "str | None":
+    """Return the module that could not be found, where the error is of that or was raised over it."""
+    for _ in range(MOST_CAUSES):
+        if error is None:
+            break
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return str(error.name)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def main(argv: "list[str]") -> None:
