@@ -28,7 +28,7 @@ from lazyguard.audit.report.model import Report
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator
     from typing import TextIO
 
 DESCRIPTION = (
@@ -109,7 +109,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a module that nothing may load while it is imported: pandas; again for another",
     )
-    _declare_formats(parser, FORMATS)
     add("--schema", action="store_true", help="print the JSON schema of --json, and do nothing else")
     add(
         "--against",
@@ -117,7 +116,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="the --path of another state of the program, such as a git worktree of main: both are measured by turns, "
         "and a module that became slower, beyond the allowance of its budget, fails",
     )
-    _declare_table(parser)
+    _declare_shown(parser)
     add("--quiet", "-q", action="store_true", help="no progress")
 
 
@@ -125,24 +124,19 @@ def declare_report(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lazyguard report` to its parser."""
     parser.add_argument("files", nargs="+", metavar="[combine] FILE", help="the report as JSON, or all parts of one")
     parser.add_argument("--path", metavar="DIR", help="where the audited sources are, to show their lines in the page")
-    _declare_formats(parser, FORMATS)
-    _declare_table(parser)
+    _declare_shown(parser)
 
 
-def _declare_formats(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    """Add the options that name a file for each of some formats."""
+def _declare_shown(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where a report goes, how it looks, and beside what."""
+    add = parser.add_argument
     texts = {
         "json": "write the report as JSON; - for stdout, in place of the table",
         "html": "write the report as a page for a browser, one file that needs no network; beside that of --compare",
         "junit": "write the verdicts as JUnit XML, a test case a module, for GitLab and Jenkins",
     }
-    for name in names:
-        parser.add_argument(f"--{name}", metavar="FILE", help=texts[name])
-
-
-def _declare_table(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how the table looks, and beside what."""
-    add = parser.add_argument
+    for name in FORMATS:
+        add(f"--{name}", metavar="FILE", help=texts[name])
     add(
         "--baseline",
         metavar="FILE",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lazyguard.audit.report.budget import Allowance, Budget, is_pattern
+from lazyguard.audit.report.schema import WORDS
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -80,14 +81,7 @@ OPTIONS: dict[str, Option] = {
     "budgets": Option((dict,)),
 }
 """Those of the command line take precedence over pyproject.toml."""
-NAMES: dict[type, str] = {
-    dict: "a table",
-    list: "an array of names",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-}
+NAMES = WORDS | {dict: "a table", list: "an array of names", int: "a number"}
 
 
 def from_pyproject(directories: list[str]) -> dict[str, Any]:

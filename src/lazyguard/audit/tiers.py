@@ -177,6 +177,10 @@ class Audit:
         settings, modules = self.settings, [name for name in self.plan.modules if name in self.done]
         setup = () if self.setup is None else (self.setup,)
         budgeted = modules if settings.budgets else []
+        notes = [
+            f"the interpreter's start runs {file}, which takes {seconds(s)} s each time"
+            for file, s in self.plan.start_up
+        ]
         return Report(
             python=self.plan.python,
             timeout=float(settings.timeout),
@@ -186,7 +190,7 @@ class Audit:
             path=settings.paths[0],
             paths=settings.paths[1:],
             passed_over=self.plan.passed_over,
-            notes=(*filter(None, [django.advice(list(self.done.values()), settings.paths)]), *self._start_up()),
+            notes=tuple(filter(None, [django.advice(list(self.done.values()), settings.paths), *notes])),
             interpreter_seconds=self.interpreter_seconds,
             pending=tuple(name for name in self.plan.modules if name not in self.done),
             budgets=tuple(each for name in budgeted for each in spent(self.done[name], self._budget(name))),
@@ -195,11 +199,6 @@ class Audit:
             uncompiled=self._uncompiled,
             shard=settings.shard,
         )
-
-    def _start_up(self) -> Iterator[str]:
-        """Yield what costs much before any import, in each process of the program."""
-        for file, taken in self.plan.start_up:
-            yield f"the interpreter's start runs {file}, which takes {seconds(taken)} s each time"
 
     def _fork(self, statements: Sequence[str]) -> None:
         """Let forks decide what they can; leave the rest, and all below it, for fresh children."""

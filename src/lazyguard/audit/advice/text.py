@@ -10,6 +10,7 @@ fiftieth of the import, or the difference between rounds of the import as it is,
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.output.text import columns
@@ -132,7 +133,7 @@ def _of(one: Advice) -> str:
     if any(left):
         parts.append("and " + ", ".join(filter(None, left)) + ": --json has them")
     if one.ruff:
-        parts.append("for ruff, in pyproject.toml:\n" + _indented(one.ruff))
+        parts.append("for ruff, in pyproject.toml:\n" + indent(one.ruff.rstrip(), "    "))
     return "\n\n".join(parts)
 
 
@@ -156,12 +157,8 @@ def _replacements(defer: list[Deferral]) -> str:
     texts: list[str] = []
     for key, lines in places.items():
         file, _, text = key.partition("\n")
-        texts.append(f"{file}:{', '.join(lines)}, instead:\n{_indented(text)}")
+        texts.append(f"{file}:{', '.join(lines)}, instead:\n{indent(text, '    ')}")
     return "\n".join(texts)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
 def is_noise(saving: float, seconds: float, noise: float) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lazyguard.audit.report.sentences import note, seconds
 
@@ -20,17 +20,9 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.modules import ModuleReport
 
 
-class Display(Protocol):
-    """What shows how far an audit is: what `audit` takes as `progress` and as `advising`."""
-
-    def module(self, done: int, total: int, module: ModuleReport) -> None: ...
-
-    def advice(self, done: int, total: int | None, what: str) -> None: ...
-
-
 @contextmanager
-def shown(*, plain: bool) -> Generator[Display]:
-    """Yield what shows the progress. `plain` asks for lines on a terminal too."""
+def shown(*, plain: bool) -> Generator[_Lines | _Bar]:
+    """Yield what has the methods that `audit` takes as `progress` and `advising`. `plain` asks for lines in any case."""
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     if terminal and not plain:
         try:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lazyguard.audit.report.modules import ModuleReport
-    from lazyguard.audit.report.sentences import Excess
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2"}
 BAD = "31"
@@ -84,7 +83,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
     parts = [
         columns(rows, numbers, colours, width=width),
         _causes(report, color),
-        "\n".join(_excess(one) for one in excesses(report) if one.kind != "slower"),
+        "\n".join("\n    ".join(one.lines) for one in excesses(report) if one.kind != "slower"),
         _slower(report),
         _findings(report),
         _summary(report),
@@ -134,15 +133,11 @@ def _causes(report: Report, color: bool) -> str:
     return "\n".join(lines)
 
 
-def _excess(one: Excess) -> str:
-    return "\n    ".join(one.lines)
-
-
 def _slower(report: Report) -> str:
     beside = report.against
     if beside is None:
         return ""
-    lines = [_excess(one) for one in excesses(report) if one.kind == "slower"]
+    lines = ["\n    ".join(one.lines) for one in excesses(report) if one.kind == "slower"]
     if beside.left:
         lines.append(f"{len(beside.left)} may be slower, but this is not certain: {', '.join(beside.left)}")
     if beside.uncompiled != report.uncompiled:

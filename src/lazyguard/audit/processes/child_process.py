@@ -47,6 +47,7 @@ SHAPES = {
 }
 """By the first field: the shapes of those that follow, as `_fits` reads them."""
 LARGEST = 1e9
+PLAIN: dict[str, Any] = {"n": (int, float), "i": int, "I": int, "b": bool, "t": str, "T": str}
 
 
 def event_in(line: bytes) -> list[Any] | None:
@@ -79,17 +80,10 @@ def _fits(value: Any, letter: str) -> bool:
     """
     if value is None:
         return letter in "TIE"
-    if letter in "ni":
-        numbers = (int, float) if letter == "n" else int
-        return (
-            isinstance(value, numbers) and not isinstance(value, bool) and (-LARGEST < value < LARGEST or letter == "i")
-        )
-    if letter == "I":
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST
-    if letter in "tT":
-        return isinstance(value, str)
-    if letter == "b":
-        return isinstance(value, bool)
+    if letter in PLAIN:
+        if not isinstance(value, PLAIN[letter]) or isinstance(value, bool) != (letter == "b"):
+            return False
+        return letter not in "nI" or (-LARGEST if letter == "n" else -1) < value < LARGEST
     if not isinstance(value, list):
         return False
     members: list[Any] = value  # pyright: ignore[reportUnknownVariableType]

@@ -77,6 +77,12 @@ class Server:
         self.pipes.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def end(self) -> None:
+        """End the process, which another one reaps."""
+        if self.pid:
+            _kill(self.pid)
+        self.close()
+
 
 class Zygote:
     """The forking processes of one audit."""
@@ -155,30 +161,23 @@ class Zygote:
 
     def hold(self, package: str) -> bool:
         """Have a process import a package and stand by to fork its modules; return whether it does."""
-        server = Server()
-        below = self.nearest(package)
+        server, below = Server(), self.nearest(package)
+        limit = self.settings.slow if package else self.settings.timeout
         try:
-            (pid,) = below.ask("i", "hold", str(server.directory), os.urandom(8).hex(), package, "0")
-            server.pid = pid
-            limit = self.settings.slow if package else self.settings.timeout
-            verb, _, safe = server.answer(limit + 1.0, self.stop)
+            (server.pid,) = below.ask("i", "hold", str(server.directory), os.urandom(8).hex(), package, "0")
+            verb, *_, safe = server.answer(limit + 1.0, self.stop)
         except (ZygoteLost, OSError, ValueError):
-            safe = False
-            verb = ""
+            verb, safe = "", False
         if verb == "holds" and safe:
             self.held[package] = server
             return True
-        if server.pid:
-            _kill(server.pid)
-        server.close()
+        server.end()
         return False
 
     def release(self, needed: Callable[[str], bool]) -> None:
         """End the processes that hold packages which are no longer needed."""
         for package in [each for each in self.held if not needed(each)]:
-            server = self.held.pop(package)
-            _kill(server.pid)
-            server.close()
+            self.held.pop(package).end()
 
     def _end(self) -> None:
         if self.process is not None:

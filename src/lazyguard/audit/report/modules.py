@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-VERDICTS = (
-    "hangs",
-    "crashes",
-    "exits",
-    "fails",
-    "cannot-exit",
-    "leaves-children",
-    "slow",
-    "not-installed",
-    "other-platform",
-    "ok",
-)
+VERBS = {
+    "hangs": ("hangs", "hang"),
+    "crashes": ("crashes", "crash"),
+    "exits": ("exits", "exit"),
+    "fails": ("fails", "fail"),
+    "cannot-exit": ("cannot exit", "cannot exit"),
+    "leaves-children": ("leaves children behind", "leave children behind"),
+    "slow": ("is slow", "are slow"),
+    "not-installed": ("needs what is not installed", "need what is not installed"),
+    "other-platform": ("is for another platform", "are for another platform"),
+}
+"""What is said of a module, or of several, by the verdict."""
+VERDICTS = (*VERBS, "ok")
 """In the order of their precedence: a module has the first that applies."""
 PARDONED = ("not-installed", "other-platform", "ok")
 """Verdicts that make no audit fail, unless it is strict."""
@@ -195,19 +196,6 @@ def steady(kind: str, detail: str) -> str:
     if kind in ("connect", "dns"):
         return detail
     return _OF_THE_RUN.sub("*", _LINES.sub("", detail))
-
-
-VERBS = {
-    "hangs": ("hangs", "hang"),
-    "crashes": ("crashes", "crash"),
-    "exits": ("exits", "exit"),
-    "fails": ("fails", "fail"),
-    "cannot-exit": ("cannot exit", "cannot exit"),
-    "leaves-children": ("leaves children behind", "leave children behind"),
-    "slow": ("is slow", "are slow"),
-    "not-installed": ("needs what is not installed", "need what is not installed"),
-    "other-platform": ("is for another platform", "are for another platform"),
-}
 
 
 @dataclass(frozen=True)

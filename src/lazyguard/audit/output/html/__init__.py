@@ -26,18 +26,7 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.model import Report
 
 # In the order in which they run: each uses what stands before it.
-SCRIPTS = (
-    "dom.js",
-    "model.js",
-    "overview.js",
-    "modules.js",
-    "timeline.js",
-    "waterfall.js",
-    "findings.js",
-    "comparison.js",
-    "against.js",
-    "main.js",
-)
+SCRIPTS = "dom model overview modules timeline waterfall findings comparison against main".split()
 AROUND = 3  # lines before and after a place
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 LONGEST = 200  # characters of a line
@@ -54,7 +43,7 @@ def page(report: Report, before: Report | None = None) -> str:
         True
     """
     style = _asset("style.css")
-    script = "".join(f"(() => {{\n{_asset(name)}}})();\n" for name in SCRIPTS)
+    script = "".join(f"(() => {{\n{_asset(name + '.js')}}})();\n" for name in SCRIPTS)
     data = {
         "report": report.packed(),
         "before": None if before is None else before.packed(),
