@@ -18,7 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import django
@@ -122,25 +122,25 @@ class Interrupted(Exception):
     """A signal came."""
 
 
+@dataclass
 class Audit:
     """One audit under way."""
 
-    def __init__(self, plan: Plan, settings: Settings, progress: Progress | None, wakeup: Wakeup) -> None:
-        self.plan: Plan = plan
-        self.settings: Settings = settings
-        self.progress: Progress | None = progress
-        self.wakeup: Wakeup = wakeup
-        self.done: dict[str, ModuleReport] = {}
-        self.interpreter_seconds: float = 0.0
-        self.setup: ModuleReport | None = None
-        self._cpu_seconds: dict[str, float] = {}
-        self._sampled = True
-        self._zygote: Zygote | None = None
-        self._failed_in_forks: dict[str, ModuleReport] = {}
-        self._running: list[str] = []
-        self._fresh_because: str | None = None
-        self._left_out: tuple[str, ...] = ()
-        self._uncompiled = 0
+    plan: Plan
+    settings: Settings
+    progress: Progress | None
+    wakeup: Wakeup
+    done: dict[str, ModuleReport] = field(default_factory=dict[str, ModuleReport])
+    interpreter_seconds: float = 0.0
+    setup: ModuleReport | None = None
+    _cpu_seconds: dict[str, float] = field(default_factory=dict[str, float])
+    _sampled: bool = True
+    _zygote: Zygote | None = None
+    _failed_in_forks: dict[str, ModuleReport] = field(default_factory=dict[str, ModuleReport])
+    _running: Sequence[str] = ()
+    _fresh_because: str | None = None
+    _left_out: tuple[str, ...] = ()
+    _uncompiled: int = 0
 
     def run(self, fork: bool | None) -> None:
         """Audit all modules.

@@ -103,10 +103,8 @@ def _ending(paths: Iterable[str]) -> list[str]:
     return [path.rstrip(os.sep) + os.sep for path in paths]
 
 
-@lru_cache(maxsize=64)
-def _scope(path: str, roots: tuple[str, ...], sys_path: tuple[str, ...]) -> Scope:
-    """Return a scope, the same one for the same roots: it keeps the names that it has found."""
-    return Scope(path, roots, sys_path)
+_scope = lru_cache(maxsize=64)(Scope)
+"""The same scope for the same roots: it keeps the names that it has found."""
 
 
 def read_dumps(text: str, thread: int) -> list[Dump]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shown(*, plain: bool) -> Generator[_Lines | _Bar]:
-    """Yield what has the methods that `audit` takes as `progress` and `advising`. `plain` asks for lines in any case."""
+    """Yield what has what `audit` takes as `progress` and `advising`. `plain` asks for lines in any case."""
     terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     if terminal and not plain:
         try:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,19 +85,18 @@ class Server:
         self.close()
 
 
+@dataclass
 class Zygote:
     """The forking processes of one audit."""
 
-    def __init__(self, plan: Plan, settings: Settings, stop: Callable[[], bool]) -> None:
-        self.plan: Plan = plan
-        self.settings: Settings = settings
-        self.stop: Callable[[], bool] = stop
-        self.left_out: dict[str, str] = {}
-        self.token: str = os.urandom(8).hex()
-        self.server: Server | None = None
-        self.process: subprocess.Popen[bytes] | None = None
-        self.held: dict[str, Server] = {}
-        self._work = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
+    plan: Plan
+    settings: Settings
+    stop: Callable[[], bool]
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    token: str = field(default_factory=lambda: os.urandom(8).hex())
+    server: Server | None = None
+    process: subprocess.Popen[bytes] | None = None
+    held: dict[str, Server] = field(default_factory=dict[str, Server])
 
     def start(self, statements: Sequence[str]) -> None:
         """Start zygotes until one has loaded nothing that is unsafe to fork.
@@ -108,14 +108,11 @@ class Zygote:
         wanted = list(statements)
         reason = ""
         for _ in range(ROUNDS):
-            file = self._work / "statements"
-            file.write_text("".join(line + "\n" for line in wanted), encoding="utf-8")
-            self._launch(file, forbidden)
-            assert self.server is not None
+            server = self._launch(wanted, forbidden)
             loading, limit = "", STARTUP_LIMIT
             try:
                 while True:
-                    verb, *rest = map(str, self.server.answer(limit, self.stop))
+                    verb, *rest = map(str, server.answer(limit, self.stop))
                     limit = self.settings.timeout
                     if verb == "loading" and rest:
                         loading = rest[0]
@@ -139,15 +136,17 @@ class Zygote:
         self._end()
         raise ZygoteLost(reason)
 
-    def _launch(self, file: Path, forbidden: set[str]) -> None:
+    def _launch(self, statements: Sequence[str], forbidden: set[str]) -> Server:
         self.server = server = Server()
-        settings = self.settings
+        file, settings = server.directory / "statements", self.settings
+        file.write_text("".join(line + "\n" for line in statements), encoding="utf-8")
         roots = [root for roots in self.plan.roots.values() for root in roots]
         given = (str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), settings.setup)
         command = [settings.python, CHILD, "zygote", *given, *roots]
         with open(server.directory / "out", "ab") as out:
             self.process = programs.start(command, settings.environment, self.token, out, out)
         server.pid = self.process.pid
+        return server
 
     def nearest(self, module: str) -> Server:
         """Return the process that holds the nearest package above a module: its children are forked from that."""
@@ -191,7 +190,6 @@ class Zygote:
         """End all of them."""
         self.release(lambda _: False)
         self._end()
-        shutil.rmtree(self._work, ignore_errors=True)
 
 
 def scan(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list[str], int]:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from lazyguard._base import final, validation
-from lazyguard._base.places import shown
+from lazyguard._base.places import is_module_name, shown
 from lazyguard.audit.report.model import Spending
 from lazyguard.errors import ConfigurationError
 
@@ -94,7 +94,7 @@ class Budget(validation.Options):
         if modules is not None:
             validation.whole("modules", modules)
         names = validation.names("forbid", forbid, 'names of modules, ("pandas",)')
-        if not all(map(is_name, names)):
+        if not all(map(is_module_name, names)):
             raise ConfigurationError(f'forbid={shown(forbid)} is not right: give names of modules, ("pandas",).')
         if allowance is not None and not isinstance(allowance, Allowance):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"allowance={shown(allowance)} is not right: give an Allowance.")
@@ -112,11 +112,6 @@ class Budget(validation.Options):
     def forbidden(self, module: str) -> str | None:
         """Return the name in `forbid` that a module is, or lies below."""
         return next((name for name in self.forbid if module == name or module.startswith(name + ".")), None)
-
-
-def is_name(text: str) -> bool:
-    """Return whether a text can be the absolute name of a module."""
-    return all(part.isidentifier() for part in text.split("."))
 
 
 def near(budget: Budget, seconds: float) -> bool:
@@ -163,23 +158,23 @@ def spent(seen: ModuleReport, budget: Budget) -> tuple[Spending, ...]:
 
     A time counts where the import was completed (ok, slow), a count and a forbidden name in any case.
     """
-    found: list[Spending] = []
     slowest = sorted(seen.imports, key=lambda one: one.own_seconds, reverse=True)[:CONTRIBUTORS]
     place, chain = (slowest[0].by, chain_to(seen, slowest[0])) if slowest else (None, ())
     largest = tuple(one.module for one in slowest)
+    found: list[Spending] = []
+
+    def spend(kind: str, limit: float, measured: float, allowance: float, over: bool) -> None:
+        found.append(Spending(seen.module, kind, limit, measured, allowance, over, place, chain, largest))
+
     if budget.seconds is not None and seen.verdict in ("ok", "slow"):
-        over = budget.exceeded(seen.net_seconds)
         allowance = budget.allowance.most(budget.seconds) - budget.seconds
-        found.append(
-            Spending(seen.module, "seconds", budget.seconds, seen.net_seconds, allowance, over, place, chain, largest)
-        )
+        spend("seconds", budget.seconds, seen.net_seconds, allowance, budget.exceeded(seen.net_seconds))
     if budget.modules is not None:
-        over = seen.executed > budget.modules
-        found.append(Spending(seen.module, "modules", budget.modules, seen.executed, 0.0, over, place, chain, largest))
-    for finding in seen.findings:
-        if finding.kind == "forbidden":
-            at = finding.place
-            found.append(Spending(seen.module, "forbid", 0.0, 1.0, 0.0, True, at, finding.chain, finding.chain[-1:]))
+        spend("modules", budget.modules, seen.executed, 0.0, seen.executed > budget.modules)
+    for each in seen.findings:
+        if each.kind == "forbidden":
+            place, chain, largest = each.place, each.chain, each.chain[-1:]
+            spend("forbid", 0.0, 1.0, 0.0, True)
     return tuple(found)
 
 
@@ -212,4 +207,4 @@ def checked(budgets: Mapping[str, Budget] | None) -> Sequence[tuple[str, Budget]
 def is_pattern(text: str) -> bool:
     """Return whether a text is a name of a module, or one with `*`, `?` and `[...]` in it."""
     plain = text.translate({ord(each): "x" for each in "*?[]!-"})
-    return bool(text) and is_name(plain)
+    return bool(text) and is_module_name(plain)

@@ -349,19 +349,17 @@ def main(argv: "list[str]") -> None:
         watching = Registrations(tuple(roots), mode == "watch-subclasses").snapshot
     run = Run(units, watching)
     run.install()
-    error: list[Any] | None = None
+    failed: BaseException | None = None
     began = recorder._clock()
     try:
         __import__(module)
     except BaseException as raised:
-        taken = recorder._clock() - began
-        error = child.describe(raised)
-    else:
-        taken = recorder._clock() - began
+        failed = raised
+    taken = recorder._clock() - began
     run.over = True
     answer = {
         "seconds": taken,
-        "error": error,
+        "error": failed and child.describe(failed),
         "used": run.used,
         "applied": sorted(run.applied),
         "spans": [[*span[:3], span[3] - began, span[4] - began, *span[5:]] for span in run.spans],

@@ -92,7 +92,7 @@ class Outlet:
         try:
             _write(self.descriptor, text)
         except OSError:
-            return fresh  # the parent has gone
+            pass  # the parent has gone
         return fresh
 
 
