@@ -16,13 +16,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lazyguard.audit.analysis.import_tree import Frame
 from lazyguard.audit.report.modules import Finding, ModuleReport, Place
 from lazyguard.audit.target.statements import absolute, text, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lazyguard.audit.analysis.import_tree import Frame, ImportTree, Scope, Span, Unfinished
+    from lazyguard.audit.analysis.import_tree import ImportTree, Scope, Span, Unfinished
     from lazyguard.audit.report.modules import Failure
 
     Executed = Mapping[str, str | None]
@@ -46,19 +47,14 @@ def circular_findings(imports: ImportTree, scope: Scope, error: Failure | None) 
         if not members[0].first_party or wanted is None or (len(members) == 1 and not wanted):
             continue
         reported.add(key)
-        place = scope.place(near.file, near.line)
         asked = [after.importer or after.site for after in members[1:]]
-        lines = [*(_place(each, scope) for each in asked), str(place)]
+        lines = [scope.at(each) or "an unknown line" for each in (*asked, near)]
         circle = " > ".join(f"{member.name} ({line})" for member, line in zip(members, lines, strict=True))
         missing = [name for name in wanted if name in one.unbound] or _in_error(one.asked, error)
         state = f", whose {', '.join(missing)} is not yet bound" if missing else ", which is not done"
-        also = scope.place(asked[0].file, asked[0].line) if asked and asked[0] is not None else None
         detail = f"{circle} > {one.asked}{state}"
-        yield Finding("circular-import", place.file, place.line, detail, imports.chain(one.span), also)
-
-
-def _place(frame: Frame | None, scope: Scope) -> str:
-    return "an unknown line" if frame is None else str(scope.place(frame.file, frame.line))
+        also = asked[0] if asked else None
+        yield scope.finding("circular-import", near, detail, imports.chain(one.span), also)
 
 
 def _in_error(module: str, error: Failure | None) -> list[str]:
@@ -160,11 +156,8 @@ def submodule_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
             by = span.site or span.importer
             if by is None or (span.importer is not None and span.importer.file == file):
                 continue
-            place = scope.place(file, line)
             detail = f"{user.name} uses {name}, which neither it nor {name.rpartition('.')[0]} imports: others did"
-            yield Finding(
-                "order-dependent", place.file, place.line, detail, imports.chain(user), scope.place(by.file, by.line)
-            )
+            yield scope.finding("order-dependent", Frame(file, line, ""), detail, imports.chain(user), by)
 
 
 def _is_from_outside(span: Span, files: Mapping[str, str]) -> bool:

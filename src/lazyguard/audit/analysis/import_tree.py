@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.report.modules import Imported, Place
+from lazyguard.audit.report.modules import Finding, Imported, Place
 from lazyguard.audit.target.recorder import is_first_party, is_machinery
 
 if TYPE_CHECKING:
@@ -84,6 +84,14 @@ class Scope:
     def place(self, file: str, line: int | None) -> Place:
         """Return a line as a report names it."""
         return Place(self.name(file), line)
+
+    def at(self, frame: Frame | None) -> Place | None:
+        """Return the line of a frame as a report names it, where there is one."""
+        return None if frame is None else self.place(frame.file, frame.line)
+
+    def finding(self, kind: str, at: Frame, detail: str, chain: tuple[str, ...], also: Frame | None = None) -> Finding:
+        """Return a finding at the line of a frame."""
+        return Finding(kind, self.name(at.file), at.line, detail, chain, self.at(also))
 
     def innermost(self, frames: Sequence[Frame]) -> Frame | None:
         """Return the innermost first-party frame of a stack that has its innermost frame first."""
@@ -253,21 +261,11 @@ class ImportTree:
             if not span.first_party and span.seconds(self.now) < least and span.name != self.target:
                 continue  # and so is all below it, unless that is first-party: then its nearest ancestor is its parent
             parent = next((kept[each] for each in reversed(span.lineage()[:-1]) if each in kept), None)
-            by = span.site or span.importer
             kept[span] = len(found)
-            found.append(
-                Imported(
-                    span.name,
-                    parent,
-                    round(max(0.0, span.began - began), 6),
-                    round(span.seconds(self.now), 6),
-                    round(span.own_seconds(self.now), 6),
-                    span.first_party,
-                    None if span.file is None else scope.name(span.file),
-                    None if by is None else scope.place(by.file, by.line),
-                    span.failed,
-                )
-            )
+            times = (max(0.0, span.began - began), span.seconds(self.now), span.own_seconds(self.now))
+            start, whole, own = (round(each, 6) for each in times)
+            file, by = span.file and scope.name(span.file), scope.at(span.site or span.importer)
+            found.append(Imported(span.name, parent, start, whole, own, span.first_party, file, by, span.failed))
         return tuple(found)
 
     def own_seconds(self, name: str) -> float:

@@ -14,7 +14,7 @@ import signal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from lazyguard.audit.report.modules import Finding
+from lazyguard.audit.analysis.import_tree import Frame
 from lazyguard.audit.target.statements import tree
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.analysis.import_tree import Effect, ImportTree, Scope, Span
     from lazyguard.audit.report.budget import Budget
+    from lazyguard.audit.report.modules import Finding
 
 
 KINDS = ("connect", "dns", "subprocess", "thread", "sleep", "file-write")
@@ -34,27 +35,24 @@ def findings(tree: ImportTree, scope: Scope) -> tuple[Finding, ...]:
     for effect in tree.effects:
         if effect.site is None or effect.kind not in KINDS or _is_local_look_up(effect) or _is_no_sleep(effect, tree):
             continue
-        place = scope.place(effect.site.file, effect.site.line)
         # One program raises several events, and the first has its name. Loops over files, or of waits, do so, too.
-        key = (effect.kind, place.file, place.line, "" if effect.kind in ONE_A_LINE else effect.detail)
+        key = (effect.kind, effect.site.file, effect.site.line, "" if effect.kind in ONE_A_LINE else effect.detail)
         module = tree.module_of(effect.site.file)
         chain = tree.chain(_first_party(effect.span), *([module] if module else []))
         detail = f"sleeps {_slept(effect):g} s" if effect.kind == "sleep" else effect.detail
-        found.setdefault(key, Finding(effect.kind, place.file, place.line, detail, chain))
+        found.setdefault(key, scope.finding(effect.kind, effect.site, detail, chain))
     return (*found.values(), *_double_imports(tree, scope))
 
 
 def forbidden(tree: ImportTree, scope: Scope, budget: Budget | None) -> Iterator[Finding]:
     """Yield a finding for each name that a budget forbids, with the line that asked for it first."""
-    reported: set[str] = set()
-    for span in tree.importing() if budget is not None else ():
-        name = budget.forbidden(span.name) if budget is not None else None
-        asked = span.site or span.importer
-        if name is None or name in reported or asked is None:
-            continue
-        reported.add(name)
-        place = scope.place(asked.file, asked.line)
-        yield Finding("forbidden", place.file, place.line, f"{span.name} is executed", tree.chain(span))
+    asked: dict[str, tuple[Frame, Span]] = {}
+    for span in tree.importing() if budget is not None and budget.forbid else ():
+        name, by = budget and budget.forbidden(span.name), span.site or span.importer
+        if name and by is not None:
+            asked.setdefault(name, (by, span))
+    for by, span in asked.values():
+        yield scope.finding("forbidden", by, f"{span.name} is executed", tree.chain(span))
 
 
 def _first_party(span: Span | None) -> Span | None:
@@ -103,9 +101,7 @@ def _double_imports(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
         else:
             reason = "its first execution failed" if before.failed else "it was taken out of sys.modules or reloaded"
             detail = f"{span.name} is executed twice: {reason}"
-        place = scope.place(span.site.file, span.site.line)
-        also = scope.place(before.site.file, before.site.line) if before.site else None
-        yield Finding("double-import", place.file, place.line, detail, tree.chain(span), also)
+        yield scope.finding("double-import", span.site, detail, tree.chain(span), before.site)
 
 
 THINGS = {
@@ -151,8 +147,8 @@ def state_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
         lines = [line] if line is not None else sorted({at for at, name in _acts(file) if name in asked})
         detail = f"{said.format(', '.join(known))}: {reason}"
         detail += f" (line {' or '.join(map(str, lines))})" if len(lines) > 1 else ""
-        place = scope.place(file, lines[0] if len(lines) == 1 else None)
-        yield Finding("process-state", place.file, place.line, detail, imports.chain(span))
+        at = Frame(file, lines[0] if len(lines) == 1 else None, "")
+        yield scope.finding("process-state", at, detail, imports.chain(span))
 
 
 def signal_name(number: int) -> str:

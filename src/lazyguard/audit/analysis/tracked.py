@@ -45,14 +45,11 @@ def report(modules: Iterable[TrackedImport], budget_of: Callable[[str], float | 
 
 
 def _module(root: Span, tree: ImportTree, scope: Scope, budget_of: Callable[[str], float | None]) -> ModuleReport:
-    def is_over(span: Span) -> bool:
-        limit = budget_of(span.name)
-        return limit is not None and span.seconds(tree.now) > limit
-
-    over = [span for span in tree.spans if is_over(span)]
+    limits = [(span, budget_of(span.name)) for span in tree.spans]
+    over = [span for span, limit in limits if limit is not None and span.seconds(tree.now) > limit]
     costliest = max(over, key=lambda span: span.own_seconds(tree.now), default=root)
     verdict = "fails" if root.failed else "slow" if over else "ok"
-    place = None if costliest.importer is None else scope.place(costliest.importer.file, costliest.importer.line)
+    place = scope.at(costliest.importer)
     blame = None if place is None else Blame(place.file, place.line, None, tree.chain(costliest))
     return ModuleReport(
         module=root.name,

@@ -75,12 +75,6 @@ def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Bu
     )
 
 
-def seconds_busy(trace: Trace) -> float:
-    """Return how long the import took without the time in which it waited for a processor: load is no cost of it."""
-    result = trace.result
-    return max(0.0, result[1] - max(0.0, result[3])) if result else 0.0
-
-
 Judgement = tuple[str, Blame | None, Failure | None, str | None]
 
 
@@ -90,7 +84,7 @@ def _judgement(
     result = trace.result
     if result is None:
         return _without_result(trace, tree, scope, dumps, timeout)
-    busy = seconds_busy(trace)
+    busy = max(0.0, result[1] - max(0.0, result[3]))  # load is no cost of an import
     if busy > timeout:
         return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, f"came back after {result[1]:.3g} s"
     if result[2] is not None:
@@ -177,8 +171,7 @@ def _stack_blame(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame
         return _frames_blame(tree, scope, dumps[0].frames, span=tree.open)
     blame = _running_blame(tree, scope)
     if blame is not None and dumps and dumps[0].frames:
-        leaf = dumps[0].frames[0]
-        return replace(blame, leaf=scope.place(leaf.file, leaf.line))
+        return replace(blame, leaf=scope.at(dumps[0].frames[0]))
     return blame
 
 
@@ -206,8 +199,7 @@ def _frames_blame(
     if inner is None:
         return None
     blamed = scope.body(frames) or inner
-    place = scope.place(blamed.file, blamed.line)
-    leaf = None if frames[0] is inner else scope.place(frames[0].file, frames[0].line)
+    leaf = None if frames[0] is inner else scope.at(frames[0])
     module = tree.module_of(blamed.file)
     names: list[str]
     if from_stack:
@@ -224,8 +216,8 @@ def _frames_blame(
     for name in [*names, *([module] if module else [])]:
         if name != chain[-1]:
             chain.append(name)
-    within = None if inner is blamed else scope.place(inner.file, inner.line)
-    return Blame(place.file, place.line, leaf, tuple(chain), within)
+    within = None if inner is blamed else scope.at(inner)
+    return Blame(scope.name(blamed.file), blamed.line, leaf, tuple(chain), within)
 
 
 def _slowest_line(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:

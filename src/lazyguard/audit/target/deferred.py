@@ -359,7 +359,7 @@ def main(argv: "list[str]") -> None:
     run.over = True
     answer = {
         "seconds": taken,
-        "error": failed and child.describe(failed),
+        "error": None if failed is None else child.describe(failed),
         "used": run.used,
         "applied": sorted(run.applied),
         "spans": [[*span[:3], span[3] - began, span[4] - began, *span[5:]] for span in run.spans],
