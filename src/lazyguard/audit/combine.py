@@ -56,17 +56,7 @@ def _together(parts: list[Report]) -> Report:
     ordered = with_order_findings(list(modules.values())[::-1])
     at = {each.module: place for place, each in enumerate(ordered)}
     fresh = next((part.fresh_because for part in parts if part.fresh_because), None)
-    compared = [part.against for part in parts if part.against is not None]
-    against = (
-        None
-        if not compared
-        else replace(
-            compared[0],
-            modules=sum(each.modules for each in compared),
-            slower=tuple(one for each in compared for one in each.slower),
-            left=tuple(one for each in compared for one in each.left),
-        )
-    )
+    against = [part.against for part in parts if part.against is not None]
     return replace(
         first,
         shard=None,
@@ -78,7 +68,14 @@ def _together(parts: list[Report]) -> Report:
         left_out=tuple(sorted({reason for part in parts for reason in part.left_out})),
         uncompiled=sum(part.uncompiled for part in parts),
         advice=tuple(one for part in parts for one in part.advice),
-        against=against,
+        against=replace(
+            against[0],
+            modules=sum(each.modules for each in against),
+            slower=tuple(one for each in against for one in each.slower),
+            left=tuple(one for each in against for one in each.left),
+        )
+        if against
+        else None,
         strict=any(part.strict for part in parts),
         notes=tuple({steady("", note): note for part in parts for note in part.notes}.values()),
     )

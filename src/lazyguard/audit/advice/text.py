@@ -150,15 +150,13 @@ def _head(one: Advice, count: int) -> str:
 
 
 def _replacements(defer: list[Deferral]) -> str:
-    places: dict[str, list[str]] = {}
+    places: dict[tuple[str, str], list[str]] = {}
     for each in defer:
         if each.replacement is not None:
-            places.setdefault(f"{each.file}\n{each.replacement}", []).append(str(each.line))
-    texts: list[str] = []
-    for key, lines in places.items():
-        file, _, text = key.partition("\n")
-        texts.append(f"{file}:{', '.join(lines)}, instead:\n{indent(text, '    ')}")
-    return "\n".join(texts)
+            places.setdefault((each.file, each.replacement), []).append(str(each.line))
+    return "\n".join(
+        f"{file}:{', '.join(lines)}, instead:\n{indent(text, '    ')}" for (file, text), lines in places.items()
+    )
 
 
 def is_noise(saving: float, seconds: float, noise: float) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.report.modules import ModuleReport
 
-COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2"}
+COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2", "-": "2"}
 BAD = "31"
 DIM = "2"
 PASSED = 8
@@ -72,13 +72,11 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
     validation.whole("width", width, least=0)
     rows = _rows(report) if other is None else _rows_beside(other, report)
     verdicts = [1] if other is None else [1, 4]
-    colours: list[list[str]] = []
-    if color:
-        for at, row in enumerate(rows):
-            code = [DIM if at == 0 else ""] * len(row)
-            for column in verdicts if at else []:
-                code[column] = COLOURS.get(row[column], BAD) if row[column] != "-" else DIM
-            colours.append(code)
+
+    def code(row: Sequence[str], column: int) -> str:
+        return DIM if row is rows[0] else COLOURS.get(row[column], BAD) if column in verdicts else ""
+
+    colours = [[code(row, column) for column in range(len(row))] for row in rows] if color else []
     numbers = [2, 3, 4, 5] if other is None else [2, 3, 5, 6, 7]
     parts = [
         columns(rows, numbers, colours, width=width),

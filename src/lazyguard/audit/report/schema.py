@@ -122,14 +122,12 @@ asked for it. A text is its place among `strings`; -1 is none."""
 FIRST_PARTY, FAILED = 1, 2
 
 
-class Strings:
+class Strings(dict[str, int]):
     """Texts by number."""
 
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-
-    def number(self, text: str | None) -> int:
-        return -1 if text is None else self.known.setdefault(text, len(self.known))
+    def __missing__(self, text: str) -> int:
+        self[text] = len(self)
+        return self[text]
 
 
 def packed(data: dict[str, Any], modules: Iterable[ModuleReport]) -> dict[str, Any]:
@@ -137,7 +135,7 @@ def packed(data: dict[str, Any], modules: Iterable[ModuleReport]) -> dict[str, A
     strings = Strings()
     for each, module in zip(data["modules"], modules, strict=True):
         each["imports"] = [number for row in module.imports for number in _row(row, strings)]
-    return data | {"strings": list(strings.known)}
+    return data | {"strings": list(strings)}
 
 
 def unpacked(data: Any) -> Any:
@@ -160,13 +158,14 @@ def unpacked(data: Any) -> Any:
 
 def _row(row: Imported, strings: Strings) -> tuple[int, ...]:
     by = row.by
+    file, asking = (-1 if text is None else strings[text] for text in (row.file, None if by is None else by.file))
     return (
-        strings.number(row.module),
+        strings[row.module],
         -1 if row.parent is None else row.parent,
         *(round(each * 1e6) for each in (row.start, row.seconds, row.own_seconds)),
         FIRST_PARTY * row.first_party | FAILED * row.failed,
-        strings.number(row.file),
-        strings.number(None if by is None else by.file),
+        file,
+        asking,
         -1 if by is None or by.line is None else by.line,
     )
 

@@ -14,7 +14,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType, TracebackType
+    from types import TracebackType
     from typing import Any, NoReturn
 
     from lazyguard.audit.target import process_state, recorder, stream
@@ -112,10 +112,7 @@ def imported(
 ) -> "tuple[float, list[Any] | None]":
     """Import a module, or run the setup; return the seconds since `began`, and what was raised."""
     # Neither the frames that call this nor those that record are to make a chain of imports too deep.
-    frame: FrameType | None = sys._getframe()
-    depth = recorder.DEPTH
-    while frame is not None:
-        frame, depth = frame.f_back, depth + 1
+    depth = recorder.DEPTH + sum(1 for _ in recorder.outwards(sys._getframe()))
     if sys.getrecursionlimit() in (RECURSION, recording.limit):
         recording.limit = RECURSION + depth
         sys.setrecursionlimit(recording.limit)

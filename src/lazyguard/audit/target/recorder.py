@@ -12,7 +12,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType
     from typing import Any, NoReturn
 
@@ -87,12 +87,18 @@ def is_machinery(file: str) -> bool:
     return file.startswith(IMPORT_SYSTEM) or file == PROGRAM or file.endswith("/importlib/__init__.py")
 
 
+def outwards(frame: "FrameType | None") -> "Iterator[FrameType]":
+    """Yield a frame and those that called it, the innermost first."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def place_of(frame: "FrameType | None") -> "list[Any]":
     """Return file and line of the nearest frame outside the import system."""
-    while frame is not None:
-        if not is_machinery(frame.f_code.co_filename):
-            return [frame.f_code.co_filename, frame.f_lineno]
-        frame = frame.f_back
+    for each in outwards(frame):
+        if not is_machinery(each.f_code.co_filename):
+            return [each.f_code.co_filename, each.f_lineno]
     return [None, None]
 
 
@@ -101,21 +107,14 @@ def in_background(frame: "FrameType | None", importing: int) -> bool:
 
     That is what `preload` and the like are for. Where the import waits for what such a thread does, it is the import's.
     """
-    outermost = nearest = None
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.endswith("/threading.py"):
-            outermost = file
-            nearest = nearest or file
-        frame = frame.f_back
-    if nearest is not None and LAZYGUARD in nearest:
+    files = [each.f_code.co_filename for each in outwards(frame)]
+    files = [each for each in files if not each.endswith("/threading.py")]
+    if files and LAZYGUARD in files[0]:
         return True
-    if outermost is None or LAZYGUARD not in outermost or _ident() == importing:
+    if not files or LAZYGUARD not in files[-1] or _ident() == importing:
         return False
     waiting = sys._current_frames().get(importing)
-    while waiting is not None and LAZYGUARD not in waiting.f_code.co_filename:
-        waiting = waiting.f_back
-    return waiting is None
+    return not any(LAZYGUARD in each.f_code.co_filename for each in outwards(waiting))
 
 
 def loader_methods() -> "list[tuple[Any, str]]":
@@ -216,18 +215,16 @@ class Recorder:
         """
         near = place_of(frame)
         own: list[Any] = []
-        while frame is not None:
-            code = frame.f_code
-            if not is_machinery(code.co_filename):
-                if self.owns(code.co_filename):
-                    body = code.co_name == "<module>"
-                    if body or not own:
-                        own += [code.co_filename, frame.f_lineno]
-                    if body:
-                        break
-                elif not search and not own:
+        for each in outwards(frame):
+            file = each.f_code.co_filename
+            if self.owns(file) and not is_machinery(file):
+                body = each.f_code.co_name == "<module>"
+                if body or not own:
+                    own += [file, each.f_lineno]
+                if body:
                     break
-            frame = frame.f_back
+            elif not search and not own and not is_machinery(file):
+                break
         return [*near, *own, None, None, None, None][:6]
 
     def begin(self, name: str, file: "str | None", frame: "FrameType | None") -> None:
