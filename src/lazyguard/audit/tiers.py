@@ -17,7 +17,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +54,8 @@ class Wakeup:
 
     def receive(self, number: int, _frame: object) -> None:
         self.number = number
-        try:
+        with suppress(OSError):
             os.write(self._writer, b"!")
-        except OSError:
-            pass
 
     def close(self) -> None:
         os.close(self.reader)
@@ -310,8 +308,8 @@ class Audit:
 
     def _judge(self, trace: Trace, *, slow: float | None = None) -> ModuleReport:
         settings, scope = self.settings, scope_of(self.plan, trace.module)
-        budget = self._budget(trace.module) if settings.budgets else None
-        limits: dict[str, Any] = {"timeout": settings.timeout, "slow": slow or settings.slow, "budget": budget}
+        limits: dict[str, Any] = {"timeout": settings.timeout, "slow": slow or settings.slow}
+        limits["budget"] = self._budget(trace.module)
         try:
             seen = judge(trace, scope, **limits)
             if settings.memory and seen.error is not None and seen.error.type == "MemoryError":
@@ -341,10 +339,8 @@ class Audit:
                         done(child.finish())
         finally:
             for child in running:
-                try:
+                with suppress(OSError):  # the others are to be ended in any case
                     child.finish()
-                except OSError:
-                    continue  # the others are to be ended in any case
 
     def _wait(self, running: Sequence[Child]) -> None:
         with selectors.DefaultSelector() as selector:

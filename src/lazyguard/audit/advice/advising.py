@@ -115,16 +115,8 @@ class _Advising:
         self._forms(together)
         if not candidates and self.note is None:
             self.note = f"no import in the sources of {target} takes a millisecond; name what your program starts with"
-        return Advice(
-            target,
-            base,
-            saving,
-            self.rounds,
-            self._deferrals(candidates, base),
-            self._ruff(candidates),
-            self.note,
-            self.noise,
-        )
+        imports, ruff = self._deferrals(candidates, base), self._ruff(candidates)
+        return Advice(target, base, saving, self.rounds, imports, ruff, self.note, self.noise)
 
     def _candidates(self, look: Trial) -> list[Candidate]:
         """Return the statements that lead to modules worth a line, with what their sources say of them."""
@@ -143,13 +135,10 @@ class _Advising:
             seconds = sum(self.cost[name] for name in modules)
             if seconds < SHORTEST:
                 continue
-            because = self._place(one["file"], one["line"]) if one["reason"] else None
-            effects = one["reason"] == FOR_EFFECTS
-            candidates.append(
-                Candidate(
-                    statement, modules, seconds, one["reason"], because, one["optional"], one["exported"], effects
-                )
-            )
+            reason = one["reason"]
+            because = self._place(one["file"], one["line"]) if reason else None
+            flags = one["optional"], one["exported"], reason == FOR_EFFECTS
+            candidates.append(Candidate(statement, modules, seconds, reason, because, *flags))
         return candidates
 
     def _modules(self, statement: dict[str, Any]) -> tuple[str, ...]:
@@ -305,22 +294,13 @@ class _Advising:
 
     def _deferrals(self, candidates: list[Candidate], base: float) -> tuple[Deferral, ...]:
         ordered = sorted(candidates, key=lambda each: (not each.defer, -(each.saving or 0.0), -each.seconds))
-        return tuple(
-            Deferral(
-                self.scope.name(each.statement["file"]),
-                each.statement["line"],
-                each.statement["importer"],
-                each.statement["module"],
-                each.statement["text"],
-                each.defer,
-                each.saving,
-                each.saving / base if each.saving is not None and base > 0 else None,
-                each.reason,
-                each.because,
-                each.replacement,
-            )
-            for each in ordered
-        )
+        found: list[Deferral] = []
+        for each in ordered:
+            one, saving = each.statement, each.saving
+            share = saving / base if saving is not None and base > 0 else None
+            stated = self.scope.name(one["file"]), one["line"], one["importer"], one["module"], one["text"]
+            found.append(Deferral(*stated, each.defer, saving, share, each.reason, each.because, each.replacement))
+        return tuple(found)
 
     def _ruff(self, candidates: list[Candidate]) -> str:
         native = self.version >= NATIVE

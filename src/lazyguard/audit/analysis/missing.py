@@ -104,10 +104,9 @@ def verdict(kind: str, message: str, missed: str | None, tree: ImportTree, scope
         return "other-platform"
     if missed is None or _is_own(top, tree, scope) or top in sys.stdlib_module_names or _elsewhere_here(top, scope):
         return "fails"
-    if any(span.name == top for span in tree.spans):  # it is installed, and lacks a submodule
-        return "fails"
-    of_its_own = kind != "ModuleNotFoundError" and any(each in message.lower() for each in (top.lower(), "install"))
-    if kind != "ModuleNotFoundError" and not of_its_own:
+    of_its_own = kind != "ModuleNotFoundError"
+    told = not of_its_own or any(each in message.lower() for each in (top.lower(), "install"))
+    if not told or any(span.name == top for span in tree.spans):  # it is installed, and lacks a submodule
         return "fails"
     _, found = _declared(missed, tree, scope)
     if found is not None:

@@ -200,24 +200,18 @@ def _frames_blame(
         return None
     blamed = scope.body(frames) or inner
     leaf = None if frames[0] is inner else scope.at(frames[0])
-    module = tree.module_of(blamed.file)
-    names: list[str]
+    last = filter(None, [tree.module_of(blamed.file)])
     if from_stack:
         above = frames[frames.index(blamed) :][::-1]
         found = [tree.module_of(frame.file) for frame in above if frame.function == BODY]
-        names = [name for name in found if name is not None]
+        chain = tree.chain(None, *filter(None, found), *last)
     else:
-        lineage = span.lineage() if span is not None else []
-        own = [each for each in lineage if each.first_party]
+        own = [each for each in (span.lineage() if span is not None else ()) if each.first_party]
         # Up to the blamed module where it is being executed, else to the first-party module that called into it.
         ends = [each for each in own if each.file == blamed.file][-1:] or own[-1:]
-        names = [each.name for each in lineage[: lineage.index(ends[0]) + 1]] if ends else []
-    chain = [tree.target]
-    for name in [*names, *([module] if module else [])]:
-        if name != chain[-1]:
-            chain.append(name)
+        chain = tree.chain(ends[0] if ends else None, *last)
     within = None if inner is blamed else scope.at(inner)
-    return Blame(scope.name(blamed.file), blamed.line, leaf, tuple(chain), within)
+    return Blame(scope.name(blamed.file), blamed.line, leaf, chain, within)
 
 
 def _slowest_line(tree: ImportTree, scope: Scope, dumps: Sequence[Dump]) -> Blame | None:

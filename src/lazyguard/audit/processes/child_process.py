@@ -16,6 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,10 +198,8 @@ class Child:
         most = (self.settings.memory or 0) << 20
         if most and hasattr(resource, "prlimit"):
             for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
-                try:
+                with suppress(OSError):  # it has ended, or has a lower one
                     resource.prlimit(self.pid, limit, (most, most))
-                except OSError:
-                    continue  # it has ended, or has a lower one
 
     def _launch(self) -> int:
         """Start the process, open the channel to it, and return its number."""

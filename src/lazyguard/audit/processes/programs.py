@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -88,6 +89,12 @@ def _command(pid: int) -> str:
         return "?"
 
 
+def end(pid: int) -> None:
+    """End one process, where it is there."""
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def kill(leader: int, token: str, *, others: Sequence[int] = (), limit: float = 2.0) -> None:
     """End a child's whole group and every descendant; return when none lives or the limit is over.
 
@@ -96,18 +103,13 @@ def kill(leader: int, token: str, *, others: Sequence[int] = (), limit: float = 
     """
     deadline = time.monotonic() + limit
     while True:
-        for end in (os.killpg, os.kill):
-            try:
-                end(leader, signal.SIGKILL)
-            except OSError:
-                pass
+        with suppress(OSError):
+            os.killpg(leader, signal.SIGKILL)
+        end(leader)
         left = [pid for pid in offspring(leader, token) if pid > 0]
         left += [pid for pid in others if pid > 0 and is_alive(pid)]
         for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
+            end(pid)
         if not left or time.monotonic() > deadline:
             return
         time.sleep(0.005)

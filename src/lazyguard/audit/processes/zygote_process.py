@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import signal
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -81,7 +80,7 @@ class Server:
     def end(self) -> None:
         """End the process, which another one reaps."""
         if self.pid:
-            _kill(self.pid)
+            programs.end(self.pid)
         self.close()
 
 
@@ -200,13 +199,6 @@ def scan(plan: Plan, settings: Settings, stop: Callable[[], bool]) -> tuple[list
     return (found["statements"], found["uncompiled"]) if found is not None else ([], 0)
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass
-
-
 class Forked(Child):
     """A child that a zygote forks, and reaps on request."""
 
@@ -250,7 +242,7 @@ class Forked(Child):
 
     def _reap(self, exited: bool) -> None:
         if not exited:
-            _kill(self.pid)
+            programs.end(self.pid)
         try:
             status, self.trace.cpu_seconds = self.server.ask("in", "reap", str(self.pid))
         except (ZygoteLost, OSError, ValueError):
