@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import django
@@ -308,17 +309,16 @@ class Audit:
 
     def _judge(self, trace: Trace, *, slow: float | None = None) -> ModuleReport:
         settings, scope = self.settings, scope_of(self.plan, trace.module)
-        limits: dict[str, Any] = {"timeout": settings.timeout, "slow": slow or settings.slow}
-        limits["budget"] = self._budget(trace.module)
+        judged = partial(judge, scope=scope, timeout=settings.timeout, slow=slow or settings.slow)
         try:
-            seen = judge(trace, scope, **limits)
-            if settings.memory and seen.error is not None and seen.error.type == "MemoryError":
-                seen = replace(seen, detail=f"it asked for more than the {settings.memory} MB of --memory")
-            return seen
+            seen = judged(trace, budget=self._budget(trace.module))
         except Exception as error:  # a child can write what it likes: that is to cost its own module's report alone
             trace.doubtful = True
-            seen = judge(replace(trace, events=[], dump="", leaving_dump="", threads=[]), scope, **limits)
+            seen = judged(replace(trace, events=[], dump="", leaving_dump="", threads=[]))
             return replace(seen, detail=f"what it reported cannot be read ({type(error).__name__})")
+        if settings.memory and seen.error is not None and seen.error.type == "MemoryError":
+            return replace(seen, detail=f"it asked for more than the {settings.memory} MB of --memory")
+        return seen
 
     def _children(self, modules: Iterable[str], at_a_time: int, done: Callable[[Trace], None]) -> None:
         """Run a child for each module, so many at a time."""

@@ -150,39 +150,36 @@ class Registrations:
         self.owned = owned
         self.subclasses = subclasses
         self.calls: dict[str, int] = {}
-        atexit: Any = __import__("atexit")
-        codecs: Any = sys.modules["codecs"]
-        self._count(atexit, "register", "functions with atexit", True)
-        self._count(codecs, "register", "codecs", False)
-        if hasattr(os, "register_at_fork"):
-            self._count(os, "register_at_fork", "functions with os.register_at_fork", True)
-        warnings: Any = __import__("warnings")
-        for name in ("filterwarnings", "simplefilter"):
-            self._count_callers(warnings, name, "filters of warnings")
+        atexit, warnings, codecs = __import__("atexit"), __import__("warnings"), sys.modules["codecs"]
+
+        def of_ours(given: object, _: object) -> bool:
+            return self._owns(given)
+
+        def of_others(given: object, _: object) -> bool:
+            return not is_foreign(given)
+
+        def by_ours(_: object, by: object) -> bool:
+            return self._owns(by)
+
+        self._count(atexit, "register", "functions with atexit", of_ours)
+        self._count(codecs, "register", "codecs", of_others)
+        self._count(os, "register_at_fork", "functions with os.register_at_fork", of_ours)
+        self._count(warnings, "filterwarnings", "filters of warnings", by_ours)
+        self._count(warnings, "simplefilter", "filters of warnings", by_ours)
 
     def _owns(self, module: object) -> bool:
         file = getattr(sys.modules.get(module), "__file__", None) if isinstance(module, str) else None
         return isinstance(file, str) and recorder.is_first_party(file, self.owned)
 
-    def _count(self, module: "Any", name: str, text: str, only_owned: bool) -> None:
+    def _count(self, module: "Any", name: str, text: str, counts: "Callable[[object, object], bool]") -> None:
+        """Count the calls of a function by the module of what is given, and by the module that calls."""
         original: Callable[..., Any] = getattr(module, name)
         self.calls[text] = 0
 
         def counted(*args: "Any", **more: "Any") -> "Any":
             given = next(iter((*args, *more.values())), None)
-            owner = getattr(given, "__module__", None)
-            if self._owns(owner) if only_owned else not is_foreign(owner):
-                self.calls[text] += 1
-            return original(*args, **more)
-
-        setattr(module, name, counted)
-
-    def _count_callers(self, module: "Any", name: str, text: str) -> None:
-        original: Callable[..., Any] = getattr(module, name)
-        self.calls[text] = 0
-
-        def counted(*args: "Any", **more: "Any") -> "Any":
-            self.calls[text] += self._owns(sys._getframe(1).f_globals.get("__name__"))
+            by = sys._getframe(1).f_globals.get("__name__")
+            self.calls[text] += counts(getattr(given, "__module__", None), by)
             return original(*args, **more)
 
         setattr(module, name, counted)

@@ -149,8 +149,8 @@ class _Reader(ast.NodeVisitor):
             return
         if isinstance(node.ctx, ast.Load):
             self.found.append(Use(node.id, node.lineno, self.kind))
-        elif self.kind not in (LATER, "in the body of a class"):
-            self.found.append(Use(node.id, node.lineno, AGAIN))
+        else:
+            self._bind(node.id, node.lineno)
 
     def visit_Global(self, node: ast.Global) -> None:
         self.found += [Use(name, node.lineno, AGAIN) for name in node.names]
@@ -180,7 +180,7 @@ class _Reader(ast.NodeVisitor):
         self.within("in a call at module level" if general else self.kind, ast.iter_child_nodes(node))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._bind(node)
+        self._bind(node.name, node.lineno)
         self.within("as a decorator", node.decorator_list)
         self.within("as a base class", node.bases)
         self.within("as a keyword of a class", node.keywords)
@@ -188,7 +188,7 @@ class _Reader(ast.NodeVisitor):
         self.within("in the body of a class", node.body)
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._bind(node)
+        self._bind(node.name, node.lineno)
         self.within("as a decorator", node.decorator_list)
         self._arguments(node.args)
         self._annotation([node.returns])
@@ -201,9 +201,9 @@ class _Reader(ast.NodeVisitor):
         self._arguments(node.args)
         self.within(LATER, [node.body])
 
-    def _bind(self, node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    def _bind(self, name: str, line: int) -> None:
         if self.kind not in (LATER, "in the body of a class"):
-            self.found.append(Use(node.name, node.lineno, AGAIN))
+            self.found.append(Use(name, line, AGAIN))
 
     def _parameters(self, node: ast.AST) -> None:
         """Read type parameters, whose bounds are evaluated on demand."""
@@ -233,14 +233,11 @@ class _Reader(ast.NodeVisitor):
         for each in node.body:
             self.visit(each)
 
-    def visit_Assign(self, node: ast.Assign) -> None:
-        if self._exports(node.targets, node.value):
-            return
-        self.generic_visit(node)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        if not self._exports([node.target], node.value):
+    def visit_Assign(self, node: ast.Assign | ast.AugAssign) -> None:
+        if not self._exports(node.targets if isinstance(node, ast.Assign) else [node.target], node.value):
             self.generic_visit(node)
+
+    visit_AugAssign = visit_Assign
 
     def _exports(self, targets: list[ast.expr], value: ast.expr) -> bool:
         if not any(isinstance(each, ast.Name) and each.id == "__all__" for each in targets):
