@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.model import Report
     from lazyguard.audit.report.modules import Imported, ModuleReport
 
+# Rounds of a module that looks slower to the end.
 ROUNDS = 7
-"""Rounds of a module that looks slower to the end."""
+# Rounds of a module that looks slower while its least times are not confirmed.
 MOST = 15
-"""Rounds of a module that looks slower while its least times are not confirmed."""
+# Rounds from which on a module that is within half of its allowance is done.
 SURE = 3
-"""Rounds from which on a module that is within half of its allowance is done."""
+# The most modules that are measured by turns at a time.
 CLOSE = 24
-"""The most modules that are measured by turns at a time."""
+# Options of the audit that are not those of a turn.
 OWN = ("path", "repeat", "advice", "shard")
-"""Options of the audit that are not those of a turn."""
 
 
 class Times:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.report.modules import ModuleReport
 
+# The variable of the environment that names the settings.
 SETTINGS = "DJANGO_SETTINGS_MODULE"
-"""The variable of the environment that names the settings."""
 WANTING = ("AppRegistryNotReady", "ImproperlyConfigured")
 _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""")
 

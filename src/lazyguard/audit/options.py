@@ -36,6 +36,7 @@ class Option(NamedTuple):
     text: str = ""
 
 
+# Those of the command line take precedence over pyproject.toml.
 OPTIONS: dict[str, Option] = {
     "targets": Option((list,)),
     "path": Option(
@@ -80,7 +81,6 @@ OPTIONS: dict[str, Option] = {
     "forbid": Option((list,)),
     "budgets": Option((dict,)),
 }
-"""Those of the command line take precedence over pyproject.toml."""
 NAMES = WORDS | {dict: "a table", list: "an array of names", int: "a number"}
 
 

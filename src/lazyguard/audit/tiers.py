@@ -80,22 +80,22 @@ def handled() -> Generator[Wakeup]:
         wakeup.close()
 
 
+# Called with how many modules are done, how many there are, and the last report.
 Progress = Callable[[int, int, ModuleReport], object]
-"""Called with how many modules are done, how many there are, and the last report."""
+# Modules below which a zygote takes longer than it saves.
 FEWEST = 12
-"""Modules below which a zygote takes longer than it saves."""
+# What stands for the setup among the modules of a report.
 SETUP = "(setup)"
-"""What stands for the setup among the modules of a report."""
+# Seconds above which a package is imported once for all modules below it.
 WORTH = 0.004
-"""Seconds above which a package is imported once for all modules below it."""
+# The part of `slow` below which a time put together from a fork is certain enough.
 SURE = 0.8
-"""The part of `slow` below which a time put together from a fork is certain enough."""
+# Findings about the program's own modules alone, which a fork executes like any interpreter: it may decide these.
 SEEN_IN_FORKS = ("circular-import", "order-dependent", "process-state")
-"""Findings about the program's own modules alone, which a fork executes like any interpreter: it may decide these."""
+# How many times a time that is a little over its budget is measured again.
 AGAIN = 3
-"""How many times a time that is a little over its budget is measured again."""
+# A slow verdict below this many times its limit is near it.
 NEAR = 2.0
-"""A slow verdict below this many times its limit is near it."""
 
 
 def why_fresh(count: int, settings: Settings, fork: bool | None) -> str | None:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.modules import Place
 
 ROUNDS = 5
+# Seconds: a module that takes less, with all that it imports, is not worth a line.
 SHORTEST = 0.001
-"""Seconds: a module that takes less, with all that it imports, is not worth a line."""
+# Seconds after which no further round begins.
 LIMIT = 60.0
-"""Seconds after which no further round begins."""
+# The most statements that are measured alone, those of the slowest modules.
 MOST = 20
-"""The most statements that are measured alone, those of the slowest modules."""
 
 
 def _counted(count: int, name: str) -> str:
@@ -52,8 +52,8 @@ class Candidate:
     because: Place | None
     optional: bool
     exported: bool
+    # Whether it is imported for its side effects.
     effects: bool = False
-    """Whether it is imported for its side effects."""
     saving: float | None = None
     defer: bool = False
     replacement: str | None = None

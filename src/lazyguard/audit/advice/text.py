@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 NATIVE = (3, 15)
 RULES = "lint.flake8-tidy-imports"
 NOISE, NOISY_PART = 0.001, 0.02
+# The end of the reason of a statement whose modules another one loads as well.
 NEEDLESS = "is loaded all the same"
-"""The end of the reason of a statement whose modules another one loads as well."""
+# The most lines about what stays, those of the slowest modules.
 MOST = 20
-"""The most lines about what stays, those of the slowest modules."""
 
 
 def replacement(one: Statement, version: tuple[int, ...], *, optional: bool = False) -> str:

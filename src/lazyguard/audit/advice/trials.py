@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Unit = deferred.Unit
 
 
+# Called before each run: how many are done, how many there will be (None: not known yet), what for.
 Announce = Callable[[int, "int | None", str], object]
-"""Called before each run: how many are done, how many there will be (None: not known yet), what for."""
 
 
 class AdviceStopped(Exception):

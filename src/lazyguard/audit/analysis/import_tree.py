@@ -29,8 +29,8 @@ _FRAME = re.compile(r'^  File "(.*)", line ([0-9]{1,9}|\?\?\?) in (.*)$')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 
+# The function of a frame in the body of a module.
 BODY = "<module>"
-"""The function of a frame in the body of a module."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def _ending(paths: Iterable[str]) -> list[str]:
     return [path.rstrip(os.sep) + os.sep for path in paths]
 
 
+# The same scope for the same roots: it keeps the names that it has found.
 _scope = lru_cache(maxsize=64)(Scope)
-"""The same scope for the same roots: it keeps the names that it has found."""
 
 
 def read_dumps(text: str, thread: int) -> list[Dump]:
@@ -149,10 +149,10 @@ def _unescape(match: re.Match[str]) -> str:
     return chr(number) if number <= sys.maxunicode else "\ufffd"
 
 
+# Seconds below which the execution of a foreign module is not worth a line in a report.
 SHORTEST = 0.001
-"""Seconds below which the execution of a foreign module is not worth a line in a report."""
+# The part of the whole import below which it is not.
 PART = 0.01
-"""The part of the whole import below which it is not."""
 
 
 @dataclass(eq=False)
@@ -162,10 +162,10 @@ class Span:
     name: str
     file: str | None
     importer: Frame | None
+    # The nearest first-party frame that asked for it.
     site: Frame | None
-    """The nearest first-party frame that asked for it."""
+    # Where that is in a function, the line of a first-party module's body that led to it.
     body: Frame | None
-    """Where that is in a function, the line of a first-party module's body that led to it."""
     parent: Span | None
     thread: int
     began: float
@@ -216,10 +216,10 @@ class Unfinished:
 
     asked: str
     near: Frame
+    # Names in the asking code that the module did not have.
     unbound: tuple[str, ...]
-    """Names in the asking code that the module did not have."""
+    # What was running in the asking thread.
     span: Span | None
-    """What was running in the asking thread."""
 
 
 @dataclass
@@ -228,15 +228,15 @@ class ImportTree:
 
     target: str
     main: int
+    # The child's clock at its end.
     now: float
-    """The child's clock at its end."""
     spans: list[Span] = field(default_factory=list[Span])
     effects: list[Effect] = field(default_factory=list[Effect])
     unfinished: list[Unfinished] = field(default_factory=list[Unfinished])
+    # What first-party modules changed of the process: the thing, file and line, names, and the body that ran.
     changes: list[tuple[str, tuple[str, int | None], str, Span | None]] = field(default_factory=list[Any])
-    """What first-party modules changed of the process: the thing, file and line, names, and the body that ran."""
+    # The innermost span of the importing thread that did not end.
     open: Span | None = None
-    """The innermost span of the importing thread that did not end."""
     threads: dict[int, Span | None] = field(default_factory=dict[int, "Span | None"])
 
     def chain(self, span: Span | None, *last: str) -> tuple[str, ...]:

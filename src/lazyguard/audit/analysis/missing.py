@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.analysis.import_tree import ImportTree, Scope
 
+# Modules that are on other platforms alone.
 ELSEWHERE = frozenset(
     "msvcrt nt winreg winsound _winapi _winreg win32api win32com win32con win32file win32gui pythoncom pywintypes wmi "
     "objc AppKit Foundation Quartz CoreFoundation _scproxy java org jnius".split()
 )
-"""Modules that are on other platforms alone."""
 _ELSEWHERE = re.compile(
     r"'(windll|WinDLL|wintypes|oledll|WINFUNCTYPE|CTRL_C_EVENT|kqueue|startfile|STARTUPINFO|Windows\w+Policy|Proactor\w+)'"
     r"|\b(win32|windows|darwin|mac ?os|osx)\b.{0,20}\bonly\b|\bonly\b.{0,40}\b(win32|windows|darwin|mac ?os|osx)\b",

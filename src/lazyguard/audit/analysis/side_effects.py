@@ -104,6 +104,8 @@ def _double_imports(tree: ImportTree, scope: Scope) -> Iterator[Finding]:
         yield scope.finding("double-import", span.site, detail, tree.chain(span), before.site)
 
 
+# By the things of `target.process_state`: what is said, why it hurts, and the words by which sources do it. Where no
+# word is given, it is an attribute of `sys` that is assigned.
 THINGS = {
     "the environment": ("sets {} in os.environ", "what was imported before it has read another value", ""),
     "signal handlers": ("handles {}", "it takes the place of the handler of the program that imports it", "signal"),
@@ -130,10 +132,6 @@ THINGS = {
     "the hook of threads": ("replaces threading.excepthook", "errors of all threads go to it", "threading.excepthook"),
     "a stream": ("replaces sys.{}", "what the whole program prints or reads goes elsewhere from then on", ""),
 }
-"""By the things of `target.process_state`: what is said, why it hurts, and the words by which sources do it.
-
-Where no word is given, it is an attribute of `sys` that is assigned.
-"""
 
 
 def state_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 OUTPUT_SHOWN = 2000
 LOADED = "already loaded when its import began, by the setup or at the interpreter's start: nothing was measured"
+# The part of its time from which an import that was ended counts as busy.
 BUSY = 0.5
-"""The part of its time from which an import that was ended counts as busy."""
 
 
 def judge(trace: Trace, scope: Scope, *, timeout: float, slow: float, budget: Budget | None = None) -> ModuleReport:

@@ -39,10 +39,10 @@ def _html(report: Report, before: Report | None) -> str:
     return page(report, before)
 
 
+# The package and the file of the JSON schema.
 SCHEMA = ("lazyguard.audit.report", "report.schema.json")
-"""The package and the file of the JSON schema."""
+# By the option that names the file: what makes the text of a report, with an earlier one beside it.
 FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _html, "junit": _junit}
-"""By the option that names the file: what makes the text of a report, with an earlier one beside it."""
 
 
 def schema() -> str:

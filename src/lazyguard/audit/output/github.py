@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.model import Report
     from lazyguard.audit.report.modules import Place
 
+# Annotations of a level that GitHub shows of one step.
 SHOWN = 10
-"""Annotations of a level that GitHub shows of one step."""
 ROWS = 100
 LEVELS = {"slow": "warning", "leaves-children": "warning", "not-installed": "notice", "other-platform": "notice"}
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2", "-": "2"}
 BAD = "31"
 DIM = "2"
+# Modules that were left out and are named.
 PASSED = 8
-"""Modules that were left out and are named."""
+# Characters of a line's end that are shown, however narrow the terminal is.
 LEAST = 16
-"""Characters of a line's end that are shown, however narrow the terminal is."""
 
 
 def paint(text: str, code: str, color: bool) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.processes.plan import Plan, Settings
 
+# By the first field: the shapes of those that follow, as `_fits` reads them.
 SHAPES = {
     "setup": "ni",
     "start": "nib",
@@ -46,7 +47,6 @@ SHAPES = {
     "doubtful": "t",
     "unseen": "i",
 }
-"""By the first field: the shapes of those that follow, as `_fits` reads them."""
 LARGEST = 1e9
 PLAIN: dict[str, Any] = {"n": (int, float), "i": int, "I": int, "b": bool, "t": str, "T": str}
 
@@ -96,20 +96,20 @@ def _fits(value: Any, letter: str) -> bool:
     return all(_fits(one, each) if letter == "N" else isinstance(one, list) and fit(one, each) for one in members)
 
 
+# Seconds for the interpreter to reach the import, beside the time limit.
 STARTUP_LIMIT = 30.0
-"""Seconds for the interpreter to reach the import, beside the time limit."""
+# Seconds for threads and exit functions to end after the import; more is `cannot-exit`.
 LEAVING_LIMIT = 2.0
-"""Seconds for threads and exit functions to end after the import; more is `cannot-exit`."""
 DUMP_GRACE = 0.2
 REAP_LIMIT = 5.0
 SURVIVAL_GRACE = 0.3
 LARGEST_OUTPUT = 16 << 20
 LARGEST_DUMP = 1 << 20
+# Kinds of events that are kept, each with its time first.
 TIMED = ("begin", "end", "effect", "circular", "state")
-"""Kinds of events that are kept, each with its time first."""
 MOST_CHUNKS = 256
+# How many time limits a child may wait for a processor.
 MOST_QUEUED = 10
-"""How many time limits a child may wait for a processor."""
 TAIL = 4000
 
 
@@ -122,8 +122,8 @@ class Trace:
     result: list[Any] | None = None
     thread: int = 0
     started: float | None = None
+    # Whether the module was loaded before its import began.
     loaded: bool = False
-    """Whether the module was loaded before its import began."""
     start_seconds: float = 0.0
     waited_seconds: float = 0.0
     threads: list[list[Any]] = field(default_factory=list[list[Any]])
@@ -137,10 +137,10 @@ class Trace:
     survivors: dict[int, str] = field(default_factory=dict[int, str])
     cpu_seconds: float = 0.0
     memory: int | None = None
+    # How many modules a fork got at no cost worth a line.
     unseen: int = 0
-    """How many modules a fork got at no cost worth a line."""
+    # Whether a fork cannot be certain, or what it reported cannot be read.
     doubtful: bool = False
-    """Whether a fork cannot be certain, or what it reported cannot be read."""
 
 
 class Pipes:

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.budget import Budget
 
 PROBE_LIMIT = 60.0
+# Seconds for the interpreter to start on a busy machine, beside the time limit.
 START_UP_GRACE = 5.0
-"""Seconds for the interpreter to start on a busy machine, beside the time limit."""
+# Seconds from which a file that each start runs is named.
 WORTH_TELLING = 0.05
-"""Seconds from which a file that each start runs is named."""
 COMPILE_LIMIT = 300.0
 OLDEST = (3, 10)
+# One directory or several.
 Directories = Union[str, "os.PathLike[str]", "Sequence[str | os.PathLike[str]]"]
-"""One directory or several."""
+# The most stack samples of one import.
 SAMPLES = 50
-"""The most stack samples of one import."""
 
 
 @dataclass(frozen=True)
@@ -141,18 +141,18 @@ class Plan:
     """The modules to import, in order, with the interpreter's version and what is first-party."""
 
     python: str
+    # The audited directories, as sys.path has them: parted by colons.
     path: str
-    """The audited directories, as sys.path has them: parted by colons."""
     modules: tuple[str, ...]
+    # The files of each top-level name among the targets: directories, which end in a slash, or a file.
     roots: Mapping[str, tuple[str, ...]]
-    """The files of each top-level name among the targets: directories, which end in a slash, or a file."""
     sys_path: tuple[str, ...]
+    # Modules that were found and left out.
     passed_over: tuple[str, ...] = ()
-    """Modules that were found and left out."""
+    # The files that the interpreter runs at each start, with the seconds, where that is much.
     start_up: tuple[tuple[str, float], ...] = ()
-    """The files that the interpreter runs at each start, with the seconds, where that is much."""
+    # How many modules there are in all parts.
     whole: int = 0
-    """How many modules there are in all parts."""
 
     def first_party(self, module: str) -> tuple[str, ...]:
         """Return the roots that are first-party to a module: installed targets only where it belongs to them."""

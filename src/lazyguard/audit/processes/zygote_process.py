@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.processes.plan import Plan, Settings
 
+# How many zygotes are started, each without what was unsafe before, until all children are fresh.
 ROUNDS = 4
-"""How many zygotes are started, each without what was unsafe before, until all children are fresh."""
 ANSWER_LIMIT = 10.0
 SCAN_LIMIT = 60.0
 

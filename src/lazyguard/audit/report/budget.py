@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.report.modules import Imported, ModuleReport
 
+# A time over its limit and below this many times it may come from other load on the machine.
 NEAR = 2.0
-"""A time over its limit and below this many times it may come from other load on the machine."""
 CONTRIBUTORS = 3
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# What is said of a module, or of several, by the verdict.
 VERBS = {
     "hangs": ("hangs", "hang"),
     "crashes": ("crashes", "crash"),
@@ -26,11 +27,10 @@ VERBS = {
     "not-installed": ("needs what is not installed", "need what is not installed"),
     "other-platform": ("is for another platform", "are for another platform"),
 }
-"""What is said of a module, or of several, by the verdict."""
+# In the order of their precedence: a module has the first that applies.
 VERDICTS = (*VERBS, "ok")
-"""In the order of their precedence: a module has the first that applies."""
+# Verdicts that make no audit fail, unless it is strict.
 PARDONED = ("not-installed", "other-platform", "ok")
-"""Verdicts that make no audit fail, unless it is strict."""
 
 
 @dataclass(frozen=True)

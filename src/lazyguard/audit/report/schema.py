@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.modules import Imported, ModuleReport
 
 T = TypeVar("T")
+# Takes a value of the JSON, and the name of its place.
 Reader = Callable[[Any, str], Any]
-"""Takes a value of the JSON, and the name of its place."""
 WORDS: dict[type, str] = {
     str: "a string",
     int: "a whole number",
@@ -116,9 +116,9 @@ def _wrong(where: str, wanted: str, value: object) -> ConfigurationError:
     )
 
 
+# Numbers a row: module, parent, start and seconds and own seconds in microseconds, flags, file, file and line that
+# asked for it. A text is its place among `strings`; -1 is none.
 COLUMNS = 9
-"""Numbers a row: module, parent, start and seconds and own seconds in microseconds, flags, file, file and line that
-asked for it. A text is its place among `strings`; -1 is none."""
 FIRST_PARTY, FAILED = 1, 2
 
 

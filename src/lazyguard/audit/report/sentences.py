@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from lazyguard.audit.report.modules import Finding, ModuleReport, Place
 
 
+# In the order in which findings are told; what is not among them comes last.
 KINDS = ("connect", "dns", "subprocess", "thread", "sleep", "file-write", "process-state", "double-import")
-"""In the order in which findings are told; what is not among them comes last."""
+# How many of them, the first, are such that a loop does them with other details.
 LOOPED = 6
-"""How many of them, the first, are such that a loop does them with other details."""
+# Names of modules that are told beside a cause.
 NAMED = 20
-"""Names of modules that are told beside a cause."""
 
 
 class Excess(NamedTuple):

@@ -7,8 +7,9 @@ that is started by its path is a constant here, so that the audit names it in on
 import os
 
 _DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+# Imports one module, or becomes one of its `PROGRAMS`.
 CHILD = os.path.join(_DIRECTORY, "child.py")
-"""Imports one module, or becomes one of its `PROGRAMS`."""
+# The program of `survey.py`, for -c: the packages above it are empty modules there.
 SURVEY = """
 import sys
 sys.path[:] = filter(None, sys.path)
@@ -20,6 +21,5 @@ for part in ("lazyguard", "audit", "target"):
 from lazyguard.audit.target.survey import main
 main(sys.argv[2:])
 """
-"""The program of `survey.py`, for -c: the packages above it are empty modules there."""
+# The interpreter's arguments that start it; what it is asked comes next.
 SURVEYING = ("-c", SURVEY, _DIRECTORY)
-"""The interpreter's arguments that start it; what it is asked comes next."""

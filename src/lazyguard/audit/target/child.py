@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.target import process_state, recorder, stream
 
+# The file of the setup's statements.
 SETUP = "<setup>"
-"""The file of the setup's statements."""
 ALWAYS = ("stream", "process_state", "recorder")
+# By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours.
 PROGRAMS = {
     "start_up": ("start_up",),
     "zygote": ("dependencies", "zygote"),
     "deferred": ("deferred",),
 }
-"""By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours."""
+# Exceptions in a row that are looked at for the module that was missed.
 MOST_CAUSES = 10
-"""Exceptions in a row that are looked at for the module that was missed."""
 
 _exit, _getpid = os._exit, os.getpid
 _open, _read, _close = os.open, os.read, os.close
@@ -37,8 +37,8 @@ _open, _read, _close = os.open, os.read, os.close
 
 RECURSION = sys.getrecursionlimit()
 LOADED: "list[str]" = []
+# Kept here, since `settle` puts another module in the place of `__main__`.
 OURSELVES = sys.modules[__name__]
-"""Kept here, since `settle` puts another module in the place of `__main__`."""
 
 
 def load(name: str) -> None:

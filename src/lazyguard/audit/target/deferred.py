@@ -35,8 +35,8 @@ BLOCKS = ("If", "Try", "TryStar", "With", "For", "While", "Match", "ExceptHandle
 CONTAINERS = (dict, list, set)
 STANDARD = frozenset(sys.stdlib_module_names)
 PLAIN = frozenset(("type", "ABCMeta", "EnumMeta", "EnumType", "_ProtocolMeta"))
+# File, line and column of a statement, and the module that it imports.
 Unit = tuple[str, int, int, str]
-"""File, line and column of a statement, and the module that it imports."""
 
 
 def take_out(body: "list[Any]", wanted: "dict[tuple[int, int, str], int]") -> "list[tuple[int, Any]]":

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.target import child, process_state, recorder
 
+# Seconds from which the execution of a hidden module is noted on its own.
 WORTH_A_LINE = 0.001
-"""Seconds from which the execution of a hidden module is noted on its own."""
+# What a dependency may change of its process: filters are put back, and loggers are no harm to a fork.
 HIDDEN = ("logging", "warnings")
-"""What a dependency may change of its process: filters are put back, and loggers are no harm to a fork."""
 
 
 class Forbidden(BaseException):
@@ -160,8 +160,8 @@ class Loader:
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
         self.inner: list[float] = []
+        # Bytes that the modules within the one that is being executed have taken.
         self.within = 0
-        """Bytes that the modules within the one that is being executed have taken."""
         self.unsafe: dict[str, str] = {}
         self.on: bool = True
         self.replaced: list[tuple[Any, str, Any]] = []

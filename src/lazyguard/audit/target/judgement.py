@@ -18,8 +18,8 @@ from lazyguard.audit.target.statements import Source, Statement, checks_types, s
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# The reason of a statement whose name is never used.
 FOR_EFFECTS = "nothing uses its name: it is imported for its side effects"
-"""The reason of a statement whose name is never used."""
 LATER = "in a function"
 ANNOTATION = "in an annotation"
 EXPORT = "in __all__"

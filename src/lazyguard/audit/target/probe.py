@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from typing import Any
 
+# The package of tests that most programs have; `test` is often one of an API.
 TESTS = "tests"
-"""The package of tests that most programs have; `test` is often one of an API."""
 
 
 def find(name: str, locations: "list[str] | None") -> "ModuleSpec | None":

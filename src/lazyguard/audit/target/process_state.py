@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# By the audit event: what it changes. Of the rest Python announces nothing.
 ACTS = {"os.putenv": "the environment", "os.unsetenv": "the environment", "os.chdir": "the directory"}
-"""By the audit event: what it changes. Of the rest Python announces nothing."""
 HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
 STREAMS = ("stdin", "stdout", "stderr")
 

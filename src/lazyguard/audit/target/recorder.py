@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 IMPORT_SYSTEM = "<frozen importlib"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
+# Where lazyguard's own threads begin, and are started.
 LAZYGUARD = "/lazyguard/_core/"
-"""Where lazyguard's own threads begin, and are started."""
+# By the audit event: the kind of side effect.
 EFFECTS = {
     "socket.connect": "connect",
     "socket.getaddrinfo": "dns",
@@ -41,8 +42,8 @@ EFFECTS = {
     "os.kill": "kill",
     "time.sleep": "sleep",
 }
-"""By the audit event: the kind of side effect."""
 REVERSE = ("socket.gethostbyaddr", "socket.getnameinfo")
+# By the audit event: what is written to the file system.
 WRITES = {
     "open": "opens {} for writing",
     "os.mkdir": "makes the directory {}",
@@ -53,14 +54,13 @@ WRITES = {
     "os.symlink": "links {}",
     "os.truncate": "truncates {}",
 }
-"""By the audit event: what is written to the file system."""
 EFFECTS.update(dict.fromkeys(WRITES, "file-write"))
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
+# Frames that recording takes at the end of a chain of imports.
 DEPTH = 20
-"""Frames that recording takes at the end of a chain of imports."""
+# Sleeps and writes of one line that are recorded, so that a loop does not use up `MOST_EFFECTS`.
 MOST_OF_A_LINE = 20
-"""Sleeps and writes of one line that are recorded, so that a loop does not use up `MOST_EFFECTS`."""
 
 _clock = time.perf_counter
 _getpid, _exit = os.getpid, os._exit
@@ -187,8 +187,8 @@ class Recorder:
         self.lines: dict[tuple[Any, ...], int] = {}
         self.watch: process_state.Watch = process_state.Watch()
         self.memory: int = process_state.memory("VmRSS")
+        # Bytes of what a fork finds loaded.
         self.shown: int = 0
-        """Bytes of what a fork finds loaded."""
         self.acts: dict[tuple[str, str], list[Any]] = {}
 
     def now(self) -> float:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.target import child, stream
 
+# The modules that the start imports, where they are there.
 CUSTOM = ("sitecustomize", "usercustomize")
-"""The modules that the start imports, where they are there."""
 
 
 class Watch:

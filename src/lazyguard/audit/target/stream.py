@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+# The number from which descriptors are taken.
 HIGH = 900
-"""The number from which descriptors are taken."""
 
 _getpid, _fstat = os.getpid, os.fstat
 _open, _read, _write = os.open, os.read, os.write

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from lazyguard.audit.target import child, dependencies, recorder, stream
 
+# The variable of the environment by which the processes that come from a child are known.
 MARKER = "LAZYGUARD_AUDIT_CHILD"
-"""The variable of the environment by which the processes that come from a child are known."""
 
 
 class Marker:
