@@ -93,12 +93,7 @@ class _Measurement:
     """Two states under measurement."""
 
     def __init__(
-        self,
-        report: Report,
-        targets: Sequence[str],
-        other: str,
-        options: Mapping[str, Any],
-        run: Callable[..., Report],
+        self, report: Report, targets: Sequence[str], other: str, options: Mapping[str, Any], run: Callable[..., Report]
     ) -> None:
         self.report, self.targets, self.other = report, targets, other
         self.options: dict[str, Any] = {key: value for key, value in options.items() if key not in OWN}

@@ -126,12 +126,7 @@ def audit(
 
 
 def _advised(
-    report: Report,
-    targets: Sequence[str],
-    planned: Plan,
-    settings: Settings,
-    wakeup: Wakeup,
-    advising: Announce | None,
+    report: Report, targets: Sequence[str], planned: Plan, settings: Settings, wakeup: Wakeup, advising: Announce | None
 ) -> Report:
     """Return the report with the advice for each target, or why there is none."""
     from lazyguard.audit.advice.advising import advise

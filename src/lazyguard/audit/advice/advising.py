@@ -15,7 +15,7 @@ from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, is_noise, re
 from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least
 from lazyguard.audit.analysis.import_tree import Scope, scope_of
 from lazyguard.audit.report.model import Advice, Deferral
-from lazyguard.audit.target.judgement import FOR_EFFECTS
+from lazyguard.audit.target.survey import FOR_EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,18 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.analysis import missing
 from lazyguard.audit.analysis.import_order import circular_findings, submodule_findings
-from lazyguard.audit.analysis.import_tree import (
-    BODY,
-    Dump,
-    Effect,
-    Frame,
-    ImportTree,
-    Scope,
-    Span,
-    build,
-    read_dumps,
-    stack,
-)
+from lazyguard.audit.analysis.import_tree import BODY, Effect, Frame, build, read_dumps, stack
 from lazyguard.audit.analysis.side_effects import findings, forbidden, signal_name, state_findings
 from lazyguard.audit.processes.child_process import LEAVING_LIMIT
 from lazyguard.audit.report.modules import Blame, Failure, ModuleReport
@@ -33,6 +22,7 @@ from lazyguard.audit.report.modules import Blame, Failure, ModuleReport
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lazyguard.audit.analysis.import_tree import Dump, ImportTree, Scope, Span
     from lazyguard.audit.processes.child_process import Trace
     from lazyguard.audit.report.budget import Budget
 

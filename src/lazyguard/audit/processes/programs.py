@@ -24,6 +24,8 @@ from lazyguard.audit.target.zygote import MARKER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    Output = IO[bytes] | int
+
 
 def _stat(pid: str) -> tuple[str, int, int, int] | None:
     """Return state, parent, session and start time of a process; None when it is gone."""
@@ -152,9 +154,9 @@ def start(
     command: Sequence[str],
     env: Mapping[str, str],
     token: str,
-    out: IO[bytes] | int,
-    err: IO[bytes] | int,
-    descriptors: Sequence[int] = (),
+    out: Output,
+    err: Output,
+    passed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, with nothing on stdin, that is known by its token."""
     return subprocess.Popen(
@@ -163,7 +165,7 @@ def start(
         stdout=out,
         stderr=err,
         env={**env, MARKER: token},
-        pass_fds=descriptors,
+        pass_fds=passed,
         start_new_session=True,
     )
 

@@ -214,8 +214,7 @@ class Forked(Child):
         except BaseException:
             pipes.close()
             raise
-        number: int = pid
-        return number
+        return int(pid)
 
     def _has_exited(self) -> bool:
         return not programs.is_alive(self.pid)

@@ -7,6 +7,7 @@ exact one (the name itself, else the longest pattern) that sets it; what is forb
 
 from __future__ import annotations
 
+import difflib
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,7 @@ class Budget(validation.Options):
         if allowance is not None and not isinstance(allowance, Allowance):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"allowance={shown(allowance)} is not right: give an Allowance.")
         self._set(
-            seconds=seconds,
-            modules=modules,
-            forbid=names,
-            allowance=Allowance() if allowance is None else allowance,
+            seconds=seconds, modules=modules, forbid=names, allowance=Allowance() if allowance is None else allowance
         )
 
     def exceeded(self, seconds: float) -> bool:
@@ -133,8 +131,6 @@ def unused(names: Iterable[str], modules: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         if not any(_fitting(module, {name: Budget()}) for module in modules):
-            import difflib
-
             close = difflib.get_close_matches(name.removesuffix(".*"), modules, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             found.append(f"the budget {name} is for no module that was audited{hint}")

@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 SETUP = "<setup>"
 ALWAYS = ("stream", "process_state", "recorder")
 # By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours.
-PROGRAMS = {
-    "start_up": ("start_up",),
-    "zygote": ("dependencies", "zygote"),
-    "deferred": ("deferred",),
-}
+PROGRAMS = {"start_up": ("start_up",), "zygote": ("dependencies", "zygote"), "deferred": ("deferred",)}
 # Exceptions in a row that are looked at for the module that was missed.
 MOST_CAUSES = 10
 

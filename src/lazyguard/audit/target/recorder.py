@@ -23,25 +23,6 @@ IMPORT_SYSTEM = "<frozen importlib"
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
 # Where lazyguard's own threads begin, and are started.
 LAZYGUARD = "/lazyguard/_core/"
-# By the audit event: the kind of side effect.
-EFFECTS = {
-    "socket.connect": "connect",
-    "socket.getaddrinfo": "dns",
-    "socket.gethostbyname": "dns",
-    "socket.gethostbyaddr": "dns",
-    "socket.getnameinfo": "dns",
-    "subprocess.Popen": "subprocess",
-    "os.posix_spawn": "subprocess",
-    "os.system": "subprocess",
-    "os.fork": "subprocess",
-    "os.forkpty": "subprocess",
-    "_thread.start_new_thread": "thread",
-    "_thread.start_joinable_thread": "thread",
-    "builtins.input": "input",
-    "os.exec": "exec",
-    "os.kill": "kill",
-    "time.sleep": "sleep",
-}
 REVERSE = ("socket.gethostbyaddr", "socket.getnameinfo")
 # By the audit event: what is written to the file system.
 WRITES = {
@@ -54,7 +35,18 @@ WRITES = {
     "os.symlink": "links {}",
     "os.truncate": "truncates {}",
 }
-EFFECTS.update(dict.fromkeys(WRITES, "file-write"))
+# By the audit event: the kind of side effect.
+EFFECTS = {
+    "socket.connect": "connect",
+    **dict.fromkeys(("socket.getaddrinfo", "socket.gethostbyname", *REVERSE), "dns"),
+    **dict.fromkeys(("subprocess.Popen", "os.posix_spawn", "os.system", "os.fork", "os.forkpty"), "subprocess"),
+    **dict.fromkeys(("_thread.start_new_thread", "_thread.start_joinable_thread"), "thread"),
+    **dict.fromkeys(WRITES, "file-write"),
+    "builtins.input": "input",
+    "os.exec": "exec",
+    "os.kill": "kill",
+    "time.sleep": "sleep",
+}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 MOST_EFFECTS, MOST_FRAMES, LONGEST_TEXT = 1000, 200, 2000
 # Frames that recording takes at the end of a chain of imports.

@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from lazyguard.audit.target.judgement import Judged, judge, uses
 from lazyguard.audit.target.statements import Source, statements
+from lazyguard.audit.target.survey import Judged, judge, uses
 
 OLD, NEW = (3, 12), (3, 14)
 
