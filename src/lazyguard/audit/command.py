@@ -217,8 +217,9 @@ class _Publication:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        self.other: Report | None = _earlier("compare", arguments.compare)
-        self.known: Report | None = _earlier("baseline", arguments.baseline)
+        earlier = {"compare": arguments.compare, "baseline": arguments.baseline}
+        read = {option: _read(file, f"--{option} {file}") for option, file in earlier.items() if file}
+        self.other, self.known = read.get("compare"), read.get("baseline")
         self.files: dict[str, str] = {name: file for name in FORMATS if (file := getattr(arguments, name)) is not None}
         check(self.files)
 
@@ -300,11 +301,6 @@ def _print(report: Report, other: Report | None, arguments: argparse.Namespace) 
         from lazyguard.audit.advice.text import advice
 
         print("\n" + advice(report), flush=True)
-
-
-def _earlier(option: str, file: str | None) -> Report | None:
-    """Return the report in the file that an option names, where it names one."""
-    return _read(file, f"--{option} {file}") if file else None
 
 
 def _read(file: str, named: str) -> Report:

@@ -193,11 +193,10 @@ def with_given(budgets: Mapping[str, Budget], times: Iterable[str], forbid: Iter
     found = dict(budgets)
     for text in times:
         name, _, given = text.partition("=")
-        before = found.get(name, Budget())
         try:
             if not is_pattern(name):
                 raise ValueError
-            found[name] = _changed(before, seconds=float(given))
+            found[name] = _changed(found.get(name, Budget()), seconds=float(given))
         except (ValueError, ConfigurationError) as error:
             raise ConfigurationError(f"--budget {text} is not right; write --budget core.tasks=0.1") from error
     names = list(forbid)

@@ -345,9 +345,8 @@ class Audit:
     def _wait(self, running: Sequence[Child]) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self.wakeup.reader, selectors.EVENT_READ)
-            for child in running:
-                for descriptor in child.descriptors:
-                    selector.register(descriptor, selectors.EVENT_READ)
+            for descriptor in (each for child in running for each in child.descriptors):
+                selector.register(descriptor, selectors.EVENT_READ)
             selector.select(min(child.due() for child in running))
         if self.wakeup.came():
             raise Interrupted

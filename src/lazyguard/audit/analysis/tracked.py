@@ -40,8 +40,7 @@ def report(modules: Iterable[TrackedImport], budget_of: Callable[[str], float | 
         root = span.lineage()[0]
         trees.setdefault(root, ImportTree(root.name, 0, ended)).spans.append(span)
     found = tuple(_module(root, tree, scope, budget_of) for root, tree in trees.items())
-    whole: dict[str, Any] = plain(Report(platform.python_version(), 0.0, 1, found, path=os.getcwd()))
-    return whole
+    return dict(plain(Report(platform.python_version(), 0.0, 1, found, path=os.getcwd())))
 
 
 def _module(root: Span, tree: ImportTree, scope: Scope, budget_of: Callable[[str], float | None]) -> ModuleReport:

@@ -39,8 +39,6 @@ def _html(report: Report, before: Report | None) -> str:
     return page(report, before)
 
 
-# The package and the file of the JSON schema.
-SCHEMA = ("lazyguard.audit.report", "report.schema.json")
 # By the option that names the file: what makes the text of a report, with an earlier one beside it.
 FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _html, "junit": _junit}
 
@@ -49,8 +47,7 @@ def schema() -> str:
     """Return the JSON Schema (draft 2020-12) of what `--json` writes."""
     from importlib.resources import files
 
-    package, name = SCHEMA
-    return files(package).joinpath(name).read_text(encoding="utf-8")
+    return files("lazyguard.audit.report").joinpath("report.schema.json").read_text(encoding="utf-8")
 
 
 def check(files: Mapping[str, str]) -> None:

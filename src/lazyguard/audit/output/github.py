@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lazyguard.audit.report.sentences import by, by_line, excesses, several
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from lazyguard.audit.report.model import Report
     from lazyguard.audit.report.modules import Place
@@ -96,13 +96,9 @@ def publish(report: Report, environment: Mapping[str, str]) -> str:
 def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
-    lines = [_row(head), "|" + "---|" * len(head), *(_row(row) for row in rows[:ROWS])]
+    first, *lines = ["| " + " | ".join(map(_cell, row)) + " |" for row in (head, *rows[:ROWS])]
     left = len(rows) - ROWS
-    return "\n".join(lines) + "\n\n" + (f"and {left} more\n\n" if left > 0 else "")
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+    return "\n".join([first, "|" + "---|" * len(head), *lines]) + "\n\n" + (f"and {left} more\n\n" if left > 0 else "")
 
 
 def _cell(text: str) -> str:

@@ -76,7 +76,6 @@ def leave(
 
     `waited` is the part of the time in which the import waited for a processor.
     """
-    shutdown, run_at_exit = None, None
     answers = recording.stream
     recording.done = True
     if _getpid() != answers.process:
@@ -89,13 +88,9 @@ def leave(
         answers.send("threads", recording.waited_for())
         stream._dump_later(min(1.0, timeout), file=answers.dump.descriptor)
         # What the interpreter does first when it ends: idle workers of a pool leave, children get their signal.
-        shutdown = getattr(sys.modules.get("threading"), "_shutdown", None)
-        if shutdown is not None:
-            shutdown()
+        getattr(sys.modules.get("threading"), "_shutdown", lambda: None)()
         answers.send("stage", "atexit")
-        run_at_exit = getattr(__import__("atexit"), "_run_exitfuncs", None)
-        if run_at_exit is not None:
-            run_at_exit()
+        __import__("atexit")._run_exitfuncs()
     except BaseException as error:
         answers.send("note", describe(error)[0])
     answers.send("left")

@@ -78,10 +78,9 @@ class Waiting:
         for number, node in take_out(tree.body, wanted):
             alone = type(tree)(body=[node], type_ignores=[])
             code = compile(alone, file, "exec", dont_inherit=True)
+            whole = type(node).__name__ == "ImportFrom"
             for alias in node.names:
-                bound = alias.asname or (
-                    alias.name if type(node).__name__ == "ImportFrom" else alias.name.split(".")[0]
-                )
+                bound = alias.asname or (alias.name if whole else alias.name.split(".")[0])
                 self.names[bound] = (number, code)
         self.code: CodeType = compile(tree, file, "exec", dont_inherit=True)
 
