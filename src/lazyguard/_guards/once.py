@@ -48,6 +48,7 @@ def once(  # noqa: F811
         function: A plain function. The arguments of later calls are ignored.
         key: The name of what happens once. Left out, the key is the function's file and line: it stays the same when
             the module is executed again, reloaded or under a second name (`models` and `core.models`, `__main__`).
+            So a function that is made anew at each call of another one runs once in all: give each a key of its own.
 
     Raises:
         ConfigurationError: The function is async or a generator; or it is no Python function, and there is no key.
