@@ -10,7 +10,7 @@ import os
 import sys
 
 from lazyguard import errors
-from lazyguard._base import places, signatures
+from lazyguard._base import dress, places, signatures
 from lazyguard._base.places import shown
 from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
@@ -115,7 +115,7 @@ def _guard(function: Any, key: str | None) -> Any:
                 finally:
                     del attempt, outcome, now  # else a cycle: the error, its traceback, this frame
 
-    return signatures.dress(call, function)
+    return dress(call, function)
 
 
 def _identity(function: Any) -> object:
