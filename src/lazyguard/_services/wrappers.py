@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import signatures
+from lazyguard._base import dress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def unwrapped(outcome: Outcome) -> Any:
 
 def wrapped(guard: Any) -> Any:
     """Return the function to call, dressed as the one that it guards."""
-    make = signatures.dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
+    make = dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
     for handle in HANDLES:
         setattr(make, handle, getattr(guard, handle))
     guard.wrapper = ref(make)
