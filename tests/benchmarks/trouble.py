@@ -270,7 +270,7 @@ for _ in range(timed):
 until_done(due)
 a_job = (perf_counter() - began) / timed
 for _ in range(100_000):
-    scheduler.closing_at(clock.now() + 0.5, list)
+    scheduler.closings().at(clock.now() + 0.5, list)
 late = threading.Event()
 due = clock.now() + 0.5
 scheduler.at(due, lambda: (seen.append(clock.now() - due), late.set()))

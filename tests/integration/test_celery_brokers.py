@@ -278,3 +278,65 @@ def test_the_next_of_several_brokers(silent, rabbit):
     """The first is silent: the same call is with the next, within its time."""
     app = lazy_celery("two", broker=f"amqp://127.0.0.1:{silent}//;{rabbit.url}", timeout=2.0, default=False)
     sent(app)
+
+
+DJANGO = """
+    import sys, time
+    from django.conf import settings
+    from django.http import HttpResponse
+    from django.urls import path
+
+    URL = sys.argv[1]
+
+    def order(request):
+        bill.delay()
+        return HttpResponse("sent")
+
+    def bought(request):
+        return HttpResponse(send())
+
+    urlpatterns = [path("order", order), path("bought", bought)]
+    settings.configure(
+        ROOT_URLCONF=__name__, SECRET_KEY="x", ALLOWED_HOSTS=["*"], LAZYGUARD={"timeout": 60.0},
+        MIDDLEWARE=["lazyguard.integrations.django.Middleware"], CELERY_BROKER_URL=URL, CELERY_RESULT_BACKEND="rpc://",
+        CELERY_BROKER_CONNECTION_TIMEOUT=60.0,
+    )
+    import django
+    django.setup()
+    import lazyguard
+    from django.test import Client
+    from lazyguard.integrations.celery import lazy_celery
+
+    app = lazy_celery("shop", timeout=0.4)
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+
+    @app.task
+    def bill(): ...
+
+    @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=2, open_time=60.0))
+    def send():
+        return bill.delay().id
+
+    @send.fallback
+    def _kept():
+        return "kept for later"
+
+    client = Client(raise_request_exception=False)
+    app.amqp.producer_pool, app.backend
+    for page in ("/order", "/bought", "/bought", "/bought"):
+        start = time.monotonic()
+        answer = client.get(page)
+        print(answer.status_code, answer.content.decode()[:14] if answer.status_code == 200 else "", flush=True)
+        assert time.monotonic() - start < 0.4 + 8.0
+"""
+
+
+@pytest.mark.parametrize("how", ["silent", "refusing"])
+def test_in_a_django_project(how, request):
+    """With its settings, in a request with a longer deadline: the error comes in time, and a fallback answers it."""
+    pytest.importorskip("django", reason="the group `integration` has it")
+    url = f"amqp://127.0.0.1:{request.getfixturevalue(how)}//"
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(DJANGO), url], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout.splitlines() == ["500 ", *["200 kept for later"] * 3], done.stderr

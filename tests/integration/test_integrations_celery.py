@@ -240,7 +240,10 @@ def test_soft_time_limits_amid_a_resolution(shop, worker):
     """The task has Celery's exception at once, from a build and from a wait for one; the process builds afterwards."""
     lines = """
         from shop.tasks import soft
-        print([soft.delay(aside=False).get(timeout=30) for _ in range(3)][::2])  # two processes work
+        got = [soft.delay(aside=False).get(timeout=30)]
+        while got[-1] == "soft" and len(got) < 20:  # two processes work, and a busy one may be cut off before it builds
+            got.append(soft.delay(aside=False).get(timeout=30))
+        print([got[0], got[-1]])
         print([soft.delay(aside=True).get(timeout=30) for _ in range(2)])
     """
     assert shop.run(lines) == "['soft', 'built']\n['soft', 'soft']\n"

@@ -203,6 +203,31 @@ class CircuitMachine(RuleBasedStateMachine):
             else:
                 self.become("open")
 
+    @rule(end=st.sampled_from(["well", "another error"]))
+    def a_call_takes_long(self, end: str) -> None:
+        before = len(self.calls)
+        self.a_call_begins()
+        if len(self.calls) > before:
+            self.clock.advance(1.5 * SLOW)
+            self.a_call_ends(before, end)
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 50))
+    def a_caller_is_in_haste(self, which: int) -> None:
+        """It times out by its caller's deadline, which gave it less than it may take, where that is known."""
+        call = self.calls.pop(which % len(self.calls))
+        with lazyguard.deadline(SLOW / 2):
+            call.phase.ended(TimeoutError(), began=self.clock.now())
+        if call.epoch is not self.epoch:
+            return
+        if self.slow is None:
+            self.outcomes.append((self.clock.now(), False))
+        if self.state == "closed" and self.slow is None and self.tripped():
+            self.become("open")
+        elif self.state == "half-open":
+            self.rounds -= self.slow is not None  # it has shown nothing: the same time again
+            self.become("open")
+
     @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 50))
     def a_call_is_lost(self, which: int) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import decimal
 import fractions
 import importlib
+import importlib.util
 import inspect
 import os
 import tempfile
@@ -675,7 +676,16 @@ TABLE = {
 }
 CHAOTIC = lazyguard.service()(lambda: [1])
 is_place = of_type(str, os.PathLike)
+
+
 # An audit is refused before it begins: what is right is not run.
+def is_part(text):
+    """Whether it is such as 2/4."""
+    number, _, count = text.partition("/")
+    plain = all(each.isascii() and each.isdecimal() and len(each) < 7 for each in (number, count))
+    return plain and 1 <= int(number) <= int(count)
+
+
 AUDIT = {
     "targets": all_strings,
     "path": lambda value: is_place(value) or (isinstance(value, list | tuple) and all(map(is_place, value))),
@@ -683,6 +693,7 @@ AUDIT = {
     "exclude": all_strings,
     "setup": is_text,
     "memory": optional(is_whole),
+    "shard": lambda value: value is None or (isinstance(value, str) and is_part(value)),
     "timeout": is_seconds,
     "slow": is_seconds_or_zero,
     "jobs": optional(is_whole),
@@ -695,6 +706,63 @@ AUDIT = {
     "progress": optional(callable),
     "advising": optional(callable),
 }
+
+
+@contextlib.contextmanager
+def django_settings(**given):
+    """Let Django have these settings alone, whatever it has been configured with."""
+    from django.conf import UserSettingsHolder, global_settings, settings
+
+    before, settings._wrapped = settings._wrapped, UserSettingsHolder(global_settings)
+    for name, value in given.items():
+        setattr(settings, name, value)
+    try:
+        yield
+    finally:
+        settings._wrapped = before
+
+
+def django_cache(**options):
+    from lazyguard.integrations.django import Cache
+
+    with django_settings(CACHES={"default": {"BACKEND": LOCMEM}, "other": {"BACKEND": LOCMEM}}):
+        Cache("", {"OPTIONS": {"backend": LOCMEM, **options}})
+
+
+def django_middleware(**options):
+    from lazyguard.integrations.django import Middleware
+
+    with django_settings(LAZYGUARD=options):
+        Middleware(lambda request: request)
+
+
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
+
+
+def is_cache(value):
+    if isinstance(value, dict):
+        value = value["BACKEND"]
+        return isinstance(value, str)
+    return isinstance(value, str) and ("." in value or value in ("default", "other"))
+
+
+def is_breaker(value):
+    if isinstance(value, dict):
+        try:
+            lazyguard.Breaker(**value)
+        except (TypeError, errors.ConfigurationError):
+            return False
+        return True
+    return value is None or isinstance(value, lazyguard.Breaker)
+
+
+if importlib.util.find_spec("django"):
+    TABLE["lazyguard.integrations.django.Middleware"] = (django_middleware, {}, WEB)
+    TABLE["lazyguard.integrations.django.Cache"] = (
+        django_cache,
+        {},
+        {"backend": is_cache, "fallback": optional(is_cache), "timeout": is_seconds, "breaker": is_breaker},
+    )
 PARAMETERS = [(name, parameter) for name, (_, _, right) in TABLE.items() for parameter in right]
 quietly = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 

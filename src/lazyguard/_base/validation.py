@@ -229,8 +229,6 @@ def fallback_function(function: Any, of: str, at: places.Place) -> tuple[places.
 
 def failure_types(name: str, value: object) -> Kinds:
     """Return `value` as a tuple of exception types, of names "module:Name" of such types, and of predicates."""
-    from lazyguard._base import signatures
-
     kinds: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
         if isinstance(kind, str):
@@ -239,7 +237,8 @@ def failure_types(name: str, value: object) -> Kinds:
         elif isinstance(kind, type):
             right = issubclass(kind, BaseException)
         else:
-            right = callable(kind) and not signatures.late_kind(kind)  # what that returns would always be true
+            # what a late one returns would always be true
+            right = callable(kind) and not places.flags_of(kind) & (places.COROUTINE | places.GENERATORS)
         if not right:
             raise misconfigured(
                 f"{name}={shown(value)} is invalid: give exception types, their names where the library must not be "

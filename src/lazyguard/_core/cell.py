@@ -75,8 +75,8 @@ class Cell(Declaration):
         """
         if kind == "reset" and (old.held or old).state == PENDING:
             kind = ""  # below an override, too: nothing begins anew
-        letters = events.addressed(self._event(kind, old, new, seconds), id(self)) if kind else []
-        put = events.putting(letters)
+        letters = events.addressed(self._event(kind, old, new, seconds), id(self)) if kind else None
+        put = events.putting(letters) if letters else ()
         mirror = self.mirror
         if new.shows(old):
             mirror = None  # it shows what it showed
@@ -113,7 +113,8 @@ class Cell(Declaration):
             self.show(mirror)
         for attempt in new.running:
             attempt.wake_all()  # who waits for one of these may not need to any more
-        events.posted(letters)
+        if letters:
+            events.posted(letters)
         return True
 
     def show(self, mirror: Mirror) -> None:

@@ -12,7 +12,7 @@ from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Clock:
@@ -47,3 +47,20 @@ def install(clock: Clock) -> Clock:
     before, current = current, clock
     now = monotonic if type(clock) is Clock else clock.now
     return before
+
+
+def pauses(over: Callable[[], object], until: float | None = None) -> Iterator[float]:
+    """Yield real seconds from one look to the next, until it is over, or the time has come.
+
+    For what ends seldom, and has too many ways to end to be told by each.
+    """
+    pause = 0.001
+    while not over():
+        left = None if until is None else until - now()
+        if left is not None and left <= 0:
+            return
+        yield pause if left is None else min(pause, current.real(left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+_LONGEST_PAUSE = 0.05  # seconds

@@ -275,7 +275,7 @@ def after_grace(pending: PendingClose, due: float) -> None:
     if not daemons.allowed:
         carry_out(pending)
         return
-    loaded("_core.scheduler").closing_at(due, lambda: closers.crew.add(pending))
+    loaded("_core.scheduler").closings().at(due, lambda: closers.crew.add(pending))
     pending.scheduled = True
 
 
@@ -285,9 +285,10 @@ def after_finaliser(pending: PendingClose, due: float) -> None:
     try:
         if scheduler is None:
             _thread.start_new_thread(after_grace, (pending, due))
-        else:
-            scheduler.closing_in_finaliser(due, lambda: loaded("_core.closers").crew.add(pending))
-            pending.scheduled = True
+            return
+        closings, pending.scheduled = scheduler.closings(), True
+        if not closings.put(scheduler.Job(due, lambda: loaded("_core.closers").crew.add(pending))):
+            _thread.start_new_thread(closings.poke, ())
     except RuntimeError:
         pass  # the interpreter is ending: it is closed at the exit
 

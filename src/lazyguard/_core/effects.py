@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
     Steps: TypeAlias = Generator[Effect, Any, R]
 
+NEVER = float("inf")
 # No argument by name.
 NOTHING: dict[str, Any] = {}
 
@@ -84,7 +85,7 @@ class Join:
 
     def __init__(self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
         self.attempt = attempt
-        self.until = until
+        self.until: float = NEVER if until is None else until
         self.seen = seen
         self.real = real
 

@@ -133,13 +133,11 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             mode.forbid(cell)
         wait_cycles.room()
         if cell.crowded(now, clock.now()):
-            refused = yield from _waiting_for_a_place(cell, patience)
-            if refused is not None:
+            why = yield from _waiting_for_a_place(cell, patience)
+            if why is not None:
                 if given is not None and clock.now() >= given.ends:
                     raise _too_late(cell, given)
-                if real or not cell.fallbacks:
-                    raise refused
-                yield from falling_back(cell, now, refused, limit, until)
+                yield from falling_back(cell, now, _unavailable(cell, why), limit, until, real=real)
             continue
         gate = now.gate if now.gate is None or now.gate.by_hand or (now.state == FAILED and not real) else None
         entered = None if gate is None else gate.admit(cell)
@@ -167,9 +165,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             cell.tell("timeout", now, now, clock.now() - attempt.started)
             if given is not None and not stuck:
                 raise _too_late(cell, given)
-            if real or not cell.fallbacks:
-                raise _late(cell, limit, kept, stuck=stuck)
-            yield from falling_back(cell, now, _late(cell, limit, kept, stuck=stuck), limit, until)
+            yield from falling_back(cell, now, _late(cell, limit, kept, stuck=stuck), limit, until, real=real)
         elif outcome is None:
             continue  # a reset, or another attempt's result: look again
         elif outcome.interrupted and outcome.final:
@@ -192,8 +188,8 @@ def elsewhere(cell: Cell) -> bool:
     return here is not None and here is not home and not home.is_closed()
 
 
-def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.ServiceUnavailable | None]:
-    """Wait until one of the other keys' attempts has ended; return what the caller is told if none does in time."""
+def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[str | None]:
+    """Wait until one of the other keys' attempts has ended; return why there is no place if none does in time."""
     places, patience = cell.plan.bulkhead, cell.plan.abandon_after
     assert places is not None
     pause = 0.005
@@ -204,11 +200,10 @@ def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[errors.Servic
             break  # there is nothing to wait for
         yield Sleep(pause if until is None else min(pause, until - now))
         pause = min(2 * pause, 0.1)
-    return _unavailable(
-        cell,
+    return (
         f"max_concurrent={places.most} attempts to build objects of it are under way, and "
         f"{places.hanging(clock.now(), patience)} of them hang. Give what they call a time-out of its own, or the "
-        "service a higher max_concurrent=",
+        "service a higher max_concurrent="
     )
 
 
@@ -233,12 +228,18 @@ def _shares(fallbacks: tuple[Cell, ...]) -> float:
 
 
 def falling_back(
-    cell: Cell, now: Snapshot, cause: BaseException, limit: float | None, until: float | None
+    cell: Cell, now: Snapshot, cause: BaseException, limit: float | None, until: float | None, *, real: bool = False
 ) -> Steps[None]:
     """Build the first fallback that can be built, each in a cell of its own, and let the cell serve it.
 
-    What is left of the caller's wait is theirs, and each has its share of it whatever those before it took.
+    Where there is none, or the `real` object is wanted, the cause is raised. What is left of the caller's wait is
+    theirs, and each has its share of it whatever those before it took.
     """
+    if real or not cell.fallbacks:
+        try:
+            raise cause
+        finally:
+            del cause  # else a cycle: an error, its traceback, this frame
     refusal = _refusal(cell, now)
     if refusal is not None:
         raise _unavailable(cell, refusal) from cause

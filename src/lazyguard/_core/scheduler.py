@@ -240,19 +240,9 @@ def present() -> Scheduler:
     return _scheduler
 
 
-def closing_at(due: float, work: Work) -> Job:
-    """Do what `at` does for `work` that sees to the closing of something."""
-    return _closings.at(due, work)
-
-
-def closing_in_finaliser(due: float, work: Work) -> None:
-    """Do `closing_at` for a finaliser, which may run while its thread holds any lock, those of `threading` too.
-
-    Raises:
-        RuntimeError: No thread is available, or the interpreter is shutting down.
-    """
-    if not _closings.put(Job(due, work)):
-        _thread.start_new_thread(_closings.poke, ())
+def closings() -> Scheduler:
+    """Return what is for work that sees to the closing of something."""
+    return _closings
 
 
 def poke() -> None:

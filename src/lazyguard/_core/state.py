@@ -204,7 +204,7 @@ class Snapshot:
 
     def __init__(self, state: State = PENDING, **fields: Any) -> None:
         self.state = state
-        for name, value in fields.items():
+        for name, value in fields.items():  # not by its dict, which would be made for that: it takes more room
             setattr(self, name, value)
 
     @property

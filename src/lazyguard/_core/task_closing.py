@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context
 
-from lazyguard._core import closing, declaration, tasks, threads, wait_cycles
+from lazyguard._core import clock, closing, declaration, tasks, threads, wait_cycles
 from lazyguard._core.state import Outcome
 from lazyguard.events import deliver, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from lazyguard._core.cell import Cell
@@ -118,22 +117,16 @@ def _cancel(task: asyncio.Task[Any]) -> None:
 async def _carried_out(pending: PendingClose) -> None:
     """Carry it out, and wait until it is done, or put off, or its event loop has gone."""
     woken: list[None] = []
-
-    def begin(wake: Callable[[], None]) -> None:
-        def set_woken() -> None:
-            woken.append(None)
-            wake()
-
-        pending.wait(set_woken)
-        if pending.awaited:
-            closing.carry_out(pending)
-        else:
-            closing.on_a_thread(pending)
+    pending.wait(lambda: woken.append(None))
+    if pending.awaited:
+        closing.carry_out(pending)
+    else:
+        closing.on_a_thread(pending)
 
     def is_left() -> bool:
         home = pending.home
         return pending.awaited and home is not None and home is not wait_cycles.current_loop() and not home.is_running()
 
-    await tasks.until_woken(lambda: bool(woken) or is_left(), begin, bool, None)
+    await tasks.pause_by(clock.pauses(lambda: woken or is_left()))
     if not woken:
         pending.run()  # that loop has not begun it, nor will

@@ -9,13 +9,12 @@ from __future__ import annotations
 import _thread
 import asyncio
 from _weakref import ref
-from contextvars import copy_context
 from types import coroutine
 
 from lazyguard._base import final
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import clock, daemons, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
+from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import Cancellation, counting
 from lazyguard._core.effects import Call, Join, Launch, Within
 from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
@@ -23,7 +22,7 @@ from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
     from contextvars import Context
     from typing import Any
 
@@ -173,13 +172,10 @@ async def _within(effect: Within) -> Outcome:
 
 
 def _launch(attempt: Attempt) -> None:
-    steps = resolve.attempting(attempt.cell, attempt)
     if attempt.cell.plan.awaited:
-        launch_task(attempt, steps)
-    elif not daemons.allowed:
-        threads.launch_here(attempt)
+        launch_task(attempt, resolve.attempting(attempt.cell, attempt))
     else:
-        threads.launch_on_thread(attempt, steps, copy_context().run)
+        threads.launch(attempt, beside=True)
 
 
 def launch_task(attempt: Attempt, steps: Steps[Outcome]) -> None:
@@ -338,22 +334,8 @@ def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutin
     return begun.pop().result()  # no local has the task, and with it the error, whose traceback has this frame
 
 
-async def until_woken(
-    over: Callable[[], bool],
-    wait: Callable[[Callable[[], None]], object],
-    forget: Callable[[Callable[[], None]], object],
-    until: float | None,
-) -> bool:
-    """Wait for what is `over` when it calls back; return whether it is, at the time `until` at the latest."""
-    bell = _Bell()
-    wait(bell.ring)
-    try:
-        while not over():
-            left = None if until is None else until - clock.now()
-            if left is not None and left <= 0:
-                return False
-            pause = wait_cycles.LAST_LOOK
-            await bell.heard(pause if left is None else min(pause, clock.current.real(left)))
-        return True
-    finally:
-        forget(bell.ring)
+async def pause_by(pauses: Iterator[float]) -> None:
+    """Let so many seconds pass, one after another."""
+    loop_here()
+    for seconds in pauses:
+        await asyncio.sleep(seconds)

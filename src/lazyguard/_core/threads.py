@@ -218,14 +218,17 @@ def _launch(attempt: Attempt) -> None:
         if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
             attempt.cell.settle(attempt, Outcome(interrupted=True))
         return
-    if plan.timeout is None or not loaded(DAEMONS).allowed:
-        launch_here(attempt)
-    else:
+    launch(attempt, beside=plan.timeout is not None)
+
+
+def launch(attempt: Attempt, *, beside: bool) -> None:
+    """Let this thread run an attempt, or where that is allowed a thread `beside` it.
+
+    On this one the caller's deadline holds for its retries alone.
+    """
+    if beside and loaded(DAEMONS).allowed:
         launch_on_thread(attempt, resolve.attempting(attempt.cell, attempt), copy_context().run)
-
-
-def launch_here(attempt: Attempt) -> None:
-    """Let this thread run an attempt, with the caller's deadline for its retries alone."""
+        return
     given, begun = deadlines.current(), clock.now()
     with deadlines.Unlimited():
         run_attempt(attempt, resolve.attempting(attempt.cell, attempt, None if given is None else given.ends))

@@ -262,7 +262,7 @@ def joining(effect: Join, who: Any, wake: Callable[[], object], *, blocks_thread
         wake: What is called when there may be news.
         blocks_thread: As in `find`.
     """
-    attempt, until = effect.attempt, effect.until
+    attempt = effect.attempt
     before, inside = waiting.get(who), within.get()
     look = FIRST_LOOK
     try:
@@ -274,10 +274,10 @@ def joining(effect: Join, who: Any, wake: Callable[[], object], *, blocks_thread
             if ended(attempt) or effect.news:
                 return True
             check(attempt, blocks_thread=blocks_thread)
-            left = None if until is None else until - clock.now()
-            if left is not None and left <= 0:
+            left = effect.until - clock.now()
+            if left <= 0:
                 return effect.news
-            if (yield look if left is None else min(look, clock.current.real(left))):
+            if (yield min(look, clock.current.real(left))):
                 attempt.wait(wake)
                 continue
             if blocks_thread and look == FIRST_LOOK:

@@ -10,7 +10,7 @@ import sys
 from lazyguard._base import T, final
 from lazyguard._core import INTERRUPTIONS, loaded
 from lazyguard._core.declaration import Declaration
-from lazyguard._lazy_imports import package
+from lazyguard._lazy_imports import REGISTRY, package
 from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
 
@@ -213,7 +213,47 @@ def find_attribute(text: str) -> LazyAttribute:
         return attribute
     if module is None:
         raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported. Import it first.")
-    return package.AttachedAttribute(module, name)
+    return AttachedAttribute(module, name)
+
+
+@final
+class AttachedAttribute:
+    """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
+
+    __slots__ = ("_module", "_name", "_owner")
+
+    def __init__(self, module: ModuleType, name: str) -> None:
+        registry: dict[str, package.LazyAttributes] = vars(module).get(REGISTRY, {})
+        if name not in registry:
+            known = ", ".join(sorted(registry)) or "none"
+            raise UsageError(f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}")
+        self._module, self._name, self._owner = module, name, registry[name]
+
+    def is_resolved(self) -> bool:
+        """Return whether the package's namespace has the value; resolves nothing."""
+        return self._owner.is_resolved(self._name)
+
+    def resolve(self) -> Any:
+        """Return the value, importing it if needed."""
+        return getattr(self._module, self._name)
+
+    def reset(self) -> None:
+        """Remove the value, whatever it is; the next use looks it up anew."""
+        self._owner.reset(self._name)
+
+    def override(self, value: Any, note: Note) -> None:
+        """Put `value` in its place, resolving nothing, until the function is called that `note` is given before."""
+        owner, name = self._owner, self._name
+        before = owner.namespace.get(name, package.PENDING)
+
+        def restore() -> None:
+            if before is package.PENDING:
+                owner.reset(name)
+            else:
+                owner.namespace[name] = before
+
+        note(restore)
+        owner.namespace[name] = value
 
 
 __all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

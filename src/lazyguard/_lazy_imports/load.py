@@ -15,7 +15,7 @@ from lazyguard._base import final, places
 from lazyguard._base.places import misused
 from lazyguard._core import loaded
 from lazyguard._core.declaration import build_early, declared
-from lazyguard._lazy_imports import FromModule
+from lazyguard._lazy_imports.pep810 import FromModule
 from lazyguard._proxies import proxy as proxies
 
 TYPE_CHECKING = False

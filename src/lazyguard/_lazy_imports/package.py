@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from lazyguard import errors
     from lazyguard._base.places import Place
-    from lazyguard._core.state import Note
     from lazyguard._lazy_imports.pep810 import Imports
 
     FileAndLine = tuple[str, int]
@@ -36,7 +35,7 @@ _lock = _thread.RLock()
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 # What keeps names and submodules apart, which is loaded where they may be mistaken for each other.
 CONTESTED = "lazyguard._lazy_imports.contested"
-_PENDING = object()
+PENDING = object()
 _NOTHING = object()
 # Native lazy imports (PEP 810) begin with Python 3.15: the type of those that nothing has used yet.
 NATIVE = hasattr(builtins, "__lazy_import__")
@@ -99,7 +98,7 @@ class LazyAttributes:
         siblings = _entries(self.namespace.get("__path__", ()))
         for name, (source, attribute) in self.origins.items():
             before = registry.get(name)
-            found = self.namespace.get(name, _PENDING)
+            found = self.namespace.get(name, PENDING)
             # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
             if before is not None and (before.written.get(name, _NOTHING) is found or is_native(found)):
                 before.reset(name)
@@ -126,7 +125,7 @@ class LazyAttributes:
         """Import what `name` stands for, write it into the package, and return it."""
         value = self._traced(name)
         with _lock:
-            found = self.namespace.get(name, _PENDING)
+            found = self.namespace.get(name, PENDING)
             if self.is_shadow(name, found) or is_native(found):
                 self.namespace[name] = value
             # Another thread's value, or an override that came meanwhile, stays.
@@ -281,8 +280,8 @@ class LazyAttributes:
 
     def is_resolved(self, name: str) -> bool:
         """Return whether the value of `name` is there."""
-        found = self.namespace.get(name, _PENDING)
-        return found is not _PENDING and not is_native(found)
+        found = self.namespace.get(name, PENDING)
+        return found is not PENDING and not is_native(found)
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
@@ -341,46 +340,3 @@ def _entries(directories: Iterable[str]) -> set[str]:
         if os.path.isdir(directory):
             found.update(entry.partition(".")[0] for entry in os.listdir(directory))
     return found
-
-
-class AttachedAttribute:
-    """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
-
-    __slots__ = ("_module", "_name", "_owner")
-
-    def __init__(self, module: ModuleType, name: str) -> None:
-        registry: dict[str, LazyAttributes] = vars(module).get(REGISTRY, {})
-        if name not in registry:
-            from lazyguard import errors
-
-            known = ", ".join(sorted(registry)) or "none"
-            raise errors.UsageError(
-                f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}"
-            )
-        self._module, self._name, self._owner = module, name, registry[name]
-
-    def is_resolved(self) -> bool:
-        """Return whether the package's namespace has the value; resolves nothing."""
-        return self._owner.is_resolved(self._name)
-
-    def resolve(self) -> Any:
-        """Return the value, importing it if needed."""
-        return getattr(self._module, self._name)
-
-    def reset(self) -> None:
-        """Remove the value, whatever it is; the next use looks it up anew."""
-        self._owner.reset(self._name)
-
-    def override(self, value: Any, note: Note) -> None:
-        """Put `value` in its place, resolving nothing, until the function is called that `note` is given before."""
-        owner, name = self._owner, self._name
-        before = owner.namespace.get(name, _PENDING)
-
-        def restore() -> None:
-            if before is _PENDING:
-                owner.reset(name)
-            else:
-                owner.namespace[name] = before
-
-        note(restore)
-        owner.namespace[name] = value

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 
 from lazyguard._base import final
-from lazyguard._lazy_imports import FromModule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +17,20 @@ if TYPE_CHECKING:
     from types import CodeType
 
 _statements: dict[int, CodeType] = {}  # by the number of names
+
+
+@final
+class FromModule:
+    """Stand for the module in `from module import name`: the interpreter asks it for the names."""
+
+    __slots__ = ("_find", "_module")
+
+    def __init__(self, module: str, find: Callable[[str, str], object]) -> None:
+        self._module = module
+        self._find = find
+
+    def __getattr__(self, name: str) -> object:
+        return self._find(self._module, name)
 
 
 @final

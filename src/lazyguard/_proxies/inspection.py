@@ -7,6 +7,7 @@ a tool has found is another caller, and builds.
 from __future__ import annotations
 
 from lazyguard._proxies.proxy import cell_of
+from lazyguard._proxies.special_methods import told_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def class_answer(kind: type, name: str) -> Any:
         name in base.__dict__ or "__getattr__" in base.__dict__ for base in kind.__mro__
     ):
         return UNKNOWN
-    raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+    raise AttributeError(f"{told_of(kind)!r} object has no attribute {name!r}")
 
 
 # They ask for others.

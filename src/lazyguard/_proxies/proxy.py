@@ -23,6 +23,7 @@ from lazyguard._proxies.special_methods import (
     name_of,
     names_of,
     new_class,
+    signed,
     space_of,
 )
 
@@ -283,6 +284,8 @@ def pending_class(kind: type | None) -> type[Proxy]:
     if known is None:
         answered, refused = answers_of(kind)
         namespace = {name: _building(name) for name in answered} | dict.fromkeys(refused)
+        if "__call__" in answered:
+            namespace["__call__"] = signed(_made_for("__call__"), kind)
         shape = shape_of(kind)
         bases = (Pending,) if shape is Proxy else (Pending, shape)
         known = new_class(name_of(kind), bases, {"__slots__": (), **names_of(kind), **namespace})

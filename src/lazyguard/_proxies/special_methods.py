@@ -52,15 +52,20 @@ def has(kind: type, name: str) -> bool:
 
 
 def name_of(kind: type) -> str:
-    """Return what the interpreter calls an object of that class in its errors, for the class of its proxies.
+    """Return what the class of a `kind`'s proxies is called.
 
-    Where C code refuses a proxy because of its exact type, that alone would be a riddle ("expected str, got str").
+    Where C code refuses a proxy because of its exact type, `kind` alone would be a riddle ("expected str, got str").
     """
+    return f"{told_of(kind)} in a lazy object{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
+
+
+def told_of(kind: type) -> str:
+    """Return what the interpreter calls an object of that class in its errors."""
     name: str = type.__dict__["__name__"].__get__(kind)
     in_python = kind.__flags__ & _HEAP_TYPE and not kind.__flags__ & _IMMUTABLE_TYPE
     if not in_python and kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
-    return f"{name} in a lazy object{RESOLVE}" if issubclass(kind, _EXACT) else name
+        return f"{kind.__module__}.{name}"
+    return name
 
 
 def names_of(kind: type) -> dict[str, Any]:
@@ -87,6 +92,14 @@ def specials_of(kind: type) -> dict[str, Any]:
             if name in SPECIAL and name not in found:
                 found[name] = value
     return found
+
+
+def signed(method: Any, kind: type) -> Any:
+    """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
+    call = specials_of(kind).get("__call__")
+    if type(call) is _FUNCTION and hasattr(method, "__code__"):
+        method.__wrapped__ = call
+    return method
 
 
 def answers_of(kind: type) -> tuple[set[str], set[str]]:

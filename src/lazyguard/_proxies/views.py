@@ -20,7 +20,16 @@ from itertools import repeat
 
 from lazyguard._core import declaration, loaded
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
-from lazyguard._proxies.special_methods import REFLECTED, SPECIAL, answers_of, name_of, names_of, new_class, specials_of
+from lazyguard._proxies.special_methods import (
+    REFLECTED,
+    SPECIAL,
+    answers_of,
+    name_of,
+    names_of,
+    new_class,
+    signed,
+    specials_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,6 +196,7 @@ _documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", prox
 def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
     kind = type(target)
     namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
+    signed(namespace.get("__call__"), kind)
     view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
     table: dict[Any, Any] = copyreg.dispatch_table
     table[_Key(view, lambda key: table.pop(key, None))] = reduce

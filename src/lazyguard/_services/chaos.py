@@ -64,7 +64,7 @@ def chaos(
     without blocking their loop.
 
     Blocks nest, and their faults add up. They hold for all threads and loops of the process. A call that is under way
-    when a block ends keeps its faults.
+    when a block ends keeps its faults. A breaker counts calls through the live reference anew from there.
 
     Example:
         >>> import lazyguard
@@ -171,7 +171,6 @@ class Chaos:
         return self
 
     def __exit__(self, *_: object) -> None:
-        drop: Callable[[], object] | None = None
         with _lock:
             site = _sites[self._of]
             kept = list(site.in_force)[::-1]
@@ -179,9 +178,7 @@ class Chaos:
             site.in_force = tuple(kept[::-1])
             if not kept:
                 del _sites[self._of]
-                drop = site.remove()
-        if drop is not None:
-            drop()
+                site.remove()
 
 
 # Held while faults are installed or removed, so that another thread sees all of a site or nothing. No factory, probe,
@@ -260,7 +257,7 @@ class GuardSite(Site):
         guarding.exchange(self._guarded, self.wrapped(self._function))
 
     def remove(self) -> None:
-        """Restore the function; nothing is left to release."""
+        """Restore the function."""
         guarding.exchange(self._guarded, self._function)
 
 
@@ -268,7 +265,7 @@ class GuardSite(Site):
 class CellSite(Site):
     """The site of a service: its factory, and the calls through its live reference."""
 
-    __slots__ = ("_before", "_cell", "_factory", "_flavour", "_mirror")
+    __slots__ = ("_cell", "_factory", "_flavour", "_mirror")
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
@@ -277,41 +274,18 @@ class CellSite(Site):
         mirror: Any = cell.mirror
         self._mirror = mirror
         self._flavour = mirror.flavour
-        self._before: tuple[Snapshot, Proxy, type[Proxy]] | None = None
 
     def install(self) -> None:
         """Wrap the factory, and the target that the live reference shows."""
-        cell, mirror = self._cell, self._mirror
-        cell.factory = self.wrapped(self._factory, awaited=cell.plan.awaited)
-        mirror.flavour = self._faulty
-        while True:
-            now = cell.now
-            view = mirror.prepare(cell, now)
-            if view is None or now.state != READY:
-                return
-            with declaration.lock:
-                if cell.now is now:
-                    # kept, since its class has counts
-                    self._before = now, view[0], mirror.publish(view)
-                    return
+        self._cell.factory = self.wrapped(self._factory, awaited=self._cell.plan.awaited)
+        self._mirror.flavour = self._faulty
+        self._cell.show(self._mirror)
 
-    def remove(self) -> Callable[[], object] | None:
-        """Restore the factory and the view; the same class, if the same target is still served.
-
-        Return a function that releases the class that is no longer shown: outside the lock, since finalisers may run.
-        """
-        cell, mirror, before = self._cell, self._mirror, self._before
-        cell.factory = self._factory
-        mirror.flavour = self._flavour
-        dropped = None
-        if before is not None:
-            with declaration.lock:
-                if cell.now.shows(before[0]):
-                    dropped = mirror.publish(before[1:])
-        if dropped is None:
-            cell.show(mirror)
-            dropped = None if before is None else before[2]
-        return None if dropped is None else lambda: mirror.drop(dropped)
+    def remove(self) -> None:
+        """Restore both."""
+        self._cell.factory = self._factory
+        self._mirror.flavour = self._flavour
+        self._cell.show(self._mirror)
 
     def _faulty(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         if snapshot.state == READY and not snapshot.overrides:

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
@@ -123,15 +123,11 @@ class Preload:
         total: The number of items.
         done: How many items are done, failures included.
         ended: Whether all items are done and reported, or a fork or `aclose` has interrupted the preload.
-        interrupted: Whether this is a child that was forked before the end, or `aclose` came before; the rest is not
-            built here.
         place: Where preload was called, `file:line`.
     """
 
     done: int = 0
     ended: bool = False
-    interrupted: bool = False
-    _cut_by = ""
     _reported = 0
 
     def __init__(
@@ -140,15 +136,19 @@ class Preload:
         self.total: int = len(jobs)
         self.place: Place = place
         self._items = item  # the key of a service lives as long as its live reference
-        self._over: list[None] = []  # not empty when nothing is to begin any more
+        self._over: list[str] = []  # what has come before the end: nothing is to begin any more
         self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
         self._loop = wait_cycles.current_loop()
         self._began = self._changed = clock.now()
         self._threads: set[int] = set()
-        self._waiting: list[Callable[[], object]] = []
         self._lock = _thread.allocate_lock()  # held for counting alone
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether this is a child that was forked before the end, or `aclose` came before: the rest is not built."""
+        return bool(self._over)
 
     @property
     def errors(self) -> dict[str, BaseException]:
@@ -183,23 +183,11 @@ class Preload:
                 f"{self!r} builds async services on this thread's event loop, which a wait would block: use "
                 "`await handle.awaited()`."
             )
-        woken = _thread.allocate_lock()
-        woken.acquire()
-        wake = woken.release
-        self._waiting.append(wake)
-        try:
-            while not self.ended:
-                left = None if until is None else until - clock.now()
-                if left is not None and left <= 0:
-                    return False
-                # Wake up now and then: in a forked child no thread wakes this one.
-                woken.acquire(
-                    True,
-                    wait_cycles.LAST_LOOK if left is None else min(wait_cycles.LAST_LOOK, clock.current.real(left)),
-                )
-            return True
-        finally:
-            self._forget(wake)
+        from time import sleep
+
+        for pause in clock.pauses(lambda: self.ended, until):
+            sleep(pause)
+        return self.ended
 
     async def awaited(self, timeout: float | None = None) -> bool:
         """Return what `wait` does, without blocking the event loop.
@@ -210,13 +198,8 @@ class Preload:
         validation.seconds("timeout", timeout, optional=True, zero=True)
         from lazyguard._core import tasks
 
-        return await tasks.until_woken(lambda: self.ended, self._waiting.append, self._forget, _until(timeout))
-
-    def _forget(self, wake: Callable[[], object]) -> None:
-        try:
-            self._waiting.remove(wake)
-        except ValueError:
-            pass  # it is being called, or has been
+        await tasks.pause_by(clock.pauses(lambda: self.ended, _until(timeout)))
+        return self.ended
 
     def __repr__(self) -> str:
         failed = f", {self.failed} failed" if self._errors else ""
@@ -229,12 +212,13 @@ class Preload:
             self._end()
             return
         from contextvars import copy_context
+        from functools import partial
 
         _running.add(self)
         started = 0
         try:
             for _ in range(min(threads, self.total)):
-                daemons.daemon(_in_context(copy_context(), self._work), "preload")
+                daemons.daemon(partial(copy_context().run, self._work), "preload")
                 started += 1
         except RuntimeError as error:  # no thread is available: those that were started go on
             while not started and self._jobs:
@@ -302,15 +286,6 @@ class Preload:
         )
         self.ended = True
         _running.discard(self)
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting:
-            try:
-                wake = self._waiting.pop()
-            except IndexError:
-                break  # the waiter has gone
-            wake()
 
     def _interrupt_in_child(self) -> None:
         """End in a forked child: the threads are the parent's."""
@@ -320,10 +295,8 @@ class Preload:
 
     def _interrupt(self, by: str) -> None:
         """End before all items are done."""
-        self._cut_by = by
-        self._over.append(None)
         with self._lock:
-            self.interrupted = True
+            self._over.append(by)
         self._changed = clock.now()
         self.ended = True
         self._jobs.clear()
@@ -340,9 +313,8 @@ class Preload:
         if not self.ended:
             parts.append(f"{self.done} of {self.total} are done")
         elif self.interrupted:
-            parts.append(
-                f"{self._cut_by} came when {self.done} of {self.total} were done, and the rest is not built here"
-            )
+            done = f"{self.done} of {self.total} were done"
+            parts.append(f"{self._over[0]} came when {done}, and the rest is not built here")
         if self._errors:
             parts.append(self._failures())
         return "; ".join(parts)
@@ -371,10 +343,6 @@ def _until(timeout: float | None) -> float | None:
     until = None if timeout is None else clock.now() + timeout
     item = deadlines.current()
     return until if item is None or (until is not None and until <= item.ends) else item.ends
-
-
-def _in_context(context: Any, work: Callable[[], None]) -> Callable[[], None]:
-    return lambda: context.run(work)
 
 
 def _described(failed: tuple[str, BaseException]) -> str:
@@ -411,7 +379,6 @@ def _interrupt_all() -> None:
     for each in list(_running):
         each._interrupt("aclose()")
         _running.discard(each)
-        each._wake()
 
 
 closing.enders.append(_interrupt_all)

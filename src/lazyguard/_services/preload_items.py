@@ -55,7 +55,7 @@ _FOR_FAILURES = (
 )
 
 
-def build(cell: Cell, loop: Any, place: Place, over: list[None]) -> None:
+def build(cell: Cell, loop: Any, place: Place, over: list[str]) -> None:
     """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
     found: Cell | None = cell
     seen: set[Cell] = set()
@@ -68,7 +68,7 @@ def build(cell: Cell, loop: Any, place: Place, over: list[None]) -> None:
         found = find_cell(target)  # what a name stands for may be lazy itself
 
 
-def _build_on(loop: Any, cell: Cell, place: Place, over: list[None]) -> Any:
+def _build_on(loop: Any, cell: Cell, place: Place, over: list[str]) -> Any:
     if loop is None:
         raise UsageError(
             f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "

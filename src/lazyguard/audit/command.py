@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit import against, django
 from lazyguard.audit.combine import combined
-from lazyguard.audit.options import from_pyproject, with_given
+from lazyguard.audit.options import OPTIONS, from_pyproject, with_given
 from lazyguard.audit.output.files import FORMATS, check, schema, write
 from lazyguard.audit.report.baseline import new, summary
 from lazyguard.audit.report.budget import unused
@@ -84,68 +84,19 @@ examples
   lazyguard report after.json --compare before.json --html report.html both, to read in a browser
   lazyguard report combine 1.json 2.json 3.json --json all.json        the parts that --shard 1/3 and so on have made
 """
-OPTIONS = (
-    "path",
-    "python",
-    "timeout",
-    "slow",
-    "jobs",
-    "repeat",
-    "walk",
-    "fork",
-    "advice",
-    "exclude",
-    "setup",
-    "memory",
-    "shard",
-    "strict",
-)
-"""What is passed to `audit` as it is, and takes precedence over pyproject.toml."""
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Add the options of `lazyguard audit` to its parser."""
     add = parser.add_argument
-    yes_no: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
     add("targets", nargs="*", metavar="TARGET", help="a package, with all below it, or a module: core, core.tasks")
-    add(
-        "--path",
-        action="append",
-        metavar="DIR",
-        help="a directory that has top-level packages, put first on sys.path (default: .); again for another",
-    )
-    add(
-        "--exclude",
-        action="append",
-        metavar="PATTERN",
-        help="leave out modules with all below them: core.legacy, '*.migrations'; again for more. Tests and __main__ "
-        "are left out unless a target names them",
-    )
-    add("--setup", metavar="CODE", help="statements to run in each child before the import")
-    add(
-        "--django",
-        help="run django.setup() first, with the settings that manage.py names (default: where $DJANGO_SETTINGS_MODULE "
-        "is set, and there is no --setup)",
-        **yes_no,
-    )
-    add("--strict", help="fail also over what is not installed but optional, or is for another platform", **yes_no)
-    add("--memory", type=int, metavar="MB", help="the most that a child may take, in megabytes (default: no limit)")
-    add(
-        "--shard", metavar="I/N", help="audit the I-th of every N modules; `lazyguard report combine` joins the reports"
-    )
-    add("--python", metavar="EXE", help="the interpreter to import with, 3.10 or newer (default: this one)")
-    add("--timeout", type=float, metavar="S", help="seconds until an import counts as hanging (default: 5)")
-    add("--slow", type=float, metavar="S", help="seconds from which an import counts as slow (default: 0.5)")
-    add("--jobs", type=int, metavar="N", help="imports at a time (default: one a processor, 8 at most)")
-    add("--repeat", type=int, metavar="N", help="import each N times, the fastest counts (default: 1)")
-    add("--walk", help="audit what is below packages (the default)", **yes_no)
-    add(
-        "--fork",
-        help="let forks with the dependencies loaded decide what is ok, quick and without a finding, and what fails as "
-        "another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
-        "repeated); their times are put together, and marked ~",
-        **yes_no,
-    )
+    for name, option in OPTIONS.items():
+        kind = option.kinds[0]
+        if kind is bool:
+            add(f"--{name}", help=option.text, action=argparse.BooleanOptionalAction, default=None)
+        elif option.metavar:
+            how: dict[str, Any] = {"action": "append"} if kind is list else {"type": kind}
+            add(f"--{name}", metavar=option.metavar, help=option.text, **how)
     add(
         "--budget",
         action="append",
@@ -157,11 +108,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME",
         help="a module that nothing may load while it is imported: pandas; again for another",
-    )
-    add(
-        "--advice",
-        help="find out which imports can be deferred and what that saves: each target is imported again without them",
-        **yes_no,
     )
     _declare_formats(parser, FORMATS)
     add("--schema", action="store_true", help="print the JSON schema of --json, and do nothing else")
@@ -308,8 +254,8 @@ def _options(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], 
     """Return the options of `audit`, its targets, and the names whose budgets must be for some module."""
     given = {key: value for key, value in vars(arguments).items() if value is not None}
     options: dict[str, Any] = from_pyproject([*(arguments.path or ()), "."])
-    options.update((key, given[key]) for key in OPTIONS if key in given)
-    wanted = given.get("django", options.pop("django", None))
+    options.update((key, given[key]) for key, option in OPTIONS.items() if option.metavar and key in given)
+    wanted = options.pop("django", None)
     if wanted or (wanted is None and "setup" not in options and os.environ.get(django.SETTINGS)):
         options["setup"] = "\n".join((django.setup(options.get("path", ".")), options.get("setup", "")))
     configured = options.pop("targets", [])

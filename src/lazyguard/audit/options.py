@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lazyguard.audit.report.budget import Allowance, Budget, is_pattern
 from lazyguard.errors import ConfigurationError
@@ -20,30 +20,72 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 T = TypeVar("T")
-KEYS: dict[str, tuple[type, ...]] = {
-    "targets": (list,),
-    "path": (str, list),
-    "python": (str,),
-    "timeout": (int, float),
-    "slow": (int, float),
-    "jobs": (int,),
-    "repeat": (int,),
-    "walk": (bool,),
-    "fork": (bool,),
-    "advice": (bool,),
-    "exclude": (list,),
-    "setup": (str,),
-    "django": (bool,),
-    "memory": (int,),
-    "strict": (bool,),
-    "forbid": (list,),
-    "budgets": (dict,),
+
+
+class Option(NamedTuple):
+    """An option of `audit` in the table of pyproject.toml and on the command line.
+
+    Attributes:
+        kinds: the types of its value; the first says how it is given on the command line.
+        metavar: what stands for the value there; "" for one that is not given there, or in a way of its own.
+    """
+
+    kinds: tuple[type, ...]
+    metavar: str = ""
+    text: str = ""
+
+
+OPTIONS: dict[str, Option] = {
+    "targets": Option((list,)),
+    "path": Option(
+        (list, str),
+        "DIR",
+        "a directory that has top-level packages, put first on sys.path (default: .); again for another",
+    ),
+    "exclude": Option(
+        (list,),
+        "PATTERN",
+        "leave out modules with all below them: core.legacy, '*.migrations'; again for more. Tests and __main__ are "
+        "left out unless a target names them",
+    ),
+    "setup": Option((str,), "CODE", "statements to run in each child before the import"),
+    "django": Option(
+        (bool,),
+        "yes",
+        "run django.setup() first, with the settings that manage.py names (default: where $DJANGO_SETTINGS_MODULE is "
+        "set, and there is no --setup)",
+    ),
+    "strict": Option((bool,), "yes", "fail also over what is not installed but optional, or is for another platform"),
+    "memory": Option((int,), "MB", "the most that a child may take, in megabytes (default: no limit)"),
+    "shard": Option((str,), "I/N", "audit the I-th of every N modules; `lazyguard report combine` joins the reports"),
+    "python": Option((str,), "EXE", "the interpreter to import with, 3.10 or newer (default: this one)"),
+    "timeout": Option((float, int), "S", "seconds until an import counts as hanging (default: 5)"),
+    "slow": Option((float, int), "S", "seconds from which an import counts as slow (default: 0.5)"),
+    "jobs": Option((int,), "N", "imports at a time (default: one a processor, 8 at most)"),
+    "repeat": Option((int,), "N", "import each N times, the fastest counts (default: 1)"),
+    "walk": Option((bool,), "yes", "audit what is below packages (the default)"),
+    "fork": Option(
+        (bool,),
+        "yes",
+        "let forks with the dependencies loaded decide what is ok, quick and without a finding, and what fails as "
+        "another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
+        "repeated); their times are put together, and marked ~",
+    ),
+    "advice": Option(
+        (bool,),
+        "yes",
+        "find out which imports can be deferred and what that saves: each target is imported again without them",
+    ),
+    "forbid": Option((list,)),
+    "budgets": Option((dict,)),
 }
+"""Those of the command line take precedence over pyproject.toml."""
 NAMES: dict[type, str] = {
     dict: "a table",
     list: "an array of names",
     str: "a string",
     int: "a number",
+    float: "a number",
     bool: "true or false",
 }
 
@@ -103,8 +145,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
-        _check_key(key, KEYS, f"{file}: [tool.lazyguard.audit]")
-        kinds = KEYS[key]
+        _check_key(key, OPTIONS, f"{file}: [tool.lazyguard.audit]")
+        kinds = OPTIONS[key].kinds
         right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
         members: list[Any] = value if isinstance(value, list) else []
         if not right or not all(isinstance(each, str) for each in members):

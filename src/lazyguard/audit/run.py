@@ -138,7 +138,7 @@ def _advised(
     from lazyguard.audit.advice.advising import advise
     from lazyguard.audit.advice.trials import AdviceStopped
 
-    succeeded = {module.module for module in report.modules if module.verdict in ("ok", "slow")}
+    succeeded = {module.module: module for module in report.modules if module.verdict in ("ok", "slow")}
     found: list[Advice] = []
     for target in dict.fromkeys(targets):
         if settings.shard is not None and target not in planned.modules:
@@ -146,7 +146,11 @@ def _advised(
         note = "its import does not succeed, or it has no code of its own"
         if target in succeeded:
             try:
-                found.append(advise(target, planned, settings, wakeup.came, advising))
+                one, blame = advise(target, planned, settings, wakeup.came, advising), succeeded[target].blame
+                if blame is not None and blame.inner is not None:
+                    called = f"most of its time goes into the call at {blame}, which is no import"
+                    one = replace(one, note=f"{called}; {one.note}" if one.note else called)
+                found.append(one)
                 continue
             except AdviceStopped:
                 note = "interrupted before anything was measured"

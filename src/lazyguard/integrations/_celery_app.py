@@ -115,7 +115,7 @@ class App(Celery):  # type: ignore[misc]
         """Return the context of a connection, waiting for one of the pool's within the deadline."""
         return self._acquired(connection, lambda: self.pool) or super().connection_or_acquire(connection, pool)
 
-    default_connection = connection_or_acquire
+    default_connection, default_producer = connection_or_acquire, producer_or_acquire
 
     def _acquired(self, given: Any, pool: Any) -> Any:
         seconds = None if self.longest_wait is None else brokers.left()
@@ -136,7 +136,7 @@ class App(Celery):  # type: ignore[misc]
             parameters["connection_class"] = brokers.limited(parameters.get("connection_class", redis.Connection))
             for name in _BACKEND_METHODS:
                 setattr(backend, name, partial(within, self, self.longest_wait, getattr(backend, name)))
-        if hasattr(backend, "wait_for_pending"):
+        if hasattr(backend, "result_consumer"):
             backend.wait_for_pending = partial(_got, backend.wait_for_pending)
             consumer: Any = backend.result_consumer
             consumer.drain_events = partial(_drained, consumer.drain_events)

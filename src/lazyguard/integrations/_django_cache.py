@@ -151,7 +151,12 @@ class _Policies:
         validation.seconds("timeout", timeout)
         breaker: Any = options.get("breaker", BREAKER)
         if isinstance(breaker, dict):
-            breaker = lazyguard.Breaker(**breaker)
+            try:
+                breaker = lazyguard.Breaker(**breaker)
+            except TypeError as error:
+                raise ConfigurationError(
+                    f'OPTIONS["breaker"]={shown(breaker)} is invalid: give the options of lazyguard.Breaker.'
+                ) from error
         policies = lazyguard.guarded(name=name, timeout=timeout, breaker=breaker)
         self.call: Any = policies(_operate)
         guard: Any = getattr(self.call.health, "__self__")  # noqa: B009 - no checker knows it

@@ -282,15 +282,32 @@ def metrics(width: int) -> dict[str, object]:
     return {"width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": False}
 
 
-def test_a_thousand_modules_stay_smooth(open_page, record_testsuite_property):
-    """A thousand modules with a hundred imports each open, scroll and are searched without a frame that is felt."""
-    made = tuple(
-        ModuleReport(f"core.package{at % 20}.module{at}", "ok", 0.3, 0.1, imports=tree(f"core.module{at}", 100))
-        for at in range(1000)
-    )
-    browser = open_page(Report("3.12.1", 5.0, 1, made))
+def large(count: int) -> tuple[ModuleReport, ...]:
+    """A program with a chain of 300 imports, a circle of 40 modules, 200 modules of one cause, and 100 imports each."""
+    names = [f"core.package{at % 20}.module{at}" for at in range(count)]
+    circle, made = names[500:540], list[ModuleReport]()
+    for at, name in enumerate(names):
+        rows = tree(f"core.module{at}", 100)
+        if at < 300:
+            rows = tuple(
+                Imported(each, deep - 1 if deep else None, 0.0, 0.3, 0.001, first_party=True)
+                for deep, each in enumerate(names[at:300])
+            )
+        report = ModuleReport(name, "ok", 0.3, 0.1, imports=rows)
+        if name in circle:
+            members = circle[at - 500 :] + circle[: at - 500]
+            ring = " > ".join(f"{each} (core/{each[5:]}.py:1)" for each in members) + f" > {name}, which is not done"
+            found = Finding("circular-import", f"core/{members[-1][5:]}.py", 1, ring, (name,))
+            report = replace(report, findings=(found,))
+        if 600 <= at < 800:
+            report = replace(report, verdict="slow", blame=Blame("core/settings.py", 3, None, (name, "core.settings")))
+        made.append(report)
+    return tuple(made)
+
+
+def figures(browser) -> dict[str, float]:
+    """Return the seconds until the page is ready, of a frame while its tree is scrolled, and of a search."""
     ready = browser.execute_script("return performance.getEntriesByType('navigation')[0].domComplete / 1000")
-    assert len(browser.find_elements("css selector", ".row")) < 100
     frames = browser.execute_async_script("""
         const [done] = arguments, pane = document.getElementById("tree");
         pane.scrollIntoView();
@@ -307,15 +324,29 @@ def test_a_thousand_modules_stay_smooth(open_page, record_testsuite_property):
     """)
     searched = browser.execute_script("""
         const search = document.getElementById("tree-search"), began = performance.now();
-        search.value = "needed42";
+        search.value = "module42";
         search.dispatchEvent(new Event("input"));
         return (performance.now() - began) / 1000;
     """)
-    figures = {"ready": ready, "frame": frames[20], "worst frame": frames[-1], "search": searched}
-    for name, seconds in figures.items():
-        record_testsuite_property(f"a thousand modules, {name}", round(seconds, 3))
-    print(figures)
-    assert int(browser.find_element("css selector", ".space").get_property("scrollHeight")) == 3 * 1000 * 24 + 1000 * 24
-    assert frames[20] < SMOOTH, figures
-    assert ready < 5.0, figures
-    assert searched < 2.0, figures
+    return {"ready": ready, "frame": frames[20], "worst frame": frames[-1], "search": searched}
+
+
+def test_three_thousand_modules_stay_smooth(open_page, record_testsuite_property):
+    """Whatever the machine does, beside a tenth of them: no frame is felt, and the rest grows no faster than they do.
+
+    What belongs together is one cause, and one finding.
+    """
+    made = large(3000)
+    browser = open_page(Report("3.12.1", 5.0, 1, made[:300]))
+    few = figures(browser)
+    browser = open_page(Report("3.12.1", 5.0, 1, made))
+    assert len(browser.find_elements("css selector", ".row")) < 100
+    assert len(browser.find_elements("css selector", ".cause")) == 1
+    assert len(browser.find_elements("css selector", ".finding")) == 1
+    many = figures(browser)
+    for name, seconds in many.items():
+        record_testsuite_property(f"three thousand modules, {name}", round(seconds, 3))
+    print(few, many)
+    assert many["frame"] < 10 * few["frame"] + SMOOTH, (few, many)
+    assert many["ready"] < 30 * few["ready"] + 1.0, (few, many)
+    assert many["search"] < 30 * few["search"] + 1.0, (few, many)

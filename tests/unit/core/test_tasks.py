@@ -10,8 +10,8 @@ import pytest
 import lazyguard
 from lazyguard import errors
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, declaration, task_closing, wait_cycles
 from lazyguard._core import closing as closings
+from lazyguard._core import declaration, task_closing, wait_cycles
 from lazyguard._core import tasks as task_driver
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
@@ -366,19 +366,6 @@ def test_a_thread_that_asks_a_loop_that_is_closed_meanwhile(monkeypatch):
     loop.close()
     thread.join(20)
     assert never == ["its event loop was closed before it was done"]
-
-
-def test_a_word_for_a_loop_that_is_closed_by_now():
-    """What is told to a task whose loop has gone hurts nobody."""
-    callbacks: list = []
-
-    async def main() -> bool:
-        return await task_driver.until_woken(lambda: False, callbacks.append, callbacks.count, clock.now() - 1.0)
-
-    assert asyncio.run(main()) is False
-    for told in callbacks:
-        told()
-    assert len(callbacks) == 1
 
 
 def test_a_loop_that_is_closed_just_before_a_target_is_to_be_closed_on_it(told):

@@ -15,8 +15,7 @@ from types import ModuleType
 import pytest
 
 from lazyguard import errors
-from lazyguard._lazy_imports import REGISTRY
-from lazyguard._lazy_imports import package as packages
+from lazyguard._lazy_imports import REGISTRY, access
 from lazyguard._lazy_imports.attach import attach, attach_stub
 
 ATTACH = "from lazyguard._lazy_imports.attach import attach, attach_stub\n"
@@ -354,7 +353,7 @@ def test_eager(program, monkeypatch, variable, value, eager):
     monkeypatch.setenv(variable, value)
     program(package("attach(__name__, None, {'a': ['x'], 'b': ['y']})", a="from core import y\nx = 1", b="y = 2"))
     core = importlib.import_module("core")
-    assert all(packages.AttachedAttribute(core, name).is_resolved() == eager for name in ("x", "y"))
+    assert all(access.AttachedAttribute(core, name).is_resolved() == eager for name in ("x", "y"))
     assert core.x + core.y == 3
 
 
@@ -426,7 +425,7 @@ def test_addresses(program):
     """`is_resolved`, `reset` and `override` take module and name of a lazy attribute, and refuse other names."""
     program(package("attach(__name__, ['a'], {'a': ['x']})", a="x = 1"))
     core = importlib.import_module("core")
-    x = packages.AttachedAttribute(core, "x")
+    x = access.AttachedAttribute(core, "x")
     assert not x.is_resolved()
     restores = []
     x.override("fake", restores.append)
@@ -445,9 +444,9 @@ def test_addresses(program):
     assert not x.is_resolved()
     assert core.x == 2
     with pytest.raises(errors.UsageError, match="core:nothing is no lazy attribute; those of core: a, x"):
-        packages.AttachedAttribute(core, "nothing")
+        access.AttachedAttribute(core, "nothing")
     with pytest.raises(errors.UsageError, match="those of sys: none"):
-        packages.AttachedAttribute(sys, "path")
+        access.AttachedAttribute(sys, "path")
 
 
 def test_a_stub_declares(program):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -126,7 +128,10 @@ def test_what_finds_no_place_in_time_is_refused(database, clock, eventually):
     first.join(20)
     (refused,) = [text for text in said if text.startswith("ServiceUnavailable")]
     assert "refusing, declared at " in refused
-    assert "max_concurrent=1 attempts to build objects of it are under way, and 0 of them hang" in refused
+    assert (
+        "is not available: max_concurrent=1 attempts to build objects of it are under way, and 0 of them hang"
+        in refused
+    )
     clock.advance(60.0)  # the first one hangs: one more may begin
     third = use(3)
     eventually(lambda: database.begun == 2)
@@ -155,6 +160,26 @@ def test_a_deadline_ends_the_wait_for_a_place(database, eventually):
     assert not lazyguard.is_fallback(get_client(2))
     database.answers.set()
     thread.join(20)
+
+
+def test_a_refusal_for_want_of_a_place_keeps_nothing(database):
+    """What the caller is told goes with its last reference: no frame of ours that it has passed leads to it."""
+
+    @lazyguard.service(name="refusing", timeout=0.05, abandon_after=60.0, max_concurrent=1, recovery=None)
+    def get_client(tenant: int) -> list:
+        return database.connect(tenant)
+
+    told: list[weakref.ref[errors.ResolutionError]] = []
+    gc.disable()
+    try:
+        for tenant in (1, 2):  # the first waits in vain for the database, the second for a place
+            try:
+                len(get_client(tenant))
+            except errors.ResolutionError as error:
+                told.append(weakref.ref(error))
+        assert [one() for one in told] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_task_waits_for_a_place_without_blocking_its_loop(database, eventually):

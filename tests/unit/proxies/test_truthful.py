@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import inspect
 import pydoc
@@ -165,3 +166,38 @@ def test_what_is_shown_is_collected():
         "assert kind() is None\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+class Adder:
+    """What can be called."""
+
+    def __call__(self, a, *, b: int = 2):
+        """Take one by position and one by name."""
+        return a + b
+
+
+def make_adder() -> Adder:
+    """Say what it makes."""
+    return Adder()
+
+
+@pytest.mark.parametrize("declare", [lazyguard.lazy, lambda factory: lazyguard.service()(factory)()])
+def test_signature_of_a_callable_object(declare):
+    """It is that of its class, pending and resolved."""
+    adder = declare(make_adder)
+    assert inspect.signature(adder) == inspect.signature(functools.partial(adder)) == inspect.signature(Adder())
+    assert adder(1, b=3) == 4
+    assert inspect.signature(adder) == inspect.signature(Adder())
+
+
+def test_a_missing_name_reads_as_the_interpreter_has_it():
+    """Also of a class in C, which is named with its module."""
+
+    def deque() -> collections.deque:
+        return collections.deque()
+
+    with pytest.raises(AttributeError) as real:
+        collections.deque().__enter__
+    with pytest.raises(AttributeError) as pending:
+        lazyguard.lazy(deque).__enter__
+    assert str(pending.value) == str(real.value)

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, replacement, ruff_settings
+from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, is_noise, replacement, ruff_settings
 from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least
 from lazyguard.audit.analysis.scope import Scope, scope_of
 from lazyguard.audit.report.model import Advice, Deferral
@@ -107,6 +107,7 @@ class _Advising:
         together = self._droppable(self._without_registrations([each for each in candidates if each.is_open]))
         together.sort(key=lambda each: -each.seconds)
         base, joint = self._rounds(together)
+        joint = self._without_noise([each for each in together if each.is_open], base, joint)
         together = [each for each in together if each.is_open]
         saving = base - joint if together else None
         for each in together:
@@ -267,6 +268,28 @@ class _Advising:
         if any(not each.is_open for each in together):
             return self._rounds([each for each in together if each.is_open])
         return base, least(joints)
+
+    def _without_noise(self, together: list[Candidate], base: float, joint: float) -> float:
+        """Keep what saves nothing measurable, alone or with the others; return the least time without the rest.
+
+        Where it does save something with the others, it loads what they load too, and the note says so.
+        """
+        small = [each for each in together if each.saving is not None and is_noise(each.saving, base, self.noise)]
+        if not small:
+            return joint
+        rest = [each.unit for each in together if each not in small]
+        self.trials.begin("what saves nothing alone", self.rounds)
+        try:
+            runs = [self.trials.run(rest) for _ in range(self.rounds if rest else 0)]
+        except AdviceStopped:
+            return joint
+        without = least(runs) if runs else base
+        if any(run.error is not None for run in runs) or not is_noise(without - joint, base, self.noise):
+            self.note = self.note or "what saves nothing alone loads what others load too: together they save it"
+            return joint
+        for each in small:
+            each.keep("what it saves is less than the time of an import varies")
+        return without
 
     def _forms(self, together: list[Candidate]) -> None:
         packages: dict[str, list[Candidate]] = {}

@@ -164,15 +164,16 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
 
 
-def _is_noise(saving: float, one: Advice) -> bool:
-    return saving < max(NOISE, NOISY_PART * one.seconds, one.noise)
+def is_noise(saving: float, seconds: float, noise: float) -> bool:
+    """Return whether a saving cannot be told from none, for an import of so many seconds that varied by `noise`."""
+    return saving < max(NOISE, NOISY_PART * seconds, noise)
 
 
 def _ms(saving: float | None, one: Advice) -> str:
-    return "" if saving is None else "~0 ms" if _is_noise(saving, one) else f"{saving * 1000:.1f} ms"
+    return "" if saving is None else "~0 ms" if is_noise(saving, one.seconds, one.noise) else f"{saving * 1000:.1f} ms"
 
 
 def _share(each: Deferral, one: Advice) -> str:
-    if each.share is None or each.saving is None or _is_noise(each.saving, one):
+    if each.share is None or each.saving is None or is_noise(each.saving, one.seconds, one.noise):
         return ""
     return f"{each.share:.0%}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SHORTEST = 0.001
 """Seconds below which the execution of a foreign module is not worth a line in a report."""
-PART = 0.005
+PART = 0.01
 """The part of the whole import below which it is not."""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def _json(report: Report, _before: Report | None) -> str:
     """Return the report with a line for each module, so that two of them can be compared as texts."""
     found = report.packed()
-    lines = ",\n".join(json.dumps(each) for each in found.pop("modules"))
+    lines = ",\n".join(json.dumps(each, separators=(",", ":")) for each in found.pop("modules"))
     head = json.dumps({**found, "modules": []}, indent=2)
     return head.removesuffix("[]\n}") + f"[\n{lines}\n]\n}}\n"
 

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -115,8 +116,9 @@ class Settings:
     @property
     def part(self) -> tuple[int, int]:
         """Which of how many parts of the modules it is; (0, 0) where it is none."""
-        number, _, count = str(self.shard or "1/1").partition("/")
-        return (int(number), int(count)) if number.isdecimal() and count.isdecimal() else (0, 0)
+        given: Any = "1/1" if self.shard is None else self.shard
+        found = re.fullmatch("([0-9]{1,6})/([0-9]{1,6})", given) if isinstance(given, str) else None
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     @property
     def children_at_a_time(self) -> int:

@@ -140,7 +140,7 @@ class ModuleReport:
         detail: a sentence beside the verdict: which thread, which processes, which signal.
         output: the end of what the module wrote to stderr, where the verdict is not ok.
         imports: what was executed on the way; of foreign modules only those that took a millisecond and
-            half a hundredth of the whole, or more.
+            a hundredth of the whole, or more.
         executed: how many modules were executed on the way, itself and all foreign ones included.
         tier: where verdict and times come from: "fresh" (a fresh interpreter), "repeated" (the fastest of several), or
             "forked": a fork decided it. Its times then are what it took there, and what its dependencies took when they

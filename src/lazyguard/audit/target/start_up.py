@@ -11,7 +11,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from lazyguard.audit.target import child, stream
@@ -85,18 +85,13 @@ class _Named(dict):  # type: ignore[type-arg]
         super().__init__(given)
         self.watched = watched
 
-    def items(self) -> "ItemsView[str, Any]":  # type: ignore[override]
+    def items(self) -> "Iterator[tuple[str, Any]]":  # type: ignore[override]
         """Yield the items; what is done between two is charged to the first."""
-
-        def each() -> "Iterator[tuple[str, Any]]":
-            before = self.watched.running
-            for name, value in dict(self).items():
-                self.watched.charge([*before, name])
-                yield name, value
-            self.watched.charge(before)
-
-        found: Any = each()
-        return found  # type: ignore[no-any-return]
+        before = self.watched.running
+        for name in self:
+            self.watched.charge([*before, name])
+            yield name, self[name]
+        self.watched.charge(before)
 
 
 def main(argv: "list[str]") -> None:

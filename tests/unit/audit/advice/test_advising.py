@@ -6,18 +6,22 @@ import os
 import signal
 import tempfile
 import textwrap
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lazyguard.audit import AuditInterrupted, audit
 from lazyguard.audit.advice import advising, trials
 from lazyguard.audit.advice import text as advice_text
+from lazyguard.audit.analysis.scope import Scope
 from lazyguard.audit.report.model import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from lazyguard.audit.advice.trials import Unit
     from lazyguard.audit.report.model import Advice, Deferral
 
 SLEEP = 0.4
@@ -28,13 +32,13 @@ def advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What gives the advice for `prog.main` of a program, reported by its files."""
     monkeypatch.setattr(advising, "ROUNDS", 2)
 
-    def advise(**files: str) -> Advice:
+    def advise(*, limit: float = 60.0, slow_from: float = 60.0, **files: str) -> Advice:
         package = tmp_path / "prog"
         package.mkdir()
         (package / "__init__.py").touch()
         for name, text in files.items():
             (package / f"{name}.py").write_text(textwrap.dedent(text))
-        report = audit(["prog.main"], path=tmp_path, walk=False, timeout=60.0, slow=60.0, advice=True)
+        report = audit(["prog.main"], path=tmp_path, walk=False, timeout=limit, slow=slow_from, advice=True)
         (one,) = report.advice
         return one
 
@@ -65,6 +69,52 @@ def test_what_is_shared_is_saved_by_all_together_alone(advice) -> None:
         "with lazyguard.lazy_imports():\n    from prog import slow",
         "lazy from prog import slow",
     )
+
+
+class Measured:
+    """Stands for the runs of a target: a statement that is deferred saves its seconds, all together what is shared."""
+
+    def __init__(self, saves: dict[int, float], shared: float = 0.0) -> None:
+        self.saves, self.shared = saves, shared
+
+    def begin(self, *_: object) -> None: ...
+
+    def run(self, units: Sequence[Unit]) -> Any:
+        lines = [line for _, line, *_ in units]
+        whole = self.shared if len(lines) == len(self.saves) else 0.0
+        return SimpleNamespace(seconds=1.0 - whole - sum(self.saves[line] for line in lines), error=None)
+
+
+@pytest.mark.parametrize(
+    ("saves", "shared", "advised", "saving", "said"),
+    [
+        ({1: 0.4, 2: 0.003}, 0.0, [1], 0.4, None),
+        ({1: 0.003, 2: 0.004}, 0.0, [], 0.0, None),
+        ({1: 0.003, 2: 0.004}, 0.3, [1, 2], 0.307, "together they save it"),
+        ({1: 0.4, 2: 0.3}, 0.0, [1, 2], 0.7, None),
+    ],
+)
+def test_what_is_below_the_noise_is_not_advised(
+    saves: dict[int, float], shared: float, advised: list[int], saving: float, said: str | None
+) -> None:
+    """Unless it is that together with the others: what several load is saved by none of them alone."""
+    found = advising._Advising(Measured(saves, shared), Scope("/app", ()), (3, 11))  # type: ignore[arg-type]
+    statements = [{"file": "a.py", "line": line, "column": 0, "module": "x", "kind": "import"} for line in saves]
+    candidates = [
+        advising.Candidate(each, ("x",), 0.1, None, None, optional=False, exported=False) for each in statements
+    ]
+    base, joint = found._rounds(candidates)
+    joint = found._without_noise(candidates, base, joint)
+    assert [each.statement["line"] for each in candidates if each.is_open] == advised
+    assert base - joint == pytest.approx(saving)
+    assert (found.note is None) if said is None else (said in str(found.note))
+
+
+def test_a_call_that_takes_the_time_is_named(advice) -> None:
+    """No import that is deferred saves it."""
+    text = f"import time\ndef connect(): time.sleep({SLEEP})\nconnect()\n"
+    one = advice(main=text, limit=5.0, slow_from=0.1)
+    assert "the call at prog/main.py:3 -> prog/main.py:2, which is no import" in str(one.note)
 
 
 def test_what_must_stay_has_its_reason_and_line(advice) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ({"jobs": True}, "jobs is True"),
         ({"repeat": 0}, "repeat is 0"),
         ({"repeat": 1.5}, "repeat is 1.5"),
+        *(({"shard": each}, "is no part of the modules") for each in ("", "3", "0/4", "5/4", "1/2/3", "1/", "-1/2", 0)),
         ({"path": "/no/such/directory"}, "does not exist"),
         ({"path": __file__}, "is a file, not a directory"),
     ],

@@ -14,6 +14,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.output.html.sources import excerpts
+from lazyguard.audit.report.schema import plain
+from lazyguard.audit.report.sentences import by_line
 
 if TYPE_CHECKING:
     from lazyguard.audit.report.model import Report
@@ -47,6 +49,7 @@ def page(report: Report, before: Report | None = None) -> str:
     data = {
         "report": report.packed(),
         "before": None if before is None else before.packed(),
+        "findings": [{"finding": plain(each), "modules": names} for each, names in by_line(report)],
         "sources": excerpts(report),
     }
     parts = {

@@ -9,28 +9,21 @@ const MEANING = {
   thread: "starts a thread while it is imported",
   sleep: "sleeps while it is imported",
   "file-write": "writes files while it is imported",
+  "process-state": "changes what belongs to the process",
   "double-import": "is executed twice, under two names",
   "circular-import": "imports what imports it",
   "order-dependent": "works or fails by what was imported before",
   forbidden: "loads what may not be loaded",
 };
 
-// The same line with the same detail, seen from many modules, is one finding.
+// By kind, in the order in which the command tells them; each with the modules that it was seen from.
 const grouped = () => {
-  const groups = new Map();
-  for (const module of lazyguard.report.modules) {
-    for (const finding of module.findings) {
-      const key = JSON.stringify([finding.kind, finding.file, finding.line, finding.detail, finding.also]);
-      if (!groups.has(key)) groups.set(key, { finding, modules: [] });
-      groups.get(key).modules.push(module.module);
-    }
-  }
   const kinds = new Map();
-  for (const group of groups.values()) {
+  for (const group of lazyguard.found) {
     if (!kinds.has(group.finding.kind)) kinds.set(group.finding.kind, []);
     kinds.get(group.finding.kind).push(group);
   }
-  return [...kinds].sort(([one], [two]) => one.localeCompare(two));
+  return [...kinds];
 };
 
 const one = ({ finding, modules }) => element("details", { class: "finding" },

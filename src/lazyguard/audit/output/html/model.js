@@ -6,6 +6,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 lazyguard.report = data.report;
 lazyguard.before = data.before;
 lazyguard.sources = data.sources;
+lazyguard.found = data.findings;
 lazyguard.order = ["hangs", "crashes", "exits", "fails", "cannot-exit", "leaves-children", "slow", "not-installed", "other-platform", "ok"];
 
 const COLUMNS = 9;

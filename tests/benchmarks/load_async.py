@@ -1,0 +1,209 @@
+"""`make load-async`: the FastAPI example under uvicorn while its servers stand still, are killed and come back.
+
+    python -m tests.benchmarks.load_async [SECONDS]
+
+Two workers of uvicorn, on uvloop where that is installed; a real Redis, a real PostgreSQL and an HTTP server on
+loopback. Twelve connections of an async client ask for a minute, each request for a tea that is in no cache, so that it
+touches all three. Each has 0.5 s, by its header. What is printed is what the client saw. Writes its section of
+docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import http.server
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.audit_packages import ROOT, put
+from tests.integration.conftest import PostgresServer, RedisServer
+
+EXAMPLE = ROOT / "docs" / "examples" / "fastapi"
+DEADLINE, GRACE, CONNECTIONS, WORKERS = 0.5, 0.05, 12, 2
+# Of the whole run: what is away, and from when.
+PHASES = (
+    ("all up", 0.0),
+    ("Redis stopped", 0.15),
+    ("all up again", 0.3),
+    ("Redis killed", 0.4),
+    ("supplier silent", 0.55),
+    ("PostgreSQL killed", 0.7),
+    ("all up in the end", 0.85),
+)
+
+
+class Supplier(http.server.BaseHTTPRequestHandler):
+    """Answers with a price, unless it is to be silent."""
+
+    protocol_version = "HTTP/1.1"
+    speaks = threading.Event()
+
+    def do_GET(self) -> None:
+        self.speaks.wait()
+        self.send_response(200)
+        self.send_header("Content-Length", "1")
+        self.end_headers()
+        self.wfile.write(b"3")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+async def client(url: str, until: float, number: int, seen: list[tuple[float, float, str]]) -> None:
+    """Ask one question after another over one connection, and note when, how long and what came."""
+    import httpx
+
+    asked = 0
+    limits = httpx.Limits(max_connections=1)
+    async with httpx.AsyncClient(base_url=url, timeout=20.0, limits=limits) as connection:
+        while (began := time.monotonic()) < until:
+            asked += 1
+            try:
+                path = f"/teas/{number}-{asked}"
+                answer = await connection.get(path, headers={"X-Request-Timeout": str(DEADLINE)})
+                told = str(answer.status_code)
+            except httpx.HTTPError as error:
+                told = type(error).__name__
+            seen.append((began, time.monotonic() - began, told))
+
+
+def until_ready(url: str) -> None:
+    """Wait until it answers."""
+    until = time.monotonic() + 60.0
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/startupz", timeout=5.0):
+                return
+        except OSError:
+            assert time.monotonic() < until, "it does not answer"
+            time.sleep(0.1)
+
+
+def away(postgres: Any, redis: Any, begin: float, seconds: float) -> None:
+    """Let the servers go and come, by the phases."""
+    for name, share in PHASES[1:]:
+        time.sleep(max(0.0, begin + share * seconds - time.monotonic()))
+        Supplier.speaks.set()
+        if name == "Redis stopped":
+            redis.freeze()
+        elif name == "all up again":
+            redis.thaw()
+        elif name == "Redis killed":
+            redis.stop()
+        elif name == "supplier silent":
+            redis.start()
+            Supplier.speaks.clear()
+        elif name == "PostgreSQL killed":
+            postgres.stop()
+        else:
+            postgres.start()
+
+
+def run(seconds: float, home: Path) -> tuple[float, list[tuple[float, float, str]]]:
+    """Return when it began, and what the client saw."""
+    programs = [shutil.which("postgres"), *sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))]
+    user = "postgres" if os.geteuid() == 0 else None
+    home.chmod(0o711)
+    for name in ("redis", "postgres"):
+        (home / name).mkdir()
+    if user is not None:
+        shutil.chown(home / "postgres", user, user)
+    redis = RedisServer(str(shutil.which("redis-server")), str(home / "redis"))
+    postgres = PostgresServer(next(str(one) for one in programs if one), str(home / "postgres"), user)
+    redis.start()
+    postgres.start()
+    Supplier.speaks.set()
+    supplier = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Supplier)
+    supplier.handle_error = lambda *_: None  # type: ignore[method-assign]  # its clients have gone
+    threading.Thread(target=supplier.serve_forever, daemon=True).start()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(EXAMPLE)]),
+        "DATABASE": f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres",
+        "CACHE": redis.url,
+        "SUPPLIER": f"http://127.0.0.1:{supplier.server_port}",
+    }
+    served = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "teas:app", "--port", str(port), "--workers", str(WORKERS), "--log-level",
+         "critical"],
+        env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    seen: list[tuple[float, float, str]] = []
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until_ready(url)
+        asyncio.run(client(url, time.monotonic() + 5.0, 999, []))  # until both workers are warm
+        begin = time.monotonic()
+        thread = threading.Thread(target=away, args=(postgres, redis, begin, seconds))
+        thread.start()
+
+        async def crowd() -> None:
+            await asyncio.gather(*(client(url, begin + seconds, number, seen) for number in range(CONNECTIONS)))
+
+        asyncio.run(crowd())
+        thread.join()
+    finally:
+        os.killpg(served.pid, signal.SIGKILL)
+        served.wait()
+        supplier.shutdown()
+        redis.end()
+        postgres.end()
+    return begin, seen
+
+
+def section(begin: float, seen: list[tuple[float, float, str]], seconds: float) -> list[str]:
+    """Return the lines of the page."""
+    loop = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio's loop"
+    names = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "fastapi", "asyncpg", "redis", "httpx"))
+    lines = [
+        "## The FastAPI example while its servers are away",
+        "",
+        f"CPython {platform.python_version()}, {loop}, {WORKERS} workers of uvicorn, {CONNECTIONS} connections, "
+        f"{seconds:g} s, client and servers on {os.cpu_count()} processors; {names}. Each request has {DEADLINE} s. "
+        "Made by `make load-async`.",
+        "",
+        "| | requests a second | answered with | median, ms | 99 %, ms | longest, ms | beyond the deadline + 50 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (name, share), (_, end) in zip(PHASES, (*PHASES[1:], ("", 1.0)), strict=True):
+        of = [one for one in seen if share * seconds <= one[0] - begin < end * seconds]
+        took = sorted(1000 * one[1] for one in of) or [0.0]
+        told = ", ".join(f"{code} {number}" for code, number in sorted(Counter(one[2] for one in of).items()))
+        late = sum(one > 1000 * (DEADLINE + GRACE) for one in took)
+        rate = len(of) / ((end - share) * seconds)
+        ninety_nine = took[int(0.99 * (len(took) - 1))]
+        figures = f"{took[len(took) // 2]:.0f} | {ninety_nine:.0f} | {took[-1]:.0f}"
+        lines.append(f"| {name} | {rate:.0f} | {told} | {figures} | {late} |")
+    return [*lines, ""]
+
+
+def main(arguments: list[str]) -> None:
+    """Run, and write the page's section."""
+    seconds = float(arguments[0]) if arguments else 60.0
+    with tempfile.TemporaryDirectory(prefix="load-async-") as home:
+        begin, seen = run(seconds, Path(home))
+    lines = section(begin, seen, seconds)
+    print("\n".join(lines))
+    if not arguments:
+        put("load-async", lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
