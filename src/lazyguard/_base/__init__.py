@@ -4,8 +4,6 @@ Invariant: importing this imports nothing, so that `typing` is kept out of what 
 generic bases, type variables and `final`.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Generic, ParamSpec, TypeVar, final
@@ -34,7 +32,7 @@ else:
         return final
 
 
-def dress(wrapper: Any, function: Any) -> Any:
+def dress(wrapper: "Any", function: "Any") -> "Any":
     """Return a wrapper that looks like its function, as by `functools.wraps`; no annotation is evaluated (PEP 649)."""
     annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
     for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
