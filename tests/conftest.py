@@ -25,7 +25,15 @@ from lazyguard.testing import FakeClock
 
 # Generous, since the machine may be busy: what hangs, hangs for ever.
 HARD_LIMIT = 180.0
-LONGEST = ("test_blocks.py", "test_works.py", "test_zoo.py", "test_pytest_plugin.py", "test_integrations_celery.py")
+LONGEST = (
+    "test_celery_brokers.py",
+    "test_interruptions.py",
+    "test_blocks.py",
+    "test_works.py",
+    "test_zoo.py",
+    "test_pytest_plugin.py",
+    "test_integrations_celery.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

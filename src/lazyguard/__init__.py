@@ -4,8 +4,6 @@ Invariant: importing this loads nothing else. Every public name comes from its o
 an ordinary global from then on.
 """
 
-from __future__ import annotations
-
 import sys
 
 TYPE_CHECKING = False

@@ -228,22 +228,49 @@ class CircuitMachine(RuleBasedStateMachine):
             self.rounds -= self.slow is not None  # it has shown nothing: the same time again
             self.become("open")
 
+    @precondition(lambda self: self.state == "open" and self.most < float("inf"))
+    @rule()
+    def a_probe_is_in_haste(self) -> None:
+        self.clock.advance(LONGEST)
+        self.a_call_begins()
+        self.a_caller_is_in_haste(len(self.calls) - 1)
+
     @precondition(lambda self: self.calls)
     @rule(which=st.integers(0, 50))
     def a_call_is_lost(self, which: int) -> None:
         self.calls.pop(which % len(self.calls))
 
-    @rule()
-    def it_is_reset(self) -> None:
-        self.circuit.reset()
-        self.become("closed")
+    @rule(ends=st.lists(st.sampled_from(sorted(ENDS)), min_size=1, max_size=4))
+    def calls_follow_each_other(self, ends: list[str]) -> None:
+        for end in ends:
+            before = len(self.calls)
+            self.a_call_begins()
+            if len(self.calls) > before:
+                self.a_call_ends(before, end)
 
-    @rule()
-    def it_is_isolated(self) -> None:
-        self.circuit.isolate()
-        rounds = self.rounds
-        self.become("open")
-        self.rounds, self.least, self.most = rounds, float("inf"), float("inf")
+    @precondition(lambda self: self.state != "closed" and self.most < float("inf"))
+    @rule(ends=st.lists(st.sampled_from(["well", "well", *sorted(ENDS)]), max_size=4), late=st.booleans())
+    def it_is_time_for_a_probe(self, ends: list[str], late: bool) -> None:
+        """Where it is `late`, the probe has lost its place to another one when it ends."""
+        self.clock.advance(max(0.0, self.most - self.clock.now()))
+        before = len(self.calls)
+        if late:
+            self.a_call_begins()
+            self.clock.advance(LEASE)
+        self.calls_follow_each_other(ends)
+        if late and len(self.calls) > before:
+            self.a_call_ends(before, "well")
+
+    @rule(what=st.sampled_from(["reset", "isolate", "", "", ""]))
+    def by_hand(self, what: str) -> None:
+        if what == "reset" or self.most == float("inf"):
+            self.circuit.reset()
+            self.become("closed")
+        elif what == "isolate":
+            self.circuit.isolate()
+            rounds = self.rounds
+            self.become("open")
+            self.rounds, self.least, self.most = rounds, float("inf"), float("inf")
 
     # what always holds
 

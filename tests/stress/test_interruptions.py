@@ -410,7 +410,8 @@ def test_what_was_made_by_half_goes_in_silence(monkeypatch):
     said = []
     monkeypatch.setattr(sys, "unraisablehook", said.append)
     ours = [vars(module) for name, module in sys.modules.items() if name.startswith("lazyguard.")]
-    found = {one for names in ours for one in names.values() if isinstance(one, type) and "__del__" in vars(one)}
+    classes = {one for names in ours for one in names.values() if isinstance(one, type)}
+    found = {one for one in classes if "__del__" in vars(one) and one.__module__.startswith("lazyguard.")}
     for kind in found:
         kind.__new__(kind)
     assert {"Cell", "Kept", "RecoveryRun"} <= {kind.__name__ for kind in found}

@@ -4,11 +4,9 @@ Invariant: importing this imports nothing, so that `typing` is kept out of what 
 generic bases, type variables and `final`.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Generic, ParamSpec, TypeVar, final
+    from typing import Any, Generic, ParamSpec, TypeVar, final
 
     from typing_extensions import dataclass_transform
 
@@ -34,6 +32,16 @@ else:
         return final
 
 
+def dress(wrapper: "Any", function: "Any") -> "Any":
+    """Return a wrapper that looks like its function, as by `functools.wraps`; no annotation is evaluated (PEP 649)."""
+    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
+    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
+        if hasattr(function, attribute):
+            setattr(wrapper, attribute, getattr(function, attribute))
+    vars(wrapper).update(getattr(function, "__dict__", {}), __wrapped__=function)
+    return wrapper
+
+
 @dataclass_transform(kw_only_default=True)
 class Record:
     """What only holds values: its annotations declare them; those with a default in the class may be left out."""
@@ -42,4 +50,4 @@ class Record:
         vars(self).update(values)
 
 
-__all__ = ["Generic", "P", "Record", "T", "T_co", "final"]
+__all__ = ["Generic", "P", "Record", "T", "T_co", "dress", "final"]

@@ -1,7 +1,5 @@
 """Places: the file and the line where something was declared or happened, for errors, reprs, events and health."""
 
-from __future__ import annotations
-
 import sys
 
 TYPE_CHECKING = False
@@ -18,7 +16,7 @@ class Place(str):
     file: str
     line: int
 
-    def __new__(cls, file: str, line: int) -> Place:
+    def __new__(cls, file: str, line: int) -> "Place":
         """Return the place at that line of the file; the same one where many objects are declared at one line."""
         global _latest
         latest = _latest
@@ -30,22 +28,22 @@ class Place(str):
         _latest = place
         return place
 
-    def __reduce__(self) -> tuple[type[Place], tuple[str, int]]:
+    def __reduce__(self) -> "tuple[type[Place], tuple[str, int]]":
         """Return what a copy is made of."""
         return Place, (self.file, self.line)
 
 
-_latest: Place | None = None
+_latest: "Place | None" = None
 # Where no line is known.
 NOWHERE = Place("an unknown file", 0)
 
 
-def caller(depth: int = 1) -> FrameType:
+def caller(depth: int = 1) -> "FrameType":
     """Return the frame `depth` levels above the function that asks (1: whoever called it)."""
     return sys._getframe(depth + 1)
 
 
-def declaring(frame: FrameType, factory: object = None) -> FrameType:
+def declaring(frame: "FrameType", factory: object = None) -> "FrameType":
     """Return the frame that declares what `frame` makes: the first outside lazyguard, or the module that it is for.
 
     A module declares through functions of other modules too, such as a team's own decorator: while it is imported, or
@@ -72,14 +70,14 @@ def declaring(frame: FrameType, factory: object = None) -> FrameType:
 _WRAPPERS = 10
 
 
-def _is_at_level_of(factory: Any, names: dict[str, Any]) -> bool:
+def _is_at_level_of(factory: "Any", names: "dict[str, Any]") -> bool:
     """Return whether a function stands at the level of the module with these names, below no other function."""
     function = unwrapped(factory)
     nested = "<locals>" in getattr(function, "__qualname__", "<locals>")
     return getattr(function, "__globals__", None) is names and not nested
 
 
-def unwrapped(function: Any) -> Any:
+def unwrapped(function: "Any") -> "Any":
     """Return the function that decorators stand around, where they say so as `functools.wraps` does."""
     for _ in range(_WRAPPERS):
         inner = getattr(function, "__dict__", {}).get("__wrapped__")
@@ -89,7 +87,7 @@ def unwrapped(function: Any) -> Any:
     return function
 
 
-def of_declaration(factory: Any, frame: FrameType) -> Place:
+def of_declaration(factory: "Any", frame: "FrameType") -> "Place":
     """Return the place of what `frame` declares: its factory's, or the frame's where a wrapper made the factory."""
     function = unwrapped(factory)
     nested = "<locals>" in getattr(function, "__qualname__", "")
@@ -97,25 +95,25 @@ def of_declaration(factory: Any, frame: FrameType) -> Place:
     return of_frame(frame) if of_wrapper or not hasattr(function, "__code__") else of_callable(function, NOWHERE)
 
 
-def _package(frame: FrameType) -> str:
+def _package(frame: "FrameType") -> str:
     """Return the first part of the name of the module whose code the frame executes; "" where it has none."""
     module = frame.f_globals.get("__name__")
     return module.partition(".")[0] if isinstance(module, str) else ""
 
 
-def at_module_level(frame: FrameType) -> bool:
+def at_module_level(frame: "FrameType") -> bool:
     """Return whether the frame executes a module's own statements."""
     if frame.f_code.co_flags & 0x1:  # inspect.CO_OPTIMIZED: a function's, whose f_locals would be a copy that stays
         return False
     return frame.f_locals is frame.f_globals
 
 
-def of_frame(frame: FrameType) -> Place:
+def of_frame(frame: "FrameType") -> "Place":
     """Return the place of what the frame is executing."""
     return Place(frame.f_code.co_filename, frame.f_lineno)
 
 
-def of_user(frame: FrameType | None) -> Place:
+def of_user(frame: "FrameType | None") -> "Place":
     """Return the place of the innermost frame that is neither lazyguard's nor the import system's."""
     while frame is not None:
         if _package(frame) not in ("lazyguard", "importlib"):
@@ -124,7 +122,7 @@ def of_user(frame: FrameType | None) -> Place:
     return NOWHERE
 
 
-def of_callable(function: object, otherwise: Place) -> Place:
+def of_callable(function: object, otherwise: "Place") -> "Place":
     """Return the place of a Python function's first line; `otherwise` for what has no code."""
     code = getattr(unwrapped(function), "__code__", None)
     if code is None:
@@ -137,7 +135,7 @@ GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200
 GENERATORS = GENERATOR | ASYNC_GENERATOR
 
 
-def flags_of(function: Any) -> int:
+def flags_of(function: "Any") -> int:
     """Return the `co_flags` of the code that a call of `function` runs; 0 if that is no Python code.
 
     Nothing but a `functools.partial` is unwrapped.
@@ -151,14 +149,14 @@ def flags_of(function: Any) -> int:
     return flags
 
 
-def has_parameters(function: Any) -> bool:
+def has_parameters(function: "Any") -> bool:
     """Return whether a Python function takes any argument, apart from a method's `self`."""
     code = getattr(function, "__code__", None)
     bound = getattr(function, "__self__", None) is not None
     return code is not None and bool(code.co_argcount > bound or code.co_kwonlyargcount or code.co_flags & 0x0C)
 
 
-def name_in(frame: FrameType, kind: str) -> str:
+def name_in(frame: "FrameType", kind: str) -> str:
     """Return `module:kind`, for what has no name of its own, of a frame in that module."""
     return f"{frame.f_globals.get('__name__', '?')}:{kind}"
 

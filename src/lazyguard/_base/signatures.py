@@ -22,16 +22,6 @@ _LATE = {
 }
 
 
-def dress(wrapper: Any, function: Any) -> Any:
-    """Return a wrapper that looks like its function, as by `functools.wraps`; no annotation is evaluated (PEP 649)."""
-    annotations = "__annotate__" if hasattr(function, "__annotate__") else "__annotations__"
-    for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__type_params__", annotations):
-        if hasattr(function, attribute):
-            setattr(wrapper, attribute, getattr(function, attribute))
-    vars(wrapper).update(getattr(function, "__dict__", {}), __wrapped__=function)
-    return wrapper
-
-
 def required_parameters(function: Any) -> tuple[str, ...]:
     """Return the names of a Python function's parameters that have no default."""
     code = function.__code__

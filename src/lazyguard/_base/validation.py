@@ -4,8 +4,6 @@ Invariants: an option object is frozen, slotted and keyword-only, and its values
 raises ConfigurationError with the option, its value and what to give.
 """
 
-from __future__ import annotations
-
 import sys
 from _thread import TIMEOUT_MAX
 
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
 class Options:
     """Frozen options: equal when all values are equal, with a `repr` as they are written."""
 
-    __slots__: tuple[str, ...] = ()
-    _numbers: tuple[str, ...] = ()  # those that may be functions
+    __slots__: "tuple[str, ...]" = ()
+    _numbers: "tuple[str, ...]" = ()  # those that may be functions
 
-    def _set(self, /, **values: Any) -> None:
+    def _set(self, /, **values: "Any") -> None:
         for name in self.__slots__:
             object.__setattr__(self, name, values[name])
 
@@ -43,7 +41,7 @@ class Options:
         """Whether functions are to be asked for numbers."""
         return any(callable(getattr(self, name)) for name in self._numbers)
 
-    def read(self, of: str) -> Self:
+    def read(self, of: str) -> "Self":
         """Return the options with the numbers that their functions return.
 
         Raises:
@@ -59,13 +57,13 @@ class Options:
         except ValueError as error:
             raise misconfigured(f"{of} has read from functions what cannot be right: {error}") from None
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
+    def __setattr__(self, name: str, value: object) -> "NoReturn":
         raise AttributeError(f"{type(self).__name__} is frozen: make a new one with another {name}")
 
-    def __delattr__(self, name: str) -> NoReturn:
+    def __delattr__(self, name: str) -> "NoReturn":
         raise AttributeError(f"{type(self).__name__} is frozen: make a new one without {name}")
 
-    def _values(self) -> tuple[Any, ...]:
+    def _values(self) -> "tuple[Any, ...]":
         return tuple(getattr(self, name) for name in self.__slots__)
 
     def __eq__(self, other: object) -> bool:
@@ -88,7 +86,7 @@ def _shown(value: object) -> str:
     return value.__qualname__ if isinstance(value, type) else repr(value)
 
 
-def read(name: str, value: Any, of: str, check: Callable[..., None] | None = None, **how: bool) -> Any:
+def read(name: str, value: "Any", of: str, check: "Callable[..., None] | None" = None, **how: bool) -> "Any":
     """Return a number; of a function what it returns, when that has been checked."""
     if not callable(value):
         return value
@@ -106,7 +104,7 @@ def read(name: str, value: Any, of: str, check: Callable[..., None] | None = Non
     return found
 
 
-def is_late(value: Any) -> bool:
+def is_late(value: "Any") -> bool:
     """Return whether this is a function that can be asked for a number: without arguments, and none that is async."""
     if not hasattr(value, "__code__"):
         return False
@@ -132,7 +130,7 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
         )
 
 
-def alone(decorator: str, misplaced: tuple[Any, ...], frame: FrameType, what: str) -> None:
+def alone(decorator: str, misplaced: "tuple[Any, ...]", frame: "FrameType", what: str) -> None:
     """Raise UsageError if a decorator that takes options only was given the `what` that it decorates."""
     if misplaced:
         place = places.of_callable(misplaced[0], places.of_frame(frame))
@@ -149,7 +147,7 @@ def text(name: str, value: object, *, optional: bool = False) -> None:
         raise misconfigured(f"{name}={shown(value)} is invalid: give a string{also}.")
 
 
-def mapping(name: str, value: object) -> dict[Any, Any]:
+def mapping(name: str, value: object) -> "dict[Any, Any]":
     """Return the content of a mapping, or of None; raise ConfigurationError for anything else."""
     if value is None:
         return {}
@@ -159,7 +157,7 @@ def mapping(name: str, value: object) -> dict[Any, Any]:
     return dict(content)
 
 
-def names(name: str, value: object, what: str = 'a tuple of strings, ("one",)') -> tuple[str, ...]:
+def names(name: str, value: object, what: str = 'a tuple of strings, ("one",)') -> "tuple[str, ...]":
     """Return the strings of an iterable; raise ConfigurationError for anything else."""
     found: list[str] = []
     content: Any = () if isinstance(value, str) else value
@@ -213,7 +211,7 @@ def plain(name: str, function: object, of: str, maker: str) -> None:
         )
 
 
-def fallback_function(function: Any, of: str, at: places.Place) -> tuple[places.Place, bool]:
+def fallback_function(function: "Any", of: str, at: "places.Place") -> "tuple[places.Place, bool]":
     """Return the place of a fallback's function, and whether it is async; raise ConfigurationError if it is none."""
     place = places.of_callable(function, at)
     if not hasattr(function, "__code__"):
@@ -227,7 +225,7 @@ def fallback_function(function: Any, of: str, at: places.Place) -> tuple[places.
     return place, bool(flags & places.COROUTINE)
 
 
-def failure_types(name: str, value: object) -> Kinds:
+def failure_types(name: str, value: object) -> "Kinds":
     """Return `value` as a tuple of exception types, of names "module:Name" of such types, and of predicates."""
     kinds: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
     for kind in kinds:
@@ -248,7 +246,7 @@ def failure_types(name: str, value: object) -> Kinds:
     return kinds
 
 
-def loaded(types: Kinds) -> tuple[type[BaseException], ...]:
+def loaded(types: "Kinds") -> "tuple[type[BaseException], ...]":
     """Return those of the exception types whose modules are loaded; no other can have been raised."""
     found: list[type[BaseException]] = []
     for failure in types:
@@ -261,7 +259,7 @@ def loaded(types: Kinds) -> tuple[type[BaseException], ...]:
     return tuple(found)
 
 
-def check_loaded(name: str, types: Kinds) -> None:
+def check_loaded(name: str, types: "Kinds") -> None:
     """Raise ConfigurationError if the module of a name among these is loaded and has no such exception type."""
     for kind in types:
         if isinstance(kind, str):

@@ -4,8 +4,6 @@ Invariants: no caller gets a module that is half executed, as a signal handler o
 own thread imports it; what was loaded once is available until the interpreter's end, when nothing can be imported.
 """
 
-from __future__ import annotations
-
 import sys
 
 TYPE_CHECKING = False
@@ -14,10 +12,10 @@ if TYPE_CHECKING:
 
 # Where the threads of ours are begun, and where what was interrupted is done; they are loaded by these names.
 DAEMONS, INTERRUPTIONS = "_core.daemons", "_core.interruptions"
-_whole: dict[str, Any] = {}
+_whole: "dict[str, Any]" = {}
 
 
-def loaded(name: str, of: Any = None, /) -> Any:
+def loaded(name: str, of: "Any" = None, /) -> "Any":
     """Return the module `lazyguard.<name>`, imported if need be.
 
     Raises:
@@ -45,7 +43,7 @@ def loaded(name: str, of: Any = None, /) -> Any:
     return found
 
 
-def whole(name: str) -> Any:
+def whole(name: str) -> "Any":
     """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing."""
     return _whole.get(name)
 
@@ -58,5 +56,5 @@ def _refusal(text: str) -> Exception:
     return error
 
 
-def _told(of: Any) -> str:
+def _told(of: "Any") -> str:
     return "a lazy object" if of is None else f"{of.name} ({of.place})"

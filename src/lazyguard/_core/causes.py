@@ -73,11 +73,11 @@ class Kept:
             for setter, link in zip(setters, links, strict=True):
                 setter(one, link)
 
-    def __del__(self) -> None:
+    def __del__(self, kept: dict[int, ref[Kept]] = _kept) -> None:  # a default: at the end the module has no names
         self._link()  # whoever has raised it again may have tied it to what it is the cause of
         for one, _, _ in getattr(self, "_chain", ()):
-            if (known := _kept.get(id(one))) is not None and known() in (None, self):
-                _kept.pop(id(one), None)
+            if (known := kept.get(id(one))) is not None and known() in (None, self):
+                kept.pop(id(one), None)
 
 
 def keep(error: BaseException) -> Kept:

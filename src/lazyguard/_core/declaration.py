@@ -4,8 +4,6 @@ Invariants: declaring loads this and none of the state machine; to look at what 
 plan holds no state of a cell; the registry holds what is declared weakly.
 """
 
-from __future__ import annotations
-
 import _thread
 import os
 from _weakref import ref
@@ -32,28 +30,28 @@ class Plan:
     `reads` is called with a cell at its first use, where numbers of the plan are functions.
     """
 
-    timeout: float | None = None
-    abandon_after: float | None = None
-    retry: Any = None
-    recovery: Any = None
-    probe: Callable[[Any], object] | None = None
-    close: Callable[[Any], object] | None = None
+    timeout: "float | None" = None
+    abandon_after: "float | None" = None
+    retry: "Any" = None
+    recovery: "Any" = None
+    probe: "Callable[[Any], object] | None" = None
+    close: "Callable[[Any], object] | None" = None
     grace: float = 0.0
-    on_fork: OnFork = "keep"
-    refuses: Callable[[Any, Any], str | None] | None = None
+    on_fork: "OnFork" = "keep"
+    refuses: "Callable[[Any, Any], str | None] | None" = None
     awaited: bool = False
     allow_none: bool = False
     share: float = 0.1
-    max_degraded: float | None = None
-    bulkhead: Any = None
-    wrong: Callable[[Any], str | None] | None = None
-    reads: Callable[[Any], object] | None = None
+    max_degraded: "float | None" = None
+    bulkhead: "Any" = None
+    wrong: "Callable[[Any], str | None] | None" = None
+    reads: "Callable[[Any], object] | None" = None
 
-    def __init__(self, **policies: Any) -> None:
+    def __init__(self, **policies: "Any") -> None:
         for name, value in policies.items():
             setattr(self, name, value)
 
-    def changed(self, **changes: Any) -> Plan:
+    def changed(self, **changes: "Any") -> "Plan":
         """Return a plan that differs in `changes` alone."""
         return Plan(**{**vars(self), **changes})
 
@@ -61,7 +59,7 @@ class Plan:
 PLAIN = Plan()
 
 # What no fallback has answered: one dict for all cells that have none, which stays empty.
-NOTHING: dict[str, int] = {}
+NOTHING: "dict[str, int]" = {}
 # The one lock of all cells: held for a few statements, and never while user code runs. Reentrant, since a signal
 # handler or a finaliser may run between two statements of its holder.
 lock = _thread.RLock()
@@ -102,7 +100,7 @@ class Declaration:
     )
     used = True
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> None:
         self.factory: Any = factory  # a function without parameters
         self.name: str = name
         self.place: Place = place
@@ -133,7 +131,7 @@ class Declared(Declaration):
             return getattr(self, name)
 
 
-def declared(factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> Any:
+def declared(factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> "Any":
     """Return what stands for a cell until its first use, and is that cell from then on."""
     return Declared(factory, name=name, place=place, plan=plan)
 
@@ -144,7 +142,7 @@ def check_on_fork(on_fork: object) -> None:
         raise misconfigured(f'on_fork={shown(on_fork)} is invalid: give "keep", "reset" or a function of the object.')
 
 
-def build_early(frame: FrameType, build: Callable[[], object]) -> None:
+def build_early(frame: "FrameType", build: "Callable[[], object]") -> None:
     """Let `build` run at the end of the import that `frame` belongs to, where LAZYGUARD_EAGER asks for it."""
     if os.environ.get("LAZYGUARD_EAGER"):
         from lazyguard._core import eager
@@ -152,38 +150,38 @@ def build_early(frame: FrameType, build: Callable[[], object]) -> None:
         eager.declared(frame, build)
 
 
-_registered: dict[ref[Declaration], str] = {}
-_guards: dict[ref[Any], None] = {}
+_registered: "dict[ref[Declaration], str]" = {}
+_guards: "dict[ref[Any], None]" = {}
 
 
-def register(cell: Declaration, kind: str) -> None:
+def register(cell: "Declaration", kind: str) -> None:
     """Let `health` see a cell; `kind` says what it is."""
     _registered[ref(cell, _registered.pop)] = kind
 
 
-def kind_of(cell: Declaration) -> str:
+def kind_of(cell: "Declaration") -> str:
     """Return what `register` was told of a cell."""
     return _registered.get(ref(cell), "")
 
 
-def forget(cell: Declaration) -> None:
+def forget(cell: "Declaration") -> None:
     """Let `health` see a cell no more."""
     _registered.pop(ref(cell), None)
 
 
-def cells() -> list[tuple[Any, str]]:
+def cells() -> "list[tuple[Any, str]]":
     """Return the cells that still exist and what they are, in the order of their declaration."""
     # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
     found = [(known(), kind) for known, kind in _registered.copy().items()]
     return [(cell, kind) for cell, kind in found if cell is not None]
 
 
-def register_guard(guard: Any) -> None:
+def register_guard(guard: "Any") -> None:
     """Let `health` see what guards a function."""
     _guards[ref(guard, lambda gone: _guards.pop(gone, None))] = None
 
 
-def guards() -> list[Any]:
+def guards() -> "list[Any]":
     """Return what guards functions that still exist, in the order of their declaration."""
     return [guard for known in list(_guards) if (guard := known()) is not None]
 

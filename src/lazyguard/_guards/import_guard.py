@@ -12,7 +12,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import events
-from lazyguard._base import Record, final, places, signatures, validation
+from lazyguard._base import Record, dress, final, places, signatures, validation
 from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 from lazyguard.errors import (
@@ -153,7 +153,7 @@ class ImportGuard:
             with ImportGuard(self._terms):  # whose end ends the block, where an interruption has left it open
                 return function(*args, **named)
 
-        dressed: Callable[P, T] = signatures.dress(guarded, function)
+        dressed: Callable[P, T] = dress(guarded, function)
         return dressed
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 
 from lazyguard import errors
-from lazyguard._base import places, signatures
+from lazyguard._base import dress, places, signatures
 from lazyguard._base.places import shown
 from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
@@ -48,6 +48,7 @@ def once(  # noqa: F811
         function: A plain function. The arguments of later calls are ignored.
         key: The name of what happens once. Left out, the key is the function's file and line: it stays the same when
             the module is executed again, reloaded or under a second name (`models` and `core.models`, `__main__`).
+            So a function that is made anew at each call of another one runs once in all: give each a key of its own.
 
     Raises:
         ConfigurationError: The function is async or a generator; or it is no Python function, and there is no key.
@@ -114,7 +115,7 @@ def _guard(function: Any, key: str | None) -> Any:
                 finally:
                     del attempt, outcome, now  # else a cycle: the error, its traceback, this frame
 
-    return signatures.dress(call, function)
+    return dress(call, function)
 
 
 def _identity(function: Any) -> object:

@@ -4,8 +4,6 @@ Invariants: arguments and results are those of lazy_loader, so that a package ca
 imports nothing of what is declared.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -27,11 +25,11 @@ if TYPE_CHECKING:
 
 def attach(
     package_name: str,
-    submodules: Iterable[str] | None = None,
-    submod_attrs: Mapping[str, Iterable[str]] | None = None,
+    submodules: "Iterable[str] | None" = None,
+    submod_attrs: "Mapping[str, Iterable[str]] | None" = None,
     *,
-    absolute_attrs: Mapping[str, Iterable[str]] | None = None,
-) -> Attached:
+    absolute_attrs: "Mapping[str, Iterable[str]] | None" = None,
+) -> "Attached":
     """Declare what a package re-exports; each name is imported at its first use, then an ordinary global.
 
     Args:
@@ -70,7 +68,7 @@ def attach(
     return _attach(package_name, sys._getframe(1), submodules, submod_attrs, absolute_attrs)
 
 
-def attach_stub(package_name: str, filename: str) -> Attached:
+def attach_stub(package_name: str, filename: str) -> "Attached":
     """Declare what the package's stub (`__init__.pyi`) imports; what checkers read is then what happens.
 
     Args:
@@ -105,12 +103,12 @@ def attach_stub(package_name: str, filename: str) -> Attached:
 
 def _attach(
     package: str,
-    frame: FrameType,
-    submodules: Iterable[str] | None,
-    relative: Mapping[str, Iterable[str]] | None,
-    absolute: Mapping[str, Iterable[str]] | None,
-    places: Mapping[str, FileAndLine] | None = None,
-) -> Attached:
+    frame: "FrameType",
+    submodules: "Iterable[str] | None",
+    relative: "Mapping[str, Iterable[str]] | None",
+    absolute: "Mapping[str, Iterable[str]] | None",
+    places: "Mapping[str, FileAndLine] | None" = None,
+) -> "Attached":
     place = frame.f_code.co_filename, frame.f_lineno
     if not isinstance(package, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _wrong(place, f"attach() takes the package's __name__, not one of type {type(package).__name__}")
@@ -123,7 +121,7 @@ def _attach(
         origins[name] = (f"{package}.{attribute}", None)
     attributes = LazyAttributes(package, origins, place, places or {})
 
-    def lookup(name: str) -> Any:
+    def lookup(name: str) -> "Any":
         if name in origins:
             return attributes.resolve(name)
         attributes.settle()
@@ -133,7 +131,7 @@ def _attach(
             text += f": its stub ({stub}) imports it without a re-export; add it to the stub's __all__"
         raise AttributeError(text, name=name, obj=attributes.module)
 
-    def listing() -> list[str]:
+    def listing() -> "list[str]":
         return sorted({*attributes.namespace, *origins} - {REGISTRY})
 
     attributes.resolver = lookup
@@ -151,7 +149,7 @@ def _attach(
     return lookup, listing, sorted(origins)
 
 
-def _wrong(place: FileAndLine, text: str) -> Exception:
+def _wrong(place: "FileAndLine", text: str) -> Exception:
     from lazyguard._base.places import Place, misconfigured
 
     return misconfigured(f"{Place(*place)}: {text}")
@@ -165,7 +163,7 @@ def _is_eager(package: str) -> bool:
     return eager.named(package)
 
 
-def _items(option: str, given: Mapping[str, Any] | None, place: FileAndLine) -> list[tuple[str, Any]]:
+def _items(option: str, given: "Mapping[str, Any] | None", place: "FileAndLine") -> "list[tuple[str, Any]]":
     if given is None:
         return []
     if not hasattr(type(given), "items") or not all(isinstance(key, str) for key in given):
@@ -173,7 +171,7 @@ def _items(option: str, given: Mapping[str, Any] | None, place: FileAndLine) -> 
     return list(given.items())
 
 
-def _renames(source: str, names: Iterable[object], place: FileAndLine) -> Iterable[tuple[str, str]]:
+def _renames(source: str, names: "Iterable[object]", place: "FileAndLine") -> "Iterable[tuple[str, str]]":
     """Yield (attribute, name in the package) for what a declaration lists."""
     if isinstance(names, str):
         raise _wrong(place, f"{source}: {names!r} is one string; write a list: [{names!r}]")
@@ -193,7 +191,7 @@ def _renames(source: str, names: Iterable[object], place: FileAndLine) -> Iterab
         yield attribute.strip(), name
 
 
-def read(package: str, stub: str, place: FileAndLine) -> tuple[list[str], Names, Names, dict[str, FileAndLine]]:
+def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Names, Names, dict[str, FileAndLine]]":
     """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
     import ast
 
@@ -244,7 +242,7 @@ def _text_of(package: str, stub: str) -> str:
         raise
 
 
-def _exported(tree: ast.Module) -> set[str]:
+def _exported(tree: "ast.Module") -> "set[str]":
     import ast
 
     """Return the names in the stub's `__all__`."""
@@ -256,6 +254,6 @@ def _exported(tree: ast.Module) -> set[str]:
     return set()
 
 
-def _absolute(package: str, node: ast.ImportFrom) -> str:
+def _absolute(package: str, node: "ast.ImportFrom") -> str:
     parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
     return ".".join(part for part in (parent, node.module) if part)

@@ -6,8 +6,6 @@ attribute; and it is there, at every moment, while a declared name is not. One l
 for a few statements and never while anything is imported or let go of; the import system serialises imports.
 """
 
-from __future__ import annotations
-
 import _thread
 import builtins
 import os
@@ -39,7 +37,7 @@ PENDING = object()
 _NOTHING = object()
 # Native lazy imports (PEP 810) begin with Python 3.15: the type of those that nothing has used yet.
 NATIVE = hasattr(builtins, "__lazy_import__")
-_NATIVE_KIND: type | None = getattr(__import__("_types"), "LazyImportType") if NATIVE else None  # noqa: B009
+_NATIVE_KIND: "type | None" = getattr(__import__("_types"), "LazyImportType") if NATIVE else None  # noqa: B009
 
 
 def is_native(value: object) -> bool:
@@ -69,9 +67,9 @@ class LazyAttributes:
     def __init__(
         self,
         package: str,
-        origins: dict[str, tuple[str, str | None]],
-        declared_at: FileAndLine,
-        places: Mapping[str, FileAndLine],
+        origins: "dict[str, tuple[str, str | None]]",
+        declared_at: "FileAndLine",
+        places: "Mapping[str, FileAndLine]",
     ) -> None:
         """Take the `origins`: name -> (absolute module, attribute in it, or None for the module itself).
 
@@ -121,7 +119,7 @@ class LazyAttributes:
         submodule = sys.modules.get(f"{self.package}.{name}")
         return submodule is not None and submodule is value and self.origins[name][1] is not None
 
-    def resolve(self, name: str) -> Any:
+    def resolve(self, name: str) -> "Any":
         """Import what `name` stands for, write it into the package, and return it."""
         value = self._traced(name)
         with _lock:
@@ -148,7 +146,7 @@ class LazyAttributes:
                 statements.setdefault(module, []).append(attribute)
             names.setdefault((module, attribute), []).append(name)
 
-        def find(module: str, attribute: str) -> Any:
+        def find(module: str, attribute: str) -> "Any":
             same = names[module, attribute]
             value = self._traced(same[0])
             for name in same:
@@ -165,7 +163,7 @@ class LazyAttributes:
                 for name in names[module, attribute]:
                     self._bind(name, value, like=names[module, attribute][0])
 
-    def _statement(self, name: str) -> tuple[str, str]:
+    def _statement(self, name: str) -> "tuple[str, str]":
         """Return the module and the attribute of a `from module import attribute` that gives `name`."""
         source, attribute = self.origins[name]
         if attribute is not None:
@@ -185,29 +183,29 @@ class LazyAttributes:
         self.namespace[name] = value
 
     @property
-    def place(self) -> Place:
+    def place(self) -> "Place":
         """Where the names are declared."""
         from lazyguard._base.places import Place
 
         return Place(*self.declared_at)
 
-    def place_of(self, name: str) -> Place:
+    def place_of(self, name: str) -> "Place":
         """Return where the name is declared."""
         from lazyguard._base.places import Place
 
         return Place(*self._declared_at(name))
 
-    def _declared_at(self, name: str) -> FileAndLine:
+    def _declared_at(self, name: str) -> "FileAndLine":
         return self.places.get(name, self.declared_at)
 
-    def _traced(self, name: str) -> Any:
+    def _traced(self, name: str) -> "Any":
         if os.environ.get("LAZYGUARD_TRACE", "") in ("", "0"):
             return self._load(name)
         from lazyguard._core import trace
 
         return trace.traced(f"{self.package}:{name}", self.place_of(name), lambda: self._load(name))
 
-    def _load(self, name: str) -> Any:
+    def _load(self, name: str) -> "Any":
         source, attribute = self.origins[name]
         module: ModuleType | None = None
         value: Any
@@ -228,7 +226,7 @@ class LazyAttributes:
         self.failures.pop(name, None)
         return value
 
-    def _explain(self, name: str, module: ModuleType | None, error: Exception) -> errors.LazyguardError:
+    def _explain(self, name: str, module: "ModuleType | None", error: Exception) -> "errors.LazyguardError":
         """Say which declaration failed, and how to mend it; an ImportError stays one."""
         from lazyguard import errors
 
@@ -303,20 +301,20 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(after_in_child=_in_child)
-_known: dict[ref[LazyAttributes], None] = {}
+_known: "dict[ref[LazyAttributes], None]" = {}
 
 
-def _register(attributes: LazyAttributes) -> None:
+def _register(attributes: "LazyAttributes") -> None:
     _known[ref(attributes, _known.pop)] = None
 
 
-def declared() -> list[LazyAttributes]:
+def declared() -> "list[LazyAttributes]":
     """Return what `attach` has declared for packages that are imported, in that order."""
     found = [known() for known in list(_known)]
     return [one for one in found if one is not None and sys.modules.get(one.package) is one.module is not None]
 
 
-def _import_error(text: str, name: str | None, path: str | None) -> errors.ResolutionImportError:
+def _import_error(text: str, name: "str | None", path: "str | None") -> "errors.ResolutionImportError":
     from lazyguard import errors
 
     error = errors.ResolutionImportError(text)
@@ -324,15 +322,15 @@ def _import_error(text: str, name: str | None, path: str | None) -> errors.Resol
     return error
 
 
-def _circular(source: str, attribute: str | None) -> str:
+def _circular(source: str, attribute: "str | None") -> str:
     return f"circular import: {source} is not finished, and has no {attribute!r} yet"
 
 
-def _is_initializing(module: ModuleType) -> bool:
+def _is_initializing(module: "ModuleType") -> bool:
     return getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
-def _entries(directories: Iterable[str]) -> set[str]:
+def _entries(directories: "Iterable[str]") -> "set[str]":
     """Return the names that may be modules in these directories."""
     found: set[str] = set()
     for directory in directories:

@@ -3,8 +3,6 @@
 Invariants: a Breaker has no state. Many functions and services can share one; each has a circuit of its own.
 """
 
-from __future__ import annotations
-
 from lazyguard._base import final, validation
 from lazyguard._base.places import misconfigured, shown
 
@@ -73,36 +71,36 @@ class Breaker(validation.Options):
         (0.5, 10)
     """
 
-    failure_threshold: int | None
-    failure_rate: float | None
-    window_calls: int | None
-    window_seconds: float | None
-    minimum_calls: int | None
+    failure_threshold: "int | None"
+    failure_rate: "float | None"
+    window_calls: "int | None"
+    window_seconds: "float | None"
+    minimum_calls: "int | None"
     open_time: float
     max_open_time: float
     half_open_timeout: float
     success_threshold: int
-    slow_call_duration: float | None
-    on: Kinds
-    ignore: Kinds
+    slow_call_duration: "float | None"
+    on: "Kinds"
+    ignore: "Kinds"
     __slots__ = tuple(__annotations__)
     _numbers = __slots__[:-2]
 
     def __init__(
         self,
         *,
-        failure_threshold: Whole | None = None,
-        failure_rate: Seconds | None = None,
-        window_calls: Whole | None = None,
-        window_seconds: Seconds | None = None,
-        minimum_calls: Whole | None = None,
-        open_time: Seconds = 10.0,
-        max_open_time: Seconds = 120.0,
-        half_open_timeout: Seconds = 30.0,
-        success_threshold: Whole = 1,
-        slow_call_duration: Seconds | None = None,
-        on: Failures = (Exception,),
-        ignore: Failures = (),
+        failure_threshold: "Whole | None" = None,
+        failure_rate: "Seconds | None" = None,
+        window_calls: "Whole | None" = None,
+        window_seconds: "Seconds | None" = None,
+        minimum_calls: "Whole | None" = None,
+        open_time: "Seconds" = 10.0,
+        max_open_time: "Seconds" = 120.0,
+        half_open_timeout: "Seconds" = 30.0,
+        success_threshold: "Whole" = 1,
+        slow_call_duration: "Seconds | None" = None,
+        on: "Failures" = (Exception,),
+        ignore: "Failures" = (),
     ) -> None:
         if failure_rate is not None:
             if minimum_calls is None and (window_calls is None or isinstance(window_calls, int)):
@@ -145,7 +143,7 @@ class Breaker(validation.Options):
             )
 
 
-def _exceeds(one: Any, other: Any) -> bool:
+def _exceeds(one: "Any", other: "Any") -> bool:
     """Return whether a number is more than another one, where both are known."""
     return isinstance(one, int | float) and isinstance(other, int | float) and one > other
 
@@ -159,7 +157,7 @@ class UnusedCircuit:
 
     used = False
 
-    def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
+    def __init__(self, breaker: "Breaker", name: str, place: "Place") -> None:
         self.breaker: Breaker = breaker
         self.name: str = name
         self.place: Place = place

@@ -1,7 +1,5 @@
 """The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
-from __future__ import annotations
-
 from lazyguard._base import final, validation
 from lazyguard._base.places import misconfigured, shown
 
@@ -55,28 +53,28 @@ class Retry(validation.Options):
         True
     """
 
-    attempts: int | None
-    initial: float | None
-    maximum: float | None
-    on: Kinds | None
-    stop: Callable[[Any], Any] | None
-    wait: Callable[[Any], Any] | None
-    retry: Callable[[Any], Any] | None
-    retrying: BaseRetrying | None
+    attempts: "int | None"
+    initial: "float | None"
+    maximum: "float | None"
+    on: "Kinds | None"
+    stop: "Callable[[Any], Any] | None"
+    wait: "Callable[[Any], Any] | None"
+    retry: "Callable[[Any], Any] | None"
+    retrying: "BaseRetrying | None"
     __slots__ = tuple(__annotations__)
     _numbers = __slots__[:3]
 
     def __init__(
         self,
         *,
-        attempts: Whole | None = None,
-        initial: Seconds | None = None,
-        maximum: Seconds | None = None,
-        on: Failures | None = None,
-        stop: Callable[[Any], Any] | None = None,
-        wait: Callable[[Any], Any] | None = None,
-        retry: Callable[[Any], Any] | None = None,
-        retrying: BaseRetrying | None = None,
+        attempts: "Whole | None" = None,
+        initial: "Seconds | None" = None,
+        maximum: "Seconds | None" = None,
+        on: "Failures | None" = None,
+        stop: "Callable[[Any], Any] | None" = None,
+        wait: "Callable[[Any], Any] | None" = None,
+        retry: "Callable[[Any], Any] | None" = None,
+        retrying: "BaseRetrying | None" = None,
     ) -> None:
         self._set(**locals())
         if retrying is not None:
@@ -120,14 +118,14 @@ class Retry(validation.Options):
         """Whether it works for async factories and functions only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
-    def begin(self, function: Any = None, args: Any = (), named: Any = {}) -> Any:  # noqa: B006  (never changed)
+    def begin(self, function: "Any" = None, args: "Any" = (), named: "Any" = {}) -> "Any":  # noqa: B006  (never changed)
         """Return the retries of one attempt or call, after its first failure; with these it is called."""
         from lazyguard._core import loaded
 
         return loaded(RETRIES).Retries(self, function, args, named)
 
 
-def of(value: Any) -> Retry | None:
+def of(value: "Any") -> "Retry | None":
     """Return a Retry, or a whole Retrying object of tenacity, as a Retry; None for any other object."""
     if isinstance(value, Retry):
         return value
@@ -139,7 +137,7 @@ def _is_tenacitys(thing: object, name: str) -> bool:
     return any(kind.__name__ == name and kind.__module__.startswith("tenacity") for kind in type(thing).__mro__)
 
 
-def _check_predicate(name: str, value: Any) -> None:
+def _check_predicate(name: str, value: "Any") -> None:
     if _is_tenacitys(value, "retry_if_result") or _is_tenacitys(value, "retry_if_not_result"):
         raise misconfigured(f"{name}= checks results, and only failures are tried again: raise an error.")
     for inner in getattr(value, "retries", ()):

@@ -4,8 +4,6 @@ Invariants: declaring builds nothing and loads nothing but this; the caller's ow
 to their thread.
 """
 
-from __future__ import annotations
-
 from lazyguard._base import places
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import PLAIN, Plan, build_early, check_on_fork, declared, register
@@ -26,22 +24,22 @@ if TYPE_CHECKING:
 
     @overload
     def lazy(
-        factory: Callable[[], T], /, *, name: str = ..., on_fork: OnFork = ..., record: Sequence[str] = ...
-    ) -> T: ...
+        factory: "Callable[[], T]", /, *, name: str = ..., on_fork: "OnFork" = ..., record: "Sequence[str]" = ...
+    ) -> "T": ...
     @overload
     def lazy(
-        *, name: str = ..., on_fork: OnFork = ..., record: Sequence[str] = ...
-    ) -> Callable[[Callable[[], T]], T]: ...
+        *, name: str = ..., on_fork: "OnFork" = ..., record: "Sequence[str]" = ...
+    ) -> "Callable[[Callable[[], T]], T]": ...
 
 
 def lazy(
-    factory: Callable[[], T] | None = None,
+    factory: "Callable[[], T] | None" = None,
     /,
     *,
     name: str = "",
-    on_fork: OnFork = "keep",
-    record: Sequence[str] = (),
-) -> T | Callable[[Callable[[], T]], T]:
+    on_fork: "OnFork" = "keep",
+    record: "Sequence[str]" = (),
+) -> "T | Callable[[Callable[[], T]], T]":
     """Return a transparent proxy for what `factory` returns, built at its first use.
 
     Usable as `lazy(make)`, `@lazy` and `@lazy(...)`; typed as what the factory returns.
@@ -76,7 +74,7 @@ def lazy(
     if factory is not None:
         return make(factory, places.caller(), name=name, on_fork=on_fork, record=record)
 
-    def decorate(decorated: Callable[[], T]) -> T:
+    def decorate(decorated: "Callable[[], T]") -> "T":
         return make(decorated, places.caller(), name=name, on_fork=on_fork, record=record)
 
     check_on_fork(on_fork)
@@ -85,8 +83,13 @@ def lazy(
 
 
 def make(
-    factory: Callable[[], T], frame: FrameType, *, name: str = "", on_fork: OnFork = "keep", record: Sequence[str] = ()
-) -> T:
+    factory: "Callable[[], T]",
+    frame: "FrameType",
+    *,
+    name: str = "",
+    on_fork: "OnFork" = "keep",
+    record: "Sequence[str]" = (),
+) -> "T":
     """Return the proxy for a factory that `frame` declares; see `lazy`."""
     frame = places.declaring(frame, factory)
     place = places.of_declaration(factory, frame)
@@ -113,7 +116,7 @@ def make(
     return lazy_object
 
 
-def check_factory(factory: Any, place: Place) -> None:
+def check_factory(factory: "Any", place: "Place") -> None:
     """Raise UsageError where `factory` is not a plain callable without required parameters."""
     if not callable(factory):
         raise misused(

@@ -6,8 +6,6 @@ of introspection, and where the factory's annotation names a loaded class also `
 nothing.
 """
 
-from __future__ import annotations
-
 import builtins
 import sys
 from _collections_abc import Mapping, Sequence
@@ -41,34 +39,34 @@ if TYPE_CHECKING:
     class Flavour(Protocol):
         """How a target is shown: returns the class that its proxy is to have."""
 
-        def __call__(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]: ...
+        def __call__(self, cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]": ...
 
 
 class Proxy:
     """What every lazy object and live reference is an instance of."""
 
     __slots__ = ("__weakref__", "_cell")
-    _cell: Cell
+    _cell: "Cell"
 
     # These are for `Likeness`: what is asked of an instance never comes here.
     _prefix = ""
 
-    def _fetch(self) -> Any:
+    def _fetch(self) -> "Any":
         return cell_of(self).resolve()
 
     @staticmethod
-    def _run(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _run(name: str, proxy: "Any", target: "Any", arguments: "tuple[Any, ...]", named: "dict[str, Any]") -> "Any":
         return loaded("_proxies.views").by_class(name, proxy, target, arguments, named)
 
 
 _CELL = Proxy.__dict__["_cell"]
-cell_of: Callable[[Any], Cell] = _CELL.__get__
-set_cell: Callable[[Proxy, Cell], None] = _CELL.__set__
+cell_of: "Callable[[Any], Cell]" = _CELL.__get__
+set_cell: "Callable[[Proxy, Cell], None]" = _CELL.__set__
 # object's own: the classes below answer for `__class__` themselves
-set_class: Callable[[object, type], None] = object.__dict__["__class__"].__set__
+set_class: "Callable[[object, type], None]" = object.__dict__["__class__"].__set__
 
 
-def find_cell(obj: object) -> Cell | None:
+def find_cell(obj: object) -> "Cell | None":
     """Return the cell of a lazy object, a live reference or a service; None for anything else."""
     if issubclass(type(obj), Proxy):
         return cell_of(obj)
@@ -79,14 +77,14 @@ def find_cell(obj: object) -> Cell | None:
     return cell
 
 
-def declared_class(cell: Cell) -> type | None:
+def declared_class(cell: "Cell") -> "type | None":
     """Return the class that the factory's return annotation names, if it tells what the object will answer."""
     said = annotated_class(cell.factory)
     # a protocol or a metaclass does not
     return None if said is None or issubclass(said, type) or getattr(said, "_is_protocol", False) else said
 
 
-def annotated_class(function: Any) -> type | None:
+def annotated_class(function: "Any") -> "type | None":
     """Return the class that a function's return annotation names, if it is loaded already. Evaluates no string."""
     function = getattr(function, "__wrapped__", function)
     code = getattr(function, "__code__", None)
@@ -126,7 +124,7 @@ class Pending(Proxy):
     __slots__ = ()
     _prefix = "lazy "
 
-    def __getattribute__(self: Proxy, name: str) -> Any:
+    def __getattribute__(self: "Proxy", name: str) -> "Any":
         cell = cell_of(self)
         inspection = loaded(INSPECTION, cell)
         if name in inspection.INTROSPECTION:
@@ -157,7 +155,7 @@ class Pending(Proxy):
     def __delattr__(self, name: str) -> None:
         delattr(cell_of(self).resolve(), name)
 
-    def __dir__(self) -> list[str]:
+    def __dir__(self) -> "list[str]":
         kind = declared_class(cell_of(self))
         if kind is None and loaded(INSPECTION, cell_of(self)).walks(sys._getframe().f_back):
             return []
@@ -169,7 +167,7 @@ class Pending(Proxy):
         return f"<lazy {cell.name}, {state}, declared at {cell.place}>"
 
 
-def shown(proxy: Proxy) -> Any:
+def shown(proxy: "Proxy") -> "Any":
     """Build the target; return what a first use goes to: the proxy, which shows it now, as at every further use.
 
     Where another thread has not yet let the proxy show it, that is the target itself.
@@ -184,7 +182,7 @@ _ASKED_BY_PYDOC = frozenset(("__class__", "__origin__", "__doc__"))
 ASKED_OF_ITSELF = _ASKED_BY_PYDOC | {"__mro_entries__", "__deepcopy__", "__func__"}
 
 
-def answer(target: Any, name: str, proxy: Proxy) -> Any:
+def answer(target: "Any", name: str, proxy: "Proxy") -> "Any":
     """Return the attribute of a proxy of `target`: a class is a base, and no copy is made of it or a function.
 
     pydoc documents the `__origin__` of what says that it is no class, and itself refuses the proxy of a class.
@@ -201,7 +199,7 @@ def answer(target: Any, name: str, proxy: Proxy) -> Any:
     return getattr(target, name)
 
 
-def shape_of(kind: type) -> type[Proxy]:
+def shape_of(kind: type) -> "type[Proxy]":
     """Return the base that a proxy of a `kind` needs for `match`, which takes it for a sequence or a mapping."""
     if issubclass(kind, str | bytes | bytearray):
         return Proxy
@@ -220,7 +218,7 @@ _HOLDING = ("_holds", "_fetch", "_run", "_watch")
 
 
 # What a tool that walks is told by these, while the target is not there.
-_TOLD: dict[str, Callable[[Proxy], Any]] = {
+_TOLD: "dict[str, Callable[[Proxy], Any]]" = {
     "__bool__": lambda proxy: True,  # logging: a mapping that is not empty
     "__hash__": object.__hash__,  # pydoc keeps all values of a class in a dict
     "__get__": lambda proxy: proxy,
@@ -229,31 +227,31 @@ _TOLD: dict[str, Callable[[Proxy], Any]] = {
 }
 
 
-def _of_block(name: str) -> Any:
+def _of_block(name: str) -> "Any":
     """Return what enters or leaves a block of what is pending: it builds when Python looks it up, before it enters.
 
     So both are found on the class that shows the target, and the block ends on that one whatever happens meanwhile.
     (Up to 3.13 what enters is looked up first, since 3.14 what leaves.)
     """
 
-    def look_up(proxy: Proxy) -> Any:
+    def look_up(proxy: "Proxy") -> "Any":
         target = shown(proxy)
         return loaded("_proxies.views", cell_of(proxy)).special(target, name)
 
     return property(look_up)
 
 
-def _building(name: str) -> Any:
+def _building(name: str) -> "Any":
     """Return the special method of pending classes: build, then let the target do it."""
     made = _made.get(name)
     return _made.setdefault(name, _made_for(name)) if made is None else made
 
 
-def _made_for(name: str) -> Any:
+def _made_for(name: str) -> "Any":
     if name in ("__enter__", "__exit__", "__aenter__", "__aexit__"):
         return _of_block(name)
 
-    def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+    def method(self: "Proxy", /, *arguments: "Any", **named: "Any") -> "Any":
         target = shown(self)
         return loaded("_proxies.views", cell_of(self)).perform(name, self, target, arguments, named)
 
@@ -262,7 +260,7 @@ def _made_for(name: str) -> Any:
     if told is None:
         return method
 
-    def looked_at(self: Proxy, *arguments: Any) -> Any:
+    def looked_at(self: "Proxy", *arguments: "Any") -> "Any":
         walks = loaded(INSPECTION, cell_of(self)).walks
         return told(self) if walks(sys._getframe().f_back) else method(self, *arguments)
 
@@ -270,12 +268,12 @@ def _made_for(name: str) -> Any:
 
 
 # The special methods and the classes that were needed so far: each is made once, at its first need.
-_made: dict[str, Any] = {}
-_classes: dict[str, type[Proxy]] = {}
-_pending_for: dict[ref[type], type[Proxy]] = {}
+_made: "dict[str, Any]" = {}
+_classes: "dict[str, type[Proxy]]" = {}
+_pending_for: "dict[ref[type], type[Proxy]]" = {}
 
 
-def pending_class(kind: type | None) -> type[Proxy]:
+def pending_class(kind: "type | None") -> "type[Proxy]":
     """Return the class of a pending proxy whose factory says that it returns a `kind` (None: it does not say)."""
     if kind is None:
         return pending_without("lazy object")
@@ -304,9 +302,9 @@ class ProxyMirror(ref[Proxy]):
     """
 
     __slots__ = ("flavour", "home", "pending")
-    flavour: Flavour
-    pending: type[Proxy]
-    home: Home | None
+    flavour: "Flavour"
+    pending: "type[Proxy]"
+    home: "Home | None"
     tells = True
 
     def hush(self) -> None:
@@ -317,13 +315,13 @@ class ProxyMirror(ref[Proxy]):
         """Return whether that is the proxy itself."""
         return thing is self()
 
-    def load(self, cell: Cell) -> object:
+    def load(self, cell: "Cell") -> object:
         """Have the views at hand."""
         if cell.fallbacks:
             loaded("_services.degraded_view", cell)
         return loaded("_proxies.views", cell)
 
-    def prepare(self, cell: Cell, snapshot: Snapshot) -> tuple[Proxy, type[Proxy]] | None:
+    def prepare(self, cell: "Cell", snapshot: "Snapshot") -> "tuple[Proxy, type[Proxy]] | None":
         """Make the class that the proxy is to have."""
         proxy = self()
         if proxy is None:
@@ -341,7 +339,7 @@ class ProxyMirror(ref[Proxy]):
             return proxy, view
         return proxy, self.pending  # also where it seems to show that: another thread may be about to show more
 
-    def publish(self, view: tuple[Proxy, type[Proxy]]) -> type[Proxy]:
+    def publish(self, view: "tuple[Proxy, type[Proxy]]") -> "type[Proxy]":
         """Give the proxy its class; return the one before."""
         proxy, kind = view
         loops = cell_of(proxy).loops
@@ -351,7 +349,7 @@ class ProxyMirror(ref[Proxy]):
         set_class(proxy, kind)
         return before
 
-    def drop(self, view: type[Proxy]) -> None:
+    def drop(self, view: "type[Proxy]") -> None:
         """Let the class that is no longer shown go of its target, rather than wait for a full collection."""
         let_go(view)
 
@@ -361,20 +359,20 @@ class _Hushed(ProxyMirror):
     tells = False
 
 
-def watch(proxy: Proxy, view: type[Proxy]) -> None:
+def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
     if _HOLDING[0] in space_of(view):
         type.__setattr__(view, "_watch", ref(proxy, lambda _: let_go(view)))
 
 
-def let_go(view: type[Proxy]) -> None:
+def let_go(view: "type[Proxy]") -> None:
     """Take from a class that is for one target what holds that."""
     if _HOLDING[0] in space_of(view):
         for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
             type.__delattr__(view, name)
 
 
-def pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
+def pending_without(named: str, *names: str, **more: "Any") -> "type[Proxy]":
     """Return the class of that name: of pending proxies whose class is not known, without some special methods."""
     if named in _classes:
         return _classes[named]
@@ -386,14 +384,14 @@ def pending_without(named: str, *names: str, **more: Any) -> type[Proxy]:
 
 
 def make(
-    cell: Cell,
-    flavour: Flavour,
-    getattribute: Callable[[Proxy, str], Any] | None = None,
-    pending: type[Proxy] | None = None,
+    cell: "Cell",
+    flavour: "Flavour",
+    getattribute: "Callable[[Proxy, str], Any] | None" = None,
+    pending: "type[Proxy] | None" = None,
     *,
-    home: Home | None = None,
+    home: "Home | None" = None,
     tells: bool = True,
-) -> Any:
+) -> "Any":
     """Return a pending proxy for a cell, and let the cell show itself through it.
 
     Args:
@@ -415,13 +413,13 @@ def make(
     return proxy
 
 
-def bound(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+def bound(cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]":
     """Show a target through a class of its own: for services and for what is declared at module level."""
     view: type[Proxy] = loaded("_proxies.views", cell).bound(cell, snapshot)
     return view
 
 
-def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+def shared(cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]":
     """Show a target through the class of all targets of its type: for what is declared in functions."""
     view: type[Proxy] = loaded("_proxies.views", cell).shared(cell, snapshot)
     return view

@@ -4,8 +4,6 @@ Invariant: what is looked up here is what the class says, read from the namespac
 own attributes are no special methods, and neither are a metaclass's those of its classes.
 """
 
-from __future__ import annotations
-
 import sys
 from _weakref import ref
 
@@ -36,7 +34,7 @@ BASIC = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__",
 # Those that every object answers, whatever its class says.
 UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
 # Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
-BUILT_IN: dict[type, str] = {
+BUILT_IN: "dict[type, str]" = {
     str: "__int__ __float__ __complex__ __bytes__ __fspath__",
     bytes: "__int__ __float__ __fspath__",
     bytearray: "__int__ __float__",
@@ -68,7 +66,7 @@ def told_of(kind: type) -> str:
     return name
 
 
-def names_of(kind: type) -> dict[str, Any]:
+def names_of(kind: type) -> "dict[str, Any]":
     """Return by what else the class of a proxy of a `kind` names it."""
     return {
         "_kind": ref(kind),
@@ -84,7 +82,7 @@ _EXACT = (str, tuple, bytes, bytearray, type)
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 
 
-def specials_of(kind: type) -> dict[str, Any]:
+def specials_of(kind: type) -> "dict[str, Any]":
     """Return the special methods that the class has, as the interpreter would find them."""
     found: dict[str, Any] = {}
     for base in kind.__mro__:
@@ -94,7 +92,7 @@ def specials_of(kind: type) -> dict[str, Any]:
     return found
 
 
-def signed(method: Any, kind: type) -> Any:
+def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
     if type(call) is _FUNCTION and hasattr(method, "__code__"):
@@ -102,7 +100,7 @@ def signed(method: Any, kind: type) -> Any:
     return method
 
 
-def answers_of(kind: type) -> tuple[set[str], set[str]]:
+def answers_of(kind: type) -> "tuple[set[str], set[str]]":
     """Return the special methods that a proxy of a `kind` has, and those that the class says it has not (None)."""
     found = specials_of(kind)
     refused = {name for name, value in found.items() if value is None}
@@ -117,11 +115,11 @@ def answers_of(kind: type) -> tuple[set[str], set[str]]:
 # What the class of a proxy has although its target's class may lack it: what `copy` takes from the class.
 _OWN = frozenset(("__copy__", "__deepcopy__"))
 _FUNCTION = type(lambda: None)
-_METHOD: Any = type((lambda self: None).__get__(0))
-_plain: Callable[[type, str], Any] = type.__getattribute__
+_METHOD: "Any" = type((lambda self: None).__get__(0))
+_plain: "Callable[[type, str], Any]" = type.__getattribute__
 
 
-def space_of(view: type) -> Any:
+def space_of(view: type) -> "Any":
     """Return the namespace that the class has, not the one that it shows."""
     return _plain(view, "__dict__")
 
@@ -136,7 +134,7 @@ class Likeness(type):
         _run: Does to a target what a special method asked of its class does, as `_operations.by_class`; likewise.
     """
 
-    def __getattribute__(cls, name: str) -> Any:
+    def __getattribute__(cls, name: str) -> "Any":
         if name == "__name__":
             return _plain(cls, "_prefix") + _plain(cls, name)
         if name != "__dict__" and name not in _OF_CLASS:
@@ -151,7 +149,7 @@ class Likeness(type):
             return None if found is None else ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
 
-    def __getattr__(cls, name: str) -> Any:
+    def __getattr__(cls, name: str) -> "Any":
         kind = _plain(cls, "_kind")()
         if kind is None:
             frame = sys._getframe(1)
@@ -170,21 +168,21 @@ class ByClass:
 
     __slots__ = ("_kind", "_name")
 
-    def __init__(self, name: str, kind: type | None) -> None:
+    def __init__(self, name: str, kind: "type | None") -> None:
         self._name = name
         self._kind = kind
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
         return ByClass if self._kind is None else type(getattr(self._kind, self._name, None))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> "Any":
         return getattr(getattr(self._kind, self._name), name)
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
+    def __get__(self, instance: "Any", owner: "Any" = None) -> "Any":
         return self if instance is None else _METHOD(self, instance)
 
-    def __call__(self, proxy: Any, /, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, proxy: "Any", /, *arguments: "Any", **named: "Any") -> "Any":
         view = type(proxy)
         if type(view) is Likeness:
             return _plain(view, "_run")(self._name, proxy, _plain(view, "_fetch")(proxy), arguments, named)
@@ -193,4 +191,4 @@ class ByClass:
 
 _OF_CLASS = SPECIAL | BASIC
 # typed as what it makes
-new_class: Callable[[str, tuple[type, ...], dict[str, Any]], Any] = Likeness
+new_class: "Callable[[str, tuple[type, ...], dict[str, Any]], Any]" = Likeness

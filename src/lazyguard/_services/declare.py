@@ -3,8 +3,6 @@
 Invariants: declaring builds nothing; what cannot be right is refused where it is written.
 """
 
-from __future__ import annotations
-
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import loaded
@@ -33,9 +31,9 @@ if TYPE_CHECKING:
 
         # Coroutine, not Awaitable: an object that happens to be awaitable is a result, not a promise of one.
         @overload
-        def __call__(self, factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
+        def __call__(self, factory: "Callable[P, Coroutine[Any, Any, T]]", /) -> "Service[P, T]": ...
         @overload
-        def __call__(self, factory: Callable[P, T], /) -> Service[P, T]: ...
+        def __call__(self, factory: "Callable[P, T]", /) -> "Service[P, T]": ...
 
 
 # The types of what works late, and is of use but once.
@@ -44,7 +42,7 @@ _ONCE = frozenset(
 )
 
 
-def _wrong(made: object) -> str | None:
+def _wrong(made: object) -> "str | None":
     if type(made).__name__ not in _ONCE:
         return None
     from lazyguard._services import late
@@ -52,10 +50,10 @@ def _wrong(made: object) -> str | None:
     return late.made(made)
 
 
-def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
+def live(failures: "Kinds", breaker: "Breaker | None") -> "Flavour":
     """Return the flavour of a service's proxy: what its class is for what a snapshot serves."""
 
-    def flavour(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+    def flavour(cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]":
         if snapshot.state == "degraded":
             view: type[Proxy] = loaded("_services.degraded_view", cell).view(cell, snapshot)
         elif failures and not snapshot.overrides:
@@ -71,54 +69,54 @@ def live(failures: Kinds, breaker: Breaker | None) -> Flavour:
 
 
 # Stands for `Recovery()`, which is loaded when something has failed.
-_RECOVERY: Any = ...
+_RECOVERY: "Any" = ...
 
 
 if TYPE_CHECKING:
     # As with the declaration: Coroutine, not Awaitable.
     @overload
-    def service(factory: Callable[P, Coroutine[Any, Any, T]], /) -> Service[P, T]: ...
+    def service(factory: "Callable[P, Coroutine[Any, Any, T]]", /) -> "Service[P, T]": ...
     @overload
-    def service(factory: Callable[P, T], /) -> Service[P, T]: ...
+    def service(factory: "Callable[P, T]", /) -> "Service[P, T]": ...
     @overload
     def service(
         *,
         name: str = ...,
-        timeout: Seconds | None = ...,
-        retry: Retry | None = ...,
-        breaker: Breaker | None = ...,
-        recovery: Recovery | None = ...,
-        failures: Failures = ...,
-        probe: Callable[[Any], object] | None = ...,
-        close: Callable[[Any], object] | None = ...,
+        timeout: "Seconds | None" = ...,
+        retry: "Retry | None" = ...,
+        breaker: "Breaker | None" = ...,
+        recovery: "Recovery | None" = ...,
+        failures: "Failures" = ...,
+        probe: "Callable[[Any], object] | None" = ...,
+        close: "Callable[[Any], object] | None" = ...,
         critical: bool = ...,
-        on_fork: OnFork = ...,
-        abandon_after: Seconds | None = ...,
-        grace: Seconds = ...,
-        max_keys: int | None = ...,
-        max_concurrent: Whole | None = ...,
-    ) -> Declaration: ...
+        on_fork: "OnFork" = ...,
+        abandon_after: "Seconds | None" = ...,
+        grace: "Seconds" = ...,
+        max_keys: "int | None" = ...,
+        max_concurrent: "Whole | None" = ...,
+    ) -> "Declaration": ...
 
 
 def service(
-    factory: Callable[..., Any] | None = None,
+    factory: "Callable[..., Any] | None" = None,
     /,
     *,
     name: str = "",
-    timeout: Seconds | None = None,
-    retry: Retry | None = None,
-    breaker: Breaker | None = None,
-    recovery: Recovery | None = _RECOVERY,
-    failures: Failures = (),
-    probe: Callable[[Any], object] | None = None,
-    close: Callable[[Any], object] | None = None,
+    timeout: "Seconds | None" = None,
+    retry: "Retry | None" = None,
+    breaker: "Breaker | None" = None,
+    recovery: "Recovery | None" = _RECOVERY,
+    failures: "Failures" = (),
+    probe: "Callable[[Any], object] | None" = None,
+    close: "Callable[[Any], object] | None" = None,
     critical: bool = False,
-    on_fork: OnFork = "reset",
-    abandon_after: Seconds | None = None,
-    grace: Seconds = 5.0,
-    max_keys: int | None = None,
-    max_concurrent: Whole | None = None,
-) -> Any:
+    on_fork: "OnFork" = "reset",
+    abandon_after: "Seconds | None" = None,
+    grace: "Seconds" = 5.0,
+    max_keys: "int | None" = None,
+    max_concurrent: "Whole | None" = None,
+) -> "Any":
     """Make a service of a factory: it is built in time, or replaced by a fallback that admits to being one.
 
     Usable as `@service` and as `@service(...)`.
@@ -218,7 +216,7 @@ def service(
     )
     flavour = live(failing, breaker)
 
-    def declare(factory: Callable[..., Any], /) -> Any:
+    def declare(factory: "Callable[..., Any]", /) -> "Any":
         frame = places.declaring(places.caller(), factory)
         place = places.of_declaration(factory, frame)
         known_as = name or places.name_of(factory)
@@ -239,11 +237,11 @@ def service(
     return declare if factory is None else declare(factory)
 
 
-def read(cell: Any) -> None:
+def read(cell: "Any") -> None:
     """Ask for the numbers of a cell's plan that are functions, at its first use."""
     of, plan = f"{cell.name} ({cell.place})", cell.plan
 
-    def number(name: str, check: Any = validation.seconds, **how: bool) -> Any:
+    def number(name: str, check: "Any" = validation.seconds, **how: bool) -> "Any":
         return validation.read(name, getattr(plan, name), of, check, **how)
 
     if plan.bulkhead is not None:
@@ -273,7 +271,7 @@ def read(cell: Any) -> None:
                 raise
 
 
-def _checked(factory: Any, name: str, place: Place, plan: Plan) -> Plan:
+def _checked(factory: "Any", name: str, place: "Place", plan: "Plan") -> "Plan":
     """Return the plan for a factory; raise where it, or what goes with it, cannot be right."""
     if not callable(factory):
         raise misused(f"service ({place}) takes the function that makes the object, not {type(factory).__name__}.")

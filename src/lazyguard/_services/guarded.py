@@ -5,8 +5,6 @@ its caller untouched, unless a policy says otherwise. A wrapper makes a first at
 that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
-from __future__ import annotations
-
 from lazyguard._base import final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import declaration, loaded
@@ -40,30 +38,32 @@ if TYPE_CHECKING:
     class CalledWith(Protocol[S_contra, Q, T_co]):
         """What is called with a first argument, and others: as `self` it tells mypy more than a `Concatenate` does."""
 
-        def __call__(self, first: S_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> T_co: ...
+        def __call__(self, first: "S_contra", /, *args: "Q.args", **kwargs: "Q.kwargs") -> "T_co": ...
 
     class Guarded(Protocol[P, R]):
         """A guarded function: called as the function is, with its signature and its type."""
 
         __name__: str
         __qualname__: str
-        __wrapped__: Callable[..., Any]
+        __wrapped__: "Callable[..., Any]"
 
-        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def __call__(self, /, *args: "P.args", **kwargs: "P.kwargs") -> "R": ...
 
         # A class method takes its class, found by class or object; a method its object; a static method neither.
         @overload
-        def __get__(self: CalledWith[type[S], Q, R], instance: S | None, owner: type[S], /) -> Guarded[Q, R]: ...
+        def __get__(
+            self: "CalledWith[type[S], Q, R]", instance: "S | None", owner: "type[S]", /
+        ) -> "Guarded[Q, R]": ...
         @overload
-        def __get__(self, instance: None, owner: Any, /) -> Guarded[P, R]: ...
+        def __get__(self, instance: None, owner: "Any", /) -> "Guarded[P, R]": ...
         @overload
-        def __get__(self: CalledWith[S, Q, R], instance: S, owner: Any = None, /) -> Guarded[Q, R]: ...
+        def __get__(self: "CalledWith[S, Q, R]", instance: "S", owner: "Any" = None, /) -> "Guarded[Q, R]": ...
         @overload
-        def __get__(self, instance: Any, owner: Any = None, /) -> Guarded[P, R]: ...
+        def __get__(self, instance: "Any", owner: "Any" = None, /) -> "Guarded[P, R]": ...
 
         @property
-        def fallback(self) -> FallsBack[P, R]: ...
-        def health(self) -> Check: ...
+        def fallback(self) -> "FallsBack[P, R]": ...
+        def health(self) -> "Check": ...
         def isolate(self) -> None: ...
         def reset(self) -> None: ...
 
@@ -71,34 +71,34 @@ if TYPE_CHECKING:
         """The decorator of what answers, with `on=` and without."""
 
         @overload
-        def __call__(self, fallback: Callable[P, R], /) -> Callable[P, R]: ...
+        def __call__(self, fallback: "Callable[P, R]", /) -> "Callable[P, R]": ...
         # Both fit where the first argument is an exception: there the first of them counts.
         @overload
         def __call__(  # type: ignore[overload-overlap]
-            self, fallback: Callable[Concatenate[Exception, P], R], /
-        ) -> Callable[Concatenate[Exception, P], R]: ...
+            self, fallback: "Callable[Concatenate[Exception, P], R]", /
+        ) -> "Callable[Concatenate[Exception, P], R]": ...
         @overload
         def __call__(
-            self: FallsBack[Concatenate[S, Q], R], fallback: Callable[Concatenate[S, Exception, Q], R], /
-        ) -> Callable[Concatenate[S, Exception, Q], R]: ...
+            self: "FallsBack[Concatenate[S, Q], R]", fallback: "Callable[Concatenate[S, Exception, Q], R]", /
+        ) -> "Callable[Concatenate[S, Exception, Q], R]": ...
         @overload
-        def __call__(self, *, on: Failures) -> FallsBack[P, R]: ...
+        def __call__(self, *, on: "Failures") -> "FallsBack[P, R]": ...
 
     class Guarding(Protocol):
         """What `guarded(...)` returns: the decorator of a function."""
 
-        def __call__(self, function: Callable[P, T], /) -> Guarded[P, T]: ...
+        def __call__(self, function: "Callable[P, T]", /) -> "Guarded[P, T]": ...
 
 
 def guarded(
-    *misplaced: NoReturn,
+    *misplaced: "NoReturn",
     name: str = "",
-    timeout: Seconds | None = None,
-    retry: Retry | BaseRetrying | None = None,
-    breaker: Breaker | None = None,
-    key: Callable[..., object] | None = None,
-    max_concurrent: Whole | None = None,
-) -> Guarding:
+    timeout: "Seconds | None" = None,
+    retry: "Retry | BaseRetrying | None" = None,
+    breaker: "Breaker | None" = None,
+    key: "Callable[..., object] | None" = None,
+    max_concurrent: "Whole | None" = None,
+) -> "Guarding":
     """Put a deadline, retries and a breaker around a function or a method; a stacked `.fallback` around these.
 
     Outermost first: the fallback, the deadline, the limit of calls at a time, the retry, the breaker. So the fallback
@@ -185,7 +185,7 @@ def guarded(
         if breaker is None:
             raise misconfigured("key= says which breaker a call has, and there is none: give breaker= too.")
 
-    def declare(function: Any, /) -> Any:
+    def declare(function: "Any", /) -> "Any":
         for kind in (classmethod, staticmethod):
             if isinstance(function, kind):
                 inner = declare(function.__func__)
@@ -205,23 +205,23 @@ def guarded(
 class Guard:
     """The policies around one function, and their state."""
 
-    answers: Any = None  # what its fallbacks have answered, if it has some
+    answers: "Any" = None  # what its fallbacks have answered, if it has some
     looks = True  # at what the function returns, until that is known
     returns_awaitables = False
-    wrapper: Any = None  # a weak reference
-    places: Places | None = None
-    circuit: Any = None  # a Circuit, or with key= Circuits
+    wrapper: "Any" = None  # a weak reference
+    places: "Places | None" = None
+    circuit: "Any" = None  # a Circuit, or with key= Circuits
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: "Callable[..., Any]",
         name: str,
-        place: Place,
-        timeout: Seconds | None,
-        retry: Retry | None,
-        breaker: Breaker | None,
-        key: Callable[..., object] | None,
-        max_concurrent: Whole | None,
+        place: "Place",
+        timeout: "Seconds | None",
+        retry: "Retry | None",
+        breaker: "Breaker | None",
+        key: "Callable[..., object] | None",
+        max_concurrent: "Whole | None",
     ) -> None:
         if not callable(function):
             raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
@@ -265,7 +265,7 @@ class Guard:
         if self.places is not None:
             self.places.most = validation.read("max_concurrent", self.places.most, of, validation.whole)
 
-    def run(self, args: Args, named: Named, failed: Exception | None = None, entered: object = None) -> Outcome:
+    def run(self, args: "Args", named: "Named", failed: "Exception | None" = None, entered: object = None) -> "Outcome":
         """Make a call on this thread; the outcome is unwrapped by a frame that does not keep it.
 
         `failed` is what its first attempt has raised, and `entered` what has its place, where these were made already.
@@ -281,22 +281,22 @@ class Guard:
 
     async def arun(
         self,
-        args: Args,
-        named: Named,
-        failed: Exception | None = None,
+        args: "Args",
+        named: "Named",
+        failed: "Exception | None" = None,
         entered: object = None,
-        later: Callable[..., Any] | None = None,
-    ) -> Outcome:
+        later: "Callable[..., Any] | None" = None,
+    ) -> "Outcome":
         """Make a call in this task; `later` stands for a plain function that returns awaitables."""
         steps = loaded(CALLS, self).GuardedCall(self, args, named, later).answered(failed, entered)
         outcome: Outcome = await loaded("_core.tasks", self).adrive(steps)
         return outcome
 
-    def _later(self, args: Args, named: Named, first: Any) -> Outcome:
+    def _later(self, args: "Args", named: "Named", first: "Any") -> "Outcome":
         """Return the coroutine of a call whose function returns awaitables, of which the `first` was made already."""
         calls = loaded(CALLS, self)
 
-        async def awaited() -> Any:
+        async def awaited() -> "Any":
             return wrappers.unwrapped(await self.arun(args, named, later=calls.awaiting(self.function, first)))
 
         later: Outcome = calls.Outcome(awaited())
@@ -313,21 +313,21 @@ class Guard:
         active = loaded("_core.mode", self).is_active()
         wrappers.route(self, fast=active and not (self.looks or self.returns_awaitables or answering))
 
-    def circuit_of(self, args: Args, named: Named) -> Circuit | None:
+    def circuit_of(self, args: "Args", named: "Named") -> "Circuit | None":
         """Return the circuit for a call."""
         found: Circuit | None = self.circuit if self.key is None else self.circuit.of(self.key(*args, **named))
         return found
 
-    def circuits(self) -> list[Circuit]:
+    def circuits(self) -> "list[Circuit]":
         """Return the circuits that have been asked."""
         return self.circuit.all() if self.circuit is not None and self.circuit.used else []
 
-    def fallback(self, fallback: Any = None, /, *, on: Any = None) -> Any:
+    def fallback(self, fallback: "Any" = None, /, *, on: "Any" = None) -> "Any":
         """Declare what answers when the function fails in the end; used as a decorator."""
         declare = loaded(FALLBACK, self).declare
         return declare(self, fallback, on) if fallback is not None else lambda given: declare(self, given, on)
 
-    def health(self) -> Check:
+    def health(self) -> "Check":
         """Return the state of the breaker, since when and why."""
         from lazyguard._core import clock
         from lazyguard._monitoring import health
@@ -350,14 +350,14 @@ class Guard:
 CALLS, FALLBACK = "_services.calls", "_services.guarded_fallback"
 
 
-def find(function: object) -> Any:
+def find(function: object) -> "Any":
     """Return the guarded function that is meant: itself, or that of a method; None for what is none."""
     function = getattr(function, "__func__", function)
     of = getattr(getattr(function, "fallback", None), "__self__", None)
     return function if isinstance(of, Guard) else None
 
 
-def exchange(guarded: Any, function: Callable[..., Any]) -> None:
+def exchange(guarded: "Any", function: "Callable[..., Any]") -> None:
     """Guard another function, which is alike, in the place of the present one; for tests.
 
     Written into the closure of the wrapper, so that a call that ends well has nobody to ask for its function.

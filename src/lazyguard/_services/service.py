@@ -5,8 +5,6 @@ resolves; it follows fallback and recovery by itself. A factory with parameters 
 arguments.
 """
 
-from __future__ import annotations
-
 from lazyguard._base import Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import declared, register
@@ -38,35 +36,35 @@ if TYPE_CHECKING:
 
         # As with the factory: Coroutine, not Awaitable.
         @overload
-        def __call__(self, function: Async[T], /) -> Async[T]: ...
+        def __call__(self, function: "Async[T]", /) -> "Async[T]": ...
         @overload
-        def __call__(self, function: AsyncOfKey[P, T], /) -> AsyncOfKey[P, T]: ...
+        def __call__(self, function: "AsyncOfKey[P, T]", /) -> "AsyncOfKey[P, T]": ...
         @overload
         def __call__(  # type: ignore[overload-overlap]  # an object that is a coroutine is nothing that a service holds
-            self, function: AsyncOfCause[T], /
-        ) -> AsyncOfCause[T]: ...
+            self, function: "AsyncOfCause[T]", /
+        ) -> "AsyncOfCause[T]": ...
         @overload
-        def __call__(self, function: Callable[[], T], /) -> Callable[[], T]: ...
+        def __call__(self, function: "Callable[[], T]", /) -> "Callable[[], T]": ...
         @overload
-        def __call__(self, function: OfKey[P, T], /) -> OfKey[P, T]: ...
+        def __call__(self, function: "OfKey[P, T]", /) -> "OfKey[P, T]": ...
         @overload
-        def __call__(self, function: Callable[[Exception], T], /) -> Callable[[Exception], T]: ...
+        def __call__(self, function: "Callable[[Exception], T]", /) -> "Callable[[Exception], T]": ...
         @overload
         def __call__(
             self,
             /,
             *,
-            timeout: Seconds | None = ...,
-            max_degraded: Seconds | None = ...,
+            timeout: "Seconds | None" = ...,
+            max_degraded: "Seconds | None" = ...,
             partial: bool = ...,
             answers_failed_calls: bool = ...,
-            close: Callable[[Any], object] | None = ...,
-        ) -> FallbackDeclaration[P, T]: ...
+            close: "Callable[[Any], object] | None" = ...,
+        ) -> "FallbackDeclaration[P, T]": ...
 
 
 if TYPE_CHECKING:
 
-    def like_factory(method: Method) -> Method:
+    def like_factory(method: "Method") -> "Method":
         """Let an async method of a service have the signature of its factory."""
         return method
 
@@ -103,7 +101,7 @@ else:
             return bound
 
 
-def signature_of(factory: Callable[..., Any]) -> Any:
+def signature_of(factory: "Callable[..., Any]") -> "Any":
     """Return the signature of a factory."""
     import inspect
 
@@ -118,10 +116,10 @@ class Service(Generic[P, T]):
         critical: Whether the application is not ready while this service has failed.
     """
 
-    _cell: Cell  # without a target, where there are keys: what all of theirs are like
-    _live: Any
-    _keys: Keys | None
-    _factory: Any = None  # of one key's service
+    _cell: "Cell"  # without a target, where there are keys: what all of theirs are like
+    _live: "Any"
+    _keys: "Keys | None"
+    _factory: "Any" = None  # of one key's service
     _isolated = False
 
     if not TYPE_CHECKING:
@@ -129,14 +127,14 @@ class Service(Generic[P, T]):
 
     def __init__(
         self,
-        factory: Callable[..., Any],
+        factory: "Callable[..., Any]",
         name: str,
-        place: Place,
-        plan: Plan,
-        flavour: Flavour,
+        place: "Place",
+        plan: "Plan",
+        flavour: "Flavour",
         critical: bool,
-        max_keys: int | None = None,
-        max_concurrent: Whole | None = None,
+        max_keys: "int | None" = None,
+        max_concurrent: "Whole | None" = None,
     ) -> None:
         self._flavour: Any = flavour
         self._fallbacks: list[Fallback] = []
@@ -166,11 +164,11 @@ class Service(Generic[P, T]):
         self._live = proxy.make(self._cell, flavour, home=self._home)
         self._begin(self._cell)
 
-    def _begin(self, cell: Cell) -> None:
+    def _begin(self, cell: "Cell") -> None:
         """Let `health` know a cell."""
         register(cell, self._kind)
 
-    def _child(self, build: Callable[[], Any], given: dict[str, Any]) -> Service[[], T]:
+    def _child(self, build: "Callable[[], Any]", given: "dict[str, Any]") -> "Service[[], T]":
         """Return the service of one more key, whose object `build` makes."""
         like = self._cell
         cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
@@ -182,7 +180,7 @@ class Service(Generic[P, T]):
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
 
-    def _around(self, live: Proxy) -> Service[[], T]:
+    def _around(self, live: "Proxy") -> "Service[[], T]":
         """Return the service of one key, whose live reference there is."""
         service: Service[[], T] = object.__new__(Service)
         service._cell = proxy.cell_of(live)
@@ -191,10 +189,10 @@ class Service(Generic[P, T]):
         service.critical = self.critical
         return service
 
-    def __lazyguard_cell__(self) -> Cell:
+    def __lazyguard_cell__(self) -> "Cell":
         return self._one()._cell
 
-    def _one(self) -> Service[..., T]:
+    def _one(self) -> "Service[..., T]":
         """Return the service of the one object that is meant where no key is named."""
         if self._keys is None:
             return self
@@ -210,7 +208,7 @@ class Service(Generic[P, T]):
         return of_key
 
     @property
-    def _home(self) -> tuple[str, ...]:
+    def _home(self) -> "tuple[str, ...]":
         return tuple(places.name_of(self._factory).split(":"))
 
     @property
@@ -220,7 +218,7 @@ class Service(Generic[P, T]):
     def __reduce__(self) -> str:
         return getattr(self, "__qualname__", "")  # pickled by reference, as the function that it stands for would be
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def __call__(self, /, *args: "P.args", **kwargs: "P.kwargs") -> "T":
         """Return the live reference: at once, and the same object every time.
 
         Where the factory has parameters there is one for each set of arguments. It is the same for arguments that mean
@@ -232,7 +230,7 @@ class Service(Generic[P, T]):
         live: T = self.of(*args, **kwargs)._live
         return live
 
-    def of(self, /, *args: P.args, **kwargs: P.kwargs) -> Service[[], T]:
+    def of(self, /, *args: "P.args", **kwargs: "P.kwargs") -> "Service[[], T]":
         """Return the service of one key, for its health, reset, override and require_real.
 
         A service whose factory has no parameters returns itself.
@@ -263,7 +261,7 @@ class Service(Generic[P, T]):
         return one
 
     @like_factory
-    async def aget(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def aget(self, /, *args: "P.args", **kwargs: "P.kwargs") -> "T":
         """Return the live reference when it can be used: build the object first, without blocking the event loop.
 
         Raises:
@@ -278,7 +276,7 @@ class Service(Generic[P, T]):
         live: T = service._live
         return live
 
-    def require_real(self, *, timeout: float | None = None) -> T:
+    def require_real(self, *, timeout: "float | None" = None) -> "T":
         """Return the real object itself, never a fallback.
 
         Args:
@@ -297,21 +295,21 @@ class Service(Generic[P, T]):
     if TYPE_CHECKING:
 
         @property
-        def fallback(self) -> FallbackDeclaration[P, T]:
+        def fallback(self) -> "FallbackDeclaration[P, T]":
             """Declare what is served when the real object cannot be built in time; used as a decorator."""
             ...
 
     def _fallback(
         self,
-        function: Any = None,
+        function: "Any" = None,
         /,
         *,
-        timeout: Seconds | None = None,
-        max_degraded: Seconds | None = None,
+        timeout: "Seconds | None" = None,
+        max_degraded: "Seconds | None" = None,
         partial: bool = False,
         answers_failed_calls: bool = False,
-        close: Callable[[Any], object] | None = None,
-    ) -> Any:
+        close: "Callable[[Any], object] | None" = None,
+    ) -> "Any":
         """Declare what is served when the real object cannot be built in time; used as a decorator.
 
         The function returns the fallback and may take the cause, an exception: as its one parameter, or as one called
@@ -345,7 +343,7 @@ class Service(Generic[P, T]):
         holds one, however many wait for it; else the caller's own thread.
         """
 
-        def declare(function: Any) -> Any:
+        def declare(function: "Any") -> "Any":
             from lazyguard._services import fallback as fallback_cells
 
             if self._keys is None and self._factory is None:
@@ -386,7 +384,7 @@ class Service(Generic[P, T]):
         _fallback.__name__, _fallback.__qualname__ = "fallback", "Service.fallback"
         fallback = _fallback
 
-    def health(self) -> Check:
+    def health(self) -> "Check":
         """Return the service's state, since when and why. Builds nothing.
 
         Where there is one object for each set of arguments, it is that of the one which is worst off, with the attempts
@@ -427,12 +425,12 @@ class Service(Generic[P, T]):
         for cell in self._cells():
             cell.reset()
 
-    def _cells(self) -> list[Cell]:
+    def _cells(self) -> "list[Cell]":
         """Return the cells of all keys and event loops."""
         found = [self._cell] if self._keys is None else [cell for cell, _ in self._keys.living()] or [self._cell]
         return [one for cell in found for one in (cell, *(() if cell.loops is None else cell.loops.others(cell)))]
 
-    def override(self, value: T) -> Override:
+    def override(self, value: "T") -> "Override":
         """Serve `value` in a `with` block, to all who hold the live reference."""
         from lazyguard._lazy_imports.access import Override
 

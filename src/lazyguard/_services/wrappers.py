@@ -4,11 +4,9 @@ Invariants: a call that ends well costs what its options need, and no more; what
 wrapper begins with code that takes the whole way, so that declaring compiles nothing; `route` gives it the fast one.
 """
 
-from __future__ import annotations
-
 from _weakref import ref
 
-from lazyguard._base import signatures
+from lazyguard._base import dress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ HANDLES = ("fallback", "health", "isolate", "reset")
 _set_context = BaseException.__dict__["__context__"].__set__
 
 
-def unwrapped(outcome: Outcome) -> Any:
+def unwrapped(outcome: "Outcome") -> "Any":
     """Return what a call has returned, or raise what it has raised."""
     error = outcome.error
     if error is None:
@@ -38,29 +36,29 @@ def unwrapped(outcome: Outcome) -> Any:
         del error, context
 
 
-def wrapped(guard: Any) -> Any:
+def wrapped(guard: "Any") -> "Any":
     """Return the function to call, dressed as the one that it guards."""
-    make = signatures.dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
+    make = dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
     for handle in HANDLES:
         setattr(make, handle, getattr(guard, handle))
     guard.wrapper = ref(make)
     return make
 
 
-def _wrapper(guard: Any, function: Any) -> Any:
+def _wrapper(guard: "Any", function: "Any") -> "Any":
     calls = circuit = clock = key = known = places = None
 
-    def whole(*args: Any, **named: Any) -> Any:
+    def whole(*args: "Any", **named: "Any") -> "Any":
         nonlocal calls, circuit, clock, function, key, known, places  # since the fast one has them
         return unwrapped(guard.run(args, named))
 
     return whole
 
 
-def _async_wrapper(guard: Any, function: Any) -> Any:
+def _async_wrapper(guard: "Any", function: "Any") -> "Any":
     calls = circuit = clock = key = known = places = None
 
-    async def whole(*args: Any, **named: Any) -> Any:
+    async def whole(*args: "Any", **named: "Any") -> "Any":
         nonlocal calls, circuit, clock, function, key, known, places
         return unwrapped(await guard.arun(args, named))
 
@@ -101,10 +99,10 @@ def make(calls, circuit, clock, function, guard, key, known, places):
     return fast
 """
 # By their marks; shared, so that the code of a call under way outlives what replaces it.
-_codes: dict[tuple[bool, ...], CodeType] = {}
+_codes: "dict[tuple[bool, ...], CodeType]" = {}
 
 
-def _code(guard: Any) -> CodeType:
+def _code(guard: "Any") -> "CodeType":
     """Return the code of the fast way through a guard."""
     has = {
         "limited": guard.places is not None,
@@ -127,7 +125,7 @@ def _code(guard: Any) -> CodeType:
     return _codes[kind]
 
 
-def route(guard: Any, *, fast: bool) -> None:
+def route(guard: "Any", *, fast: bool) -> None:
     """Let the wrapper make first attempts by itself, or the whole of `calls` see every call."""
     make = guard.wrapper()
     if make is None or guard.timeout is not None:
@@ -142,7 +140,7 @@ def route(guard: Any, *, fast: bool) -> None:
     make.__code__ = _code(guard)
 
 
-def cells(make: Any, **values: Any) -> None:
+def cells(make: "Any", **values: "Any") -> None:
     """Set what a wrapper has."""
     for name, cell in zip(make.__code__.co_freevars, make.__closure__, strict=True):
         if name in values:

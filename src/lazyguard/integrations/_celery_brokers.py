@@ -7,7 +7,7 @@ be limited.
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from socket import SOCK_STREAM, getaddrinfo
 from typing import Any
 
@@ -152,8 +152,8 @@ class _AMQPConnection:
 
     def Transport(self, *arguments: Any, **named: Any) -> Any:  # noqa: N802 (py-amqp's name)
         transport: Any = super().Transport(*arguments, **named)  # type: ignore[misc]
-        transport._connect = partial(_connect, transport, transport._connect)
-        transport.write = partial(_write, transport, transport.write)
+        made: Any = type(transport)
+        transport.__class__ = _deadlined(made)
         return transport
 
     def blocking_read(self, timeout: float | None = None) -> Any:
@@ -167,24 +167,38 @@ class _AMQPConnection:
             raise
 
 
-def _connect(transport: Any, connect: Any, host: str, port: int, timeout: float | None) -> None:
-    """Connect to one of a host's addresses, all of them within the time that there is."""
-    *others, last = [address[4][0] for address in getaddrinfo(host, port, type=SOCK_STREAM)]
-    for address in others:
-        try:
-            connect(address, port, least(timeout))
-            break
-        except OSError:
-            pass
-    else:
-        connect(last, port, least(timeout))
-    transport.connect_timeout = least(timeout)  # for a TLS handshake
+@cache
+def _deadlined(transport: type) -> type:
+    return type(transport.__name__, (_AMQPTransport, transport), {"__module__": __name__})
 
 
-def _write(transport: Any, write: Any, data: bytes) -> None:
-    seconds = left()
-    if seconds is None or transport.sock is None:
-        write(data)
-        return
-    with transport.having_timeout(seconds):
-        write(data)
+class _AMQPTransport:
+    """The part of a transport of py-amqp's that keeps the deadline."""
+
+    connect_timeout: Any
+    sock: Any
+    having_timeout: Any
+
+    def _connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Connect to one of a host's addresses, all of them within the time that there is."""
+        connect: Any = super()._connect  # type: ignore[misc]
+        *others, last = [address[4][0] for address in getaddrinfo(host, port, type=SOCK_STREAM)]
+        for address in others:
+            try:
+                connect(address, port, least(timeout))
+                break
+            except OSError:
+                pass
+        else:
+            connect(last, port, least(timeout))
+        self.connect_timeout = least(timeout)  # for a TLS handshake
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, within the deadline."""
+        write: Any = super().write  # type: ignore[misc]
+        seconds = left()
+        if seconds is None or self.sock is None:
+            write(data)
+            return
+        with self.having_timeout(seconds):
+            write(data)

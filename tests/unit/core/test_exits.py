@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 
 import pytest
@@ -160,3 +161,15 @@ def test_what_a_guarded_function_raises_to_end_the_program(rings):
     call.fallback(lambda: "fallback")
     with pytest.raises(type(error)):
         call()
+
+
+def test_a_kept_cause_goes_in_silence_at_the_interpreters_end(monkeypatch):
+    """When modules have lost their names, objects that outlived them are finalised."""
+    from lazyguard._core import causes
+
+    said: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    kept = causes.keep(OSError())
+    monkeypatch.setattr(causes, "_kept", None)
+    del kept
+    assert not said

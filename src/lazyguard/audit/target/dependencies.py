@@ -121,9 +121,9 @@ class Hidden:
             self.show(module.__name__)
             return
         recording.begin(module.__name__, self.nodes[module.__name__].file, sys._getframe(1))
-        began = recorder._clock()
+        began, spent = recorder._clock(), recording.spent
         shown = self.show(module.__name__)
-        recording.charge(began)
+        recording.charge(began, spent)
         recording.shown += shown.memory
         self.unseen = 0
         self.record(recording, shown)
@@ -140,14 +140,14 @@ class Hidden:
                 recording.spent -= each.seconds
                 self.unseen += each.size()
                 continue
-            began, thread = recorder._clock(), recorder._ident()
+            began, spent, thread = recorder._clock(), recording.spent, recorder._ident()
             name, file = each.node.name, each.node.file
-            recording.stream.note("begin", recording.now(), thread, name, file, *[None] * 6)
-            recording.charge(began)
+            recording.stream.note("begin", began - spent, thread, name, file, *[None] * 6)
+            recording.charge(began, spent)
             self.record(recording, each)
-            began, at = recorder._clock(), recording.now()
-            recording.stream.note("end", at, thread, name, False)
-            recording.charge(began)
+            began, spent = recorder._clock(), recording.spent
+            recording.stream.note("end", began - spent, thread, name, False)
+            recording.charge(began, spent)
         recording.spent -= shown.node.seconds
 
 

@@ -187,10 +187,13 @@ class Recorder:
         """Return the time without what was spent on recording."""
         return _clock() - self.spent
 
-    def charge(self, began: float) -> None:
-        """Take off the times what the importing thread has spent on recording; what others spend runs beside it."""
+    def charge(self, began: float, spent: float) -> None:
+        """Take off the times what the importing thread has spent on recording; what others spend runs beside it.
+
+        `spent` is what had been spent when that `began`: what was recorded amid it is part of it, and counts once.
+        """
         if _ident() == self.importing:
-            self.spent += _clock() - began
+            self.spent = spent + _clock() - began
 
     def owns(self, file: str) -> bool:
         """Return whether a file is first-party."""
@@ -221,7 +224,7 @@ class Recorder:
 
     def begin(self, name: str, file: "str | None", frame: "FrameType | None") -> None:
         """Note that a module begins to execute."""
-        began = _clock()
+        began, spent = _clock(), self.spent
         thread = _ident()
         stack = self.inside.setdefault(thread, [])
         outermost = not stack or stack[-1]
@@ -232,20 +235,20 @@ class Recorder:
         else:
             self.watch.import_beside(1)
         places = self.places(frame, outermost)
-        self.stream.note("begin", began - self.spent, thread, name, file, *places)
-        self.charge(began)
+        self.stream.note("begin", began - spent, thread, name, file, *places)
+        self.charge(began, spent)
 
     def end(self, name: str, failed: bool) -> None:
         """Note that a module has been executed."""
-        began, thread = _clock(), _ident()
+        began, spent, thread = _clock(), self.spent, _ident()
         if self.inside.get(thread):
             self.inside[thread].pop()
         if thread == self.importing:
-            self.changed(*self.watch.end(), began - self.spent)
+            self.changed(*self.watch.end(), began - spent)
         else:
             self.watch.import_beside(-1)
-        self.stream.note("end", began - self.spent, thread, name, failed)
-        self.charge(began)
+        self.stream.note("end", began - spent, thread, name, failed)
+        self.charge(began, spent)
 
     def changed(self, file: "str | None", names: "list[tuple[str, str]]", at: float) -> None:
         """Note what the body of a module has changed of the process, with the line where an event has told it."""
@@ -259,7 +262,7 @@ class Recorder:
         """Note a side effect, with the places that it came from."""
         if self.done or self.effects >= MOST_EFFECTS:
             return
-        began = _clock()
+        began, spent = _clock(), self.spent
         places = self.places(frame, True)
         count = 0 if not in_background(frame, self.importing) else MOST_EFFECTS
         if kind in ("sleep", "file-write") and not count:
@@ -267,8 +270,8 @@ class Recorder:
             count = self.lines[line] = self.lines.get(line, 0) + 1
         if count <= MOST_OF_A_LINE:
             self.effects += 1
-            self.stream.note("effect", began - self.spent, _ident(), kind, detail[:LONGEST_TEXT], *places)
-        self.charge(began)
+            self.stream.note("effect", began - spent, _ident(), kind, detail[:LONGEST_TEXT], *places)
+        self.charge(began, spent)
 
     def audit_hook(self, event: str, args: "tuple[Any, ...]", frame: "FrameType | None" = None) -> None:
         """Note what an audit event says. Programs are named by their first word only: the rest may hold passwords."""
@@ -364,7 +367,7 @@ class Recorder:
 
     def unfinished(self, name: str, module: "Any", frame: "FrameType | None") -> None:
         """Note that a module was asked for before it was done, and which names of the asking code it does not have."""
-        began = _clock()
+        began, spent = _clock(), self.spent
         try:
             near, line = place_of(frame)
             while frame is not None and frame.f_code.co_filename != near:
@@ -375,10 +378,10 @@ class Recorder:
                 has = module.__dict__
                 names = () if "__getattr__" in has else frame.f_code.co_names
                 unbound = [each for each in names if each not in has][:MOST_FRAMES]
-                self.stream.note("circular", self.now(), _ident(), name, near, line, unbound)
+                self.stream.note("circular", began - spent, _ident(), name, near, line, unbound)
         except Exception:
             pass
-        self.charge(began)
+        self.charge(began, spent)
 
     def watch_threads(self) -> None:
         """Watch `Thread.start`: before 3.12 no audit event says that a thread starts."""

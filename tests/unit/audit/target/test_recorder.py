@@ -72,3 +72,31 @@ def test_no_time_that_is_noted_lies_before_the_start(monkeypatch: pytest.MonkeyP
     recording.end("core", False)
     assert min(notes.times[2:]) >= started
     assert notes.times[-3:] == sorted(notes.times[-3:])
+
+
+def test_what_is_recorded_amid_recording_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the process may itself be an act that is recorded; a machine that is busy then stops the clock once."""
+    time = [100.0]
+    monkeypatch.setattr(recorder, "process_state", process_state, raising=False)
+    monkeypatch.setattr(recorder, "_clock", lambda: time[0])
+    notes = Notes()
+    recording = recorder.Recorder(notes, ())  # type: ignore[arg-type]
+    started = recording.now()
+
+    def begin(file: str | None) -> None:
+        recording.effect("sleep", "busy", None)
+        time[0] += 5.0
+        recording.effect("sleep", "busy", None)
+
+    def places(*_: object) -> list[None]:
+        time[0] += 1.0
+        return [None] * 6
+
+    monkeypatch.setattr(recording.watch, "begin", begin)
+    monkeypatch.setattr(recording, "places", places)
+    recording.begin("core", None, None)
+    assert (recording.now(), recording.spent) == (started, 8.0)
+    time[0] += 2.0
+    recording.effect("sleep", "own", None)
+    assert min(notes.times) >= started
+    assert (notes.times[-1], recording.now()) == (started + 2.0, started + 2.0)
