@@ -73,15 +73,11 @@ OPTIONS: dict[str, Option] = {
         "another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
         "repeated); their times are put together, and marked ~",
     ),
-    "advice": Option(
-        (bool,),
-        "yes",
-        "find out which imports can be deferred and what that saves: each target is imported again without them",
-    ),
+    "advice": Option((bool,), "yes", "find what imports can be deferred, and what that saves, by imports without them"),
     "forbid": Option((list,)),
     "budgets": Option((dict,)),
 }
-NAMES = WORDS | {dict: "a table", list: "an array of names", int: "a number"}
+_NAMES = WORDS | {dict: "a table", list: "an array of names", int: "a number"}
 
 
 def from_pyproject(directories: list[str]) -> dict[str, Any]:
@@ -144,7 +140,7 @@ def _checked(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
         right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
         members: list[Any] = value if isinstance(value, list) else []
         if not right or not all(isinstance(each, str) for each in members):
-            raise ConfigurationError(f"{file}: {key} must be {NAMES[kinds[0]]}, and is {value!r}")
+            raise ConfigurationError(f"{file}: {key} must be {_NAMES[kinds[0]]}, and is {value!r}")
         found[key] = value
     budgets = _budgets(found.pop("budgets", {}), found.pop("forbid", []), file)
     if budgets:

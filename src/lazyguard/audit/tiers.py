@@ -335,7 +335,7 @@ class Audit:
                     child.pump()
                     if child.over:
                         running.remove(child)
-                        self._running = [each.module for each in running]
+                        self._running = [each.trace.module for each in running]
                         done(child.finish())
         finally:
             for child in running:

@@ -53,8 +53,7 @@ def circular_findings(imports: ImportTree, scope: Scope, error: Failure | None) 
         missing = [name for name in wanted if name in one.unbound] or _in_error(one.asked, error)
         state = f", whose {', '.join(missing)} is not yet bound" if missing else ", which is not done"
         detail = f"{circle} > {one.asked}{state}"
-        also = asked[0] if asked else None
-        yield scope.finding("circular-import", near, detail, imports.chain(one.span), also)
+        yield scope.finding("circular-import", near, detail, imports.chain(one.span), asked[0] if asked else None)
 
 
 def _in_error(module: str, error: Failure | None) -> list[str]:

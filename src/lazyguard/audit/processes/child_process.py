@@ -26,6 +26,7 @@ from lazyguard.audit.target import CHILD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from subprocess import Popen
 
     from lazyguard.audit.processes.plan import Plan, Settings
 
@@ -170,8 +171,10 @@ class Child:
     """A running child: `pump` reads what it reports, `due` says when to look again, `over` when to finish."""
 
     def __init__(self, module: str, plan: Plan, settings: Settings, *, timeout: float, period: float) -> None:
-        self.module, self.plan, self.settings = module, plan, settings
-        self.timeout, self.period = timeout, period
+        self.plan: Plan = plan
+        self.settings: Settings = settings
+        self.timeout: float = timeout
+        self.period: float = period
         self.trace: Trace = Trace(module)
         self.token: str = secrets.token_hex(8)
         self.directory: Path = Path(tempfile.mkdtemp(prefix="lazyguard-audit-"))
@@ -205,13 +208,13 @@ class Child:
         """Start the process, open the channel to it, and return its number."""
         ours, theirs = socket.socketpair()
         self.channel: socket.socket | Pipes = ours
-        settings, directory, number = self.settings, self.directory, theirs.fileno()
-        given = (str(number), str(directory), self.plan.path, repr(self.timeout), repr(self.period), settings.setup)
-        command = [settings.python, CHILD, *given, self.module, *self.plan.first_party(self.module)]
+        settings, directory, up = self.settings, self.directory, theirs.fileno()
+        given = (str(up), str(directory), self.plan.path, repr(self.timeout), repr(self.period), settings.setup)
+        command = [settings.python, CHILD, *given, self.trace.module, *self.plan.first_party(self.trace.module)]
         try:
             ours.setblocking(False)
             with open(directory / "out", "ab") as out, open(directory / "err", "ab") as err:
-                self.process = programs.start(command, settings.environment, self.token, out, err, (number,))
+                self.process: Popen[bytes] = programs.start(command, settings.environment, self.token, out, err, (up,))
         except BaseException:
             ours.close()
             raise

@@ -21,6 +21,7 @@ from lazyguard.audit.processes.programs import ask
 from lazyguard.audit.target import CHILD, SURVEYING
 
 if TYPE_CHECKING:
+    import socket
     import subprocess
     from collections.abc import Callable, Sequence
 
@@ -208,9 +209,11 @@ class Forked(Child):
         super().__init__(module, plan, settings, timeout=min(settings.timeout, settings.slow), period=settings.period)
 
     def _launch(self) -> int:
-        pipes = self.channel = Pipes(self.directory)
+        pipes = Pipes(self.directory)
+        self.channel: socket.socket | Pipes = pipes
+        job = (str(self.directory), self.token, self.trace.module, repr(self.timeout))
         try:
-            (pid,) = self.server.ask("i", "fork", str(self.directory), self.token, self.module, repr(self.timeout))
+            (pid,) = self.server.ask("i", "fork", *job)
         except BaseException:
             pipes.close()
             raise

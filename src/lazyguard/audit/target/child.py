@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SETUP = "<setup>"
 ALWAYS = ("stream", "process_state", "recorder")
 # By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours.
-PROGRAMS = {"start_up": ("start_up",), "zygote": ("dependencies", "zygote"), "deferred": ("deferred",)}
+PROGRAMS = {"start_up": "start_up", "zygote": "dependencies zygote", "deferred": "deferred"}
 # Exceptions in a row that are looked at for the module that was missed.
 MOST_CAUSES = 10
 
@@ -199,7 +199,7 @@ def main(argv: "list[str]") -> None:
 
 
 if __name__ == "__main__":
-    for _each in (*ALWAYS, *PROGRAMS.get(sys.argv[1], ())):
+    for _each in (*ALWAYS, *PROGRAMS.get(sys.argv[1], "").split()):
         load(_each)
     if sys.argv[1] in PROGRAMS:
         globals()[sys.argv[1]].main(sys.argv[2:])

@@ -78,8 +78,8 @@ class Watch:
     def __init__(self) -> None:
         self.last: dict[str, dict[str, Any]] = state()
         self.bodies: list[tuple[str | None, dict[tuple[str, str], Any]]] = []
-        self.beside = 0
-        self.disturbed = False
+        self.beside: int = 0
+        self.disturbed: bool = False
 
     def settle(self, other: "str | None") -> None:
         """Charge what has changed to the body that runs; `other` is the file of the one that runs next."""
