@@ -114,8 +114,9 @@ def _code(guard: "Any") -> "CodeType":
     kind = (guard.awaited, *has.values())
     if kind not in _codes:
         lines = [line.split("  #") for line in _FAST.splitlines()]
-        marked = [text for text, *mark in lines if not mark or has.get(mark[0], not has.get(mark[0][1:]))]
-        source = "\n".join(marked).replace("ENTERED", "entered" if has["limited"] else "None")
+        marked = [text if not mark or has.get(mark[0], not has.get(mark[0][1:])) else "" for text, *mark in lines]
+        source = "\n" * _ABOVE + "\n".join(marked)  # on the lines of this file, as tracebacks show them
+        source = source.replace("ENTERED", "entered" if has["limited"] else "None")
         source = source.replace("BEGAN", "began" if has["timed"] else "None")
         if not guard.awaited:
             source = source.replace("async ", "").replace("await ", "").replace(".arun", ".run")
@@ -123,6 +124,10 @@ def _code(guard: "Any") -> "CodeType":
         exec(compile(source, __file__, "exec"), made)
         _codes[kind] = made["make"](*[None] * 8).__code__
     return _codes[kind]
+
+
+# The lines of this file above the text.
+_ABOVE = _code.__code__.co_firstlineno - _FAST.count("\n") - 6
 
 
 def route(guard: "Any", *, fast: bool) -> None:

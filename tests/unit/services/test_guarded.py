@@ -6,14 +6,17 @@ import asyncio
 import functools
 import gc
 import inspect
+import linecache
 import random
 import threading
+import traceback
 import weakref
 
 import pytest
 
 import lazyguard
 from lazyguard import errors
+from lazyguard._services import wrappers
 from lazyguard.testing import FakeClock
 
 
@@ -788,3 +791,22 @@ def test_no_lock_while_the_function_runs():
         return found[0]
 
     assert call()
+
+
+@pytest.mark.parametrize("options", [{}, {"max_concurrent": 3}, {"key": len}], ids=repr)
+def test_a_traceback_shows_the_line_that_calls(options):
+    """The wrapper's code is made from a text, and has the lines of that text in its file."""
+
+    @lazyguard.guarded(breaker=lazyguard.Breaker(), **options)
+    def call(word: str) -> str:
+        if word == "stop":
+            raise KeyboardInterrupt
+        return word
+
+    for word in ("first", "stop"):
+        try:
+            call(word)
+        except KeyboardInterrupt as error:
+            shown = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "fast"]
+            source = linecache.getline(wrappers.__file__, shown[0])
+    assert "function(*args, **named)" in source
