@@ -93,6 +93,9 @@ def _tend(cell: Cell) -> None:
         for one in (cell, *cell.fallbacks):
             _inherited.append(one.now.held or one.now)
             one.change(lambda present: present.fresh(clock.now()))
+        cause, gate = held.cause, held.gate
+        if cause is not None and gate is not None and gate.by_hand and not now.overrides:  # isolated until a reset
+            cell.change(lambda present: present.opened(cause, clock.now(), gate))
     elif now.state in (DEGRADED, FAILED):
         cell.recovery_run = None
 

@@ -254,3 +254,29 @@ def test_a_fallback_of_the_parent(in_child, on_fork, makes_its_own, overridden):
     if overridden:
         override.__exit__()
     assert get().where() == parent
+
+
+@pytest.mark.parametrize("on_fork", ["keep", "reset"])
+@pytest.mark.parametrize("has_fallback", [False, True])
+def test_what_was_isolated_is_so_in_the_child(in_child, on_fork, has_fallback):
+    """Taken out of use by hand, in an incident, it stays so until somebody resets it, in each process by itself."""
+    world = World(None, on_fork)
+    if has_fallback:
+        world.get.fallback(lambda: Fallback())
+    live = world.get()
+    live.where()
+    world.get.isolate()
+
+    def child() -> None:
+        if has_fallback:
+            assert live.where() == os.getpid()
+            assert lazyguard.is_fallback(live)
+        else:
+            with pytest.raises(lazyguard.ServiceUnavailable, match="isolate"):
+                live.where()
+        world.get.reset()
+        assert live.where() == os.getpid()
+
+    assert in_child(child) == 0
+    world.get.reset()
+    assert live.where() == os.getpid()
