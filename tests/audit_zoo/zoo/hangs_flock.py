@@ -2,6 +2,6 @@
 
 import fcntl
 
-first, second = open(__file__), open(__file__)
+first, second = open("/proc/self/stat"), open("/proc/self/stat")  # its own: others may audit the zoo meanwhile
 fcntl.flock(first, fcntl.LOCK_EX)
 fcntl.flock(second, fcntl.LOCK_EX)
