@@ -325,6 +325,7 @@ class AsyncResolve(Case):
             await lazyguard.aclose()
 
         asyncio.run(main())
+        assert not [attempt for attempt in cells.active if attempt.cell is self.get._cell]
         until = time.monotonic() + PATIENCE
         while {one.closed for one in Thing.made} != {1} and time.monotonic() < until:
             time.sleep(0.001)
@@ -367,7 +368,7 @@ def never_awaited():
 def test_an_exception_at_every_point(case, kind, request, monkeypatch):
     """Inject one at each point that the operation passes, and look whether all is well."""
     monkeypatch.setattr("lazyguard.events._mailboxes", {})
-    before = signal.signal(signal.SIGUSR1, handler)
+    before, alarm = signal.signal(signal.SIGUSR1, handler), signal.getsignal(signal.SIGALRM)
     step = request.config.getoption("--points-apart")
     wrong, at, raised, swallowed = {}, 0, 0, {}
     try:
@@ -397,6 +398,7 @@ def test_an_exception_at_every_point(case, kind, request, monkeypatch):
             at += step
     finally:
         signal.signal(signal.SIGUSR1, before)
+        signal.signal(signal.SIGALRM, alarm)
     print(case.__name__, kind.__name__, at, "points,", raised, "raised; swallowed:", swallowed)
     assert not wrong, "\n".join(f"{where}: {found}" for where, found in wrong.items())
     assert raised or swallowed

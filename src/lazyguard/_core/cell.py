@@ -168,8 +168,7 @@ class Cell(Declaration):
         Returns:
             The attempt, whether it is new and has to be launched, and what the cell shows with it. No attempt when the
             cell has changed since `now` was read, or is `crowded`. One that is older than `abandon_after`, or whose
-            generation has ended, is left to itself and one replacement starts beside it; with two running there is no
-            third.
+            generation has ended, is left to itself, and one replacement starts beside it; there is no third.
         """
         moment = clock.now()
         if now.running:
@@ -214,6 +213,7 @@ class Cell(Declaration):
             if attempt.cell is self and attempt.thread == here and not attempt.running:
                 self.settle(attempt, Outcome(interrupted=True))
 
+    @completed
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take the outcome of an attempt that has ended: serve it, note its failure, or close it as out of date."""
         moment = clock.now()
