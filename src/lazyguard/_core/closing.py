@@ -381,7 +381,8 @@ def at_exit() -> None:
             done.acquire()
             pending.wait(done.release)
             on_a_thread(pending, carry_out_now)
-            if not done.acquire(True, max(0.0, left / 2 if left_over else left)):
+            done.acquire(True, max(0.0, left / 2 if left_over else left))
+            if not pending._ended:  # it was put off, where there is no thread, or goes on
                 pending.failed("close= has not returned at the exit")
     events.deliver()
 
