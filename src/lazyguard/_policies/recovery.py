@@ -38,7 +38,7 @@ class Recovery(validation.Options):
     initial: float
     maximum: float
     success_threshold: int
-    __slots__ = tuple(__annotations__)
+    __slots__ = tuple("initial maximum success_threshold".split())
     _numbers = __slots__
 
     def __init__(self, *, initial: Seconds = 1.0, maximum: Seconds = 60.0, success_threshold: Whole = 1) -> None:

@@ -61,7 +61,7 @@ class Retry(validation.Options):
     wait: "Callable[[Any], Any] | None"
     retry: "Callable[[Any], Any] | None"
     retrying: "BaseRetrying | None"
-    __slots__ = tuple(__annotations__)
+    __slots__ = tuple("attempts initial maximum on stop wait retry retrying".split())
     _numbers = __slots__[:3]
 
     def __init__(
