@@ -84,7 +84,8 @@ class Breaker(validation.Options):
     on: "Kinds"
     ignore: "Kinds"
     __slots__ = tuple(
-        "failure_threshold failure_rate window_calls window_seconds minimum_calls open_time max_open_time half_open_timeout success_threshold slow_call_duration on ignore".split()
+        "failure_threshold failure_rate window_calls window_seconds minimum_calls open_time max_open_time "
+        "half_open_timeout success_threshold slow_call_duration on ignore".split()
     )
     _numbers = __slots__[:-2]
 
