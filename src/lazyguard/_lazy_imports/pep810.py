@@ -5,8 +5,6 @@ statement has the file and the line of the declaration. Its builtins have an `__
 are ours. These objects belong into the namespace of a module and nowhere else: only there they are replaced.
 """
 
-from __future__ import annotations
-
 import builtins
 
 from lazyguard._base import final
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType
 
-_statements: dict[int, CodeType] = {}  # by the number of names
+_statements: "dict[int, CodeType]" = {}  # by the number of names
 
 
 @final
@@ -25,7 +23,7 @@ class FromModule:
 
     __slots__ = ("_find", "_module")
 
-    def __init__(self, module: str, find: Callable[[str, str], object]) -> None:
+    def __init__(self, module: str, find: "Callable[[str, str], object]") -> None:
         self._module = module
         self._find = find
 
@@ -39,14 +37,14 @@ class Imports:
 
     __slots__ = ("_builtins", "_package")
 
-    def __init__(self, package: str, find: Callable[[str, str], object]) -> None:
+    def __init__(self, package: str, find: "Callable[[str, str], object]") -> None:
         self._package = package
         self._builtins = {
             "__import__": lambda name, *_: FromModule(name, find),
             "__lazy_import__": getattr(builtins, "__lazy_import__"),  # noqa: B009 - no checker knows it yet
         }
 
-    def make(self, module: str, attributes: Sequence[str], file: str, line: int) -> list[object]:
+    def make(self, module: str, attributes: "Sequence[str]", file: str, line: int) -> "list[object]":
         """Return what `lazy from module import attribute, ...` binds: native lazy imports.
 
         If the filter of `sys.set_lazy_imports_filter` wants this import eager, these are the values themselves.
