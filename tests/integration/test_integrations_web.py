@@ -323,6 +323,9 @@ def uvicorn(eventually):
         thread.join()
 
 
+@pytest.mark.xfail(
+    sys.version_info < (3, 11), reason="anyio takes back none of its own cancellations on Python 3.10", strict=False
+)
 def test_a_request_that_takes_too_long(api, uvicorn):
     """504 in time from async and sync routes, below Starlette's own middlewares; a begun answer is cut off."""
     from starlette.middleware.base import BaseHTTPMiddleware
