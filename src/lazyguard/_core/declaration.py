@@ -60,8 +60,8 @@ PLAIN = Plan()
 
 # What no fallback has answered: one dict for all cells that have none, which stays empty.
 NOTHING: "dict[str, int]" = {}
-# The one lock of all cells: held for a few statements, and never while user code runs. Reentrant, since a signal
-# handler or a finaliser may run between two statements of its holder.
+# The one lock of all cells and policies: held for a few statements, and never while user code runs. Reentrant, since a
+# signal handler or a finaliser may run between two statements of its holder.
 lock = _thread.RLock()
 # Where the state machine is, which is loaded by this name.
 CELL = "_core.cell"
@@ -193,6 +193,8 @@ def _before_fork() -> None:
 
 
 def _in_child() -> None:
+    global lock
+    lock = _thread.RLock()
     from lazyguard._core import unfinished_imports
 
     unfinished_imports.mend()

@@ -7,10 +7,8 @@ of one first wait. The lock is held for a few statements and never while user co
 
 from __future__ import annotations
 
-import _thread
-import os
-
 from lazyguard._base import final
+from lazyguard._core import declaration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 # How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more
 # than an application has connections to one server.
 DEFAULT = 32
-# For all bulkheads. Reentrant, since a signal handler or a finaliser may run on its holder's thread.
-_lock = _thread.RLock()
 
 
 @final
@@ -42,7 +38,7 @@ class Bulkhead:
 
     def enter(self, attempt: Attempt) -> bool:
         """Give the attempt a place until it ends; return whether there is one."""
-        with _lock:
+        with declaration.lock:
             if self._full(attempt.started, attempt.cell.plan.abandon_after):
                 return False
             self._attempts.add(attempt)
@@ -75,7 +71,7 @@ class Bulkhead:
 
     def turn(self, now: float, wait: float) -> float:
         """Return when the next try of a recovery may begin, whose first wait is `wait` seconds; it is for one alone."""
-        with _lock:
+        with declaration.lock:
             at = max(now, min(self._next, now + 3600.0))
             self._next = at + wait / self.most
         return at
@@ -101,12 +97,3 @@ class Places:
     def has(self, call: object) -> bool:
         """Return whether a call that was entered has a place."""
         return len(self.calls) <= self.most or call in list(self.calls)[: self.most]
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)

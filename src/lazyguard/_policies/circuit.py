@@ -8,13 +8,13 @@ closed or open. A call that succeeds takes no lock.
 
 from __future__ import annotations
 
-import _thread
 import os
 from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._core import clock, loaded, mode, observers
+from lazyguard._base.places import misused
+from lazyguard._core import clock, declaration, loaded, mode, observers
 from lazyguard._policies import failures
 from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
@@ -22,7 +22,7 @@ from lazyguard.errors import CircuitOpen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Literal
+    from typing import Literal
 
     from lazyguard._base.places import Place
     from lazyguard._base.validation import Kinds
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     State = Literal["closed", "open", "half-open"]
 
-# For all circuits. Reentrant: a signal handler or a finaliser can run on the thread that holds it.
-_lock = _thread.RLock()
 _circuits: set[ref[Circuit]] = set()
+# How many keys of a function are kept.
+MOST = 1000
 # Until when an isolated one is open.
 ISOLATED = float("inf")
 
@@ -208,7 +208,6 @@ class Circuit:
     Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
-    used = True  # it has no slots, so that an unused one can become one
     asked = False  # one of a key: since some of them were let go of
     answered = float("-inf")  # when it was told that a fallback answers calls that fail
     _kept: Kept | None = None  # what keeps the cause of the present phase
@@ -267,7 +266,7 @@ class Circuit:
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
         kept = None if new.cause is None else loaded("_core.causes").keep(new.cause)
-        with _lock:
+        with declaration.lock:
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new
@@ -322,16 +321,71 @@ class Circuit:
         return f"<Circuit {self.now.state} of {self.name}>"
 
 
-def begin(unused: Any) -> None:
-    """Make a circuit of one that no call has asked yet."""
-    unused.breaker = unused.breaker.read(f"{unused.name} ({unused.place})")
-    closed = Phase(unused, "closed", clock.now())
-    _circuits.add(ref(unused, _circuits.discard))
-    with _lock:
-        # Fall through, as in `follow`.
-        if not unused.used:
-            unused.now = closed
-            unused.__class__ = Circuit
+@final
+class Circuits:
+    """The circuits of a guarded function with `key=`: one for each key, within a bound.
+
+    A key's circuit is the same as long as it is kept. Of too many those go first that are closed and were not asked
+    since some went last. Keys are shown nowhere, and no lock is held while they are compared, which runs user code.
+
+    Attributes:
+        breaker: The options of each.
+        known: The circuits by their keys.
+    """
+
+    def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
+        self.breaker = breaker
+        self._name = name
+        self._place = place
+        self.known: dict[object, Circuit] = {}
+        self._isolated = False
+
+    def of(self, key: object) -> Circuit:
+        """Return the circuit of a key.
+
+        Raises:
+            UsageError: It cannot be a key, since it is not hashable.
+        """
+        try:
+            found = self.known.get(key)
+        except TypeError as error:
+            raise misused(
+                f"key= of {self._name} ({self._place}) returned an object of type {type(key).__name__}, which cannot "
+                "be a key: return a string, a number or a tuple."
+            ) from error
+        if found is None:
+            if len(self.known) >= MOST:
+                self._evict()
+            new = Circuit(self.breaker, name=self._name, place=self._place)
+            self.breaker = new.breaker  # whose functions were asked
+            if self._isolated:
+                new.isolate()
+            found = self.known.setdefault(key, new)
+        found.asked = True
+        return found
+
+    def all(self) -> list[Circuit]:
+        """Return the circuits of all keys that are kept."""
+        return list(self.known.copy().values())
+
+    def isolate(self) -> None:
+        """Open all, those of keys to come too, until they are reset."""
+        self._isolated = True
+        for circuit in self.all():
+            circuit.isolate()
+
+    def reset(self) -> None:
+        """Begin anew, closed and without counts."""
+        self._isolated = False
+        for circuit in self.all():
+            circuit.reset()
+
+    def _evict(self) -> None:
+        kept = sorted(self.known.copy().items(), key=lambda one: (one[1].now.state != "closed", one[1].asked))
+        for key, _ in kept[: MOST // 10]:
+            self.known.pop(key, None)
+        for _, circuit in kept:
+            circuit.asked = False
 
 
 def _recount() -> None:
@@ -343,8 +397,6 @@ def _recount() -> None:
 
 def _in_child() -> None:
     """Begin anew in a forked child, unless isolated: the calls and the probe are the parent's."""
-    global _lock
-    _lock = _thread.RLock()
     for reference in list(_circuits):
         circuit = reference()
         if circuit is not None and circuit.now.until != ISOLATED:

@@ -118,6 +118,13 @@ class Retry(validation.Options):
         """Whether it works for async factories and functions only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
 
+    def check(self, awaited: bool, of: str, what: str) -> None:
+        """Raise ConfigurationError where it works for async ones only, and the function or factory is none."""
+        if self.awaits and not awaited:
+            raise misconfigured(
+                f"retry= of {of} has a tenacity.AsyncRetrying, and the {what} is not async: give a tenacity.Retrying."
+            )
+
     def begin(self, function: "Any" = None, args: "Any" = (), named: "Any" = {}) -> "Any":  # noqa: B006  (never changed)
         """Return the retries of one attempt or call, after its first failure; with these it is called."""
         from lazyguard._core import loaded

@@ -5,8 +5,8 @@ Invariants: declaring builds nothing; what cannot be right is refused where it i
 
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
-from lazyguard._core import loaded
-from lazyguard._core.declaration import Plan, build_early, check_on_fork, lock
+from lazyguard._core import declaration, loaded
+from lazyguard._core.declaration import Plan, build_early, check_on_fork
 from lazyguard._proxies import proxy
 from lazyguard._services.service import Service
 
@@ -260,7 +260,7 @@ def read(cell: "Any") -> None:
     )
     for one in cell.fallbacks:
         one.factory.read()
-    with lock:
+    with declaration.lock:
         if cell.plan is plan:
             fallbacks, cell.plan, cell.fallbacks = cell.fallbacks, new, ()
             try:
@@ -289,11 +289,8 @@ def _checked(factory: "Any", name: str, place: "Place", plan: "Plan") -> "Plan":
         )
     if flags & places.COROUTINE:
         plan = plan.changed(awaited=True)
-    if plan.retry is not None and plan.retry.awaits and not plan.awaited:
-        raise misconfigured(
-            f"retry= of {name} ({place}) has a tenacity.AsyncRetrying, and the factory is not async: give a "
-            "tenacity.Retrying."
-        )
+    if plan.retry is not None:
+        plan.retry.check(plan.awaited, f"{name} ({place})", "factory")
     if not plan.awaited:
         for label, function in (("probe", plan.probe), ("close", plan.close)):
             validation.plain(label, function, f"{name} ({place})", "its factory")

@@ -7,13 +7,12 @@ there is a reference to its live reference. A new key costs the logarithm of the
 
 from __future__ import annotations
 
-import _thread
-import os
 from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from lazyguard._base import final, places, signatures
+from lazyguard._core import declaration
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
@@ -26,17 +25,6 @@ if TYPE_CHECKING:
 
 
 _uses = count()
-# Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
-_lock = _thread.RLock()
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)
 
 
 @final
@@ -139,7 +127,7 @@ class Keys:
         A key that was used since the heap was looked at goes back into it.
         """
         evicted: list[Any] = []  # dropping one may run finalisers: outside the lock
-        with _lock:
+        with declaration.lock:  # for a heap, which compares numbers
             heappush(self._kept, (entry.used, entry))
             looks = len(self._kept)
             while len(self._kept) > self._most and looks:

@@ -107,8 +107,8 @@ def _code(guard: "Any") -> "CodeType":
     has = {
         "limited": guard.places is not None,
         "keyed": guard.key is not None,
-        "single": guard.circuit is not None and guard.key is None,
-        "broken": guard.circuit is not None,
+        "single": guard.breaker is not None and guard.key is None,
+        "broken": guard.breaker is not None,
         "timed": guard.circuit is not None and guard.circuit.breaker.slow_call_duration is not None,
     }
     kind = (guard.awaited, *has.values())

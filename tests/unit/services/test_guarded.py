@@ -778,13 +778,13 @@ def test_without_a_breaker_there_is_little_to_see():
 
 def test_no_lock_while_the_function_runs():
     """The function may use the breaker's lock itself."""
-    from lazyguard._policies import circuit
+    from lazyguard._core import declaration
 
     @lazyguard.guarded(breaker=lazyguard.Breaker())
     def call() -> bool:
         found: list[bool] = []
         thread = threading.Thread(
-            target=lambda: found.append(circuit._lock.acquire(timeout=0)) or circuit._lock.release()
+            target=lambda: found.append(declaration.lock.acquire(timeout=0)) or declaration.lock.release()
         )
         thread.start()
         thread.join()
