@@ -201,6 +201,7 @@ class Circuit:
         on: The exceptions that count as failures, in place of the breaker's own `on`.
         changed: Called after each transition with the phase before and the phase after, outside the lock; `announce` if
             left out.
+        error: What a call that is not let in raises.
 
     Attributes:
         now: The present phase.
@@ -220,12 +221,14 @@ class Circuit:
         place: Place,
         on: Kinds | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
+        error: type[CircuitOpen] = CircuitOpen,
     ) -> None:
         self.breaker: Breaker = breaker.read(f"{name} ({place})")
         self.name: str = name
         self.place: Place = place
         self._on = breaker.on if on is None else on
         self._changed = changed
+        self._error = error
         self.now: Phase = Phase(self, "closed", clock.now())
         _circuits.add(ref(self, _circuits.discard))
 
@@ -313,7 +316,7 @@ class Circuit:
             said += f"It is tried again in {left:.3g} s. Give it a fallback, or wait for retry_after seconds."
         else:
             said += "One call probes whether it has recovered. Give it a fallback, or wait for retry_after seconds."
-        error = CircuitOpen(f"{self.name}, declared at {self.place}, is not called, since {said}")
+        error = self._error(f"{self.name}, declared at {self.place}, is not called, since {said}")
         error.retry_after, error._of = left, id(self)
         return error
 

@@ -47,7 +47,6 @@ _FOR_FAILURES = (
     ("lazyguard._policies.breaker", "lazyguard._policies.circuit"),
     ("lazyguard._policies.breaker", "lazyguard._policies.haste"),
     ("lazyguard._services.guarded", "lazyguard._services.calls"),
-    ("lazyguard._services.counted_view", "wrapt"),
     ("lazyguard._services.fallback", "wrapt"),
     ("lazyguard._services.fallback", "lazyguard._policies.fallback"),
     ("lazyguard._services.fallback", "lazyguard._services.degraded_view"),

@@ -175,7 +175,7 @@ class Service(Generic[P, T]):
         for fallback in self._fallbacks:
             fallback.join(cell, given)
         if self._isolated:
-            from lazyguard._services.isolated import isolate
+            from lazyguard._services.gates import isolate
 
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
@@ -413,7 +413,7 @@ class Service(Generic[P, T]):
             >>> len(get_numbers())
             1
         """
-        from lazyguard._services.isolated import isolate
+        from lazyguard._services.gates import isolate
 
         self._isolated = True
         for cell in self._cells():
