@@ -3,10 +3,9 @@
 Invariants: a Breaker has no state. Many functions and services can share one; each has a circuit of its own.
 """
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import misconfigured, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

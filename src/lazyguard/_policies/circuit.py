@@ -12,14 +12,13 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.places import misused
 from lazyguard._core import clock, declaration, loaded, mode, observers
 from lazyguard._policies import failures
 from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal

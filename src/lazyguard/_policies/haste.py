@@ -7,10 +7,9 @@ failed, else it is unknown. The earliest deadline of the context is the caller's
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, deadlines
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 

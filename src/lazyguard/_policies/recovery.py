@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell

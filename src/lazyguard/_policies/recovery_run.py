@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome, to_close
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -1,9 +1,8 @@
 """The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import misconfigured, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -9,7 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 
-from lazyguard._base import final, places, validation
+from lazyguard._base import TYPE_CHECKING, final, places, validation
 from lazyguard._base.places import shown
 from lazyguard._core import declaration, loaded
 from lazyguard._core.effects import Sleep
@@ -18,7 +18,6 @@ from lazyguard._proxies.proxy import find_cell
 from lazyguard._services import guarded as guarding
 from lazyguard.errors import ConfigurationError, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any, TypeAlias
@@ -201,7 +200,7 @@ class Site:
     def __init__(self, of: Any) -> None:
         self.in_force: tuple[Chaos, ...] = ()
         self._of = of
-        self._flavour = None
+        self._flavour: Any = None
         if isinstance(of, declaration.Declaration):
             self._function = of.factory
             self._flavour = of.mirror.flavour

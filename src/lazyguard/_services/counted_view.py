@@ -17,7 +17,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 import wrapt
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, declaration, loaded
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
@@ -27,7 +27,6 @@ from lazyguard._services.gates import Reopening
 from lazyguard._services.late import ENDED, OF_ITERATORS
 from lazyguard.errors import ServiceCircuitOpen
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any

@@ -3,14 +3,13 @@
 Invariants: declaring builds nothing; what cannot be right is refused where it is written.
 """
 
-from lazyguard._base import places, validation
+from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import declaration, loaded
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
 from lazyguard._proxies import proxy
 from lazyguard._services.service import Service
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Protocol, overload

@@ -15,7 +15,7 @@ from __future__ import annotations
 from types import CoroutineType
 
 from lazyguard import events
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._core import causes, clock, daemons, loaded, mode, observers, resolve
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, READY, Outcome
@@ -27,7 +27,6 @@ from lazyguard._services import late
 from lazyguard._services.wrappers import unwrapped
 from lazyguard.errors import ServiceUnavailable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -7,12 +7,11 @@ and closed.
 from __future__ import annotations
 
 from lazyguard import events
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, closing, loaded
 from lazyguard._core.state import FAILED
 from lazyguard.errors import CircuitOpen, ServiceCircuitOpen
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn

@@ -5,13 +5,12 @@ its caller untouched, unless a policy says otherwise. A wrapper makes a first at
 that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
-from lazyguard._base import Record, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import declaration, loaded
 from lazyguard._services import wrappers
 from lazyguard._services.wrappers import HANDLES
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload

@@ -7,11 +7,10 @@ where `on=` names it; events come at the first answer and when the function work
 from __future__ import annotations
 
 from lazyguard import events
-from lazyguard._base import final, places, signatures, validation
+from lazyguard._base import TYPE_CHECKING, final, places, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import clock, loaded, observers
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

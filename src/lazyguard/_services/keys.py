@@ -11,12 +11,11 @@ from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import final, places, signatures
+from lazyguard._base import TYPE_CHECKING, final, places, signatures
 from lazyguard._core import declaration
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

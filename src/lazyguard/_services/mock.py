@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, T, final, places, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from typing import Any, NoReturn

@@ -11,7 +11,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base import final, places, validation
+from lazyguard._base import TYPE_CHECKING, final, places, validation
 from lazyguard._base.places import shown
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.declaration import Plan
@@ -22,7 +22,6 @@ from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

@@ -5,14 +5,13 @@ Invariants: the waits are written once, as a generator of effects, for threads a
 
 from __future__ import annotations
 
-from lazyguard._base import places, validation
+from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import clock, deadlines, loaded
 from lazyguard._core.effects import Call, Sleep, Within
 from lazyguard._policies.recovery import USUAL, Recovery
 from lazyguard._proxies.proxy import find_cell
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any

@@ -5,12 +5,11 @@ resolves; it follows fallback and recovery by itself. A factory with parameters 
 arguments.
 """
 
-from lazyguard._base import Generic, P, T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload

@@ -6,9 +6,8 @@ wrapper begins with code that takes the whole way, so that declaring compiles no
 
 from _weakref import ref
 
-from lazyguard._base import dress
+from lazyguard._base import TYPE_CHECKING, dress
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
