@@ -46,6 +46,13 @@ class Recovery(validation.Options):
         validation.whole("success_threshold", success_threshold, late=True)
         self._set(**locals())
 
+    def wait(self, times: int) -> float:
+        """Return a wait after so many failures, jittered."""
+        from random import uniform
+
+        longest = min(self.maximum, self.initial * 2.0 ** min(times, 60))
+        return uniform(longest / 2, longest)
+
     def begin(self, cell: Cell) -> None:
         """Begin the recovery run of the cell's present generation, unless there is one."""
         from lazyguard._core import loaded

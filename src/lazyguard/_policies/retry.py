@@ -131,11 +131,15 @@ class Retry(validation.Options):
         return loaded(RETRIES).Retries(self, function, args, named)
 
 
-def of(value: "Any") -> "Retry | None":
-    """Return a Retry, or a whole Retrying object of tenacity, as a Retry; None for any other object."""
-    if isinstance(value, Retry):
-        return value
-    return Retry(retrying=value) if _is_tenacitys(value, "BaseRetrying") else None
+def of(value: "Any") -> "Retry":
+    """Return a Retry, or a whole Retrying object of tenacity, as a Retry; refuse anything else."""
+    if _is_tenacitys(value, "BaseRetrying"):
+        return Retry(retrying=value)
+    if not isinstance(value, Retry):
+        raise misconfigured(
+            f"retry={shown(value)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
+        )
+    return value
 
 
 def _is_tenacitys(thing: object, name: str) -> bool:

@@ -4,7 +4,7 @@ Invariants: declaring builds nothing; what cannot be right is refused where it i
 """
 
 from lazyguard._base import TYPE_CHECKING, places, validation
-from lazyguard._base.places import misconfigured, misused, shown
+from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
 from lazyguard._proxies import proxy
@@ -184,18 +184,11 @@ def service(
     validation.whole("max_concurrent", max_concurrent, optional=True, late=True)
     check_on_fork(on_fork)
     failing = validation.failure_types("failures", failures)
-    for label, given, kind in (
-        ("retry", retry, "Retry"),
-        ("breaker", breaker, "Breaker"),
-        ("recovery", recovery, "Recovery"),
-    ):
-        if given is None or (given is _RECOVERY and label == "recovery"):
-            continue
-        # By name, since their modules are not loaded where they are not used.
-        if f"{type(given).__module__}.{type(given).__qualname__}" != f"lazyguard._policies.{label}.{kind}":
-            raise misconfigured(f"{label}={shown(given)} is invalid: give a lazyguard.{kind}, or None.")
-    for label, function in (("probe", probe), ("close", close)):
-        validation.function_of(label, function)
+    validation.policy("retry", retry)
+    validation.policy("breaker", breaker)
+    validation.policy("recovery", None if recovery is _RECOVERY else recovery)
+    validation.function_of("probe", probe)
+    validation.function_of("close", close)
     if breaker is not None and not failing:
         raise misconfigured("breaker= counts the exceptions of failures=, and there are none: give both.")
     numbers: dict[str, Any] = {"timeout": timeout, "abandon_after": abandon_after, "grace": grace}

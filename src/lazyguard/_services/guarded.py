@@ -6,7 +6,7 @@ that the whole of `calls` is to see the call: the first ones, while a fallback a
 """
 
 from lazyguard._base import TYPE_CHECKING, Record, places, validation
-from lazyguard._base.places import misconfigured, misused, shown
+from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._services import wrappers
 from lazyguard._services.wrappers import HANDLES
@@ -168,16 +168,8 @@ def guarded(
     if retry is not None:
         from lazyguard._policies import retry as retries
 
-        given, retry = retry, retries.of(retry)
-        if retry is None:
-            raise misconfigured(
-                f"retry={shown(given)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
-            )
-    if breaker is not None:
-        from lazyguard._policies.breaker import Breaker
-
-        if not isinstance(breaker, Breaker):
-            raise misconfigured(f"breaker={shown(breaker)} is invalid: give a lazyguard.Breaker, or None.")
+        retry = retries.of(retry)
+    validation.policy("breaker", breaker)
     validation.function_of("key", key, "call's arguments")
     if key is not None:
         validation.plain("key", key, "guarded", "the function")

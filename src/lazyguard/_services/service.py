@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
-    from lazyguard._proxies.proxy import Flavour, Proxy
+    from lazyguard._proxies.proxy import Flavour
     from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
@@ -116,12 +116,13 @@ class Service(Generic[P, T]):
     """
 
     _cell: "Cell"  # without a target, where there are keys: what all of theirs are like
-    _live: "Any"
+    _live: "T"
     _keys: "Keys | None"
     _factory: "Any" = None  # of one key's service
     _isolated = False
 
     if not TYPE_CHECKING:
+        _live = None  # where there are keys
         __signature__ = like_factory(None)
 
     def __init__(
@@ -151,7 +152,6 @@ class Service(Generic[P, T]):
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
             self._cell.plan = plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
-            self._live = None
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
             if value is not None:
@@ -161,11 +161,7 @@ class Service(Generic[P, T]):
                 )
         self._keys = None
         self._live = proxy.make(self._cell, flavour, home=self._home)
-        self._begin(self._cell)
-
-    def _begin(self, cell: "Cell") -> None:
-        """Let `health` know a cell."""
-        register(cell, self._kind)
+        register(self._cell, self._kind)
 
     def _child(self, build: "Callable[[], Any]", given: "dict[str, Any]") -> "Service[[], T]":
         """Return the service of one more key, whose object `build` makes."""
@@ -179,7 +175,7 @@ class Service(Generic[P, T]):
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
 
-    def _around(self, live: "Proxy") -> "Service[[], T]":
+    def _around(self, live: "Any") -> "Service[[], T]":
         """Return the service of one key, whose live reference there is."""
         service: Service[[], T] = object.__new__(Service)
         service._cell = proxy.cell_of(live)
@@ -226,8 +222,7 @@ class Service(Generic[P, T]):
         Raises:
             UsageError: The factory does not take these arguments, or one of them is not hashable.
         """
-        live: T = self.of(*args, **kwargs)._live
-        return live
+        return self.of(*args, **kwargs)._live
 
     def of(self, /, *args: "P.args", **kwargs: "P.kwargs") -> "Service[[], T]":
         """Return the service of one key, for its health, reset, override and require_real.
@@ -272,8 +267,7 @@ class Service(Generic[P, T]):
         await service._cell.aresolve()
         if service._cell.plan.awaited:  # where a recovery can try again: the loop before may be closed
             service._cell.here().home = wait_cycles.current_loop()
-        live: T = service._live
-        return live
+        return service._live
 
     def require_real(self, *, timeout: "float | None" = None) -> "T":
         """Return the real object itself, never a fallback.

@@ -238,7 +238,8 @@ def test_given_to_guarded_and_services():
     assert len(calls) == 3
     assert of(whole).retrying is whole
     assert of(Retry()) == Retry()
-    assert of("x") is None
+    with pytest.raises(errors.ConfigurationError, match="retry='x' is invalid: give a lazyguard.Retry, a tenacity"):
+        of("x")
 
 
 @pytest.mark.parametrize(
