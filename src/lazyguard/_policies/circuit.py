@@ -21,7 +21,7 @@ from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal
+    from typing import Any, Literal
 
     from lazyguard._base.places import Place
     from lazyguard._base.validation import Kinds
@@ -56,28 +56,19 @@ class Phase:
     """
 
     count: Count | None = None
+    until = 0.0
+    rounds = 0
+    cause: BaseException | None = None
     _window: Calls | Seconds | None = None
     _span: Span | None = None
 
-    def __init__(
-        self,
-        circuit: Circuit,
-        state: State,
-        since: float,
-        *,
-        until: float = 0.0,
-        rounds: int = 0,
-        cause: BaseException | None = None,
-        probed: list[bool] | None = None,
-    ) -> None:
+    def __init__(self, circuit: Circuit, state: State, since: float, **more: Any) -> None:
         self._circuit = circuit
         self.slow: float | None = circuit.breaker.slow_call_duration
         self.state: State = state
         self.since = since
-        self.until = until
-        self.rounds = rounds
-        self.cause = cause
-        self.probed: list[bool] = [] if probed is None else probed
+        self.probed: list[bool] = []
+        vars(self).update(more)
         if state == "closed":
             self._window = window_of(circuit.breaker)
             self.recount()
@@ -140,15 +131,10 @@ class Phase:
 
     def probing(self, until: float) -> Phase:
         """Return the phase of the next probe, which has its place until then; of a vacant place, if that is now."""
-        return Phase(
-            self._circuit,
-            "half-open",
-            clock.now() if self.state == "open" else self.since,
-            until=until,
-            rounds=self.rounds,
-            cause=self.cause,
-            probed=self.probed if self.state == "half-open" else None,
-        )
+        same = self.state == "half-open"
+        since, probed = (self.since, self.probed) if same else (clock.now(), [])
+        circuit, rounds = self._circuit, self.rounds
+        return Phase(circuit, "half-open", since, until=until, rounds=rounds, cause=self.cause, probed=probed)
 
     def released(self) -> None:
         """Give back the place of a probe whose outcome does not count: it was cancelled, or never called."""
@@ -176,14 +162,8 @@ class Phase:
         breaker, moment = self._circuit.breaker, clock.now()
         rounds = self.rounds if rounds is None else rounds
         longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(rounds, 60))
-        return Phase(
-            self._circuit,
-            "open",
-            moment,
-            until=moment + uniform(longest / 2, longest),
-            rounds=rounds + 1,
-            cause=cause,
-        )
+        until = moment + uniform(longest / 2, longest)
+        return Phase(self._circuit, "open", moment, until=until, rounds=rounds + 1, cause=cause)
 
     def __repr__(self) -> str:
         return f"<Phase {self.state} of {self._circuit.name}>"

@@ -76,8 +76,11 @@ class Retry(validation.Options):
         retrying: "BaseRetrying | None" = None,
     ) -> None:
         self._set(**locals())
+        for name, others in _REPLACED.items():
+            for other in others.split() if getattr(self, name) is not None else ():
+                if getattr(self, other) is not None:
+                    raise misconfigured(f"{name}= replaces {other}=: give one of them.")
         if retrying is not None:
-            self._replaces("retrying", *self.__slots__[:-1])
             if not _is_tenacitys(retrying, "BaseRetrying"):
                 raise misconfigured(
                     f"retrying={shown(retrying)} is invalid: give a tenacity.Retrying or AsyncRetrying object."
@@ -89,28 +92,18 @@ class Retry(validation.Options):
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
             if value is not None and not callable(value):
                 raise misconfigured(f"{name}={shown(value)} is invalid: give a tenacity {name} object.")
-        if stop is not None:
-            self._replaces("stop", "attempts")
-        elif attempts is None:
+        if stop is None and attempts is None:
             attempts = 3
-        if wait is not None:
-            self._replaces("wait", "initial", "maximum")
-        else:
+        if wait is None:
             initial, maximum = 0.1 if initial is None else initial, 5.0 if maximum is None else maximum
-        if retry is not None:
-            self._replaces("retry", "on")
-            _check_predicate("retry", retry)
-        else:
+        if retry is None:
             on = validation.failure_types("on", (Exception,) if on is None else on)
+        else:
+            _check_predicate("retry", retry)
         validation.whole("attempts", attempts, optional=True, late=True)
         validation.seconds("initial", initial, optional=True, zero=True, late=True)
         validation.seconds("maximum", maximum, optional=True, zero=True, late=True)
         self._set(**locals())
-
-    def _replaces(self, name: str, *others: str) -> None:
-        for other in others:
-            if getattr(self, other) is not None:
-                raise misconfigured(f"{name}= replaces {other}=: give one of them.")
 
     @property
     def awaits(self) -> bool:
@@ -154,5 +147,12 @@ def _check_predicate(name: str, value: "Any") -> None:
         _check_predicate(name, inner)
 
 
+# What takes the place of others.
+_REPLACED = {
+    "retrying": "attempts initial maximum on stop wait retry",
+    "stop": "attempts",
+    "wait": "initial maximum",
+    "retry": "on",
+}
 # Where the retries are, which are loaded by this name.
 RETRIES = "_policies.retries"

@@ -86,14 +86,19 @@ class GuardedCall:
 
     def _placed(self, failed: Outcome | None, entered: object) -> Steps[Outcome]:
         """Attempts in a place of their own, if there is one."""
-        places = self._guard.places
+        guard, places = self._guard, self._guard.places
         if places is None or entered is not None:
             return (yield from self._calling(failed))
         call = object()
         try:
             places.calls[call] = None
             if not places.has(call):
-                return Outcome(error=crowded(self._guard))
+                observers.called(guard.name, "refused")
+                text = (
+                    f"{guard.name}, declared at {guard.place}, is not called: {places.most} calls of it are under way "
+                    "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
+                )
+                return Outcome(error=ServiceUnavailable(text))
             return (yield from self._calling(failed))
         finally:
             places.calls.pop(call, None)
@@ -179,13 +184,3 @@ class GuardedCall:
             if not isinstance(answer.error, Exception):
                 break
         return failed
-
-
-def crowded(guard: Guard) -> ServiceUnavailable:
-    """Return what a caller is told where as many calls are under way as there may be."""
-    observers.called(guard.name, "refused")
-    most = None if guard.places is None else guard.places.most
-    return ServiceUnavailable(
-        f"{guard.name}, declared at {guard.place}, is not called: {most} calls of it are under way "
-        "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
-    )

@@ -77,7 +77,7 @@ def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | Non
         if name.startswith("__"):
             return value
         counted = _counted(circuit, value)
-        if any(one.factory.answers for one in cell.fallbacks):
+        if any(one.factory.of.answers for one in cell.fallbacks):
             counted = loaded("_services.degraded_view").answered(cell, circuit, name, counted)
         if type(value) is method:
             cached[name] = bound.__func__, bound.__self__, counted

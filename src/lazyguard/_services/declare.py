@@ -212,16 +212,9 @@ def service(
         frame = places.declaring(places.caller(), factory)
         place = places.of_declaration(factory, frame)
         known_as = name or places.name_of(factory)
-        made: Service[Any, Any] = Service(
-            factory,
-            known_as,
-            place,
-            _checked(factory, known_as, place, plan),
-            flavour,
-            critical,
-            max_keys,
-            max_concurrent,
-        )
+        checked = _checked(factory, known_as, place, plan)
+        cell: Cell = declaration.declared(factory, name=known_as, place=place, plan=checked)
+        made: Service[Any, Any] = Service(cell, flavour, critical, max_keys, max_concurrent)
         if not made._cell.plan.awaited and made._keys is None:
             build_early(frame, lambda: made._cell.resolve())
         return made
@@ -251,7 +244,7 @@ def read(cell: "Any") -> None:
         reads=None,
     )
     for one in cell.fallbacks:
-        one.factory.read()
+        one.factory.of.read()
     with declaration.lock:
         if cell.plan is plan:
             fallbacks, cell.plan, cell.fallbacks = cell.fallbacks, new, ()

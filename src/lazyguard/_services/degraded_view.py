@@ -220,7 +220,7 @@ def _answering(cell: Cell, circuit: Circuit, name: str, error: Exception, call: 
     if not circuit.counts(error) or not mode.is_active() or permissions.refusal(cell, cell.now) is not None:
         return failed
     for one in cell.fallbacks:
-        if not one.factory.answers:
+        if not one.factory.of.answers:
             continue
         kept = cell.kept = cell.kept or causes.keep(error)  # the fallback may take it
         made: Outcome = yield Call(one.aresolve if call.awaited else one.resolve, awaited=call.awaited)

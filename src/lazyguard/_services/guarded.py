@@ -176,6 +176,8 @@ def guarded(
         if breaker is None:
             raise misconfigured("key= says which breaker a call has, and there is none: give breaker= too.")
 
+    policies: dict[str, Any] = {"timeout": timeout, "retry": retry, "breaker": breaker, "key": key}
+
     def declare(function: "Any", /) -> "Any":
         for kind in (classmethod, staticmethod):
             if isinstance(function, kind):
@@ -186,17 +188,9 @@ def guarded(
                 return outer
         place = places.of_callable(function, places.of_frame(frame))
         known_as = name or places.name_of(function)
-        guard = Guard(
-            function=function,
-            name=known_as,
-            place=place,
-            timeout=timeout,
-            retry=retry,
-            breaker=breaker,
-            key=key,
-            places=None if max_concurrent is None else loaded("_policies.bulkhead").Places(max_concurrent),
-            awaited=_is_awaited(function, known_as, place, retry),
-        )
+        awaited = _is_awaited(function, known_as, place, retry)
+        limit = None if max_concurrent is None else loaded("_policies.bulkhead").Places(max_concurrent)
+        guard = Guard(function=function, name=known_as, place=place, awaited=awaited, places=limit, **policies)
         declaration.register_guard(guard)
         return wrappers.wrapped(guard)
 

@@ -14,10 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
-    from lazyguard._base.places import Place
     from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
-    from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
     from lazyguard._proxies.proxy import Flavour
@@ -126,42 +124,34 @@ class Service(Generic[P, T]):
         __signature__ = like_factory(None)
 
     def __init__(
-        self,
-        factory: "Callable[..., Any]",
-        name: str,
-        place: "Place",
-        plan: "Plan",
-        flavour: "Flavour",
-        critical: bool,
-        max_keys: "int | None" = None,
-        max_concurrent: "Whole | None" = None,
+        self, cell: "Cell", flavour: "Flavour", critical: bool, max_keys: "int | None", max_concurrent: "Whole | None"
     ) -> None:
+        self._cell = cell
         self._flavour: Any = flavour
         self._fallbacks: list[Fallback] = []
         self.critical = critical
-        self._factory = factory
-        if not plan.awaited:  # else who unwraps it would await what a call returns
+        self._factory = factory = cell.factory
+        if not cell.plan.awaited:  # else who unwraps it would await what a call returns
             self.__wrapped__ = factory
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__globals__"):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
-        self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
         if places.has_parameters(places.unwrapped(factory)):  # those of `*args, **named` are what it stands around
             from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
-            self._cell.plan = plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
+            cell.plan = cell.plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
             if value is not None:
                 raise misconfigured(
-                    f"{option}={shown(value)} of {name} ({place}) says nothing, since its factory has no parameters: "
-                    "give it some, or leave that out."
+                    f"{option}={shown(value)} of {cell.name} ({cell.place}) says nothing, since its factory has no "
+                    "parameters: give it some, or leave that out."
                 )
         self._keys = None
-        self._live = proxy.make(self._cell, flavour, home=self._home)
-        register(self._cell, self._kind)
+        self._live = proxy.make(cell, flavour, home=self._home)
+        register(cell, self._kind)
 
     def _child(self, build: "Callable[[], Any]", given: "dict[str, Any]") -> "Service[[], T]":
         """Return the service of one more key, whose object `build` makes."""
@@ -346,16 +336,7 @@ class Service(Generic[P, T]):
             from lazyguard._base import signatures
 
             parameters = () if self._keys is None else signatures.all_parameters(places.unwrapped(self._factory))
-            declared = fallback_cells.Fallback(
-                self._cell,
-                function,
-                timeout=timeout,
-                max_degraded=max_degraded,
-                partial=partial,
-                answers=answers_failed_calls,
-                close=close,
-                parameters=parameters,
-            )
+            declared = fallback_cells.Fallback(self._cell, function, parameters, **options)
             declared.join(self._cell)
             self._fallbacks.append(declared)
             for cell, given in () if self._keys is None else self._keys.living():
@@ -371,6 +352,8 @@ class Service(Generic[P, T]):
                 "answers_failed_calls= is about the calls that fail by failures= of the service: give that too."
             )
         validation.function_of("close", close)
+        options = {"timeout": timeout, "max_degraded": max_degraded, "partial": partial, "close": close}
+        options["answers"] = answers_failed_calls
         return declare if function is None else declare(function)
 
     if not TYPE_CHECKING:
