@@ -17,7 +17,6 @@ from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import Cancellation, counting
 from lazyguard._core.effects import Call, Join, Launch, Within
-from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -38,11 +37,7 @@ building_for_threads: set[asyncio.Task[Any]] = set()
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, awaiting it if need be; see `resolve.resolving`."""
-    try:
-        return await adrive(resolve.resolving(cell, wait=wait, real=real))
-    except BaseException as error:
-        threads.left_by(cell, error)
-        raise
+    return await adrive(resolve.resolving(cell, wait=wait, real=real))
 
 
 async def adrive(steps: Steps[R]) -> R:

@@ -12,21 +12,9 @@ from _weakref import ref
 
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import (
-    DAEMONS,
-    INTERRUPTIONS,
-    clock,
-    deadlines,
-    declaration,
-    loaded,
-    resolve,
-    state,
-    wait_cycles,
-    whole,
-)
+from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch, Within
-from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -46,22 +34,7 @@ else:
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
-    try:
-        return drive(resolve.resolving(cell, wait=wait, real=real))
-    except BaseException as error:
-        left_by(cell, error)
-        known = whole("errors") if cell.plan.awaited else None
-        if known is not None and isinstance(error, known.ServiceBeingBuilt):
-            loaded("_core.tasks").go_on(cell)
-        raise
-
-
-def left_by(cell: Cell, error: BaseException) -> None:
-    """Do what a cell owes, where its resolution has ended with an error that is not lazyguard's own."""
-    known = whole("errors")
-    if known is None or not isinstance(error, known.LazyguardError):
-        state.owed[cell] = None
-        loaded(INTERRUPTIONS, cell).catch_up()
+    return drive(resolve.resolving(cell, wait=wait, real=real))
 
 
 def drive(steps: Steps[R]) -> R:
