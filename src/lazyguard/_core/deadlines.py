@@ -55,7 +55,6 @@ class Deadline:
             raise
 
     async def __aenter__(self) -> Deadline:
-        loaded("_core.tasks").loop_here()
         loaded("_core.cancellation").begin(self)
         try:
             return self.__enter__()

@@ -15,8 +15,8 @@ from lazyguard._base import final
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
-from lazyguard._core.cancellation import Cancellation, counting
-from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.cancellation import counting
+from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -68,8 +68,6 @@ async def _perform(effect: Effect) -> Any:
         return await _join(effect)
     if isinstance(effect, Launch):
         return _launch(effect.attempt)
-    if isinstance(effect, Within):
-        return await _within(effect)
     return await _sleep(effect.seconds)
 
 
@@ -146,24 +144,6 @@ async def _sleep(seconds: float) -> None:
     until = clock.now() + seconds
     while (left := until - clock.now()) > 0:
         await asyncio.sleep(clock.current.real(left))
-
-
-async def _within(effect: Within) -> Outcome:
-    """Perform steps until a deadline."""
-    assert effect.steps is not None
-    effect.cancellation = cancellation = Cancellation(effect.limit)
-    try:
-        with effect.limit:
-            outcome = await adrive(effect.steps)
-    except BaseException as error:
-        if not cancellation.ended(error):
-            raise
-        outcome = Outcome(error=effect.limit.exceeded())
-        assert outcome.error is not None
-        outcome.error.__cause__ = error
-        return outcome
-    cancellation.ended(None)
-    return outcome
 
 
 def _launch(attempt: Attempt) -> None:

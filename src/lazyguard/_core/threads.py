@@ -14,7 +14,7 @@ from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
-from lazyguard._core.effects import Call, Join, Launch, Within
+from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import Outcome
 
 TYPE_CHECKING = False
@@ -81,10 +81,6 @@ def _perform(effect: Effect) -> Any:
         return _launch(effect.attempt)
     if isinstance(effect, Call):
         return call(effect)
-    if isinstance(effect, Within):
-        with effect.limit:
-            assert effect.steps is not None
-            return drive(effect.steps)
     return _sleep(effect)
 
 
