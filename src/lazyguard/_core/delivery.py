@@ -11,7 +11,6 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, scheduler
 from lazyguard._core.daemons import Crew
 
@@ -62,12 +61,7 @@ def _tell(mailbox: Mailbox) -> None:
         _queue(mailbox)
 
 
-def _enough(at_work: list[tuple[float, Mailbox | None]]) -> bool:
-    hangs = monotonic() - HANGS
-    return any(since > hangs for since, _ in at_work)
-
-
-crew = Crew("events", _tell, _enough)
+crew = Crew("events", _tell, most=1, hangs=HANGS)
 
 
 def _in_child() -> None:
