@@ -12,7 +12,7 @@ from _weakref import ref
 
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import DAEMONS, clock, deadlines, declaration, loaded, resolve, wait_cycles, whole
+from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch
 from lazyguard._core.state import Outcome
@@ -39,9 +39,8 @@ def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> An
 
 def drive(steps: Steps[R]) -> R:
     """Run a generator of effects to its end on this thread; return what it returns."""
-    lock: Any = declaration.lock
-    if lock._is_owned():
-        return _unlocked(lock, steps)
+    if state.lock._is_owned():
+        return _unlocked(steps)
     advance: Callable[[Any], Effect] = steps.send
     answer: Any = None
     try:
@@ -60,18 +59,16 @@ def drive(steps: Steps[R]) -> R:
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
-def _unlocked(lock: Any, steps: Steps[R]) -> R:
+def _unlocked(steps: Steps[R]) -> R:
     """Do it without the lock of the cells, which a signal handler or a finaliser on top of its holder has.
 
     Whom it waits for may need the lock; and what another thread does meanwhile the holder sees, as it sees a handler's.
     """
-    held = lock._release_save()
+    held = state.lock._release_save()
     try:
         return drive(steps)
     finally:
-        if lock is not declaration.lock:
-            lock._at_fork_reinit()  # it is a child's by now, where whoever has it does not exist
-        lock._acquire_restore(held)
+        state.lock._acquire_restore(held)
 
 
 def _perform(effect: Effect) -> Any:
@@ -212,7 +209,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     """
 
     def begin() -> None:
-        with declaration.lock:
+        with state.lock:
             attempt.thread = _thread.get_ident()
         deadlines.forget()
         try:
@@ -224,7 +221,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
         daemons = loaded(DAEMONS, attempt.cell)
         daemons.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
-        with declaration.lock:
+        with state.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
