@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lazyguard._core.scheduler import Job
     from lazyguard._core.state import Attempt
 
 
@@ -90,7 +89,7 @@ class PendingClose:
         self._claims: dict[str, object] = {}
         self._ended = False
         self.scheduled = False
-        self._watch: Job | None = None
+        self._watch: Any = None
         self._waiting: list[Callable[[], object]] = []
 
     def built(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import lazyguard
 from lazyguard import events
-from lazyguard._core import clock, closing, daemons, delivery, scheduler
+from lazyguard._core import clock, closing, daemons, scheduler
 from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -182,7 +182,7 @@ def test_closings_and_events_wait_for_a_thread(no_threads, eventually):
     assert 7 not in heard
     no_threads.clear()
     eventually(lambda: daemons.try_again() or 7 in heard)
-    eventually(lambda: daemons.try_again() or delivery.crew.look not in daemons.refused)
+    eventually(lambda: daemons.try_again() or scheduler.teller.look not in daemons.refused)
     undo()
 
 
