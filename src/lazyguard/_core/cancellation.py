@@ -11,13 +11,11 @@ from _weakref import ref
 
 from lazyguard._base import final
 from lazyguard._core import clock, loaded, mode
-from lazyguard._core.deadlines import NEVER
+from lazyguard._core.deadlines import NEVER, Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from lazyguard._core.deadlines import Deadline
 
 
 @final

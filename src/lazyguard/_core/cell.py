@@ -15,7 +15,7 @@ import sys
 from lazyguard import events
 from lazyguard._base.interpreter import is_a_handlers
 from lazyguard._core import INTERRUPTIONS, clock, loaded, state
-from lazyguard._core.declaration import PLAIN, Declaration
+from lazyguard._core.declaration import PLAIN, Declaration, Plan
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
 TYPE_CHECKING = False
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate, Mirror, Note
 
     P = ParamSpec("P")

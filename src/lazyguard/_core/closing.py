@@ -17,14 +17,12 @@ from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.interpreter import Lock, is_a_handlers, monotonic
 from lazyguard._core import clock, daemons, declaration, loaded, state, whole
-from lazyguard._core.state import builds, to_close
+from lazyguard._core.state import Attempt, builds, to_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from lazyguard._core.state import Attempt
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.

@@ -7,15 +7,13 @@ plan holds no state of a cell; the registry holds what is declared weakly.
 import os
 from _weakref import ref
 
-from lazyguard._base.places import misconfigured, shown
+from lazyguard._base.places import Place, misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
     from typing import Any, Literal, TypeAlias
-
-    from lazyguard._base.places import Place
 
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
@@ -96,7 +94,7 @@ class Declaration:
     )
     used = True
 
-    def __init__(self, factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> None:
+    def __init__(self, factory: "Callable[[], Any]", *, name: str, place: Place, plan: "Plan" = PLAIN) -> None:
         self.factory: Any = factory  # a function without parameters
         self.name: str = name
         self.place: Place = place
@@ -127,7 +125,7 @@ class Declared(Declaration):
             return getattr(self, name)
 
 
-def declared(factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> "Any":
+def declared(factory: "Callable[[], Any]", *, name: str, place: Place, plan: "Plan" = PLAIN) -> "Any":
     """Return what stands for a cell until its first use, and is that cell from then on."""
     return Declared(factory, name=name, place=place, plan=plan)
 

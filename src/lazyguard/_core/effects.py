@@ -6,7 +6,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core.state import READY, Outcome
+from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline
-    from lazyguard._core.state import Attempt, Snapshot
 
     R = TypeVar("R")
     Effect: TypeAlias = "Call | Sleep | Launch | Join"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lazyguard._core import DAEMONS, INTERRUPTIONS, clock, deadlines, loaded, mode, wait_cycles, whole
 from lazyguard._core.effects import Call, Join, Launch, Sleep
-from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome, owed
+from lazyguard._core.state import DEGRADED, FAILED, READY, Attempt, Outcome, Snapshot, owed
 from lazyguard.events import describe
 
 TYPE_CHECKING = False
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Attempt, Snapshot
 
 
 def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:

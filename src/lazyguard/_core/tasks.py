@@ -17,7 +17,7 @@ from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import counting
 from lazyguard._core.effects import Call, Join, Launch
-from lazyguard._core.state import Outcome
+from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Steps
-    from lazyguard._core.state import Attempt
 
 # A loop keeps only weak references to its tasks.
 running: set[asyncio.Task[Any]] = set()
@@ -249,38 +248,24 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
 async def _join(effect: Join) -> bool:
     if effect.news:
         return True
-    bell = _Bell()
-    steps = wait_cycles.joining(effect, asyncio.current_task(), bell.ring, blocks_thread=False)
+    loop = loop_here()
+    rung = loop.create_future()
+
+    def ring() -> None:  # on any thread; where the loop is closed nobody waits any more
+        call_on(loop, lambda: rung.done() or rung.set_result(None))
+
+    steps = wait_cycles.joining(effect, asyncio.current_task(), ring, blocks_thread=False)
     try:
         pause = next(steps)
         while True:
-            pause = steps.send(await bell.heard(pause))
+            heard = bool((await asyncio.wait({rung}, timeout=pause))[0])
+            if heard:
+                rung = loop.create_future()
+            pause = steps.send(heard)
     except StopIteration as stop:
         return bool(stop.value)
     finally:
         steps.close()
-
-
-class _Bell:
-    """What a task waits for, and anything rings, on any thread."""
-
-    def __init__(self) -> None:
-        self._loop = loop_here()
-        self._rung: asyncio.Future[None] = self._loop.create_future()
-
-    def ring(self) -> None:
-        call_on(self._loop, self._set)  # where that is closed nobody waits any more
-
-    def _set(self) -> None:
-        if not self._rung.done():
-            self._rung.set_result(None)
-
-    async def heard(self, seconds: float) -> bool:
-        """Return whether it was rung since the last time, or is within so many seconds."""
-        if not (await asyncio.wait({self._rung}, timeout=seconds))[0]:
-            return False
-        self._rung = self._loop.create_future()
-        return True
 
 
 def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:

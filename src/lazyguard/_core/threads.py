@@ -15,7 +15,7 @@ from lazyguard._base.places import misused
 from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join, Launch
-from lazyguard._core.state import Outcome
+from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
-    from lazyguard._core.state import Attempt
 else:
     from _collections import defaultdict  # without what collections and functools load
     from _functools import partial
