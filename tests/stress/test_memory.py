@@ -510,6 +510,27 @@ def test_a_thousand_failures_in_tasks(kind):
     asyncio.run(main())
 
 
+def test_a_task_that_was_cancelled_is_kept_by_nothing():
+    """What ran its factory waits for the next one, and has nothing of the last."""
+
+    async def main() -> weakref.ref[asyncio.Task[object]]:
+        begun = asyncio.Event()
+
+        async def hang() -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        caller = asyncio.create_task(lazyguard.guarded(retry=RETRY)(hang)())
+        await begun.wait()
+        caller.cancel()
+        await asyncio.wait([caller])
+        return weakref.ref(caller)
+
+    task = asyncio.run(main())
+    gc.collect()
+    assert task() is None
+
+
 def test_what_is_kept_has_no_frame_of_its_callers(eventually):
     """Neither of who asked first, nor of what that was handling; all is gone with the failure."""
     others = weakref.WeakSet(Body.alive)  # an attempt of another test may hang for ever
