@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     light = config.getoption("--light")
-    for option, whole, less in [("signals", 3000, 300), ("points_apart", 7, 40), ("forks_for", 5.0, 1.0)]:
+    for option, whole, less in [("signals", 3000, 300), ("points_apart", 7, 20), ("forks_for", 5.0, 1.0)]:
         if getattr(config.option, option) is None:
             setattr(config.option, option, less if light else whole)
     if not hasattr(config, "workerinput"):  # one for all workers

@@ -26,7 +26,7 @@ import pytest
 
 import lazyguard
 from lazyguard._core import cell as cells
-from lazyguard._core import closing, deadlines, state, wait_cycles
+from lazyguard._core import closing, deadlines, scheduler, state, wait_cycles
 
 pytestmark = [
     pytest.mark.usefixtures("limited"),
@@ -370,6 +370,9 @@ def never_awaited():
     Where an exception comes between the making of a coroutine and its `await`, no Python can but warn of it.
     """
     yield
+    for queue in (scheduler._scheduler._due, scheduler._scheduler._inbox):
+        for *_, job in queue.copy():
+            job.cancel()  # a look at a step that was interrupted as it began
     gc.collect()
 
 
