@@ -132,7 +132,7 @@ def _apart() -> Generator[Any, Any]:
             raise  # its loop is gone
         except BaseException as error:
             effect.outcome = threads.failed(error)
-        effect = value = None
+        effect = value = cancelling = None
 
 
 # Those that wait for their next call: as many as have run at the same time.
