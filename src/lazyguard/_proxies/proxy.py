@@ -111,9 +111,11 @@ def annotated_class(function: "Any") -> "type | None":
         said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
     if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
         return None
-    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said
+    # an interface of the standard library says what an object has, and not what it lacks
+    return None if said is object or said.__module__ in _OF_INTERFACES else said
 
 
+_OF_INTERFACES = frozenset(("typing", "typing_extensions", "collections.abc", "numbers"))
 # What knows the tools that look is loaded at the first look.
 INSPECTION = "_proxies.inspection"
 
