@@ -139,7 +139,7 @@ class Likeness(type):
 
     def __getattribute__(cls, name: str) -> "Any":
         if name == "__name__":
-            return _plain(cls, "_prefix") + _plain(cls, name)
+            return _plain(cls, "_prefix") + _plain(cls, name).rpartition(".")[2]  # the module is for C code
         kind = _plain(cls, "_kind")()
         if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
             return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that

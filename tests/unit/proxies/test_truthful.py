@@ -67,13 +67,12 @@ class TestSignatures:
     def test_signature(self, lazy, name):
         """Of a class, of what has a `__call__`, of a function, and of partial objects and wrappers of these."""
         real = getattr(HOME, name)
-        if name == "says" and sys.version_info >= (3, 13):
-            return  # inspect reads the namespace of the class itself
         assert str(inspect.signature(lazy(name))) == str(inspect.signature(real))
         assert str(inspect.signature(functools.partial(lazy(name)))) == str(inspect.signature(real))
         wrapped = functools.wraps(lazy(name))(lambda *_: None)
         assert str(inspect.signature(wrapped)) == str(inspect.signature(real))
-        if name not in ("Base", "OfMeta"):
+        # since 3.13 getfullargspec reads the `__call__` of the class that an object really has
+        if name not in ("Base", "OfMeta", *["says"] * (sys.version_info >= (3, 13))):
             assert inspect.getfullargspec(lazy(name)) == inspect.getfullargspec(real)
 
     def test_autospec(self, lazy):
@@ -211,6 +210,20 @@ def test_what_is_shown_is_collected():
         "assert kind() is None\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_end_of_the_interpreter_is_silent():
+    """Also for what a cache of C code holds, which outlives the names of our modules."""
+    code = (
+        "import typing, lazyguard\n"
+        "def make():\n"
+        "    thing = lazyguard.lazy(lambda: int)\n"
+        "    for _ in range(300): thing.__class__\n"
+        "    return thing\n"
+        "typing.Optional[make()], typing.List[make()], typing.Annotated[int, make()]\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 class Adder:
