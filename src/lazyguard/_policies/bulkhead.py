@@ -8,7 +8,7 @@ of one first wait. The lock is held for a few statements and never while user co
 from __future__ import annotations
 
 from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._core import declaration
+from lazyguard._base.interpreter import Lock
 
 if TYPE_CHECKING:
     from typing import Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more
 # than an application has connections to one server.
 DEFAULT = 32
+# For all bulkheads. Reentrant, since a signal handler or a finaliser may run on its holder's thread.
+_lock = Lock()
 
 
 @final
@@ -37,7 +39,7 @@ class Bulkhead:
 
     def enter(self, attempt: Attempt) -> bool:
         """Give the attempt a place until it ends; return whether there is one."""
-        with declaration.lock:
+        with _lock:
             if self._full(attempt.started, attempt.cell.plan.abandon_after):
                 return False
             self._attempts.add(attempt)
@@ -70,7 +72,7 @@ class Bulkhead:
 
     def turn(self, now: float, wait: float) -> float:
         """Return when the next try of a recovery may begin, whose first wait is `wait` seconds; it is for one alone."""
-        with declaration.lock:
+        with _lock:
             at = max(now, min(self._next, now + 3600.0))
             self._next = at + wait / self.most
         return at

@@ -14,7 +14,7 @@ from _weakref import ref
 from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.places import misused
-from lazyguard._core import clock, declaration, loaded, mode, observers
+from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
 from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
@@ -248,7 +248,7 @@ class Circuit:
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
         kept = None if new.cause is None else loaded("_core.causes").keep(new.cause)
-        with declaration.lock:
+        with state.lock:
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new

@@ -101,6 +101,12 @@ def documents(frame: FrameType | None) -> bool:
     return _is(asker, "pydoc", "render_doc") or _is(asker, "pydoc", "document")
 
 
+def is_pydoc(frame: FrameType) -> bool:
+    """Return whether pydoc asks, which documents the class that an object really has."""
+    asker = _asker(frame)
+    return asker is not None and _module_of(asker) == "pydoc"
+
+
 def class_meant(pending: type, frame: FrameType) -> type | None:
     """Return the class of the target that `dataclasses` asks about by its `type`, which builds it.
 

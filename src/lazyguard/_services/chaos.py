@@ -6,10 +6,8 @@ generator. For retries, breaker, fallback and recovery an injected failure is li
 
 from __future__ import annotations
 
-import _thread
-import os
-
 from lazyguard._base import TYPE_CHECKING, final, places, validation
+from lazyguard._base.interpreter import Lock
 from lazyguard._base.places import shown
 from lazyguard._core import declaration, loaded
 from lazyguard._core.effects import Sleep
@@ -177,7 +175,7 @@ class Chaos:
 
 # Held while faults are installed or removed, so that another thread sees all of a site or nothing. No factory, probe,
 # close or listener runs meanwhile.
-_lock = _thread.RLock()
+_lock = Lock()
 # A service's cell, or a guarded function -> its site.
 _sites: dict[Any, Site] = {}
 # Methods that Python calls on any object, amid other things.
@@ -273,12 +271,3 @@ class Site:
         faulty: Proxy = object.__new__(views.forwarding(target, lambda _: target, attribute, run))
         proxies.set_cell(faulty, self._of)
         return faulty
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

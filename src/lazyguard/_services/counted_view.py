@@ -18,7 +18,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 import wrapt
 
 from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._core import clock, declaration, loaded
+from lazyguard._core import clock, loaded, state
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
 from lazyguard._proxies import proxy as proxies
@@ -110,7 +110,7 @@ def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | 
     circuit = Circuit(
         breaker or Breaker(), name=cell.name, place=cell.place, on=failures, changed=changed, error=ServiceCircuitOpen
     )
-    with declaration.lock:
+    with state.lock:
         calls = cell.calls
         if calls is None or calls[0] < generation:
             cell.calls = calls = generation, circuit

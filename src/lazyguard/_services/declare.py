@@ -224,6 +224,8 @@ def service(
 
 def read(cell: "Any") -> None:
     """Ask for the numbers of a cell's plan that are functions, at its first use."""
+    from lazyguard._core.state import lock
+
     of, plan = f"{cell.name} ({cell.place})", cell.plan
 
     def number(name: str, check: "Any" = validation.seconds, **how: bool) -> "Any":
@@ -245,7 +247,7 @@ def read(cell: "Any") -> None:
     )
     for one in cell.fallbacks:
         one.factory.of.read()
-    with declaration.lock:
+    with lock:
         if cell.plan is plan:
             fallbacks, cell.plan, cell.fallbacks = cell.fallbacks, new, ()
             try:

@@ -191,7 +191,7 @@ def guarded(
         awaited = _is_awaited(function, known_as, place, retry)
         limit = None if max_concurrent is None else loaded("_policies.bulkhead").Places(max_concurrent)
         guard = Guard(function=function, name=known_as, place=place, awaited=awaited, places=limit, **policies)
-        declaration.register_guard(guard)
+        declaration.register(guard, declaration.GUARD)
         return wrappers.wrapped(guard)
 
     return declare

@@ -12,6 +12,7 @@ from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from lazyguard._base import TYPE_CHECKING, final, places, signatures
+from lazyguard._base.interpreter import Lock
 from lazyguard._core import declaration
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _uses = count()
+# Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
+_lock = Lock()
 
 
 @final
@@ -126,7 +129,7 @@ class Keys:
         A key that was used since the heap was looked at goes back into it.
         """
         evicted: list[Any] = []  # dropping one may run finalisers: outside the lock
-        with declaration.lock:  # for a heap, which compares numbers
+        with _lock:
             heappush(self._kept, (entry.used, entry))
             looks = len(self._kept)
             while len(self._kept) > self._most and looks:

@@ -348,7 +348,7 @@ _FOR_FAILURES = {
     "events": "logging lazyguard.errors lazyguard._core.causes lazyguard._base.mailbox",
     "_proxies.proxy": "lazyguard._proxies.inspection",
     "_services.service": "random lazyguard._policies.recovery lazyguard._policies.recovery_run "
-    "lazyguard._core.delivery",
+    "lazyguard._core.scheduler",
     "_policies.retry": "tenacity lazyguard._policies.retries",
     "_policies.breaker": "lazyguard._policies.circuit lazyguard._policies.haste",
     "_services.guarded": "lazyguard._services.calls",
