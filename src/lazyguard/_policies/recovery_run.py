@@ -185,23 +185,21 @@ class RecoveryRun:
             attempt.made = pending = closing.take_back(pending, attempt)
             if pending is None:
                 candidate = None  # `close` has closed it
-        made = candidate
+        made, ok = candidate, False
         try:
             if candidate is not None and plan.probe is not None:
                 outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
             else:
                 outcome = yield from resolve.trying(self._cell, attempt)
                 made = outcome.value
-        except BaseException:  # such as a KeyboardInterrupt of user code: a failure
-            self._failures += 1
-            self._successes = 0
-            raise
+            ok = outcome.ok
         finally:
+            if not ok:  # a KeyboardInterrupt of user code is a failure too
+                self._failures += 1
+                self._successes = 0
             if pending is not None and pending is not attempt.made:
                 closing.carry_out(pending)  # another one was built
-        if not outcome.ok:
-            self._failures += 1
-            self._successes = 0
+        if not ok:
             return outcome
         self._failures = 0
         self._successes += 1
