@@ -198,12 +198,9 @@ class Site:
     def __init__(self, of: Any) -> None:
         self.in_force: tuple[Chaos, ...] = ()
         self._of = of
-        self._flavour: Any = None
-        if isinstance(of, declaration.Declaration):
-            self._function = of.factory
-            self._flavour = of.mirror.flavour
-        else:
-            self._function = of.fallback.__self__.function
+        is_cell = isinstance(of, declaration.Declaration)
+        self._flavour = of.mirror.flavour if is_cell else None
+        self._function = of.factory if is_cell else of.fallback.__self__.function
 
     def show(self, *, faulty: bool) -> None:
         """Put the wrappers in place, or restore what was there."""
