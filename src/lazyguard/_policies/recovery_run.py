@@ -140,17 +140,15 @@ class RecoveryRun:
         plan, moment = self._cell.plan, clock.now()
         if plan.bulkhead is None:
             return True
-        if not self._in_turn:
-            at = plan.bulkhead.turn(moment, self._policy.initial)
-            if at > moment:
-                self._in_turn = True
-                self._schedule(at - moment)
-                return False
-        self._in_turn = False
-        if plan.bulkhead.full(moment, plan.abandon_after):
+        at = moment if self._in_turn else plan.bulkhead.turn(moment, self._policy.initial)
+        self._in_turn = at > moment
+        if self._in_turn:
+            self._schedule(at - moment)
+        elif plan.bulkhead.full(moment, plan.abandon_after):
             self.wait()
-            return False
-        return True
+        else:
+            return True
+        return False
 
     def _watch(self, attempt: Attempt) -> None:
         """Go on when an attempt has ended, also one that a caller has launched."""

@@ -100,10 +100,8 @@ def chaos(
 
 def _subject(of: object) -> Any:
     cell = find_cell(of)
-    if cell is not None:
-        with _lock:
-            if cell in _sites or hasattr(getattr(cell.mirror, "flavour", None), "of_service"):
-                return cell
+    if cell is not None and "service" in declaration.kind_of(cell):
+        return cell
     guarded = None if cell is not None else guarding.find(of)
     if guarded is None:
         raise UsageError(
