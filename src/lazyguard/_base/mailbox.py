@@ -198,7 +198,7 @@ class Mailbox:
             self._lost.pop()
             lost += 1
         try:
-            self.listener(event.after_losing(lost) if lost else event)
+            self.listener(type(event)(**vars(event) | {"lost": lost}) if lost else event)
         except BaseException as error:
             from lazyguard._base.interpreter import is_a_handlers  # nothing that only declares loads it
 

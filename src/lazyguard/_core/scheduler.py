@@ -196,9 +196,8 @@ class Scheduler:
 
 def _tell(kind: str, state: str, cause: str, seconds: float = 0.0) -> None:
     name = "the scheduler of lazyguard"
-    events.emit(
-        events.Event(kind, name=name, place="", before="ready", after=state, generation=0, cause=cause, seconds=seconds)
-    )
+    event = events.Event(kind=kind, name=name, place="", before="ready", after=state, cause=cause, seconds=seconds)
+    events.emit(event)
 
 
 def _nobody() -> None:

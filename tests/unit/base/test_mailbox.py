@@ -27,7 +27,7 @@ def listen(monkeypatch):
 
 
 def event(kind: str = "ready", number: int = 0) -> events.Event:
-    return events.Event(kind, name="n", place="p", before="a", after="b", generation=number)
+    return events.Event(kind=kind, name="n", place="p", before="a", after="b", generation=number)
 
 
 def later(work, *arguments) -> None:
