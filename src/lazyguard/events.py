@@ -104,9 +104,9 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
         >>> seen
         [('ready', 'numbers')]
     """
-    if not callable(listener):  # pyright: ignore[reportUnnecessaryComparison]
-        kind = type(listener).__name__
-        raise places.misused(f"subscribe() takes a function of one event, not one of type {kind}.")
+    given: object = listener
+    if not callable(given):
+        raise places.misused(f"subscribe() takes a function of one event, not one of type {type(given).__name__}.")
     entry = object()  # a key of its own, so that one function can be subscribed twice
     open_, kinds = _opened()
     open_[entry] = mailbox = kinds.Mailbox(listener, _report)

@@ -118,9 +118,7 @@ def test_subscribe_something_else():
 def test_the_log(kind, level, caplog):
     """The default listener writes one line an event, on a level that fits it."""
     with caplog.at_level(logging.DEBUG, logger="lazyguard"):
-        events.emit(
-            events.Event(kind=kind, name=kind, place="f.py:3", before="x", after="y", generation=0, cause="OSError at g:1")
-        )
+        events.emit(events.Event(kind=kind, name=kind, place="f.py:3", before="x", after="y", cause="OSError at g:1"))
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (level, f"{kind} is y ({kind}, OSError at g:1), declared at f.py:3")
     ]
