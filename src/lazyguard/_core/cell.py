@@ -14,7 +14,7 @@ import sys
 
 from lazyguard import events
 from lazyguard._base.interpreter import is_a_handlers
-from lazyguard._core import INTERRUPTIONS, clock, declaration, loaded
+from lazyguard._core import INTERRUPTIONS, clock, loaded, state
 from lazyguard._core.declaration import PLAIN, Declaration
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
@@ -91,7 +91,7 @@ class Cell(Declaration):
                 if is_a_handlers(error):
                     raise
         global midway
-        with declaration.lock:
+        with state.lock:
             midway = self
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
@@ -125,7 +125,7 @@ class Cell(Declaration):
             view = mirror.prepare(self, shown)
             if view is None:
                 continue
-            with declaration.lock:
+            with state.lock:
                 dropped = mirror.publish(view)
             if dropped is not None:
                 mirror.drop(dropped)
@@ -435,7 +435,7 @@ def begin(declared: Any) -> None:
         if declared.plan.reads is not None:
             declared.plan.reads(declared)
         loaded("_core.forks").watch(declared)
-    with declaration.lock:
+    with state.lock:
         # Fall through, as in `swap`: a signal handler in between that uses the cell has made its transition already.
         if not declared.used:
             declared.now = UNUSED

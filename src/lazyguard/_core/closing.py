@@ -14,7 +14,7 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.interpreter import is_a_handlers, monotonic
+from lazyguard._base.interpreter import Lock, is_a_handlers, monotonic
 from lazyguard._core import DAEMONS, clock, declaration, loaded, state, whole
 from lazyguard._core.state import builds, to_close
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
-_lock = _thread.RLock()
+_lock = Lock()
 # By the target's id: the target, who holds it, and what closes it after that.
 _held: dict[int, tuple[Any, set[object], list[PendingClose]]] = {}
 
@@ -389,7 +389,5 @@ def at_exit() -> None:
 
 def in_child() -> None:
     """Close nothing of what the parent of this process has made."""
-    global _lock
-    _lock = _thread.RLock()  # a thread of the parent may have held the old one
     _inherited.extend(list(to_close))
     to_close.clear()

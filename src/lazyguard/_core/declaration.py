@@ -4,7 +4,6 @@ Invariants: declaring loads this and none of the state machine; to look at what 
 plan holds no state of a cell; the registry holds what is declared weakly.
 """
 
-import _thread
 import os
 from _weakref import ref
 
@@ -60,9 +59,6 @@ PLAIN = Plan()
 
 # What no fallback has answered: one dict for all cells that have none, which stays empty.
 NOTHING: "dict[str, int]" = {}
-# The one lock of all cells: held for a few statements, and never while user code runs. Reentrant, since a signal
-# handler or a finaliser may run between two statements of its holder.
-lock = _thread.RLock()
 # Where the state machine is, which is loaded by this name.
 CELL = "_core.cell"
 

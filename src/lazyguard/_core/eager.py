@@ -7,11 +7,11 @@ variable is not set, a declaration costs one look at the environment.
 
 from __future__ import annotations
 
-import _thread
 import os
 import sys
 
 from lazyguard._base import places
+from lazyguard._base.interpreter import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Build = tuple[str, Callable[[], object]]  # the module that declared it, and what builds it
 
 _WAITING = "_lazyguard_eager"
-_lock = _thread.RLock()  # reentrant: a finaliser may import
+_lock = Lock()  # reentrant: a finaliser may import
 # What is still to be built, while a thread is building; what its factories import is built after them.
 _building: list[Build] | None = None
 

@@ -19,7 +19,7 @@ from itertools import count
 
 from lazyguard import events
 from lazyguard._base import final
-from lazyguard._base.interpreter import assign, monotonic
+from lazyguard._base.interpreter import Lock, assign, monotonic
 from lazyguard._core import clock, daemons, loaded
 
 TYPE_CHECKING = False
@@ -221,7 +221,7 @@ _TICK = 0.01
 # Seconds: what is later than this is told, and how often at the most.
 _LATE, _TELL_EVERY = 1.0, 60.0
 # Held for two statements, by who is about to start a thread.
-_claims = _thread.RLock()
+_claims = Lock()
 # How many jobs may wait before those that were cancelled are looked for among them.
 _ROOM = 64
 _scheduler = Scheduler()
@@ -257,6 +257,5 @@ def behind() -> float:
 
 def renew() -> None:
     """Begin with an empty schedule, in the child of a fork: the parent's threads are not there."""
-    global _claims, _closings, _scheduler
-    _claims = _thread.RLock()
+    global _closings, _scheduler
     _scheduler, _closings = Scheduler(), Scheduler("closings")

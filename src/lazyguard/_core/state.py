@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import _thread
 
+from lazyguard._base.interpreter import Lock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
@@ -65,6 +67,8 @@ owed: dict[Any, tuple[ref[Any], Callable[[], object], int] | None] = {}
 builds = iter(range(1, 2**62))
 # What has no higher number was made by a parent of this process, before a fork.
 made_by_parents = 0
+# The one lock of all cells: held for a few statements, and never while user code runs.
+lock = Lock()
 
 
 class Outcome:

@@ -17,7 +17,6 @@ from lazyguard._core import (
     INTERRUPTIONS,
     clock,
     deadlines,
-    declaration,
     loaded,
     resolve,
     state,
@@ -66,9 +65,8 @@ def left_by(cell: Cell, error: BaseException) -> None:
 
 def drive(steps: Steps[R]) -> R:
     """Run a generator of effects to its end on this thread; return what it returns."""
-    lock: Any = declaration.lock
-    if lock._is_owned():
-        return _unlocked(lock, steps)
+    if state.lock._is_owned():
+        return _unlocked(steps)
     advance: Callable[[Any], Effect] = steps.send
     answer: Any = None
     try:
@@ -87,18 +85,16 @@ def drive(steps: Steps[R]) -> R:
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
-def _unlocked(lock: Any, steps: Steps[R]) -> R:
+def _unlocked(steps: Steps[R]) -> R:
     """Do it without the lock of the cells, which a signal handler or a finaliser on top of its holder has.
 
     Whom it waits for may need the lock; and what another thread does meanwhile the holder sees, as it sees a handler's.
     """
-    held = lock._release_save()
+    held = state.lock._release_save()
     try:
         return drive(steps)
     finally:
-        if lock is not declaration.lock:
-            lock._at_fork_reinit()  # it is a child's by now, where whoever has it does not exist
-        lock._acquire_restore(held)
+        state.lock._acquire_restore(held)
 
 
 def _perform(effect: Effect) -> Any:
@@ -243,7 +239,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     """
 
     def begin() -> None:
-        with declaration.lock:
+        with state.lock:
             attempt.thread = _thread.get_ident()
         deadlines.forget()
         try:
@@ -255,7 +251,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
         # Until the other thread is there the attempt is this one's: a signal handler must not wait for it now.
         daemons = loaded(DAEMONS, attempt.cell)
         daemons.daemon(lambda: run(begin), attempt.cell.name, again=attempt.recovery)
-        with declaration.lock:
+        with state.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
