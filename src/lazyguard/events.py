@@ -155,7 +155,7 @@ def addressed(event: Event, of: int) -> list[Letter]:
 
 def putting(letters: list[Letter]) -> Iterator[None]:
     """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
-    return map(deque.append, [letter.to._waiting for letter in letters], letters)
+    return map(deque.append, [letter.to.waiting for letter in letters], letters)
 
 
 def posted(letters: list[Letter]) -> None:

@@ -241,15 +241,11 @@ def failure_types(name: str, value: object) -> "Kinds":
 
 def loaded(types: "Kinds") -> "tuple[type[BaseException], ...]":
     """Return those of the exception types whose modules are loaded; no other can have been raised."""
-    found: list[type[BaseException]] = []
-    for failure in types:
-        kind: Any = failure
-        if isinstance(failure, str):
-            module, _, attribute = failure.partition(":")
-            kind = getattr(sys.modules.get(module), attribute, None)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            found.append(kind)
-    return tuple(found)
+    named = [kind.partition(":") if isinstance(kind, str) else kind for kind in types]
+    found: list[Any] = [
+        getattr(sys.modules.get(kind[0]), kind[2], None) if isinstance(kind, tuple) else kind for kind in named
+    ]
+    return tuple(kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseException))
 
 
 def check_loaded(name: str, types: "Kinds") -> None:

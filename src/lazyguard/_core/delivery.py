@@ -48,7 +48,7 @@ def watch() -> None:
 
 def _watch() -> None:
     _watching.clear()
-    waiting = [mailbox for mailbox in events.mailboxes() if mailbox.waits]
+    waiting = [mailbox for mailbox in events.mailboxes() if mailbox.waiting]
     for mailbox in waiting:
         _queue(mailbox)  # what a thread has left that another listener holds, too
     crew.look()
