@@ -277,7 +277,7 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
     os.register_at_fork(after_in_child=_in_child)
-_known: "dict[ref[LazyAttributes], None]" = {}
+_known: "dict[ref[Any], None]" = {}
 
 
 def declared() -> "list[LazyAttributes]":
