@@ -15,7 +15,7 @@ from _thread import get_ident
 
 from lazyguard import errors
 from lazyguard._base import Record, final, places, validation
-from lazyguard._guards import circular_imports, frames, hooks, loaders
+from lazyguard._guards import circular_imports, frames, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Guard:
             frames.warn(text, errors.DuplicateImportWarning, place)
         self._first_imports.setdefault(name, place)
 
-        def execute(name: str, module: ModuleType, run: loaders.Execute) -> None:
+        def execute(name: str, module: ModuleType, run: hooks.Execute) -> None:
             try:
                 run(module)
             except Exception as error:
@@ -135,7 +135,7 @@ class _Guard:
                     )
                 raise
 
-        loaders.wrap(spec, execute)
+        hooks.wrap(spec, execute)
         return spec
 
     def _failure_of(self, name: str) -> _Failure | None:
@@ -153,7 +153,7 @@ class _Guard:
         """Do what `action` says where the file of the module `first` is imported under another name."""
         if self.action == "alias":
             self._aliases.setdefault(first, set()).add(second)
-            return loaders.spec_of(second, first, file)
+            return hooks.spec_of(second, first, file)
         if first == "__main__":
             since = f"runs as __main__ (now at {_line_in_main()})"
         else:
