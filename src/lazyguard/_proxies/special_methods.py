@@ -70,6 +70,7 @@ def names_of(kind: type) -> "dict[str, Any]":
     """Return by what else the class of a proxy of a `kind` names it."""
     return {
         "_kind": ref(kind),
+        "__doc__": kind.__doc__,
         "__module__": kind.__module__,
         "__qualname__": type.__dict__["__qualname__"].__get__(kind),
     }
@@ -96,8 +97,29 @@ def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
     if type(call) is _FUNCTION and hasattr(method, "__code__"):
-        method.__wrapped__ = call
+        method.__signature__ = _Signature(call)
     return method
+
+
+class _Signature:
+    """The signature of a function, which is read at the first look."""
+
+    def __init__(self, function: "Any") -> None:
+        self._function = function
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return type(signature_of(self._function))
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(signature_of(self._function), name)
+
+
+def signature_of(function: "Any") -> "Any":
+    """Return what inspect, which is loaded now, says of a function or a class."""
+    from inspect import signature
+
+    return signature(function)
 
 
 def answers_of(kind: type) -> "tuple[set[str], set[str]]":
@@ -135,28 +157,35 @@ class Likeness(type):
     """
 
     def __getattribute__(cls, name: str) -> "Any":
-        if name == "__name__":
-            return _plain(cls, "_prefix") + _plain(cls, name)
-        if name != "__dict__" and name not in _OF_CLASS:
-            return _plain(cls, name)
-        found = _plain(cls, name)  # else the target's class has none either
-        if name in BASIC and type(found) is _FUNCTION:
-            return found  # to look at a pending object builds nothing
         kind = _plain(cls, "_kind")()
-        if name == "__dict__":
-            return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
-        if kind is None or _shown(kind, name):
-            return None if found is None else ByClass(name, kind)
-        return getattr(kind, name)  # its metaclass's, or the error that it has none
-
-    def __getattr__(cls, name: str) -> "Any":
-        kind = _plain(cls, "_kind")()
-        if kind is None:
-            frame = sys._getframe(1)
-            kind = loaded("_proxies.inspection").class_meant(cls, frame)
+        if "pydoc" in sys.modules and loaded("_proxies.inspection").documents_class(cls, sys._getframe(1)):
+            kind = kind or object
+            return (cls, *kind.__mro__[1:]) if name == "__mro__" else _of(kind, name)
+        try:
+            return _of_proxies(cls, kind, name)
+        except AttributeError:
+            kind = kind or loaded("_proxies.inspection").class_meant(cls, sys._getframe(1))
         if kind is None:
             raise AttributeError(f"{name!r} is known of no object before it is there")
-        return getattr(kind, name)
+        return _of(kind, name)
+
+
+def _of_proxies(cls: type, kind: "type | None", name: str) -> "Any":
+    """Return what the class of a proxy has by that name; AttributeError where only that of the target may have it."""
+    found = _plain(cls, name)
+    if name == "__name__":
+        return _plain(cls, "_prefix") + found
+    if name == "__dict__":
+        return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
+    if name not in _OF_CLASS or (name in BASIC and type(found) is _FUNCTION):
+        return found  # to look at a pending object builds nothing
+    if kind is None or _shown(kind, name):
+        return None if found is None else ByClass(name, kind)
+    return getattr(kind, name)  # its metaclass's, or the error that it has none
+
+
+def _of(kind: type, name: str) -> "Any":
+    return signature_of(kind) if name == "__signature__" else getattr(kind, name)
 
 
 def _shown(kind: type, name: str) -> bool:
