@@ -9,6 +9,7 @@ import _thread
 from contextlib import ExitStack
 
 from lazyguard._base import validation
+from lazyguard._base.interpreter import Lock
 from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
@@ -49,7 +50,7 @@ class FakeClock(clock.Clock):
         self._date = clock.current.date()
         self._ahead = 0.0
         self._before: list[clock.Clock] = []
-        self._lock = _thread.allocate_lock()
+        self._lock = Lock()
 
     def now(self) -> float:
         """Return the time in seconds; only `advance` moves it."""

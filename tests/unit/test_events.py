@@ -10,7 +10,7 @@ import pytest
 
 import lazyguard
 from lazyguard import events
-from lazyguard._core import declaration
+from lazyguard._core import state
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def test_after_the_fact_and_without_a_lock():
 
     def listener(event):
         states.append((lazyguard.is_resolved(numbers), numbers == [1]))
-        assert declaration.lock.acquire(blocking=False)
-        declaration.lock.release()
+        assert state.lock.acquire(blocking=False)
+        state.lock.release()
 
     undo = lazyguard.subscribe(listener)
     assert len(numbers) == 1

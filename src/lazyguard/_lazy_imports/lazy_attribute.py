@@ -12,6 +12,7 @@ import sys
 from lazyguard._base import T, final, places
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
+from lazyguard._core.state import lock
 from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
@@ -133,7 +134,7 @@ class Attribute:
 
     def take_place(self) -> None:
         """Put this descriptor into the class of the module."""
-        with declaration.lock:
+        with lock:
             kind: Any = type(self.module)
             if "__lazyguard_plain__" not in kind.__dict__:
                 # a class of its own: a descriptor in the class takes precedence over the module's namespace
@@ -148,7 +149,7 @@ class Attribute:
 
     def step_aside(self) -> None:
         """Remove this descriptor; with the last one gone, give the module its own class back."""
-        with declaration.lock:
+        with lock:
             kind: Any = type(self.module)
             if kind.__dict__.get(self.name) is self:
                 delattr(kind, self.name)
@@ -168,7 +169,7 @@ class Attribute:
 
     def _is_assigned(self) -> bool:
         """Return whether the name holds what the program assigned to it."""
-        with declaration.lock:
+        with lock:
             return self.module.__dict__.get(self.name, self.proxy) is not self.shown
 
     def _show(self) -> None:
@@ -176,7 +177,7 @@ class Attribute:
         namespace = self.module.__dict__
         now = None
         while now is not self.cell.now:  # a signal handler on top of this may have let others change it
-            with declaration.lock:
+            with lock:
                 dropped = namespace.get(self.name), self.shown  # released outside the lock: it may have a finaliser
                 now = self.cell.now
                 namespace[self.name] = self.shown = now.target if now.served else self.proxy

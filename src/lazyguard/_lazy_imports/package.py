@@ -6,12 +6,12 @@ attribute; and it is there, at every moment, while a declared name is not. One l
 for a few statements and never while anything is imported or let go of; the import system serialises imports.
 """
 
-import _thread
 import builtins
 import os
 import sys
 from _weakref import ref
 
+from lazyguard._core import loaded
 from lazyguard._lazy_imports import REGISTRY
 
 TYPE_CHECKING = False
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     FileAndLine = tuple[str, int]
 
 
-# Reentrant, since a signal handler or a finaliser may run on its holder's thread.
-_lock = _thread.RLock()
+# Where the lock is that all cells have, too; it is loaded by this name.
+STATE = "_core.state"
 # Without a GIL another thread may stand between its look into the dict and its look for `__getattr__`.
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 # What keeps names and submodules apart, which is loaded where they may be mistaken for each other.
@@ -105,7 +105,7 @@ class LazyAttributes:
     def resolve(self, name: str) -> "Any":
         """Import what `name` stands for, write it into the package, and return it."""
         value = self._traced(name)
-        with _lock:
+        with loaded(STATE).lock:
             found = self.namespace.get(name, PENDING)
             if self.is_shadow(name, found) or is_native(found):
                 self.namespace[name] = value
@@ -234,7 +234,7 @@ class LazyAttributes:
 
     def settle(self) -> None:
         """Take out of the package, with what is resolved, our `__getattr__` and our class."""
-        with _lock:
+        with loaded(STATE).lock:
             while self.unsettled:
                 # A finaliser on top of this may settle too: what one looked at, it may have taken out by now.
                 try:
@@ -259,7 +259,7 @@ class LazyAttributes:
 
     def reset(self, name: str) -> None:
         """Make `name` pending again: its next use looks it up anew (in modules that stay imported)."""
-        with _lock:
+        with loaded(STATE).lock:
             if name not in self.unsettled:
                 self.unsettled.append(name)
             if self.resolver is not None:
@@ -269,14 +269,6 @@ class LazyAttributes:
         self.failures.pop(name, None)
 
 
-def _in_child() -> None:
-    """Begin with a new lock in the child of a fork: a thread of the parent may have held the old one."""
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)
 _known: "dict[ref[Any], None]" = {}
 
 

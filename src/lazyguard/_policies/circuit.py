@@ -8,12 +8,12 @@ closed or open. A call that succeeds takes no lock.
 
 from __future__ import annotations
 
-import _thread
 import os
 from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import final
+from lazyguard._base.interpreter import Lock
 from lazyguard._core import clock, loaded, mode, observers
 from lazyguard._policies import failures
 from lazyguard._policies.windows import window_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     State = Literal["closed", "open", "half-open"]
 
 # For all circuits. Reentrant: a signal handler or a finaliser can run on the thread that holds it.
-_lock = _thread.RLock()
+_lock = Lock()
 _circuits: set[ref[Circuit]] = set()
 # Until when an isolated one is open.
 ISOLATED = float("inf")
@@ -343,8 +343,6 @@ def _recount() -> None:
 
 def _in_child() -> None:
     """Begin anew in a forked child, unless isolated: the calls and the probe are the parent's."""
-    global _lock
-    _lock = _thread.RLock()
     for reference in list(_circuits):
         circuit = reference()
         if circuit is not None and circuit.now.until != ISOLATED:

@@ -39,7 +39,7 @@ def begin(policy: Recovery, cell: Cell) -> None:
     run = RecoveryRun(policy, cell)
     cell.recovery_run = run
     run.wait()
-    loaded("_core.delivery", cell).watch()
+    loaded("_core.scheduler", cell).watch()
 
 
 @final

@@ -98,14 +98,9 @@ def documents(frame: FrameType | None) -> bool:
     return _where(asker) in (("pydoc", "render_doc"), ("pydoc", "document"))
 
 
-def documents_class(kind: type, frame: FrameType | None) -> bool:
-    """Return whether pydoc documents that class, as it does in the place of an object."""
-    asker = _asker(frame)
-    while asker is not None and _where(asker)[0] == "pydoc":
-        if asker.f_code.co_name == "docclass" and asker.f_locals.get("object") is kind:
-            return True
-        asker = asker.f_back
-    return False
+def is_pydoc(frame: FrameType) -> bool:
+    """Return whether pydoc asks, which documents the class that an object really has."""
+    return _where(_asker(frame))[0] == "pydoc"
 
 
 def class_meant(pending: type, frame: FrameType) -> type | None:

@@ -54,7 +54,7 @@ def name_of(kind: type) -> str:
 
     Where C code refuses a proxy because of its exact type, `kind` alone would be a riddle ("expected str, got str").
     """
-    return f"{told_of(kind)} in a lazy object{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
+    return f"lazy {told_of(kind)}{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
 
 
 def told_of(kind: type) -> str:
@@ -68,16 +68,18 @@ def told_of(kind: type) -> str:
 
 def names_of(kind: type) -> "dict[str, Any]":
     """Return by what else the class of a proxy of a `kind` names it."""
+    said = space_of(kind).get("__doc__")
     return {
+        **({"__doc__": said} if isinstance(said, str) else {}),
         "_kind": ref(kind),
-        "__doc__": kind.__doc__,
         "__module__": kind.__module__,
         "__qualname__": type.__dict__["__qualname__"].__get__(kind),
     }
 
 
 # What the class of a proxy that no other name would fit is called.
-RESOLVE = " (pass lazyguard.resolve(it))"
+# No dot: some of the interpreter's errors leave out what stands before it, and what exceeds 50 characters.
+RESOLVE = " (pass lazyguard's resolve(it))"
 # Texts, bytes, tuples and classes: most C code takes no other.
 _EXACT = (str, tuple, bytes, bytearray, type)
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
@@ -157,35 +159,29 @@ class Likeness(type):
     """
 
     def __getattribute__(cls, name: str) -> "Any":
+        if name == "__name__":
+            return _plain(cls, "_prefix") + _plain(cls, name).rpartition(".")[2]  # the module is for C code
         kind = _plain(cls, "_kind")()
-        if "pydoc" in sys.modules and loaded("_proxies.inspection").documents_class(cls, sys._getframe(1)):
-            kind = kind or object
-            return (cls, *kind.__mro__[1:]) if name == "__mro__" else _of(kind, name)
-        try:
-            return _of_proxies(cls, kind, name)
-        except AttributeError:
-            kind = kind or loaded("_proxies.inspection").class_meant(cls, sys._getframe(1))
-        if kind is None:
-            raise AttributeError(f"{name!r} is known of no object before it is there")
-        return _of(kind, name)
-
-
-def _of_proxies(cls: type, kind: "type | None", name: str) -> "Any":
-    """Return what the class of a proxy has by that name; AttributeError where only that of the target may have it."""
-    found = _plain(cls, name)
-    if name == "__name__":
-        return _plain(cls, "_prefix") + found
-    if name == "__dict__":
-        return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
-    if name not in _OF_CLASS or (name in BASIC and type(found) is _FUNCTION):
-        return found  # to look at a pending object builds nothing
-    if kind is None or _shown(kind, name):
-        return None if found is None else ByClass(name, kind)
-    return getattr(kind, name)  # its metaclass's, or the error that it has none
-
-
-def _of(kind: type, name: str) -> "Any":
-    return signature_of(kind) if name == "__signature__" else getattr(kind, name)
+        if kind is not None and name == "__signature__":
+            return signature_of(kind)  # since 3.13 inspect reads the class
+        if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
+            return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
+        if name != "__dict__" and name not in _OF_CLASS:
+            try:
+                return _plain(cls, name)
+            except AttributeError:
+                kind = kind or loaded("_proxies.inspection").class_meant(cls, sys._getframe(1))
+                if kind is None:
+                    raise AttributeError(f"{name!r} is known of no object before it is there") from None
+            return getattr(kind, name)
+        found = _plain(cls, name)  # else the target's class has none either
+        if name in BASIC and type(found) is _FUNCTION:
+            return found  # to look at a pending object builds nothing
+        if name == "__dict__":
+            return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
+        if kind is None or _shown(kind, name):
+            return None if found is None else ByClass(name, kind)
+        return getattr(kind, name)  # its metaclass's, or the error that it has none
 
 
 def _shown(kind: type, name: str) -> bool:

@@ -6,10 +6,8 @@ generator. For retries, breaker, fallback and recovery an injected failure is li
 
 from __future__ import annotations
 
-import _thread
-import os
-
 from lazyguard._base import final, places, validation
+from lazyguard._base.interpreter import Lock
 from lazyguard._base.places import shown
 from lazyguard._core import declaration
 from lazyguard._core.effects import Sleep
@@ -183,7 +181,7 @@ class Chaos:
 
 # Held while faults are installed or removed, so that another thread sees all of a site or nothing. No factory, probe,
 # close or listener runs meanwhile.
-_lock = _thread.RLock()
+_lock = Lock()
 # A service's cell, or a guarded function -> its site.
 _sites: dict[Any, CellSite | GuardSite] = {}
 # Methods that Python calls on any object, amid other things.
@@ -320,12 +318,3 @@ class CellSite(Site):
     async def _awaited(self, begin: Callable[[], Any]) -> Any:
         await self.ahit()
         return await begin()
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

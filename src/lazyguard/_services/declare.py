@@ -6,7 +6,7 @@ Invariants: declaring builds nothing; what cannot be right is refused where it i
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import loaded
-from lazyguard._core.declaration import Plan, build_early, check_on_fork, lock
+from lazyguard._core.declaration import Plan, build_early, check_on_fork
 from lazyguard._proxies import proxy
 from lazyguard._services.service import Service
 
@@ -239,6 +239,8 @@ def service(
 
 def read(cell: "Any") -> None:
     """Ask for the numbers of a cell's plan that are functions, at its first use."""
+    from lazyguard._core.state import lock
+
     of, plan = f"{cell.name} ({cell.place})", cell.plan
 
     def number(name: str, check: "Any" = validation.seconds, **how: bool) -> "Any":

@@ -255,7 +255,7 @@ class Guard:
             from lazyguard._policies.breaker import UnusedCircuit
 
             self.circuit = UnusedCircuit(breaker, name, place)
-        declaration.register_guard(self)
+        declaration.register(self, declaration.GUARD)
 
     def read(self) -> None:
         """Ask for the numbers that are functions, at the first call."""

@@ -7,13 +7,12 @@ there is a reference to its live reference. A new key costs the logarithm of the
 
 from __future__ import annotations
 
-import _thread
-import os
 from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
 from lazyguard._base import final, places, signatures
+from lazyguard._base.interpreter import Lock
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
@@ -27,16 +26,7 @@ if TYPE_CHECKING:
 
 _uses = count()
 # Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
-_lock = _thread.RLock()
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)
+_lock = Lock()
 
 
 @final

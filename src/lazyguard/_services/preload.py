@@ -11,6 +11,7 @@ import os
 
 from lazyguard import events
 from lazyguard._base import final, places, validation
+from lazyguard._base.interpreter import Lock
 from lazyguard._base.places import shown
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.effects import Call
@@ -143,7 +144,7 @@ class Preload:
         self._loop = wait_cycles.current_loop()
         self._began = self._changed = clock.now()
         self._threads: set[int] = set()
-        self._lock = _thread.allocate_lock()  # held for counting alone
+        self._lock = Lock()  # held for counting alone
 
     @property
     def interrupted(self) -> bool:
@@ -289,7 +290,6 @@ class Preload:
 
     def _interrupt_in_child(self) -> None:
         """End in a forked child: the threads are the parent's."""
-        self._lock = _thread.allocate_lock()
         self._interrupt("a fork")
         self._threads.intersection_update((_thread.get_ident(),))
 

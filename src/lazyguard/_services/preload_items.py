@@ -39,7 +39,7 @@ _FOR_FAILURES = (
     ("lazyguard._proxies.proxy", "lazyguard._proxies.inspection"),
     ("lazyguard._services.service", "lazyguard._policies.recovery"),
     ("lazyguard._services.service", "lazyguard._policies.recovery_run"),
-    ("lazyguard._services.service", "lazyguard._core.delivery"),
+    ("lazyguard._services.service", "lazyguard._core.scheduler"),
     ("lazyguard._services.service", "random"),
     ("lazyguard._services.preload", "lazyguard.errors"),
     ("lazyguard._policies.retry", "tenacity"),

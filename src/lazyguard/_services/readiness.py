@@ -8,7 +8,7 @@ from __future__ import annotations
 from lazyguard._base import places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import clock, deadlines, loaded
-from lazyguard._core.effects import Call, Sleep, Within
+from lazyguard._core.effects import Call, Sleep, within
 from lazyguard._policies.recovery import USUAL, Recovery
 from lazyguard._proxies.proxy import find_cell
 
@@ -72,15 +72,14 @@ def _waiting(services: tuple[object, ...], timeout: float, place: str, *, awaite
     rounds = 0
     while True:
         for cell in list(waiting):
-            scope = Within(limit)
-            scope.steps = _building(cell, awaited)
-            outcome = yield scope
-            if outcome.ok:
+            cancellation = loaded("_core.cancellation").Cancellation(limit) if awaited else None
+            outcome = yield from within(limit, _building(cell, awaited), cancellation)
+            if outcome.error is None:
                 del waiting[cell]
-            else:
+            elif isinstance(outcome.error, Exception):
                 waiting[cell] = describe(cell.now.cause) or describe(outcome.error)
-                if not isinstance(outcome.error, Exception):
-                    raise outcome.error
+            else:
+                raise outcome.error
         left = limit.ends - clock.now()
         if not waiting:
             return
