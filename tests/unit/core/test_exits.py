@@ -76,6 +76,31 @@ def test_a_handlers_exception_passes(rings, where):
     assert not wait_cycles.running
 
 
+@pytest.mark.parametrize("where", ["factory", "probe", "fallback"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_handlers_exception_passes_through_tasks(rings, where, waits):
+    """The attempt has a task of its own; who has begun it gets the exception, and the next use builds."""
+    ring, error = rings
+    rung: list[int] = []
+
+    async def at(place: str) -> list[str]:
+        if waits:
+            await asyncio.sleep(0)
+        if where == place and not rung:
+            rung.append(1)
+            ring()
+        if where == "fallback" and place == "factory":
+            raise ConnectionError
+        return [place]
+
+    cell = Cell(lambda: at("factory"), name="c", place="p", plan=Plan(awaited=True, probe=lambda _: at("probe")))
+    cell.fallbacks = (Cell(lambda: at("fallback"), name="f", place="p", plan=Plan(awaited=True)),)
+    with pytest.raises(type(error)) as caught:
+        asyncio.run(aresolved(cell))
+    assert caught.value is error
+    assert asyncio.run(aresolved(cell)) == ["fallback" if where == "fallback" else "factory"]
+
+
 def test_a_factorys_exit_passes_and_is_a_failure_for_the_others(eventually):
     """The caller's thread ends; who has joined the attempt is told once; the next caller tries again."""
     entered, go = threading.Event(), threading.Event()
