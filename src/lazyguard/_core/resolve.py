@@ -6,7 +6,6 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._base.interpreter import is_a_handlers
 from lazyguard._core import DAEMONS, clock, deadlines, loaded, mode, wait_cycles
 from lazyguard._core.effects import Call, Join, Launch, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
@@ -171,7 +170,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             continue  # a reset, or another attempt's result: look again
         elif outcome.interrupted and outcome.final:
             raise _unavailable(cell, "aclose() came while it was being built. Its next use builds it")
-        elif new and outcome.interrupted and outcome.error is not None and is_a_handlers(outcome.error):
+        elif new and outcome.interrupted and outcome.error is not None:
             try:
                 raise outcome.error  # its task could raise it to nobody
             finally:
