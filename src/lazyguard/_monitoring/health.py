@@ -213,7 +213,7 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         status="warn" if cause else "pass",
         state=READY if resolved == total else PENDING,
         cause=cause,
-        place=attributes.place,
+        place=attributes.place_of(),
         answered={},
         counts=(resolved, total),
     )

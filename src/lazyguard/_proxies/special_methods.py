@@ -98,9 +98,30 @@ def specials_of(kind: type) -> "dict[str, Any]":
 def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
-    if type(call) is _FUNCTION and hasattr(method, "__code__"):
-        method.__wrapped__ = call
+    if type(call) is _FUNCTION and type(method) is _FUNCTION:
+        method.__signature__ = _Signature(call)
     return method
+
+
+class _Signature:
+    """The signature of a function, which is read at the first look."""
+
+    def __init__(self, function: "Any") -> None:
+        self._function = function
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return type(signature_of(self._function))
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(signature_of(self._function), name)
+
+
+def signature_of(function: "Any") -> "Any":
+    """Return what inspect, which is loaded now, says of a function or a class."""
+    from inspect import signature
+
+    return signature(function)
 
 
 def answers_of(kind: type) -> "tuple[set[str], set[str]]":
@@ -141,6 +162,8 @@ class Likeness(type):
         if name == "__name__":
             return _plain(cls, "_prefix") + _plain(cls, name).rpartition(".")[2]  # the module is for C code
         kind = _plain(cls, "_kind")()
+        if kind is not None and name == "__signature__":
+            return signature_of(kind)  # since 3.13 inspect reads the class
         if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
             return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
         if name != "__dict__" and name not in _OF_CLASS:

@@ -83,7 +83,7 @@ class Fallback(Record):
             if found:  # it is no error, since it is served all the same
                 events = loaded("events", cell)
                 event = events.Event(
-                    "differs",
+                    kind="differs",
                     name=f"the fallback of {cell.name}",
                     place=self.place,
                     before="resolving",

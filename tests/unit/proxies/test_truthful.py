@@ -239,13 +239,56 @@ def make_adder() -> Adder:
     return Adder()
 
 
-@pytest.mark.parametrize("declare", [lazyguard.lazy, lambda factory: lazyguard.service()(factory)()])
-def test_signature_of_a_callable_object(declare):
+def loose():
+    return Adder()
+
+
+DECLARE = [lazyguard.lazy, lambda factory: lazyguard.service()(factory)(), lambda factory: AT_MODULE_LEVEL[factory]]
+AT_MODULE_LEVEL = {make_adder: lazyguard.lazy(make_adder), loose: lazyguard.lazy(loose)}
+
+
+@pytest.mark.parametrize("factory", [make_adder, loose])
+@pytest.mark.parametrize("declare", DECLARE)
+def test_signature_of_a_callable_object(declare, factory):
     """It is that of its class, pending and resolved."""
-    adder = declare(make_adder)
-    assert inspect.signature(adder) == inspect.signature(functools.partial(adder)) == inspect.signature(Adder())
-    assert adder(1, b=3) == 4
-    assert inspect.signature(adder) == inspect.signature(Adder())
+    adder = declare(factory)
+    lazyguard.reset(adder)
+    for _ in range(2):
+        assert inspect.getfullargspec(adder) == inspect.getfullargspec(Adder())
+        assert inspect.signature(adder) == inspect.signature(functools.partial(adder)) == inspect.signature(Adder())
+        assert adder(1, b=3) == 4
+
+
+@pytest.mark.parametrize("factory", [make_adder, loose])
+@pytest.mark.parametrize("declare", DECLARE)
+def test_help_of_an_object(declare, factory):
+    """pydoc documents the class of an object; that of a lazy one it takes for the class of its target."""
+    adder = declare(factory)
+    lazyguard.reset(adder)
+    real = pydoc.plain(pydoc.render_doc(Adder()))
+    assert pydoc.plain(pydoc.render_doc(adder)).replace("lazy Adder", "Adder") == real
+    assert lazyguard.is_resolved(adder) == (factory is loose)  # an annotation tells the class
+    lazyguard.resolve(adder)
+    assert pydoc.plain(pydoc.render_doc(adder)) == real
+
+
+class Broken:
+    """What can be called, and answers nothing that it is asked for, as a promise does that cannot be kept."""
+
+    def __call__(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("declare", [lazyguard.lazy, lambda factory: lazyguard.service()(factory)()])
+def test_a_callable_object_that_answers_nothing(declare):
+    """It is built, and what it raises is raised when it is used."""
+    broken = declare(lambda: Broken())
+    assert broken() == 1
+    with pytest.raises(RuntimeError, match="anything"):
+        broken.anything
 
 
 def test_a_missing_name_reads_as_the_interpreter_has_it():
