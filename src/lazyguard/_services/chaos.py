@@ -197,7 +197,7 @@ class Site:
         self.in_force: tuple[Chaos, ...] = ()
         self._of = of
         is_cell = isinstance(of, declaration.Declaration)
-        self._flavour = of.mirror.flavour if is_cell else None
+        self._flavour: Any = of.mirror.flavour if is_cell else None
         self._function = of.factory if is_cell else of.fallback.__self__.function
 
     def show(self, *, faulty: bool) -> None:

@@ -83,16 +83,17 @@ else:
                     raise AttributeError("__signature__")
                 return self._method if service is None else type(service.of)(self._method, service)
             from _functools import partial
-            from inspect import signature
+
+            from lazyguard._base.signatures import signature_of
 
             if self._method is None:
-                return signature(factory)
+                return signature_of(factory)
             # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
             # object each time, to call a dependency once a request and to find its override.
             bound = vars(service)[self._method.__name__] = partial(self._method, service)
             for name in ("__module__", "__name__", "__qualname__", "__doc__"):
                 setattr(bound, name, getattr(self._method, name))
-            bound.__signature__ = signature(factory)
+            bound.__signature__ = signature_of(factory)
             bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
             return bound
 
