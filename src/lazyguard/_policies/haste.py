@@ -71,8 +71,8 @@ def judge(
         began = given.ends - given.seconds
     left_it = given.ends - began
     # What it took beyond that is its own: a machine that is busy is no silence of the server's.
-    if left_it >= limit:
-        return None
+    if left_it >= limit and not cancelled:
+        return None  # it counts as what it raised; a cancellation, which counts as nothing, by what it has waited
     return Haste(cause=cause, limit=limit, waited=max(0.0, min(left_it, moment - began)))
 
 
