@@ -70,11 +70,14 @@ class Deadline:
         if late:
             raise self.exceeded() from error
 
-    def exceeded(self) -> DeadlineExceeded:
-        """Return the error that says that it has passed."""
+    def exceeded(self, cause: BaseException | None = None) -> DeadlineExceeded:
+        """Return the error that says that it has passed, and what that has caused."""
         from lazyguard.errors import DeadlineExceeded
 
-        return DeadlineExceeded(self._said)
+        error = DeadlineExceeded(self._said)
+        if cause is not None:
+            error.__cause__ = cause
+        return error
 
     def __repr__(self) -> str:
         return f"<deadline of {self.seconds:g} s>"

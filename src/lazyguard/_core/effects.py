@@ -113,9 +113,7 @@ def within(limit: Deadline, steps: Steps[Outcome], cancellation: Cancellation | 
     except BaseException as error:
         if cancellation is None or not cancellation.ended(error):
             raise
-        late = limit.exceeded()
-        late.__cause__ = error
-        return Outcome(error=late)
+        return Outcome(error=limit.exceeded(error))  # no local has it: this frame is in the traceback of its cause
     if cancellation is not None:
         cancellation.ended(None)
     return outcome
