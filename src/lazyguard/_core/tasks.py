@@ -11,7 +11,7 @@ import asyncio
 from _weakref import ref
 from types import coroutine
 
-from lazyguard._base.interpreter import assign, is_a_handlers
+from lazyguard._base.interpreter import assign
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import counting
@@ -112,7 +112,7 @@ def _apart() -> Generator[Any, Any]:
             raise  # its loop is gone
         except BaseException as error:
             effect.outcome = threads.failed(error)
-        effect = value = None
+        effect = value = cancelling = None
 
 
 # Those that wait for their next call: as many as have run at the same time.
@@ -214,12 +214,8 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
         outcome = await adrive(steps)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
-        asked = (
-            isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt)
-            or wait_cycles.current_task() is None
-            or is_a_handlers(interrupt)
-        )
-        outcome = threads.cut_off(interrupt, interrupted=asked)
+        if not isinstance(interrupt, asyncio.CancelledError) and wait_cycles.current_task() is not None:
+            outcome = threads.cut_off(interrupt, interrupted=not isinstance(interrupt, GeneratorExit))
         raise
     finally:
         attempt.cell.settle(attempt, outcome)
