@@ -188,7 +188,7 @@ class RecoveryRun:
         made = candidate
         try:
             if candidate is not None and plan.probe is not None:
-                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
+                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited, attempt=attempt)
             else:
                 outcome = yield from resolve.trying(self._cell, attempt)
                 made = outcome.value
