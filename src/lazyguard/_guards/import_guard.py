@@ -110,8 +110,6 @@ class _Terms(Record):
 class ImportGuard:
     """The guard that `import_guard` returns."""
 
-    __slots__ = ("__weakref__", "_blocks", "_terms")
-
     def __init__(self, terms: _Terms) -> None:
         self._terms = terms
         # Thread id -> its open blocks, the innermost last.

@@ -70,11 +70,8 @@ def find_cell(obj: object) -> "Cell | None":
     """Return the cell of a lazy object, a live reference or a service; None for anything else."""
     if issubclass(type(obj), Proxy):
         return cell_of(obj)
-    finder = getattr(type(obj), "__lazyguard_cell__", None)
-    if finder is None:
-        return None
-    cell: Cell = finder(obj)
-    return cell
+    finder: Callable[[Any], Cell] | None = getattr(type(obj), "__lazyguard_cell__", None)
+    return None if finder is None else finder(obj)
 
 
 def declared_class(cell: "Cell") -> "type | None":
@@ -363,11 +360,13 @@ class _Hushed(ProxyMirror):
 
 def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
+
+    def gone(_: object, system: "Any" = sys) -> None:
+        if system.meta_path:  # else the interpreter is ending, which takes the names of modules away; all goes anyway
+            let_go(view)
+
     if _HOLDING[0] in space_of(view):
-        # at the end of the interpreter, which takes the names of modules away, all goes anyway
-        type.__setattr__(
-            view, "_watch", ref(proxy, lambda _: let_go(view) if getattr(sys, "meta_path", None) else None)
-        )
+        type.__setattr__(view, "_watch", ref(proxy, gone))
 
 
 def let_go(view: "type[Proxy]") -> None:

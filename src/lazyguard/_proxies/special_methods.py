@@ -99,22 +99,22 @@ def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
     if type(call) is _FUNCTION and hasattr(method, "__code__"):
-        method.__signature__ = _Signature(call)
+        method.__signature__ = Like(lambda: signature_of(call))
     return method
 
 
-class _Signature:
-    """The signature of a function, which is read at the first look."""
+class Like:
+    """What looks like what `read` returns, which is called at each look."""
 
-    def __init__(self, function: "Any") -> None:
-        self._function = function
+    def __init__(self, read: "Callable[[], Any]") -> None:
+        self._read = read
 
     @property  # type: ignore[misc]
     def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return type(signature_of(self._function))
+        return type(self._read())
 
     def __getattr__(self, name: str) -> "Any":
-        return getattr(signature_of(self._function), name)
+        return getattr(self._read(), name)
 
 
 def signature_of(function: "Any") -> "Any":
@@ -188,21 +188,12 @@ def _shown(kind: type, name: str) -> bool:
     return name in _OWN or has(kind, name)
 
 
-class ByClass:
+class ByClass(Like):
     """What the class of a proxy shows by the name of a special method: it looks like that of the target's class."""
 
-    __slots__ = ("_kind", "_name")
-
     def __init__(self, name: str, kind: "type | None") -> None:
+        super().__init__(lambda: ByClass.__call__ if kind is None else getattr(kind, name, None))
         self._name = name
-        self._kind = kind
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ByClass if self._kind is None else type(getattr(self._kind, self._name, None))
-
-    def __getattr__(self, name: str) -> "Any":
-        return getattr(getattr(self._kind, self._name), name)
 
     def __get__(self, instance: "Any", owner: "Any" = None) -> "Any":
         return self if instance is None else _METHOD(self, instance)
