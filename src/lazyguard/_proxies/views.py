@@ -237,7 +237,7 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
         # what binds in another way may bind otherwise at each use: a proxy's special methods do
         plain = name in OPERATIONS or type(operation) in PLAIN
         by_itself = plain and name not in UNBOUND and name not in IN_PLACE
-        namespace[name] = MethodType(operation, target) if by_itself else _performing(name, target)
+        namespace[name] = MethodType(operation, target) if by_itself else _performing(name, lambda _: target)
     if "__call__" in names:
         try:
             namespace["__call__"] = staticmethod(target)
@@ -252,9 +252,9 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     return _made(target, refused, {**namespace, "_holds": True}, above)
 
 
-def _performing(name: str, target: Any) -> Callable[..., Any]:
+def _performing(name: str, fetch: Callable[[Proxy], Any], run: Callable[..., Any] = perform) -> Callable[..., Any]:
     def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-        return perform(name, self, target, arguments, named)
+        return run(name, self, fetch(self), arguments, named)
 
     method.__name__ = name
     return method
@@ -273,16 +273,11 @@ def forwarding(
     """
     names, refused = _names(target)
 
-    def forward(name: str) -> Callable[..., Any]:
-        operation = _BASIC.get(name)
+    def basic(operation: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda proxy, *arguments: operation(fetch(proxy), *arguments)
 
-        def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-            target = fetch(self)
-            return run(name, self, target, arguments, named) if operation is None else operation(target, *arguments)
-
-        return method
-
-    namespace: dict[str, Any] = {name: forward(name) for name in (*_BASIC, *names)}
+    namespace: dict[str, Any] = {name: _performing(name, fetch, run) for name in names}
+    namespace |= {name: basic(operation) for name, operation in _BASIC.items()}
     # it holds this target
     namespace.update(_fetch=fetch, _run=staticmethod(run), _holds=True, __getattribute__=attribute)
     return _made(target, refused, namespace)
@@ -336,16 +331,13 @@ def _counting(name: str) -> Callable[..., Any]:
             return operation(target, *arguments, **named)
         return operation(_at_the_last(self), *arguments, **named)
 
-    def performing(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-        return perform(name, self, target_of(self), arguments, named)
-
     def called(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
         for target in cell_of(self).now.uses:
             return target(*arguments, **named)
         return _at_the_last(self)(*arguments, **named)
 
     if operation is None:
-        return performing
+        return _performing(name, target_of)
     if name == "__call__":
         return called
     return of_two if name in _TWO_OPERANDS else of_any
