@@ -192,6 +192,11 @@ def _resolving(cell: Cell, *, wait: float | None, real: bool, of: Cell | None = 
             continue  # a reset, or another attempt's result: look again
         elif outcome.interrupted and outcome.final:
             raise _unavailable(cell, "aclose() came while it was being built. Its next use builds it")
+        elif new and outcome.interrupted and outcome.error is not None:
+            try:
+                raise outcome.error  # its task could raise it to nobody
+            finally:
+                del attempt, outcome  # else a cycle: the error, its traceback, this frame
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)

@@ -12,7 +12,7 @@ from _weakref import ref
 from types import coroutine
 
 from lazyguard._base import final
-from lazyguard._base.interpreter import assign, is_a_handlers
+from lazyguard._base.interpreter import assign
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import counting
@@ -234,12 +234,8 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
         outcome = await loop_watch.Watched(adrive(steps), attempt)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
-        asked = (
-            isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt)
-            or wait_cycles.current_task() is None
-            or is_a_handlers(interrupt)
-        )
-        outcome = threads.cut_off(interrupt, interrupted=asked)
+        if not isinstance(interrupt, asyncio.CancelledError) and wait_cycles.current_task() is not None:
+            outcome = threads.cut_off(interrupt, interrupted=not isinstance(interrupt, GeneratorExit))
         raise
     finally:
         attempt.cell.settle(attempt, outcome)

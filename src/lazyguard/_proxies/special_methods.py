@@ -98,7 +98,7 @@ def specials_of(kind: type) -> "dict[str, Any]":
 def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
-    if type(call) is _FUNCTION and hasattr(method, "__code__"):
+    if type(call) is _FUNCTION and type(method) is _FUNCTION:
         method.__signature__ = Like(lambda: signature_of(call))
     return method
 

@@ -6,14 +6,13 @@ late is never taken for a call that ended well.
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.places import misused
 from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
 from lazyguard._core.effects import Call, within
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded, ServiceUnavailable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -88,14 +87,19 @@ class GuardedCall:
 
     def _placed(self, failed: Outcome | None, entered: object) -> Steps[Outcome]:
         """Attempts in a place of their own, if there is one."""
-        places = self._guard.places
+        guard, places = self._guard, self._guard.places
         if places is None or entered is not None:
             return (yield from self._calling(failed))
         call = object()
         try:
             places.calls[call] = None
             if not places.has(call):
-                return Outcome(error=crowded(self._guard))
+                observers.called(guard.name, "refused")
+                text = (
+                    f"{guard.name}, declared at {guard.place}, is not called: {places.most} calls of it are under way "
+                    "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
+                )
+                return Outcome(error=ServiceUnavailable(text))
             return (yield from self._calling(failed))
         finally:
             places.calls.pop(call, None)
@@ -181,13 +185,3 @@ class GuardedCall:
             if not isinstance(answer.error, Exception):
                 break
         return failed
-
-
-def crowded(guard: Guard) -> ServiceUnavailable:
-    """Return what a caller is told where as many calls are under way as there may be."""
-    observers.called(guard.name, "refused")
-    most = None if guard.places is None else guard.places.most
-    return ServiceUnavailable(
-        f"{guard.name}, declared at {guard.place}, is not called: {most} calls of it are under way "
-        "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
-    )

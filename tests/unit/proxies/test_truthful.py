@@ -272,6 +272,25 @@ def test_help_of_an_object(declare, factory):
     assert pydoc.plain(pydoc.render_doc(adder)) == real
 
 
+class Broken:
+    """What can be called, and answers nothing that it is asked for, as a promise does that cannot be kept."""
+
+    def __call__(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("declare", [lazyguard.lazy, lambda factory: lazyguard.service()(factory)()])
+def test_a_callable_object_that_answers_nothing(declare):
+    """It is built, and what it raises is raised when it is used."""
+    broken = declare(lambda: Broken())
+    assert broken() == 1
+    with pytest.raises(RuntimeError, match="anything"):
+        broken.anything
+
+
 def test_a_missing_name_reads_as_the_interpreter_has_it():
     """Also of a class in C, which is named with its module."""
 
