@@ -31,6 +31,8 @@ SPECIAL = frozenset(
 OF_DESCRIPTORS = frozenset(("__set__", "__delete__", "__set_name__"))
 # What every object can be asked although it is no operator.
 BASIC = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
+# What Python asks a class for.
+OF_CLASS = SPECIAL | BASIC
 # Those that every object answers, whatever its class says.
 UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
 # Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
@@ -42,6 +44,7 @@ BUILT_IN: "dict[type, str]" = {
     tuple: "__instancecheck__ __subclasscheck__",
 }
 REFLECTED = frozenset(name for name in SPECIAL if name[2] == "r" and f"__{name[3:]}" in SPECIAL)
+IN_PLACE = frozenset(name for name in SPECIAL if name[2] == "i" and f"__{name[3:]}" in SPECIAL)
 
 
 def has(kind: type, name: str) -> bool:
@@ -166,7 +169,7 @@ class Likeness(type):
             return signature_of(kind)  # since 3.13 inspect reads the class
         if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
             return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
-        if name != "__dict__" and name not in _OF_CLASS:
+        if name != "__dict__" and name not in OF_CLASS:
             try:
                 return _plain(cls, name)
             except AttributeError:
@@ -178,7 +181,7 @@ class Likeness(type):
         if name in BASIC and type(found) is _FUNCTION:
             return found  # to look at a pending object builds nothing
         if name == "__dict__":
-            return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
+            return {each: found[each] for each in found if kind is None or each not in OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
             return None if found is None else ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
@@ -205,6 +208,5 @@ class ByClass(Like):
         return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy
 
 
-_OF_CLASS = SPECIAL | BASIC
 # typed as what it makes
 new_class: "Callable[[str, tuple[type, ...], dict[str, Any]], Any]" = Likeness

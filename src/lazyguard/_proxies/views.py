@@ -19,17 +19,8 @@ from _weakref import ref
 from itertools import repeat
 
 from lazyguard._core import loaded, state
+from lazyguard._proxies import special_methods as specials
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
-from lazyguard._proxies.special_methods import (
-    REFLECTED,
-    SPECIAL,
-    answers_of,
-    name_of,
-    names_of,
-    new_class,
-    signed,
-    specials_of,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +80,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 # What does to a target what the special method of that name would; missing: the target's own special method.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     **{f"__{name}__": operation for name, operation in _BINARY.items()},
-    **{name: _reflect(_BINARY[name[3:-2]]) for name in REFLECTED},
+    **{name: _reflect(_BINARY[name[3:-2]]) for name in specials.REFLECTED},
     **{
         f"__{name}__": getattr(_operator, name)
         for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
@@ -105,14 +96,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "__deepcopy__": _late("copy", "deepcopy"),
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
-IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in SPECIAL if f"__{name[3:]}" in SPECIAL and name[2] == "i"}
+IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in specials.IN_PLACE}
 # These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
 UNBOUND = frozenset(
     "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
 )
 
 
-_BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *REFLECTED, *IN_PLACE))
+_BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *specials.REFLECTED, *IN_PLACE))
 
 
 def _real(value: Any) -> Any:
@@ -168,7 +159,7 @@ def by_class(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], nam
 
 def _names(target: Any) -> tuple[set[str], set[str]]:
     """Return the special methods that the target's class answers, and those that it says it does not."""
-    names, refused = answers_of(type(target))
+    names, refused = specials.answers_of(type(target))
     if issubclass(type(target), type) and hasattr(target, "__class_getitem__"):
         names.add("__getitem__")
     if "__getitem__" in names and "__iter__" not in names | refused:
@@ -195,9 +186,9 @@ _documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", prox
 
 def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
     kind = type(target)
-    namespace = {"__slots__": (), **names_of(kind), **namespace, **dict.fromkeys(refused)}
-    signed(namespace.get("__call__"), kind)
-    view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
+    namespace = {"__slots__": (), **specials.names_of(kind), **namespace, **dict.fromkeys(refused)}
+    specials.signed(namespace.get("__call__"), kind)
+    view: type[Proxy] = specials.new_class(specials.name_of(kind), (above or shape_of(kind),), namespace)
     table: dict[Any, Any] = copyreg.dispatch_table
     table[_Key(view, lambda key: table.pop(key, None))] = reduce
     return view
@@ -228,12 +219,12 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     if target is None:
         return shared(cell, snapshot)  # no method can be bound to None
     names, refused = _names(target)
-    specials = specials_of(type(target))
+    own = specials.specials_of(type(target))
     if above is not None:
-        names = {name for name, found in specials.items() if found is not getattr(object, name, None)} - refused
+        names = {name for name, found in own.items() if found is not getattr(object, name, None)} - refused
     namespace = {name: MethodType(operation, target) for name, operation in _BASIC.items()}
     for name in names:
-        operation = OPERATIONS.get(name) or specials.get(name)
+        operation = OPERATIONS.get(name) or own.get(name)
         # what binds in another way may bind otherwise at each use: a proxy's special methods do
         plain = name in OPERATIONS or type(operation) in PLAIN
         by_itself = plain and name not in UNBOUND and name not in IN_PLACE
