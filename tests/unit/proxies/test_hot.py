@@ -11,7 +11,7 @@ import pytest
 
 import lazyguard
 from lazyguard import lazy, reset, resolve
-from lazyguard._proxies import proxy, special_methods, views
+from lazyguard._proxies import special_methods, views
 
 
 class Point:
