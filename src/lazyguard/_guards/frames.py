@@ -35,8 +35,6 @@ class StackSummary:
         module: The first module that the block executes; "" if it executes none.
     """
 
-    __slots__ = ("chain", "leaf", "module", "place")
-
     def __init__(self, frames: list[FrameType], package: str) -> None:
         own = [frame for frame in frames if is_own(frame, package)]
         self.leaf = places.of_frame(frames[-1]) if frames else places.NOWHERE
