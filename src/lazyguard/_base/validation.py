@@ -36,6 +36,10 @@ class Options:
         for name in self.__slots__:
             object.__setattr__(self, name, values[name])
 
+    def but(self, **values: "Any") -> "Self":
+        """Return options with these values, and the others as they are."""
+        return type(self)(**{name: getattr(self, name) for name in self.__slots__} | values)
+
     @property
     def is_late(self) -> bool:
         """Whether functions are to be asked for numbers."""
@@ -49,11 +53,9 @@ class Options:
         """
         if not self.is_late:
             return self
-        values = {name: getattr(self, name) for name in self.__slots__}
-        for name in self._numbers:
-            values[name] = read(name, values[name], of)
+        values = {name: read(name, getattr(self, name), of) for name in self._numbers}
         try:
-            return type(self)(**values)
+            return self.but(**values)
         except ValueError as error:
             raise misconfigured(f"{of} has read from functions what cannot be right: {error}") from None
 

@@ -192,23 +192,17 @@ def with_given(budgets: Mapping[str, Budget], times: Iterable[str], forbid: Iter
         try:
             if not is_pattern(name):
                 raise ValueError
-            found[name] = _changed(found.get(name, Budget()), seconds=float(given))
+            found[name] = found.get(name, Budget()).but(seconds=float(given))
         except (ValueError, ConfigurationError) as error:
             raise ConfigurationError(f"--budget {text} is not right; write --budget core.tasks=0.1") from error
     names = list(forbid)
     if names:
         before = found.get("*", Budget())
         try:
-            found["*"] = _changed(before, forbid=(*before.forbid, *names))
+            found["*"] = before.but(forbid=(*before.forbid, *names))
         except ConfigurationError as error:
             raise ConfigurationError(f"--forbid {' '.join(names)} is not right; write --forbid pandas") from error
     return found
-
-
-def _changed(budget: Budget, **values: Any) -> Budget:
-    """Return a budget with other values."""
-    kept = {each: getattr(budget, each) for each in Budget.__slots__}
-    return Budget(**{**kept, **values})
 
 
 def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
