@@ -151,7 +151,7 @@ def _elsewhere_here(top: str, scope: Scope) -> str | None:
             continue
         below = sorted(each for each in Path(root).glob("*") if each.is_dir() and each.name.isidentifier())
         for file in [each / name for each in (Path(root), *below) for name in (top, top + ".py")]:
-            if file.is_file() or (file / "__init__.py").is_file():
+            if os.path.isfile(file) or os.path.isfile(file / "__init__.py"):
                 return str(file)
     return None
 
