@@ -102,16 +102,15 @@ def _table(file: Path) -> Mapping[str, Any]:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not re.search(r"^\s*\[\s*tool\s*\.\s*[\"']?lazyguard\b|^\s*lazyguard\s*[.=]", text, re.MULTILINE):
         return {}
-    data = read_toml(file)
+    ours: Any = read_toml(file)
     for key in ("tool", "lazyguard", "audit"):
-        found = data.get(key, {})
-        if not isinstance(found, dict):
+        for other in set(ours) - {"audit"} if key == "audit" else ():
+            raise ConfigurationError(f"{file}: [tool.lazyguard] has no {other}; there is [tool.lazyguard.audit]")
+        ours = ours.get(key, {})
+        if not isinstance(ours, dict):
             raise ConfigurationError(f"{file}: [tool.lazyguard.audit] must be a table")
-        if key == "lazyguard":
-            for other in found.keys() - {"audit"}:  # pyright: ignore[reportUnknownVariableType]
-                raise ConfigurationError(f"{file}: [tool.lazyguard] has no {other}; there is [tool.lazyguard.audit]")
-        data = found  # pyright: ignore[reportUnknownVariableType]
-    return data
+    found: dict[str, Any] = ours
+    return found
 
 
 def read_toml(file: Path) -> dict[str, Any]:
