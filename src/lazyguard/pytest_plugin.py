@@ -123,7 +123,7 @@ def _limited(config: pytest.Config, what: str) -> Generator[None]:
 
     def rang(frame: FrameType | None) -> None:
         called: list[FrameType] = []  # from the hook that pytest has called to the innermost
-        for each in frames.outwards(frame):
+        for each in places.outwards(frame):
             if each.f_globals.get("__name__", "").startswith("pluggy"):
                 break
             called.insert(0, each)

@@ -6,6 +6,7 @@ a tool has found is another caller, and builds.
 
 from __future__ import annotations
 
+from lazyguard._base import places
 from lazyguard._proxies.proxy import cell_of
 from lazyguard._proxies.special_methods import told_of
 
@@ -196,14 +197,11 @@ def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False)
 
 
 def _asker(frame: FrameType | None) -> FrameType | None:
-    while frame is not None:
-        module = _module_of(frame)
-        ours = (
-            module.partition(".")[0] == "lazyguard" and frame.f_code.co_filename[:1] != "<"
-        )  # an example of ours is not
-        if not ours and module not in _PASS_ON:
-            return frame
-        frame = frame.f_back
+    for each in places.outwards(frame):
+        module = _module_of(each)
+        is_example = each.f_code.co_filename[:1] == "<"
+        if (module.partition(".")[0] != "lazyguard" or is_example) and module not in _PASS_ON:
+            return each
     return None
 
 
