@@ -203,6 +203,7 @@ SURPRISES = """
     SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     MIDDLEWARE = MIDDLEWARE[::-1]
     INSTALLED_APPS = [*INSTALLED_APPS, "surprising.Surprising"]
+    DATABASES["postgres"] = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "HOST": "127.0.0.1"}
     CACHES["wrong"] = {"BACKEND": OURS, "OPTIONS": {"backend": "no.such.Cache"}}
     CACHES["unbounded"] = {"BACKEND": OURS, "OPTIONS": {"backend": "django.core.cache.backends.db.DatabaseCache"}}
 """
@@ -250,12 +251,13 @@ def test_surprises(tmp_path):
     ran = manage(tmp_path, "check", settings="surprises")
     assert ran.returncode == 1
     told = {line.partition(")")[0].partition("(")[2]: line for line in ran.stderr.splitlines() if "(lazyguard." in line}
-    assert set(told) == {f"lazyguard.{one}" for one in ("E002", "W001", "W002", "W003", "W004", "W005", "W006")}
+    assert set(told) == {f"lazyguard.{one}" for one in ("E002", "W001", "W002", "W003", "W004", "W005", "W006", "W007")}
     for setting in ("PRICE", "EMAIL", "CLIENT"):
         assert f"{setting} has a lazy object" in ran.stderr
     assert "DatabaseCache" in told["lazyguard.W003"]
     assert "surprising.py:" in told["lazyguard.W005"]
     assert "shop.models:Item" in told["lazyguard.W006"]
+    assert "DATABASES['postgres']" in told["lazyguard.W007"]
     assert "ZeroDivisionError" not in ran.stderr
 
 

@@ -191,6 +191,16 @@ def whole(name: str, value: object, *, least: int = 1, optional: bool = False, l
     require(right, name, value, f"a whole number of at least {least}", optional, fault="out of range")
 
 
+def policy(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is the policy of that name, or None; its module need not be loaded."""
+    kind = name.capitalize()
+    if (
+        value is not None
+        and f"{type(value).__module__}.{type(value).__qualname__}" != f"lazyguard._policies.{name}.{kind}"
+    ):
+        raise misconfigured(f"{name}={shown(value)} is invalid: give a lazyguard.{kind}, or None.")
+
+
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
     require(callable(value), name, value, f"a function of the {what}", optional=True)

@@ -12,21 +12,10 @@ from _weakref import ref
 
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import (
-    DAEMONS,
-    INTERRUPTIONS,
-    clock,
-    deadlines,
-    loaded,
-    resolve,
-    state,
-    wait_cycles,
-    whole,
-)
+from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
-from lazyguard._core.effects import Call, Join, Launch, Within
-from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
-from lazyguard._core.state import Outcome
+from lazyguard._core.effects import Call, Join, Launch
+from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +26,6 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
-    from lazyguard._core.state import Attempt
 else:
     from _collections import defaultdict  # without what collections and functools load
     from _functools import partial
@@ -45,22 +33,7 @@ else:
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
-    try:
-        return drive(resolve.resolving(cell, wait=wait, real=real))
-    except BaseException as error:
-        left_by(cell, error)
-        known = whole("errors") if cell.plan.awaited else None
-        if known is not None and isinstance(error, known.ServiceBeingBuilt):
-            loaded("_core.tasks").go_on(cell)
-        raise
-
-
-def left_by(cell: Cell, error: BaseException) -> None:
-    """Do what a cell owes, where its resolution has ended with an error that is not lazyguard's own."""
-    known = whole("errors")
-    if known is None or not isinstance(error, known.LazyguardError):
-        state.owed[cell] = None
-        loaded(INTERRUPTIONS, cell).catch_up()
+    return drive(resolve.resolving(cell, wait=wait, real=real))
 
 
 def drive(steps: Steps[R]) -> R:
@@ -104,10 +77,6 @@ def _perform(effect: Effect) -> Any:
         return _launch(effect.attempt)
     if isinstance(effect, Call):
         return call(effect)
-    if isinstance(effect, Within):
-        with effect.limit:
-            assert effect.steps is not None
-            return drive(effect.steps)
     return _sleep(effect)
 
 

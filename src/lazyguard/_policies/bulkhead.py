@@ -7,10 +7,9 @@ of one first wait. The lock is held for a few statements and never while user co
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.interpreter import Lock
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -195,7 +195,7 @@ _documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", prox
 
 def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
     kind = type(target)
-    namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
+    namespace = {"__slots__": (), **names_of(kind), **namespace, **dict.fromkeys(refused)}
     signed(namespace.get("__call__"), kind)
     view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
     table: dict[Any, Any] = copyreg.dispatch_table

@@ -11,6 +11,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signals import got_request_exception
+from django.db import DatabaseError
 from django.http import HttpResponse
 from django.template import loader
 from django.utils.log import log_response
@@ -51,7 +52,7 @@ class Middleware:
     What a view, a template or another middleware raises is answered
 
     - with 503 and `Retry-After`, if it is `ServiceUnavailable`, `CircuitOpen` or `ResolutionTimeout`;
-    - with 504, if it is `DeadlineExceeded`.
+    - with 504, if it is `DeadlineExceeded`, also in a database of `lazyguard.integrations.django_postgresql`.
 
     The templates `503.html` and `504.html` are rendered, where there are any. Both are logged to `django.request` as
     warnings, with the type of the error. It is for WSGI and ASGI; an async request is never moved to a thread by it.
@@ -133,7 +134,10 @@ def _judged(request: HttpRequest, response: Any) -> Any:
 
 
 def _refused(request: HttpRequest, error: BaseException) -> HttpResponse | None:
-    if isinstance(error, DeadlineExceeded):
+    late = isinstance(error, DatabaseError) and isinstance(
+        getattr(error.__cause__, "__cause__", None), DeadlineExceeded
+    )
+    if late or isinstance(error, DeadlineExceeded):
         status, phrase = 504, "Gateway Timeout"
     elif isinstance(error, ServiceUnavailable | CircuitOpen | ResolutionTimeout):
         status, phrase = 503, "Service Unavailable"

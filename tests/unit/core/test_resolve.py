@@ -263,7 +263,7 @@ def test_an_attempt_that_has_left_its_cell_is_waited_for():
 def test_a_failure_that_is_not_the_callers():
     """An attempt that was interrupted, or failed after its generation, is followed by another one."""
     for reset, outcome in (
-        (False, Outcome(error=KeyboardInterrupt(), interrupted=True)),
+        (False, Outcome(interrupted=True)),
         (True, Outcome(error=OSError())),
     ):
         cell = Cell(object, name="c", place="p")

@@ -298,6 +298,9 @@ def test_a_signal_handler_that_changes_the_cell_is_not_overwritten():
         def is_shown_by(self, _thing):
             return False
 
+        def load(self, _cell):
+            pass
+
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
 
@@ -348,6 +351,9 @@ def test_the_mirror_shows_the_last_of_two_nested_transitions():
 
         def is_shown_by(self, _thing):
             return False
+
+        def load(self, _cell):
+            pass
 
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
