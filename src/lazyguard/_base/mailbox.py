@@ -102,11 +102,11 @@ class Mailbox:
         here, raised = _thread.get_ident(), None
         left: set[int] = set()
         while (letter := self._first(lambda one: one.thread == here and one.of not in left)) is not None:
-            left.add(letter.of)
             turn = [here]
             if self._takes(turn, letter):
-                left.discard(letter.of)
                 raised = self._tell_up_to(letter, turn) or raised
+            else:
+                left.add(letter.of)
         return raised
 
     def tell_next(self) -> bool:
