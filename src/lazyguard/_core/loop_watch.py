@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import final
+from lazyguard._base import final, places
 from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
@@ -111,11 +111,11 @@ class Apart:
 def _line_of(thread: int | None) -> str:
     """Return the innermost line of the program that a thread is at: of no library, and not of ours."""
     is_installed = loaded("_guards.frames").is_installed
-    frame = sys._current_frames().get(thread or 0)
     line = ""
-    while frame is not None and frame.f_globals.get("__name__") != "lazyguard._core.tasks":
-        line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        if not is_installed(frame.f_code.co_filename):
+    for frame in places.outwards(sys._current_frames().get(thread or 0)):
+        if frame.f_globals.get("__name__") == "lazyguard._core.tasks":
             break
-        frame = frame.f_back
+        line = places.of_frame(frame)
+        if not is_installed(line.file):
+            break
     return line
