@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
 INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help demo test test-again test-loaded test-no-threads coverage mutants check format bench bench-audit load load-async docs dist clean
+.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -45,6 +45,9 @@ test-again: $(VENV)/.test ## one after the other, the tests that failed in the l
 
 test-loaded: $(VENV)/.test ## the same while eight busy loops run beside them
 	$(PYTEST) --busy-loops 8
+
+test-thorough: $(VENV)/.test ## the same with all points of injection, and ten times as many examples, signals and forks
+	$(PYTEST) --thorough
 
 test-no-threads: $(VENV)/.test ## the same while lazyguard gets no thread for two seconds in the middle
 	$(PYTEST) --no-threads-for 2

@@ -69,7 +69,6 @@ def until(condition):
 def test_the_page(browser, url, monkeypatch, colours):
     """It shows what is not well, finds by the keyboard, renews itself, and complains of nothing."""
     monkeypatch.setattr(declaration, "_registered", {})
-    monkeypatch.setattr(declaration, "_guards", {})
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": colours}]}
     )

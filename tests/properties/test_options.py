@@ -775,7 +775,12 @@ if importlib.util.find_spec("django"):
         {"backend": is_cache, "fallback": optional(is_cache), "timeout": is_seconds, "breaker": is_breaker},
     )
 PARAMETERS = [(name, parameter) for name, (_, _, right) in TABLE.items() for parameter in right]
-quietly = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+quietly = settings(
+    max_examples=settings.default.max_examples * 3 // 5,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def check(call, given, right, value) -> None:

@@ -10,19 +10,17 @@ import asyncio
 from _weakref import ref
 
 from lazyguard._base import final
-from lazyguard._core import clock, mode
-from lazyguard._core.deadlines import NEVER
+from lazyguard._core import clock, loaded, mode
+from lazyguard._core.deadlines import NEVER, Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.deadlines import Deadline
-
 
 @final
 class Cancellation:
-    """Cancels this task when a deadline passes, from now until `ended`.
+    """Cancels this task, which is one of asyncio, when a deadline passes, from now until `ended`.
 
     Attributes:
         rung: Whether it has.
@@ -31,6 +29,7 @@ class Cancellation:
     __slots__ = ("_before", "_limit", "_task", "_timer", "rung")
 
     def __init__(self, limit: Deadline) -> None:
+        loaded("_core.tasks").loop_here()
         self._timer: asyncio.TimerHandle | None = None
         self._task: Any = counting(asyncio.current_task())
         self._before: int = self._task.cancelling()
@@ -71,7 +70,8 @@ _open: dict[tuple[Deadline, Any], list[Cancellation]] = {}
 
 def begin(limit: Deadline) -> None:
     """Let this task be cancelled when a deadline passes, until `end`."""
-    _open.setdefault((limit, asyncio.current_task()), []).append(Cancellation(limit))
+    cancellation = Cancellation(limit)
+    _open.setdefault((limit, asyncio.current_task()), []).append(cancellation)
 
 
 def end(limit: Deadline, error: BaseException | None) -> bool:

@@ -41,7 +41,7 @@ class Deadline:
 
     def __enter__(self) -> Deadline:
         try:
-            assign(_blocks, (self, _blocks.get()))
+            assign(_blocks, (*_blocks.get(), self))
         except BaseException:  # a signal handler's, just when it was set
             _end(self)
             raise
@@ -55,7 +55,6 @@ class Deadline:
             raise
 
     async def __aenter__(self) -> Deadline:
-        loaded("_core.tasks").loop_here()
         loaded("_core.cancellation").begin(self)
         try:
             return self.__enter__()
@@ -81,10 +80,8 @@ class Deadline:
         return f"<deadline of {self.seconds:g} s>"
 
 
-if TYPE_CHECKING:
-    Block = tuple["Deadline | Unlimited", "Block | None"]
-# The blocks that this context is in: the innermost, and those around it.
-_blocks: ContextVar[Block | None] = ContextVar("lazyguard.deadline", default=None)
+# The blocks that this context is in, the innermost last.
+_blocks: ContextVar[tuple[Deadline | Unlimited, ...]] = ContextVar("lazyguard.deadline", default=())
 
 
 def _end(limit: Deadline | Unlimited) -> None:
@@ -92,17 +89,11 @@ def _end(limit: Deadline | Unlimited) -> None:
 
     A deadline that was set later stays: where this one is a generator's, it is that of whoever went on meanwhile.
     """
-    later: list[Deadline] = []
-    block = _blocks.get()
-    while block is not None:
-        found, block = block
-        if found is limit:
-            for one in later[::-1] if isinstance(limit, Deadline) else ():
-                block = one, block
-            assign(_blocks, block)
-            return
-        if isinstance(found, Deadline):
-            later.append(found)
+    blocks = _blocks.get()
+    if limit in blocks:
+        outer = len(blocks) - 1 - blocks[::-1].index(limit)
+        later = blocks[outer + 1 :] if isinstance(limit, Deadline) else ()
+        assign(_blocks, (*blocks[:outer], *(one for one in later if isinstance(one, Deadline))))
 
 
 def deadline(seconds: float) -> Deadline:
@@ -181,9 +172,7 @@ def remaining() -> float | None:
 def current() -> Deadline | None:
     """Return the deadline that counts in this context: the earliest."""
     nearest: Deadline | None = None
-    block = _blocks.get() if mode.is_active() else None
-    while block is not None:
-        limit, block = block
+    for limit in _blocks.get()[::-1] if mode.is_active() else ():
         if isinstance(limit, Unlimited):
             break
         if limit.ends < (NEVER if nearest is None else nearest.ends):
@@ -193,7 +182,7 @@ def current() -> Deadline | None:
 
 def forget() -> None:
     """Let this context have no deadline: it is one of an attempt's own."""
-    assign(_blocks, None)
+    assign(_blocks, ())
 
 
 @final
@@ -206,9 +195,9 @@ class Unlimited:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        block = _blocks.get()
-        if block is None or not isinstance(block[0], Unlimited):
-            assign(_blocks, (self, block))
+        blocks = _blocks.get()
+        if not blocks or not isinstance(blocks[-1], Unlimited):
+            assign(_blocks, (*blocks, self))
 
     def __exit__(self, *_: object) -> None:
         _end(self)
@@ -228,8 +217,8 @@ class Reach:
 
     def __init__(self, given: Deadline) -> None:
         self.given = given
-        self._inside: Block | None = (given, _blocks.get())
-        self._outside: Block | None = None
+        self._inside = (*_blocks.get(), given)
+        self._outside: tuple[Deadline | Unlimited, ...] = ()
 
     def __enter__(self) -> None:
         self._outside = _blocks.get()

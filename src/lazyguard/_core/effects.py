@@ -6,7 +6,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core.state import READY
+from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline
-    from lazyguard._core.state import Attempt, Outcome, Snapshot
 
     R = TypeVar("R")
-    Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
+    Effect: TypeAlias = "Call | Sleep | Launch | Join"
     Steps: TypeAlias = Generator[Effect, Any, R]
 
 NEVER = float("inf")
@@ -102,22 +101,21 @@ class Join:
         return self.attempt.generation != now.generation and len(now.running) < len(self.seen.running)
 
 
-@final
-class Within:
-    """Perform `steps` in the block of a deadline; answered with their Outcome.
+def within(limit: Deadline, steps: Steps[Outcome], cancellation: Cancellation | None = None) -> Steps[Outcome]:
+    """Do these steps in the block of a deadline; return their Outcome.
 
-    A task is cancelled where it waits when the deadline passes, and `expired` says so while that goes on; on a thread
-    nothing is interrupted.
+    Where there is a `cancellation`, it is that of the task that does them, which waits no longer than the deadline. On
+    a thread nothing is interrupted.
     """
-
-    __slots__ = ("cancellation", "limit", "steps")
-
-    def __init__(self, limit: Deadline) -> None:
-        self.limit = limit
-        self.cancellation: Cancellation | None = None
-        self.steps: Steps[Outcome] | None = None
-
-    @property
-    def expired(self) -> bool:
-        """Whether its task was cancelled."""
-        return self.cancellation is not None and self.cancellation.rung
+    try:
+        with limit:
+            outcome = yield from steps
+    except BaseException as error:
+        if cancellation is None or not cancellation.ended(error):
+            raise
+        late = limit.exceeded()
+        late.__cause__ = error
+        return Outcome(error=late)
+    if cancellation is not None:
+        cancellation.ended(None)
+    return outcome

@@ -143,7 +143,7 @@ class _File:
 
 
 # One thread at a time writes all files, so that the last one is the newest.
-_writers = daemons.Crew("health-file", _File.write, bool)
+_writers = daemons.Crew("health-file", _File.write, most=1, hangs=float("inf"))
 # Seconds for which the end of a file waits for a write that is under way.
 _PATIENCE = 1.0
 _files: list[_File] = []

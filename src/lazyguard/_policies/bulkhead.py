@@ -7,12 +7,9 @@ of one first wait. The lock is held for a few statements and never while user co
 
 from __future__ import annotations
 
-import _thread
-import os
+from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base.interpreter import Lock
 
-from lazyguard._base import final
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 # than an application has connections to one server.
 DEFAULT = 32
 # For all bulkheads. Reentrant, since a signal handler or a finaliser may run on its holder's thread.
-_lock = _thread.RLock()
+_lock = Lock()
 
 
 @final
@@ -101,12 +98,3 @@ class Places:
     def has(self, call: object) -> bool:
         """Return whether a call that was entered has a place."""
         return len(self.calls) <= self.most or call in list(self.calls)[: self.most]
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = _thread.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)

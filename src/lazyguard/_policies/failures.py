@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places, validation
+from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard.errors import CircuitOpen, ResolutionError, ResolutionTimeout, ServiceUnavailable
 from lazyguard.events import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -9,14 +9,13 @@ import os
 import sys
 from contextvars import ContextVar
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.interpreter import assign
 from lazyguard._base.places import shown
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY
 from lazyguard.errors import ConfigurationError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome, to_close
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -39,7 +38,7 @@ def begin(policy: Recovery, cell: Cell) -> None:
     run = RecoveryRun(policy, cell)
     cell.recovery_run = run
     run.wait()
-    loaded("_core.delivery", cell).watch()
+    loaded("_core.scheduler", cell).watch()
 
 
 @final
@@ -67,11 +66,7 @@ class RecoveryRun:
 
     def wait(self) -> None:
         """Schedule the next try."""
-        from random import uniform
-
-        policy = self._policy
-        longest = min(policy.maximum, policy.initial * 2.0 ** min(self._failures, 60))
-        self._schedule(uniform(longest / 2, longest))
+        self._schedule(self._policy.wait(self._failures))
 
     def _schedule(self, seconds: float) -> None:
         scheduler = loaded("_core.scheduler", self._cell)
@@ -171,18 +166,13 @@ class RecoveryRun:
             if attempt.outcome is not None and not attempt.running:
                 self._failures += 1  # no thread is available: the next wait is longer
             return
-        home = self._home()
-        if home is not None:
+        home = self._cell.home
+        if home is not None and home.is_running():
             tasks = loaded("_core.tasks", self._cell)
             if tasks.launch_on(home, attempt, self._try_once(attempt), context):
                 return
-        self._failures += 1
+        self._failures += 1  # there is no loop on which an async factory can be tried
         self._cell.settle(attempt, Outcome(interrupted=True))
-
-    def _home(self) -> Any:
-        """Return the running event loop of the cell, on which its async factory can be tried; else None."""
-        loop = self._cell.home
-        return loop if loop is not None and loop.is_running() else None
 
     def _try_once(self, attempt: Attempt) -> Steps[Outcome]:
         """Build the object, or probe the built one; a success below the threshold ends as an interruption."""

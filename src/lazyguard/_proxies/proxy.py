@@ -111,9 +111,11 @@ def annotated_class(function: "Any") -> "type | None":
         said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
     if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
         return None
-    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said
+    # an interface of the standard library says what an object has, and not what it lacks
+    return None if said is object or said.__module__ in _OF_INTERFACES else said
 
 
+_OF_INTERFACES = frozenset(("typing", "typing_extensions", "collections.abc", "numbers"))
 # What knows the tools that look is loaded at the first look.
 INSPECTION = "_proxies.inspection"
 
@@ -362,7 +364,10 @@ class _Hushed(ProxyMirror):
 def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
     if _HOLDING[0] in space_of(view):
-        type.__setattr__(view, "_watch", ref(proxy, lambda _: let_go(view)))
+        # at the end of the interpreter, which takes the names of modules away, all goes anyway
+        type.__setattr__(
+            view, "_watch", ref(proxy, lambda _: let_go(view) if getattr(sys, "meta_path", None) else None)
+        )
 
 
 def let_go(view: "type[Proxy]") -> None:

@@ -54,7 +54,7 @@ def name_of(kind: type) -> str:
 
     Where C code refuses a proxy because of its exact type, `kind` alone would be a riddle ("expected str, got str").
     """
-    return f"{told_of(kind)} in a lazy object{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
+    return f"lazy {told_of(kind)}{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
 
 
 def told_of(kind: type) -> str:
@@ -68,7 +68,9 @@ def told_of(kind: type) -> str:
 
 def names_of(kind: type) -> "dict[str, Any]":
     """Return by what else the class of a proxy of a `kind` names it."""
+    said = space_of(kind).get("__doc__")
     return {
+        **({"__doc__": said} if isinstance(said, str) else {}),
         "_kind": ref(kind),
         "__module__": kind.__module__,
         "__qualname__": type.__dict__["__qualname__"].__get__(kind),
@@ -76,7 +78,8 @@ def names_of(kind: type) -> "dict[str, Any]":
 
 
 # What the class of a proxy that no other name would fit is called.
-RESOLVE = " (pass lazyguard.resolve(it))"
+# No dot: some of the interpreter's errors leave out what stands before it, and what exceeds 50 characters.
+RESOLVE = " (pass lazyguard's resolve(it))"
 # Texts, bytes, tuples and classes: most C code takes no other.
 _EXACT = (str, tuple, bytes, bytearray, type)
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
@@ -96,8 +99,29 @@ def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
     if type(call) is _FUNCTION and type(method) is _FUNCTION:
-        method.__wrapped__ = call
+        method.__signature__ = _Signature(call)
     return method
+
+
+class _Signature:
+    """The signature of a function, which is read at the first look."""
+
+    def __init__(self, function: "Any") -> None:
+        self._function = function
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return type(signature_of(self._function))
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(signature_of(self._function), name)
+
+
+def signature_of(function: "Any") -> "Any":
+    """Return what inspect, which is loaded now, says of a function or a class."""
+    from inspect import signature
+
+    return signature(function)
 
 
 def answers_of(kind: type) -> "tuple[set[str], set[str]]":
@@ -136,27 +160,28 @@ class Likeness(type):
 
     def __getattribute__(cls, name: str) -> "Any":
         if name == "__name__":
-            return _plain(cls, "_prefix") + _plain(cls, name)
+            return _plain(cls, "_prefix") + _plain(cls, name).rpartition(".")[2]  # the module is for C code
+        kind = _plain(cls, "_kind")()
+        if kind is not None and name == "__signature__":
+            return signature_of(kind)  # since 3.13 inspect reads the class
+        if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
+            return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
         if name != "__dict__" and name not in _OF_CLASS:
-            return _plain(cls, name)
+            try:
+                return _plain(cls, name)
+            except AttributeError:
+                kind = kind or loaded("_proxies.inspection").class_meant(cls, sys._getframe(1))
+                if kind is None:
+                    raise AttributeError(f"{name!r} is known of no object before it is there") from None
+            return getattr(kind, name)
         found = _plain(cls, name)  # else the target's class has none either
         if name in BASIC and type(found) is _FUNCTION:
             return found  # to look at a pending object builds nothing
-        kind = _plain(cls, "_kind")()
         if name == "__dict__":
             return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
             return None if found is None else ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
-
-    def __getattr__(cls, name: str) -> "Any":
-        kind = _plain(cls, "_kind")()
-        if kind is None:
-            frame = sys._getframe(1)
-            kind = loaded("_proxies.inspection").class_meant(cls, frame)
-        if kind is None:
-            raise AttributeError(f"{name!r} is known of no object before it is there")
-        return getattr(kind, name)
 
 
 def _shown(kind: type, name: str) -> bool:

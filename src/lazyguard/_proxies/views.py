@@ -18,7 +18,7 @@ import sys
 from _weakref import ref
 from itertools import repeat
 
-from lazyguard._core import declaration, loaded
+from lazyguard._core import loaded, state
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
 from lazyguard._proxies.special_methods import (
     REFLECTED,
@@ -195,7 +195,7 @@ _documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", prox
 
 def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
     kind = type(target)
-    namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
+    namespace = {"__slots__": (), **names_of(kind), **namespace, **dict.fromkeys(refused)}
     signed(namespace.get("__call__"), kind)
     view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
     table: dict[Any, Any] = copyreg.dispatch_table
@@ -361,7 +361,7 @@ def _at_the_last(proxy: Proxy) -> Any:
     if before is _shared.get(ref(type(now.target))):
         own = bound(cell, now, before)
         watch(proxy, own)
-        with declaration.lock:
+        with state.lock:
             replaced = cell.now is not now or type(proxy) is not before
             if not replaced:
                 set_class(proxy, own)

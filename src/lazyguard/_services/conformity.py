@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
@@ -175,17 +174,13 @@ def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Diffe
 
 def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
     function, real = function_of(has), function_of(wanted)
-    if function is None and real is not None:
-        if is_attribute(has):
-            return Difference(
-                name, "is an attribute, but the real one is a method", certain=not hasattr(has, "__get__")
-            )
-        return None
-    if real is None:
+    if function is None or real is None:
+        if real is not None and is_attribute(has):
+            certain = not hasattr(has, "__get__")
+            return Difference(name, "is an attribute, but the real one is a method", certain=certain)
         if function is not None and is_attribute(wanted):
             return Difference(name, "is a method, but the real one is an attribute", certain=True)
         return None
-    assert function is not None
     difference = _kinds(name, function, real)
     if difference is not None or (name in SPECIAL and name != "__call__"):
         return difference  # Python itself calls the other special methods, always in the same way

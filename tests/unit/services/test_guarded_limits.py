@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._policies import circuits
+from lazyguard._policies import circuit
 
 
 def twins(**options):
@@ -82,7 +82,7 @@ def test_a_breaker_a_key(guard):
 
 def test_keys_are_bounded(monkeypatch):
     """Of too many keys those go that are closed and were not asked lately; an open one stays."""
-    monkeypatch.setattr(circuits, "MOST", 20)
+    monkeypatch.setattr(circuit, "MOST", 20)
 
     @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1), key=lambda host: host)
     def ask(host):
