@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import re
 import subprocess
 import sys
@@ -24,6 +25,11 @@ REFUSED = {
     lazyguard.ResolutionError("secret"): 500,
     ZeroDivisionError("secret"): 500,
 }
+GROUP = vars(builtins).get("ExceptionGroup")  # since Python 3.11
+if GROUP is not None:
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded("secret")])] = 504
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded(), lazyguard.ServiceUnavailable()])] = 503
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded(), ValueError()])] = 500
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from django.template import loader
 from django.utils.log import log_response
 
 from lazyguard._base.places import shown
+from lazyguard._policies.failures import matches
 from lazyguard.errors import CircuitOpen, ConfigurationError, DeadlineExceeded, ResolutionTimeout, ServiceUnavailable
 from lazyguard.integrations._requests import DEFAULTS, Answer, Requests
 from lazyguard.integrations.wsgi import _Body
@@ -54,8 +55,9 @@ class Middleware:
     - with 503 and `Retry-After`, if it is `ServiceUnavailable`, `CircuitOpen` or `ResolutionTimeout`;
     - with 504, if it is `DeadlineExceeded`, also in a database of `lazyguard.integrations.django_postgresql`.
 
-    The templates `503.html` and `504.html` are rendered, where there are any. Both are logged to `django.request` as
-    warnings, with the type of the error. It is for WSGI and ASGI; an async request is never moved to a thread by it.
+    An exception group counts as what is in it. The templates `503.html` and `504.html` are rendered, where there are
+    any. Both are logged to `django.request` as warnings, with the type of the error. It is for WSGI and ASGI; an async
+    request is never moved to a thread by it.
 
     Raises:
         ConfigurationError: The setting is invalid.
@@ -137,9 +139,9 @@ def _refused(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     late = isinstance(error, DatabaseError) and isinstance(
         getattr(error.__cause__, "__cause__", None), DeadlineExceeded
     )
-    if late or isinstance(error, DeadlineExceeded):
+    if late or matches(error, (DeadlineExceeded,)):
         status, phrase = 504, "Gateway Timeout"
-    elif isinstance(error, ServiceUnavailable | CircuitOpen | ResolutionTimeout):
+    elif matches(error, (DeadlineExceeded, ServiceUnavailable, CircuitOpen, ResolutionTimeout)):
         status, phrase = 503, "Service Unavailable"
     else:
         return None
