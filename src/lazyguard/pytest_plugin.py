@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard import events
-from lazyguard._base import places
+from lazyguard._base import places, validation
 from lazyguard._core import declaration, loaded, mode
 from lazyguard._guards import frames
 from lazyguard._guards.alarm import Alarm
@@ -72,10 +72,9 @@ def _timeout(config: pytest.Config) -> float | None:
         return None
     try:
         seconds = float(value)
+        validation.seconds(TIMEOUT, seconds)
     except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds < 86400.0:
-        raise pytest.UsageError(f"{TIMEOUT} = {value} is invalid: give seconds above zero, such as 10")
+        raise pytest.UsageError(f"{TIMEOUT} = {value} is invalid: give seconds above zero, such as 10") from None
     return seconds
 
 
@@ -173,11 +172,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     if outcome.excinfo is not None:
         return
     try:
-        found = [one for one in tracker.modules if budget.forbidden(one.module)]
-        if found:
-            pytest.fail(
-                f"it imports {found[0].module}, which its import_budget forbids, at {found[0].by}", pytrace=False
-            )
+        for one in tracker.modules:
+            if budget.forbidden(one.module):
+                pytest.fail(f"it imports {one.module}, which its import_budget forbids, at {one.by}", pytrace=False)
         taken = sum(one.seconds or 0.0 for one in tracker.modules if one.parent is None)
         if budget.exceeded(taken):
             slowest = "\n".join(f"  {one.own_seconds:.3f} s  {one.module}, by {one.by}" for one in tracker.slowest(5))
@@ -190,11 +187,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         outcome.force_exception(failed)
 
 
-def _budget(seconds: float, *, forbid: Sequence[str] = ()) -> Budget:
-    """Return the budget of a marker, without an allowance."""
+def _budget(seconds: float, *, forbid: Sequence[str] = (), **modules: int | None) -> Budget:
+    """Return a budget without an allowance."""
     from lazyguard.audit import Allowance, Budget
 
-    return Budget(seconds=seconds, forbid=forbid, allowance=Allowance(seconds=0, relative=0))
+    return Budget(seconds=seconds, forbid=forbid, allowance=Allowance(seconds=0, relative=0), **modules)
 
 
 @pytest.fixture
@@ -250,14 +247,13 @@ def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
         repeat: int = 3,
         timeout: float = 30.0,
     ) -> None:
-        from lazyguard.audit import Allowance, Budget, audit, table
+        from lazyguard.audit import audit, table
 
         try:
-            allowance = Allowance(seconds=0, relative=0)
-            budget = Budget(seconds=seconds, modules=modules, forbid=forbid, allowance=allowance)
+            budget = _budget(seconds, modules=modules, forbid=forbid)
             report = audit(
                 [module],
-                path=str(request.config.rootpath) if path is None else str(request.config.rootpath / path),
+                path=request.config.rootpath / (path or ""),
                 slow=seconds,
                 timeout=max(timeout, seconds),
                 repeat=repeat,

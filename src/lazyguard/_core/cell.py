@@ -147,7 +147,7 @@ class Cell(Declaration):
 
     def _event(self, kind: str, before: Snapshot, after: Snapshot, seconds: float, cause: str = "") -> events.Event:
         event = events.Event(
-            kind,
+            kind=kind,
             name=self.name,
             place=self.place,
             before=before.state,

@@ -176,7 +176,7 @@ class PendingClose:
         now = state.UNUSED if cell is None else cell.now
         events.emit(
             events.Event(
-                "close-failed",
+                kind="close-failed",
                 name=self.name,
                 place=self.place,
                 before=now.state,

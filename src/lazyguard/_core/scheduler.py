@@ -197,9 +197,8 @@ class Scheduler:
 
 def _tell(kind: str, state: str, cause: str, seconds: float = 0.0) -> None:
     name = "the scheduler of lazyguard"
-    events.emit(
-        events.Event(kind, name=name, place="", before="ready", after=state, generation=0, cause=cause, seconds=seconds)
-    )
+    event = events.Event(kind=kind, name=name, place="", before="ready", after=state, cause=cause, seconds=seconds)
+    events.emit(event)
 
 
 def _nobody() -> None:
@@ -284,7 +283,7 @@ def watch() -> None:
 
 def _watch() -> None:
     _watching.clear()
-    waiting = [mailbox for mailbox in events.mailboxes() if mailbox.waits]
+    waiting = [mailbox for mailbox in events.mailboxes() if mailbox.waiting]
     for mailbox in waiting:
         _queue(mailbox)  # what a thread has left that another listener holds, too
     teller.look()

@@ -267,12 +267,11 @@ class _Block:
         self._summary = summary = frames.StackSummary(stack, self._terms.package)
         events.emit(
             events.Event(
-                "overdue",
+                kind="overdue",
                 name=summary.module or "an import",
                 place=self._terms.place,
                 before="resolving",
                 after="resolving",
-                generation=0,
                 cause=f"at {summary}",
                 seconds=clock.now() - self._began,
             )

@@ -293,7 +293,7 @@ class Circuit:
         """Emit the event of a transition: "opened", "half-open" or "closed"."""
         events.emit(
             events.Event(
-                "opened" if new.state == "open" else new.state,
+                kind="opened" if new.state == "open" else new.state,
                 name=self.name,
                 place=self.place,
                 before=old.state,

@@ -365,7 +365,9 @@ def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
     if _HOLDING[0] in space_of(view):
         # at the end of the interpreter, which takes the names of modules away, all goes anyway
-        type.__setattr__(view, "_watch", ref(proxy, lambda _: let_go(view) if sys and sys.meta_path else None))
+        type.__setattr__(
+            view, "_watch", ref(proxy, lambda _: None if sys is None or not sys.meta_path else let_go(view))
+        )
 
 
 def let_go(view: "type[Proxy]") -> None:

@@ -133,7 +133,7 @@ class Fallback:
 
         events.emit(
             events.Event(
-                "differs",
+                kind="differs",
                 name=f"the fallback of {cell.name}",
                 place=self.place,
                 before="resolving",

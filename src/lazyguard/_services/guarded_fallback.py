@@ -116,12 +116,11 @@ class Answers:
     def _tell(self, guard: Guard, kind: str, before: str, after: str, seconds: float) -> None:
         cause = "" if after == "ready" else self.cause
         event = events.Event(
-            kind,
+            kind=kind,
             name=guard.name,
             place=guard.place,
             before=before,
             after=after,
-            generation=0,
             cause=cause,
             seconds=seconds,
         )

@@ -275,12 +275,11 @@ class Preload:
         # Before waiters go on, so that they find all reported.
         events.emit(
             events.Event(
-                "preload-failed" if self._errors else "preloaded",
+                kind="preload-failed" if self._errors else "preloaded",
                 name="preload",
                 place=self.place,
                 before=RESOLVING,
                 after=FAILED if self._errors else READY,
-                generation=0,
                 cause=self._failures(),
                 seconds=self._changed - self._began,
             )

@@ -62,7 +62,7 @@ def test_compare_stands_beside_and_the_present_run_decides(app: App, environment
     [
         (["cor"], "did you mean core?"),
         (["core", "--path", "nowhere"], "does not exist"),
-        (["core", "--timeout", "0"], "timeout is 0"),
+        (["core", "--timeout", "0"], "timeout=0"),
         (["core", "--timeout", "soon"], "invalid float value"),
         (["core", "--python", "nopython"], "cannot be started"),
         (["core", "--json", "no/where.json"], "make it first"),

@@ -177,7 +177,7 @@ def test_closings_and_events_wait_for_a_thread(no_threads, eventually):
     cell = get_thing.__lazyguard_cell__()
     cell.open(cell.now.generation, OSError())
     closing.crew.look()
-    event = events.Event("ready", name="n", place="p", before="a", after="b", generation=7)
+    event = events.Event(kind="ready", name="n", place="p", before="a", after="b", generation=7)
     scheduler.background().run(events.emit, event)
     assert 7 not in heard
     no_threads.clear()

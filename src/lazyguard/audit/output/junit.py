@@ -21,7 +21,7 @@ ERRORS = ("hangs", "crashes", "exits", "fails")
 _UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def text(report: Report) -> str:
+def page(report: Report, _before: Report | None = None) -> str:
     """Return the whole file."""
     cases: list[str] = []
     errors = failures = 0

@@ -74,16 +74,10 @@ class Settings:
     shard: str | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
-                raise ConfigurationError(f"{name} is {shown(value)}; give seconds above 0, such as {name}=5")
-        for name, most in (("jobs", 1000), ("repeat", 1000), ("memory", 10**9)):
-            value = getattr(self, name)
-            if name != "repeat" and value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise ConfigurationError(f"{name} is {shown(value)}; give a whole number from 1 on, such as {name}=2")
+        for name in ("timeout", "slow"):
+            validation.seconds(name, getattr(self, name))
+        for name in ("jobs", "repeat", "memory"):
+            validation.whole(name, getattr(self, name), optional=name != "repeat")
         paths = self.paths
         if not paths or not all(isinstance(each, str) for each in paths):
             raise ConfigurationError(f"path={shown(self.path)} is not right; give a directory, or several")

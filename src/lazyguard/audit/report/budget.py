@@ -92,8 +92,7 @@ class Budget(validation.Options):
         allowance: Allowance | None = None,
     ) -> None:
         validation.seconds("seconds", seconds, optional=True)
-        if modules is not None:
-            validation.whole("modules", modules)
+        validation.whole("modules", modules, optional=True)
         names = validation.names("forbid", forbid, 'names of modules, ("pandas",)')
         if not all(map(is_module_name, names)):
             raise ConfigurationError(f'forbid={shown(forbid)} is not right: give names of modules, ("pandas",).')

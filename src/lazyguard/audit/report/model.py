@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.report.modules import PARDONED, Cause, ModuleReport, Place, causes, chain_to
+from lazyguard.audit.report.modules import PARDONED, Cause, ModuleReport, Place, Placed, causes, chain_to
 from lazyguard.audit.report.schema import expect, packed, plain, read, unpacked
 from lazyguard.errors import ConfigurationError
 
@@ -47,7 +47,7 @@ class Spending:
 
 
 @dataclass(frozen=True)
-class Deferral:
+class Deferral(Placed):
     """One import statement at module level, and what is advised for it.
 
     Attributes:
@@ -72,10 +72,6 @@ class Deferral:
     reason: str | None = None
     because: Place | None = None
     replacement: str | None = None
-
-    @property
-    def place(self) -> Place:
-        return Place(self.file, self.line)
 
 
 @dataclass(frozen=True)
