@@ -366,7 +366,7 @@ def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     if _HOLDING[0] in space_of(view):
         # at the end of the interpreter, which takes the names of modules away, all goes anyway
         type.__setattr__(
-            view, "_watch", ref(proxy, lambda _: None if sys is None or not sys.meta_path else let_go(view))
+            view, "_watch", ref(proxy, lambda _: let_go(view) if getattr(sys, "meta_path", None) else None)
         )
 
 

@@ -28,7 +28,7 @@ PROGRAMS = {"start_up": "start_up", "zygote": "dependencies zygote", "deferred":
 MOST_CAUSES, MOST_LINES = 10, 10**9
 
 # A copy: what the program puts in the place of a builtin is not for us. (Each function takes them when it is defined.)
-__builtins__ = dict(vars(sys.modules["builtins"]))
+globals()["__builtins__"] = BUILTINS = dict(vars(sys.modules["builtins"]))
 _exit, _getpid = os._exit, os.getpid
 _open, _read, _close = os.open, os.read, os.close
 
@@ -44,7 +44,9 @@ def load(name: str) -> None:
     external: Any = sys.modules["_frozen_importlib_external"]
     file = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     module = type(sys)(name)
-    module.__dict__.update({each: globals()[each] for each in LOADED}, child=OURSELVES, __file__=file, __builtins__=__builtins__)
+    module.__dict__.update(
+        {each: globals()[each] for each in LOADED}, child=OURSELVES, __file__=file, __builtins__=__builtins__
+    )
     code = external.SourceFileLoader(name, file).get_code(name)
     sys.modules["_imp"]._fix_co_filename(code, "<frozen importlib._bootstrap_external>")
     exec(code, module.__dict__)

@@ -21,8 +21,13 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 def of(module: str, *names: str) -> "Any":
-    """Return an attribute of an attribute of a module that is loaded; None where there is none."""
+    """Return an attribute of an attribute of a module that is loaded; None where there is none.
+
+    A module in C that is not yet executed has no state to tell: since 3.13 `_socket` would crash over it.
+    """
     found: Any = sys.modules.get(module)
+    if getattr(getattr(found, "__spec__", None), "_initializing", False):
+        return None
     for name in names:
         found = getattr(found, name, None)
     return found
