@@ -82,6 +82,16 @@ def test_a_child_that_takes_memory_without_end_is_stopped(app: App, fork: bool) 
     assert [each.verdict for each in report.modules if each.module != "core.hungry"] == ["ok", "ok"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel lets one process limit another")
+@pytest.mark.parametrize(("most", "verdict", "told"), [(1, "exits", "of --memory"), (10**17, "ok", "")])
+def test_any_limit_of_memory_is_taken_as_it_is(app: App, most: int, verdict: str, told: str) -> None:
+    """One below what an interpreter takes is told of; one that no kernel knows limits nothing."""
+    report = audit(["core"], path=app(), memory=most)
+
+    assert [each.verdict for each in report.modules] == [verdict]
+    assert told in (report.modules[0].detail or "")
+
+
 # Exceptions of which something cannot be asked, by what is raised.
 EXOTIC = {
     "str_exits": "class E(Exception):\n    def __str__(self): raise SystemExit\nraise E",
