@@ -201,7 +201,7 @@ class Child:
         most = (self.settings.memory or 0) << 20
         if most and hasattr(resource, "prlimit"):
             for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
-                with suppress(OSError):  # it has ended, or has a lower one
+                with suppress(OSError, OverflowError):  # it has ended, or has a lower one; or there is no such number
                     resource.prlimit(self.pid, limit, (most, most))
 
     def _launch(self) -> int:
