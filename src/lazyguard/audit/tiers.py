@@ -354,7 +354,7 @@ class Audit:
     def _child(self, module: str) -> Child:
         settings = self.settings
         timeout = float(settings.timeout)
-        period = settings.period if self._sampled else timeout
+        period = settings.period if self._sampled and module else timeout  # the setup is never slow, only too slow
         try:
             if self._zygote is not None:
                 return Forked(module, self.plan, settings, server=self._zygote.nearest(module))

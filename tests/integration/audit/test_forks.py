@@ -292,3 +292,12 @@ def test_forks_find_what_modules_change_of_the_process(zoo: Path) -> None:
     assert len(seen[0].findings) == 12
     assert seen[0].findings == seen[1].findings
     assert all(each.memory for each in seen)
+
+
+@pytest.mark.parametrize(("mode", "tier"), [("a", "forked"), ("w", "fresh")])
+def test_a_setup_may_open_a_log(app: App, tmp_path: Path, mode: str, tier: str) -> None:
+    """What is only appended to is not shared by forks: each writes at the end. Of another file they share the place."""
+    setup = f"import builtins\nbuiltins.kept = open({str(tmp_path / 'log')!r}, {mode!r})"
+    report = forked(app(a=""), setup=setup)
+    assert of(report, "core.a").tier == tier
+    assert (report.fresh_because is None) == (tier == "forked")
