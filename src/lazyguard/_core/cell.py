@@ -246,8 +246,6 @@ class Cell(Declaration):
             self.dispose(attempt)
         active.discard(attempt)
         if outcome.ok and counts:
-            if self.plan.close is not None:
-                loaded(CLOSING, self).note_built()
             self.release_fallbacks()
         elif counts and not outcome.interrupted:
             self.recover()

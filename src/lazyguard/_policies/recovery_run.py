@@ -186,7 +186,7 @@ class RecoveryRun:
         made, ok = candidate, False
         try:
             if candidate is not None and plan.probe is not None:
-                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
+                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited, attempt=attempt)
             else:
                 outcome = yield from resolve.trying(self._cell, attempt)
                 made = outcome.value
