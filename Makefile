@@ -96,6 +96,7 @@ load: $(VENV)/.test   ## the example under load while its Redis fails: a minute 
 	$(BIN)/python -m tests.benchmarks.load
 
 load-async: $(VENV)/.test ## the FastAPI example under load while its servers fail: a minute of an async client
+	$(INSTALL) --group bench
 	$(BIN)/python -m tests.benchmarks.load_async
 
 dist: $(VENV)/.test   ## wheel and sdist

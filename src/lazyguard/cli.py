@@ -42,9 +42,9 @@ def parser(*, status_alone: bool = False) -> argparse.ArgumentParser:
         from lazyguard.audit import command
 
         brief = "import every module in a process of its own and name the lines that hang, fail or are slow"
-        add("audit", command.declare, brief, command.DESCRIPTION, command.EPILOG)
+        add("audit", command.declare, brief, command.DESCRIPTION, command.epilog("audit"))
         brief = "show a report that was saved as JSON: as a table, or as a page for a browser"
-        add("report", command.declare_report, brief, command.REPORT_DESCRIPTION, command.REPORT_EPILOG)
+        add("report", command.declare_report, brief, command.REPORT_DESCRIPTION, command.epilog("report"))
     return top
 
 

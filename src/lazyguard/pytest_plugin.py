@@ -123,7 +123,7 @@ def _limited(config: pytest.Config, what: str) -> Generator[None]:
 
     def rang(frame: FrameType | None) -> None:
         called: list[FrameType] = []  # from the hook that pytest has called to the innermost
-        for each in frames.outwards(frame):
+        for each in places.outwards(frame):
             if each.f_globals.get("__name__", "").startswith("pluggy"):
                 break
             called.insert(0, each)
@@ -146,7 +146,7 @@ def _limited(config: pytest.Config, what: str) -> Generator[None]:
 
 
 def _refuse_service(cell: Cell) -> None:
-    if not any(registered is cell and "service" in kind for registered, kind in declaration.cells()):
+    if cell not in _services():
         return
     raise ResolvedInCollection(
         f"{cell.name}, declared at {cell.place}, is used at {places.of_user(places.caller())} while tests are "
@@ -201,11 +201,8 @@ def reset_services() -> Generator[None]:
     What they hold is closed: of an async service on its event loop, or on a new one where that has ended.
     """
     yield
-    for cell, kind in declaration.cells():
-        if "service" not in kind:
-            continue
-        for pending in cell.begin_anew():
-            loaded("_core.task_closing").carry_out_anywhere(pending)
+    for pending in [each for cell in _services() for each in cell.begin_anew()]:
+        loaded("_core.task_closing").carry_out_anywhere(pending)
     events.deliver()
 
 
@@ -221,11 +218,11 @@ def no_degraded_services() -> Generator[None]:
 
 
 def _degraded_or_failed() -> dict[Cell, str]:
-    return {
-        cell: cell.now.state
-        for cell, kind in declaration.cells()
-        if "service" in kind and cell.now.state in ("degraded", "failed")
-    }
+    return {cell: cell.now.state for cell in _services() if cell.now.state in ("degraded", "failed")}
+
+
+def _services() -> list[Cell]:
+    return [cell for cell, kind in declaration.cells() if "service" in kind]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import final
+from lazyguard._base import final, places
 from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
@@ -102,11 +102,11 @@ class Mailbox:
         here, raised = _thread.get_ident(), None
         left: set[int] = set()
         while (letter := self._first(lambda one: one.thread == here and one.of not in left)) is not None:
-            left.add(letter.of)
             turn = [here]
             if self._takes(turn, letter):
-                left.discard(letter.of)
                 raised = self._tell_up_to(letter, turn) or raised
+            else:
+                left.add(letter.of)
         return raised
 
     def tell_next(self) -> bool:
@@ -210,8 +210,4 @@ class Mailbox:
 def _is_telling(frame: FrameType) -> bool:
     """Return whether this thread tells what is in a mailbox, beside this frame."""
     codes = (Mailbox.tell_own.__code__, Mailbox.tell_next.__code__)
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_code in codes:
-            return True
-    return False
+    return any(each.f_code in codes for each in places.outwards(frame.f_back))

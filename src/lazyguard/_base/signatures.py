@@ -1,6 +1,8 @@
-"""The parameters of a Python function, read from its code, without `inspect`: no code of it runs."""
+"""The parameters of a Python function, read from its code: no code of it runs, and `inspect` is seldom loaded."""
 
 from __future__ import annotations
+
+import sys
 
 from lazyguard._base import places
 
@@ -49,3 +51,13 @@ def _bound(function: Any) -> int:
 def only_positional(function: Any) -> bool:
     """Return whether a Python function has positional parameters only, and neither `*args` nor `**kwargs`."""
     return not (function.__code__.co_kwonlyargcount or function.__code__.co_flags & 0x0C)  # *args, **kwargs
+
+
+def signature_of(function: Any) -> Any:
+    """Return the signature of a function as `inspect` has it; what its annotations name need not be there."""
+    import inspect
+
+    if sys.version_info >= (3, 14):
+        annotationlib: Any = __import__("annotationlib")
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(function)

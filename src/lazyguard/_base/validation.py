@@ -36,6 +36,10 @@ class Options:
         for name in self.__slots__:
             object.__setattr__(self, name, values[name])
 
+    def but(self, **values: "Any") -> "Self":
+        """Return options with these values, and the others as they are."""
+        return type(self)(**{name: getattr(self, name) for name in self.__slots__} | values)
+
     @property
     def is_late(self) -> bool:
         """Whether functions are to be asked for numbers."""
@@ -49,11 +53,9 @@ class Options:
         """
         if not self.is_late:
             return self
-        values = {name: getattr(self, name) for name in self.__slots__}
-        for name in self._numbers:
-            values[name] = read(name, values[name], of)
+        values = {name: read(name, getattr(self, name), of) for name in self._numbers}
         try:
-            return type(self)(**values)
+            return self.but(**values)
         except ValueError as error:
             raise misconfigured(f"{of} has read from functions what cannot be right: {error}") from None
 
@@ -115,7 +117,7 @@ def is_late(value: "Any") -> bool:
     return not signatures.late_kind(value) and not signatures.required_parameters(value)
 
 
-def _require(
+def require(
     right: object, name: str, value: object, give: str, optional: bool = False, *, fault: str = "invalid"
 ) -> None:
     """Raise ConfigurationError unless a value is `right`, or None where that is allowed; it says what to `give`."""
@@ -134,7 +136,7 @@ def seconds(name: str, value: object, *, optional: bool = False, zero: bool = Fa
     least = "zero or more" if zero else "more than zero"
     number = float("nan") if isinstance(value, bool) or not isinstance(value, int | float) else value
     right = 0 < number <= TIMEOUT_MAX or (zero and number == 0) or (late and is_late(value))
-    _require(right, name, value, f"{least} seconds, {TIMEOUT_MAX:.0f} at the most", optional, fault="out of range")
+    require(right, name, value, f"{least} seconds, {TIMEOUT_MAX:.0f} at the most", optional, fault="out of range")
 
 
 def alone(decorator: str, misplaced: "tuple[Any, ...]", frame: "FrameType", what: str) -> None:
@@ -149,14 +151,14 @@ def alone(decorator: str, misplaced: "tuple[Any, ...]", frame: "FrameType", what
 
 def text(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a string (or None, where allowed)."""
-    _require(isinstance(value, str), name, value, "a string", optional)
+    require(isinstance(value, str), name, value, "a string", optional)
 
 
 def mapping(name: str, value: object) -> "dict[Any, Any]":
     """Return the content of a mapping, or of None; raise ConfigurationError for anything else."""
     content: Any = {} if value is None else value
     is_mapping = hasattr(type(content), "keys") and hasattr(type(content), "__getitem__")
-    _require(is_mapping, name, value, "a dict", optional=True)
+    require(is_mapping, name, value, "a dict", optional=True)
     return dict(content)
 
 
@@ -166,29 +168,29 @@ def names(name: str, value: object, what: str = 'a tuple of strings, ("one",)') 
     content: Any = None if isinstance(value, str) else value
     try:
         for one in content:
-            _require(isinstance(one, str), name, value, what)  # at once: it may have no end
+            require(isinstance(one, str), name, value, what)  # at once: it may have no end
             found.append(one)
     except TypeError:  # it cannot be iterated
-        _require(False, name, value, what)
+        require(False, name, value, what)
     return tuple(found)
 
 
 def choice(name: str, value: object, *choices: str) -> None:
     """Raise ConfigurationError unless `value` is one of these."""
     right = isinstance(value, str) and value in choices
-    _require(right, name, value, f"one of {', '.join(map(repr, choices))}")
+    require(right, name, value, f"one of {', '.join(map(repr, choices))}")
 
 
 def flag(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is True or False."""
-    _require(isinstance(value, bool), name, value, "True or False")
+    require(isinstance(value, bool), name, value, "True or False")
 
 
 def whole(name: str, value: object, *, least: int = 1, optional: bool = False, late: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`, or what else is allowed."""
     right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
     right = right or (late and is_late(value))
-    _require(right, name, value, f"a whole number of at least {least}", optional, fault="out of range")
+    require(right, name, value, f"a whole number of at least {least}", optional, fault="out of range")
 
 
 def policy(name: str, value: object) -> None:
@@ -203,7 +205,7 @@ def policy(name: str, value: object) -> None:
 
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
-    _require(callable(value), name, value, f"a function of the {what}", optional=True)
+    require(callable(value), name, value, f"a function of the {what}", optional=True)
 
 
 def plain(name: str, function: object, of: str, maker: str) -> None:
@@ -241,7 +243,7 @@ def failure_types(name: str, value: object) -> "Kinds":
         else:
             # what a late one returns would always be true
             right = callable(kind) and not places.flags_of(kind) & (places.COROUTINE | places.GENERATORS)
-        _require(
+        require(
             right,
             name,
             value,

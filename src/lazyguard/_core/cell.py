@@ -246,8 +246,6 @@ class Cell(Declaration):
             self.dispose(attempt)
         active.discard(attempt)
         if outcome.ok and counts:
-            if self.plan.close is not None:
-                loaded(CLOSING, self).note_built()
             self.release_fallbacks()
         elif counts and not outcome.interrupted:
             self.recover()
@@ -349,10 +347,12 @@ class Cell(Declaration):
     def release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
         for fallback in self.fallbacks:
-            made = fallback.now.target
+            made, now = fallback.now.target, self.now
+            if now.state == DEGRADED and now.target is made:
+                continue  # the real object has failed since, and this is served again
             closes = fallback.begin_anew()
             now = self.now
-            if now.state == DEGRADED and now.target is made:  # the real object has failed since
+            if now.state == DEGRADED and now.target is made:  # just now
                 self.swap(now, now.fresh(clock.now()))
             for pending in closes:
                 self._after_grace(pending)

@@ -93,6 +93,7 @@ class PendingClose:
     def built(self) -> None:
         """Take its place in the order: it comes after what its factory has built on the way, and needs."""
         self.made = next(builds)
+        _close_at_exit()
 
     @property
     def target(self) -> Any:
@@ -207,8 +208,8 @@ def _came_first(error: BaseException) -> bool:
 _BEGINS: bool = sys.version_info[:2] > (3, 10)
 
 
-def note_built() -> None:
-    """Note that there is something to close: at the exit, at the latest."""
+def _close_at_exit() -> None:
+    """See to it that what there is to close is closed at the exit, at the latest."""
     token = object()
     if _registered.setdefault("exit", token) is token:
         import atexit

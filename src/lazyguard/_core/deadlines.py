@@ -15,6 +15,8 @@ from lazyguard._core import clock, loaded, mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lazyguard.errors import DeadlineExceeded
 
 
@@ -30,13 +32,15 @@ class Deadline:
     Attributes:
         ends: When it passes, by the clock; NEVER when what it was set for has ended, as a request has with its answer.
         seconds: How long it was when it was set.
+        cancellations: Those of its `async with` blocks that are open, innermost last.
     """
 
-    __slots__ = ("_said", "ends", "seconds")
+    __slots__ = ("_said", "cancellations", "ends", "seconds")
 
     def __init__(self, seconds: float, said: str) -> None:
         self.ends: float = clock.now() + seconds
         self.seconds: float = seconds
+        self.cancellations: list[Any] = []
         self._said = said
 
     def __enter__(self) -> Deadline:
@@ -55,7 +59,7 @@ class Deadline:
             raise
 
     async def __aenter__(self) -> Deadline:
-        loaded("_core.cancellation").begin(self)
+        self.cancellations.append(loaded("_core.cancellation").Cancellation(self))
         try:
             return self.__enter__()
         except BaseException as error:
@@ -70,11 +74,14 @@ class Deadline:
         if late:
             raise self.exceeded() from error
 
-    def exceeded(self) -> DeadlineExceeded:
-        """Return the error that says that it has passed."""
+    def exceeded(self, cause: BaseException | None = None) -> DeadlineExceeded:
+        """Return the error that says that it has passed, and what that has caused."""
         from lazyguard.errors import DeadlineExceeded
 
-        return DeadlineExceeded(self._said)
+        error = DeadlineExceeded(self._said)
+        if cause is not None:
+            error.__cause__ = cause
+        return error
 
     def __repr__(self) -> str:
         return f"<deadline of {self.seconds:g} s>"

@@ -51,11 +51,10 @@ def declared(frame: FrameType, build: Callable[[], object]) -> None:
 def _outermost(frame: FrameType | None) -> Any:
     """Return the spec of the outermost eager module that this thread is importing; None where there is none."""
     found = None
-    while frame is not None:
-        spec: Any = frame.f_globals.get("__spec__")
-        if getattr(spec, "_initializing", False) and places.at_module_level(frame) and named(spec.name):
+    for each in places.outwards(frame):
+        spec: Any = each.f_globals.get("__spec__")
+        if getattr(spec, "_initializing", False) and places.at_module_level(each) and named(spec.name):
             found = spec
-        frame = frame.f_back
     return found
 
 

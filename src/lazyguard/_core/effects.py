@@ -30,10 +30,11 @@ NOTHING: dict[str, Any] = {}
 class Call:
     """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so.
 
-    What it returns is put into the PendingClose `made` in the step in which it is returned.
+    What it returns is put into the PendingClose `made` in the step in which it is returned. It is watched
+    whether it holds up the event loop of an `attempt`.
     """
 
-    __slots__ = ("arguments", "awaited", "function", "made", "named", "outcome")
+    __slots__ = ("arguments", "attempt", "awaited", "function", "made", "named", "outcome")
 
     def __init__(
         self,
@@ -42,7 +43,9 @@ class Call:
         named: dict[str, Any] = NOTHING,
         awaited: bool = False,
         made: PendingClose | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
+        self.attempt = attempt
         self.made = made
         self.function = function
         self.arguments = arguments
@@ -113,9 +116,7 @@ def within(limit: Deadline, steps: Steps[Outcome], cancellation: Cancellation | 
     except BaseException as error:
         if cancellation is None or not cancellation.ended(error):
             raise
-        late = limit.exceeded()
-        late.__cause__ = error
-        return Outcome(error=late)
+        return Outcome(error=limit.exceeded(error))  # no local has it: this frame is in the traceback of its cause
     if cancellation is not None:
         cancellation.ended(None)
     return outcome

@@ -46,7 +46,7 @@ def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
     """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
     attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
-    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made)
+    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made, attempt=attempt)
     if not outcome.ok:
         return outcome
     if attempt.made is not None:
@@ -55,7 +55,7 @@ def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
     if wrong is not None:
         return Outcome(error=wrong, final=True)
     if plan.probe is not None:
-        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
+        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited, attempt=attempt)
         if not probed.ok:
             cell.dispose(attempt)
             return probed

@@ -11,7 +11,6 @@ import asyncio
 from _weakref import ref
 from types import coroutine
 
-from lazyguard._base import final
 from lazyguard._base.interpreter import assign
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
@@ -88,29 +87,10 @@ def loop_here() -> Any:
 async def _call(effect: Call) -> Outcome:
     if not effect.awaited:
         return threads.call(effect)
-    await _Apart(effect)
+    runner = threads.taken(_idle, _apart)
+    await loop_watch.Apart(effect, runner)
+    _idle.append(runner)
     return threads.ended(effect)
-
-
-@final
-class _Apart(loop_watch.Stepped):
-    """Awaits user code in a frame that has none above it while it waits for the next, as that of `threads.call`."""
-
-    __slots__ = ("_effect",)
-
-    def __init__(self, effect: Call) -> None:
-        super().__init__(threads.taken(_idle, _apart))
-        self._effect = effect
-
-    def __next__(self) -> Any:
-        return self.send(self._effect)  # it waits for nothing before
-
-    def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
-        waits = advance(*given)
-        if self._effect.outcome is None:
-            return waits
-        _idle.append(self._work)
-        raise StopIteration
 
 
 @coroutine
@@ -231,7 +211,7 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
     attempt.begun_in = wait_cycles.within.get()
     assign(wait_cycles.within, ref(attempt))
     try:
-        outcome = await loop_watch.Watched(adrive(steps), attempt)
+        outcome = await adrive(steps)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
         if not isinstance(interrupt, asyncio.CancelledError) and wait_cycles.current_task() is not None:

@@ -40,8 +40,6 @@ class Alarm:
         due: When it comes next.
     """
 
-    __slots__ = ("_timer", "due", "on_alarm", "seconds")
-
     def __init__(self, seconds: float, on_alarm: OnAlarm) -> None:
         self.seconds = seconds
         self.on_alarm = on_alarm
@@ -83,8 +81,6 @@ class _Timer:
 
     A forked child does not inherit the timer, so the alarms of its parent never come there.
     """
-
-    __slots__ = ("_alarms", "_handler", "_host", "_process")
 
     def __init__(self, handler: Any) -> None:
         self._alarms: list[Alarm] = []

@@ -6,6 +6,7 @@ original text stays. Sources are read, and nothing is executed. What cannot be f
 
 from __future__ import annotations
 
+from lazyguard._base import places
 from lazyguard._guards import frames
 
 TYPE_CHECKING = False
@@ -95,7 +96,7 @@ def _stack(error: BaseException) -> list[tuple[FrameType, int]]:
     from traceback import walk_tb
 
     trace = error.__traceback__
-    outer = frames.outwards(None if trace is None else trace.tb_frame.f_back)
+    outer = places.outwards(None if trace is None else trace.tb_frame.f_back)
     return [*[(frame, frame.f_lineno) for frame in outer][::-1], *walk_tb(trace)]
 
 

@@ -233,7 +233,7 @@ def _file_of(module: object) -> str | None:
 def _line_in_main() -> str:
     """Return the line that `__main__` is executing on this thread; else the end of its file."""
     main = vars(sys.modules["__main__"])
-    for frame in frames.outwards(sys._getframe(1)):
+    for frame in places.outwards(sys._getframe(1)):
         if frame.f_globals is main and frame.f_code.co_name == "<module>":
             return places.of_frame(frame)
     return f"the end of {main.get('__file__')}"

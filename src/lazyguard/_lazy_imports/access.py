@@ -173,8 +173,6 @@ def override(obj: object, value: object) -> Override:
 class Override:
     """The context manager that `override` returns: it serves the value from `__enter__` to `__exit__`."""
 
-    __slots__ = ("__weakref__", "_entered", "_of", "_value")
-
     def __init__(self, of: Cell | LazyAttribute, value: object) -> None:
         self._of = of
         self._value = value
@@ -212,8 +210,6 @@ def find_attribute(text: str) -> LazyAttribute:
 @final
 class AttachedAttribute:
     """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
-
-    __slots__ = ("_name", "_owner")
 
     def __init__(self, module: ModuleType, name: str) -> None:
         registry: dict[str, package.LazyAttributes] = vars(module).get(REGISTRY, {})

@@ -108,8 +108,6 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
 class Attribute:
     """A descriptor in the class of a module: one lazy attribute, until its object is built."""
 
-    __slots__ = ("cell", "module", "name", "proxy", "shown")
-
     def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
         self.module: ModuleType = module
         self.name = name

@@ -241,8 +241,6 @@ def lazy_imports() -> LazyImports:
 class LazyImports:
     """The context manager that `lazy_imports` returns: it replaces `__import__` for one block of one thread."""
 
-    __slots__ = ("_before", "_closed", "_frame", "_thread", "_walking")
-
     def __init__(self, frame: FrameType) -> None:
         self._frame = frame
         self._thread = _thread.get_ident()

@@ -43,7 +43,7 @@ class Bulkhead:
     def enter(self, attempt: Attempt) -> bool:
         """Give the attempt a place until it ends; return whether there is one."""
         with _lock:
-            if self._full(attempt.started, attempt.cell.plan.abandon_after):
+            if self.full(attempt.started, attempt.cell.plan.abandon_after):
                 return False
             self._attempts.add(attempt)
         attempt.on_done(lambda: self.leave(attempt))
@@ -59,13 +59,10 @@ class Bulkhead:
 
     def full(self, now: float, patience: float | None) -> bool:
         """Return whether there is no place; an attempt older than `patience` hangs."""
-        return len(self._attempts) >= self.most and self._full(now, patience)
-
-    def _full(self, now: float, patience: float | None) -> bool:
-        running = [attempt for attempt in self._attempts.copy() if attempt.outcome is None]
-        if patience is None or len(running) >= 2 * self.most:
-            return len(running) >= self.most
-        return sum(now - attempt.started < patience for attempt in running) >= self.most
+        if len(self._attempts) < self.most:
+            return False
+        running = sum(attempt.outcome is None for attempt in self._attempts.copy())
+        return running >= 2 * self.most or running - self.hanging(now, patience) >= self.most
 
     def hanging(self, now: float, patience: float | None) -> int:
         """Return how many attempts hang."""

@@ -165,9 +165,6 @@ class Phase:
         until = moment + uniform(longest / 2, longest)
         return Phase(self._circuit, "open", moment, until=until, rounds=rounds + 1, cause=cause)
 
-    def __repr__(self) -> str:
-        return f"<Phase {self.state} of {self._circuit.name}>"
-
 
 @final
 class Circuit:
@@ -298,9 +295,6 @@ class Circuit:
         error = self._error(f"{self.name}, declared at {self.place}, is not called, since {said}")
         error.retry_after, error._of = left, id(self)
         return error
-
-    def __repr__(self) -> str:
-        return f"<Circuit {self.now.state} of {self.name}>"
 
 
 @final

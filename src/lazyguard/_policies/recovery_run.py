@@ -140,17 +140,15 @@ class RecoveryRun:
         plan, moment = self._cell.plan, clock.now()
         if plan.bulkhead is None:
             return True
-        if not self._in_turn:
-            at = plan.bulkhead.turn(moment, self._policy.initial)
-            if at > moment:
-                self._in_turn = True
-                self._schedule(at - moment)
-                return False
-        self._in_turn = False
-        if plan.bulkhead.full(moment, plan.abandon_after):
+        at = moment if self._in_turn else plan.bulkhead.turn(moment, self._policy.initial)
+        self._in_turn = at > moment
+        if self._in_turn:
+            self._schedule(at - moment)
+        elif plan.bulkhead.full(moment, plan.abandon_after):
             self.wait()
-            return False
-        return True
+        else:
+            return True
+        return False
 
     def _watch(self, attempt: Attempt) -> None:
         """Go on when an attempt has ended, also one that a caller has launched."""
@@ -185,23 +183,21 @@ class RecoveryRun:
             attempt.made = pending = closing.take_back(pending, attempt)
             if pending is None:
                 candidate = None  # `close` has closed it
-        made = candidate
+        made, ok = candidate, False
         try:
             if candidate is not None and plan.probe is not None:
-                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
+                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited, attempt=attempt)
             else:
                 outcome = yield from resolve.trying(self._cell, attempt)
                 made = outcome.value
-        except BaseException:  # such as a KeyboardInterrupt of user code: a failure
-            self._failures += 1
-            self._successes = 0
-            raise
+            ok = outcome.ok
         finally:
+            if not ok:  # a KeyboardInterrupt of user code is a failure too
+                self._failures += 1
+                self._successes = 0
             if pending is not None and pending is not attempt.made:
                 closing.carry_out(pending)  # another one was built
-        if not outcome.ok:
-            self._failures += 1
-            self._successes = 0
+        if not ok:
             return outcome
         self._failures = 0
         self._successes += 1

@@ -12,18 +12,7 @@ from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
 from lazyguard._core import loaded
-from lazyguard._proxies.special_methods import (
-    BASIC,
-    OF_DESCRIPTORS,
-    RESOLVE,
-    SPECIAL,
-    answers_of,
-    name_of,
-    names_of,
-    new_class,
-    signed,
-    space_of,
-)
+from lazyguard._proxies import special_methods as specials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,11 +59,8 @@ def find_cell(obj: object) -> "Cell | None":
     """Return the cell of a lazy object, a live reference or a service; None for anything else."""
     if issubclass(type(obj), Proxy):
         return cell_of(obj)
-    finder = getattr(type(obj), "__lazyguard_cell__", None)
-    if finder is None:
-        return None
-    cell: Cell = finder(obj)
-    return cell
+    finder: Callable[[Any], Cell] | None = getattr(type(obj), "__lazyguard_cell__", None)
+    return None if finder is None else finder(obj)
 
 
 def declared_class(cell: "Cell") -> "type | None":
@@ -282,13 +268,15 @@ def pending_class(kind: "type | None") -> "type[Proxy]":
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
-        answered, refused = answers_of(kind)
+        answered, refused = specials.answers_of(kind)
         namespace = {name: _building(name) for name in answered} | dict.fromkeys(refused)
         if "__call__" in answered:
-            namespace["__call__"] = signed(_made_for("__call__"), kind)
+            namespace["__call__"] = specials.signed(_made_for("__call__"), kind)
         shape = shape_of(kind)
         bases = (Pending,) if shape is Proxy else (Pending, shape)
-        known = new_class(name_of(kind), bases, {"__slots__": (), **names_of(kind), **namespace})
+        known = specials.new_class(
+            specials.name_of(kind), bases, {"__slots__": (), **specials.names_of(kind), **namespace}
+        )
         known = _pending_for.setdefault(key, known)
     return known
 
@@ -363,17 +351,20 @@ class _Hushed(ProxyMirror):
 
 def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
-    if _HOLDING[0] in space_of(view):
-        # at the end of the interpreter, which takes the names of modules away, all goes anyway
-        type.__setattr__(
-            view, "_watch", ref(proxy, lambda _: let_go(view) if getattr(sys, "meta_path", None) else None)
-        )
+
+    def gone(_: object, system: "Any" = sys) -> None:
+        if system.meta_path:  # else the interpreter is ending, which takes the names of modules away; all goes anyway
+            let_go(view)
+
+    if _HOLDING[0] in specials.space_of(view):
+        type.__setattr__(view, "_watch", ref(proxy, gone))
 
 
 def let_go(view: "type[Proxy]") -> None:
     """Take from a class that is for one target what holds that."""
-    if _HOLDING[0] in space_of(view):
-        for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
+    if _HOLDING[0] in specials.space_of(view):
+        space = specials.space_of(view)
+        for name in [name for name in space if name in specials.OF_CLASS or name in _HOLDING]:
             type.__delattr__(view, name)
 
 
@@ -381,9 +372,11 @@ def pending_without(named: str, *names: str, **more: "Any") -> "type[Proxy]":
     """Return the class of that name: of pending proxies whose class is not known, without some special methods."""
     if named in _classes:
         return _classes[named]
-    building = {name: _building(name) for name in SPECIAL - OF_DESCRIPTORS if name not in names}
-    made: type[Proxy] = new_class(
-        named + RESOLVE, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
+    building = {name: _building(name) for name in specials.SPECIAL - specials.OF_DESCRIPTORS if name not in names}
+    made: type[Proxy] = specials.new_class(
+        named + specials.RESOLVE,
+        (Pending,),
+        {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more},
     )
     return _classes.setdefault(named, made)
 

@@ -31,6 +31,8 @@ SPECIAL = frozenset(
 OF_DESCRIPTORS = frozenset(("__set__", "__delete__", "__set_name__"))
 # What every object can be asked although it is no operator.
 BASIC = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
+# What Python asks a class for.
+OF_CLASS = SPECIAL | BASIC
 # Those that every object answers, whatever its class says.
 UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
 # Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
@@ -42,6 +44,7 @@ BUILT_IN: "dict[type, str]" = {
     tuple: "__instancecheck__ __subclasscheck__",
 }
 REFLECTED = frozenset(name for name in SPECIAL if name[2] == "r" and f"__{name[3:]}" in SPECIAL)
+IN_PLACE = frozenset(name for name in SPECIAL if name[2] == "i" and f"__{name[3:]}" in SPECIAL)
 
 
 def has(kind: type, name: str) -> bool:
@@ -99,22 +102,22 @@ def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
     if type(call) is _FUNCTION and type(method) is _FUNCTION:
-        method.__signature__ = _Signature(call)
+        method.__signature__ = Like(lambda: signature_of(call))
     return method
 
 
-class _Signature:
-    """The signature of a function, which is read at the first look."""
+class Like:
+    """What looks like what `read` returns, which is called at each look."""
 
-    def __init__(self, function: "Any") -> None:
-        self._function = function
+    def __init__(self, read: "Callable[[], Any]") -> None:
+        self._read = read
 
     @property  # type: ignore[misc]
     def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return type(signature_of(self._function))
+        return type(self._read())
 
     def __getattr__(self, name: str) -> "Any":
-        return getattr(signature_of(self._function), name)
+        return getattr(self._read(), name)
 
 
 def signature_of(function: "Any") -> "Any":
@@ -166,7 +169,7 @@ class Likeness(type):
             return signature_of(kind)  # since 3.13 inspect reads the class
         if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
             return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
-        if name != "__dict__" and name not in _OF_CLASS:
+        if name != "__dict__" and name not in OF_CLASS:
             try:
                 return _plain(cls, name)
             except AttributeError:
@@ -178,7 +181,7 @@ class Likeness(type):
         if name in BASIC and type(found) is _FUNCTION:
             return found  # to look at a pending object builds nothing
         if name == "__dict__":
-            return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
+            return {each: found[each] for each in found if kind is None or each not in OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
             return None if found is None else ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
@@ -188,21 +191,12 @@ def _shown(kind: type, name: str) -> bool:
     return name in _OWN or has(kind, name)
 
 
-class ByClass:
+class ByClass(Like):
     """What the class of a proxy shows by the name of a special method: it looks like that of the target's class."""
 
-    __slots__ = ("_kind", "_name")
-
     def __init__(self, name: str, kind: "type | None") -> None:
+        super().__init__(lambda: ByClass.__call__ if kind is None else getattr(kind, name, None))
         self._name = name
-        self._kind = kind
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ByClass if self._kind is None else type(getattr(self._kind, self._name, None))
-
-    def __getattr__(self, name: str) -> "Any":
-        return getattr(getattr(self._kind, self._name), name)
 
     def __get__(self, instance: "Any", owner: "Any" = None) -> "Any":
         return self if instance is None else _METHOD(self, instance)
@@ -214,6 +208,5 @@ class ByClass:
         return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy
 
 
-_OF_CLASS = SPECIAL | BASIC
 # typed as what it makes
 new_class: "Callable[[str, tuple[type, ...], dict[str, Any]], Any]" = Likeness

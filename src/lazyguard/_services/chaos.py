@@ -100,10 +100,8 @@ def chaos(
 
 def _subject(of: object) -> Any:
     cell = find_cell(of)
-    if cell is not None:
-        with _lock:
-            if cell in _sites or hasattr(getattr(cell.mirror, "flavour", None), "of_service"):
-                return cell
+    if cell is not None and "service" in declaration.kind_of(cell):
+        return cell
     guarded = None if cell is not None else guarding.find(of)
     if guarded is None:
         raise UsageError(
@@ -198,12 +196,9 @@ class Site:
     def __init__(self, of: Any) -> None:
         self.in_force: tuple[Chaos, ...] = ()
         self._of = of
-        self._flavour: Any = None
-        if isinstance(of, declaration.Declaration):
-            self._function = of.factory
-            self._flavour = of.mirror.flavour
-        else:
-            self._function = of.fallback.__self__.function
+        is_cell = isinstance(of, declaration.Declaration)
+        self._flavour: Any = of.mirror.flavour if is_cell else None
+        self._function = of.factory if is_cell else of.fallback.__self__.function
 
     def show(self, *, faulty: bool) -> None:
         """Put the wrappers in place, or restore what was there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
@@ -83,8 +83,6 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
         raise misused(
             f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
         )
-    from lazyguard._base import validation
-
     validation.flag("partial", partial)
     cell = find_cell(fallback)
     shown = fallback if cell is None else cell.now.target if cell.now.served else cell.resolve()
@@ -107,8 +105,7 @@ def describe(found: list[Difference]) -> str:
 
 def vars_of(thing: object) -> Collection[str]:
     """Return the names of an object's own attributes."""
-    own: Any = getattr(thing, "__dict__", ())
-    return tuple(own)
+    return tuple(getattr(thing, "__dict__", ()))
 
 
 def members(kind: type) -> dict[str, Any]:
@@ -142,10 +139,7 @@ def _annotated(kind: type) -> Collection[str]:
 
 def found_in(kind: type, name: str) -> Any:
     """Return the member of a class by its name, unbound."""
-    for base in kind.__mro__:
-        if name in base.__dict__:
-            return base.__dict__[name]
-    return _ABSENT
+    return next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), _ABSENT)
 
 
 def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Difference]:
@@ -241,10 +235,8 @@ def returns(function: Any) -> object:
         annotations = function.__annotations__
     except Exception:
         return None
-    if "return" not in annotations:
-        return None
-    annotation: object = annotations["return"]
-    return type(None) if annotation is None else annotation
+    annotation: object = annotations.get("return")
+    return type(None) if annotation is None and "return" in annotations else annotation
 
 
 def shape_of(value: Any) -> Shape | None:

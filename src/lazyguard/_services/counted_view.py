@@ -39,15 +39,9 @@ if TYPE_CHECKING:
 
 # Only the failures of these count. A comparison or a conversion shows little of the target's health, and a success of
 # `__enter__` or `__exit__` must not end a row of failures inside their blocks.
-_ONLY_FAILURES = special_methods.UNIVERSAL | {
-    "__copy__",
-    "__deepcopy__",
-    "__get__",
-    "__enter__",
-    "__exit__",
-    "__aenter__",
-    "__aexit__",
-}
+_ONLY_FAILURES = special_methods.UNIVERSAL.union(
+    "__copy__ __deepcopy__ __get__ __enter__ __exit__ __aenter__ __aexit__".split()
+)
 
 
 # Class -> the names of attributes whose calls count as those on its objects do.

@@ -62,7 +62,6 @@ def live(failures: "Kinds", breaker: "Breaker | None") -> "Flavour":
             view = proxy.bound(cell, snapshot)
         return view
 
-    flavour.of_service = True  # type: ignore[attr-defined]
     flavour.counts = bool(failures)  # type: ignore[attr-defined]
     return flavour
 
@@ -228,19 +227,17 @@ def read(cell: "Any") -> None:
 
     of, plan = f"{cell.name} ({cell.place})", cell.plan
 
-    def number(name: str, check: "Any" = validation.seconds, **how: bool) -> "Any":
-        return validation.read(name, getattr(plan, name), of, check, **how)
-
     if plan.bulkhead is not None:
         plan.bulkhead.most = validation.read("max_concurrent", plan.bulkhead.most, of, validation.whole)
-    timeout = number("timeout", optional=True)
-    patience = None if plan.abandon_after is ... else number("abandon_after", optional=True)
-    if plan.abandon_after is ... and timeout is not None:
-        patience = 10 * timeout
+    seconds = validation.seconds
+    timeout = validation.read("timeout", plan.timeout, of, seconds, optional=True)
+    patience = validation.read("abandon_after", plan.abandon_after, of, seconds, optional=True)
+    if patience is ...:
+        patience = None if timeout is None else 10 * timeout
     new = plan.changed(
         timeout=timeout,
         abandon_after=patience,
-        grace=number("grace", zero=True),
+        grace=validation.read("grace", plan.grace, of, seconds, zero=True),
         retry=plan.retry and plan.retry.read(of),
         recovery=plan.recovery if plan.recovery in (None, ...) else plan.recovery.read(of),
         reads=None,

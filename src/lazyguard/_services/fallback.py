@@ -5,7 +5,6 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, Record, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import loaded
@@ -82,6 +81,7 @@ class Fallback(Record):
             _conform = loaded("_services.conformity", cell)
             found = self._differences(cell, kind, _conform.vars_of(made))
             if found:  # it is no error, since it is served all the same
+                events = loaded("events", cell)
                 event = events.Event(
                     kind="differs",
                     name=f"the fallback of {cell.name}",

@@ -179,13 +179,12 @@ def guarded(
     policies: dict[str, Any] = {"timeout": timeout, "retry": retry, "breaker": breaker, "key": key}
 
     def declare(function: "Any", /) -> "Any":
-        for kind in (classmethod, staticmethod):
-            if isinstance(function, kind):
-                inner = declare(function.__func__)
-                outer: Any = kind(inner)
-                for handle in HANDLES:
-                    setattr(outer, handle, getattr(inner, handle))
-                return outer
+        if isinstance(function, classmethod | staticmethod):
+            inner = declare(function.__func__)
+            outer: Any = type(function)(inner)
+            for handle in HANDLES:
+                setattr(outer, handle, getattr(inner, handle))
+            return outer
         place = places.of_callable(function, places.of_frame(frame))
         known_as = name or places.name_of(function)
         awaited = _is_awaited(function, known_as, place, retry)

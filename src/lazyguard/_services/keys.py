@@ -147,9 +147,7 @@ class Keys:
 
     def _bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self._signature is None:
-            import inspect
-
-            self._signature = inspect.signature(self._factory)
+            self._signature = signatures.signature_of(self._factory)
         try:
             bound = self._signature.bind(*arguments, **named)
         except TypeError as error:

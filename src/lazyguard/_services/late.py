@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 # Nothing in these can fail later.
 ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
 # The methods of generators and coroutines; an object with others is one to be used, not work that waits.
@@ -27,7 +23,7 @@ INSTEAD = {
 
 def kind_of(result: object) -> str | None:
     """Return what a result is that works late; None for any other."""
-    kind: Any = type(result)
+    kind = type(result)
     if kind in ENDED or (kind.__module__ == "contextlib" and not kind.__name__.startswith("_")):
         return None  # such as closing(...): the work was done
     proxies = sys.modules.get("lazyguard._proxies.proxy")  # not loaded: there is none
@@ -63,11 +59,11 @@ _MAKE = {
 }
 
 
-def made(result: Any) -> str | None:
+def made(result: object) -> str | None:
     """Return what a factory has returned that works late and is of use but once, and how to write it; else None."""
     if type(result).__module__ not in ("builtins", "contextlib") and not hasattr(result, "add_done_callback"):
         return None  # a class of the same name
     kind = kind_of(result)
-    if kind == AWAITABLE and hasattr(result, "close"):
-        result.close()  # else Python tells that nothing has awaited it
+    if kind == AWAITABLE:
+        getattr(result, "close", bool)()  # else Python tells that nothing has awaited it
     return None if kind is None else f"{kind}, and not the object of the service: {_MAKE[kind]}"

@@ -16,7 +16,7 @@ from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from typing import Any, NoReturn
 
     from lazyguard._base.places import Place
@@ -243,18 +243,19 @@ def _awaits(kind: type, function: Any) -> bool:
 def _method(name: str, kind: int, answer: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> Any:
     """Return a method that answers like one whose code has these flags."""
 
+    iterated: Any = None
+    if name == "__aiter__" or kind & ASYNC_GENERATOR:
+        iterated = _one_by_one
+    elif name in ("__iter__", "__reversed__") or kind & GENERATOR:
+        iterated = iter
+
     def plain(self: Any, /, *arguments: Any, **named: Any) -> Any:
-        return answer(self, arguments, named)
+        value = answer(self, arguments, named)
+        return value if iterated is None else iterated(value)
 
     async def awaited(self: Any, /, *arguments: Any, **named: Any) -> Any:
         value = answer(self, arguments, named)
         return await value if hasattr(type(value), "__await__") else value
-
-    def iterated(self: Any, /, *arguments: Any, **named: Any) -> Iterator[Any]:
-        return iter(answer(self, arguments, named))
-
-    def iterated_async(self: Any, /, *arguments: Any, **named: Any) -> AsyncIterator[Any]:
-        return _one_by_one(answer(self, arguments, named))
 
     def waited_for(self: Any) -> Any:
         yield from ()  # makes it a generator, as `await` requires
@@ -262,11 +263,7 @@ def _method(name: str, kind: int, answer: Callable[[Any, tuple[Any, ...], dict[s
 
     if name == "__await__":
         return waited_for
-    if name == "__aiter__" or kind & ASYNC_GENERATOR:
-        return iterated_async
-    if kind & COROUTINE:
-        return awaited
-    return iterated if name in ("__iter__", "__reversed__") or kind & GENERATOR else plain
+    return awaited if kind & COROUTINE and iterated is not _one_by_one else plain
 
 
 async def _one_by_one(values: Any) -> AsyncIterator[Any]:

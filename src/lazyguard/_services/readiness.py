@@ -5,6 +5,8 @@ Invariants: the waits are written once, as a generator of effects, for threads a
 
 from __future__ import annotations
 
+import os
+
 from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import clock, deadlines, loaded
@@ -118,8 +120,6 @@ def drain(*, delay: float = 5.0, then: Callable[[], object] | None = None) -> No
         >>> _ = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     """
     global _drains
-    import os
-
     from lazyguard._core import closing, daemons
 
     validation.seconds("delay", delay, zero=True)
@@ -132,8 +132,4 @@ def drain(*, delay: float = 5.0, then: Callable[[], object] | None = None) -> No
 
 def draining() -> bool:
     """Return whether this process is to have no new requests."""
-    if _drains is None:
-        return False
-    import os
-
     return _drains == os.getpid()

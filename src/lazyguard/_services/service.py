@@ -78,16 +78,16 @@ else:
 
         def __get__(self, service, owner=None):
             factory = None if service is None else service._factory
-            if self._method is None:
-                if factory is None:
-                    raise AttributeError("__signature__")
-                return signature_of(factory)
-            if service is None:
-                return self._method
             if factory is None:
-                return type(service.of)(self._method, service)
+                if self._method is None:
+                    raise AttributeError("__signature__")
+                return self._method if service is None else type(service.of)(self._method, service)
             from _functools import partial
 
+            from lazyguard._base.signatures import signature_of
+
+            if self._method is None:
+                return signature_of(factory)
             # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
             # object each time, to call a dependency once a request and to find its override.
             bound = vars(service)[self._method.__name__] = partial(self._method, service)
@@ -96,13 +96,6 @@ else:
             bound.__signature__ = signature_of(factory)
             bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
             return bound
-
-
-def signature_of(factory: "Callable[..., Any]") -> "Any":
-    """Return the signature of a factory."""
-    import inspect
-
-    return inspect.signature(factory)
 
 
 @final
@@ -115,6 +108,7 @@ class Service(Generic[P, T]):
 
     _cell: "Cell"  # without a target, where there are keys: what all of theirs are like
     _live: "T"
+    fallback: "FallbackDeclaration[P, T]"
     _keys: "Keys | None"
     _factory: "Any" = None  # of one key's service
     _isolated = False
@@ -274,13 +268,6 @@ class Service(Generic[P, T]):
         validation.seconds("timeout", timeout, optional=True)
         target: T = self._one()._cell.resolve(wait=timeout, real=True)
         return target
-
-    if TYPE_CHECKING:
-
-        @property
-        def fallback(self) -> "FallbackDeclaration[P, T]":
-            """Declare what is served when the real object cannot be built in time; used as a decorator."""
-            ...
 
     def _fallback(
         self,

@@ -146,8 +146,8 @@ class TestHelp:
 
     def test_classify_class_attrs(self, lazy):
         """`inspect` lists what a class has, which Sphinx and pydoc do."""
-        real = {each.name for each in inspect.classify_class_attrs(HOME.Pager)}
-        assert {each.name for each in inspect.classify_class_attrs(lazy("Pager"))} == real
+        told, real = ({each.name for each in inspect.classify_class_attrs(one)} for one in (lazy("Pager"), HOME.Pager))
+        assert told - {"__annotations__"} == real - {"__annotations__"}  # up to 3.13 they come with the first look
 
 
 INTERFACES = [

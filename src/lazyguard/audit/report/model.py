@@ -8,6 +8,7 @@ raises ConfigurationError with the place that is wrong. A line is None where it 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -211,9 +212,7 @@ class Report:
     @property
     def verdicts(self) -> str:
         """How many modules have which verdict, in words: "2 ok, 1 fails"."""
-        counts: dict[str, int] = {}
-        for module in self.modules:
-            counts[module.verdict] = counts.get(module.verdict, 0) + 1
+        counts = Counter(module.verdict for module in self.modules)
         return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
 
     @property

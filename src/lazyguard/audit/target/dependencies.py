@@ -36,6 +36,7 @@ class Node:
         self.file: str | None = file
         self.module: Any = None
         self.seconds: float = 0.0
+        self.inner: float = 0.0  # of what it imports, and of looking on
         self.memory = 0
         self.asked: dict[str, None] = {}
         self.unfinished: set[str] = set()  # modules it asked for that were themselves being executed
@@ -155,7 +156,6 @@ class Loader:
         self.roots: tuple[str, ...] = roots
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
-        self.inner: list[float] = []
         # Bytes that the modules within the one that is being executed have taken.
         self.within = 0
         self.unsafe: dict[str, str] = {}
@@ -213,7 +213,7 @@ class Loader:
                 raise Forbidden(name)
             node = self.nodes.setdefault(name, Node(name, file))
             self.stack.append(node)
-            self.inner.append(0.0)
+            node.inner = 0.0
             memory, outer, self.within = process_state.memory("VmRSS"), self.within, 0
             began = recorder._clock()
             try:
@@ -224,14 +224,14 @@ class Loader:
                     self.unsafe.setdefault(name, "goes on when an import of it is stopped")
                 return result
             finally:
-                node.seconds += max(0.0, recorder._clock() - began - self.inner.pop())
+                node.seconds += max(0.0, recorder._clock() - began - node.inner)
                 memory = max(0, process_state.memory("VmRSS") - memory)
                 node.memory += max(0, memory - self.within)
                 self.within = outer + memory
                 self._compare(node)
                 self.stack.pop()
-                if self.inner:
-                    self.inner[-1] += recorder._clock() - began  # with what the comparison took
+                if self.stack:
+                    self.stack[-1].inner += recorder._clock() - began  # with what the comparison took
 
         return run
 
@@ -260,7 +260,7 @@ class Loader:
                 if level:
                     whole = frozen._resolve_name(name, frozen._calc___package__(globals), level)
                 self._note_asked([whole, *(f"{whole}.{each}" for each in fromlist or ())])
-                self.inner[-1] += recorder._clock() - began
+                self.stack[-1].inner += recorder._clock() - began
             return found
 
         return asked
