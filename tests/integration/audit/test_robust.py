@@ -146,3 +146,23 @@ def test_what_a_module_takes_away_from_python_it_does_not_take_from_us(app: App,
     report = audit(["core"], path=app(**{f"m{at}": each for at, each in enumerate(TAKEN_AWAY)}), fork=fork)
 
     assert [(each.module, each.error) for each in report.modules if each.verdict != "ok"] == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--fork"], ["--advice"]])
+def test_modules_named_as_those_of_python_hide_none_from_us(app: App, arguments: list[str]) -> None:
+    """What finds the targets, and what measures without an import, has loaded its own before, or looks elsewhere."""
+    path = app()
+    for name in ("json", "inspect", "difflib", "platform", "token"):
+        (path / f"{name}.py").write_text("x = 1\n")
+    command = [sys.executable, "-m", "lazyguard", "audit", "core", "--path", str(path), "--plain", "--quiet"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "has no attribute" not in done.stdout
+
+
+def test_a_link_to_a_directory_above_is_not_walked(app: App) -> None:
+    path = app(fine="x = 1")
+    (path / "core" / "again").symlink_to(".", target_is_directory=True)
+
+    assert [each.module for each in audit(["core"], path=path).modules] == ["core", "core.fine"]
