@@ -166,3 +166,25 @@ def test_a_link_to_a_directory_above_is_not_walked(app: App) -> None:
     (path / "core" / "again").symlink_to(".", target_is_directory=True)
 
     assert [each.module for each in audit(["core"], path=path).modules] == ["core", "core.fine"]
+
+
+def test_what_is_missing_may_be_a_distribution(app: App) -> None:
+    """The error over its metadata has its name, as that of a module has."""
+    path = app(asks="import importlib.metadata\nimportlib.metadata.version('no-such-distribution')\n")
+    report = audit(["core.asks"], path=path, walk=False)
+
+    assert [(each.verdict, each.detail) for each in report.modules] == [("not-installed", "needs no-such-distribution")]
+
+
+def test_a_module_that_loads_what_it_changes_has_changed_it(app: App) -> None:
+    """What a foreign module is at the end of its own body is what is compared."""
+    path = app(
+        logs="import logging\nlogging.basicConfig(level=10)\n", waits="import socket\nsocket.setdefaulttimeout(3)\n"
+    )
+    report = audit(["core"], path=path)
+
+    assert [[each.kind for each in module.findings] for module in report.modules] == [
+        [],
+        ["process-state"],
+        ["process-state"],
+    ]
