@@ -12,6 +12,7 @@ from textwrap import dedent
 import pytest
 
 import lazyguard
+from lazyguard.testing import FakeClock
 
 pytest.importorskip("django", reason="the group `integration` has it")
 
@@ -45,9 +46,10 @@ def site(monkeypatch):
         settings.configure(ROOT_URLCONF="shop_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)
         django.setup()
     told = type(sys)("told")
-    told.raised, told.below = None, None
+    told.raised, told.below, told.first = None, None, lambda: None
 
     def page(request):
+        told.first()
         if told.raised is not None:
             raise told.raised
         return HttpResponse(f"{lazyguard.remaining() is not None}")
@@ -61,6 +63,7 @@ def site(monkeypatch):
     def failing(get_response):
         def middleware(request):
             if told.below is not None:
+                told.first()
                 raise told.below
             return get_response(request)
 
@@ -113,6 +116,29 @@ def test_what_is_not_there(get, site, where, error):
     assert answer.status_code == REFUSED[error]
     assert b"secret" not in answer.content
     assert ("Retry-After" in answer) == (answer.status_code == 503)
+
+
+@pytest.mark.parametrize("where", ["raised", "below"], ids=["view", "middleware"])
+@pytest.mark.parametrize(
+    ("error", "taken", "status"),
+    [
+        (TimeoutError("secret"), 5.0, 504),
+        (OSError("secret"), 5.0, 504),
+        (TimeoutError("secret"), 4.0, 500),
+        (ZeroDivisionError("secret"), 5.0, 500),
+    ],
+    ids=["late", "late, as a cause", "in time", "another error"],
+)
+def test_a_client_tells_of_the_deadline_in_its_own_words(get, site, where, error, taken, status):
+    """A time-out of any client is 504 where the request's time was up, and Django's own 500 before."""
+    if type(error) is OSError:
+        error.__cause__ = TimeoutError()
+    setattr(site, where, error)
+    with FakeClock() as clock:
+        site.first = lambda: clock.advance(taken)
+        answer = get("/page")
+    assert answer.status_code == status
+    assert b"secret" not in answer.content
 
 
 def test_templates(get, site):

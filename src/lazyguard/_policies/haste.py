@@ -57,7 +57,7 @@ def judge(
     moment = clock.now()
     left = given.ends - moment
     late = left <= _PRECISION and (failed or cancelled)
-    if not late and (cancelled or not _is_timeout(error)):
+    if not late and (cancelled or not is_timeout(error)):
         return None
     declared, waiting = getattr(_marked(error), _MARK, (None, None))
     if limit is None:
@@ -113,7 +113,8 @@ def _marked(error: BaseException) -> BaseException | None:
     return next((cause for cause in _chain(error) if hasattr(cause, _MARK)), None)
 
 
-def _is_timeout(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
+    """Return whether an exception, or one of its causes, tells of a time-out."""
     for cause in _chain(error):
         for kind in type(cause).__mro__:
             if kind is TimeoutError or any(part in kind.__name__ for part in _TIMEOUTS):

@@ -203,7 +203,7 @@ class Audit:
         """Let forks decide what they can; leave the rest, and all below it, for fresh children."""
         zygote = self._zygote = Zygote(self.plan, self.settings, self.wakeup.came)
         try:
-            zygote.start(statements)
+            zygote.start([] if self.settings.setup else statements)  # what the setup loads, it loads in its own order
             if self.settings.setup and not zygote.hold(""):
                 raise ZygoteLost("the setup leaves behind what cannot be forked, or does not end")
             self._fork_all(zygote)
@@ -354,7 +354,7 @@ class Audit:
     def _child(self, module: str) -> Child:
         settings = self.settings
         timeout = float(settings.timeout)
-        period = settings.period if self._sampled else timeout
+        period = settings.period if self._sampled and module else timeout  # the setup is never slow, only too slow
         try:
             if self._zygote is not None:
                 return Forked(module, self.plan, settings, server=self._zygote.nearest(module))

@@ -323,3 +323,21 @@ def test_what_a_held_package_has_forked_takes_no_time_of_the_next(
         "core": [],
         **{f"core.{each}{other}": ["circular-import"] for each in names for other in ("", "_other")},
     }
+
+
+@pytest.mark.parametrize(("mode", "tier"), [("a", "forked"), ("w", "fresh")])
+def test_a_setup_may_open_a_log(app: App, tmp_path: Path, mode: str, tier: str) -> None:
+    """What is only appended to is not shared by forks: each writes at the end. Of another file they share the place."""
+    setup = f"import builtins\nbuiltins.kept = open({str(tmp_path / 'log')!r}, {mode!r})"
+    report = forked(app(a=""), setup=setup)
+    assert of(report, "core.a").tier == tier
+    assert (report.fresh_because is None) == (tier == "forked")
+
+
+def test_a_setup_that_enters_a_circle_elsewhere_can_be_forked(app: App) -> None:
+    """The setup loads the dependencies in its own order, as in a fresh interpreter; nothing is loaded before it."""
+    path = app(a="import first\n", b="import second\n")
+    dependency(path, first="import second\n", second="import first\nfirst.__name__\n")
+    report = forked(path, setup="import second")
+    assert (report.fresh_because, report.left_out) == (None, ())
+    assert {module.tier for module in report.modules if module.module != "(setup)"} == {"forked"}

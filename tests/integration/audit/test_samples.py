@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from lazyguard.audit import audit
 
 ONCE = """
@@ -26,3 +30,23 @@ def test_a_crash_is_believed_the_second_time(tmp_path, environment):
     )
     assert [module.verdict for module in report.modules] == ["ok", "crashes"]
     assert sorted(reported) == [("always", "crashes"), ("once", "ok")]
+
+
+SETUP = """
+import os, time
+time.sleep(0.5)
+links = ("/proc/self/fd/" + number for number in os.listdir("/proc/self/fd"))
+dumps = [link for link in links if os.path.exists(link) and os.path.realpath(link).endswith("/dump")]
+assert [os.path.getsize(dump) for dump in dumps] == [0], "it was sampled"
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the setup finds the file of samples in /proc")
+def test_the_setup_is_not_sampled(tmp_path, environment):
+    """The setup is never called slow. So no sample is taken that might crash it, and with it the whole audit."""
+    (tmp_path / "quick.py").write_text("")
+    report = audit(["quick"], path=tmp_path, env=environment, setup=SETUP)
+    assert [(module.module, module.verdict, module.error) for module in report.modules] == [
+        ("(setup)", "ok", None),
+        ("quick", "ok", None),
+    ]

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2", "-": "2"}
 BAD = "31"
 DIM = "2"
-# Modules that were left out and are named.
-PASSED = 8
 # Characters of a line's end that are shown, however narrow the terminal is.
 LEAST = 16
 
@@ -165,9 +163,8 @@ def _summary(report: Report) -> str:
         have = "source has" if report.uncompiled == 1 else "sources have"
         lines.append(f"{report.uncompiled} {have} no byte code and could get none: times include the compiler's")
     lines += report.notes
-    if report.passed_over:
-        shown = ", ".join(report.passed_over[:PASSED]) + (", ..." if len(report.passed_over) > PASSED else "")
-        lines.append(f"{len(report.passed_over)} left out (tests, __main__, what was excluded): {shown}")
+    if left := report.passed_over:
+        lines.append(f"{len(left)} left out (tests, __main__, what was excluded): {several(left)}")
     if report.pending:
-        lines.append(f"not audited: {', '.join(report.pending)}")
+        lines.append(f"not audited: {several(report.pending)}")
     return "\n".join(lines)

@@ -206,7 +206,7 @@ def main(argv: "list[str]") -> None:
     problem: list[Any] | None = None
     if setup and module:
         answers.send("setup", recording.now(), recorder._ident())
-        answers.sample(float(period))
+        answers.sample(float(timeout))  # samples of the setup say nothing of the module, and may crash
         _, problem = imported(recording, "", recording.now(), setup)
     began = recording.now()
     answers.send("start", began, recorder._ident(), module in sys.modules)
