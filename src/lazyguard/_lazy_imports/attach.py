@@ -185,7 +185,7 @@ def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Nam
     import ast
 
     try:
-        tree = ast.parse(_text_of(package, stub), stub)
+        tree = ast.parse(_source_of(package, stub), stub)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _wrong(place, f"{package}: there is no stub {stub}") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -212,17 +212,16 @@ def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Nam
     return submodules, by_module, places
 
 
-def _text_of(package: str, stub: str) -> str:
-    """Return the stub's text; in an archive the package's loader has it."""
+def _source_of(package: str, stub: str) -> bytes:
+    """Return the stub's source, as Python reads it; in an archive the package's loader has it."""
     loader: Any = getattr(getattr(sys.modules.get(package), "__spec__", None), "loader", None)
     if hasattr(loader, "get_data") and not os.path.exists(stub):
         try:
-            text: str = loader.get_data(stub).decode("utf-8")
+            source: bytes = loader.get_data(stub)
+            return source
         except OSError:
             pass  # no stub there either; what `open` says has the name
-        else:
-            return text
-    with open(stub, encoding="utf-8") as file:
+    with open(stub, "rb") as file:
         return file.read()
 
 

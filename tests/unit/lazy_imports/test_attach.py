@@ -491,7 +491,15 @@ def test_stubs_that_cannot_be_used(tmp_path, text, what):
         attach_stub("core", str(tmp_path / "__init__.py"))
 
 
-@pytest.mark.parametrize("stub", ["from .inner import värde, value\r\n", None])
+@pytest.mark.parametrize("mark", ["\ufeff", "# coding: latin-1\n"])
+def test_a_stub_is_read_as_python_reads_a_source(tmp_path, mark):
+    """With the mark that editors on Windows write, and with a declared encoding."""
+    encoding = "latin-1" if "coding" in mark else "utf-8"
+    (tmp_path / "__init__.pyi").write_bytes(f"{mark}from .inner import värde\r\n".encode(encoding))
+    assert attach_stub("core", str(tmp_path / "__init__.py"))[2] == ["värde"]
+
+
+@pytest.mark.parametrize("stub", ["\ufefffrom .inner import värde, value\r\n", None])
 def test_a_stub_in_an_archive(tmp_path, monkeypatch, stub):
     """A zipapp's, a PEX's or another archive's stub is read by the loader of its package."""
     with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:

@@ -43,13 +43,12 @@ class Watch:
         self.since = self.now()
 
     def run(self, name: str, function: "Any", *given: "Any") -> "Any":
-        """Call a function for a file."""
+        """Call a function for a file; where that ends the start, it is the one that was running."""
         before = self.running
         self.charge([*before, name])
-        try:
-            return function(*given)
-        finally:
-            self.charge(before)
+        result = function(*given)
+        self.charge(before)
+        return result
 
 
 def watch(site: "Any", watched: Watch) -> None:
