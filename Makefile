@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
 INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 
-.PHONY: help demo test test-again test-loaded test-no-threads coverage mutants check format bench bench-audit load load-async docs dist clean
+.PHONY: help demo test test-again test-loaded test-no-threads coverage mutants check format bench bench-audit load load-async field docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -91,6 +91,9 @@ docs: $(VENV)/.docs   ## the documentation, without a warning
 load: $(VENV)/.test   ## the example under load while its Redis fails: a minute of wrk
 	$(INSTALL) matplotlib
 	$(BIN)/python -m tests.benchmarks.load
+
+field: $(VENV)/.test  ## lazyguard in public programs: before and after, with Redis well, silent and gone; half an hour
+	$(BIN)/python -m tests.field
 
 load-async: $(VENV)/.test ## the FastAPI example under load while its servers fail: a minute of an async client
 	$(BIN)/python -m tests.benchmarks.load_async
