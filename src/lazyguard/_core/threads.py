@@ -14,7 +14,7 @@ from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
 from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
-from lazyguard._core.effects import Call, Join, Launch
+from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
@@ -73,8 +73,6 @@ def _unlocked(steps: Steps[R]) -> R:
 def _perform(effect: Effect) -> Any:
     if isinstance(effect, Join):
         return _join(effect)
-    if isinstance(effect, Launch):
-        return _launch(effect.attempt)
     if isinstance(effect, Call):
         return call(effect)
     return _sleep(effect)
@@ -227,10 +225,6 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
                 attempt.thread = None
     except RuntimeError as error:
         missing = error
-    except BaseException:
-        if not attempt.running:
-            attempt.cell.settle(attempt, Outcome(interrupted=True))
-        raise
     if missing is None:
         return
     if "share" in vars(attempt.cell.plan):  # that of a fallback
@@ -273,6 +267,8 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
 
 
 def _join(effect: Join) -> bool:
+    if effect.launches:
+        _launch(effect.attempt)
     if effect.news:
         return True
     woken = _thread.allocate_lock()
