@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 # uv installs in seconds what takes pip minutes. It does not read pip's settings: where a mirror is set for pip alone,
 # `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
 INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
+# What is compiled once is not compiled again by each worker, and by each of the programs that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async docs dist clean
 help:            ## what there is to make

@@ -34,6 +34,10 @@ LONGEST = (
     "test_zoo.py",
     "test_pytest_plugin.py",
     "test_integrations_celery.py",
+    "test_robust.py",
+    "test_advising.py",
+    "test_fork_imports.py",
+    "test_prefork.py",
 )
 
 

@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -161,7 +162,7 @@ def is_seconds_or_zero(value):
 
 
 def is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= sys.maxsize
 
 
 def is_share(value):

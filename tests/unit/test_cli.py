@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lazyguard import __version__
+from lazyguard import __version__, cli
 from lazyguard.cli import main
 
 
@@ -37,3 +37,13 @@ def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[
     told = capsys.readouterr().err
     assert "report" in told
     assert "lazyguard audit core" in told
+
+
+def test_an_interruption_before_the_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the status of any other, and no traceback."""
+
+    def interrupted(**_: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "parser", interrupted)
+    assert main(["audit", "core"]) == 130

@@ -98,6 +98,8 @@ def read(name: str, value: "Any", of: str, check: "Callable[..., None] | None" =
         raise misconfigured(
             f"{name}= of {of} cannot be read: its function raised {type(error).__name__} (the cause)."
         ) from error
+    if callable(found):
+        raise misconfigured(f"{name}= of {of} cannot be read: its function returned another one, not a number.")
     try:
         if check is not None:
             check(name, found, **how)
@@ -186,7 +188,7 @@ def flag(name: str, value: object) -> None:
 
 def whole(name: str, value: object, *, least: int = 1, optional: bool = False, late: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`, or what else is allowed."""
-    right = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
     right = right or (late and is_late(value))
     require(right, name, value, f"a whole number of at least {least}", optional, fault="out of range")
 

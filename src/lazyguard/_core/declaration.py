@@ -178,19 +178,3 @@ def _existing() -> "list[tuple[Any, str]]":
     # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
     found = [(known(), kind) for known, kind in _registered.copy().items()]
     return [(one, kind) for one, kind in found if one is not None]
-
-
-def _before_fork() -> None:
-    from lazyguard._core import unfinished_imports  # the child has it from here, and need not import it
-
-    unfinished_imports.wait()
-
-
-def _in_child() -> None:
-    from lazyguard._core import unfinished_imports
-
-    unfinished_imports.mend()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lazyguard._core.deadlines import Deadline
 
     R = TypeVar("R")
-    Effect: TypeAlias = "Call | Sleep | Launch | Join"
+    Effect: TypeAlias = "Call | Sleep | Join"
     Steps: TypeAlias = Generator[Effect, Any, R]
 
 NEVER = float("inf")
@@ -65,31 +65,26 @@ class Sleep:
 
 
 @final
-class Launch:
-    """Let an attempt begin: here, or on a daemon thread, or as a task, as its cell and the driver require."""
-
-    __slots__ = ("attempt",)
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-
-
-@final
 class Join:
     """Wait for an attempt until a time by the clock (None: for ever); answered with whether there is news.
+
+    One that is new begins before that: here, or on a daemon thread, or as a task, as its cell and the driver require.
 
     News is that it has ended; or that there is something to serve (a fallback too, unless the `real` object is wanted);
     or that since the cell was `seen` its generation has ended, or a place is free and the attempt out of date. It is no
     news that another attempt has failed: who waits would try again, which is the retry's business.
     """
 
-    __slots__ = ("attempt", "real", "seen", "until")
+    __slots__ = ("attempt", "launches", "real", "seen", "until")
 
-    def __init__(self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
+    def __init__(
+        self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False, launches: bool = False
+    ) -> None:
         self.attempt = attempt
         self.until: float = NEVER if until is None else until
         self.seen = seen
         self.real = real
+        self.launches = launches
 
     @property
     def news(self) -> bool:

@@ -7,7 +7,7 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 from __future__ import annotations
 
 from lazyguard._core import DAEMONS, INTERRUPTIONS, clock, deadlines, loaded, mode, wait_cycles, whole
-from lazyguard._core.effects import Call, Join, Launch, Sleep
+from lazyguard._core.effects import Call, Join, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Attempt, Outcome, Snapshot, owed
 from lazyguard.events import describe
 
@@ -172,10 +172,8 @@ def _resolving(cell: Cell, *, wait: float | None, real: bool, of: Cell | None = 
             _tell(entered, attempt if new else None)
         if attempt is None:
             continue
-        if new:
-            yield Launch(attempt)
         stuck = not new and wait is None and now.stuck(clock.now(), cell.plan.abandon_after)
-        news = not stuck and (yield Join(attempt, patience, now, real=real))
+        news = not stuck and (yield Join(attempt, patience, now, real=real, launches=new))
         now = cell.now
         while news and attempt.outcome is None and attempt not in now.running and not now.served:
             news = yield Join(attempt, patience, now, real=real)  # it is about to end: that is what to wait for

@@ -15,7 +15,7 @@ from lazyguard._base.interpreter import assign
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import counting
-from lazyguard._core.effects import Call, Join, Launch
+from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
@@ -64,8 +64,6 @@ async def _perform(effect: Effect) -> Any:
     loop_here()
     if isinstance(effect, Join):
         return await _join(effect)
-    if isinstance(effect, Launch):
-        return _launch(effect.attempt)
     return await _sleep(effect.seconds)
 
 
@@ -222,6 +220,8 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
 
 
 async def _join(effect: Join) -> bool:
+    if effect.launches:
+        _launch(effect.attempt)
     if effect.news:
         return True
     loop = loop_here()

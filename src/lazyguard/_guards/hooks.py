@@ -70,14 +70,14 @@ def when_imported(name: str) -> Callable[[Hook], Hook]:
         wrong = signatures.late_kind(hook) if callable(decorated) else f"one of type {type(hook).__name__}"
         if wrong:
             raise errors.UsageError(f"when_imported({name!r}) decorates a plain function, not {wrong}.")
-        if name not in sys.modules:
+        is_new = name not in sys.modules
+        if is_new:
             _add(name, [hook])
-            _wait_for(name)
-            _run_hooks(name)
-            return hook
         _wait_for(name)
         module = sys.modules.get(name)
-        if module is None:
+        if is_new:
+            _run_hooks(name)
+        elif module is None:
             _add(name, [hook])  # that import has failed
         else:
             hook(module)

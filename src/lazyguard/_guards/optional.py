@@ -117,40 +117,37 @@ class _Requirement:
 class OptionalModule(_Module):
     """The module that `optional_import` returns: it has the attributes of the real one, if that is installed."""
 
+    _lazyguard: _Requirement
+
     def __init__(self, requirement: _Requirement) -> None:
         super().__init__(requirement.name)
         vars(self)["_lazyguard"] = requirement
 
     def __bool__(self) -> bool:
         try:
-            _of(self).load()
+            self._lazyguard.load()
         except errors.MissingModuleError:
             return False
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if _of(self).module is None and _is_introspection(name, sys._getframe().f_back):
+        if self._lazyguard.module is None and _is_introspection(name, sys._getframe().f_back):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
-        return getattr(_of(self).load(), name)
+        return getattr(self._lazyguard.load(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(_of(self).load(), name, value)
+        setattr(self._lazyguard.load(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(_of(self).load(), name)
+        delattr(self._lazyguard.load(), name)
 
     def __dir__(self) -> list[str]:
-        module = _of(self).module
+        module = self._lazyguard.module
         return [] if module is None else dir(module)
 
     def __repr__(self) -> str:
-        state = "not imported yet" if _of(self).module is None else "imported"
-        return f"<optional module {_of(self).name!r} ({state}, declared at {_of(self).place})>"
-
-
-def _of(optional: OptionalModule) -> _Requirement:
-    found: _Requirement = vars(optional)["_lazyguard"]
-    return found
+        state = "not imported yet" if self._lazyguard.module is None else "imported"
+        return f"<optional module {self._lazyguard.name!r} ({state}, declared at {self._lazyguard.place})>"
 
 
 def _is_introspection(name: str, frame: FrameType | None) -> bool:

@@ -98,7 +98,8 @@ def attach_stub(package_name: str, filename: str) -> "Attached":
     if not all(isinstance(one, str) for one in given):
         raise _wrong(place, "attach_stub() takes the package's __name__ and its __file__, two strings")
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
-    return _attach(package_name, frame, *read(package_name, stub, place))
+    submodules, by_module, places = read(package_name, stub, place)
+    return _attach(package_name, frame, submodules, None, by_module, places)
 
 
 def _attach(
@@ -179,8 +180,8 @@ def _renames(source: str, names: "Iterable[object]", place: "FileAndLine") -> "I
         yield words[0], words[-1]
 
 
-def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Names, Names, dict[str, FileAndLine]]":
-    """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
+def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Names, dict[str, FileAndLine]]":
+    """Return what the stub re-exports: submodules, and names by module; and the places of all."""
     import ast
 
     try:
@@ -191,8 +192,7 @@ def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Nam
         raise _wrong(place, f"{package}: the stub {stub} cannot be read") from error
     exported = _exported(tree)
     submodules: list[str] = []
-    relative: Names = {}
-    absolute: Names = {}
+    by_module: Names = {}
     places: dict[str, FileAndLine] = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
@@ -202,16 +202,14 @@ def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Nam
                 raise _wrong((stub, node.lineno), "a star import does not say what to attach; write the names")
             entry = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
             places[alias.asname or alias.name] = stub, alias.lineno
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            module = ".".join(part for part in (above, node.module) if part)
             if node.level == 1 and node.module is None:
                 submodules.append(entry)
-            elif node.level == 1 and node.module is not None:
-                relative.setdefault(node.module, []).append(entry)
             # A stub imports from elsewhere for its annotations too: only what it re-exports (PEP 484) counts.
-            elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
-                above = package.rsplit(".", node.level - 1)[0] if node.level else ""
-                module = ".".join(part for part in (above, node.module) if part)
-                absolute.setdefault(module, []).append(entry)
-    return submodules, relative, absolute, places
+            elif node.level == 1 or alias.asname == alias.name or (alias.asname or alias.name) in exported:
+                by_module.setdefault(module, []).append(entry)
+    return submodules, by_module, places
 
 
 def _text_of(package: str, stub: str) -> str:

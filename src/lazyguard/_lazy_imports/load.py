@@ -327,13 +327,11 @@ def _siblings(bound: object) -> list[str]:
 
 def _absolute(name: str, globals: Any, level: int) -> str:
     """Return the absolute name of a relative import."""
-    package = globals.get("__package__")
-    if package is None:  # since 3.15 only the spec has it
-        package = getattr(globals.get("__spec__"), "parent", "")
-    parts = package.split(".")
-    if level > len(parts) or not package:
+    # since 3.15 only the spec has it
+    package: str = globals.get("__package__") or getattr(globals.get("__spec__"), "parent", "")
+    above, *left_out = package.rsplit(".", level - 1)
+    if not above or len(left_out) < level - 1:
         raise ImportError("attempted relative import beyond top-level package")
-    above = ".".join(parts[: len(parts) - level + 1])
     return f"{above}.{name}" if name else above
 
 

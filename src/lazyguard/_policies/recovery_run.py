@@ -231,6 +231,7 @@ def _on_due(reference: ref[RecoveryRun], ticket: object) -> None:
     try:
         run._due()
     except BaseException:
+        run._cell.end_unlaunched()
         if run._ticket is ticket:
             run.wait()  # whatever it was, the next try follows
         raise

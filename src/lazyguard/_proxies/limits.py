@@ -17,19 +17,19 @@ _EXACT = {
     str: "text alone, such as str.join, json.dumps and `in` of a text",
     tuple: "tuples alone, such as `%` of a text, str.startswith and `except`",
 }
+_MEND = "Make it eagerly, or write lazyguard.resolve(...) there."
 # As the interpreter's own: what has been told of a place is not told again, unless the filters say so.
 _registry: dict[Any, Any] = {}
 
 
-def limit_of(target: object) -> str:
-    """Return what a proxy of this target cannot do and how to do without; an empty text where that is rare."""
+def tell_of(target: object, name: str, place: Place) -> None:
+    """Warn of what a proxy of this target cannot do, and say how to do without; not where that is rare."""
+    limit = of_exceptions() if is_exception_class(target) else ""
     for kind, alone in _EXACT.items():
         if issubclass(type(target), kind):
-            return (
-                f"is a {type(target).__name__}. C code that takes {alone}, refuses its proxy. Make it eagerly, or "
-                "write lazyguard.resolve(...) there."
-            )
-    return of_exceptions() if is_exception_class(target) else ""
+            limit = f"is a {type(target).__name__}. C code that takes {alone}, refuses its proxy. {_MEND}"
+    if limit:
+        tell(name, place, limit)
 
 
 def of_exceptions(known: str = "") -> str:

@@ -117,17 +117,13 @@ class Pending(Proxy):
         inspection = loaded(INSPECTION, cell)
         if name in inspection.INTROSPECTION:
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
-        if name[:2] == "__" == name[-2:]:
-            if name == "__reduce_ex__":
-                return loaded("_proxies.views", cell).reduce.__get__(self)  # a method: it looks at who calls it
-            kind = declared_class(cell)
-            if kind is not None:
-                said = inspection.class_answer(kind, name)
-                if said is not inspection.UNKNOWN:
-                    return said
-        else:
-            kind = declared_class(cell)
-        said = inspection.look(self, kind, name, sys._getframe().f_back)
+        if name == "__reduce_ex__":
+            return loaded("_proxies.views", cell).reduce.__get__(self)  # a method: it looks at who calls it
+        kind, said = declared_class(cell), inspection.UNKNOWN
+        if kind is not None and name[:2] == "__" == name[-2:]:
+            said = inspection.class_answer(kind, name)
+        if said is inspection.UNKNOWN:
+            said = inspection.look(self, kind, name, sys._getframe().f_back)
         if said is not inspection.UNKNOWN:
             return said
         if name == "__deepcopy__":
@@ -319,10 +315,7 @@ class ProxyMirror(ref[Proxy]):
         if snapshot.served:
             target = snapshot.target
             if self.tells and sys.meta_path and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
-                limits = loaded("_proxies.limits", cell)
-                limit = limits.limit_of(target)
-                if limit:
-                    limits.tell(cell.name, cell.place, limit)
+                loaded("_proxies.limits", cell).tell_of(target, cell.name, cell.place)
             view = self.flavour(cell, snapshot)
             if self.flavour is shared:
                 watch(proxy, view)

@@ -97,12 +97,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
 IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in specials.IN_PLACE}
-# These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
-UNBOUND = frozenset(
-    "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
-)
-
-
+# Where a class lacks these, Python says so in words of its own, or, to await, looks further.
+_STATEMENTS = frozenset("__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__".split())
 _BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *specials.REFLECTED, *IN_PLACE))
 
 
@@ -122,7 +118,7 @@ def special(target: Any, name: str) -> Callable[..., Any]:
     if name == "__buffer__":
         buffer = memoryview(target)
         return lambda *_: buffer
-    if name in UNBOUND and name not in ("__anext__", "__get__"):
+    if name in _STATEMENTS:
         instead = _lacking(target, name)
         if name != "__await__":
             instead.send(None)
@@ -227,7 +223,7 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
         operation = OPERATIONS.get(name) or own.get(name)
         # what binds in another way may bind otherwise at each use: a proxy's special methods do
         plain = name in OPERATIONS or type(operation) in PLAIN
-        by_itself = plain and name not in UNBOUND and name not in IN_PLACE
+        by_itself = plain and name != "__get__" and name not in IN_PLACE  # to get is asked of the class, with the proxy
         namespace[name] = MethodType(operation, target) if by_itself else _performing(name, lambda _: target)
     if "__call__" in names:
         try:

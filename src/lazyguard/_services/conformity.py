@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._base import TYPE_CHECKING, Record, final, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
@@ -30,8 +30,7 @@ _TYPING = ("typing", "typing_extensions")
 _DESCRIPTORS = ("cached_property", "member_descriptor", "getset_descriptor")
 
 
-@final
-class Difference:
+class Difference(Record):
     """One member that a fallback lacks, or has in another form.
 
     Attributes:
@@ -41,13 +40,10 @@ class Difference:
         certain: Whether a use that is valid for the real object must fail.
     """
 
-    __slots__ = ("certain", "missing", "name", "text")
-
-    def __init__(self, name: str, text: str, *, missing: bool = False, certain: bool = False) -> None:
-        self.name = name
-        self.text = text
-        self.missing = missing
-        self.certain = certain
+    name: str
+    text: str
+    missing: bool = False
+    certain: bool = False
 
     def __repr__(self) -> str:
         return f"{self.name} {self.text}"
@@ -158,7 +154,7 @@ def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Diffe
             continue
         if has is _ABSENT:
             if name in SPECIAL or not answers_all:
-                found.append(Difference(name, "is missing", missing=True))
+                found.append(Difference(name=name, text="is missing", missing=True))
         elif wanted is not ANNOTATED:
             difference = _compared(name, has, wanted)
             if difference is not None:
@@ -171,9 +167,9 @@ def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
     if function is None or real is None:
         if real is not None and is_attribute(has):
             certain = not hasattr(has, "__get__")
-            return Difference(name, "is an attribute, but the real one is a method", certain=certain)
+            return Difference(name=name, text="is an attribute, but the real one is a method", certain=certain)
         if function is not None and is_attribute(wanted):
-            return Difference(name, "is a method, but the real one is an attribute", certain=True)
+            return Difference(name=name, text="is a method, but the real one is an attribute", certain=True)
         return None
     difference = _kinds(name, function, real)
     if difference is not None or (name in SPECIAL and name != "__call__"):
@@ -212,7 +208,7 @@ def _kinds(name: str, function: Any, real: Any) -> Difference | None:
         return None
     text = f"is {_KINDS[is_]}, but the real one is {_KINDS[should]}"
     if is_ and should:
-        return Difference(name, text, certain=True)
+        return Difference(name=name, text=text, certain=True)
     if name in SPECIAL and GENERATOR in (is_, should):
         return None  # __iter__ returns an iterator in both forms
     plain, other = (function, should) if should else (real, is_)
@@ -221,12 +217,12 @@ def _kinds(name: str, function: Any, real: Any) -> Difference | None:
     )
     annotation = returns(plain)
     if annotation is None:
-        return Difference(name, text)
+        return Difference(name=name, text=text)
     if any(word in str(annotation) for word in (*words, "Any", "object")):
         return None
     kind = annotated_class(plain)
     nothing = annotation in ("None", type(None))
-    return Difference(name, text, certain=other != GENERATOR and (nothing or kind is not None))
+    return Difference(name=name, text=text, certain=other != GENERATOR and (nothing or kind is not None))
 
 
 def returns(function: Any) -> object:
@@ -310,11 +306,11 @@ class Shape:
             or (real.more_named and not self.more_named)
         )
         if fails:
-            return Difference(name, text, certain=True)
+            return Difference(name=name, text=text, certain=True)
         by_name = real.names[real.only :]
         if all(self.takes(other) for other in by_name) and self._keeps_order(real):
             return None
-        return Difference(name, text)  # valid for callers that give their arguments by position
+        return Difference(name=name, text=text)  # valid for callers that give their arguments by position
 
     def _keeps_order(self, real: Shape) -> bool:
         shared = [other for other in self.names if other in real.names]

@@ -128,8 +128,7 @@ class Answers:
 
 def declare(guard: Guard, fallback: Any, on: Any) -> Any:
     """Let a function answer where the guarded one fails in the end, and return it as it was given."""
-    kinds = None if on is None else validation.failure_types("on", on)
-    made = GuardedFallback(guard, fallback, kinds)
+    made = GuardedFallback(guard, fallback, None if on is None else validation.failure_types("on", on))
     guard.answers = guard.answers or Answers()
     if any(one.function is made.function for one in guard.answers.fallbacks):
         raise misconfigured(f"{guard.name} ({guard.place}) has this fallback already ({made.place}): remove one.")

@@ -10,7 +10,7 @@ import sys
 # Nothing in these can fail later.
 ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
 # The methods of generators and coroutines; an object with others is one to be used, not work that waits.
-OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose"))
+OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose", "from_iterable"))
 AWAITABLE, FUTURE, BLOCK, ITERATOR = "an awaitable", "a future", "a context manager", "a generator or an iterator"
 # How to write it so that it is guarded.
 INSTEAD = {
@@ -39,7 +39,7 @@ def kind_of(result: object) -> str | None:
         return AWAITABLE
     if kind.__module__ == "builtins" and kind.__name__.endswith("iterator"):
         return None  # of a list, or of another container
-    return ITERATOR if hasattr(kind, "__next__") or hasattr(kind, "__anext__") else None
+    return ITERATOR if hasattr(kind, "__next__") or hasattr(kind, "__aiter__") else None
 
 
 def refusal(name: str, place: str, kind: str) -> str:

@@ -94,7 +94,10 @@ def make(calls, circuit, clock, function, guard, key, known, places):
             count(True)  #broken
             return result
         finally:  #limited
-            del calls[entered]  #limited
+            try:  #limited
+                del calls[entered]  #limited
+            except KeyError:  #limited
+                pass  #limited
     return fast
 """
 # By their marks; shared, so that the code of a call under way outlives what replaces it.

@@ -164,7 +164,7 @@ def show(arguments: argparse.Namespace) -> int:
         ConfigurationError: a file cannot be used.
     """
     join, *files = arguments.files if arguments.files[0] == "combine" else ("", *arguments.files)
-    if bool(join) != (len(files) > 1):
+    if not files or (len(files) > 1 and not join):
         raise ConfigurationError("name one report, or all parts of one: lazyguard report combine 1.json 2.json")
     parts = {file: _read(file, file) for file in files}
     report = combined(parts) if join else parts[files[0]]
@@ -277,5 +277,5 @@ def _read(file: str, named: str) -> Report:
         raise ConfigurationError(f"{named} cannot be read: {error.strerror}; write it with --json") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{named}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{named} is not JSON: {error}; write it with --json") from error

@@ -96,7 +96,13 @@ def test_defaults_come_from_pyproject(app: App, environment: Mapping[str, str]) 
 
 @pytest.mark.usefixtures("leaves_nothing")
 @pytest.mark.parametrize(
-    ("number", "send"), [(signal.SIGINT, os.kill), (signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)]
+    ("number", "send"),
+    [
+        (signal.SIGINT, os.kill),
+        (signal.SIGINT, os.killpg),
+        (signal.SIGTERM, os.kill),
+        (signal.SIGHUP, os.kill),
+    ],
 )
 def test_a_signal_ends_all_and_prints_what_is_known(
     app: App, environment: Mapping[str, str], number: int, send: Callable[[int, int], None]

@@ -146,3 +146,45 @@ def test_what_a_module_takes_away_from_python_it_does_not_take_from_us(app: App,
     report = audit(["core"], path=app(**{f"m{at}": each for at, each in enumerate(TAKEN_AWAY)}), fork=fork)
 
     assert [(each.module, each.error) for each in report.modules if each.verdict != "ok"] == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--fork"], ["--advice"]])
+def test_modules_named_as_those_of_python_hide_none_from_us(app: App, arguments: list[str]) -> None:
+    """What finds the targets, and what measures without an import, has loaded its own before, or looks elsewhere."""
+    path = app()
+    for name in ("json", "inspect", "difflib", "platform", "token"):
+        (path / f"{name}.py").write_text("x = 1\n")
+    command = [sys.executable, "-m", "lazyguard", "audit", "core", "--path", str(path), "--plain", "--quiet"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "has no attribute" not in done.stdout
+
+
+def test_a_link_to_a_directory_above_is_not_walked(app: App) -> None:
+    path = app(fine="x = 1")
+    (path / "core" / "again").symlink_to(".", target_is_directory=True)
+
+    assert [each.module for each in audit(["core"], path=path).modules] == ["core", "core.fine"]
+
+
+def test_what_is_missing_may_be_a_distribution(app: App) -> None:
+    """The error over its metadata has its name, as that of a module has."""
+    path = app(asks="import importlib.metadata\nimportlib.metadata.version('no-such-distribution')\n")
+    report = audit(["core.asks"], path=path, walk=False)
+
+    assert [(each.verdict, each.detail) for each in report.modules] == [("not-installed", "needs no-such-distribution")]
+
+
+def test_a_module_that_loads_what_it_changes_has_changed_it(app: App) -> None:
+    """What a foreign module is at the end of its own body is what is compared."""
+    path = app(
+        logs="import logging\nlogging.basicConfig(level=10)\n", waits="import socket\nsocket.setdefaulttimeout(3)\n"
+    )
+    report = audit(["core"], path=path)
+
+    assert [[each.kind for each in module.findings] for module in report.modules] == [
+        [],
+        ["process-state"],
+        ["process-state"],
+    ]

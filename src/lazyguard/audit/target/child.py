@@ -181,7 +181,10 @@ def missed(error: "BaseException | None") -> "str | None":
     for _ in range(MOST_CAUSES):
         if error is None:
             break
-        name = kept(ImportError, "name", error) if issubclass(type(error), ModuleNotFoundError) else None
+        try:  # that of a distribution without metadata is a property
+            name: Any = error.name if issubclass(type(error), ModuleNotFoundError) else None  # type: ignore[attr-defined]
+        except BaseException:
+            name = None
         if type(name) is str and name:
             return name
         cause = kept(BaseException, "__cause__", error)

@@ -353,6 +353,8 @@ def main(argv: "list[str]") -> None:
         "grown": [[at, grown] for at, grown in run.grown.items()],
         "loaded": list(sys.modules),
     }
+    sys.path[:] = [os.path.dirname(os.__file__)]  # the program may have a json of its own
+    sys.modules.pop("json", None)
     import json
 
     with open(out, "w", encoding="ascii") as file:

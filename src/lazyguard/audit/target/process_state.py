@@ -21,13 +21,8 @@ STREAMS = ("stdin", "stdout", "stderr")
 
 
 def of(module: str, *names: str) -> "Any":
-    """Return an attribute of an attribute of a module that is loaded; None where there is none.
-
-    A module in C that is not yet executed has no state to tell: since 3.13 `_socket` would crash over it.
-    """
+    """Return an attribute of an attribute of a module that is loaded; None where there is none."""
     found: Any = sys.modules.get(module)
-    if getattr(getattr(found, "__spec__", None), "_initializing", False):
-        return None
     for name in names:
         found = getattr(found, name, None)
     return found
@@ -58,7 +53,8 @@ THINGS: "dict[str, Callable[[], dict[str, Any]]]" = {
     "warnings": lambda: {"": list(of("warnings", "filters") or ())},
     "sys.path": lambda: {"": list(sys.path)},
     "the directory": lambda: {"": os.getcwd()},
-    "the time-out of sockets": lambda: {"": of("_socket").getdefaulttimeout()},
+    # since 3.13 `_socket` crashes where it is asked before it is executed, which gives it this name
+    "the time-out of sockets": lambda: {"": of("_socket", "timeout") and of("_socket").getdefaulttimeout()},
     "the start method": lambda: {"": id(of("multiprocessing.context", "_default_context")._actual_context)},
     "the locale": lambda: {"": of("_locale").setlocale(6, None)} if sys.platform == "linux" else {},
     "a hook of sys": lambda: {name: id(getattr(sys, name, None)) for name in HOOKS},

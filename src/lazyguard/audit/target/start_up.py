@@ -107,8 +107,8 @@ def main(argv: "list[str]") -> None:
     watch(site, watched)
     site.main()
     faulthandler.cancel_dump_traceback_later()
+    child.load("probe")  # before what lies in the path can hide a module of Python
     sys.path[:0] = path.split(":")
-    child.load("probe")
     costs = [[file, seconds] for file, seconds in watched.costs.items() if file]
     probe_: Any = child.probe  # type: ignore[attr-defined]
     probe_.main([out, path, *rest], costs)
