@@ -161,8 +161,28 @@ def test_other_brokers_are_refused(url):
         app.conf.broker_url = url
 
     late = lazy_celery("other", configure=configure, default=False)
-    with pytest.raises(lazyguard.errors.ConfigurationError, match=f"at {__file__}:"):
-        late.send_task("work")
+
+    @late.task
+    def work(): ...
+
+    for send in (work.delay, lambda: late.send_task("work")):
+        with pytest.raises(lazyguard.errors.ConfigurationError, match=f"at {__file__}:"):
+            send()
+
+
+def test_a_result_backend_behind_sentinels_is_refused():
+    """Sending waits for it, and nothing can limit that."""
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=r"result backend.*redis.*timeout=None"):
+        lazy_celery("other", backend="sentinel://127.0.0.1:26379", default=False)
+    late = lazy_celery("other", broker="memory://", default=False)
+    late.config_from_object({"result_backend": "sentinel://127.0.0.1:26379"})
+
+    @late.task
+    def work(): ...
+
+    for _ in range(2):
+        with pytest.raises(lazyguard.errors.ConfigurationError, match=f"at {__file__}:"):
+            work.delay()
 
 
 def test_without_a_timeout_it_waits_as_celery_does(refusing):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from textwrap import dedent
 import pytest
 
 import lazyguard
+from lazyguard.testing import FakeClock
 
 pytest.importorskip("django", reason="the group `integration` has it")
 
@@ -24,6 +26,11 @@ REFUSED = {
     lazyguard.ResolutionError("secret"): 500,
     ZeroDivisionError("secret"): 500,
 }
+GROUP = vars(builtins).get("ExceptionGroup")  # since Python 3.11
+if GROUP is not None:
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded("secret")])] = 504
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded(), lazyguard.ServiceUnavailable()])] = 503
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded(), ValueError()])] = 500
 
 
 @pytest.fixture
@@ -39,9 +46,10 @@ def site(monkeypatch):
         settings.configure(ROOT_URLCONF="shop_urls", ALLOWED_HOSTS=["*"], SECRET_KEY="x", LOGGING_CONFIG=None)
         django.setup()
     told = type(sys)("told")
-    told.raised, told.below = None, None
+    told.raised, told.below, told.first = None, None, lambda: None
 
     def page(request):
+        told.first()
         if told.raised is not None:
             raise told.raised
         return HttpResponse(f"{lazyguard.remaining() is not None}")
@@ -55,6 +63,7 @@ def site(monkeypatch):
     def failing(get_response):
         def middleware(request):
             if told.below is not None:
+                told.first()
                 raise told.below
             return get_response(request)
 
@@ -107,6 +116,29 @@ def test_what_is_not_there(get, site, where, error):
     assert answer.status_code == REFUSED[error]
     assert b"secret" not in answer.content
     assert ("Retry-After" in answer) == (answer.status_code == 503)
+
+
+@pytest.mark.parametrize("where", ["raised", "below"], ids=["view", "middleware"])
+@pytest.mark.parametrize(
+    ("error", "taken", "status"),
+    [
+        (TimeoutError("secret"), 5.0, 504),
+        (OSError("secret"), 5.0, 504),
+        (TimeoutError("secret"), 4.0, 500),
+        (ZeroDivisionError("secret"), 5.0, 500),
+    ],
+    ids=["late", "late, as a cause", "in time", "another error"],
+)
+def test_a_client_tells_of_the_deadline_in_its_own_words(get, site, where, error, taken, status):
+    """A time-out of any client is 504 where the request's time was up, and Django's own 500 before."""
+    if type(error) is OSError:
+        error.__cause__ = TimeoutError()
+    setattr(site, where, error)
+    with FakeClock() as clock:
+        site.first = lambda: clock.advance(taken)
+        answer = get("/page")
+    assert answer.status_code == status
+    assert b"secret" not in answer.content
 
 
 def test_templates(get, site):
@@ -203,6 +235,7 @@ SURPRISES = """
     SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     MIDDLEWARE = MIDDLEWARE[::-1]
     INSTALLED_APPS = [*INSTALLED_APPS, "surprising.Surprising"]
+    DATABASES["postgres"] = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "HOST": "127.0.0.1"}
     CACHES["wrong"] = {"BACKEND": OURS, "OPTIONS": {"backend": "no.such.Cache"}}
     CACHES["unbounded"] = {"BACKEND": OURS, "OPTIONS": {"backend": "django.core.cache.backends.db.DatabaseCache"}}
 """
@@ -250,12 +283,13 @@ def test_surprises(tmp_path):
     ran = manage(tmp_path, "check", settings="surprises")
     assert ran.returncode == 1
     told = {line.partition(")")[0].partition("(")[2]: line for line in ran.stderr.splitlines() if "(lazyguard." in line}
-    assert set(told) == {f"lazyguard.{one}" for one in ("E002", "W001", "W002", "W003", "W004", "W005", "W006")}
+    assert set(told) == {f"lazyguard.{one}" for one in ("E002", "W001", "W002", "W003", "W004", "W005", "W006", "W007")}
     for setting in ("PRICE", "EMAIL", "CLIENT"):
         assert f"{setting} has a lazy object" in ran.stderr
     assert "DatabaseCache" in told["lazyguard.W003"]
     assert "surprising.py:" in told["lazyguard.W005"]
     assert "shop.models:Item" in told["lazyguard.W006"]
+    assert "DATABASES['postgres']" in told["lazyguard.W007"]
     assert "ZeroDivisionError" not in ran.stderr
 
 

@@ -53,7 +53,6 @@ async def get_tenant(tenant: str) -> dict[str, str]:
 def alone(monkeypatch):
     """What other tests declared is not seen here, and nothing is built before a test."""
     monkeypatch.setattr(declaration, "_registered", {})
-    monkeypatch.setattr(declaration, "_guards", {})
     yield
     for get in (get_search, get_client, get_tenant):
         get.reset()

@@ -73,7 +73,6 @@ def test_the_page(browser, url, monkeypatch, colours):
     # what other tests have declared, attached and preloaded
     for module, name in [
         (declaration, "_registered"),
-        (declaration, "_guards"),
         (package, "_known"),
         (preload, "_latest"),
     ]:

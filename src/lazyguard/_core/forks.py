@@ -14,7 +14,7 @@ from _weakref import ref
 
 from lazyguard import events
 from lazyguard._core import cell as cells
-from lazyguard._core import clock, declaration, state
+from lazyguard._core import clock, state
 from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
@@ -45,7 +45,6 @@ def _before() -> None:
 
 
 def _in_child() -> None:
-    declaration.lock = _thread.RLock()
     half_done, cells.midway = cells.midway, None
     if half_done is not None and half_done.mirror is not None:
         half_done.show(half_done.mirror)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import _thread
 
+from lazyguard._base.interpreter import Lock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
@@ -65,6 +67,8 @@ owed: dict[Any, tuple[ref[Any], Callable[[], object], int] | None] = {}
 builds = iter(range(1, 2**62))
 # What has no higher number was made by a parent of this process, before a fork.
 made_by_parents = 0
+# The one lock of all cells: held for a few statements, and never while user code runs.
+lock = Lock()
 
 
 class Outcome:
@@ -242,15 +246,7 @@ class Snapshot:
         """Start `attempt`; one that was running is abandoned. Nothing else changes during a recovery."""
         if self.state == DEGRADED or attempt.recovery:
             return self.changed(attempt=attempt, abandoned=self.running)
-        return Snapshot(
-            RESOLVING,
-            generation=self.generation,
-            since=since,
-            cause=self.cause,
-            attempt=attempt,
-            abandoned=self.running,
-            gate=self.gate,
-        )
+        return self.changed(state=RESOLVING, since=since, attempt=attempt, abandoned=self.running)
 
     def ready(self, target: Any, ended: Attempt, since: float) -> Snapshot:
         """Serve `target`, made by `ended`. After a fallback was served this is a new generation."""
@@ -271,11 +267,7 @@ class Snapshot:
             return left.changed(cause=cause)
         if left.attempt is not None:
             return left  # a replacement is on its way: it decides
-        if left.state == FAILED:
-            since = left.since
-        return Snapshot(
-            FAILED, generation=self.generation, since=since, cause=cause, abandoned=left.abandoned, gate=self.gate
-        )
+        return left.changed(state=FAILED, since=left.since if left.state == FAILED else since, cause=cause)
 
     def opened(self, cause: BaseException, since: float, gate: Gate | None) -> Snapshot:
         """Take a ready target out of service because calls on it fail; from now on `gate` lets attempts begin."""
@@ -285,17 +277,7 @@ class Snapshot:
 
     def degraded(self, target: Any, cause: BaseException, since: float, home: Any = None) -> Snapshot:
         """Serve a fallback; an attempt that still runs goes on and is adopted if it ends well."""
-        return Snapshot(
-            DEGRADED,
-            generation=self.generation,
-            since=since,
-            target=target,
-            cause=cause,
-            attempt=self.attempt,
-            abandoned=self.abandoned,
-            home=home,
-            gate=self.gate,
-        )
+        return self.changed(state=DEGRADED, target=target, cause=cause, since=since, home=home)
 
     def fresh(self, since: float) -> Snapshot:
         """Begin a new generation with nothing in it (below the overrides); what runs is out of date from now on."""

@@ -12,6 +12,7 @@ import sys
 from lazyguard._base import T, final, places
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
+from lazyguard._core.state import lock
 from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
@@ -67,23 +68,20 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
         >>> type(module.primes)
         <class 'list'>
     """
-    frame = places.caller()
     if not isinstance(factory, str):
-        lazy.check_factory(factory, places.of_frame(frame))
-        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.declaring(frame, factory))
+        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.caller())
         return declared
     name = factory
 
     def decorate(decorated: Callable[[], T]) -> T:
-        frame = places.declaring(places.caller(), decorated)
-        lazy_object: T = _declare(decorated, name, frame)
-        frame.f_globals[name] = lazy_object
+        lazy_object: T = _declare(decorated, name, places.caller())
         return lazy_object
 
     return decorate
 
 
 def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
+    frame = places.declaring(frame, factory)
     place = places.of_callable(factory, places.of_frame(frame))
     lazy.check_factory(factory, place)
     given: object = name
@@ -94,23 +92,21 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
         raise misused(f"lazy_attribute ({place}) belongs at module level: inside a function or a class use lazy().")
     cell = declaration.declared(factory, name=f"{module.__name__}:{name}", place=place)
     declaration.register(cell, "lazy attribute")
-    attribute = Attribute(
-        module, name, cell, proxies.make(cell, proxies.bound, home=(module.__name__, ""), tells=False)
-    )
+    proxy = proxies.make(cell, proxies.bound, home=(module.__name__, ""), tells=False)
+    attribute = Attribute(module, name, cell, proxy)
     before = access.declared.get((module.__name__, name))
     if before is not None:  # the module is executed again
         access.attributes.pop(before.cell, None)
     access.declared[module.__name__, name] = access.attributes[cell] = attribute
+    frame.f_globals[name] = proxy
     attribute.take_place()
     declaration.build_early(frame, attribute.resolve)
-    return attribute.proxy
+    return proxy
 
 
 @final
 class Attribute:
     """A descriptor in the class of a module: one lazy attribute, until its object is built."""
-
-    __slots__ = ("cell", "module", "name", "proxy", "shown")
 
     def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
         self.module: ModuleType = module
@@ -136,7 +132,7 @@ class Attribute:
 
     def take_place(self) -> None:
         """Put this descriptor into the class of the module."""
-        with declaration.lock:
+        with lock:
             kind: Any = type(self.module)
             if "__lazyguard_plain__" not in kind.__dict__:
                 # a class of its own: a descriptor in the class takes precedence over the module's namespace
@@ -151,7 +147,7 @@ class Attribute:
 
     def step_aside(self) -> None:
         """Remove this descriptor; with the last one gone, give the module its own class back."""
-        with declaration.lock:
+        with lock:
             kind: Any = type(self.module)
             if kind.__dict__.get(self.name) is self:
                 delattr(kind, self.name)
@@ -171,7 +167,7 @@ class Attribute:
 
     def _is_assigned(self) -> bool:
         """Return whether the name holds what the program assigned to it."""
-        with declaration.lock:
+        with lock:
             return self.module.__dict__.get(self.name, self.proxy) is not self.shown
 
     def _show(self) -> None:
@@ -179,7 +175,7 @@ class Attribute:
         namespace = self.module.__dict__
         now = None
         while now is not self.cell.now:  # a signal handler on top of this may have let others change it
-            with declaration.lock:
+            with lock:
                 dropped = namespace.get(self.name), self.shown  # released outside the lock: it may have a finaliser
                 now = self.cell.now
                 namespace[self.name] = self.shown = now.target if now.served else self.proxy

@@ -11,17 +11,16 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.places import misused
 from lazyguard._core import clock, closing, declaration
-from lazyguard._core.state import PENDING, READY
+from lazyguard._core.state import PENDING, READY, lock
 from lazyguard._core.wait_cycles import current_loop
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import views
 from lazyguard._proxies.proxy import Proxy, cell_of
 from lazyguard.events import deliver
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -37,7 +36,7 @@ _LOOK_EVERY = 64
 def of(cell: Cell, mirror: ProxyMirror) -> Loops:
     """Return the loops of a service whose object another loop has; they are several from now on."""
     loops = Loops(cell, mirror)
-    with declaration.lock:
+    with lock:
         if cell.loops is None:
             cell.loops = loops
             live = mirror()
@@ -109,7 +108,7 @@ class Loops:
         for cell in self.others(self._cell):
             declaration.forget(cell)
             cell.loops = None
-        with declaration.lock:
+        with lock:
             if self._cell.loops is self:
                 self._cell.loops = None
                 live = self.mirror()
@@ -164,7 +163,7 @@ class Loops:
                 fallback.factory.join(cell)
             cell.loops = self
             declaration.register(cell, declaration.kind_of(like))
-        with declaration.lock:
+        with lock:
             if like.loops is self:  # else another thread has seen that the others' loops have gone
                 cell_of(reference).home = loop
                 self._names[loop] = f"loop {next(self._numbers)}"

@@ -11,11 +11,15 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signals import got_request_exception
+from django.db import DatabaseError
 from django.http import HttpResponse
 from django.template import loader
 from django.utils.log import log_response
 
 from lazyguard._base.places import shown
+from lazyguard._core import deadlines
+from lazyguard._policies import haste
+from lazyguard._policies.failures import matches
 from lazyguard.errors import CircuitOpen, ConfigurationError, DeadlineExceeded, ResolutionTimeout, ServiceUnavailable
 from lazyguard.integrations._requests import DEFAULTS, Answer, Requests
 from lazyguard.integrations.wsgi import _Body
@@ -51,10 +55,12 @@ class Middleware:
     What a view, a template or another middleware raises is answered
 
     - with 503 and `Retry-After`, if it is `ServiceUnavailable`, `CircuitOpen` or `ResolutionTimeout`;
-    - with 504, if it is `DeadlineExceeded`.
+    - with 504, if it is `DeadlineExceeded`, also in a database of `lazyguard.integrations.django_postgresql`, or a
+      time-out of a client's own (`redis.TimeoutError`) when the time of the request was up.
 
-    The templates `503.html` and `504.html` are rendered, where there are any. Both are logged to `django.request` as
-    warnings, with the type of the error. It is for WSGI and ASGI; an async request is never moved to a thread by it.
+    An exception group counts as what is in it. The templates `503.html` and `504.html` are rendered, where there are
+    any. Both are logged to `django.request` as warnings, with the type of the error. It is for WSGI and ASGI; an async
+    request is never moved to a thread by it.
 
     Raises:
         ConfigurationError: The setting is invalid.
@@ -105,7 +111,7 @@ class Middleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> Any:
         """Answer in the place of a view that has raised; None leaves it to Django."""
-        return _refused(request, exception)
+        return _refused(request, _late(exception))
 
 
 def _response(answer: Answer) -> HttpResponse:
@@ -118,7 +124,7 @@ def _response(answer: Answer) -> HttpResponse:
 def _note(sender: object, request: Any = None, **_: object) -> None:
     """Keep what Django is about to answer with 500."""
     if request is not None:
-        setattr(request, _RAISED, sys.exc_info()[1])
+        setattr(request, _RAISED, _late(sys.exc_info()[1]))
 
 
 got_request_exception.connect(_note, dispatch_uid="lazyguard")
@@ -132,10 +138,22 @@ def _judged(request: HttpRequest, response: Any) -> Any:
     return _refused(request, raised) or response
 
 
+def _late(error: Any) -> Any:
+    """Return what the request's deadline raises, where that is over and a client told of a time-out in its words."""
+    try:
+        deadlines.remaining()
+    except DeadlineExceeded as over:
+        return over if haste.is_timeout(error) else error
+    return error
+
+
 def _refused(request: HttpRequest, error: BaseException) -> HttpResponse | None:
-    if isinstance(error, DeadlineExceeded):
+    late = isinstance(error, DatabaseError) and isinstance(
+        getattr(error.__cause__, "__cause__", None), DeadlineExceeded
+    )
+    if late or matches(error, (DeadlineExceeded,)):
         status, phrase = 504, "Gateway Timeout"
-    elif isinstance(error, ServiceUnavailable | CircuitOpen | ResolutionTimeout):
+    elif matches(error, (DeadlineExceeded, ServiceUnavailable, CircuitOpen, ResolutionTimeout)):
         status, phrase = 503, "Service Unavailable"
     else:
         return None

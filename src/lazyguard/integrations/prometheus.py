@@ -8,7 +8,6 @@ such a lock.
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
 from collections import deque
@@ -21,6 +20,8 @@ lazyguard.require("prometheus_client", extra="prometheus", why="for lazyguard.in
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from lazyguard._base import final, validation
+from lazyguard._base.interpreter import Lock
+from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, daemons, scheduler
 from lazyguard._core import forks as _  # noqa: F401  (its fork hooks must run before ours)
 from lazyguard._monitoring.metrics import Measures
@@ -55,7 +56,7 @@ def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) ->
         A function that removes the metrics from the registry and ends measuring.
 
     Raises:
-        ConfigurationError: `most_names` is not a number above zero.
+        ConfigurationError: `most_names` is not a whole number above zero, or `registry` is none.
 
     The metrics are
 
@@ -98,7 +99,9 @@ def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) ->
         1.0
         >>> undo()
     """
-    validation.whole("most_names", most_names, least=1)
+    validation.whole("most_names", most_names)
+    if not hasattr(registry, "register"):
+        raise misconfigured(f"registry={shown(registry)} is invalid: give a CollectorRegistry.")
     metrics = _Metrics(registry, most_names)
     metrics.begin()
     return metrics.end
@@ -115,7 +118,7 @@ class _Metrics:
         self._observations: deque[tuple[Histogram, tuple[str, ...], float]] = deque()
         self._exported: dict[tuple[Counter, tuple[str, ...]], float] = {}
         self._exported_abandoned: dict[str, int] = {}
-        self._lock = _thread.allocate_lock()
+        self._lock = Lock()
         self._ended = False
         self._due_at = _NEVER
         registry.register(self)  # first, so that it updates the others before they are collected
@@ -247,7 +250,6 @@ class _Metrics:
             self._schedule(_EVERY)
 
     def _forked(self) -> None:
-        self._lock = _thread.allocate_lock()
         self._due_at = _NEVER
         if self._shared and not self._ended:  # the library's values begin anew as well
             self._exported.clear()

@@ -148,12 +148,14 @@ class _Factory:
 
 
 def _created(create: Callable[..., Any], url: str, options: dict[str, Any]) -> Any:
-    from sqlalchemy import exc
-
     try:
         return create(url, **{"pool_pre_ping": True, **options})
-    except (exc.ArgumentError, exc.InvalidRequestError) as error:
-        raise places.misconfigured("url= is none that SQLAlchemy makes this engine of: its error is above.") from error
+    except ImportError:
+        raise  # of the driver
+    except Exception as error:
+        raise places.misconfigured(
+            "url=, or another option, is none that SQLAlchemy makes this engine of: its error is above."
+        ) from error
 
 
 def _check_url(url: object) -> None:

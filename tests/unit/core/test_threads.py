@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import asyncio
 import gc
 import os
 import signal
@@ -14,9 +14,10 @@ from textwrap import dedent
 
 import pytest
 
+import lazyguard
 from lazyguard import errors, events
 from lazyguard._core import cell as cells
-from lazyguard._core import daemons, declaration, wait_cycles
+from lazyguard._core import daemons, state, wait_cycles
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Sleep
@@ -102,8 +103,8 @@ def test_no_lock_is_held_while_user_code_runs(timeout):
         free: list[bool] = []
 
         def take() -> None:
-            free.append(declaration.lock.acquire(timeout=5))
-            declaration.lock.release()
+            free.append(state.lock.acquire(timeout=5))
+            state.lock.release()
             other.reset()
 
         thread = threading.Thread(target=take, daemon=True)
@@ -299,6 +300,9 @@ def test_a_signal_handler_that_changes_the_cell_is_not_overwritten():
         def is_shown_by(self, _thing):
             return False
 
+        def load(self, _cell):
+            pass
+
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
 
@@ -349,6 +353,9 @@ def test_the_mirror_shows_the_last_of_two_nested_transitions():
 
         def is_shown_by(self, _thing):
             return False
+
+        def load(self, _cell):
+            pass
 
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
@@ -417,6 +424,20 @@ def test_a_thread_that_cannot_be_started_is_a_failure(monkeypatch):
             resolved(cell)
         assert isinstance(told.value.__cause__, errors.ThreadUnavailable)
     assert resolved(cell) is cell.now.target
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_fallback_needs_no_thread(monkeypatch, awaited):
+    """Where no thread can be had it is built where it was asked for, sync and async."""
+
+    def refuse(_work, _name, **_options) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(daemons, "daemon", refuse)
+    get = lazyguard.service(timeout=30.0, recovery=None)(lambda: ["real"])
+    get.fallback(lambda cause: [type(cause).__name__, threading.get_ident()])
+    served = asyncio.run(get.aget()) if awaited else get()
+    assert served == ["ThreadUnavailable", threading.get_ident()]
 
 
 @pytest.mark.parametrize("where", ["factory", "task", "scheduler", "recovery"])
@@ -493,7 +514,7 @@ def test_a_fork_inside_a_handler_on_top_of_a_transition(in_child):
     def work() -> None:
         children: list[int] = []
         cell = Cell(lambda: children.append(os.fork()) or "built", name="c", place="p")
-        with declaration.lock:
+        with state.lock:
             assert resolved(cell) == "built"
         other = Cell(object, name="other", place="p")
         assert resolved(other) is other.now.target
@@ -503,15 +524,15 @@ def test_a_fork_inside_a_handler_on_top_of_a_transition(in_child):
     assert in_child(work) == 0
 
 
-def test_a_lock_that_a_fork_has_replaced_is_its_holders_again(monkeypatch):
-    """Where the lock was put aside for a handler, and another one is in its place afterwards, nobody is waited for."""
-    old = declaration.lock
+def test_a_lock_that_a_fork_has_renewed_is_its_holders_again():
+    """Where the lock was put aside for a handler, and is renewed meanwhile, nobody is waited for."""
+    old = state.lock
     thread = threading.Thread(target=old.acquire, daemon=True)  # it never lets go, as one that the child has not
 
     def factory() -> str:
         thread.start()
         thread.join(20)
-        monkeypatch.setattr(declaration, "lock", _thread.RLock())
+        old.renew()
         return "built"
 
     cell = Cell(factory, name="c", place="p")
@@ -527,7 +548,7 @@ def test_a_thread_that_is_slow_to_begin_leaves_its_attempt_to_nobody(monkeypatch
 
     def later(work, name, **options):
         def when_free():
-            with declaration.lock:
+            with state.lock:
                 pass
             while cell.now.attempt is not None and cell.now.attempt.thread is not None:
                 time.sleep(0.001)

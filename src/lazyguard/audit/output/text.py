@@ -8,21 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lazyguard._base import validation
-from lazyguard.audit.report.baseline import compare
-from lazyguard.audit.report.model import Report
+from lazyguard.audit.report.baseline import compare, reports_only
 from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds, several
-from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lazyguard.audit.report.model import Report
     from lazyguard.audit.report.modules import ModuleReport
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2", "-": "2"}
 BAD = "31"
 DIM = "2"
-# Modules that were left out and are named.
-PASSED = 8
 # Characters of a line's end that are shown, however narrow the terminal is.
 LEAST = 16
 
@@ -65,9 +62,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
         width: where the lines of the table end, for a terminal, which would break them; 0 for no end. The causes below
             the table have their messages in full.
     """
-    for given in (report,) if other is None else (report, other):
-        if not isinstance(given, Report):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"table() takes reports of audits, not one of type {type(given).__name__}.")
+    reports_only("table", report, *([] if other is None else [other]))
     validation.flag("color", color)
     validation.whole("width", width, least=0)
     rows = _rows(report) if other is None else _rows_beside(other, report)
@@ -168,9 +163,8 @@ def _summary(report: Report) -> str:
         have = "source has" if report.uncompiled == 1 else "sources have"
         lines.append(f"{report.uncompiled} {have} no byte code and could get none: times include the compiler's")
     lines += report.notes
-    if report.passed_over:
-        shown = ", ".join(report.passed_over[:PASSED]) + (", ..." if len(report.passed_over) > PASSED else "")
-        lines.append(f"{len(report.passed_over)} left out (tests, __main__, what was excluded): {shown}")
+    if left := report.passed_over:
+        lines.append(f"{len(left)} left out (tests, __main__, what was excluded): {several(left)}")
     if report.pending:
-        lines.append(f"not audited: {', '.join(report.pending)}")
+        lines.append(f"not audited: {several(report.pending)}")
     return "\n".join(lines)

@@ -45,8 +45,7 @@ class KeptEvents:
 
     def note(self, *fields: "Any") -> None:
         """Keep a line."""
-        if os.getpid() == self.process:
-            self.lines += stream.line(fields)
+        self.lines += stream.line(fields)
 
     send = note
 
@@ -83,10 +82,7 @@ class Server:
     def serve(self) -> None:
         """Answer until the audit has gone; in a forked child this does not return."""
         text = b""
-        while True:
-            read = os.read(self.down, 1 << 16)
-            if not read:
-                break
+        while read := os.read(self.down, 1 << 16):
             text += read
             while b"\n" in text:
                 line, _, text = text.partition(b"\n")
@@ -145,7 +141,7 @@ class Server:
             recording.spent = 0.0
             self.began = recorder._clock()
         else:
-            recording.stream = answers
+            recording.stream, recording.done = answers, False
             recording.spent += recorder._clock() - self.paused
         return recording
 
@@ -161,9 +157,9 @@ class Server:
             recorder._exit(1)
         if not package:
             kept.lines, self.began, self.waited = b"", recording.now(), 0.0
+        recording.done = True  # the forks of this process are no acts of the package, and count in no time of its
         self.paused = recorder._clock()
         self.report("holds", seconds, fork_state() == before and self.hidden.doubtful is None)
-        kept.process = -1
         self.serve()
 
     def run(self, directory: str, module: str, timeout: float) -> None:
@@ -182,11 +178,19 @@ class Server:
 
 
 def fork_state() -> "tuple[int, int, int]":
-    """Return the numbers of threads, of open files and of children: what a fork cannot take along, or shares."""
-    pid = os.getpid()
-    with open(f"/proc/self/task/{pid}/children", encoding="ascii") as file:
+    """Return the numbers of threads, of shared files and of children: what a fork cannot take along, or shares."""
+    with open("/proc/thread-self/children", encoding="ascii") as file:
         children = len(file.read().split())
-    return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd")), children
+    return len(os.listdir("/proc/self/task")), sum(map(shared, os.listdir("/proc/self/fdinfo"))), children
+
+
+def shared(number: str) -> bool:
+    """Return whether forks share the state of an open file. Those of one that is only appended to, a log, do not."""
+    try:
+        with open("/proc/self/fdinfo/" + number, encoding="ascii") as file:
+            return not int(file.read().split()[3], 8) & os.O_APPEND
+    except OSError:
+        return False  # that which has listed them
 
 
 def main(argv: "list[str]") -> None:
