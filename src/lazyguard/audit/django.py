@@ -23,10 +23,13 @@ _SETTINGS = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']
 
 
 def setup(path: str | Sequence[str]) -> str:
-    """Return the statements that set Django up, with the settings that a `manage.py` near the paths names."""
+    """Return the statements that set Django up, with the settings that a `manage.py` near the paths names.
+
+    What `AppConfig.ready` has asked of a database leaves its connection open, which no fork may take along.
+    """
     settings = _settings([path] if isinstance(path, str) else path)
     known = f"import os\nos.environ.setdefault({SETTINGS!r}, {settings!r})\n" if settings else ""
-    return known + "import django\ndjango.setup()"
+    return known + "import django\ndjango.setup()\nfrom django.db import connections\nconnections.close_all()"
 
 
 def advice(modules: Sequence[ModuleReport], paths: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.integration.audit.test_interpreters import VERSIONS, interpreter
 
-from lazyguard.audit import AuditInterrupted, ModuleReport, Report, audit, tiers
+from lazyguard.audit import AuditInterrupted, ModuleReport, Report, audit, django, tiers
 from lazyguard.audit.processes import zygote_process
 
 if TYPE_CHECKING:
@@ -334,6 +334,30 @@ def test_a_setup_may_open_a_log(app: App, tmp_path: Path, mode: str, tier: str) 
     report = forked(app(a=""), setup=setup)
     assert of(report, "core.a").tier == tier
     assert (report.fresh_because is None) == (tier == "forked")
+
+
+def test_a_django_project_may_ask_its_database_at_the_setup(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is closed before anything is forked."""
+    pytest.importorskip("django", reason="the group `integration` has it")
+    databases = "{'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'db.sqlite3'}}"
+    path = app(
+        settings=f"INSTALLED_APPS = ['core.apps.Core']\nSECRET_KEY = 'x'\nDATABASES = {databases}\n", apps=ASKING
+    )
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "core.settings")
+    monkeypatch.chdir(path)
+    report = forked(path, setup=django.setup([str(path)]))
+    assert report.fresh_because is None
+    assert of(report, "core.apps").tier == "forked"
+
+
+ASKING = """
+from django.apps import AppConfig
+class Core(AppConfig):
+    name = "core"
+    def ready(self):
+        from django.db import connection
+        connection.ensure_connection()
+"""
 
 
 def test_a_setup_that_enters_a_circle_elsewhere_can_be_forked(app: App) -> None:

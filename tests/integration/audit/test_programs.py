@@ -79,7 +79,9 @@ def test_a_setup_that_does_not_succeed_is_the_one_result(app: App, setup: str, v
 
 MANAGE = 'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "site1.settings")\n'
 DJANGO = """
-import os
+import os, sys
+from types import SimpleNamespace
+sys.modules["django.db"] = SimpleNamespace(connections=SimpleNamespace(close_all=lambda: None))
 ready = []
 class AppRegistryNotReady(Exception): pass
 def setup():
