@@ -296,6 +296,16 @@ def test_aclose_on_another_loop_ends_the_attempt_too():
     assert isinstance(ended[0], errors.ServiceUnavailable)
 
 
+@pytest.fixture
+def small():
+    """Let a collection look at what the test makes alone: a worker has some million objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("small")
 def test_a_collected_service_is_closed_once(eventually):
     """By a finaliser that the collector runs, while another thread closes all."""
     for _ in range(30):

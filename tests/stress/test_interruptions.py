@@ -341,6 +341,7 @@ class AsyncResolve(Case):
 
         asyncio.run(main())
         assert not [attempt for attempt in cells.active if attempt.cell is self.get._cell]
+        assert not wait_cycles.children  # of a loop that has closed, which another task's beginning forgets
         until = time.monotonic() + PATIENCE
         while {one.closed for one in Thing.made} != {1} and time.monotonic() < until:
             time.sleep(0.001)

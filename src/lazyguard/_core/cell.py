@@ -59,6 +59,8 @@ class Cell(Declaration):
     now: Snapshot
     mirror: Mirror | None
     fallbacks: tuple[Cell, ...]
+    kept: Any
+    calls: tuple[int, Any] | None
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)

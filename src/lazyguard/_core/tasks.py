@@ -193,7 +193,7 @@ _going_on: dict[Cell, asyncio.Task[Any]] = {}
 
 def _forget_closed_loops() -> None:
     """Let go of tasks that nobody will run any more: their loop was closed under them."""
-    for task in [*running, *wait_cycles.waiting]:
+    for task in [*running, *wait_cycles.waiting, *wait_cycles.children]:
         if isinstance(task, asyncio.Future) and task.get_loop().is_closed():
             running.discard(task)
             wait_cycles.waiting.pop(task, None)

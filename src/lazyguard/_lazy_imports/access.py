@@ -239,6 +239,3 @@ class AttachedAttribute:
 
         note(restore)
         owner.namespace[name] = value
-
-
-__all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

@@ -145,6 +145,3 @@ def check_record(record: object) -> None:
         isinstance(name, str) and name.isidentifier() for name in names
     ):
         raise misconfigured(f'record={shown(record)} is invalid: give a tuple of attribute names, ("task",).')
-
-
-__all__ = ["lazy"]

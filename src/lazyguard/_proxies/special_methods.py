@@ -15,17 +15,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# What the right operand of an operator is asked for.
+REFLECTED = frozenset(
+    "__radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ __rpow__ __rlshift__ "
+    "__rrshift__ __rand__ __rxor__ __ror__".split()
+)
 # All special methods by which an interpreter may use an object without looking for an attribute.
-SPECIAL = frozenset(
+SPECIAL = REFLECTED | frozenset(
     "__add__ __sub__ __mul__ __matmul__ __truediv__ __floordiv__ __mod__ __divmod__ __pow__ __lshift__ __rshift__ "
-    "__and__ __xor__ __or__ __radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ "
-    "__rpow__ __rlshift__ __rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ "
-    "__ifloordiv__ __imod__ __ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ "
-    "__gt__ __ge__ __neg__ __pos__ __abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ "
-    "__floor__ __ceil__ __bool__ __len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ "
-    "__reversed__ __next__ __hash__ __call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ "
-    "__enter__ __exit__ __aenter__ __aexit__ __get__ __set__ __delete__ __set_name__ __instancecheck__ "
-    "__subclasscheck__ __copy__ __deepcopy__ __buffer__".split()
+    "__and__ __xor__ __or__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ __ifloordiv__ __imod__ __ipow__ "
+    "__ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ __gt__ __ge__ __neg__ __pos__ "
+    "__abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ __floor__ __ceil__ __bool__ "
+    "__len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ __reversed__ __next__ __hash__ "
+    "__call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ __enter__ __exit__ __aenter__ "
+    "__aexit__ __get__ __set__ __delete__ __set_name__ __instancecheck__ __subclasscheck__ __copy__ __deepcopy__ "
+    "__buffer__".split()
 )
 # Those that turn a class attribute into something else: only what is known to have them may have them.
 OF_DESCRIPTORS = frozenset(("__set__", "__delete__", "__set_name__"))
@@ -43,8 +47,6 @@ BUILT_IN: "dict[type, str]" = {
     complex: "__complex__",  # of its own since 3.11
     tuple: "__instancecheck__ __subclasscheck__",
 }
-REFLECTED = frozenset(name for name in SPECIAL if name[2] == "r" and f"__{name[3:]}" in SPECIAL)
-IN_PLACE = frozenset(name for name in SPECIAL if name[2] == "i" and f"__{name[3:]}" in SPECIAL)
 
 
 def has(kind: type, name: str) -> bool:

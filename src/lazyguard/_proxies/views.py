@@ -96,7 +96,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "__deepcopy__": _late("copy", "deepcopy"),
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
-IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in specials.IN_PLACE}
+IN_PLACE = {
+    name: getattr(_operator, name[2:-2])
+    for name in specials.SPECIAL
+    if name[2] == "i" and f"__{name[3:]}" in specials.SPECIAL
+}
 # Where a class lacks these, Python says so in words of its own, or, to await, looks further.
 _STATEMENTS = frozenset("__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__".split())
 _BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *specials.REFLECTED, *IN_PLACE))

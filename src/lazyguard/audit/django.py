@@ -30,11 +30,12 @@ def setup(path: str | Sequence[str]) -> str:
 
 
 def advice(modules: Sequence[ModuleReport], paths: Iterable[str]) -> str:
-    """Return what to do where modules failed for want of the setup, and a `manage.py` is near; "" otherwise."""
+    """Return what to do where modules failed for want of the setup; "" otherwise."""
     wanting = [each for each in modules if each.error is not None and each.error.type.endswith(WANTING)]
-    if not wanting or _settings(paths) is None:
+    if not wanting:
         return ""
-    return f"{wanting[0].module} needs Django to be set up first: add --django (or django = true in the configuration)"
+    where = "" if _settings(paths) else f", and name its settings in ${SETTINGS}"
+    return f"{wanting[0].module} needs Django to be set up: add --django (or django = true in the configuration){where}"
 
 
 def _settings(paths: Iterable[str]) -> str | None:

@@ -156,13 +156,11 @@ class Audit:
         if self._fresh_because is None:
             self._fork(statements)
             self._confirm_failures()
-        rest = [name for name in self.plan.modules if name not in self.done]
-        self._children(rest, at_a_time, self._first)
+        self._children(self._pending(), at_a_time, self._first)
         # A sample is taken without the GIL, of frames that move: CPython 3.11 and 3.12 may crash over it. What crashes
         # is run again without samples. Times that are kept are better measured without them, too.
         self._sampled = False
-        crashed = [name for name, seen in self.done.items() if seen.verdict == "crashes"]
-        self._children(crashed, at_a_time, self._first)
+        self._children(self._pending(), at_a_time, self._first)
         for _ in range(1, self.settings.repeat):
             again = [name for name, seen in self.done.items() if seen.verdict in ("ok", "slow")]
             self._children(again, at_a_time, self._again)
@@ -191,13 +189,16 @@ class Audit:
             passed_over=self.plan.passed_over,
             notes=tuple(filter(None, [django.advice(list(self.done.values()), settings.paths), *notes])),
             interpreter_seconds=self.interpreter_seconds,
-            pending=tuple(name for name in self.plan.modules if name not in self.done),
+            pending=tuple(self._pending()),
             budgets=tuple(each for name in budgeted for each in spent(self.done[name], self._budget(name))),
             fresh_because=self._fresh_because,
             left_out=self._left_out,
             uncompiled=self._uncompiled,
             shard=settings.shard,
         )
+
+    def _pending(self) -> list[str]:
+        return [name for name in self.plan.modules if name not in self.done]
 
     def _fork(self, statements: Sequence[str]) -> None:
         """Let forks decide what they can; leave the rest, and all below it, for fresh children."""
@@ -258,7 +259,7 @@ class Audit:
         alike = {case: seen for case, seen in cases.items() if len(seen) > 1}
         self._children([first.module for first, *_ in alike.values()], self.settings.children_at_a_time, self._first)
         for case, (first, *others) in alike.items():
-            if _case(self.done[first.module]) == case:
+            if first.module in self.done and _case(self.done[first.module]) == case:
                 for seen in others:
                     self._keep(seen)
 
@@ -276,8 +277,7 @@ class Audit:
         seen = self._judge(trace)
         self._cpu_seconds[trace.module] = trace.cpu_seconds
         if self._sampled and seen.verdict == "crashes":
-            self.done[trace.module] = seen  # it is run again
-            return
+            return  # it is run again
         self._keep(seen)
 
     def _again(self, trace: Trace) -> None:

@@ -142,7 +142,9 @@ def test_a_hang_in_a_fork_is_ended_and_named_by_a_fresh_child(app: App) -> None:
 
 
 UNSAFE = {
-    "starts a thread": "import _thread, time\n_thread.start_new_thread(time.sleep, (3600,))\n",
+    "thread": (
+        "import _thread\nlock = _thread.allocate_lock()\nlock.acquire()\n_thread.start_new_thread(lock.acquire, ())\n"
+    ),
     "leaves a file": "import os\nkept = os.open(os.devnull, os.O_RDONLY)\n",
     "registers an exit": "import atexit\natexit.register(print)\n",
     "changes sys.path": "import sys\nsys.path.append('/nowhere')\n",

@@ -101,6 +101,14 @@ def test_a_django_project_wants_one_option(app: App, monkeypatch, capsys) -> Non
     assert cli.main([*command, "--django"]) == 0
 
 
+def test_a_django_project_from_the_index_wants_its_settings_named(app: App) -> None:
+    """It has no manage.py, which would name them."""
+    path = app(models="import django\nif not django.ready: raise django.AppRegistryNotReady")
+    (path / "django.py").write_text(DJANGO)
+    (note,) = audit(["core"], path=path).notes
+    assert note.endswith(", and name its settings in $DJANGO_SETTINGS_MODULE")
+
+
 def test_the_configuration_has_roots_exclusions_and_the_setup(tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
     write(tmp_path / "one", core="import other")
     write(tmp_path / "two", other="import builtins\nassert builtins.ready", legacy="raise Exception")

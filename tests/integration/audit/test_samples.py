@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
-from lazyguard.audit import audit
+from lazyguard.audit import AuditInterrupted, audit
 
 ONCE = """
 import os, signal
@@ -30,6 +31,22 @@ def test_a_crash_is_believed_the_second_time(tmp_path, environment):
     )
     assert [module.verdict for module in report.modules] == ["ok", "crashes"]
     assert sorted(reported) == [("always", "crashes"), ("once", "ok")]
+
+
+def test_an_audit_that_is_interrupted_tells_no_crash_that_samples_may_have_caused(tmp_path, environment):
+    """What crashed once is not audited yet."""
+    (tmp_path / "once.py").write_text(ONCE)
+    (tmp_path / "quick.py").write_text("")
+    with pytest.raises(AuditInterrupted) as caught:
+        audit(
+            ["once", "quick"],
+            path=tmp_path,
+            env=environment,
+            jobs=1,
+            progress=lambda done, total, module: os.kill(os.getpid(), signal.SIGINT),
+        )
+    assert [module.module for module in caught.value.report.modules] == ["quick"]
+    assert caught.value.report.pending == ("once",)
 
 
 SETUP = """

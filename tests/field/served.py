@@ -1,0 +1,45 @@
+"""Run below a program's interpreter: its start-up, then a few requests in one process, each timed, as a line of JSON.
+
+    served.py PATH [FORM]
+
+The form is posted to the path after three times that the page was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+from urllib.parse import parse_qsl
+
+
+def timed(name: str, function: Any, *args: Any) -> None:
+    began = time.perf_counter()
+    try:
+        answer = function(*args)
+        status = getattr(answer, "status_code", "")
+    except Exception as error:
+        status = type(error).__name__
+    print(json.dumps([name, round(time.perf_counter() - began, 3), status]), flush=True)
+
+
+def start() -> None:
+    from django.core.wsgi import get_wsgi_application
+
+    get_wsgi_application()
+
+
+def main(path: str, form: str = "") -> None:
+    timed("start", start)
+    from django.test import Client
+
+    client = Client(raise_request_exception=False)
+    for count in (1, 2, 3):
+        timed(f"request {count}", client.get, path)
+    if form:
+        timed("form", client.post, path, dict(parse_qsl(form)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
