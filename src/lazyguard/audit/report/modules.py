@@ -9,6 +9,7 @@ in: two that share neither are two causes.
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -190,6 +191,10 @@ _OF_THE_RUN = re.compile(
     r"|(?<=[-_.])(?=[a-z]*[0-9_])[a-z0-9_]{8}(?![a-z0-9])|\d*0x[0-9a-f]+|\d+([.]\d+)?(e[+-]?\d+)?"
 )
 
+# In directories for temporary files also what tempfile has made of letters alone.
+_TEMPORARY = ("/tmp/", "/var/folders/", tempfile.gettempdir() + "/")
+_LETTERS = re.compile(r"(?<=[-_.])[a-z]{8}(?![a-z0-9])")
+
 
 def steady(kind: str, detail: str) -> str:
     """Return the detail of a finding without what depends on the run, such as process ids and temporary names.
@@ -198,7 +203,8 @@ def steady(kind: str, detail: str) -> str:
     """
     if kind in ("connect", "dns"):
         return detail
-    return _OF_THE_RUN.sub("*", _LINES.sub("", detail))
+    found = _OF_THE_RUN.sub("*", _LINES.sub("", detail))
+    return _LETTERS.sub("*", found) if any(each in detail for each in _TEMPORARY) else found
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ NAMES = {
     "opens /tmp/app-{}.lock for writing": st.uuids().map(lambda each: each.hex),
     "opens /tmp/{}/x for writing": st.uuids().map(str),
     "opens /tmp/tmp{} for writing": RANDOM,
+    "makes the directory /tmp/app-local-7-{}": RANDOM,
+    "makes the directory /tmp/app_{}": st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8),
     "feed-{}": st.integers(0, 99999),
     "sleeps {} s": st.floats(0.001, 100, allow_nan=False).map(lambda each: f"{each:g}"),
     "Thread-{} (run)": st.integers(1, 50),
