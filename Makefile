@@ -5,8 +5,10 @@ BIN    := $(VENV)/bin
 # uv installs in seconds what takes pip minutes. It does not read pip's settings: where a mirror is set for pip alone,
 # `make test INSTALL='.venv/bin/python -m pip install --quiet'`.
 INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
+# What is compiled once is not compiled again by each worker, and by each of the programs that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-again test-loaded test-no-threads coverage mutants check format bench bench-audit load load-async field docs dist clean
+.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async field docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -45,6 +47,9 @@ test-again: $(VENV)/.test ## one after the other, the tests that failed in the l
 
 test-loaded: $(VENV)/.test ## the same while eight busy loops run beside them
 	$(PYTEST) --busy-loops 8
+
+test-thorough: $(VENV)/.test ## the same with all points of injection, and ten times as many examples, signals and forks
+	$(PYTEST) --thorough
 
 test-no-threads: $(VENV)/.test ## the same while lazyguard gets no thread for two seconds in the middle
 	$(PYTEST) --no-threads-for 2
@@ -96,6 +101,7 @@ field: $(VENV)/.test  ## lazyguard in public programs: before and after, with Re
 	$(BIN)/python -m tests.field
 
 load-async: $(VENV)/.test ## the FastAPI example under load while its servers fail: a minute of an async client
+	$(INSTALL) --group bench
 	$(BIN)/python -m tests.benchmarks.load_async
 
 dist: $(VENV)/.test   ## wheel and sdist

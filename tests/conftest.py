@@ -14,6 +14,7 @@ import traceback
 import warnings
 from contextlib import contextmanager
 
+import hypothesis
 import pytest
 from _pytest.runner import runtestprotocol
 
@@ -33,7 +34,16 @@ LONGEST = (
     "test_zoo.py",
     "test_pytest_plugin.py",
     "test_integrations_celery.py",
+    "test_robust.py",
+    "test_advising.py",
+    "test_fork_imports.py",
+    "test_prefork.py",
 )
+
+
+# Light, as ever, and thorough. What draws examples draws its share of so many.
+AMOUNTS = {"signals": (300, 3000, 30_000), "points_apart": (20, 7, 1), "forks_for": (1.0, 5.0, 30.0)}
+EXAMPLES = (25, 100, 1000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,18 +59,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--light",
         action="store_true",
-        help="fewer points, signals, forks and repetitions: the last look at another Python",
+        help="fewer points, signals, forks, examples and repetitions: the last look at another Python",
     )
+    group.addoption("--thorough", action="store_true", help="all points, and more signals, forks and examples")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C be heard: a run in the background of a shell begins with SIGINT ignored, and tests send it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    light = config.getoption("--light")
-    for option, whole, less in [("signals", 3000, 300), ("points_apart", 7, 40), ("forks_for", 5.0, 1.0)]:
+    much = 0 if config.getoption("--light") else 2 if config.getoption("--thorough") else 1
+    for option, amounts in AMOUNTS.items():
         if getattr(config.option, option) is None:
-            setattr(config.option, option, less if light else whole)
+            setattr(config.option, option, amounts[much])
+    hypothesis.settings.register_profile("lazyguard", max_examples=EXAMPLES[much])
+    hypothesis.settings.load_profile("lazyguard")
     if not hasattr(config, "workerinput"):  # one for all workers
         config.pluginmanager.register(Crashes())
         loop = f"import os\nwhile os.getppid() == {os.getpid()}: sum(range(100_000))"

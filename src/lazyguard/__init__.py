@@ -108,9 +108,8 @@ if not TYPE_CHECKING:  # else a checker takes any name for one of ours
             if sys.meta_path:
                 raise
             # at the interpreter's end nothing is imported any more; what is loaded is found below this module
-            module = None
-            for part in home.split("."):
-                module = globals().get(part) if module is None else getattr(module, part, None)
+            folder, _, module = home.rpartition(".")
+            module = getattr(globals().get(folder), module, None) if folder else globals().get(module)
             if module is None:
                 raise
         value = globals()[name] = module if is_module else getattr(module, name)

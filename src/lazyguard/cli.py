@@ -42,9 +42,9 @@ def parser(*, status_alone: bool = False) -> argparse.ArgumentParser:
         from lazyguard.audit import command
 
         brief = "import every module in a process of its own and name the lines that hang, fail or are slow"
-        add("audit", command.declare, brief, command.DESCRIPTION, command.EPILOG)
+        add("audit", command.declare, brief, command.DESCRIPTION, command.epilog("audit"))
         brief = "show a report that was saved as JSON: as a table, or as a page for a browser"
-        add("report", command.declare_report, brief, command.REPORT_DESCRIPTION, command.REPORT_EPILOG)
+        add("report", command.declare_report, brief, command.REPORT_DESCRIPTION, command.epilog("report"))
     return top
 
 
@@ -57,19 +57,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         arguments = parser(status_alone=words[0] == "status").parse_args(words)
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else 2
-    try:
-        os.getcwd()
-    except OSError as error:
-        print(f"lazyguard: the current directory: {error.strerror}; change to one that exists", file=sys.stderr)
-        return 2
-    try:
+        try:
+            os.getcwd()
+        except OSError as error:
+            print(f"lazyguard: the current directory: {error.strerror}; change to one that exists", file=sys.stderr)
+            return 2
         if arguments.command == "status":
             return _status.run(arguments)
         from lazyguard.audit import command
 
         return command.show(arguments) if arguments.command == "report" else command.run(arguments)
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else 2
     except ConfigurationError as error:
         print(f"lazyguard: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 
-from lazyguard._base import final, places
+from lazyguard._base import Record, final, places
 from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ __all__ = ["Event", "subscribe"]
 
 
 @final
-class Event:
+class Event(Record):
     """One transition of a cell, or a notice about it.
 
     Attributes:
@@ -50,37 +50,18 @@ class Event:
         lost: How many events this listener has lost before this one, since more than 1,000 waited for it.
     """
 
-    _away = 0.0  # for how long it was not served, by its own clock
-    _of = 0
-    _quiet = False  # a "failed" after which a fallback is tried: the log waits for what comes of that
-    lost = 0
-
-    def __init__(
-        self,
-        kind: str,
-        *,
-        name: str,
-        place: str,
-        before: str,
-        after: str,
-        generation: int,
-        cause: str = "",
-        seconds: float = 0.0,
-    ) -> None:
-        self.kind: str = kind
-        self.name: str = name
-        self.place: str = place
-        self.before: str = before
-        self.after: str = after
-        self.generation: int = generation
-        self.cause: str = cause
-        self.seconds: float = seconds
-
-    def after_losing(self, lost: int) -> Event:
-        """Return the event for a listener that has lost so many before it."""
-        event = object.__new__(Event)
-        vars(event).update(vars(self), lost=lost)
-        return event
+    kind: str
+    name: str
+    place: str
+    before: str
+    after: str
+    generation: int = 0
+    cause: str = ""
+    seconds: float = 0.0
+    lost: int = 0
+    _away: float = 0.0  # for how long it was not served, by its own clock
+    _of: int = 0
+    _quiet: bool = False  # a "failed" after which a fallback is tried: the log waits for what comes of that
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.name} {self.before}->{self.after} generation={self.generation}>"
@@ -123,7 +104,9 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
         >>> seen
         [('ready', 'numbers')]
     """
-    check_listener(listener)
+    given: object = listener
+    if not callable(given):
+        raise places.misused(f"subscribe() takes a function of one event, not one of type {type(given).__name__}.")
     entry = object()  # a key of its own, so that one function can be subscribed twice
     open_, kinds = _opened()
     open_[entry] = mailbox = kinds.Mailbox(listener, _report)
@@ -133,14 +116,6 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
             mailbox.clear()
 
     return undo
-
-
-def check_listener(listener: object) -> None:
-    """Raise UsageError for an object that cannot be called."""
-    if not callable(listener):
-        from lazyguard.errors import UsageError
-
-        raise UsageError(f"subscribe() takes a function of one event, not one of type {type(listener).__name__}.")
 
 
 def emit(event: Event, of: int = 0) -> None:
@@ -180,7 +155,7 @@ def addressed(event: Event, of: int) -> list[Letter]:
 
 def putting(letters: list[Letter]) -> Iterator[None]:
     """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
-    return map(deque.append, [letter.to._waiting for letter in letters], letters)
+    return map(deque.append, [letter.to.waiting for letter in letters], letters)
 
 
 def posted(letters: list[Letter]) -> None:
@@ -310,7 +285,7 @@ def _is_repeated(event: Event) -> bool:
     now, key = monotonic(), (event.name, event.place)
     if len(_away) >= _MOST and key not in _away:
         _away.clear()
-    away = _away.setdefault(key, _Away(now))
+    away = _away.setdefault(key, _Away(since=now, of=set()))
     away.of.add(event._of)
     repeated = now - away.logged < _REMIND
     if not repeated:
@@ -331,25 +306,26 @@ def _away_since(event: Event) -> float | None:
     return None if away.of or _away.pop(key, None) is None else away.since
 
 
-class _Away:
+_REMIND, _MOST = 300.0, 1000
+
+
+class _Away(Record):
     """What failed and was not served since: since when, when that was logged, and which of that name and place."""
 
-    __slots__ = ("logged", "of", "since")
-
-    def __init__(self, now: float) -> None:
-        self.since = now
-        self.logged = -_REMIND
-        self.of: set[int] = set()
+    since: float
+    of: set[int]
+    logged: float = -_REMIND
 
 
 # By name and place, as the keys of a service have in common.
 _away: dict[tuple[str, str], _Away] = {}
-_REMIND, _MOST = 300.0, 1000
 _AWAY, _BACK = ("failed", "opened", "degraded"), ("ready", "recovered", "closed", "reset")
 # Of all other kinds 30; what is told when all goes well is for who asks for it.
-_LEVELS: dict[str, int] = {"recovered": 20, "preloaded": 20, "closed": 20, "job-failed": 40}
-for _kind in ("ready", "reset", "overridden", "timeout", "late", "half-open"):
-    _LEVELS[_kind] = 10
+_LEVELS: dict[str, int] = {
+    **dict.fromkeys(("ready", "reset", "overridden", "timeout", "late", "half-open"), 10),
+    **dict.fromkeys(("recovered", "preloaded", "closed"), 20),
+    "job-failed": 40,
+}
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
 # In a context of scheduled work: what has a thread for it tell what is in a mailbox.
 scheduled: ContextVar[Callable[[Mailbox], object] | None] = ContextVar("lazyguard events", default=None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lazyguard import events
-from lazyguard._base import places
+from lazyguard._base import places, validation
 from lazyguard._core import declaration, loaded, mode
 from lazyguard._guards import frames
 from lazyguard._guards.alarm import Alarm
@@ -72,10 +72,9 @@ def _timeout(config: pytest.Config) -> float | None:
         return None
     try:
         seconds = float(value)
+        validation.seconds(TIMEOUT, seconds)
     except ValueError:
-        seconds = 0.0
-    if not 0.0 < seconds < 86400.0:
-        raise pytest.UsageError(f"{TIMEOUT} = {value} is invalid: give seconds above zero, such as 10")
+        raise pytest.UsageError(f"{TIMEOUT} = {value} is invalid: give seconds above zero, such as 10") from None
     return seconds
 
 
@@ -124,7 +123,7 @@ def _limited(config: pytest.Config, what: str) -> Generator[None]:
 
     def rang(frame: FrameType | None) -> None:
         called: list[FrameType] = []  # from the hook that pytest has called to the innermost
-        for each in frames.outwards(frame):
+        for each in places.outwards(frame):
             if each.f_globals.get("__name__", "").startswith("pluggy"):
                 break
             called.insert(0, each)
@@ -147,7 +146,7 @@ def _limited(config: pytest.Config, what: str) -> Generator[None]:
 
 
 def _refuse_service(cell: Cell) -> None:
-    if not any(registered is cell and "service" in kind for registered, kind in declaration.cells()):
+    if cell not in _services():
         return
     raise ResolvedInCollection(
         f"{cell.name}, declared at {cell.place}, is used at {places.of_user(places.caller())} while tests are "
@@ -173,11 +172,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
     if outcome.excinfo is not None:
         return
     try:
-        found = [one for one in tracker.modules if budget.forbidden(one.module)]
-        if found:
-            pytest.fail(
-                f"it imports {found[0].module}, which its import_budget forbids, at {found[0].by}", pytrace=False
-            )
+        for one in tracker.modules:
+            if budget.forbidden(one.module):
+                pytest.fail(f"it imports {one.module}, which its import_budget forbids, at {one.by}", pytrace=False)
         taken = sum(one.seconds or 0.0 for one in tracker.modules if one.parent is None)
         if budget.exceeded(taken):
             slowest = "\n".join(f"  {one.own_seconds:.3f} s  {one.module}, by {one.by}" for one in tracker.slowest(5))
@@ -190,11 +187,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
         outcome.force_exception(failed)
 
 
-def _budget(seconds: float, *, forbid: Sequence[str] = ()) -> Budget:
-    """Return the budget of a marker, without an allowance."""
+def _budget(seconds: float, *, forbid: Sequence[str] = (), **modules: int | None) -> Budget:
+    """Return a budget without an allowance."""
     from lazyguard.audit import Allowance, Budget
 
-    return Budget(seconds=seconds, forbid=forbid, allowance=Allowance(seconds=0, relative=0))
+    return Budget(seconds=seconds, forbid=forbid, allowance=Allowance(seconds=0, relative=0), **modules)
 
 
 @pytest.fixture
@@ -204,11 +201,8 @@ def reset_services() -> Generator[None]:
     What they hold is closed: of an async service on its event loop, or on a new one where that has ended.
     """
     yield
-    for cell, kind in declaration.cells():
-        if "service" not in kind:
-            continue
-        for pending in cell.begin_anew():
-            loaded("_core.task_closing").carry_out_anywhere(pending)
+    for pending in [each for cell in _services() for each in cell.begin_anew()]:
+        loaded("_core.task_closing").carry_out_anywhere(pending)
     events.deliver()
 
 
@@ -224,11 +218,11 @@ def no_degraded_services() -> Generator[None]:
 
 
 def _degraded_or_failed() -> dict[Cell, str]:
-    return {
-        cell: cell.now.state
-        for cell, kind in declaration.cells()
-        if "service" in kind and cell.now.state in ("degraded", "failed")
-    }
+    return {cell: cell.now.state for cell in _services() if cell.now.state in ("degraded", "failed")}
+
+
+def _services() -> list[Cell]:
+    return [cell for cell, kind in declaration.cells() if "service" in kind]
 
 
 @pytest.fixture
@@ -250,14 +244,13 @@ def import_budget(request: pytest.FixtureRequest) -> ImportBudget:
         repeat: int = 3,
         timeout: float = 30.0,
     ) -> None:
-        from lazyguard.audit import Allowance, Budget, audit, table
+        from lazyguard.audit import audit, table
 
         try:
-            allowance = Allowance(seconds=0, relative=0)
-            budget = Budget(seconds=seconds, modules=modules, forbid=forbid, allowance=allowance)
+            budget = _budget(seconds, modules=modules, forbid=forbid)
             report = audit(
                 [module],
-                path=str(request.config.rootpath) if path is None else str(request.config.rootpath / path),
+                path=request.config.rootpath / (path or ""),
                 slow=seconds,
                 timeout=max(timeout, seconds),
                 repeat=repeat,

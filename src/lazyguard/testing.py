@@ -5,12 +5,10 @@ Invariant: at the end of a `with` block the former clock, mode and factories are
 
 from __future__ import annotations
 
-import _thread
 from contextlib import ExitStack
 
 from lazyguard._base import validation
 from lazyguard._base.interpreter import Lock
-from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
 from lazyguard._services.conformity import assert_conforms
@@ -70,9 +68,7 @@ class FakeClock(clock.Clock):
         Raises:
             ConfigurationError: `seconds` is negative or no number.
         """
-        number: object = seconds
-        if not isinstance(number, int | float) or not 0.0 <= number <= _thread.TIMEOUT_MAX:
-            raise misconfigured(f"advance({shown(seconds)}): time only goes forward; give zero or more seconds")
+        validation.seconds("seconds", seconds, zero=True)
         with self._lock:
             self._ahead += seconds
         scheduler.poke()

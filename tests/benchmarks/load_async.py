@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.load_async [SECONDS]
 
-Two workers of uvicorn, on uvloop where that is installed; a real Redis, a real PostgreSQL and an HTTP server on
-loopback. Twelve connections of an async client ask for a minute, each request for a tea that is in no cache, so that it
-touches all three. Each has 0.5 s, by its header. What is printed is what the client saw. Writes its section of
-docs/benchmarks.md.
+Two workers of uvicorn on uvloop; a real Redis, a real PostgreSQL and an HTTP server on loopback. Twelve connections of
+an async client ask for a minute, each request for a tea that is in no cache, so that it touches all three. Each has
+0.5 s, by its header. What is printed is what the client saw, and how late the workers' loops were: beside those of the
+same shop without lazyguard, which has the same minute before. Writes its section of docs/benchmarks.md and
+docs/load-async.svg.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import glob
 import http.server
-import importlib.util
 import os
 import platform
 import shutil
@@ -27,6 +27,7 @@ import time
 import urllib.request
 from collections import Counter
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,14 @@ DEADLINE, GRACE, CONNECTIONS, WORKERS = 0.5, 0.05, 12, 2
 # Of the whole run: what is away, and from when.
 PHASES = (
     ("all up", 0.0),
-    ("Redis stopped", 0.15),
-    ("all up again", 0.3),
-    ("Redis killed", 0.4),
-    ("supplier silent", 0.55),
+    ("Redis stopped", 0.1),
+    ("all up again", 0.2),
+    ("Redis killed", 0.3),
+    ("supplier silent", 0.4),
+    ("supplier flapping", 0.5),
+    ("PostgreSQL stopped", 0.6),
     ("PostgreSQL killed", 0.7),
-    ("all up in the end", 0.85),
+    ("all up in the end", 0.8),
 )
 
 
@@ -93,9 +96,18 @@ def until_ready(url: str) -> None:
             time.sleep(0.1)
 
 
+def flap(until: float) -> None:
+    """Let the supplier be silent and speak in turns."""
+    while time.monotonic() < until:
+        Supplier.speaks.clear()
+        time.sleep(0.3)
+        Supplier.speaks.set()
+        time.sleep(0.3)
+
+
 def away(postgres: Any, redis: Any, begin: float, seconds: float) -> None:
     """Let the servers go and come, by the phases."""
-    for name, share in PHASES[1:]:
+    for (name, share), (_, end) in pairwise((*PHASES[1:], ("", 1.0))):
         time.sleep(max(0.0, begin + share * seconds - time.monotonic()))
         Supplier.speaks.set()
         if name == "Redis stopped":
@@ -107,18 +119,22 @@ def away(postgres: Any, redis: Any, begin: float, seconds: float) -> None:
         elif name == "supplier silent":
             redis.start()
             Supplier.speaks.clear()
+        elif name == "supplier flapping":
+            flap(begin + end * seconds - 0.6)
+        elif name == "PostgreSQL stopped":
+            postgres.freeze()
         elif name == "PostgreSQL killed":
             postgres.stop()
         else:
             postgres.start()
 
 
-def run(seconds: float, home: Path) -> tuple[float, list[tuple[float, float, str]]]:
-    """Return when it began, and what the client saw."""
+def run(shop: str, seconds: float, home: Path) -> tuple[float, list[tuple[float, float, str]]]:
+    """Return when it began, and what the client saw; the workers' notes of their loops are left in `lag`."""
     programs = [shutil.which("postgres"), *sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))]
     user = "postgres" if os.geteuid() == 0 else None
     home.chmod(0o711)
-    for name in ("redis", "postgres"):
+    for name in ("redis", "postgres", "lag"):
         (home / name).mkdir()
     if user is not None:
         shutil.chown(home / "postgres", user, user)
@@ -135,14 +151,16 @@ def run(seconds: float, home: Path) -> tuple[float, list[tuple[float, float, str
         port = free.getsockname()[1]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(EXAMPLE)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), str(EXAMPLE)]),
+        "SHOP": shop,
+        "LAG": str(home / "lag"),
         "DATABASE": f"postgresql://postgres@127.0.0.1:{postgres.port}/postgres",
         "CACHE": redis.url,
         "SUPPLIER": f"http://127.0.0.1:{supplier.server_port}",
     }
     served = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "teas:app", "--port", str(port), "--workers", str(WORKERS), "--log-level",
-         "critical"],
+        [sys.executable, "-m", "uvicorn", "tests.benchmarks.loop_lag:app", "--port", str(port), "--workers",
+         str(WORKERS), "--loop", "uvloop", "--log-level", "critical"],
         env=environment, start_new_session=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     seen: list[tuple[float, float, str]] = []
@@ -168,16 +186,27 @@ def run(seconds: float, home: Path) -> tuple[float, list[tuple[float, float, str
     return begin, seen
 
 
-def section(begin: float, seen: list[tuple[float, float, str]], seconds: float) -> list[str]:
+def lags(home: Path) -> list[float]:
+    """Return how late the workers' loops were, in milliseconds, least first."""
+    found: list[float] = []
+    for notes in (home / "lag").iterdir():
+        loop, *late = notes.read_text(encoding="utf-8").splitlines()
+        assert loop.startswith("uvloop"), loop
+        found += [1000 * float(one) for one in late if one]
+    return sorted(found)
+
+
+def section(begin: float, seen: list[tuple[float, float, str]], seconds: float, late: dict[str, Any]) -> list[str]:
     """Return the lines of the page."""
-    loop = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio's loop"
-    names = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "fastapi", "asyncpg", "redis", "httpx"))
+    names = ", ".join(
+        f"{name} {version(name)}" for name in ("uvloop", "uvicorn", "fastapi", "asyncpg", "redis", "httpx")
+    )
     lines = [
         "## The FastAPI example while its servers are away",
         "",
-        f"CPython {platform.python_version()}, {loop}, {WORKERS} workers of uvicorn, {CONNECTIONS} connections, "
-        f"{seconds:g} s, client and servers on {os.cpu_count()} processors; {names}. Each request has {DEADLINE} s. "
-        "Made by `make load-async`.",
+        f"CPython {platform.python_version()}, {WORKERS} workers of uvicorn, {CONNECTIONS} connections, {seconds:g} s, "
+        f"client and servers on {os.cpu_count()} processors; {names}. Each request has {DEADLINE} s. Made by "
+        "`make load-async`. A request without PostgreSQL has no fallback; 503 is its answer.",
         "",
         "| | requests a second | answered with | median, ms | 99 %, ms | longest, ms | beyond the deadline + 50 ms |",
         "|---|---|---|---|---|---|---|",
@@ -186,23 +215,65 @@ def section(begin: float, seen: list[tuple[float, float, str]], seconds: float) 
         of = [one for one in seen if share * seconds <= one[0] - begin < end * seconds]
         took = sorted(1000 * one[1] for one in of) or [0.0]
         told = ", ".join(f"{code} {number}" for code, number in sorted(Counter(one[2] for one in of).items()))
-        late = sum(one > 1000 * (DEADLINE + GRACE) for one in took)
+        beyond = sum(one > 1000 * (DEADLINE + GRACE) for one in took)
         rate = len(of) / ((end - share) * seconds)
         ninety_nine = took[int(0.99 * (len(took) - 1))]
         figures = f"{took[len(took) // 2]:.0f} | {ninety_nine:.0f} | {took[-1]:.0f}"
-        lines.append(f"| {name} | {rate:.0f} | {told} | {figures} | {late} |")
-    return [*lines, ""]
+        lines.append(f"| {name} | {rate:.0f} | {told} | {figures} | {beyond} |")
+    back = PHASES[-1][1] * seconds
+    refused = [at - begin - back for at, _, told in seen if told != "200" and at - begin >= back]
+    lines += [
+        "",
+        f"The last refusal came {max(refused, default=0.0):.2f} s after all servers were up again. How late the loops "
+        "of the workers were, in milliseconds:",
+        "",
+        "| | median | 99 % | 99.9 % | longest |",
+        "|---|---|---|---|---|",
+    ]
+    for name, of in late.items():
+        shares = (0.5, 0.99, 0.999, 1.0)
+        lines.append(f"| {name} | " + " | ".join(f"{of[int(share * (len(of) - 1))]:.1f}" for share in shares) + " |")
+    return [*lines, "", "![Requests over time](load-async.svg)", ""]
+
+
+def plot(begin: float, seen: list[tuple[float, float, str]], seconds: float, file: Path) -> None:
+    """Draw what each request took, over time, and what was away meanwhile."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams.update({"svg.hashsalt": "lazyguard", "svg.fonttype": "none"})
+    figure, axes = pyplot.subplots(figsize=(9, 3.6))
+    for index, ((name, share), (_, end)) in enumerate(pairwise((*PHASES, ("", 1.0)))):
+        axes.axvspan(share * seconds, end * seconds, color="#ffffff" if index % 2 else "#f0ece2", zorder=0)
+        axes.text((share + end) / 2 * seconds, 1.1, name.replace(" ", "\n", 1), ha="center", fontsize=7, va="top")
+    bins: dict[int, list[float]] = {}
+    for at, took, _ in seen:
+        bins.setdefault(int((at - begin) * 4), []).append(took)
+    times = [index / 4 for index in sorted(bins)]
+    axes.plot(times, [max(bins[index]) for index in sorted(bins)], label="longest in a quarter of a second", lw=1)
+    axes.plot(times, [sorted(bins[i])[len(bins[i]) // 2] for i in sorted(bins)], label="median", lw=1)
+    axes.axhline(DEADLINE, ls=":", lw=1, color="black", label="deadline")
+    axes.set(yscale="log", xlabel="seconds", ylabel="seconds a request", xlim=(0, seconds), ylim=(5e-4, 1.3))
+    axes.legend(loc="lower right", fontsize=7)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
 
 
 def main(arguments: list[str]) -> None:
     """Run, and write the page's section."""
     seconds = float(arguments[0]) if arguments else 60.0
-    with tempfile.TemporaryDirectory(prefix="load-async-") as home:
-        begin, seen = run(seconds, Path(home))
-    lines = section(begin, seen, seconds)
+    late: dict[str, list[float]] = {}
+    for name, shop in (("without lazyguard", "tests.benchmarks.plain_teas:app"), ("with lazyguard", "teas:app")):
+        with tempfile.TemporaryDirectory(prefix="load-async-") as home:
+            begin, seen = run(shop, seconds, Path(home))
+            late[name] = lags(Path(home))
+    lines = section(begin, seen, seconds, late)
     print("\n".join(lines))
     if not arguments:
         put("load-async", lines)
+        plot(begin, seen, seconds, ROOT / "docs" / "load-async.svg")
 
 
 if __name__ == "__main__":

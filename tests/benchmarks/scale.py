@@ -46,7 +46,7 @@ elif what == "keys beyond max_keys":
 elif what == "listeners":
     for number in range(count):
         lazyguard.subscribe(lambda event: None)
-    event = events.Event("ready", name="n", place="p", before="a", after="b", generation=0)
+    event = events.Event(kind="ready", name="n", place="p", before="a", after="b", generation=0)
     spent = []
     for _ in range(20):
         began = process_time()  # however many share the machine: one emission takes longer than a turn of the processor

@@ -63,7 +63,8 @@ def exists(name: str) -> bool:
     for at, part in enumerate(name.split(".")[1:], start=2):
         module = ".".join(name.split(".")[:at])
         if module.startswith("lazyguard.integrations."):
-            return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py").exists()
+            path = PACKAGE.parent.joinpath(*module.split("."))
+            return path.is_dir() or path.with_suffix(".py").exists()
         if not hasattr(found, part):
             try:
                 importlib.import_module(module)

@@ -124,22 +124,31 @@ def closed():
     gc.collect()
 
 
+ASKED = ("send_task", "delay", "purge", "broadcast", "inspect")
 KINDS = ("amqp", "amqps", "pyamqp", "redis", "rediss")
 AWAY = [(kind, how) for kind in KINDS for how in ("silent", "refusing")]
 
 
 @pytest.mark.parametrize(("kind", "how"), [*AWAY, ("amqps", "silent_after_tls"), ("rediss", "silent_after_tls")])
-def test_what_waits_ends_in_time(kind, how, request):
+def test_what_waits_ends_in_time(kind, how, request, race):
     """A caller has an error within timeout=, or the time that its deadline leaves, whichever is less."""
     port = request.getfixturevalue(how)
     insecure = {"broker_use_ssl": {"ssl_cert_reqs" if kind == "rediss" else "cert_reqs": ssl.CERT_NONE}}
-    app = app_on(f"{kind}://127.0.0.1:{port}/", changes=insecure if kind in ("amqps", "rediss") else {})
-    for name, work in asking(app).items():
-        for block, most in ((nullcontext(), WAIT), (lazyguard.deadline(0.1), 0.1), (lazyguard.deadline(60.0), WAIT)):
-            with block:
-                told = str(bounded(work, most + (WAIT if name == "inspect" else 0)))
-            assert f"Celery app shop, declared at {__file__}:" in told
-            assert "timeout=0.4" in told
+
+    def asks(name: str, seconds: float | None):
+        app = app_on(f"{kind}://127.0.0.1:{port}/", changes=insecure if kind in ("amqps", "rediss") else {})
+        work = asking(app)[name]
+
+        def ask() -> str:
+            most = min(seconds or WAIT, WAIT) + (WAIT if name == "inspect" else 0)
+            with nullcontext() if seconds is None else lazyguard.deadline(seconds):
+                return str(bounded(work, most))
+
+        return ask
+
+    for told in race(*[asks(name, seconds) for name in ASKED for seconds in (None, 0.1, 60.0)]):
+        assert f"Celery app shop, declared at {__file__}:" in str(told)
+        assert "timeout=0.4" in str(told)
 
 
 @pytest.mark.parametrize("url", ["sqs://", "sentinel://127.0.0.1:26379", "redis://a;sqs://", "filesystem://"])
@@ -152,8 +161,28 @@ def test_other_brokers_are_refused(url):
         app.conf.broker_url = url
 
     late = lazy_celery("other", configure=configure, default=False)
-    with pytest.raises(lazyguard.errors.ConfigurationError, match=f"at {__file__}:"):
-        late.send_task("work")
+
+    @late.task
+    def work(): ...
+
+    for send in (work.delay, lambda: late.send_task("work")):
+        with pytest.raises(lazyguard.errors.ConfigurationError, match=f"at {__file__}:"):
+            send()
+
+
+def test_a_result_backend_behind_sentinels_is_refused():
+    """Sending waits for it, and nothing can limit that."""
+    with pytest.raises(lazyguard.errors.ConfigurationError, match=r"result backend.*redis.*timeout=None"):
+        lazy_celery("other", backend="sentinel://127.0.0.1:26379", default=False)
+    late = lazy_celery("other", broker="memory://", default=False)
+    late.config_from_object({"result_backend": "sentinel://127.0.0.1:26379"})
+
+    @late.task
+    def work(): ...
+
+    for _ in range(2):
+        with pytest.raises(lazyguard.errors.ConfigurationError, match=f"at {__file__}:"):
+            work.delay()
 
 
 def test_without_a_timeout_it_waits_as_celery_does(refusing):

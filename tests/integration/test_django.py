@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import re
 import subprocess
 import sys
@@ -25,6 +26,11 @@ REFUSED = {
     lazyguard.ResolutionError("secret"): 500,
     ZeroDivisionError("secret"): 500,
 }
+GROUP = vars(builtins).get("ExceptionGroup")  # since Python 3.11
+if GROUP is not None:
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded("secret")])] = 504
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded(), lazyguard.ServiceUnavailable()])] = 503
+    REFUSED[GROUP("secret", [lazyguard.DeadlineExceeded(), ValueError()])] = 500
 
 
 @pytest.fixture
@@ -229,6 +235,7 @@ SURPRISES = """
     SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     MIDDLEWARE = MIDDLEWARE[::-1]
     INSTALLED_APPS = [*INSTALLED_APPS, "surprising.Surprising"]
+    DATABASES["postgres"] = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "HOST": "127.0.0.1"}
     CACHES["wrong"] = {"BACKEND": OURS, "OPTIONS": {"backend": "no.such.Cache"}}
     CACHES["unbounded"] = {"BACKEND": OURS, "OPTIONS": {"backend": "django.core.cache.backends.db.DatabaseCache"}}
 """
@@ -276,12 +283,13 @@ def test_surprises(tmp_path):
     ran = manage(tmp_path, "check", settings="surprises")
     assert ran.returncode == 1
     told = {line.partition(")")[0].partition("(")[2]: line for line in ran.stderr.splitlines() if "(lazyguard." in line}
-    assert set(told) == {f"lazyguard.{one}" for one in ("E002", "W001", "W002", "W003", "W004", "W005", "W006")}
+    assert set(told) == {f"lazyguard.{one}" for one in ("E002", "W001", "W002", "W003", "W004", "W005", "W006", "W007")}
     for setting in ("PRICE", "EMAIL", "CLIENT"):
         assert f"{setting} has a lazy object" in ran.stderr
     assert "DatabaseCache" in told["lazyguard.W003"]
     assert "surprising.py:" in told["lazyguard.W005"]
     assert "shop.models:Item" in told["lazyguard.W006"]
+    assert "DATABASES['postgres']" in told["lazyguard.W007"]
     assert "ZeroDivisionError" not in ran.stderr
 
 

@@ -19,6 +19,7 @@ from lazyguard.integrations.sqlalchemy import (
     make_async_engine,
     make_engine,
     ping,
+    ping_async,
     renew,
 )
 
@@ -246,6 +247,36 @@ def test_a_deadline_ends_connecting(server, driver):
         assert BUDGET * 0.9 <= time.monotonic() - start < SLACK
     finally:
         server.thaw()
+
+
+def test_a_deadline_ends_a_statement(server, monkeypatch):
+    """What is cancelled on a server that is silent says no goodbye to it, which takes two seconds there."""
+    asyncpg = pytest.importorskip("asyncpg", reason="the group `integration` has it")
+    goodbyes = []
+    close = asyncpg.Connection.close
+
+    def seen(*arguments, **named):
+        goodbyes.append(named)
+        return close(*arguments, **named)
+
+    monkeypatch.setattr(asyncpg.Connection, "close", seen)
+
+    async def main():
+        engine = make_async_engine(url_of(server, driver="asyncpg"), pool_pre_ping=False)
+        await ping_async(engine)
+        server.freeze()
+        try:
+            with pytest.raises(lazyguard.DeadlineExceeded):
+                async with lazyguard.deadline(BUDGET):
+                    await ping_async(engine)
+        finally:
+            server.thaw()
+        assert goodbyes == []
+        await ping_async(engine)
+        await engine.dispose()
+        assert goodbyes
+
+    asyncio.run(main())
 
 
 async def connect(engine):

@@ -11,6 +11,8 @@ import pytest
 
 import lazyguard
 from lazyguard._core import declaration
+from lazyguard._lazy_imports import package
+from lazyguard._services import preload
 from lazyguard.integrations import wsgi
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -68,8 +70,13 @@ def until(condition):
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_the_page(browser, url, monkeypatch, colours):
     """It shows what is not well, finds by the keyboard, renews itself, and complains of nothing."""
-    monkeypatch.setattr(declaration, "_registered", {})
-    monkeypatch.setattr(declaration, "_guards", {})
+    # what other tests have declared, attached and preloaded
+    for module, name in [
+        (declaration, "_registered"),
+        (package, "_known"),
+        (preload, "_latest"),
+    ]:
+        monkeypatch.setattr(module, name, {})
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": colours}]}
     )

@@ -43,7 +43,7 @@ RULES = (
     Rule("what an inner service raises counts", CIRCUIT, "self._on, inner=True)", "self._on)"),
     Rule("what is ignored counts for nothing", CIRCUIT, "failures.matches(error, self.breaker.ignore)", "False"),
     Rule("what is no Exception counts for nothing", CIRCUIT, "            return None\n        meant", "            return False\n        meant"),
-    Rule("a probe's success counts in its round", CIRCUIT, 'self.probed if self.state == "half-open" else None', "None"),
+    Rule("a probe's success counts in its round", CIRCUIT, '(self.since, self.probed) if same', '(self.since, []) if same'),
     Rule("a probe may outlast half_open_timeout", CIRCUIT, "while (now := circuit.now).probed is self.probed:", "if (now := circuit.now) is self:"),
     Rule("success_threshold probes close it", CIRCUIT, "< circuit.breaker.success_threshold", "< 1"),
     Rule("one probe at a time", CIRCUIT, "phase.probing(moment + self.breaker.half_open_timeout)", "phase.probing(moment)"),

@@ -287,7 +287,9 @@ class CircuitMachine(RuleBasedStateMachine):
             assert sum(call.epoch is self.epoch for call in self.calls) <= 1
 
 
-CircuitMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+CircuitMachine.TestCase.settings = settings(
+    max_examples=settings.default.max_examples * 3 // 2, stateful_step_count=40, deadline=None
+)
 
 
 class TestCircuit(CircuitMachine.TestCase):

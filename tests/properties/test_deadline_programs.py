@@ -135,7 +135,7 @@ def outcome(program, cancels, limit) -> list[object]:
         loop.close()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings.default.max_examples, deadline=None)
 @given(programs, st.lists(moments, max_size=2))
 def test_they_end_as_with_asyncios_own(program, cancels):
     """In the same order, at the same time, with the same outcome, and as many cancellations left."""

@@ -218,7 +218,7 @@ def differs(state: str, turn: int, name: str, kind: type) -> bool:
     ("flavour", "state"),
     [*itertools.product(["bound", "shared"], ["pending", "annotated", "resolved"]), ("shared", "hot")],
 )
-@settings(LAW, max_examples=60)
+@settings(LAW, max_examples=settings.default.max_examples * 3 // 5)
 @given(kind=classes())
 def test_every_operation(flavour, state, kind):
     """Twice on one lazy object: the first use, and one of the object that is there."""

@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -161,7 +162,7 @@ def is_seconds_or_zero(value):
 
 
 def is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= sys.maxsize
 
 
 def is_share(value):
@@ -619,22 +620,33 @@ TABLE = {
     "lazyguard.integrations.celery.lazy_celery": (
         celery.lazy_celery,
         {"main": "tests", "default": False},
-        {"main": is_text, "configure": optional(callable), "timeout": optional(is_seconds), "default": is_flag},
+        {
+            "main": is_text,
+            "configure": optional(callable),
+            "timeout": optional(is_seconds),
+            "default": is_flag,
+            "broker": optional(lambda value: is_text(value) or all_strings(value)),
+        },
     ),
     "lazyguard.integrations.opentelemetry.install": (
         lambda **options: undone(opentelemetry.install(**options)),
         {},
-        {"most_names": is_whole},
+        {"provider": optional(of_type()), "most_names": is_whole},
     ),
     "lazyguard.integrations.prometheus.install": (
-        lambda **options: undone(prometheus.install(CollectorRegistry(), **options)),
+        lambda registry=None, **options: undone(prometheus.install(registry or CollectorRegistry(), **options)),
         {},
-        {"most_names": is_whole},
+        {"registry": lambda value: not value, "most_names": is_whole},
     ),
     "lazyguard.integrations.sqlalchemy.make_engine": (
         sqlalchemy.make_engine,
         {"url": "sqlite://"},
-        {"url": is_text, "connect_timeout": is_seconds},
+        {
+            "url": is_text,
+            "connect_timeout": is_seconds,
+            "poolclass": optional(of_type()),
+            "no_such_option": of_type(),
+        },
     ),
     "lazyguard.integrations.sqlalchemy.make_async_engine": (
         sqlalchemy.make_async_engine,
@@ -764,7 +776,12 @@ if importlib.util.find_spec("django"):
         {"backend": is_cache, "fallback": optional(is_cache), "timeout": is_seconds, "breaker": is_breaker},
     )
 PARAMETERS = [(name, parameter) for name, (_, _, right) in TABLE.items() for parameter in right]
-quietly = settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+quietly = settings(
+    max_examples=settings.default.max_examples * 3 // 5,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def check(call, given, right, value) -> None:
@@ -858,5 +875,5 @@ def test_the_table_has_all_names():
                 if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
             }
             known = set(AUDIT) if public == "lazyguard.audit.audit" else set(TABLE.get(public, (0, 0, {}))[2])
-            missing += [f"{public}({one}=)" for one in sorted(wanted - known - {"provider", "registry"})]
+            missing += [f"{public}({one}=)" for one in sorted(wanted - known)]
     assert not missing

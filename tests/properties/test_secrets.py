@@ -32,7 +32,7 @@ class Resource:
 
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("timeout", [None, 30.0])
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings.default.max_examples // 3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(secret=SECRETS, kind=KINDS, where=st.sampled_from(["factory", "probe", "close", "fallback", "listener"]))
 def test_no_text_of_ours_carries_a_secret(timeout, secret, kind, where):
     """A secret in an exception, in arguments or in a target is in no message, event, repr or log line of ours."""

@@ -446,6 +446,9 @@ def test_a_service_does_what_the_model_says():
     run_state_machine_as_test(
         ServiceMachine,
         settings=settings(
-            max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=2 * settings.default.max_examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

@@ -20,7 +20,7 @@ FORKING = """
     import faulthandler, importlib.abc, importlib.machinery, os, random, signal, sys, threading, time, traceback
     import warnings
     import lazyguard
-    from lazyguard._core import declaration as declaration  # with which comes what is done at a fork
+    from lazyguard import _core as _core  # with which comes what is done at a fork
     from lazyguard._core import unfinished_imports
 
     warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a process with threads forks

@@ -124,7 +124,7 @@ def ask_in_tasks(cells: list[Cell]) -> list[object]:
     return asyncio.run(main())
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings.default.max_examples * 4 // 5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     kinds=st.lists(st.sampled_from(SYNC + ASYNC), min_size=2, max_size=5),
     meet=st.booleans(),

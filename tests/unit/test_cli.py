@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lazyguard import __version__
+from lazyguard import __version__, cli
 from lazyguard.cli import main
 
 
@@ -15,9 +15,9 @@ from lazyguard.cli import main
         (["--help"], 0, "audit"),
         (["audit", "--help"], 0, "a parent's cost is not its children's"),
         ([], 2, "COMMAND"),
-        (["audit", "core", "--jobs", "0"], 2, "jobs is 0"),
-        (["audit", "core", "--repeat", "-1"], 2, "repeat is -1"),
-        (["audit", "core", "--slow", "nan"], 2, "slow is nan"),
+        (["audit", "core", "--jobs", "0"], 2, "jobs=0"),
+        (["audit", "core", "--repeat", "-1"], 2, "repeat=-1"),
+        (["audit", "core", "--slow", "nan"], 2, "slow=nan"),
         (["audit", "core", "--color", "sometimes"], 2, "invalid choice"),
         (["nosuch"], 2, "invalid choice"),
     ],
@@ -37,3 +37,13 @@ def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[
     told = capsys.readouterr().err
     assert "report" in told
     assert "lazyguard audit core" in told
+
+
+def test_an_interruption_before_the_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the status of any other, and no traceback."""
+
+    def interrupted(**_: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "parser", interrupted)
+    assert main(["audit", "core"]) == 130

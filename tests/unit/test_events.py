@@ -96,7 +96,7 @@ def test_subscribed_twice(seen):
     """A function that is subscribed twice is called twice; each undo ends one, and a second undo ends no other."""
     heard = []
     first, second = lazyguard.subscribe(heard.append), lazyguard.subscribe(heard.append)
-    event = events.Event("ready", name="n", place="p", before="a", after="b", generation=0)
+    event = events.Event(kind="ready", name="n", place="p", before="a", after="b", generation=0)
     events.emit(event)
     first()
     first()
@@ -118,9 +118,7 @@ def test_subscribe_something_else():
 def test_the_log(kind, level, caplog):
     """The default listener writes one line an event, on a level that fits it."""
     with caplog.at_level(logging.DEBUG, logger="lazyguard"):
-        events.emit(
-            events.Event(kind, name=kind, place="f.py:3", before="x", after="y", generation=0, cause="OSError at g:1")
-        )
+        events.emit(events.Event(kind=kind, name=kind, place="f.py:3", before="x", after="y", cause="OSError at g:1"))
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (level, f"{kind} is y ({kind}, OSError at g:1), declared at f.py:3")
     ]
@@ -246,7 +244,7 @@ def test_a_log_handler_that_raises(capsys):
     logger.addHandler(handler)
     try:
         for number in range(3):
-            event = events.Event("stuck", name=f"a{number}", place="p", before="b", after="b", generation=0)
+            event = events.Event(kind="stuck", name=f"a{number}", place="p", before="b", after="b", generation=0)
             events.emit(event)
     finally:
         logger.removeHandler(handler)

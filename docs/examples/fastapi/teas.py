@@ -24,7 +24,9 @@ from lazyguard.integrations.redis import aredis_client
 
 # How soon what was away is tried again.
 QUICK = lazyguard.Recovery(initial=0.1, maximum=1.0)
-AWAY = lazyguard.Breaker(failure_threshold=2, open_time=0.5, max_open_time=1.0)
+# A statement that takes longer than this counts as a failure, and so do the waits of requests that give up before it.
+SLOW = 0.4
+AWAY = lazyguard.Breaker(failure_threshold=2, slow_call_duration=SLOW, open_time=0.5, max_open_time=1.0)
 LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 

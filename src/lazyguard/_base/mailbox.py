@@ -11,7 +11,7 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import final
+from lazyguard._base import final, places
 from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
@@ -65,9 +65,10 @@ class Mailbox:
     Attributes:
         queued: Whether a thread of ours is about to look into it.
         reported: What the listener has raised that was reported.
+        waiting: The letters, the oldest first.
     """
 
-    __slots__ = ("_busy", "_lost", "_report", "_telling", "_waiting", "listener", "queued", "reported", "wants")
+    __slots__ = ("_busy", "_lost", "_report", "_telling", "listener", "queued", "reported", "waiting", "wants")
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Mailbox:
         self.queued = False
         self.reported: set[str] = set()
         self._report = report
-        self._waiting: deque[Letter] = deque()
+        self.waiting: deque[Letter] = deque()
         self._lost: list[None] = []
         # What is being told of at present -> the thread that has that turn, in a list of its own.
         self._telling: dict[int, list[int]] = {}
@@ -88,7 +89,7 @@ class Mailbox:
 
     def trim(self) -> None:
         """Drop letters until there is room for all that wait: reminders first, then the oldest."""
-        while len(self._waiting) > MOST:
+        while len(self.waiting) > MOST:
             dropped = self._first(lambda one: bool(one.event.kind == "reminder")) or self._first(lambda _: True)
             if dropped is not None and self._remove(dropped):
                 dropped.told = True
@@ -96,16 +97,16 @@ class Mailbox:
 
     def tell_own(self) -> BaseException | None:
         """Tell the listener what this thread has posted; return what it raised that is no Exception."""
-        if not self._waiting:
+        if not self.waiting:
             return None
         here, raised = _thread.get_ident(), None
         left: set[int] = set()
         while (letter := self._first(lambda one: one.thread == here and one.of not in left)) is not None:
-            left.add(letter.of)
             turn = [here]
             if self._takes(turn, letter):
-                left.discard(letter.of)
                 raised = self._tell_up_to(letter, turn) or raised
+            else:
+                left.add(letter.of)
         return raised
 
     def tell_next(self) -> bool:
@@ -123,14 +124,9 @@ class Mailbox:
                 busy.release()
         return self._due() is not None
 
-    @property
-    def waits(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._waiting)
-
     def clear(self) -> None:
         """Forget all that waits, and who tells: in the child of a fork, or since nobody listens any more."""
-        self._waiting.clear()
+        self.waiting.clear()
         self._telling.clear()
         self.queued = False
         self._busy = _thread.allocate_lock()
@@ -140,11 +136,7 @@ class Mailbox:
         return self._first(lambda one: (not one.thread or one.since < late) and one.of not in self._telling)
 
     def _first(self, which: Callable[[Letter], bool]) -> Letter | None:
-        waiting: deque[Letter] = self._waiting.copy()
-        for one in waiting:
-            if which(one):
-                return one
-        return None
+        return next(filter(which, self.waiting.copy()), None)
 
     def _takes(self, turn: list[int], letter: Letter) -> bool:
         """Take the turn for a letter of this thread; what others have is waited for a moment."""
@@ -193,12 +185,10 @@ class Mailbox:
         if not self._remove(letter):
             letter.told = True
             return None
-        event, lost = letter.event, 0
-        while self._lost:
-            self._lost.pop()
-            lost += 1
+        event, lost = letter.event, len(self._lost)
+        del self._lost[:lost]
         try:
-            self.listener(event.after_losing(lost) if lost else event)
+            self.listener(type(event)(**vars(event) | {"lost": lost}) if lost else event)
         except BaseException as error:
             from lazyguard._base.interpreter import is_a_handlers  # nothing that only declares loads it
 
@@ -211,7 +201,7 @@ class Mailbox:
 
     def _remove(self, letter: Letter) -> bool:
         try:
-            self._waiting.remove(letter)
+            self.waiting.remove(letter)
         except ValueError:
             return False
         return True
@@ -220,8 +210,4 @@ class Mailbox:
 def _is_telling(frame: FrameType) -> bool:
     """Return whether this thread tells what is in a mailbox, beside this frame."""
     codes = (Mailbox.tell_own.__code__, Mailbox.tell_next.__code__)
-    while frame.f_back is not None:
-        frame = frame.f_back
-        if frame.f_code in codes:
-            return True
-    return False
+    return any(each.f_code in codes for each in places.outwards(frame.f_back))

@@ -4,6 +4,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
     from typing import Any
 
@@ -41,6 +42,13 @@ NOWHERE = Place("an unknown file", 0)
 def caller(depth: int = 1) -> "FrameType":
     """Return the frame `depth` levels above the function that asks (1: whoever called it)."""
     return sys._getframe(depth + 1)
+
+
+def outwards(frame: "FrameType | None") -> "Iterator[FrameType]":
+    """Yield the frames from this one to the outermost."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
 
 
 def declaring(frame: "FrameType", factory: object = None) -> "FrameType":
@@ -115,11 +123,8 @@ def of_frame(frame: "FrameType") -> "Place":
 
 def of_user(frame: "FrameType | None") -> "Place":
     """Return the place of the innermost frame that is neither lazyguard's nor the import system's."""
-    while frame is not None:
-        if _package(frame) not in ("lazyguard", "importlib"):
-            return of_frame(frame)
-        frame = frame.f_back
-    return NOWHERE
+    found = (each for each in outwards(frame) if _package(each) not in ("lazyguard", "importlib"))
+    return next(map(of_frame, found), NOWHERE)
 
 
 def of_callable(function: object, otherwise: "Place") -> "Place":

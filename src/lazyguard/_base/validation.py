@@ -36,6 +36,10 @@ class Options:
         for name in self.__slots__:
             object.__setattr__(self, name, values[name])
 
+    def but(self, **values: "Any") -> "Self":
+        """Return options with these values, and the others as they are."""
+        return type(self)(**{name: getattr(self, name) for name in self.__slots__} | values)
+
     @property
     def is_late(self) -> bool:
         """Whether functions are to be asked for numbers."""
@@ -49,11 +53,9 @@ class Options:
         """
         if not self.is_late:
             return self
-        values = {name: getattr(self, name) for name in self.__slots__}
-        for name in self._numbers:
-            values[name] = read(name, values[name], of)
+        values = {name: read(name, getattr(self, name), of) for name in self._numbers}
         try:
-            return type(self)(**values)
+            return self.but(**values)
         except ValueError as error:
             raise misconfigured(f"{of} has read from functions what cannot be right: {error}") from None
 
@@ -96,6 +98,8 @@ def read(name: str, value: "Any", of: str, check: "Callable[..., None] | None" =
         raise misconfigured(
             f"{name}= of {of} cannot be read: its function raised {type(error).__name__} (the cause)."
         ) from error
+    if callable(found):
+        raise misconfigured(f"{name}= of {of} cannot be read: its function returned another one, not a number.")
     try:
         if check is not None:
             check(name, found, **how)
@@ -113,21 +117,26 @@ def is_late(value: "Any") -> bool:
     return not signatures.late_kind(value) and not signatures.required_parameters(value)
 
 
+def require(
+    right: object, name: str, value: object, give: str, optional: bool = False, *, fault: str = "invalid"
+) -> None:
+    """Raise ConfigurationError unless a value is `right`, or None where that is allowed; it says what to `give`."""
+    if not right and not (optional and value is None):
+        raise misconfigured(
+            f"{name}={shown(value)} is {fault}: give {give}{', or None' if optional else ''}."
+        ) from None
+
+
 def seconds(name: str, value: object, *, optional: bool = False, zero: bool = False, late: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a number of seconds above zero (or None, or zero, where allowed).
 
     The most is what a thread can wait, `threading.TIMEOUT_MAX`: 292 years, on Windows 49 days. With `late` a function
     will do.
     """
-    if (value is None and optional) or (late and is_late(value)):
-        return
-    right = isinstance(value, int | float) and not isinstance(value, bool)
-    if not right or not (0 < value <= TIMEOUT_MAX or (zero and value == 0)):  # type: ignore[operator]
-        least = "zero or more" if zero else "more than zero"
-        also = ", or None" if optional else ""
-        raise misconfigured(
-            f"{name}={shown(value)} is out of range: give {least} seconds, {TIMEOUT_MAX:.0f} at the most{also}."
-        )
+    least = "zero or more" if zero else "more than zero"
+    number = float("nan") if isinstance(value, bool) or not isinstance(value, int | float) else value
+    right = 0 < number <= TIMEOUT_MAX or (zero and number == 0) or (late and is_late(value))
+    require(right, name, value, f"{least} seconds, {TIMEOUT_MAX:.0f} at the most", optional, fault="out of range")
 
 
 def alone(decorator: str, misplaced: "tuple[Any, ...]", frame: "FrameType", what: str) -> None:
@@ -142,68 +151,65 @@ def alone(decorator: str, misplaced: "tuple[Any, ...]", frame: "FrameType", what
 
 def text(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a string (or None, where allowed)."""
-    if not isinstance(value, str) and not (optional and value is None):
-        also = ", or None" if optional else ""
-        raise misconfigured(f"{name}={shown(value)} is invalid: give a string{also}.")
+    require(isinstance(value, str), name, value, "a string", optional)
 
 
 def mapping(name: str, value: object) -> "dict[Any, Any]":
     """Return the content of a mapping, or of None; raise ConfigurationError for anything else."""
-    if value is None:
-        return {}
-    content: Any = value
-    if not hasattr(type(value), "keys") or not hasattr(type(value), "__getitem__"):
-        raise misconfigured(f"{name}={shown(value)} is invalid: give a dict, or None.")
+    content: Any = {} if value is None else value
+    is_mapping = hasattr(type(content), "keys") and hasattr(type(content), "__getitem__")
+    require(is_mapping, name, value, "a dict", optional=True)
     return dict(content)
 
 
 def names(name: str, value: object, what: str = 'a tuple of strings, ("one",)') -> "tuple[str, ...]":
     """Return the strings of an iterable; raise ConfigurationError for anything else."""
-    found: list[str] = []
-    content: Any = () if isinstance(value, str) else value
+    found: list[Any] = []
+    content: Any = None if isinstance(value, str) else value
     try:
         for one in content:
-            if not isinstance(one, str):
-                break  # it may have no end
+            require(isinstance(one, str), name, value, what)  # at once: it may have no end
             found.append(one)
-        else:
-            if content is value:
-                return tuple(found)
-    except TypeError:
-        pass
-    raise misconfigured(f"{name}={shown(value)} is invalid: give {what}.") from None
+    except TypeError:  # it cannot be iterated
+        require(False, name, value, what)
+    return tuple(found)
 
 
 def choice(name: str, value: object, *choices: str) -> None:
     """Raise ConfigurationError unless `value` is one of these."""
-    if not isinstance(value, str) or value not in choices:
-        raise misconfigured(f"{name}={shown(value)} is invalid: give one of {', '.join(map(repr, choices))}.")
+    right = isinstance(value, str) and value in choices
+    require(right, name, value, f"one of {', '.join(map(repr, choices))}")
 
 
 def flag(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise misconfigured(f"{name}={shown(value)} is invalid: give True or False.")
+    require(isinstance(value, bool), name, value, "True or False")
 
 
 def whole(name: str, value: object, *, least: int = 1, optional: bool = False, late: bool = False) -> None:
     """Raise ConfigurationError unless `value` is a whole number of at least `least`, or what else is allowed."""
-    if (value is None and optional) or (late and is_late(value)):
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise misconfigured(f"{name}={shown(value)} is out of range: give a whole number of at least {least}.")
+    right = isinstance(value, int) and not isinstance(value, bool) and least <= value <= sys.maxsize
+    right = right or (late and is_late(value))
+    require(right, name, value, f"a whole number of at least {least}", optional, fault="out of range")
+
+
+def policy(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is the policy of that name, or None; its module need not be loaded."""
+    kind = name.capitalize()
+    if (
+        value is not None
+        and f"{type(value).__module__}.{type(value).__qualname__}" != f"lazyguard._policies.{name}.{kind}"
+    ):
+        raise misconfigured(f"{name}={shown(value)} is invalid: give a lazyguard.{kind}, or None.")
 
 
 def function_of(name: str, value: object, what: str = "object") -> None:
     """Raise ConfigurationError unless `value` is callable, or None."""
-    if value is not None and not callable(value):
-        raise misconfigured(f"{name}={shown(value)} is invalid: give a function of the {what}, or None.")
+    require(callable(value), name, value, f"a function of the {what}", optional=True)
 
 
 def plain(name: str, function: object, of: str, maker: str) -> None:
     """Raise ConfigurationError if `function` is async, and `maker` is not."""
-    if function is None:
-        return
     if places.flags_of(function) & places.COROUTINE:
         raise misconfigured(
             f"{name}= of {of} is an `async def`, and nothing would await it: make {maker} one too, or give a plain "
@@ -231,32 +237,29 @@ def failure_types(name: str, value: object) -> "Kinds":
     for kind in kinds:
         if isinstance(kind, str):
             module, colon, attribute = kind.partition(":")
-            right = colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+            right: object = colon and attribute.isidentifier() and places.is_module_name(module)
         elif isinstance(kind, type):
             right = issubclass(kind, BaseException)
         else:
             # what a late one returns would always be true
             right = callable(kind) and not places.flags_of(kind) & (places.COROUTINE | places.GENERATORS)
-        if not right:
-            raise misconfigured(
-                f"{name}={shown(value)} is invalid: give exception types, their names where the library must not be "
-                "imported for it, or a plain function that takes an exception and returns True for one that is meant, "
-                '(ConnectionError, "redis:RedisError", is_busy).'
-            )
+        require(
+            right,
+            name,
+            value,
+            "exception types, their names where the library must not be imported for it, or a plain function that "
+            'takes an exception and returns True for one that is meant, (ConnectionError, "redis:RedisError", is_busy)',
+        )
     return kinds
 
 
 def loaded(types: "Kinds") -> "tuple[type[BaseException], ...]":
     """Return those of the exception types whose modules are loaded; no other can have been raised."""
-    found: list[type[BaseException]] = []
-    for failure in types:
-        kind: Any = failure
-        if isinstance(failure, str):
-            module, _, attribute = failure.partition(":")
-            kind = getattr(sys.modules.get(module), attribute, None)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            found.append(kind)
-    return tuple(found)
+    named = [kind.partition(":") if isinstance(kind, str) else kind for kind in types]
+    found: list[Any] = [
+        getattr(sys.modules.get(kind[0]), kind[2], None) if isinstance(kind, tuple) else kind for kind in named
+    ]
+    return tuple(kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseException))
 
 
 def check_loaded(name: str, types: "Kinds") -> None:

@@ -1,9 +1,11 @@
 """The state machine under everything, and `loaded`: a module of ours that is loaded at its first need.
 
 Invariants: no caller gets a module that is half executed, as a signal handler or a finaliser would that runs while its
-own thread imports it; what was loaded once is available until the interpreter's end, when nothing can be imported.
+own thread imports it; what was loaded once is available until the interpreter's end, when nothing can be imported. No
+fork cuts an import short, whatever of ours is loaded.
 """
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -58,3 +60,19 @@ def _refusal(text: str) -> Exception:
 
 def _told(of: "Any") -> str:
     return "a lazy object" if of is None else f"{of.name} ({of.place})"
+
+
+def _before_fork() -> None:
+    from lazyguard._core import unfinished_imports  # the child has it from here, and need not import it
+
+    unfinished_imports.wait()
+
+
+def _in_child() -> None:
+    from lazyguard._core import unfinished_imports
+
+    unfinished_imports.mend()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -10,30 +10,30 @@ import asyncio
 from _weakref import ref
 
 from lazyguard._base import final
-from lazyguard._core import clock, mode
-from lazyguard._core.deadlines import NEVER
+from lazyguard._core import clock, loaded, mode
+from lazyguard._core.deadlines import NEVER, Deadline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._core.deadlines import Deadline
-
 
 @final
 class Cancellation:
-    """Cancels this task when a deadline passes, from now until `ended`.
+    """Cancels this task, which is one of asyncio, when a deadline passes, from now until `ended`.
 
     Attributes:
         rung: Whether it has.
+        task: The task.
     """
 
-    __slots__ = ("_before", "_limit", "_task", "_timer", "rung")
+    __slots__ = ("_before", "_limit", "_timer", "rung", "task")
 
     def __init__(self, limit: Deadline) -> None:
+        loaded("_core.tasks").loop_here()
         self._timer: asyncio.TimerHandle | None = None
-        self._task: Any = counting(asyncio.current_task())
-        self._before: int = self._task.cancelling()
+        self.task: Any = counting(asyncio.current_task())
+        self._before: int = self.task.cancelling()
         self._limit = limit
         self.rung = False
         self._wait()
@@ -41,7 +41,7 @@ class Cancellation:
     def _wait(self) -> None:
         left = self._limit.ends - clock.now()
         if left != NEVER:
-            self._timer = self._task.get_loop().call_later(clock.current.real(max(0.0, left)), self._ring)
+            self._timer = self.task.get_loop().call_later(clock.current.real(max(0.0, left)), self._ring)
 
     def _ring(self) -> None:
         if self._limit.ends > clock.now():
@@ -50,7 +50,7 @@ class Cancellation:
         self._timer = None
         if mode.is_active():
             self.rung = True
-            self._task.cancel()
+            self.task.cancel()
 
     def stop(self) -> None:
         """Cancel nothing from now on."""
@@ -61,28 +61,18 @@ class Cancellation:
     def ended(self, error: BaseException | None) -> bool:
         """Return whether it was the deadline alone that has ended the block, which this exception leaves."""
         self.stop()
-        only = self.rung and self._task.uncancel() <= self._before
+        only = self.rung and self.task.uncancel() <= self._before
         return only and isinstance(error, asyncio.CancelledError)
 
 
-# The `async with` blocks that are open, innermost last, by their deadline and task.
-_open: dict[tuple[Deadline, Any], list[Cancellation]] = {}
-
-
-def begin(limit: Deadline) -> None:
-    """Let this task be cancelled when a deadline passes, until `end`."""
-    _open.setdefault((limit, asyncio.current_task()), []).append(Cancellation(limit))
-
-
 def end(limit: Deadline, error: BaseException | None) -> bool:
-    """End the innermost block; return whether it was the deadline alone that has ended it."""
-    key = limit, asyncio.current_task()
-    if key not in _open:  # another task closes an async generator that has it open
-        key = next(key for key in [*_open] if key[0] is limit)
-    blocks = _open[key]
-    block = blocks.pop()
-    if not blocks:
-        del _open[key]
+    """End this task's innermost block of a deadline; return whether it was the deadline alone that has ended it."""
+    task = asyncio.current_task()
+    own = [one for one in limit.cancellations if one.task is task]
+    block: Cancellation = (own or limit.cancellations)[
+        -1
+    ]  # else another task closes an async generator that has it open
+    limit.cancellations.remove(block)
     return block.ended(error)
 
 

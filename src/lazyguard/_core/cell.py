@@ -15,7 +15,7 @@ import sys
 from lazyguard import events
 from lazyguard._base.interpreter import is_a_handlers
 from lazyguard._core import INTERRUPTIONS, clock, loaded, state
-from lazyguard._core.declaration import PLAIN, Declaration
+from lazyguard._core.declaration import PLAIN, Declaration, Plan
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
 TYPE_CHECKING = False
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.declaration import Plan
     from lazyguard._core.state import Gate, Mirror, Note
 
     P = ParamSpec("P")
@@ -148,7 +147,7 @@ class Cell(Declaration):
 
     def _event(self, kind: str, before: Snapshot, after: Snapshot, seconds: float, cause: str = "") -> events.Event:
         event = events.Event(
-            kind,
+            kind=kind,
             name=self.name,
             place=self.place,
             before=before.state,
@@ -207,11 +206,11 @@ class Cell(Declaration):
         return bool(places.full(moment, self.plan.abandon_after))
 
     def end_unlaunched(self) -> None:
-        """End what this thread has put up and nobody runs: it was interrupted between `find_attempt` and the launch."""
-        here = _thread.get_ident()
+        """End what this thread has put up, for a fallback too, and nobody runs: it did not come to the launch."""
+        here, family = _thread.get_ident(), (*self.fallbacks, self)
         for attempt in list(active):
-            if attempt.cell is self and attempt.thread == here and not attempt.running:
-                self.settle(attempt, Outcome(interrupted=True))
+            if attempt.cell in family and attempt.thread == here and not attempt.running:
+                attempt.cell.settle(attempt, Outcome(interrupted=True))
 
     @completed
     def settle(self, attempt: Attempt, outcome: Outcome) -> None:
@@ -247,8 +246,6 @@ class Cell(Declaration):
             self.dispose(attempt)
         active.discard(attempt)
         if outcome.ok and counts:
-            if self.plan.close is not None:
-                loaded(CLOSING, self).note_built()
             self.release_fallbacks()
         elif counts and not outcome.interrupted:
             self.recover()
@@ -304,27 +301,11 @@ class Cell(Declaration):
 
         The drivers are loaded here and not before: a program that only declares does without them.
         """
-        threads = loaded("_core.threads", self)
-        while True:
-            cell = self._here_and_shown()
-            target = threads.resolved(cell, wait=wait, real=real)
-            if target is not threads.ELSEWHERE:
-                return target
+        return loaded("_core.threads", self).resolved(self, wait=wait, real=real)
 
     async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
         """Return the target without blocking the event loop."""
-        tasks = loaded("_core.tasks", self)
-        while True:
-            cell = self._here_and_shown()
-            target = await tasks.aresolved(cell, wait=wait, real=real)
-            if target is not tasks.ELSEWHERE:
-                return target
-
-    def _here_and_shown(self) -> Cell:
-        cell = self.here()
-        if cell.mirror is not None:
-            cell.mirror.load(cell)
-        return cell
+        return await loaded("_core.tasks", self).aresolved(self, wait=wait, real=real)
 
     def here(self, *, strict: bool = True) -> Cell:
         """Return the cell of the caller's event loop: this one, unless several loops use an async service.
@@ -366,10 +347,12 @@ class Cell(Declaration):
     def release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
         for fallback in self.fallbacks:
-            made = fallback.now.target
+            made, now = fallback.now.target, self.now
+            if now.state == DEGRADED and now.target is made:
+                continue  # the real object has failed since, and this is served again
             closes = fallback.begin_anew()
             now = self.now
-            if now.state == DEGRADED and now.target is made:  # the real object has failed since
+            if now.state == DEGRADED and now.target is made:  # just now
                 self.swap(now, now.fresh(clock.now()))
             for pending in closes:
                 self._after_grace(pending)

@@ -2,7 +2,8 @@
 
 Invariants: there is one before its factory is called, and it has the target as soon as that is made; who claims it
 carries it out; not while a block holds its target; on its event loop, where it belongs to one that runs; no lock is
-held while `close` runs; no child of a fork closes what its parent has made; the exit is held up for `AT_EXIT` seconds
+held while `close` runs; what falls due is closed in its order, by a few threads, of which one that hangs is replaced;
+no child of a fork closes what its parent has made; the exit is held up for `AT_EXIT` seconds
 at the most.
 """
 
@@ -15,16 +16,13 @@ from _weakref import ref
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.interpreter import Lock, is_a_handlers, monotonic
-from lazyguard._core import DAEMONS, clock, declaration, loaded, state, whole
-from lazyguard._core.state import builds, to_close
+from lazyguard._core import clock, daemons, declaration, loaded, state, whole
+from lazyguard._core.state import Attempt, builds, to_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from lazyguard._core.scheduler import Job
-    from lazyguard._core.state import Attempt
 
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
@@ -72,7 +70,6 @@ class PendingClose:
         made: Its place in the order of construction.
         home: The event loop that it belongs to; None where it belongs to none.
         awaited: Whether its factory is async, so that `close` may be.
-        hangs: Whether its `close` has not returned for `HANGS` seconds.
     """
 
     def __init__(self, attempt: Attempt) -> None:
@@ -90,13 +87,13 @@ class PendingClose:
         self._claims: dict[str, object] = {}
         self._ended = False
         self.scheduled = False
-        self.hangs = False
-        self._watch: Job | None = None
+        self._watch: Any = None
         self._waiting: list[Callable[[], object]] = []
 
     def built(self) -> None:
         """Take its place in the order: it comes after what its factory has built on the way, and needs."""
         self.made = next(builds)
+        _close_at_exit()
 
     @property
     def target(self) -> Any:
@@ -180,7 +177,7 @@ class PendingClose:
         now = state.UNUSED if cell is None else cell.now
         events.emit(
             events.Event(
-                "close-failed",
+                kind="close-failed",
                 name=self.name,
                 place=self.place,
                 before=now.state,
@@ -194,8 +191,7 @@ class PendingClose:
     def _look(self) -> None:
         if not self._ended:
             self.failed(f"close= has not returned for {HANGS:g} s")
-            self.hangs = True
-            loaded("_core.closers").crew.look()
+            crew.look()
 
 
 def _came_first(error: BaseException) -> bool:
@@ -212,15 +208,15 @@ def _came_first(error: BaseException) -> bool:
 _BEGINS: bool = sys.version_info[:2] > (3, 10)
 
 
-def note_built() -> None:
-    """Note that there is something to close: at the exit, at the latest."""
+def _close_at_exit() -> None:
+    """See to it that what there is to close is closed at the exit, at the latest."""
     token = object()
     if _registered.setdefault("exit", token) is token:
         import atexit
 
         atexit.register(at_exit)
-        if loaded(DAEMONS).NONE_AT_EXIT:  # pragma: no cover (of two versions alone)
-            loaded(DAEMONS).daemon(bool, "exit", again=True)
+        if daemons.NONE_AT_EXIT:  # pragma: no cover (of two versions alone)
+            daemons.daemon(bool, "exit", again=True)
 
 
 def take_back(pending: PendingClose, attempt: Attempt) -> PendingClose | None:
@@ -264,19 +260,26 @@ def carry_out_now(pending: PendingClose) -> None:
 def on_a_thread(pending: PendingClose, how: Callable[[PendingClose], None] = carry_out) -> None:
     """Close the target on a daemon thread."""
     try:
-        loaded(DAEMONS).daemon(lambda: how(pending), pending.name, again=True)
+        daemons.daemon(lambda: how(pending), pending.name, again=True)
     except RuntimeError:
         pending.tell()  # no thread is available: it stays pending, and is closed at the exit
 
 
 def after_grace(pending: PendingClose, due: float) -> None:
     """Close the target when the clock shows `due`."""
-    closers, daemons = loaded("_core.closers"), loaded(DAEMONS)
     if not daemons.allowed:
         carry_out(pending)
         return
-    loaded("_core.scheduler").closings().at(due, lambda: closers.crew.add(pending))
+    loaded("_core.scheduler").closings().at(due, lambda: crew.add(pending))
     pending.scheduled = True
+
+
+def _close_due(pending: PendingClose) -> None:
+    loaded("_core.scheduler").background().run(carry_out, pending)
+
+
+# The threads that close what has fallen due: few, however much that is.
+crew = daemons.Crew("closer", _close_due, most=4, hangs=HANGS)
 
 
 def after_finaliser(pending: PendingClose, due: float) -> None:
@@ -287,7 +290,7 @@ def after_finaliser(pending: PendingClose, due: float) -> None:
             _thread.start_new_thread(after_grace, (pending, due))
             return
         closings, pending.scheduled = scheduler.closings(), True
-        if not closings.put(scheduler.Job(due, lambda: loaded("_core.closers").crew.add(pending))):
+        if not closings.put(scheduler.Job(due, lambda: crew.add(pending))):
             _thread.start_new_thread(closings.poke, ())
     except RuntimeError:
         pass  # the interpreter is ending: it is closed at the exit

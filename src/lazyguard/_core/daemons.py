@@ -17,6 +17,7 @@ from _contextvars import Context
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.interpreter import monotonic
+from lazyguard._core import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,21 +175,20 @@ class Crew:
     Args:
         name: What its threads are called.
         do: Does the work for one item.
-        enough: Whether as many threads are at work as may be. It gets a pair for each of them: since when, by the
-            machine's clock, and at what; before its first item that is None.
+        most: How many are at work at the most, but for those that hang.
+        hangs: Seconds at one item after which a thread counts as hanging.
     """
 
-    __slots__ = ("_do", "_enough", "_name", "at_work", "waiting")
+    __slots__ = ("_do", "_hangs", "_most", "_name", "at_work", "waiting")
 
-    def __init__(
-        self, name: str, do: Callable[[Any], object], enough: Callable[[list[tuple[float, Any]]], bool]
-    ) -> None:
+    def __init__(self, name: str, do: Callable[[Any], object], *, most: int, hangs: float) -> None:
         self._name = name
         self._do = do
-        self._enough = enough
+        self._most = most
+        self._hangs = hangs
         self.waiting: deque[Any] = deque()
-        # A key for each thread.
-        self.at_work: dict[object, tuple[float, Any]] = {}
+        # A key for each thread, and since when it is at its item, by the clock.
+        self.at_work: dict[object, float] = {}
         _crews.append(self)
 
     def add(self, item: Any) -> None:
@@ -198,11 +198,12 @@ class Crew:
 
     def look(self) -> None:
         """Begin a thread, if something waits and not as many as may are at work."""
-        if not self.waiting or self._enough(list(self.at_work.values())):
+        hanging = clock.now() - self._hangs
+        if not self.waiting or sum(since > hanging for since in list(self.at_work.values())) >= self._most:
             refused.pop(self.look, None)
             return
         key = object()
-        self.at_work[key] = monotonic(), None
+        self.at_work[key] = clock.now()
         insist(self.look, lambda: self._work(key), self._name, lambda: self.at_work.pop(key, None), again=True)
 
     def _work(self, key: object) -> None:
@@ -212,7 +213,7 @@ class Crew:
                     item = self.waiting.popleft()
                 except IndexError:
                     return
-                self.at_work[key] = monotonic(), item
+                self.at_work[key] = clock.now()
                 self._do(item)
         finally:
             self.at_work.pop(key, None)

@@ -15,6 +15,8 @@ from lazyguard._core import clock, loaded, mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from lazyguard.errors import DeadlineExceeded
 
 
@@ -30,18 +32,20 @@ class Deadline:
     Attributes:
         ends: When it passes, by the clock; NEVER when what it was set for has ended, as a request has with its answer.
         seconds: How long it was when it was set.
+        cancellations: Those of its `async with` blocks that are open, innermost last.
     """
 
-    __slots__ = ("_said", "ends", "seconds")
+    __slots__ = ("_said", "cancellations", "ends", "seconds")
 
     def __init__(self, seconds: float, said: str) -> None:
         self.ends: float = clock.now() + seconds
         self.seconds: float = seconds
+        self.cancellations: list[Any] = []
         self._said = said
 
     def __enter__(self) -> Deadline:
         try:
-            assign(_blocks, (self, _blocks.get()))
+            assign(_blocks, (*_blocks.get(), self))
         except BaseException:  # a signal handler's, just when it was set
             _end(self)
             raise
@@ -55,8 +59,7 @@ class Deadline:
             raise
 
     async def __aenter__(self) -> Deadline:
-        loaded("_core.tasks").loop_here()
-        loaded("_core.cancellation").begin(self)
+        self.cancellations.append(loaded("_core.cancellation").Cancellation(self))
         try:
             return self.__enter__()
         except BaseException as error:
@@ -71,20 +74,21 @@ class Deadline:
         if late:
             raise self.exceeded() from error
 
-    def exceeded(self) -> DeadlineExceeded:
-        """Return the error that says that it has passed."""
+    def exceeded(self, cause: BaseException | None = None) -> DeadlineExceeded:
+        """Return the error that says that it has passed, and what that has caused."""
         from lazyguard.errors import DeadlineExceeded
 
-        return DeadlineExceeded(self._said)
+        error = DeadlineExceeded(self._said)
+        if cause is not None:
+            error.__cause__ = cause
+        return error
 
     def __repr__(self) -> str:
         return f"<deadline of {self.seconds:g} s>"
 
 
-if TYPE_CHECKING:
-    Block = tuple["Deadline | Unlimited", "Block | None"]
-# The blocks that this context is in: the innermost, and those around it.
-_blocks: ContextVar[Block | None] = ContextVar("lazyguard.deadline", default=None)
+# The blocks that this context is in, the innermost last.
+_blocks: ContextVar[tuple[Deadline | Unlimited, ...]] = ContextVar("lazyguard.deadline", default=())
 
 
 def _end(limit: Deadline | Unlimited) -> None:
@@ -92,17 +96,11 @@ def _end(limit: Deadline | Unlimited) -> None:
 
     A deadline that was set later stays: where this one is a generator's, it is that of whoever went on meanwhile.
     """
-    later: list[Deadline] = []
-    block = _blocks.get()
-    while block is not None:
-        found, block = block
-        if found is limit:
-            for one in later[::-1] if isinstance(limit, Deadline) else ():
-                block = one, block
-            assign(_blocks, block)
-            return
-        if isinstance(found, Deadline):
-            later.append(found)
+    blocks = _blocks.get()
+    if limit in blocks:
+        outer = len(blocks) - 1 - blocks[::-1].index(limit)
+        later = blocks[outer + 1 :] if isinstance(limit, Deadline) else ()
+        assign(_blocks, (*blocks[:outer], *(one for one in later if isinstance(one, Deadline))))
 
 
 def deadline(seconds: float) -> Deadline:
@@ -181,9 +179,7 @@ def remaining() -> float | None:
 def current() -> Deadline | None:
     """Return the deadline that counts in this context: the earliest."""
     nearest: Deadline | None = None
-    block = _blocks.get() if mode.is_active() else None
-    while block is not None:
-        limit, block = block
+    for limit in _blocks.get()[::-1] if mode.is_active() else ():
         if isinstance(limit, Unlimited):
             break
         if limit.ends < (NEVER if nearest is None else nearest.ends):
@@ -193,7 +189,7 @@ def current() -> Deadline | None:
 
 def forget() -> None:
     """Let this context have no deadline: it is one of an attempt's own."""
-    assign(_blocks, None)
+    assign(_blocks, ())
 
 
 @final
@@ -206,9 +202,9 @@ class Unlimited:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        block = _blocks.get()
-        if block is None or not isinstance(block[0], Unlimited):
-            assign(_blocks, (self, block))
+        blocks = _blocks.get()
+        if not blocks or not isinstance(blocks[-1], Unlimited):
+            assign(_blocks, (*blocks, self))
 
     def __exit__(self, *_: object) -> None:
         _end(self)
@@ -228,8 +224,8 @@ class Reach:
 
     def __init__(self, given: Deadline) -> None:
         self.given = given
-        self._inside: Block | None = (given, _blocks.get())
-        self._outside: Block | None = None
+        self._inside = (*_blocks.get(), given)
+        self._outside: tuple[Deadline | Unlimited, ...] = ()
 
     def __enter__(self) -> None:
         self._outside = _blocks.get()

@@ -7,15 +7,13 @@ plan holds no state of a cell; the registry holds what is declared weakly.
 import os
 from _weakref import ref
 
-from lazyguard._base.places import misconfigured, shown
+from lazyguard._base.places import Place, misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
     from typing import Any, Literal, TypeAlias
-
-    from lazyguard._base.places import Place
 
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
@@ -96,7 +94,7 @@ class Declaration:
     )
     used = True
 
-    def __init__(self, factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> None:
+    def __init__(self, factory: "Callable[[], Any]", *, name: str, place: Place, plan: "Plan" = PLAIN) -> None:
         self.factory: Any = factory  # a function without parameters
         self.name: str = name
         self.place: Place = place
@@ -127,7 +125,7 @@ class Declared(Declaration):
             return getattr(self, name)
 
 
-def declared(factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> "Any":
+def declared(factory: "Callable[[], Any]", *, name: str, place: Place, plan: "Plan" = PLAIN) -> "Any":
     """Return what stands for a cell until its first use, and is that cell from then on."""
     return Declared(factory, name=name, place=place, plan=plan)
 
@@ -146,12 +144,13 @@ def build_early(frame: "FrameType", build: "Callable[[], object]") -> None:
         eager.declared(frame, build)
 
 
-_registered: "dict[ref[Declaration], str]" = {}
-_guards: "dict[ref[Any], None]" = {}
+_registered: "dict[ref[Any], str]" = {}
+# The kind of what guards a function.
+GUARD = "guard"
 
 
-def register(cell: "Declaration", kind: str) -> None:
-    """Let `health` see a cell; `kind` says what it is."""
+def register(cell: "Any", kind: str) -> None:
+    """Let `health` see a cell, or what guards a function; `kind` says what it is."""
     _registered[ref(cell, _registered.pop)] = kind
 
 
@@ -167,32 +166,15 @@ def forget(cell: "Declaration") -> None:
 
 def cells() -> "list[tuple[Any, str]]":
     """Return the cells that still exist and what they are, in the order of their declaration."""
-    # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
-    found = [(known(), kind) for known, kind in _registered.copy().items()]
-    return [(cell, kind) for cell, kind in found if cell is not None]
-
-
-def register_guard(guard: "Any") -> None:
-    """Let `health` see what guards a function."""
-    _guards[ref(guard, lambda gone: _guards.pop(gone, None))] = None
+    return [(cell, kind) for cell, kind in _existing() if kind != GUARD]
 
 
 def guards() -> "list[Any]":
     """Return what guards functions that still exist, in the order of their declaration."""
-    return [guard for known in list(_guards) if (guard := known()) is not None]
+    return [guard for guard, kind in _existing() if kind == GUARD]
 
 
-def _before_fork() -> None:
-    from lazyguard._core import unfinished_imports  # the child has it from here, and need not import it
-
-    unfinished_imports.wait()
-
-
-def _in_child() -> None:
-    from lazyguard._core import unfinished_imports
-
-    unfinished_imports.mend()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(before=_before_fork, after_in_child=_in_child)
+def _existing() -> "list[tuple[Any, str]]":
+    # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
+    found = [(known(), kind) for known, kind in _registered.copy().items()]
+    return [(one, kind) for one, kind in found if one is not None]

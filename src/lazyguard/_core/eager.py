@@ -1,17 +1,17 @@
 """`LAZYGUARD_EAGER=package,...`: what modules of these packages declare is built when their import has ended.
 
 Invariants: nothing is built while a module of these packages is being executed on the thread, since a factory may need
-what stands further down, or in a module that imports this one; no lock is held while something is built; where the
-variable is not set, a declaration costs one look at the environment.
+what stands further down, or in a module that imports this one; the thread that imports builds, with no lock held; where
+the variable is not set, a declaration costs one look at the environment.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 
 from lazyguard._base import places
-from lazyguard._base.interpreter import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     Build = tuple[str, Callable[[], object]]  # the module that declared it, and what builds it
 
 _WAITING = "_lazyguard_eager"
-_lock = Lock()  # reentrant: a finaliser may import
-# What is still to be built, while a thread is building; what its factories import is built after them.
-_building: list[Build] | None = None
+# While this thread is building, its `queue` is what it builds; what its factories import is built after them.
+_building: Any = _thread._local()
 
 
 def named(module: str) -> bool:
@@ -42,25 +41,20 @@ def declared(frame: FrameType, build: Callable[[], object]) -> None:
     spec = _outermost(frame)
     if spec is None or not named(module):
         return
-    with _lock:
-        if _building is not None:
-            _building.append((module, build))
-            return
-        if _WAITING not in vars(spec):
-            setattr(spec, _WAITING, [])
-            kind = type(spec)
-            spec.__class__ = type(kind.__name__, (kind,), {"__setattr__": _set, "__module__": kind.__module__})
-        vars(spec)[_WAITING].append((module, build))
+    if _WAITING not in vars(spec):
+        setattr(spec, _WAITING, [])
+        kind = type(spec)
+        spec.__class__ = type(kind.__name__, (kind,), {"__setattr__": _set, "__module__": kind.__module__})
+    vars(spec)[_WAITING].append((module, build))
 
 
 def _outermost(frame: FrameType | None) -> Any:
     """Return the spec of the outermost eager module that this thread is importing; None where there is none."""
     found = None
-    while frame is not None:
-        spec: Any = frame.f_globals.get("__spec__")
-        if getattr(spec, "_initializing", False) and places.at_module_level(frame) and named(spec.name):
+    for each in places.outwards(frame):
+        spec: Any = each.f_globals.get("__spec__")
+        if getattr(spec, "_initializing", False) and places.at_module_level(each) and named(spec.name):
             found = spec
-        frame = frame.f_back
     return found
 
 
@@ -77,22 +71,17 @@ def _set(spec: Any, name: str, value: object) -> None:
 
 def _build(builds: list[Build], imported: str) -> None:
     """Build all, in the order of declaration; a failure makes the import fail."""
-    global _building
-    with _lock:
-        if _building is not None:
-            _building.extend(builds)
-            return
-        queue = _building = list(builds)
+    queue: list[Build] | None = getattr(_building, "queue", None)
+    if queue is not None:
+        queue += builds
+        return
     try:
-        while True:
-            with _lock:
-                if not queue:
-                    _building = None
-                    return
-                module, build = queue.pop(0)
+        _building.queue = builds
+        for module, build in builds:  # which may grow meanwhile
             if module in sys.modules:
                 build()
     except BaseException:
-        _building = None
         sys.modules.pop(imported, None)
         raise
+    finally:
+        _building.queue = None

@@ -6,7 +6,7 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 from __future__ import annotations
 
 from lazyguard._base import final
-from lazyguard._core.state import READY
+from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline
-    from lazyguard._core.state import Attempt, Outcome, Snapshot
 
     R = TypeVar("R")
-    Effect: TypeAlias = "Call | Sleep | Launch | Join | Within"
+    Effect: TypeAlias = "Call | Sleep | Join"
     Steps: TypeAlias = Generator[Effect, Any, R]
 
 NEVER = float("inf")
@@ -31,10 +30,11 @@ NOTHING: dict[str, Any] = {}
 class Call:
     """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so.
 
-    What it returns is put into the PendingClose `made` in the step in which it is returned.
+    What it returns is put into the PendingClose `made` in the step in which it is returned. It is watched
+    whether it holds up the event loop of an `attempt`.
     """
 
-    __slots__ = ("arguments", "awaited", "function", "made", "named", "outcome")
+    __slots__ = ("arguments", "attempt", "awaited", "function", "made", "named", "outcome")
 
     def __init__(
         self,
@@ -43,7 +43,9 @@ class Call:
         named: dict[str, Any] = NOTHING,
         awaited: bool = False,
         made: PendingClose | None = None,
+        attempt: Attempt | None = None,
     ) -> None:
+        self.attempt = attempt
         self.made = made
         self.function = function
         self.arguments = arguments
@@ -63,31 +65,26 @@ class Sleep:
 
 
 @final
-class Launch:
-    """Let an attempt begin: here, or on a daemon thread, or as a task, as its cell and the driver require."""
-
-    __slots__ = ("attempt",)
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-
-
-@final
 class Join:
     """Wait for an attempt until a time by the clock (None: for ever); answered with whether there is news.
+
+    One that is new begins before that: here, or on a daemon thread, or as a task, as its cell and the driver require.
 
     News is that it has ended; or that there is something to serve (a fallback too, unless the `real` object is wanted);
     or that since the cell was `seen` its generation has ended, or a place is free and the attempt out of date. It is no
     news that another attempt has failed: who waits would try again, which is the retry's business.
     """
 
-    __slots__ = ("attempt", "real", "seen", "until")
+    __slots__ = ("attempt", "launches", "real", "seen", "until")
 
-    def __init__(self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False) -> None:
+    def __init__(
+        self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False, launches: bool = False
+    ) -> None:
         self.attempt = attempt
         self.until: float = NEVER if until is None else until
         self.seen = seen
         self.real = real
+        self.launches = launches
 
     @property
     def news(self) -> bool:
@@ -102,22 +99,19 @@ class Join:
         return self.attempt.generation != now.generation and len(now.running) < len(self.seen.running)
 
 
-@final
-class Within:
-    """Perform `steps` in the block of a deadline; answered with their Outcome.
+def within(limit: Deadline, steps: Steps[Outcome], cancellation: Cancellation | None = None) -> Steps[Outcome]:
+    """Do these steps in the block of a deadline; return their Outcome.
 
-    A task is cancelled where it waits when the deadline passes, and `expired` says so while that goes on; on a thread
-    nothing is interrupted.
+    Where there is a `cancellation`, it is that of the task that does them, which waits no longer than the deadline. On
+    a thread nothing is interrupted.
     """
-
-    __slots__ = ("cancellation", "limit", "steps")
-
-    def __init__(self, limit: Deadline) -> None:
-        self.limit = limit
-        self.cancellation: Cancellation | None = None
-        self.steps: Steps[Outcome] | None = None
-
-    @property
-    def expired(self) -> bool:
-        """Whether its task was cancelled."""
-        return self.cancellation is not None and self.cancellation.rung
+    try:
+        with limit:
+            outcome = yield from steps
+    except BaseException as error:
+        if cancellation is None or not cancellation.ended(error):
+            raise
+        return Outcome(error=limit.exceeded(error))  # no local has it: this frame is in the traceback of its cause
+    if cancellation is not None:
+        cancellation.ended(None)
+    return outcome

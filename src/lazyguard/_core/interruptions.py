@@ -60,8 +60,8 @@ def catch_up() -> None:
 
 def _complete(cell: Cell) -> None:
     active, wait_cycles = loaded("_core.cell").active, loaded("_core.wait_cycles")
+    cell.end_unlaunched()
     for one in (*cell.fallbacks, cell):
-        one.end_unlaunched()
         for attempt in list(active):
             if attempt.cell is one and wait_cycles.ended(attempt):
                 one.dispose(attempt)

@@ -6,9 +6,9 @@ raised; what user code does comes back as an Outcome, so nothing it raises is mi
 
 from __future__ import annotations
 
-from lazyguard._core import DAEMONS, clock, deadlines, loaded, mode, wait_cycles
-from lazyguard._core.effects import Call, Join, Launch, Sleep
-from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
+from lazyguard._core import DAEMONS, INTERRUPTIONS, clock, deadlines, loaded, mode, wait_cycles, whole
+from lazyguard._core.effects import Call, Join, Sleep
+from lazyguard._core.state import DEGRADED, FAILED, READY, Attempt, Outcome, Snapshot, owed
 from lazyguard.events import describe
 
 TYPE_CHECKING = False
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
-    from lazyguard._core.state import Attempt, Snapshot
 
 
 def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
@@ -47,7 +46,7 @@ def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
     """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
     attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
-    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made)
+    outcome: Outcome = yield Call(cell.factory, awaited=plan.awaited, made=attempt.made, attempt=attempt)
     if not outcome.ok:
         return outcome
     if attempt.made is not None:
@@ -56,7 +55,7 @@ def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
     if wrong is not None:
         return Outcome(error=wrong, final=True)
     if plan.probe is not None:
-        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited)
+        probed: Outcome = yield Call(plan.probe, outcome.value, awaited=plan.awaited, attempt=attempt)
         if not probed.ok:
             cell.dispose(attempt)
             return probed
@@ -83,17 +82,18 @@ def _wrong(cell: Cell, made: Any) -> Exception | None:
     return found
 
 
-def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: Cell | None = None) -> Steps[Any]:
+def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> Steps[Any]:
     """One caller: serve what is there, join the attempt that is under way, or launch one.
+
+    What the cell owes is done here, where something ends it that is no error of lazyguard's.
 
     Args:
         cell: Whose target is wanted.
         wait: Seconds to wait at the most; None for the plan's timeout.
         real: Whether a fallback will not do.
-        of: Whose fallback it is.
 
     Returns:
-        The target. None: there is no need of the fallback any more. ELSEWHERE: it is another loop's by now.
+        The target.
 
     Raises:
         ResolutionError: The factory failed, and no fallback may be served.
@@ -102,6 +102,32 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             for it, since that would be served to all.
         ServiceUnavailable: There is a fallback, but it may not be served here, or it failed too.
         ServiceCircuitOpen: Calls on the target have failed, there is no fallback, and no attempt is due yet.
+    """
+    try:
+        while True:
+            cell = cell.here()
+            if cell.mirror is not None:
+                cell.mirror.load(cell)
+            target = yield from _resolving(cell, wait=wait, real=real)
+            if target is not _ELSEWHERE:
+                return target
+    except BaseException as error:
+        known = whole("errors")
+        if known is None or not isinstance(error, known.LazyguardError):
+            owed[cell] = None
+            loaded(INTERRUPTIONS, cell).catch_up()
+        else:
+            cell.end_unlaunched()
+            if isinstance(error, known.ServiceBeingBuilt):
+                loaded("_core.tasks").go_on(cell)
+        raise
+
+
+def _resolving(cell: Cell, *, wait: float | None, real: bool, of: Cell | None = None) -> Steps[Any]:
+    """Do `resolving` for this cell, which may be a fallback `of` another.
+
+    Returns:
+        The target. None: there is no need of the fallback any more. _ELSEWHERE: it is another loop's by now.
     """
     real = real or not mode.is_active()
     limit = cell.plan.timeout if wait is None and mode.is_active() else wait
@@ -115,7 +141,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
         given = None
     while True:
         if of is None and elsewhere(cell):
-            return ELSEWHERE
+            return _ELSEWHERE
         if of is not None and of.now.served:
             return None
         now = cell.now
@@ -141,19 +167,13 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             continue
         gate = now.gate if now.gate is None or now.gate.by_hand or (now.state == FAILED and not real) else None
         entered = None if gate is None else gate.admit(cell)
-        try:
-            attempt, new, now = cell.find_attempt(now)
-            if entered is not None:
-                _tell(entered, attempt if new else None)
-            if attempt is None:
-                continue
-            if new:
-                yield Launch(attempt)
-        except BaseException:
-            cell.end_unlaunched()
-            raise
+        attempt, new, now = cell.find_attempt(now)
+        if entered is not None:
+            _tell(entered, attempt if new else None)
+        if attempt is None:
+            continue
         stuck = not new and wait is None and now.stuck(clock.now(), cell.plan.abandon_after)
-        news = not stuck and (yield Join(attempt, patience, now, real=real))
+        news = not stuck and (yield Join(attempt, patience, now, real=real, launches=new))
         now = cell.now
         while news and attempt.outcome is None and attempt not in now.running and not now.served:
             news = yield Join(attempt, patience, now, real=real)  # it is about to end: that is what to wait for
@@ -170,13 +190,18 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False, of: 
             continue  # a reset, or another attempt's result: look again
         elif outcome.interrupted and outcome.final:
             raise _unavailable(cell, "aclose() came while it was being built. Its next use builds it")
+        elif new and outcome.interrupted and outcome.error is not None:
+            try:
+                raise outcome.error  # its task could raise it to nobody
+            finally:
+                del attempt, outcome  # else a cycle: the error, its traceback, this frame
         elif outcome.error is not None and not outcome.interrupted and attempt.generation == now.generation:  # noqa: SIM102
             if real or not cell.fallbacks:  # else the next round serves the fallback
                 raise failure(cell, outcome.error) from loaded("_core.causes", cell).again(outcome.error)
 
 
 # Stands for the target of a cell that another event loop was the first to use.
-ELSEWHERE: Any = object()
+_ELSEWHERE: Any = object()
 
 
 def elsewhere(cell: Cell) -> bool:
@@ -256,7 +281,7 @@ def falling_back(
         if fallback.plan.awaited:
             fallback.home = cell.home
         try:
-            target = yield from resolving(fallback, wait=wait, of=cell)
+            target = yield from _resolving(fallback, wait=wait, real=False, of=cell)
         except (errors.CircularResolutionError, errors.DeadlineExceeded):
             raise
         except (errors.ResolutionError, errors.MissingModuleError) as error:

@@ -1,12 +1,12 @@
-"""What is due later: one daemon thread for all that is scheduled alike, which ends when nothing is left to do.
+"""What is due later: one daemon thread for all that is scheduled alike; and another one that tells what comes of it.
 
 Invariants: a job only does bookkeeping or starts a thread, so that no user code can hold the others up; whoever adds a
 job takes no lock (a deque is appended to and popped from atomically); a job costs the logarithm of the others;
 one that was cancelled keeps nothing alive, and holds no place that another could have; one that raises is done once
 more, and so may be one that has been done.
 
-Whatever ends the thread, another one is begun: it is known by an object that its frames alone hold, and when that goes
-while something is due, its end begins the next.
+Each thread ends when nothing is left to do. Whatever ends that of the jobs, another one is begun: it is known by an
+object that its frames alone hold, and when that goes while something is due, its end begins the next.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from itertools import count
 from lazyguard import events
 from lazyguard._base import final
 from lazyguard._base.interpreter import Lock, assign, monotonic
-from lazyguard._core import clock, daemons, loaded
+from lazyguard._core import clock, daemons
+from lazyguard._core import forks as forks  # it renews what is here in the child of a fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,17 +197,12 @@ class Scheduler:
 
 def _tell(kind: str, state: str, cause: str, seconds: float = 0.0) -> None:
     name = "the scheduler of lazyguard"
-    events.emit(
-        events.Event(kind, name=name, place="", before="ready", after=state, generation=0, cause=cause, seconds=seconds)
-    )
+    event = events.Event(kind=kind, name=name, place="", before="ready", after=state, cause=cause, seconds=seconds)
+    events.emit(event)
 
 
 def _nobody() -> None:
     return None
-
-
-def _hand_over(mailbox: Mailbox) -> None:
-    loaded("_core.delivery").hand_over(mailbox)
 
 
 def background() -> Context:
@@ -235,11 +231,6 @@ def at(due: float, work: Work) -> Job:
     return _scheduler.at(due, work)
 
 
-def present() -> Scheduler:
-    """Return what `at` adds to."""
-    return _scheduler
-
-
 def closings() -> Scheduler:
     """Return what is for work that sees to the closing of something."""
     return _closings
@@ -259,4 +250,53 @@ def behind() -> float:
 def renew() -> None:
     """Begin with an empty schedule, in the child of a fork: the parent's threads are not there."""
     global _closings, _scheduler
+    _watching.clear()
     _scheduler, _closings = Scheduler(), Scheduler("closings")
+
+
+# Seconds after which a listener counts as hanging.
+_HANGS = 1.0
+# By the scheduler that is to call: when `_watch` is due.
+_watching: dict[object, float] = {}
+
+
+def _hand_over(mailbox: Mailbox) -> None:
+    """Have a thread for it tell what scheduled work has put into a mailbox."""
+    _queue(mailbox)
+    teller.look()
+    watch()
+
+
+def _queue(mailbox: Mailbox) -> None:
+    if not mailbox.queued:
+        mailbox.queued = True
+        teller.waiting.append(mailbox)
+
+
+def watch() -> None:
+    """Look in a while whether a listener hangs, and others wait behind it."""
+    due = clock.now() + _HANGS
+    if _watching.get(_scheduler, due + 1.0) > due:  # none, or that of another clock
+        _watching[_scheduler] = due
+        at(due, _watch)
+
+
+def _watch() -> None:
+    _watching.clear()
+    waiting = [mailbox for mailbox in events.mailboxes() if mailbox.waiting]
+    for mailbox in waiting:
+        _queue(mailbox)  # what a thread has left that another listener holds, too
+    teller.look()
+    if waiting or teller.at_work:
+        watch()
+
+
+def _tell_next(mailbox: Mailbox) -> None:
+    mailbox.queued = False  # before looking into it, so that nothing that comes later is passed over
+    if mailbox.tell_next():
+        _queue(mailbox)
+
+
+# The thread that tells listeners of scheduled work. One that a listener holds for longer is replaced, and holds that
+# listener's events alone.
+teller = daemons.Crew("events", _tell_next, most=1, hangs=_HANGS)

@@ -246,15 +246,7 @@ class Snapshot:
         """Start `attempt`; one that was running is abandoned. Nothing else changes during a recovery."""
         if self.state == DEGRADED or attempt.recovery:
             return self.changed(attempt=attempt, abandoned=self.running)
-        return Snapshot(
-            RESOLVING,
-            generation=self.generation,
-            since=since,
-            cause=self.cause,
-            attempt=attempt,
-            abandoned=self.running,
-            gate=self.gate,
-        )
+        return self.changed(state=RESOLVING, since=since, attempt=attempt, abandoned=self.running)
 
     def ready(self, target: Any, ended: Attempt, since: float) -> Snapshot:
         """Serve `target`, made by `ended`. After a fallback was served this is a new generation."""
@@ -275,11 +267,7 @@ class Snapshot:
             return left.changed(cause=cause)
         if left.attempt is not None:
             return left  # a replacement is on its way: it decides
-        if left.state == FAILED:
-            since = left.since
-        return Snapshot(
-            FAILED, generation=self.generation, since=since, cause=cause, abandoned=left.abandoned, gate=self.gate
-        )
+        return left.changed(state=FAILED, since=left.since if left.state == FAILED else since, cause=cause)
 
     def opened(self, cause: BaseException, since: float, gate: Gate | None) -> Snapshot:
         """Take a ready target out of service because calls on it fail; from now on `gate` lets attempts begin."""
@@ -289,17 +277,7 @@ class Snapshot:
 
     def degraded(self, target: Any, cause: BaseException, since: float, home: Any = None) -> Snapshot:
         """Serve a fallback; an attempt that still runs goes on and is adopted if it ends well."""
-        return Snapshot(
-            DEGRADED,
-            generation=self.generation,
-            since=since,
-            target=target,
-            cause=cause,
-            attempt=self.attempt,
-            abandoned=self.abandoned,
-            home=home,
-            gate=self.gate,
-        )
+        return self.changed(state=DEGRADED, target=target, cause=cause, since=since, home=home)
 
     def fresh(self, since: float) -> Snapshot:
         """Begin a new generation with nothing in it (below the overrides); what runs is out of date from now on."""

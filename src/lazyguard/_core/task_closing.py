@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context
 
-from lazyguard._core import clock, closing, declaration, tasks, threads, wait_cycles
+from lazyguard._core import clock, closing, declaration, tasks, wait_cycles
 from lazyguard._core.state import Outcome
 from lazyguard.events import deliver, describe
 
@@ -25,8 +25,10 @@ def carry_out(pending: PendingClose) -> None:
     """Close an async service's target on its own event loop, where that one runs; else call `close` here."""
     home = pending.home
     if home is not None and home is wait_cycles.current_loop():
-        _carry_out_here(pending)
-    elif home is None or not home.is_running() or not tasks.call_on(home, _carry_out_here, pending, context=Context()):
+        pending.run(_launch_close)
+    elif (
+        home is None or not home.is_running() or not tasks.call_on(home, pending.run, _launch_close, context=Context())
+    ):
         pending.run()
 
 
@@ -45,15 +47,11 @@ def carry_out_anywhere(pending: PendingClose) -> None:
             loop.close()
 
 
-def _carry_out_here(pending: PendingClose) -> None:
-    pending.run(_launch_close)
-
-
 def _launch_close(pending: PendingClose, waits: Any) -> None:
-    task = asyncio.get_running_loop().create_task(_awaiting_close(waits), name=f"lazyguard {pending.name}")
+    task = asyncio.get_running_loop().create_task(_awaiting(waits), name=f"lazyguard {pending.name}")
 
-    def ended(task: asyncio.Task[BaseException | None]) -> None:
-        error = asyncio.CancelledError() if task.cancelled() else task.exception() or task.result()
+    def ended(task: asyncio.Task[None]) -> None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         try:
             if error is not None:
                 getattr(waits, "close", bool)()  # it may not have begun
@@ -64,14 +62,8 @@ def _launch_close(pending: PendingClose, waits: Any) -> None:
     tasks.held(task, ended)
 
 
-async def _awaiting_close(waits: Any) -> BaseException | None:
-    try:
-        await waits
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) or threads.passes(error):
-            raise
-        return error
-    return None
+async def _awaiting(waits: Any) -> None:
+    await waits
 
 
 async def aclosed() -> None:

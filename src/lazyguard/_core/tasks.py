@@ -11,14 +11,12 @@ import asyncio
 from _weakref import ref
 from types import coroutine
 
-from lazyguard._base import final
-from lazyguard._base.interpreter import assign, is_a_handlers
+from lazyguard._base.interpreter import assign
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
-from lazyguard._core.cancellation import Cancellation, counting
-from lazyguard._core.effects import Call, Join, Launch, Within
-from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
-from lazyguard._core.state import Outcome
+from lazyguard._core.cancellation import counting
+from lazyguard._core.effects import Call, Join
+from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Steps
-    from lazyguard._core.state import Attempt
 
 # A loop keeps only weak references to its tasks.
 running: set[asyncio.Task[Any]] = set()
@@ -38,11 +35,7 @@ building_for_threads: set[asyncio.Task[Any]] = set()
 
 async def aresolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, awaiting it if need be; see `resolve.resolving`."""
-    try:
-        return await adrive(resolve.resolving(cell, wait=wait, real=real))
-    except BaseException as error:
-        threads.left_by(cell, error)
-        raise
+    return await adrive(resolve.resolving(cell, wait=wait, real=real))
 
 
 async def adrive(steps: Steps[R]) -> R:
@@ -71,10 +64,6 @@ async def _perform(effect: Effect) -> Any:
     loop_here()
     if isinstance(effect, Join):
         return await _join(effect)
-    if isinstance(effect, Launch):
-        return _launch(effect.attempt)
-    if isinstance(effect, Within):
-        return await _within(effect)
     return await _sleep(effect.seconds)
 
 
@@ -96,29 +85,10 @@ def loop_here() -> Any:
 async def _call(effect: Call) -> Outcome:
     if not effect.awaited:
         return threads.call(effect)
-    await _Apart(effect)
+    runner = threads.taken(_idle, _apart)
+    await loop_watch.Apart(effect, runner)
+    _idle.append(runner)
     return threads.ended(effect)
-
-
-@final
-class _Apart(loop_watch.Stepped):
-    """Awaits user code in a frame that has none above it while it waits for the next, as that of `threads.call`."""
-
-    __slots__ = ("_effect",)
-
-    def __init__(self, effect: Call) -> None:
-        super().__init__(threads.taken(_idle, _apart))
-        self._effect = effect
-
-    def __next__(self) -> Any:
-        return self.send(self._effect)  # it waits for nothing before
-
-    def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
-        waits = advance(*given)
-        if self._effect.outcome is None:
-            return waits
-        _idle.append(self._work)
-        raise StopIteration
 
 
 @coroutine
@@ -140,7 +110,7 @@ def _apart() -> Generator[Any, Any]:
             raise  # its loop is gone
         except BaseException as error:
             effect.outcome = threads.failed(error)
-        effect = value = None
+        effect = value = cancelling = None
 
 
 # Those that wait for their next call: as many as have run at the same time.
@@ -151,24 +121,6 @@ async def _sleep(seconds: float) -> None:
     until = clock.now() + seconds
     while (left := until - clock.now()) > 0:
         await asyncio.sleep(clock.current.real(left))
-
-
-async def _within(effect: Within) -> Outcome:
-    """Perform steps until a deadline."""
-    assert effect.steps is not None
-    effect.cancellation = cancellation = Cancellation(effect.limit)
-    try:
-        with effect.limit:
-            outcome = await adrive(effect.steps)
-    except BaseException as error:
-        if not cancellation.ended(error):
-            raise
-        outcome = Outcome(error=effect.limit.exceeded())
-        assert outcome.error is not None
-        outcome.error.__cause__ = error
-        return outcome
-    cancellation.ended(None)
-    return outcome
 
 
 def _launch(attempt: Attempt) -> None:
@@ -241,7 +193,7 @@ _going_on: dict[Cell, asyncio.Task[Any]] = {}
 
 def _forget_closed_loops() -> None:
     """Let go of tasks that nobody will run any more: their loop was closed under them."""
-    for task in [*running, *wait_cycles.waiting]:
+    for task in [*running, *wait_cycles.waiting, *wait_cycles.children]:
         if isinstance(task, asyncio.Future) and task.get_loop().is_closed():
             running.discard(task)
             wait_cycles.waiting.pop(task, None)
@@ -257,55 +209,39 @@ async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
     attempt.begun_in = wait_cycles.within.get()
     assign(wait_cycles.within, ref(attempt))
     try:
-        outcome = await loop_watch.Watched(adrive(steps), attempt)
+        outcome = await adrive(steps)
     except BaseException as interrupt:
         # outside its task somebody closes the coroutine, since its loop has gone
-        asked = (
-            isinstance(interrupt, asyncio.CancelledError | KeyboardInterrupt)
-            or wait_cycles.current_task() is None
-            or is_a_handlers(interrupt)
-        )
-        outcome = threads.cut_off(interrupt, interrupted=asked)
+        if not isinstance(interrupt, asyncio.CancelledError) and wait_cycles.current_task() is not None:
+            outcome = threads.cut_off(interrupt, interrupted=not isinstance(interrupt, GeneratorExit))
         raise
     finally:
         attempt.cell.settle(attempt, outcome)
 
 
 async def _join(effect: Join) -> bool:
+    if effect.launches:
+        _launch(effect.attempt)
     if effect.news:
         return True
-    bell = _Bell()
-    steps = wait_cycles.joining(effect, asyncio.current_task(), bell.ring, blocks_thread=False)
+    loop = loop_here()
+    rung = loop.create_future()
+
+    def ring() -> None:  # on any thread; where the loop is closed nobody waits any more
+        call_on(loop, lambda: rung.done() or rung.set_result(None))
+
+    steps = wait_cycles.joining(effect, asyncio.current_task(), ring, blocks_thread=False)
     try:
         pause = next(steps)
         while True:
-            pause = steps.send(await bell.heard(pause))
+            heard = bool((await asyncio.wait({rung}, timeout=pause))[0])
+            if heard:
+                rung = loop.create_future()
+            pause = steps.send(heard)
     except StopIteration as stop:
         return bool(stop.value)
     finally:
         steps.close()
-
-
-class _Bell:
-    """What a task waits for, and anything rings, on any thread."""
-
-    def __init__(self) -> None:
-        self._loop = loop_here()
-        self._rung: asyncio.Future[None] = self._loop.create_future()
-
-    def ring(self) -> None:
-        call_on(self._loop, self._set)  # where that is closed nobody waits any more
-
-    def _set(self) -> None:
-        if not self._rung.done():
-            self._rung.set_result(None)
-
-    async def heard(self, seconds: float) -> bool:
-        """Return whether it was rung since the last time, or is within so many seconds."""
-        if not (await asyncio.wait({self._rung}, timeout=seconds))[0]:
-            return False
-        self._rung = self._loop.create_future()
-        return True
 
 
 def from_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], Coroutine[Any, Any, R]]) -> R:

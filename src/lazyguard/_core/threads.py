@@ -12,21 +12,10 @@ from _weakref import ref
 
 from lazyguard._base.interpreter import assign, is_a_handlers
 from lazyguard._base.places import misused
-from lazyguard._core import (
-    DAEMONS,
-    INTERRUPTIONS,
-    clock,
-    deadlines,
-    loaded,
-    resolve,
-    state,
-    wait_cycles,
-    whole,
-)
+from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
-from lazyguard._core.effects import Call, Join, Launch, Within
-from lazyguard._core.resolve import ELSEWHERE as ELSEWHERE
-from lazyguard._core.state import Outcome
+from lazyguard._core.effects import Call, Join
+from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +26,6 @@ if TYPE_CHECKING:
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
-    from lazyguard._core.state import Attempt
 else:
     from _collections import defaultdict  # without what collections and functools load
     from _functools import partial
@@ -45,22 +33,7 @@ else:
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
-    try:
-        return drive(resolve.resolving(cell, wait=wait, real=real))
-    except BaseException as error:
-        left_by(cell, error)
-        known = whole("errors") if cell.plan.awaited else None
-        if known is not None and isinstance(error, known.ServiceBeingBuilt):
-            loaded("_core.tasks").go_on(cell)
-        raise
-
-
-def left_by(cell: Cell, error: BaseException) -> None:
-    """Do what a cell owes, where its resolution has ended with an error that is not lazyguard's own."""
-    known = whole("errors")
-    if known is None or not isinstance(error, known.LazyguardError):
-        state.owed[cell] = None
-        loaded(INTERRUPTIONS, cell).catch_up()
+    return drive(resolve.resolving(cell, wait=wait, real=real))
 
 
 def drive(steps: Steps[R]) -> R:
@@ -100,14 +73,8 @@ def _unlocked(steps: Steps[R]) -> R:
 def _perform(effect: Effect) -> Any:
     if isinstance(effect, Join):
         return _join(effect)
-    if isinstance(effect, Launch):
-        return _launch(effect.attempt)
     if isinstance(effect, Call):
         return call(effect)
-    if isinstance(effect, Within):
-        with effect.limit:
-            assert effect.steps is not None
-            return drive(effect.steps)
     return _sleep(effect)
 
 
@@ -235,8 +202,10 @@ def launch(attempt: Attempt, *, beside: bool) -> None:
 def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
     """Let a daemon thread run an attempt, through `run` of the context that it is to have.
 
-    Where no thread is available, that is a failure; a recovery's attempt says nothing then.
+    Where no thread is available, that is a failure, and a fallback is built on this one; a recovery's attempt says
+    nothing then.
     """
+    missing: RuntimeError | None = None
 
     def begin() -> None:
         with state.lock:
@@ -255,14 +224,17 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
     except RuntimeError as error:
-        why = f"could not be built: lazyguard could start no thread for it ({error}). Its factory was not called."
-        refused = loaded("errors").ThreadUnavailable(attempt.cell.said(why))
-        refused.__cause__ = error
-        attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
-    except BaseException:
-        if not attempt.running:
-            attempt.cell.settle(attempt, Outcome(interrupted=True))
-        raise
+        missing = error
+    if missing is None:
+        return
+    if "share" in vars(attempt.cell.plan):  # that of a fallback
+        launch(attempt, beside=False)
+        return
+    why = f"could not be built: lazyguard could start no thread for it ({missing}). Its factory was not called."
+    refused = loaded("errors").ThreadUnavailable(attempt.cell.said(why))
+    refused.__cause__ = missing
+    attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
+    del missing, refused  # else a cycle: an error, its traceback, this frame
 
 
 def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool = False) -> None:
@@ -295,6 +267,8 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
 
 
 def _join(effect: Join) -> bool:
+    if effect.launches:
+        _launch(effect.attempt)
     if effect.news:
         return True
     woken = _thread.allocate_lock()

@@ -14,7 +14,7 @@ import _thread
 import sys
 import time
 
-from lazyguard._base import final
+from lazyguard._base import final, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,11 +245,7 @@ class _Refusing(ModuleType):
 
 
 def _refuse() -> None:
-    frame: Any = sys._getframe()
-    here = set()
-    while frame is not None:
-        here.add(id(frame.f_globals))
-        frame = frame.f_back
+    here = {id(frame.f_globals) for frame in places.outwards(sys._getframe())}
     for name, module in sys.modules.copy().items():
         names = _names(module)
         if getattr(names.get("__spec__"), "_initializing", False) and id(names) not in here:

@@ -16,7 +16,7 @@ import sys
 from _contextvars import ContextVar
 
 from lazyguard._core import clock, loaded
-from lazyguard._core.state import Outcome
+from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lazyguard._core.effects import Join
-    from lazyguard._core.state import Attempt
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.5

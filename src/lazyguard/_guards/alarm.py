@@ -14,11 +14,14 @@ from lazyguard._base.interpreter import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
     from types import FrameType
     from typing import Any
 
     OnAlarm = Callable[[FrameType | None], object]
+else:
+    import _signal  # without the enums that signal makes of it
 
 # Zero would switch the timer off.
 _SHORTEST = 1e-6
@@ -37,8 +40,6 @@ class Alarm:
         due: When it comes next.
     """
 
-    __slots__ = ("_timer", "due", "on_alarm", "seconds")
-
     def __init__(self, seconds: float, on_alarm: OnAlarm) -> None:
         self.seconds = seconds
         self.on_alarm = on_alarm
@@ -46,11 +47,9 @@ class Alarm:
         self._timer: _Timer | None = None
 
     def __enter__(self) -> Alarm:
-        import signal
-
         try:
-            handler: Any = signal.getsignal(signal.SIGALRM)
-            signal.signal(signal.SIGALRM, handler)  # changes nothing
+            handler: Any = _signal.getsignal(_signal.SIGALRM)
+            _signal.signal(_signal.SIGALRM, handler)  # changes nothing
         except (AttributeError, TypeError, ValueError):
             return self  # there is no such signal; C code has set its handler; or this is not the main thread
         timer = getattr(handler, "__self__", None)
@@ -83,53 +82,43 @@ class _Timer:
     A forked child does not inherit the timer, so the alarms of its parent never come there.
     """
 
-    __slots__ = ("_alarms", "_handler", "_host", "_process")
-
     def __init__(self, handler: Any) -> None:
-        import signal
-
         self._alarms: list[Alarm] = []
         self._handler: Any = handler
         # When the host's timer is due, and its interval; (0.0, 0.0) without one.
-        self._host = _as_due(signal.getitimer(signal.ITIMER_REAL))
+        self._host = _as_due(_signal.getitimer(_signal.ITIMER_REAL))
         self._process = os.getpid()
 
     def add(self, alarm: Alarm) -> None:
         """Arm the timer for one more alarm; the first takes over the host's."""
-        import signal
-
         if self._process != os.getpid():
             self._alarms.clear()
-            self._host, self._process = _as_due(signal.getitimer(signal.ITIMER_REAL)), os.getpid()
+            self._host, self._process = _as_due(_signal.getitimer(_signal.ITIMER_REAL)), os.getpid()
         if not self._alarms:
-            if self._host[0] and not signal.setitimer(signal.ITIMER_REAL, 0.0)[0]:
+            if self._host[0] and not _signal.setitimer(_signal.ITIMER_REAL, 0.0)[0]:
                 self._host = (0.0, 0.0)  # it has fired meanwhile
-            signal.signal(signal.SIGALRM, self._on_signal)
+            _signal.signal(_signal.SIGALRM, self._on_signal)
         self._alarms.append(alarm)
         self.arm()
 
     def remove(self, alarm: Alarm) -> None:
         """Leave out an alarm; with the last one, restore what the host had."""
-        import signal
-
         if alarm in self._alarms:
             self._alarms.remove(alarm)
         if self._alarms or self._handler is None:
             return
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, self._handler)
+        _signal.setitimer(_signal.ITIMER_REAL, 0.0)
+        _signal.signal(_signal.SIGALRM, self._handler)
         due, interval = self._host
         if due and os.getpid() == self._process:
-            signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
+            _signal.setitimer(_signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
         self._handler = None
 
     def arm(self) -> None:
         """Set the timer to what is due next."""
-        import signal
-
         dues = [alarm.due for alarm in self._alarms]
         due = min([*dues, self._host[0]] if self._host[0] else dues)
-        signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), _INTERVAL)
+        _signal.setitimer(_signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), _INTERVAL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._alarms:
@@ -149,20 +138,18 @@ class _Timer:
             alarm.on_alarm(frame)
 
     def _call_host_handler(self, number: int, frame: FrameType | None) -> None:
-        import signal
-
-        if self._handler == signal.SIG_DFL:  # a watchdog: the host wants the process to end
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        if self._handler == _signal.SIG_DFL:  # a watchdog: the host wants the process to end
+            _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if not callable(self._handler):
             return
         left, interval = self._host
-        signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, left - monotonic()) if left else 0.0, interval)
+        _signal.setitimer(_signal.ITIMER_REAL, max(_SHORTEST, left - monotonic()) if left else 0.0, interval)
         try:
             self._handler(number, frame)
         finally:
             # the handler may have set the timer
-            self._host = _as_due(signal.setitimer(signal.ITIMER_REAL, 0.0))
+            self._host = _as_due(_signal.setitimer(_signal.ITIMER_REAL, 0.0))
             self.arm()
 
 

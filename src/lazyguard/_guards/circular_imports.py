@@ -6,6 +6,7 @@ original text stays. Sources are read, and nothing is executed. What cannot be f
 
 from __future__ import annotations
 
+from lazyguard._base import places
 from lazyguard._guards import frames
 
 TYPE_CHECKING = False
@@ -95,7 +96,7 @@ def _stack(error: BaseException) -> list[tuple[FrameType, int]]:
     from traceback import walk_tb
 
     trace = error.__traceback__
-    outer = frames.outwards(None if trace is None else trace.tb_frame.f_back)
+    outer = places.outwards(None if trace is None else trace.tb_frame.f_back)
     return [*[(frame, frame.f_lineno) for frame in outer][::-1], *walk_tb(trace)]
 
 
@@ -135,19 +136,18 @@ def _bindings(node: ast.AST, name: str) -> Iterator[int]:
     import ast
 
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names = [child.name]
-        elif isinstance(child, (ast.Import, ast.ImportFrom)):
-            names = [each.asname or each.name.partition(".")[0] for each in child.names]
-        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
-            names = [child.id]
-        elif isinstance(child, ast.Lambda):
-            names = []
-        else:
+        if _bound(child) == name:
+            yield getattr(child, "lineno", 0)
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
             yield from _bindings(child, name)
-            continue
-        if name in names:
-            yield child.lineno
+
+
+def _bound(node: Any) -> str:
+    """Return the name that a node binds, be it a definition, an import or an assignment; an empty text for others."""
+    if hasattr(node, "id"):
+        return str(node.id) if type(node.ctx).__name__ == "Store" else ""
+    name = getattr(node, "asname", None) or getattr(node, "name", None) or ""
+    return str(name).partition(".")[0]
 
 
 def _uses(tree: ast.Module, name: str) -> list[int] | None:

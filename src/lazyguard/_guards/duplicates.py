@@ -2,24 +2,26 @@
 
 Invariants: an import outside the package costs a few dict look-ups, and for the first of a directory the look at where
 that is. The guard holds no lock; those of the import system order the threads. The finders of the import system alone
-decide which file a name means.
+decide which file a name means. What a module's own execution raised is kept, with its traceback, until the file changes
+or the import system's caches are invalidated. What ended an import from outside, such as a guard's time limit or
+Control-C, is no failure of the module.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base import places, validation
-from lazyguard._guards import frames, hooks, loaders
-from lazyguard._guards.failed_modules import Failures
+from lazyguard._base import Record, final, places, validation
+from lazyguard._guards import circular_imports, frames, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
+    from types import ModuleType, TracebackType
     from typing import Literal
 
     from lazyguard._base.places import Place
@@ -83,8 +85,8 @@ class _Guard:
         self._aliases: dict[str, set[str]] = {}
         # Module -> the line that imported it first.
         self._first_imports: dict[str, Place] = {}
-        self._failures = Failures()
-        self.forget = self._failures.forget
+        self._failures: dict[str, _Failure] = {}
+        self.forget = self._failures.clear
 
     def spec_for(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
         """Return the spec for a module: that of an alias where its file has another name, else the given one."""
@@ -113,21 +115,45 @@ class _Guard:
         module = None if first is None else sys.modules.get(first)
         if first is not None and module is not None:
             return self._second(name, first, getattr(module, "__file__", None) or "?", spec, remedy)
-        place, failure = frames.importing() or places.NOWHERE, self._failures.of(name)
+        place, failure = frames.importing() or places.NOWHERE, self._failure_of(name)
         if failure is not None:
             if self.action != "warn":
                 raise failure.reraised(name)
             text = f"{failure.file} failed when it was imported at {failure.place}, and is executed a second time"
             frames.warn(text, errors.DuplicateImportWarning, place)
         self._first_imports.setdefault(name, place)
-        loaders.wrap(spec, lambda name, module, run: self._failures.execute(name, module, run, place))
+
+        def execute(name: str, module: ModuleType, run: hooks.Execute) -> None:
+            try:
+                run(module)
+            except Exception as error:
+                circular_imports.explain(error)
+                if not isinstance(error, errors.ImportSideEffectError | errors.ImportTimeout):
+                    file = getattr(module, "__file__", None) or ""
+                    self._failures[name] = _Failure(
+                        error=error, trace=error.__traceback__, file=file, stamp=_stamp(file), place=place
+                    )
+                raise
+
+        hooks.wrap(spec, execute)
         return spec
+
+    def _failure_of(self, name: str) -> _Failure | None:
+        """Return the failure of a module that must not be executed again; None for any other.
+
+        It may be executed again if its file has changed, and in an attempt of a cell.
+        """
+        failure = self._failures.get(name)
+        if failure is None or (_stamp(failure.file) == failure.stamp and not _within_attempt()):
+            return failure
+        self._failures.pop(name, None)
+        return None
 
     def _second(self, second: str, first: str, file: str, spec: ModuleSpec, remedy: str) -> ModuleSpec:
         """Do what `action` says where the file of the module `first` is imported under another name."""
         if self.action == "alias":
             self._aliases.setdefault(first, set()).add(second)
-            return loaders.spec_of(second, first, file)
+            return hooks.spec_of(second, first, file)
         if first == "__main__":
             since = f"runs as __main__ (now at {_line_in_main()})"
         else:
@@ -155,6 +181,47 @@ class _Guard:
             del hooks.GUARDS[self._tree.package]
 
 
+@final
+class _Failure(Record):
+    """The failure of one module."""
+
+    error: Exception
+    trace: TracebackType | None
+    file: str
+    stamp: tuple[int, int]
+    place: Place
+
+    def reraised(self, name: str) -> Exception:
+        """Return the first import's exception, with its first traceback and a note that says why."""
+        error = self.error.with_traceback(self.trace)
+        note = (
+            f"{name} failed with this when it was first imported (at {self.place}), and is not executed a second time: "
+            "call importlib.invalidate_caches() to try it again"
+        )
+        add_note = getattr(error, "add_note", None)
+        if add_note is not None and note not in getattr(error, "__notes__", ()):
+            add_note(note)
+        return error
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _within_attempt() -> bool:
+    """Return whether an attempt of a cell runs here: it may succeed where the last one failed."""
+    wait_cycles = sys.modules.get("lazyguard._core.wait_cycles")
+    if wait_cycles is None:
+        return False
+    begun_in = wait_cycles.within.get()
+    attempt = None if begun_in is None else begun_in()
+    return bool(wait_cycles.running.get(get_ident())) or (attempt is not None and attempt.outcome is None)
+
+
 def _file_of(module: object) -> str | None:
     """Return a module's file, without `getattr`: a module that loads itself at the first access stays unloaded."""
     if not issubclass(type(module), type(sys)):
@@ -166,7 +233,7 @@ def _file_of(module: object) -> str | None:
 def _line_in_main() -> str:
     """Return the line that `__main__` is executing on this thread; else the end of its file."""
     main = vars(sys.modules["__main__"])
-    for frame in frames.outwards(sys._getframe(1)):
+    for frame in places.outwards(sys._getframe(1)):
         if frame.f_globals is main and frame.f_code.co_name == "<module>":
             return places.of_frame(frame)
     return f"the end of {main.get('__file__')}"

@@ -13,7 +13,6 @@ from lazyguard._base import final, places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
     from lazyguard._base.places import Place
@@ -35,8 +34,6 @@ class StackSummary:
         module: The first module that the block executes; "" if it executes none.
     """
 
-    __slots__ = ("chain", "leaf", "module", "place")
-
     def __init__(self, frames: list[FrameType], package: str) -> None:
         own = [frame for frame in frames if is_own(frame, package)]
         self.leaf = places.of_frame(frames[-1]) if frames else places.NOWHERE
@@ -56,20 +53,13 @@ class StackSummary:
         return f"\n  reached by {' > '.join(self.chain) or self.leaf}"
 
 
-def outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frames from this one to the outermost."""
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
 def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] | None:
     """Return the frames from `until` to `frame`, outermost first, without those of the import system and lazyguard.
 
     Return None if `frame` is not below `until`: the block does not run it.
     """
     found: list[FrameType] = []
-    for each in outwards(frame):
+    for each in places.outwards(frame):
         if not is_machinery(each):
             found.append(each)
         if each is until:
@@ -79,7 +69,7 @@ def stack(frame: FrameType | None, until: FrameType | None) -> list[FrameType] |
 
 def importing() -> Place | None:
     """Return the importing line: the innermost outside the import system and lazyguard; None if there is no other."""
-    found = (frame for frame in outwards(sys._getframe(1)) if not is_machinery(frame))
+    found = (frame for frame in places.outwards(sys._getframe(1)) if not is_machinery(frame))
     frame = next(found, None)
     return None if frame is None else places.of_frame(frame)
 

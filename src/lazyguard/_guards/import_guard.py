@@ -11,17 +11,10 @@ from __future__ import annotations
 import sys
 from _thread import get_ident
 
-from lazyguard import events
+from lazyguard import errors, events
 from lazyguard._base import Record, dress, final, places, signatures, validation
 from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
-from lazyguard.errors import (
-    ImportBudgetWarning,
-    ImportSideEffectError,
-    ImportSideEffectWarning,
-    ImportTimeout,
-    UsageError,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,10 +81,10 @@ def import_guard(
     """
     place = places.caller()
     validation.seconds("timeout", timeout, optional=True)
-    for name, rule in (("network", network), ("subprocess", subprocess)):
+    rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
+    for name, rule in rules.items():
         if rule is not None:
             validation.choice(name, rule, "forbid", "warn")
-    rules: dict[Kind, Rule | None] = {"network": network, "subprocess": subprocess}
     terms = _Terms(place=places.of_frame(place), package=frames.package_of(place), timeout=timeout, rules=rules)
     return ImportGuard(terms)
 
@@ -110,8 +103,6 @@ class _Terms(Record):
 class ImportGuard:
     """The guard that `import_guard` returns."""
 
-    __slots__ = ("__weakref__", "_blocks", "_terms")
-
     def __init__(self, terms: _Terms) -> None:
         self._terms = terms
         # Thread id -> its open blocks, the innermost last.
@@ -128,23 +119,25 @@ class ImportGuard:
         thread = get_ident()
         blocks = self._blocks.get(thread)
         if not blocks:
-            raise UsageError(f"{self!r} is left where it was not entered: a block begins and ends once, on one thread.")
+            raise errors.UsageError(
+                f"{self!r} is left where it was not entered: a block begins and ends once, on one thread."
+            )
         block = blocks.pop()
         if not blocks:
             self._blocks.pop(thread, None)
         interruptions.ended(block.key)
         raised = block.replacement(error)
         if raised is not None:
-            raise raised from (error if isinstance(raised, ImportTimeout) else raised.__cause__)
+            raise raised from (error if isinstance(raised, errors.ImportTimeout) else raised.__cause__)
 
     def __call__(self, function: Callable[P, T], /) -> Callable[P, T]:
         """Guard each call of a function with a block of its own."""
         decorated: object = function
         if not callable(decorated):
-            raise UsageError(f"import_guard ({self._terms.place}) takes a function: put it next to the `def`.")
+            raise errors.UsageError(f"import_guard ({self._terms.place}) takes a function: put it next to the `def`.")
         late = signatures.late_kind(decorated)
         if late:
-            raise UsageError(
+            raise errors.UsageError(
                 f"import_guard ({self._terms.place}) takes a plain function, and {places.name_of(decorated)} is "
                 f"{late}: its body runs after the call has returned. Put a `with` block around the imports in it."
             )
@@ -182,7 +175,7 @@ class _Block:
         self._last: tuple[object, int] = (None, 0)
         self._same = 0
         self._warned: set[tuple[Kind, str]] = set()
-        self.refused: ImportSideEffectError | None = None
+        self.refused: errors.ImportSideEffectError | None = None
         self.thread = get_ident()
         self.key: object = None
 
@@ -218,7 +211,7 @@ class _Block:
         if self._summary is not None and self._alarm is not None:
             if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
                 return None
-            timeout = ImportTimeout(self._timeout_text(self._summary))
+            timeout = errors.ImportTimeout(self._timeout_text(self._summary))
             timeout.place, timeout.chain = self._summary.place, self._summary.chain
             return timeout
         if isinstance(error, Exception):
@@ -228,7 +221,7 @@ class _Block:
         elif error is None and self.refused is not None:
             return self.refused
         if self._summary is not None:
-            frames.warn(self._timeout_text(self._summary), ImportBudgetWarning, self._terms.place)
+            frames.warn(self._timeout_text(self._summary), errors.ImportBudgetWarning, self._terms.place)
         return None
 
     # in the main thread
@@ -267,12 +260,11 @@ class _Block:
         self._summary = summary = frames.StackSummary(stack, self._terms.package)
         events.emit(
             events.Event(
-                "overdue",
+                kind="overdue",
                 name=summary.module or "an import",
                 place=self._terms.place,
                 before="resolving",
                 after="resolving",
-                generation=0,
                 cause=f"at {summary}",
                 seconds=clock.now() - self._began,
             )
@@ -304,6 +296,8 @@ class _Block:
         text = f"{summary}{module}: {what}, which the import_guard at {self._terms.place} {forbids}"
         text += f" ({kind}={rule!r}){summary.chained}"
         if rule == "forbid":
-            self.refused = ImportSideEffectError(f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service.")
+            self.refused = errors.ImportSideEffectError(
+                f"{text}\nDo it at first use: lazyguard.lazy, lazyguard.service."
+            )
             raise self.refused
-        frames.warn(text, ImportSideEffectWarning, summary.place)
+        frames.warn(text, errors.ImportSideEffectWarning, summary.place)

@@ -26,22 +26,20 @@ if TYPE_CHECKING:
     from lazyguard._base import P, T
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Attempt, Outcome, Snapshot
-else:
-
-    def overload(function):
-        return None
 
 
 _CELLS: dict[object, Cell] = {}
 
 
-@overload
-def once(function: Callable[P, T], /) -> Callable[P, T]: ...
-@overload
-def once(*, key: str) -> Callable[[Callable[P, T]], Callable[P, T]]: ...  # noqa: F811 (ruff looks for typing's own)
-def once(  # noqa: F811
-    function: Callable[P, T] | None = None, /, *, key: str | None = None
-) -> Any:
+if TYPE_CHECKING:
+
+    @overload
+    def once(function: Callable[P, T], /) -> Callable[P, T]: ...
+    @overload
+    def once(*, key: str) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+
+
+def once(function: Callable[P, T] | None = None, /, *, key: str | None = None) -> Any:
     """Run the decorated function at most once a process, and return the result of that run to every caller.
 
     Args:

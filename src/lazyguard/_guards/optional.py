@@ -52,7 +52,7 @@ def require(name: str, *, extra: str | None = None, package: str | None = None, 
         Traceback (most recent call last):
         lazyguard.errors.MissingModuleError: module 'no_such_module' is not installed, needed for the ...
     """
-    return _Requirement(name, extra, package, why, places.caller()).load()
+    return _Requirement(name, extra, package, why, places.caller()).imported()
 
 
 def optional_import(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> Any:
@@ -78,9 +78,7 @@ def optional_import(name: str, *, extra: str | None = None, package: str | None 
 
 
 class _Requirement:
-    """A module that may be missing, and what the error says about it."""
-
-    __slots__ = ("extra", "host", "name", "package", "place", "why")
+    """A module that may be missing, what the error says about it, and the module itself once that is imported."""
 
     def __init__(self, name: str, extra: str | None, package: str | None, why: str | None, frame: FrameType) -> None:
         self.place = places.of_frame(places.declaring(frame))  # an integration requires its library for its user
@@ -92,70 +90,65 @@ class _Requirement:
             validation.text(option, value, optional=True)
         self.name, self.extra, self.package, self.why = name, extra, package, why
         self.host: str = frame.f_globals.get("__name__", "")
+        self.module: _Module | None = None
 
     def load(self) -> _Module:
+        """Return the module, importing it at the first call."""
+        if self.module is None:
+            self.module = trace.traced(self.name, self.place, self.imported)
+        return self.module
+
+    def imported(self) -> _Module:
         """Import the module and return it."""
         try:
             __import__(self.name)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{self.name}.".startswith(f"{error.name}."):
                 raise
-            raise errors.MissingModuleError(self._text(), name=error.name) from error
+            from lazyguard._base import distributions
+
+            remedy = distributions.remedy(self.name, extra=self.extra, package=self.package, host=self.host)
+            why = f", needed {self.why}" if self.why else ""
+            text = f"module {self.name!r} is not installed{why} (required at {self.place}); {remedy}"
+            raise errors.MissingModuleError(text, name=error.name) from error
         return sys.modules[self.name]
-
-    def _text(self) -> str:
-        from lazyguard._base import distributions
-
-        remedy = distributions.remedy(self.name, extra=self.extra, package=self.package, host=self.host)
-        why = f", needed {self.why}" if self.why else ""
-        what = f"module {self.name!r} is not installed{why} (required at {self.place})"
-        return f"{what}; {remedy}"
 
 
 class OptionalModule(_Module):
     """The module that `optional_import` returns: it has the attributes of the real one, if that is installed."""
 
+    _lazyguard: _Requirement
+
     def __init__(self, requirement: _Requirement) -> None:
         super().__init__(requirement.name)
-        vars(self)["_lazyguard"] = (requirement, None)
+        vars(self)["_lazyguard"] = requirement
 
     def __bool__(self) -> bool:
         try:
-            _module(self)
+            self._lazyguard.load()
         except errors.MissingModuleError:
             return False
         return True
 
     def __getattr__(self, name: str) -> Any:
-        if vars(self)["_lazyguard"][1] is None and _is_introspection(name, sys._getframe().f_back):
+        if self._lazyguard.module is None and _is_introspection(name, sys._getframe().f_back):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
-        return getattr(_module(self), name)
+        return getattr(self._lazyguard.load(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(_module(self), name, value)
+        setattr(self._lazyguard.load(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(_module(self), name)
+        delattr(self._lazyguard.load(), name)
 
     def __dir__(self) -> list[str]:
-        module = vars(self)["_lazyguard"][1]
+        module = self._lazyguard.module
         return [] if module is None else dir(module)
 
     def __repr__(self) -> str:
-        requirement, module = vars(self)["_lazyguard"]
-        state = "not imported yet" if module is None else "imported"
-        return f"<optional module {requirement.name!r} ({state}, declared at {requirement.place})>"
+        state = "not imported yet" if self._lazyguard.module is None else "imported"
+        return f"<optional module {self._lazyguard.name!r} ({state}, declared at {self._lazyguard.place})>"
 
 
 def _is_introspection(name: str, frame: FrameType | None) -> bool:
     return name not in _MODULE_DUNDERS and (name.startswith("__") or name in INTROSPECTION or walks(frame))
-
-
-def _module(optional: OptionalModule) -> _Module:
-    """Return the real module, importing it at the first call; keep it."""
-    state: tuple[_Requirement, _Module | None] = vars(optional)["_lazyguard"]
-    requirement, module = state
-    if module is None:
-        module = trace.traced(requirement.name, requirement.place, requirement.load)
-        vars(optional)["_lazyguard"] = (requirement, module)
-    return module

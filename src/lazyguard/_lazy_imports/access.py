@@ -27,25 +27,21 @@ if TYPE_CHECKING:
         """A lazy attribute of a module."""
 
         def is_resolved(self) -> bool: ...
-        def resolve(self) -> Any: ...
         def reset(self) -> None: ...
         def override(self, value: Any, note: Note) -> object: ...
 
-    class DeclaredAttribute(LazyAttribute, Protocol):
-        """A lazy attribute that a factory builds, with its cell and its module."""
-
-        cell: Cell
-        module: ModuleType
-
 
 # Cell -> the lazy attribute that it belongs to: a change through the proxy must change the module as well.
-attributes: dict[Cell, LazyAttribute] = {}
+attributes: dict[Cell, Any] = {}
+# Module and name -> the lazy attribute that a factory builds, with its `cell` and its `module`.
+declared: dict[tuple[str, str], Any] = {}
 
 
 def _find(obj: object) -> Cell | LazyAttribute:
     cell = find_cell(obj)
     if cell is not None:
-        return attributes.get(cell, cell)
+        found: Cell | LazyAttribute = attributes.get(cell, cell)
+        return found
     if isinstance(obj, str):
         return find_attribute(obj)
     raise UsageError(
@@ -177,8 +173,6 @@ def override(obj: object, value: object) -> Override:
 class Override:
     """The context manager that `override` returns: it serves the value from `__enter__` to `__exit__`."""
 
-    __slots__ = ("__weakref__", "_entered", "_of", "_value")
-
     def __init__(self, of: Cell | LazyAttribute, value: object) -> None:
         self._of = of
         self._value = value
@@ -194,10 +188,6 @@ class Override:
         loaded(INTERRUPTIONS).ended(self._entered.pop())
 
 
-# Module and name -> the lazy attribute that a factory builds.
-declared: dict[tuple[str, str], DeclaredAttribute] = {}
-
-
 def find_attribute(text: str) -> LazyAttribute:
     """Return the lazy attribute that "package.module:attribute" names.
 
@@ -207,10 +197,11 @@ def find_attribute(text: str) -> LazyAttribute:
     module_name, _, name = text.partition(":")
     if not module_name or not name:
         raise UsageError(f'{text!r} names no lazy attribute: write "package.module:attribute".')
-    attribute = declared.get((module_name, name))
+    attribute: Any = declared.get((module_name, name))
     module = sys.modules.get(module_name)
     if attribute is not None and module in (attribute.module, None):  # else another module has replaced that one
-        return attribute
+        found: LazyAttribute = attribute
+        return found
     if module is None:
         raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported. Import it first.")
     return AttachedAttribute(module, name)
@@ -220,22 +211,16 @@ def find_attribute(text: str) -> LazyAttribute:
 class AttachedAttribute:
     """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
 
-    __slots__ = ("_module", "_name", "_owner")
-
     def __init__(self, module: ModuleType, name: str) -> None:
         registry: dict[str, package.LazyAttributes] = vars(module).get(REGISTRY, {})
         if name not in registry:
             known = ", ".join(sorted(registry)) or "none"
             raise UsageError(f"{module.__name__}:{name} is no lazy attribute; those of {module.__name__}: {known}")
-        self._module, self._name, self._owner = module, name, registry[name]
+        self._name, self._owner = name, registry[name]
 
     def is_resolved(self) -> bool:
         """Return whether the package's namespace has the value; resolves nothing."""
         return self._owner.is_resolved(self._name)
-
-    def resolve(self) -> Any:
-        """Return the value, importing it if needed."""
-        return getattr(self._module, self._name)
 
     def reset(self) -> None:
         """Remove the value, whatever it is; the next use looks it up anew."""
@@ -254,6 +239,3 @@ class AttachedAttribute:
 
         note(restore)
         owner.namespace[name] = value
-
-
-__all__ = ["aresolve", "is_fallback", "is_resolved", "override", "reset", "resolve"]

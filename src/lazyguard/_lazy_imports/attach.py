@@ -98,7 +98,8 @@ def attach_stub(package_name: str, filename: str) -> "Attached":
     if not all(isinstance(one, str) for one in given):
         raise _wrong(place, "attach_stub() takes the package's __name__ and its __file__, two strings")
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
-    return _attach(package_name, frame, *read(package_name, stub, place))
+    submodules, by_module, places = read(package_name, stub, place)
+    return _attach(package_name, frame, submodules, None, by_module, places)
 
 
 def _attach(
@@ -114,7 +115,11 @@ def _attach(
         raise _wrong(place, f"attach() takes the package's __name__, not one of type {type(package).__name__}")
     origins: dict[str, tuple[str, str | None]] = {}
     for prefix, option, given in (f"{package}.", "submod_attrs", relative), ("", "absolute_attrs", absolute):
-        for key, names in _items(option, given, place):
+        if given is None:
+            continue
+        if not hasattr(type(given), "items") or not all(isinstance(key, str) for key in given):
+            raise _wrong(place, f"{option}= of type {type(given).__name__}: give a dict, {{'queue': ['QueueService']}}")
+        for key, names in given.items():
             for attribute, name in _renames(prefix + key, names, place):
                 origins[name] = (prefix + key, attribute)
     for attribute, name in _renames(f"{package}, submodules", () if submodules is None else submodules, place):
@@ -136,7 +141,11 @@ def _attach(
 
     attributes.resolver = lookup
     # EAGER_IMPORT as lazy_loader 0.6 reads it
-    eager = os.environ.get("EAGER_IMPORT", "") not in ("", "0") or _is_eager(package)
+    eager = os.environ.get("EAGER_IMPORT", "") not in ("", "0")
+    if os.environ.get("LAZYGUARD_EAGER"):
+        from lazyguard._core.eager import named
+
+        eager = eager or named(package)
     # Only where the package itself declares: for another one this must not touch its namespace.
     native = NATIVE and not eager and frame.f_globals is attributes.namespace
     if eager or native:
@@ -155,22 +164,6 @@ def _wrong(place: "FileAndLine", text: str) -> Exception:
     return misconfigured(f"{Place(*place)}: {text}")
 
 
-def _is_eager(package: str) -> bool:
-    if not os.environ.get("LAZYGUARD_EAGER"):
-        return False
-    from lazyguard._core import eager
-
-    return eager.named(package)
-
-
-def _items(option: str, given: "Mapping[str, Any] | None", place: "FileAndLine") -> "list[tuple[str, Any]]":
-    if given is None:
-        return []
-    if not hasattr(type(given), "items") or not all(isinstance(key, str) for key in given):
-        raise _wrong(place, f"{option}= of type {type(given).__name__}: give a dict, {{'queue': ['QueueService']}}")
-    return list(given.items())
-
-
 def _renames(source: str, names: "Iterable[object]", place: "FileAndLine") -> "Iterable[tuple[str, str]]":
     """Yield (attribute, name in the package) for what a declaration lists."""
     if isinstance(names, str):
@@ -181,30 +174,25 @@ def _renames(source: str, names: "Iterable[object]", place: "FileAndLine") -> "I
         text = f"{source}: one of type {type(names).__name__} in place of names; write a list"
         raise _wrong(place, text) from None
     for entry in names:
-        if isinstance(entry, str) and entry.isidentifier():
-            yield entry, entry
-            continue
-        attribute, renamed, name = entry.partition(" as ") if isinstance(entry, str) else ("", "", "")
-        name = name.strip() if renamed else attribute
-        if not all(part.isidentifier() for part in (attribute.strip(), name)):
+        words = [word.strip() for word in entry.split(" as ")] if isinstance(entry, str) else []
+        if len(words) not in (1, 2) or not all(map(str.isidentifier, words)):
             raise _wrong(place, f"{source}: {entry!r} is no name; write 'name' or 'name as other_name'")
-        yield attribute.strip(), name
+        yield words[0], words[-1]
 
 
-def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Names, Names, dict[str, FileAndLine]]":
-    """Return what the stub re-exports: submodules, names by submodule, names by absolute module; and all places."""
+def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Names, dict[str, FileAndLine]]":
+    """Return what the stub re-exports: submodules, and names by module; and the places of all."""
     import ast
 
     try:
-        tree = ast.parse(_text_of(package, stub), stub)
+        tree = ast.parse(_source_of(package, stub), stub)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _wrong(place, f"{package}: there is no stub {stub}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise _wrong(place, f"{package}: the stub {stub} cannot be read") from error
     exported = _exported(tree)
     submodules: list[str] = []
-    relative: Names = {}
-    absolute: Names = {}
+    by_module: Names = {}
     places: dict[str, FileAndLine] = {}
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom):
@@ -214,46 +202,36 @@ def read(package: str, stub: str, place: "FileAndLine") -> "tuple[list[str], Nam
                 raise _wrong((stub, node.lineno), "a star import does not say what to attach; write the names")
             entry = f"{alias.name} as {alias.asname}" if alias.asname else alias.name
             places[alias.asname or alias.name] = stub, alias.lineno
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            module = ".".join(part for part in (above, node.module) if part)
             if node.level == 1 and node.module is None:
                 submodules.append(entry)
-            elif node.level == 1 and node.module is not None:
-                relative.setdefault(node.module, []).append(entry)
             # A stub imports from elsewhere for its annotations too: only what it re-exports (PEP 484) counts.
-            elif alias.asname == alias.name or (alias.asname or alias.name) in exported:
-                absolute.setdefault(_absolute(package, node), []).append(entry)
-    return submodules, relative, absolute, places
+            elif node.level == 1 or alias.asname == alias.name or (alias.asname or alias.name) in exported:
+                by_module.setdefault(module, []).append(entry)
+    return submodules, by_module, places
 
 
-def _text_of(package: str, stub: str) -> str:
-    """Return the stub's text; in an archive the package's loader has it."""
-    try:
-        with open(stub, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        loader: Any = getattr(getattr(sys.modules.get(package), "__spec__", None), "loader", None)
-        if os.path.exists(stub) or not hasattr(loader, "get_data"):
-            raise
+def _source_of(package: str, stub: str) -> bytes:
+    """Return the stub's source, as Python reads it; in an archive the package's loader has it."""
+    loader: Any = getattr(getattr(sys.modules.get(package), "__spec__", None), "loader", None)
+    if hasattr(loader, "get_data") and not os.path.exists(stub):
         try:
-            text: str = loader.get_data(stub).decode("utf-8")
+            source: bytes = loader.get_data(stub)
+            return source
         except OSError:
-            pass  # no stub there either; what `open` said has the name
-        else:
-            return text
-        raise
+            pass  # no stub there either; what `open` says has the name
+    with open(stub, "rb") as file:
+        return file.read()
 
 
 def _exported(tree: "ast.Module") -> "set[str]":
+    """Return the names in the stub's `__all__`."""
     import ast
 
-    """Return the names in the stub's `__all__`."""
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None)
         if isinstance(value, (ast.List, ast.Tuple)) and "__all__" in (getattr(t, "id", "") for t in targets):
             return {item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)}
     return set()
-
-
-def _absolute(package: str, node: "ast.ImportFrom") -> str:
-    parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
-    return ".".join(part for part in (parent, node.module) if part)

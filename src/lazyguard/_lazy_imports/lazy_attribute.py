@@ -68,23 +68,20 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
         >>> type(module.primes)
         <class 'list'>
     """
-    frame = places.caller()
     if not isinstance(factory, str):
-        lazy.check_factory(factory, places.of_frame(frame))
-        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.declaring(frame, factory))
+        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.caller())
         return declared
     name = factory
 
     def decorate(decorated: Callable[[], T]) -> T:
-        frame = places.declaring(places.caller(), decorated)
-        lazy_object: T = _declare(decorated, name, frame)
-        frame.f_globals[name] = lazy_object
+        lazy_object: T = _declare(decorated, name, places.caller())
         return lazy_object
 
     return decorate
 
 
 def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
+    frame = places.declaring(frame, factory)
     place = places.of_callable(factory, places.of_frame(frame))
     lazy.check_factory(factory, place)
     given: object = name
@@ -95,23 +92,21 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
         raise misused(f"lazy_attribute ({place}) belongs at module level: inside a function or a class use lazy().")
     cell = declaration.declared(factory, name=f"{module.__name__}:{name}", place=place)
     declaration.register(cell, "lazy attribute")
-    attribute = Attribute(
-        module, name, cell, proxies.make(cell, proxies.bound, home=(module.__name__, ""), tells=False)
-    )
+    proxy = proxies.make(cell, proxies.bound, home=(module.__name__, ""), tells=False)
+    attribute = Attribute(module, name, cell, proxy)
     before = access.declared.get((module.__name__, name))
     if before is not None:  # the module is executed again
         access.attributes.pop(before.cell, None)
     access.declared[module.__name__, name] = access.attributes[cell] = attribute
+    frame.f_globals[name] = proxy
     attribute.take_place()
     declaration.build_early(frame, attribute.resolve)
-    return attribute.proxy
+    return proxy
 
 
 @final
 class Attribute:
     """A descriptor in the class of a module: one lazy attribute, until its object is built."""
-
-    __slots__ = ("cell", "module", "name", "proxy", "shown")
 
     def __init__(self, module: ModuleType, name: str, cell: Cell, proxy: object) -> None:
         self.module: ModuleType = module

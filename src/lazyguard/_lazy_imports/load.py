@@ -80,25 +80,23 @@ def _check_present(name: str, place: Place, require: str | None) -> None:
     """Raise MissingModuleError if a module cannot be found or does not satisfy `require`; import only its parents."""
     from importlib.util import find_spec
 
-    from lazyguard.errors import MissingModuleError
-
-    module = name.partition(":")[0]
-    missing: str | None = module
+    module, what = name.partition(":")[0], f"{name}, declared at {place}"
+    missing = module
     try:
-        if sys.modules.get(module) is not None or find_spec(module) is not None:
-            missing = None
+        present = sys.modules.get(module) is not None or find_spec(module) is not None
     except ModuleNotFoundError as error:
-        missing = error.name or module
+        missing, present = error.name or module, False
         if not module.startswith(f"{missing}."):
             raise
-    if missing is not None:
-        raise MissingModuleError(f"{name}, declared at {place}: {_missing_text(missing, require)}", name=missing)
-    if require is not None:
+    wrong = "" if present else _missing_text(missing, require)
+    if present and require is not None:
         from lazyguard._base import distributions
 
-        wrong = distributions.unsatisfied(require, f"{name}, declared at {place}")
-        if wrong:
-            raise MissingModuleError(f"{name}, declared at {place}: {wrong}", name=module)
+        wrong = distributions.unsatisfied(require, what)
+    if wrong:
+        from lazyguard.errors import MissingModuleError
+
+        raise MissingModuleError(f"{what}: {wrong}", name=missing)
 
 
 def _missing_text(module: str, require: str | None = None) -> str:
@@ -118,10 +116,14 @@ def _make(name: str, frame: FrameType, *, siblings: list[str] | None = None, req
     module, _, attribute = name.partition(":")
     warned = bool(attribute) and _warn_of_exception(module, attribute, cell.place)
     at_module_level = places.at_module_level(frame)
+    pending = None
+    if not attribute:
+        # what is no attribute of modules may be this one's all the same: some put an object in their place
+        pending = proxies.pending_without("lazy module", "__get__", "__await__", __getattribute__=_module_attribute)
     return proxies.make(
         cell,
         proxies.bound if at_module_level else proxies.shared,
-        pending=None if attribute else _pending(),
+        pending=pending,
         home=(frame.f_globals.get("__name__"), "") if at_module_level else None,
         tells=not warned,
     )
@@ -141,14 +143,6 @@ def _module_attribute(self: Proxy, name: str) -> Any:
 
 
 _NOT_OF_MODULES = frozenset(("__func__", "__code__"))
-
-
-def _pending() -> type[Proxy]:
-    """Return the class of what stands for a module that is not imported yet.
-
-    What is no attribute of modules may be this module's own all the same: some put an object in their place.
-    """
-    return proxies.pending_without("lazy module", "__get__", "__await__", __getattribute__=_module_attribute)
 
 
 def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = None, require: str | None = None) -> Cell:
@@ -173,19 +167,17 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
             _check_present(name, place, require)
         try:
             found = __import__(module, None, None, (attribute,) if attribute else ())  # which may be a submodule
-            if not attribute and siblings is None:
-                return sys.modules[module]
             for each in siblings or ():
                 __import__(each)
         except ModuleNotFoundError as error:
             missing = error.name or ""
-            if missing != module and not module.startswith(f"{missing}."):
+            if not f"{module}.".startswith(f"{missing}."):
                 raise  # the module itself needs it
             from lazyguard.errors import MissingModuleError
 
             raise MissingModuleError(f"{name}, declared at {place}: {_missing_text(missing)}", name=missing) from error
         if not attribute:
-            return found
+            return sys.modules[module] if siblings is None else found
         try:
             return getattr(found, attribute)
         except AttributeError as error:
@@ -204,12 +196,17 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
 
 
 def _warn_of_exception(module: str, attribute: str, place: Place) -> bool:
-    """Warn of an exception class that is imported lazily, and return whether it is one."""
-    if attribute.endswith(("Error", "Exception")) or attribute in getattr(sys.modules.get(module), "__dict__", ()):
-        from lazyguard._proxies import limits
+    """Warn of an exception class that is imported lazily: one that is loaded, or that is called as they are called."""
+    names: dict[str, Any] = getattr(sys.modules.get(module), "__dict__", {})
+    by_name = attribute not in names and attribute.endswith(("Error", "Exception"))
+    if not by_name and attribute not in names:
+        return False
+    from lazyguard._proxies import limits
 
-        return limits.tell_of_import(module, attribute, place)
-    return False
+    warned = by_name or limits.is_exception_class(names[attribute])
+    if warned:
+        limits.tell(f"{module}:{attribute}", place, limits.of_exceptions(" by its name" if by_name else ""))
+    return warned
 
 
 def lazy_imports() -> LazyImports:
@@ -243,8 +240,6 @@ def lazy_imports() -> LazyImports:
 @final
 class LazyImports:
     """The context manager that `lazy_imports` returns: it replaces `__import__` for one block of one thread."""
-
-    __slots__ = ("_before", "_closed", "_frame", "_thread", "_walking")
 
     def __init__(self, frame: FrameType) -> None:
         self._frame = frame
@@ -287,25 +282,20 @@ class LazyImports:
             )
         if fromlist:
             return FromModule(absolute, self._name_in)
-        root = absolute.partition(".")[0]
-        if _present(absolute) is not ABSENT and not _siblings(self._frame.f_locals.get(root)):
+        # `import a.b` binds `a`, from which `import a.b as x` reads `b`
+        root, _, below = absolute.partition(".")
+        siblings = _siblings(self._frame.f_locals.get(root))
+        if _present(absolute) is not ABSENT and not siblings:
             found = _present(root)
             if found is not ABSENT:
                 return found
-        return self._topmost(absolute)
+        siblings.append(absolute)
+        proxy = _make(absolute, self._frame, siblings=siblings)
+        return self._walked(proxy, absolute, root, siblings) if below else proxy
 
     def _name_in(self, module: str, name: str) -> Any:
         found = _present(module, name)
         return _make(f"{module}:{name}", self._frame) if found is ABSENT else found
-
-    def _topmost(self, whole: str) -> Any:
-        """Return the proxy that `import a.b` binds to `a`, and from which `import a.b as x` reads `b`."""
-        root, _, below = whole.partition(".")
-        bound = self._frame.f_locals.get(root)
-        siblings = _siblings(bound)
-        siblings.append(whole)
-        proxy = _make(whole, self._frame, siblings=siblings)
-        return self._walked(proxy, whole, root, siblings) if below else proxy
 
     def _walked(self, proxy: Any, whole: str, here: str, siblings: list[str]) -> Any:
         """Let the interpreter read the names below `here` from the proxy until the block ends."""
@@ -337,13 +327,11 @@ def _siblings(bound: object) -> list[str]:
 
 def _absolute(name: str, globals: Any, level: int) -> str:
     """Return the absolute name of a relative import."""
-    package = globals.get("__package__")
-    if package is None:  # since 3.15 only the spec has it
-        package = getattr(globals.get("__spec__"), "parent", "")
-    parts = package.split(".")
-    if level > len(parts) or not package:
+    # since 3.15 only the spec has it
+    package: str = globals.get("__package__") or getattr(globals.get("__spec__"), "parent", "")
+    above, *left_out = package.rsplit(".", level - 1)
+    if not above or len(left_out) < level - 1:
         raise ImportError("attempted relative import beyond top-level package")
-    above = ".".join(parts[: len(parts) - level + 1])
     return f"{above}.{name}" if name else above
 
 

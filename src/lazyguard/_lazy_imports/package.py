@@ -34,7 +34,6 @@ _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 # What keeps names and submodules apart, which is loaded where they may be mistaken for each other.
 CONTESTED = "lazyguard._lazy_imports.contested"
 PENDING = object()
-_NOTHING = object()
 # Native lazy imports (PEP 810) begin with Python 3.15: the type of those that nothing has used yet.
 NATIVE = hasattr(builtins, "__lazy_import__")
 _NATIVE_KIND: "type | None" = getattr(__import__("_types"), "LazyImportType") if NATIVE else None  # noqa: B009
@@ -47,22 +46,6 @@ def is_native(value: object) -> bool:
 
 class LazyAttributes:
     """The attributes that one `attach` declared for one package."""
-
-    __slots__ = (
-        "__weakref__",
-        "contested",
-        "declared_at",
-        "failures",
-        "imports",
-        "module",
-        "namespace",
-        "origins",
-        "package",
-        "places",
-        "resolver",
-        "unsettled",
-        "written",
-    )
 
     def __init__(
         self,
@@ -88,7 +71,7 @@ class LazyAttributes:
         self.unsettled = list(origins)
         self.imports: Imports | None = None
         self._claim()
-        _register(self)
+        _known[ref(self, _known.pop)] = None
 
     def _claim(self) -> None:
         """Enter the names into the package, and keep them from its submodules of the same names."""
@@ -98,7 +81,7 @@ class LazyAttributes:
             before = registry.get(name)
             found = self.namespace.get(name, PENDING)
             # A reload runs `attach` again in the old dict: what the first one found is looked up anew.
-            if before is not None and (before.written.get(name, _NOTHING) is found or is_native(found)):
+            if before is not None and (before.written.get(name, before) is found or is_native(found)):
                 before.reset(name)
             elif self.is_shadow(name, found):
                 del self.namespace[name]
@@ -158,7 +141,7 @@ class LazyAttributes:
 
         self.imports = Imports(self.package, find)
         for module, attributes in statements.items():
-            file, line = self._declared_at(names[module, attributes[0]][0])
+            file, line = self.places.get(names[module, attributes[0]][0], self.declared_at)
             for attribute, value in zip(attributes, self.imports.make(module, attributes, file, line), strict=True):
                 for name in names[module, attribute]:
                     self._bind(name, value, like=names[module, attribute][0])
@@ -182,21 +165,11 @@ class LazyAttributes:
             self.written[name] = value
         self.namespace[name] = value
 
-    @property
-    def place(self) -> "Place":
-        """Where the names are declared."""
+    def place_of(self, name: str = "") -> "Place":
+        """Return where the name is declared; without a name, where the others are."""
         from lazyguard._base.places import Place
 
-        return Place(*self.declared_at)
-
-    def place_of(self, name: str) -> "Place":
-        """Return where the name is declared."""
-        from lazyguard._base.places import Place
-
-        return Place(*self._declared_at(name))
-
-    def _declared_at(self, name: str) -> "FileAndLine":
-        return self.places.get(name, self.declared_at)
+        return Place(*self.places.get(name, self.declared_at))
 
     def _traced(self, name: str) -> "Any":
         if os.environ.get("LAZYGUARD_TRACE", "") in ("", "0"):
@@ -232,20 +205,23 @@ class LazyAttributes:
 
         source, attribute = self.origins[name]
         what = f"{self.package}.{name} (declared at {self.place_of(name)})"
-        if module is not None and isinstance(error, AttributeError):
-            if _is_initializing(module):
-                text = f"{what}: {_circular(source, attribute)}"
-            else:
-                text = f"{what}: module {source} has no attribute {attribute!r}: correct one or the other"
-            return _import_error(text, source, getattr(module, "__file__", None))
         if isinstance(error, ModuleNotFoundError) and error.name:
             return errors.MissingModuleError(f"{what}: {self._missing(source, error.name)}", name=error.name)
-        text = f"{what}: importing {source} raised {type(error).__name__}"
-        if isinstance(error, ImportError):
-            if type(error).__name__ == "ImportCycleError":  # a builtin since 3.15
-                text = f"{what}: {_circular(source, attribute)}"
-            return _import_error(text, error.name, error.path)
-        return errors.ResolutionError(text)
+        lacking = module is not None and isinstance(error, AttributeError)
+        # the second is a builtin since 3.15
+        if (lacking and _is_initializing(module)) or type(error).__name__ == "ImportCycleError":
+            text = f"{what}: circular import: {source} is not finished, and has no {attribute!r} yet"
+        elif lacking:
+            text = f"{what}: module {source} has no attribute {attribute!r}: correct one or the other"
+        else:
+            text = f"{what}: importing {source} raised {type(error).__name__}"
+        if lacking:
+            error = ImportError(name=source, path=getattr(module, "__file__", None))
+        if not isinstance(error, ImportError):
+            return errors.ResolutionError(text)
+        said = errors.ResolutionImportError(text)
+        said.name, said.path = error.name, error.path
+        return said
 
     def _missing(self, source: str, missing: str) -> str:
         if f"{source}.".startswith(f"{missing}.") and f"{missing}.".startswith(f"{self.package}."):
@@ -293,11 +269,7 @@ class LazyAttributes:
         self.failures.pop(name, None)
 
 
-_known: "dict[ref[LazyAttributes], None]" = {}
-
-
-def _register(attributes: "LazyAttributes") -> None:
-    _known[ref(attributes, _known.pop)] = None
+_known: "dict[ref[Any], None]" = {}
 
 
 def declared() -> "list[LazyAttributes]":
@@ -306,19 +278,7 @@ def declared() -> "list[LazyAttributes]":
     return [one for one in found if one is not None and sys.modules.get(one.package) is one.module is not None]
 
 
-def _import_error(text: str, name: "str | None", path: "str | None") -> "errors.ResolutionImportError":
-    from lazyguard import errors
-
-    error = errors.ResolutionImportError(text)
-    error.name, error.path = name, path
-    return error
-
-
-def _circular(source: str, attribute: "str | None") -> str:
-    return f"circular import: {source} is not finished, and has no {attribute!r} yet"
-
-
-def _is_initializing(module: "ModuleType") -> bool:
+def _is_initializing(module: "ModuleType | None") -> bool:
     return getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 

@@ -35,8 +35,6 @@ class FromModule:
 class Imports:
     """Make the native lazy imports of one package; `find(module, attribute)` returns the value of each."""
 
-    __slots__ = ("_builtins", "_package")
-
     def __init__(self, package: str, find: "Callable[[str, str], object]") -> None:
         self._package = package
         self._builtins = {

@@ -213,7 +213,7 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         status="warn" if cause else "pass",
         state=READY if resolved == total else PENDING,
         cause=cause,
-        place=attributes.place,
+        place=attributes.place_of(),
         answered={},
         counts=(resolved, total),
     )
@@ -290,7 +290,7 @@ def health() -> Health:
         if cell.loops is not None:
             cell.loops.prune()
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
-    seen = [guard for guard in declaration.guards() if guard.circuit is not None or guard.answers]
+    seen = [guard for guard in declaration.guards() if guard.breaker is not None or guard.answers]
     guards = [check_guard(guard, now, date) for guard in seen]
     preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)

@@ -11,7 +11,6 @@ import os
 
 from lazyguard import events
 from lazyguard._base import final, validation
-from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, daemons, loaded
 from lazyguard._monitoring import health
 
@@ -56,8 +55,8 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
     value: Any = path
     given: Any = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
     whole: str = os.path.abspath(given) if isinstance(given, str) and given and "\0" not in given else ""
-    if os.path.isdir(whole) or not os.path.isdir(os.path.dirname(whole)):
-        raise misconfigured(f"path={shown(path)} is invalid: give the path of a file in a folder that exists.")
+    right = os.path.isdir(os.path.dirname(whole)) and not os.path.isdir(whole)
+    validation.require(right, "path", path, "the path of a file in a folder that exists")
     written = _File(whole, every)
     written.begin()
     return written.end
@@ -143,7 +142,7 @@ class _File:
 
 
 # One thread at a time writes all files, so that the last one is the newest.
-_writers = daemons.Crew("health-file", _File.write, bool)
+_writers = daemons.Crew("health-file", _File.write, most=1, hangs=float("inf"))
 # Seconds for which the end of a file waits for a write that is under way.
 _PATIENCE = 1.0
 _files: list[_File] = []

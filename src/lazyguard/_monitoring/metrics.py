@@ -57,10 +57,9 @@ class Names:
 
     def __call__(self, name: str) -> str:
         """Return the name to show for a name."""
-        if name not in self._shown:
-            if len(self._shown) >= self._limit:
-                return OTHERS
-            self._shown.add(name)
+        if name not in self._shown and len(self._shown) >= self._limit:
+            return OTHERS
+        self._shown.add(name)
         return name
 
 

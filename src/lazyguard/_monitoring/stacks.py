@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from itertools import dropwhile
 
-from lazyguard._base.places import of_frame
+from lazyguard._base import places
 from lazyguard._guards import frames
 
 TYPE_CHECKING = False
@@ -25,10 +25,10 @@ def of_attempt(attempt: Attempt) -> tuple[str, ...]:
     if attempt.task is not None:
         stack = list(_awaiting(attempt.task.get_coro()))
     else:
-        stack = [*frames.outwards(sys._current_frames().get(attempt.thread or 0))][::-1]
+        stack = [*places.outwards(sys._current_frames().get(attempt.thread or 0))][::-1]
     below = dropwhile(lambda frame: not frames.is_lazyguards(frame), stack)  # without the thread's own frames
     inwards = dropwhile(frames.is_lazyguards, below)
-    return tuple(f"{of_frame(frame)} {frame.f_code.co_name}" for frame in inwards)
+    return tuple(f"{places.of_frame(frame)} {frame.f_code.co_name}" for frame in inwards)
 
 
 def _awaiting(waits: Any) -> Iterator[FrameType]:

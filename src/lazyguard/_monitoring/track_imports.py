@@ -231,12 +231,9 @@ def _emit(tracker: ImportTracker, one: TrackedImport, *, first: bool) -> None:
     over = limit is not None and seconds > limit
     if first or over:
         kind = "over-budget" if over else "imported"
-        place = one.by or ""
-        events.emit(
-            events.Event(
-                kind, name=one.module, place=place, before="pending", after="ready", generation=0, seconds=seconds
-            )
-        )
+        name, place = one.module, one.by or ""
+        event = events.Event(kind=kind, name=name, place=place, before="pending", after="ready", seconds=seconds)
+        events.emit(event)
     if over:
         text = f"the import of {one.module} took {seconds:.3f} s, and its budget is {limit:g} s"
         frames.warn(text, ImportBudgetWarning, one.by or places.Place(str(one.file), 1))

@@ -3,14 +3,12 @@
 Invariants: a Breaker has no state. Many functions and services can share one; each has a circuit of its own.
 """
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import misconfigured, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from lazyguard._base.places import Place
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
 
 
@@ -149,28 +147,3 @@ class Breaker(validation.Options):
 def _exceeds(one: "Any", other: "Any") -> bool:
     """Return whether a number is more than another one, where both are known."""
     return isinstance(one, int | float) and isinstance(other, int | float) and one > other
-
-
-# Where the running state of breakers is, which is loaded by this name.
-CIRCUIT = "_policies.circuit"
-
-
-class UnusedCircuit:
-    """The circuit of a breaker that no call has asked yet: whatever is asked of it makes it one."""
-
-    used = False
-
-    def __init__(self, breaker: "Breaker", name: str, place: "Place") -> None:
-        self.breaker: Breaker = breaker
-        self.name: str = name
-        self.place: Place = place
-        self._on: Kinds = breaker.on
-        self._changed: Any = None
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name):
-            from lazyguard._core import loaded
-
-            loaded(CIRCUIT, self).begin(self)
-            return getattr(self, name)

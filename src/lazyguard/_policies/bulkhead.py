@@ -7,10 +7,12 @@ of one first wait. The lock is held for a few statements and never while user co
 
 from __future__ import annotations
 
-from lazyguard._base import final
-from lazyguard._base.interpreter import Lock
+import os
 
-TYPE_CHECKING = False
+from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base.interpreter import Lock
+from lazyguard._core import declaration
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -41,7 +43,7 @@ class Bulkhead:
     def enter(self, attempt: Attempt) -> bool:
         """Give the attempt a place until it ends; return whether there is one."""
         with _lock:
-            if self._full(attempt.started, attempt.cell.plan.abandon_after):
+            if self.full(attempt.started, attempt.cell.plan.abandon_after):
                 return False
             self._attempts.add(attempt)
         attempt.on_done(lambda: self.leave(attempt))
@@ -57,13 +59,10 @@ class Bulkhead:
 
     def full(self, now: float, patience: float | None) -> bool:
         """Return whether there is no place; an attempt older than `patience` hangs."""
-        return len(self._attempts) >= self.most and self._full(now, patience)
-
-    def _full(self, now: float, patience: float | None) -> bool:
-        running = [attempt for attempt in self._attempts.copy() if attempt.outcome is None]
-        if patience is None or len(running) >= 2 * self.most:
-            return len(running) >= self.most
-        return sum(now - attempt.started < patience for attempt in running) >= self.most
+        if len(self._attempts) < self.most:
+            return False
+        running = sum(attempt.outcome is None for attempt in self._attempts.copy())
+        return running >= 2 * self.most or running - self.hanging(now, patience) >= self.most
 
     def hanging(self, now: float, patience: float | None) -> int:
         """Return how many attempts hang."""
@@ -99,3 +98,14 @@ class Places:
     def has(self, call: object) -> bool:
         """Return whether a call that was entered has a place."""
         return len(self.calls) <= self.most or call in list(self.calls)[: self.most]
+
+
+def _in_child() -> None:
+    """Let go of the calls of the parent's threads; a call that this thread is in has its place no more."""
+    for guard in declaration.guards():
+        if guard.places is not None:
+            guard.places.calls.clear()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+    os.register_at_fork(after_in_child=_in_child)

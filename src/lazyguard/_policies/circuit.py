@@ -12,14 +12,13 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import final
-from lazyguard._base.interpreter import Lock
-from lazyguard._core import clock, loaded, mode, observers
+from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base.places import misused
+from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
 from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
@@ -34,9 +33,9 @@ if TYPE_CHECKING:
 
     State = Literal["closed", "open", "half-open"]
 
-# For all circuits. Reentrant: a signal handler or a finaliser can run on the thread that holds it.
-_lock = Lock()
 _circuits: set[ref[Circuit]] = set()
+# How many keys of a function are kept.
+MOST = 1000
 # Until when an isolated one is open.
 ISOLATED = float("inf")
 
@@ -57,28 +56,19 @@ class Phase:
     """
 
     count: Count | None = None
+    until = 0.0
+    rounds = 0
+    cause: BaseException | None = None
     _window: Calls | Seconds | None = None
     _span: Span | None = None
 
-    def __init__(
-        self,
-        circuit: Circuit,
-        state: State,
-        since: float,
-        *,
-        until: float = 0.0,
-        rounds: int = 0,
-        cause: BaseException | None = None,
-        probed: list[bool] | None = None,
-    ) -> None:
+    def __init__(self, circuit: Circuit, state: State, since: float, **more: Any) -> None:
         self._circuit = circuit
         self.slow: float | None = circuit.breaker.slow_call_duration
         self.state: State = state
         self.since = since
-        self.until = until
-        self.rounds = rounds
-        self.cause = cause
-        self.probed: list[bool] = [] if probed is None else probed
+        self.probed: list[bool] = []
+        vars(self).update(more)
         if state == "closed":
             self._window = window_of(circuit.breaker)
             self.recount()
@@ -141,15 +131,10 @@ class Phase:
 
     def probing(self, until: float) -> Phase:
         """Return the phase of the next probe, which has its place until then; of a vacant place, if that is now."""
-        return Phase(
-            self._circuit,
-            "half-open",
-            clock.now() if self.state == "open" else self.since,
-            until=until,
-            rounds=self.rounds,
-            cause=self.cause,
-            probed=self.probed if self.state == "half-open" else None,
-        )
+        same = self.state == "half-open"
+        since, probed = (self.since, self.probed) if same else (clock.now(), [])
+        circuit, rounds = self._circuit, self.rounds
+        return Phase(circuit, "half-open", since, until=until, rounds=rounds, cause=self.cause, probed=probed)
 
     def released(self) -> None:
         """Give back the place of a probe whose outcome does not count: it was cancelled, or never called."""
@@ -177,17 +162,8 @@ class Phase:
         breaker, moment = self._circuit.breaker, clock.now()
         rounds = self.rounds if rounds is None else rounds
         longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(rounds, 60))
-        return Phase(
-            self._circuit,
-            "open",
-            moment,
-            until=moment + uniform(longest / 2, longest),
-            rounds=rounds + 1,
-            cause=cause,
-        )
-
-    def __repr__(self) -> str:
-        return f"<Phase {self.state} of {self._circuit.name}>"
+        until = moment + uniform(longest / 2, longest)
+        return Phase(self._circuit, "open", moment, until=until, rounds=rounds + 1, cause=cause)
 
 
 @final
@@ -201,6 +177,7 @@ class Circuit:
         on: The exceptions that count as failures, in place of the breaker's own `on`.
         changed: Called after each transition with the phase before and the phase after, outside the lock; `announce` if
             left out.
+        error: What a call that is not let in raises.
 
     Attributes:
         now: The present phase.
@@ -208,7 +185,6 @@ class Circuit:
     Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
-    used = True  # it has no slots, so that an unused one can become one
     asked = False  # one of a key: since some of them were let go of
     answered = float("-inf")  # when it was told that a fallback answers calls that fail
     _kept: Kept | None = None  # what keeps the cause of the present phase
@@ -221,12 +197,14 @@ class Circuit:
         place: Place,
         on: Kinds | None = None,
         changed: Callable[[Phase, Phase], object] | None = None,
+        error: type[CircuitOpen] = CircuitOpen,
     ) -> None:
         self.breaker: Breaker = breaker.read(f"{name} ({place})")
         self.name: str = name
         self.place: Place = place
         self._on = breaker.on if on is None else on
         self._changed = changed
+        self._error = error
         self.now: Phase = Phase(self, "closed", clock.now())
         _circuits.add(ref(self, _circuits.discard))
 
@@ -267,7 +245,7 @@ class Circuit:
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
         kept = None if new.cause is None else loaded("_core.causes").keep(new.cause)
-        with _lock:
+        with state.lock:
             # Fall through, not jump: no signal handler runs between comparing and setting (3.10 runs them at jumps).
             if self.now is old:
                 self.now = new
@@ -293,7 +271,7 @@ class Circuit:
         """Emit the event of a transition: "opened", "half-open" or "closed"."""
         events.emit(
             events.Event(
-                "opened" if new.state == "open" else new.state,
+                kind="opened" if new.state == "open" else new.state,
                 name=self.name,
                 place=self.place,
                 before=old.state,
@@ -314,24 +292,76 @@ class Circuit:
             said += f"It is tried again in {left:.3g} s. Give it a fallback, or wait for retry_after seconds."
         else:
             said += "One call probes whether it has recovered. Give it a fallback, or wait for retry_after seconds."
-        error = CircuitOpen(f"{self.name}, declared at {self.place}, is not called, since {said}")
+        error = self._error(f"{self.name}, declared at {self.place}, is not called, since {said}")
         error.retry_after, error._of = left, id(self)
         return error
 
-    def __repr__(self) -> str:
-        return f"<Circuit {self.now.state} of {self.name}>"
 
+@final
+class Circuits:
+    """The circuits of a guarded function with `key=`: one for each key, within a bound.
 
-def begin(unused: Any) -> None:
-    """Make a circuit of one that no call has asked yet."""
-    unused.breaker = unused.breaker.read(f"{unused.name} ({unused.place})")
-    closed = Phase(unused, "closed", clock.now())
-    _circuits.add(ref(unused, _circuits.discard))
-    with _lock:
-        # Fall through, as in `follow`.
-        if not unused.used:
-            unused.now = closed
-            unused.__class__ = Circuit
+    A key's circuit is the same as long as it is kept. Of too many those go first that are closed and were not asked
+    since some went last. Keys are shown nowhere, and no lock is held while they are compared, which runs user code.
+
+    Attributes:
+        breaker: The options of each.
+        known: The circuits by their keys.
+    """
+
+    def __init__(self, breaker: Breaker, name: str, place: Place) -> None:
+        self.breaker = breaker
+        self._name = name
+        self._place = place
+        self.known: dict[object, Circuit] = {}
+        self._isolated = False
+
+    def of(self, key: object) -> Circuit:
+        """Return the circuit of a key.
+
+        Raises:
+            UsageError: It cannot be a key, since it is not hashable.
+        """
+        try:
+            found = self.known.get(key)
+        except TypeError as error:
+            raise misused(
+                f"key= of {self._name} ({self._place}) returned an object of type {type(key).__name__}, which cannot "
+                "be a key: return a string, a number or a tuple."
+            ) from error
+        if found is None:
+            if len(self.known) >= MOST:
+                self._evict()
+            new = Circuit(self.breaker, name=self._name, place=self._place)
+            self.breaker = new.breaker  # whose functions were asked
+            if self._isolated:
+                new.isolate()
+            found = self.known.setdefault(key, new)
+        found.asked = True
+        return found
+
+    def all(self) -> list[Circuit]:
+        """Return the circuits of all keys that are kept."""
+        return list(self.known.copy().values())
+
+    def isolate(self) -> None:
+        """Open all, those of keys to come too, until they are reset."""
+        self._isolated = True
+        for circuit in self.all():
+            circuit.isolate()
+
+    def reset(self) -> None:
+        """Begin anew, closed and without counts."""
+        self._isolated = False
+        for circuit in self.all():
+            circuit.reset()
+
+    def _evict(self) -> None:
+        kept = sorted(self.known.copy().items(), key=lambda one: (one[1].now.state != "closed", one[1].asked))
+        for key, _ in kept[: MOST // 10]:
+            self.known.pop(key, None)
+        for _, circuit in kept:
+            circuit.asked = False
 
 
 def _recount() -> None:

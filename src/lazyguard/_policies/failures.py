@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places, validation
+from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard.errors import CircuitOpen, ResolutionError, ResolutionTimeout, ServiceUnavailable
 from lazyguard.events import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -39,21 +38,14 @@ def matches(error: BaseException, kinds: Kinds, *, inner: bool = False) -> bool:
 
     With `inner` they also mean what an inner service or guarded function raises because it is not there.
     """
-    return all(
-        _is_one(leaf, kinds) or (inner and is_of_inner(leaf) and _failed_inside(leaf, kinds))
-        for leaf in leaves(error, kinds)
-    )
-
-
-def is_of_inner(error: BaseException) -> bool:
-    """Return whether it says that an inner service, or what a guarded function calls, is not there."""
-    return isinstance(error, ResolutionError | CircuitOpen)
+    return all(_is_one(leaf, kinds) or (inner and _failed_inside(leaf, kinds)) for leaf in leaves(error, kinds))
 
 
 def _failed_inside(error: BaseException, kinds: Kinds) -> bool:
+    """Return whether it says that an inner service, or what a guarded function calls, is not there."""
     if isinstance(error, ServiceUnavailable | CircuitOpen | ResolutionTimeout):
         return True
-    return error.__cause__ is not None and matches(error.__cause__, kinds)
+    return isinstance(error, ResolutionError) and error.__cause__ is not None and matches(error.__cause__, kinds)
 
 
 def _is_one(error: BaseException, kinds: Kinds) -> bool:

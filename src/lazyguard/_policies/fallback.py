@@ -9,14 +9,13 @@ import os
 import sys
 from contextvars import ContextVar
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, Record
 from lazyguard._base.interpreter import assign
 from lazyguard._base.places import shown
 from lazyguard._core import clock
 from lazyguard._core.state import DEGRADED, READY
 from lazyguard.errors import ConfigurationError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
@@ -53,17 +52,13 @@ def fallbacks(permission: Permission) -> Fallbacks:
     """
     if permission not in ("allow", "deny"):
         raise ConfigurationError(f'fallbacks({shown(permission)}) is invalid: give "allow" or "deny".')
-    return Fallbacks(permission)
+    return Fallbacks(permission=permission)
 
 
-@final
-class Fallbacks:
+class Fallbacks(Record):
     """The context manager that `fallbacks` returns: a permission for a block; many threads can share it."""
 
-    __slots__ = ("permission",)
-
-    def __init__(self, permission: str) -> None:
-        self.permission: str = permission
+    permission: str
 
     def __enter__(self) -> None:
         assign(_permissions, (*_permissions.get(), self))

@@ -7,10 +7,9 @@ failed, else it is unknown. The earliest deadline of the context is the caller's
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, Record, final
 from lazyguard._core import clock, deadlines
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
@@ -25,8 +24,7 @@ _CROWD = 20  # how many waits that overlap count
 _PRECISION = 0.001  # seconds: the timers of some loops ring that much too early
 
 
-@final
-class Haste:
+class Haste(Record):
     """One hasty attempt.
 
     Attributes:
@@ -35,12 +33,9 @@ class Haste:
         waited: Seconds that it has taken, of those that it was given.
     """
 
-    __slots__ = ("cause", "limit", "waited")
-
-    def __init__(self, cause: BaseException, limit: float | None, waited: float) -> None:
-        self.cause = cause
-        self.limit = limit
-        self.waited = waited
+    cause: BaseException
+    limit: float | None
+    waited: float
 
 
 def judge(
@@ -71,12 +66,14 @@ def judge(
     cause = given.exceeded() if cancelled else error
     if limit is None:
         # While most of the time is left, the limit that ended it is no caller's.
-        return None if 2 * left > given.seconds else Haste(cause, None, 0.0)
+        return None if 2 * left > given.seconds else Haste(cause=cause, limit=None, waited=0.0)
     if began is None:
         began = given.ends - given.seconds
     left_it = given.ends - began
     # What it took beyond that is its own: a machine that is busy is no silence of the server's.
-    return None if left_it >= limit else Haste(cause, limit, max(0.0, min(left_it, moment - began)))
+    if left_it >= limit and not cancelled:
+        return None  # it counts as what it raised; a cancellation, which counts as nothing, by what it has waited
+    return Haste(cause=cause, limit=limit, waited=max(0.0, min(left_it, moment - began)))
 
 
 @final

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
@@ -46,6 +45,13 @@ class Recovery(validation.Options):
         validation.seconds("maximum", maximum, late=True)
         validation.whole("success_threshold", success_threshold, late=True)
         self._set(**locals())
+
+    def wait(self, times: int) -> float:
+        """Return a wait after so many failures, jittered."""
+        from random import uniform
+
+        longest = min(self.maximum, self.initial * 2.0 ** min(times, 60))
+        return uniform(longest / 2, longest)
 
     def begin(self, cell: Cell) -> None:
         """Begin the recovery run of the cell's present generation, unless there is one."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome, to_close
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -39,7 +38,7 @@ def begin(policy: Recovery, cell: Cell) -> None:
     run = RecoveryRun(policy, cell)
     cell.recovery_run = run
     run.wait()
-    loaded("_core.delivery", cell).watch()
+    loaded("_core.scheduler", cell).watch()
 
 
 @final
@@ -67,11 +66,7 @@ class RecoveryRun:
 
     def wait(self) -> None:
         """Schedule the next try."""
-        from random import uniform
-
-        policy = self._policy
-        longest = min(policy.maximum, policy.initial * 2.0 ** min(self._failures, 60))
-        self._schedule(uniform(longest / 2, longest))
+        self._schedule(self._policy.wait(self._failures))
 
     def _schedule(self, seconds: float) -> None:
         scheduler = loaded("_core.scheduler", self._cell)
@@ -145,17 +140,15 @@ class RecoveryRun:
         plan, moment = self._cell.plan, clock.now()
         if plan.bulkhead is None:
             return True
-        if not self._in_turn:
-            at = plan.bulkhead.turn(moment, self._policy.initial)
-            if at > moment:
-                self._in_turn = True
-                self._schedule(at - moment)
-                return False
-        self._in_turn = False
-        if plan.bulkhead.full(moment, plan.abandon_after):
+        at = moment if self._in_turn else plan.bulkhead.turn(moment, self._policy.initial)
+        self._in_turn = at > moment
+        if self._in_turn:
+            self._schedule(at - moment)
+        elif plan.bulkhead.full(moment, plan.abandon_after):
             self.wait()
-            return False
-        return True
+        else:
+            return True
+        return False
 
     def _watch(self, attempt: Attempt) -> None:
         """Go on when an attempt has ended, also one that a caller has launched."""
@@ -171,18 +164,13 @@ class RecoveryRun:
             if attempt.outcome is not None and not attempt.running:
                 self._failures += 1  # no thread is available: the next wait is longer
             return
-        home = self._home()
-        if home is not None:
+        home = self._cell.home
+        if home is not None and home.is_running():
             tasks = loaded("_core.tasks", self._cell)
             if tasks.launch_on(home, attempt, self._try_once(attempt), context):
                 return
-        self._failures += 1
+        self._failures += 1  # there is no loop on which an async factory can be tried
         self._cell.settle(attempt, Outcome(interrupted=True))
-
-    def _home(self) -> Any:
-        """Return the running event loop of the cell, on which its async factory can be tried; else None."""
-        loop = self._cell.home
-        return loop if loop is not None and loop.is_running() else None
 
     def _try_once(self, attempt: Attempt) -> Steps[Outcome]:
         """Build the object, or probe the built one; a success below the threshold ends as an interruption."""
@@ -195,23 +183,21 @@ class RecoveryRun:
             attempt.made = pending = closing.take_back(pending, attempt)
             if pending is None:
                 candidate = None  # `close` has closed it
-        made = candidate
+        made, ok = candidate, False
         try:
             if candidate is not None and plan.probe is not None:
-                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited)
+                outcome: Outcome = yield Call(plan.probe, candidate, awaited=plan.awaited, attempt=attempt)
             else:
                 outcome = yield from resolve.trying(self._cell, attempt)
                 made = outcome.value
-        except BaseException:  # such as a KeyboardInterrupt of user code: a failure
-            self._failures += 1
-            self._successes = 0
-            raise
+            ok = outcome.ok
         finally:
+            if not ok:  # a KeyboardInterrupt of user code is a failure too
+                self._failures += 1
+                self._successes = 0
             if pending is not None and pending is not attempt.made:
                 closing.carry_out(pending)  # another one was built
-        if not outcome.ok:
-            self._failures += 1
-            self._successes = 0
+        if not ok:
             return outcome
         self._failures = 0
         self._successes += 1
@@ -245,6 +231,7 @@ def _on_due(reference: ref[RecoveryRun], ticket: object) -> None:
     try:
         run._due()
     except BaseException:
+        run._cell.end_unlaunched()
         if run._ticket is ticket:
             run.wait()  # whatever it was, the next try follows
         raise

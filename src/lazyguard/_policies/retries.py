@@ -6,14 +6,13 @@ is no Exception, and a `CircuitOpen`, are never tried again. Tenacity's callback
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, mode
 from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
 from lazyguard._policies.failures import leaves, matches
 from lazyguard.errors import CircuitOpen
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

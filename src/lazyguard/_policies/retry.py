@@ -1,9 +1,8 @@
 """The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import misconfigured, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -77,8 +76,11 @@ class Retry(validation.Options):
         retrying: "BaseRetrying | None" = None,
     ) -> None:
         self._set(**locals())
+        for name, others in _REPLACED.items():
+            for other in others.split() if getattr(self, name) is not None else ():
+                if getattr(self, other) is not None:
+                    raise misconfigured(f"{name}= replaces {other}=: give one of them.")
         if retrying is not None:
-            self._replaces("retrying", *self.__slots__[:-1])
             if not _is_tenacitys(retrying, "BaseRetrying"):
                 raise misconfigured(
                     f"retrying={shown(retrying)} is invalid: give a tenacity.Retrying or AsyncRetrying object."
@@ -90,33 +92,30 @@ class Retry(validation.Options):
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
             if value is not None and not callable(value):
                 raise misconfigured(f"{name}={shown(value)} is invalid: give a tenacity {name} object.")
-        if stop is not None:
-            self._replaces("stop", "attempts")
-        elif attempts is None:
+        if stop is None and attempts is None:
             attempts = 3
-        if wait is not None:
-            self._replaces("wait", "initial", "maximum")
-        else:
+        if wait is None:
             initial, maximum = 0.1 if initial is None else initial, 5.0 if maximum is None else maximum
-        if retry is not None:
-            self._replaces("retry", "on")
-            _check_predicate("retry", retry)
-        else:
+        if retry is None:
             on = validation.failure_types("on", (Exception,) if on is None else on)
+        else:
+            _check_predicate("retry", retry)
         validation.whole("attempts", attempts, optional=True, late=True)
         validation.seconds("initial", initial, optional=True, zero=True, late=True)
         validation.seconds("maximum", maximum, optional=True, zero=True, late=True)
         self._set(**locals())
 
-    def _replaces(self, name: str, *others: str) -> None:
-        for other in others:
-            if getattr(self, other) is not None:
-                raise misconfigured(f"{name}= replaces {other}=: give one of them.")
-
     @property
     def awaits(self) -> bool:
         """Whether it works for async factories and functions only."""
         return _is_tenacitys(self.retrying, "AsyncRetrying")
+
+    def check(self, awaited: bool, of: str, what: str) -> None:
+        """Raise ConfigurationError where it works for async ones only, and the function or factory is none."""
+        if self.awaits and not awaited:
+            raise misconfigured(
+                f"retry= of {of} has a tenacity.AsyncRetrying, and the {what} is not async: give a tenacity.Retrying."
+            )
 
     def begin(self, function: "Any" = None, args: "Any" = (), named: "Any" = {}) -> "Any":  # noqa: B006  (never changed)
         """Return the retries of one attempt or call, after its first failure; with these it is called."""
@@ -125,11 +124,15 @@ class Retry(validation.Options):
         return loaded(RETRIES).Retries(self, function, args, named)
 
 
-def of(value: "Any") -> "Retry | None":
-    """Return a Retry, or a whole Retrying object of tenacity, as a Retry; None for any other object."""
-    if isinstance(value, Retry):
-        return value
-    return Retry(retrying=value) if _is_tenacitys(value, "BaseRetrying") else None
+def of(value: "Any") -> "Retry":
+    """Return a Retry, or a whole Retrying object of tenacity, as a Retry; refuse anything else."""
+    if _is_tenacitys(value, "BaseRetrying"):
+        return Retry(retrying=value)
+    if not isinstance(value, Retry):
+        raise misconfigured(
+            f"retry={shown(value)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
+        )
+    return value
 
 
 def _is_tenacitys(thing: object, name: str) -> bool:
@@ -144,5 +147,12 @@ def _check_predicate(name: str, value: "Any") -> None:
         _check_predicate(name, inner)
 
 
+# What takes the place of others.
+_REPLACED = {
+    "retrying": "attempts initial maximum on stop wait retry",
+    "stop": "attempts",
+    "wait": "initial maximum",
+    "retry": "on",
+}
 # Where the retries are, which are loaded by this name.
 RETRIES = "_policies.retries"

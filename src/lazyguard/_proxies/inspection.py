@@ -69,10 +69,7 @@ _LISTERS = frozenset(("inspect", "pydoc", "unittest.mock", "_pytest.monkeypatch"
 
 def walks(frame: FrameType | None) -> bool:
     """Return whether the question that `frame` asks is that of a walking tool."""
-    frame = _asker(frame)
-    if frame is None:
-        return False
-    module, function = _module_of(frame), frame.f_code.co_name
+    module, function = _where(_asker(frame))
     if module == "logging":
         return function in _OF_LOGGING
     return function not in _HELP if module in _WALKERS else module.partition(".")[0] in _WALKING_PACKAGES
@@ -80,17 +77,17 @@ def walks(frame: FrameType | None) -> bool:
 
 def lists(frame: FrameType | None) -> bool:
     """Return whether it is a tool that takes all attributes of a module, at `frame`."""
-    return frame is not None and (_module_of(frame) in _LISTERS or walks(frame))
+    return _where(frame)[0] in _LISTERS or walks(frame)
 
 
-def asks_a_protocol(frame: FrameType | None) -> bool:
+def asks_a_protocol(frame: FrameType) -> bool:
     """Return whether an abstract class asks, which looks at the class that a proxy really has, too."""
-    return frame is not None and _module_of(frame) == "abc" and not _is(frame.f_back, "inspect", "isawaitable")
+    return _where(frame)[0] == "abc" and _where(frame.f_back) != ("inspect", "isawaitable")
 
 
-def asks_for_a_function(frame: FrameType | None) -> bool:
+def asks_for_a_function(frame: FrameType) -> bool:
     """Return whether inspect wants to know whether a callable without a code is like a function."""
-    return _is(frame, "inspect", "_signature_is_functionlike")
+    return _where(frame) == ("inspect", "_signature_is_functionlike")
 
 
 def documents(frame: FrameType | None) -> bool:
@@ -98,7 +95,12 @@ def documents(frame: FrameType | None) -> bool:
     asker = _asker(frame)
     while asker is not None and asker.f_code.co_name in ("_isclass", "_getowndoc", "_getdoc"):
         asker = asker.f_back
-    return _is(asker, "pydoc", "render_doc") or _is(asker, "pydoc", "document")
+    return _where(asker) in (("pydoc", "render_doc"), ("pydoc", "document"))
+
+
+def is_pydoc(frame: FrameType) -> bool:
+    """Return whether pydoc asks, which documents the class that an object really has."""
+    return _where(_asker(frame))[0] == "pydoc"
 
 
 def class_meant(pending: type, frame: FrameType) -> type | None:
@@ -106,15 +108,11 @@ def class_meant(pending: type, frame: FrameType) -> type | None:
 
     All that are pending share that type; so it is the one that the asking function has at hand.
     """
-    if _module_of(frame) == "dataclasses" and not walks(frame):
+    if _where(frame)[0] == "dataclasses" and not walks(frame):
         for value in frame.f_locals.values():
             if type(value) is pending:
                 return type(cell_of(value).resolve())
     return None
-
-
-def _is(frame: FrameType | None, module: str, function: str) -> bool:
-    return frame is not None and _module_of(frame) == module and frame.f_code.co_name == function
 
 
 def skims(frame: FrameType | None, *, awaited: bool) -> bool:
@@ -122,13 +120,10 @@ def skims(frame: FrameType | None, *, awaited: bool) -> bool:
 
     Flask and Celery scan for an application, which that is not; `mock.patch` asks whether a function is to be awaited.
     """
-    asker = _asker(frame)
-    if asker is None:
-        return False
-    module = _module_of(asker)
+    module, function = _where(_asker(frame))
     if module == "unittest.mock":
-        return not awaited and asker.f_code.co_name in ("_is_async_obj", "_is_async_func", "_is_instance_mock")
-    return module in _SCANNERS or walks(asker)
+        return not awaited and function in ("_is_async_obj", "_is_async_func", "_is_instance_mock")
+    return module in _SCANNERS or walks(frame)
 
 
 def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> Any:
@@ -145,9 +140,10 @@ def look(proxy: Any, kind: type | None, name: str, frame: FrameType | None) -> A
     """
     asker = _asker(frame)
     tell_of_sender(proxy, asker)
-    if asker is not None and _module_of(asker) == "unittest.mock":
+    module, function = _where(asker)
+    if module == "unittest.mock":
         # a spec has to be right: what the class does not tell it is told by the object
-        as_it_is = name.startswith("__") or asker.f_code.co_name == "_mock_add_spec"  # is it a coroutine function?
+        as_it_is = name.startswith("__") or function == "_mock_add_spec"  # is it a coroutine function?
         return {} if kind is not None and name == "__dict__" else _member(proxy, kind, name, as_it_is=as_it_is)
     if not walks(asker):
         return UNKNOWN
@@ -168,7 +164,7 @@ _SENDER = (
 
 def tell_of_sender(proxy: Any, frame: FrameType | None) -> None:
     """Warn where the signals of Django and Celery make a key of a proxy, of which they ask something before."""
-    if frame is None or _module_of(frame) not in _SIGNALS:
+    if frame is None or _where(frame)[0] not in _SIGNALS:
         return
     if any(one is not None and one.f_locals.get("sender") is proxy for one in (frame, frame.f_back)):
         from lazyguard._proxies import limits
@@ -197,16 +193,18 @@ def _member(proxy: Any, kind: type | None, name: str, *, as_it_is: bool = False)
 
 def _asker(frame: FrameType | None) -> FrameType | None:
     while frame is not None:
-        module = _module_of(frame)
-        ours = (
-            module.partition(".")[0] == "lazyguard" and frame.f_code.co_filename[:1] != "<"
-        )  # an example of ours is not
+        module = _where(frame)[0]
+        # an example of ours, in a docstring, is not
+        ours = module.partition(".")[0] == "lazyguard" and frame.f_code.co_filename[:1] != "<"
         if not ours and module not in _PASS_ON:
-            return frame
+            break
         frame = frame.f_back
-    return None
+    return frame
 
 
-def _module_of(frame: FrameType) -> str:
+def _where(frame: FrameType | None) -> tuple[str, str]:
+    """Return the names of the module and of the function that a frame executes; empty ones where there are none."""
+    if frame is None:
+        return "", ""
     module = frame.f_globals.get("__name__")
-    return module if type(module) is str else ""
+    return module if type(module) is str else "", frame.f_code.co_name

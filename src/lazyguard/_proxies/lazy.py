@@ -71,14 +71,14 @@ def lazy(
         building
         [1, 2, 3]
     """
+    check_on_fork(on_fork)
+    check_record(record)
     if factory is not None:
         return make(factory, places.caller(), name=name, on_fork=on_fork, record=record)
 
     def decorate(decorated: "Callable[[], T]") -> "T":
         return make(decorated, places.caller(), name=name, on_fork=on_fork, record=record)
 
-    check_on_fork(on_fork)
-    check_record(record)
     return decorate
 
 
@@ -94,8 +94,6 @@ def make(
     frame = places.declaring(frame, factory)
     place = places.of_declaration(factory, frame)
     check_factory(factory, place)
-    check_on_fork(on_fork)
-    check_record(record)
     if not isinstance(name, str):
         raise misconfigured(f"name={shown(name)} ({place}) is invalid: give a string.")
     plan = PLAIN if on_fork == "keep" else Plan(on_fork=on_fork)
@@ -147,6 +145,3 @@ def check_record(record: object) -> None:
         isinstance(name, str) and name.isidentifier() for name in names
     ):
         raise misconfigured(f'record={shown(record)} is invalid: give a tuple of attribute names, ("task",).')
-
-
-__all__ = ["lazy"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import _operator
 import sys
 
-from lazyguard._base.places import misused
 from lazyguard._proxies.proxy import cell_of
+from lazyguard.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,18 +27,11 @@ def reduced(proxy: Proxy, frame: FrameType) -> tuple[Any, ...]:
     Raises:
         UsageError: It is a service that cannot be found by its name.
     """
-    cell = cell_of(proxy)
-    if not _is_deepcopy(frame):
-        reference = _reference(proxy)
-        if reference is not None:
-            return by_reference, reference
-    return _operator.getitem, ((cell.resolve(),), 0)  # one of the standard library: needs no lazyguard to unpickle
-
-
-def _is_deepcopy(frame: Any) -> bool:
-    """Return whether `copy.deepcopy` asks, which takes the same way as a pickler: a copy is one of the target."""
-    copy = sys.modules.get("copy")
-    return copy is not None and frame.f_code is getattr(copy.deepcopy, "__code__", None)
+    # deepcopy takes the same way as a pickler, and a copy is one of the target
+    reference = None if frame.f_globals.get("__name__") == "copy" else _reference(proxy)
+    if reference is not None:
+        return by_reference, reference
+    return _operator.getitem, ((cell_of(proxy).resolve(),), 0)  # of the standard library: unpickles without lazyguard
 
 
 def _reference(proxy: Proxy) -> tuple[Any, ...] | None:
@@ -55,12 +48,9 @@ def _reference(proxy: Proxy) -> tuple[Any, ...] | None:
         try:
             if name is not None and by_reference(module, name, *arguments) is proxy:
                 return (module, name, *arguments)
-        except (ImportError, TypeError) as error:
-            from lazyguard.errors import UsageError
-
-            if not isinstance(error, ImportError | UsageError):
-                raise
-    raise misused(
+        except (ImportError, UsageError):
+            pass
+    raise UsageError(
         f"{cell.name}, declared at {cell.place}, cannot be pickled: a service is pickled by reference, and is not "
         f"found as {module}:{qualname}. Declare it at module level."
     )
@@ -98,7 +88,7 @@ def by_reference(module: str, qualname: str, named: dict[str, Any] | None = None
         for name in rest:
             found = getattr(found, name)
     except AttributeError as error:
-        raise misused(
+        raise UsageError(
             f"{module}:{qualname} was pickled by reference and does not exist here: unpickle with the version of "
             f"{module} that it was pickled with."
         ) from error

@@ -12,18 +12,7 @@ from _collections_abc import Mapping, Sequence
 from _weakref import ref
 
 from lazyguard._core import loaded
-from lazyguard._proxies.special_methods import (
-    BASIC,
-    OF_DESCRIPTORS,
-    RESOLVE,
-    SPECIAL,
-    answers_of,
-    name_of,
-    names_of,
-    new_class,
-    signed,
-    space_of,
-)
+from lazyguard._proxies import special_methods as specials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,11 +59,8 @@ def find_cell(obj: object) -> "Cell | None":
     """Return the cell of a lazy object, a live reference or a service; None for anything else."""
     if issubclass(type(obj), Proxy):
         return cell_of(obj)
-    finder = getattr(type(obj), "__lazyguard_cell__", None)
-    if finder is None:
-        return None
-    cell: Cell = finder(obj)
-    return cell
+    finder: Callable[[Any], Cell] | None = getattr(type(obj), "__lazyguard_cell__", None)
+    return None if finder is None else finder(obj)
 
 
 def declared_class(cell: "Cell") -> "type | None":
@@ -111,9 +97,11 @@ def annotated_class(function: "Any") -> "type | None":
         said = getattr(said, "__origin__", None)  # list[int], Annotated[Client, ...]
     if not issubclass(type(said), type):  # by type(): on 3.10 list[int] says that it is a class
         return None
-    return None if said is object or said.__module__ in ("typing", "typing_extensions") else said
+    # an interface of the standard library says what an object has, and not what it lacks
+    return None if said is object or said.__module__ in _OF_INTERFACES else said
 
 
+_OF_INTERFACES = frozenset(("typing", "typing_extensions", "collections.abc", "numbers"))
 # What knows the tools that look is loaded at the first look.
 INSPECTION = "_proxies.inspection"
 
@@ -129,17 +117,13 @@ class Pending(Proxy):
         inspection = loaded(INSPECTION, cell)
         if name in inspection.INTROSPECTION:
             raise AttributeError(f"{cell.name} is pending, so it has no {name!r}")
-        if name[:2] == "__" == name[-2:]:
-            if name == "__reduce_ex__":
-                return loaded("_proxies.views", cell).reduce.__get__(self)  # a method: it looks at who calls it
-            kind = declared_class(cell)
-            if kind is not None:
-                said = inspection.class_answer(kind, name)
-                if said is not inspection.UNKNOWN:
-                    return said
-        else:
-            kind = declared_class(cell)
-        said = inspection.look(self, kind, name, sys._getframe().f_back)
+        if name == "__reduce_ex__":
+            return loaded("_proxies.views", cell).reduce.__get__(self)  # a method: it looks at who calls it
+        kind, said = declared_class(cell), inspection.UNKNOWN
+        if kind is not None and name[:2] == "__" == name[-2:]:
+            said = inspection.class_answer(kind, name)
+        if said is inspection.UNKNOWN:
+            said = inspection.look(self, kind, name, sys._getframe().f_back)
         if said is not inspection.UNKNOWN:
             return said
         if name == "__deepcopy__":
@@ -280,13 +264,15 @@ def pending_class(kind: "type | None") -> "type[Proxy]":
     key = ref(kind, _pending_for.pop)
     known = _pending_for.get(key)
     if known is None:
-        answered, refused = answers_of(kind)
+        answered, refused = specials.answers_of(kind)
         namespace = {name: _building(name) for name in answered} | dict.fromkeys(refused)
         if "__call__" in answered:
-            namespace["__call__"] = signed(_made_for("__call__"), kind)
+            namespace["__call__"] = specials.signed(_made_for("__call__"), kind)
         shape = shape_of(kind)
         bases = (Pending,) if shape is Proxy else (Pending, shape)
-        known = new_class(name_of(kind), bases, {"__slots__": (), **names_of(kind), **namespace})
+        known = specials.new_class(
+            specials.name_of(kind), bases, {"__slots__": (), **specials.names_of(kind), **namespace}
+        )
         known = _pending_for.setdefault(key, known)
     return known
 
@@ -329,10 +315,7 @@ class ProxyMirror(ref[Proxy]):
         if snapshot.served:
             target = snapshot.target
             if self.tells and sys.meta_path and issubclass(type(target), str | tuple | type) and not snapshot.overrides:
-                limits = loaded("_proxies.limits", cell)
-                limit = limits.limit_of(target)
-                if limit:
-                    limits.tell(cell.name, cell.place, limit)
+                loaded("_proxies.limits", cell).tell_of(target, cell.name, cell.place)
             view = self.flavour(cell, snapshot)
             if self.flavour is shared:
                 watch(proxy, view)
@@ -361,14 +344,20 @@ class _Hushed(ProxyMirror):
 
 def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
     """Let the class of one target go of it when the proxy goes: a class is a cycle, and would keep it for a while."""
-    if _HOLDING[0] in space_of(view):
-        type.__setattr__(view, "_watch", ref(proxy, lambda _: let_go(view)))
+
+    def gone(_: object, system: "Any" = sys) -> None:
+        if system.meta_path:  # else the interpreter is ending, which takes the names of modules away; all goes anyway
+            let_go(view)
+
+    if _HOLDING[0] in specials.space_of(view):
+        type.__setattr__(view, "_watch", ref(proxy, gone))
 
 
 def let_go(view: "type[Proxy]") -> None:
     """Take from a class that is for one target what holds that."""
-    if _HOLDING[0] in space_of(view):
-        for name in [name for name in space_of(view) if name in SPECIAL or name in BASIC or name in _HOLDING]:
+    if _HOLDING[0] in specials.space_of(view):
+        space = specials.space_of(view)
+        for name in [name for name in space if name in specials.OF_CLASS or name in _HOLDING]:
             type.__delattr__(view, name)
 
 
@@ -376,9 +365,11 @@ def pending_without(named: str, *names: str, **more: "Any") -> "type[Proxy]":
     """Return the class of that name: of pending proxies whose class is not known, without some special methods."""
     if named in _classes:
         return _classes[named]
-    building = {name: _building(name) for name in SPECIAL - OF_DESCRIPTORS if name not in names}
-    made: type[Proxy] = new_class(
-        named + RESOLVE, (Pending,), {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more}
+    building = {name: _building(name) for name in specials.SPECIAL - specials.OF_DESCRIPTORS if name not in names}
+    made: type[Proxy] = specials.new_class(
+        named + specials.RESOLVE,
+        (Pending,),
+        {"__slots__": (), "_kind": lambda: None, "_prefix": "", **building, **more},
     )
     return _classes.setdefault(named, made)
 

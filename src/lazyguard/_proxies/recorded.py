@@ -10,7 +10,7 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import final, places
+from lazyguard._base import Record, final, places
 from lazyguard._core import loaded
 from lazyguard._core.declaration import declared
 from lazyguard._proxies import proxy
@@ -26,100 +26,86 @@ if TYPE_CHECKING:
 
 
 @final
-class Record:
-    """One call that was made on the way from the future object to a decorator's result."""
+class Call(Record):
+    """One recorded call, on the way from the future object to a decorator's result.
 
-    __slots__ = ("arguments", "named", "names", "parent", "place", "result")
+    `parent` is the call that returned what this one is made on, None for the object itself; `result` the lazy object
+    that stands for what a decorator makes.
+    """
 
-    def __init__(
-        self,
-        parent: Record | None,
-        names: tuple[str, ...],
-        arguments: tuple[Any, ...],
-        named: dict[str, Any],
-        place: Place,
-    ) -> None:
-        self.parent = parent
-        self.names = names
-        self.arguments = arguments
-        self.named = named
-        self.place = place
-        self.result: Cell | None = None
+    parent: Call | None
+    names: tuple[str, ...]
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    place: Place
+    result: Cell | None = None
 
 
 @final
 class Recorder:
-    """The records of one lazy object, in order, and what the last build made of them."""
-
-    __slots__ = ("cell", "factory", "records", "results")
+    """The recorded calls of one lazy object, in order, and what the last build made of them."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.factory = cell.factory
-        self.records: list[Record] = []
-        self.results: dict[Record, Any] = {}
+        self.calls: list[Call] = []
+        self.results: dict[Call, Any] = {}
 
     def build(self) -> Any:
-        """Run the factory and replay all records on what it returns."""
+        """Run the factory and replay all calls on what it returns."""
         target = self.factory()
         if target is None:
             return None
-        results: dict[Record, Any] = {}
+        results: dict[Call, Any] = {}
         self.results = results
-        done = 0
-        while done < len(self.records):  # a replay, or a module that the factory imports, may bring further ones
-            record = self.records[done]
-            self.replay(record, target, results)
-            if record.result is not None and record.result.now.state == "ready":
-                record.result.reset()  # of the object before: what it had returned follows
-            done += 1
+        for call in self.calls:  # a replay, or a module that the factory imports, may bring further ones
+            self.replay(call, target, results)
+            if call.result is not None and call.result.now.state == "ready":
+                call.result.reset()  # of the object before: what it had returned follows
         return target
 
-    def replay(self, record: Record, target: Any, results: dict[Record, Any]) -> None:
+    def replay(self, call: Call, target: Any, results: dict[Call, Any]) -> None:
         """Make a recorded call on the target and keep what it returns."""
         try:
-            done = target if record.parent is None else results[record.parent]
-            for name in record.names:
+            done = target if call.parent is None else results[call.parent]
+            for name in call.names:
                 done = getattr(done, name)
-            arguments = [self._real(argument, results) for argument in record.arguments]
-            named = {name: self._real(argument, results) for name, argument in record.named.items()}
-            results[record] = done(*arguments, **named)
+            arguments = [_real(argument, results) for argument in call.arguments]
+            named = {name: _real(argument, results) for name, argument in call.named.items()}
+            results[call] = done(*arguments, **named)
         except Exception as error:
             from lazyguard.errors import ResolutionError
             from lazyguard.events import describe
 
             raise ResolutionError(
-                f"{self.cell.name}: the call recorded at {record.place} raised {describe(error)} when it was replayed."
+                f"{self.cell.name}: the call recorded at {call.place} raised {describe(error)} when it was replayed."
             ) from error
 
-    def add(self, record: Record) -> None:
-        """Keep a record; where the object is there already, make its call now."""
-        self.records.append(record)
+    def add(self, call: Call) -> None:
+        """Keep a call; where the object is there already, make it now."""
+        self.calls.append(call)
         if not self.cell.used:
             return
         now = self.cell.now
-        if now.state == "resolving" and now.attempt is not None and now.attempt.thread == _thread.get_ident():
-            return  # made inside the build, which comes to it
-        if now.state in ("resolving", "ready"):
-            target = self.cell.resolve()
-            if record not in self.results:
-                self.replay(record, target, self.results)
+        # inside the build, which comes to it
+        inside = now.attempt is not None and now.attempt.thread == _thread.get_ident()
+        if now.state == "ready" or (now.state == "resolving" and not inside):
+            self.result(call)
 
-    def result(self, record: Record) -> Any:
+    def result(self, call: Call) -> Any:
         """Return what a recorded call returned, building the object if need be."""
         target = self.cell.resolve()
-        if record not in self.results:
-            self.replay(record, target, self.results)
-        return self.results[record]
+        if call not in self.results:
+            self.replay(call, target, self.results)
+        return self.results[call]
 
-    def _real(self, argument: Any, results: dict[Record, Any]) -> Any:
-        """Put the result in the place of the lazy object that stood for it, in stacked decorators."""
-        if issubclass(type(argument), proxy.Proxy):
-            cell = proxy.cell_of(argument)
-            for record in results:
-                if record.result is cell:
-                    return results[record]
+
+def _real(argument: Any, results: dict[Call, Any]) -> Any:
+    """Put the result in the place of the lazy object that stood for it, in stacked decorators."""
+    if not issubclass(type(argument), proxy.Proxy):
         return argument
+    cell = proxy.cell_of(argument)
+    return next((result for call, result in results.items() if call.result is cell), argument)
 
 
 @final
@@ -128,7 +114,7 @@ class Recording:
 
     __slots__ = ("_names", "_parent", "_recorder")
 
-    def __init__(self, recorder: Recorder, parent: Record | None, names: tuple[str, ...]) -> None:
+    def __init__(self, recorder: Recorder, parent: Call | None, names: tuple[str, ...]) -> None:
         self._recorder = recorder
         self._parent = parent
         self._names = names
@@ -139,13 +125,17 @@ class Recording:
         return Recording(self._recorder, self._parent, (*self._names, name))
 
     def __call__(self, /, *arguments: Any, **named: Any) -> Any:
-        record = Record(self._parent, self._names, arguments, named, places.of_frame(places.caller()))
-        if len(arguments) == 1 and not named and _is_decorated(arguments[0]):
-            decorated = _decorated(self._recorder, record, arguments[0])
-            self._recorder.add(record)
-            return decorated
-        self._recorder.add(record)
-        return Recording(self._recorder, record, ())
+        call = Call(
+            parent=self._parent,
+            names=self._names,
+            arguments=arguments,
+            named=named,
+            place=places.of_frame(places.caller()),
+        )
+        decorates = len(arguments) == 1 and not named and _is_decorated(arguments[0])
+        made = _decorated(self._recorder, call, arguments[0]) if decorates else Recording(self._recorder, call, ())
+        self._recorder.add(call)
+        return made
 
     def __repr__(self) -> str:
         return f"<recorded {'.'.join(self._names)} of {self._recorder.cell.name}>"
@@ -158,10 +148,10 @@ def _is_decorated(argument: Any) -> bool:
     return callable(argument)
 
 
-def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any]) -> Any:
+def _decorated(recorder: Recorder, call: Call, function: Callable[..., Any]) -> Any:
     """Return the lazy object for what the decorator makes of `function`; it tells the function's name and docs."""
-    cell = declared(lambda: recorder.result(record), name=places.name_of(function), place=record.place)
-    record.result = cell
+    cell = declared(lambda: recorder.result(call), name=places.name_of(function), place=call.place)
+    call.result = cell
     about = {
         name: getattr(function, name)
         for name in ("__name__", "__qualname__", "__doc__", "__module__")
@@ -169,8 +159,7 @@ def _decorated(recorder: Recorder, record: Record, function: Callable[..., Any])
     }
 
     # a proxy, in stacked decorators, would be built for the answer
-    code = None if issubclass(type(function), proxy.Proxy) else getattr(function, "__code__", None)
-    awaited = bool(getattr(code, "co_flags", 0) & places.COROUTINE)
+    awaited = not issubclass(type(function), proxy.Proxy) and bool(places.flags_of(function) & places.COROUTINE)
 
     def getattribute(self: Proxy, name: str) -> Any:
         if name in about:

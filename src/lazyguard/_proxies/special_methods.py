@@ -15,22 +15,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# What the right operand of an operator is asked for.
+REFLECTED = frozenset(
+    "__radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ __rpow__ __rlshift__ "
+    "__rrshift__ __rand__ __rxor__ __ror__".split()
+)
 # All special methods by which an interpreter may use an object without looking for an attribute.
-SPECIAL = frozenset(
+SPECIAL = REFLECTED | frozenset(
     "__add__ __sub__ __mul__ __matmul__ __truediv__ __floordiv__ __mod__ __divmod__ __pow__ __lshift__ __rshift__ "
-    "__and__ __xor__ __or__ __radd__ __rsub__ __rmul__ __rmatmul__ __rtruediv__ __rfloordiv__ __rmod__ __rdivmod__ "
-    "__rpow__ __rlshift__ __rrshift__ __rand__ __rxor__ __ror__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ "
-    "__ifloordiv__ __imod__ __ipow__ __ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ "
-    "__gt__ __ge__ __neg__ __pos__ __abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ "
-    "__floor__ __ceil__ __bool__ __len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ "
-    "__reversed__ __next__ __hash__ __call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ "
-    "__enter__ __exit__ __aenter__ __aexit__ __get__ __set__ __delete__ __set_name__ __instancecheck__ "
-    "__subclasscheck__ __copy__ __deepcopy__ __buffer__".split()
+    "__and__ __xor__ __or__ __iadd__ __isub__ __imul__ __imatmul__ __itruediv__ __ifloordiv__ __imod__ __ipow__ "
+    "__ilshift__ __irshift__ __iand__ __ixor__ __ior__ __lt__ __le__ __eq__ __ne__ __gt__ __ge__ __neg__ __pos__ "
+    "__abs__ __invert__ __int__ __float__ __complex__ __index__ __round__ __trunc__ __floor__ __ceil__ __bool__ "
+    "__len__ __length_hint__ __getitem__ __setitem__ __delitem__ __contains__ __iter__ __reversed__ __next__ __hash__ "
+    "__call__ __str__ __bytes__ __format__ __fspath__ __await__ __aiter__ __anext__ __enter__ __exit__ __aenter__ "
+    "__aexit__ __get__ __set__ __delete__ __set_name__ __instancecheck__ __subclasscheck__ __copy__ __deepcopy__ "
+    "__buffer__".split()
 )
 # Those that turn a class attribute into something else: only what is known to have them may have them.
 OF_DESCRIPTORS = frozenset(("__set__", "__delete__", "__set_name__"))
 # What every object can be asked although it is no operator.
 BASIC = frozenset(("__getattribute__", "__setattr__", "__delattr__", "__repr__", "__dir__"))
+# What Python asks a class for.
+OF_CLASS = SPECIAL | BASIC
 # Those that every object answers, whatever its class says.
 UNIVERSAL = frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __bool__ __hash__ __str__ __format__".split())
 # Answered for these classes although they lack them: what Python does with the class itself, before it asks for these.
@@ -41,7 +47,6 @@ BUILT_IN: "dict[type, str]" = {
     complex: "__complex__",  # of its own since 3.11
     tuple: "__instancecheck__ __subclasscheck__",
 }
-REFLECTED = frozenset(name for name in SPECIAL if name[2] == "r" and f"__{name[3:]}" in SPECIAL)
 
 
 def has(kind: type, name: str) -> bool:
@@ -54,7 +59,7 @@ def name_of(kind: type) -> str:
 
     Where C code refuses a proxy because of its exact type, `kind` alone would be a riddle ("expected str, got str").
     """
-    return f"{told_of(kind)} in a lazy object{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
+    return f"lazy {told_of(kind)}{RESOLVE}" if issubclass(kind, _EXACT) else told_of(kind)
 
 
 def told_of(kind: type) -> str:
@@ -68,7 +73,9 @@ def told_of(kind: type) -> str:
 
 def names_of(kind: type) -> "dict[str, Any]":
     """Return by what else the class of a proxy of a `kind` names it."""
+    said = space_of(kind).get("__doc__")
     return {
+        **({"__doc__": said} if isinstance(said, str) else {}),
         "_kind": ref(kind),
         "__module__": kind.__module__,
         "__qualname__": type.__dict__["__qualname__"].__get__(kind),
@@ -76,7 +83,8 @@ def names_of(kind: type) -> "dict[str, Any]":
 
 
 # What the class of a proxy that no other name would fit is called.
-RESOLVE = " (pass lazyguard.resolve(it))"
+# No dot: some of the interpreter's errors leave out what stands before it, and what exceeds 50 characters.
+RESOLVE = " (pass lazyguard's resolve(it))"
 # Texts, bytes, tuples and classes: most C code takes no other.
 _EXACT = (str, tuple, bytes, bytearray, type)
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
@@ -95,9 +103,30 @@ def specials_of(kind: type) -> "dict[str, Any]":
 def signed(method: "Any", kind: type) -> "Any":
     """Return what stands for the `__call__` of a class, with its signature: since 3.13 inspect reads the class."""
     call = specials_of(kind).get("__call__")
-    if type(call) is _FUNCTION and hasattr(method, "__code__"):
-        method.__wrapped__ = call
+    if type(call) is _FUNCTION and type(method) is _FUNCTION:
+        method.__signature__ = Like(lambda: signature_of(call))
     return method
+
+
+class Like:
+    """What looks like what `read` returns, which is called at each look."""
+
+    def __init__(self, read: "Callable[[], Any]") -> None:
+        self._read = read
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
+        return type(self._read())
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self._read(), name)
+
+
+def signature_of(function: "Any") -> "Any":
+    """Return what inspect, which is loaded now, says of a function or a class."""
+    from inspect import signature
+
+    return signature(function)
 
 
 def answers_of(kind: type) -> "tuple[set[str], set[str]]":
@@ -136,48 +165,40 @@ class Likeness(type):
 
     def __getattribute__(cls, name: str) -> "Any":
         if name == "__name__":
-            return _plain(cls, "_prefix") + _plain(cls, name)
-        if name != "__dict__" and name not in _OF_CLASS:
-            return _plain(cls, name)
+            return _plain(cls, "_prefix") + _plain(cls, name).rpartition(".")[2]  # the module is for C code
+        kind = _plain(cls, "_kind")()
+        if kind is not None and name == "__signature__":
+            return signature_of(kind)  # since 3.13 inspect reads the class
+        if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
+            return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
+        if name != "__dict__" and name not in OF_CLASS:
+            try:
+                return _plain(cls, name)
+            except AttributeError:
+                kind = kind or loaded("_proxies.inspection").class_meant(cls, sys._getframe(1))
+                if kind is None:
+                    raise AttributeError(f"{name!r} is known of no object before it is there") from None
+            return getattr(kind, name)
         found = _plain(cls, name)  # else the target's class has none either
         if name in BASIC and type(found) is _FUNCTION:
             return found  # to look at a pending object builds nothing
-        kind = _plain(cls, "_kind")()
         if name == "__dict__":
-            return {each: found[each] for each in found if kind is None or each not in _OF_CLASS or _shown(kind, each)}
+            return {each: found[each] for each in found if kind is None or each not in OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
             return None if found is None else ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
-
-    def __getattr__(cls, name: str) -> "Any":
-        kind = _plain(cls, "_kind")()
-        if kind is None:
-            frame = sys._getframe(1)
-            kind = loaded("_proxies.inspection").class_meant(cls, frame)
-        if kind is None:
-            raise AttributeError(f"{name!r} is known of no object before it is there")
-        return getattr(kind, name)
 
 
 def _shown(kind: type, name: str) -> bool:
     return name in _OWN or has(kind, name)
 
 
-class ByClass:
+class ByClass(Like):
     """What the class of a proxy shows by the name of a special method: it looks like that of the target's class."""
 
-    __slots__ = ("_kind", "_name")
-
     def __init__(self, name: str, kind: "type | None") -> None:
+        super().__init__(lambda: ByClass.__call__ if kind is None else getattr(kind, name, None))
         self._name = name
-        self._kind = kind
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> "Any":  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ByClass if self._kind is None else type(getattr(self._kind, self._name, None))
-
-    def __getattr__(self, name: str) -> "Any":
-        return getattr(getattr(self._kind, self._name), name)
 
     def __get__(self, instance: "Any", owner: "Any" = None) -> "Any":
         return self if instance is None else _METHOD(self, instance)
@@ -189,6 +210,5 @@ class ByClass:
         return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy
 
 
-_OF_CLASS = SPECIAL | BASIC
 # typed as what it makes
 new_class: "Callable[[str, tuple[type, ...], dict[str, Any]], Any]" = Likeness

@@ -19,17 +19,8 @@ from _weakref import ref
 from itertools import repeat
 
 from lazyguard._core import loaded, state
+from lazyguard._proxies import special_methods as specials
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
-from lazyguard._proxies.special_methods import (
-    REFLECTED,
-    SPECIAL,
-    answers_of,
-    name_of,
-    names_of,
-    new_class,
-    signed,
-    specials_of,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +80,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 # What does to a target what the special method of that name would; missing: the target's own special method.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     **{f"__{name}__": operation for name, operation in _BINARY.items()},
-    **{name: _reflect(_BINARY[name[3:-2]]) for name in REFLECTED},
+    **{name: _reflect(_BINARY[name[3:-2]]) for name in specials.REFLECTED},
     **{
         f"__{name}__": getattr(_operator, name)
         for name in "neg pos abs invert index contains getitem setitem delitem length_hint".split()
@@ -105,14 +96,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "__deepcopy__": _late("copy", "deepcopy"),
 }
 # In place: those that a class has of its own; others fall back to the plain operator, which rebinds the name.
-IN_PLACE = {name: getattr(_operator, name[2:-2]) for name in SPECIAL if f"__{name[3:]}" in SPECIAL and name[2] == "i"}
-# These are called with the proxy before their arguments by code that looks them up on the class (contextlib does).
-UNBOUND = frozenset(
-    "__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__ __anext__ __get__ __copy__ __deepcopy__".split()
-)
-
-
-_BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *REFLECTED, *IN_PLACE))
+IN_PLACE = {
+    name: getattr(_operator, name[2:-2])
+    for name in specials.SPECIAL
+    if name[2] == "i" and f"__{name[3:]}" in specials.SPECIAL
+}
+# Where a class lacks these, Python says so in words of its own, or, to await, looks further.
+_STATEMENTS = frozenset("__enter__ __exit__ __aenter__ __aexit__ __await__ __aiter__".split())
+_BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *specials.REFLECTED, *IN_PLACE))
 
 
 def _real(value: Any) -> Any:
@@ -131,7 +122,7 @@ def special(target: Any, name: str) -> Callable[..., Any]:
     if name == "__buffer__":
         buffer = memoryview(target)
         return lambda *_: buffer
-    if name in UNBOUND and name not in ("__anext__", "__get__"):
+    if name in _STATEMENTS:
         instead = _lacking(target, name)
         if name != "__await__":
             instead.send(None)
@@ -168,7 +159,7 @@ def by_class(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], nam
 
 def _names(target: Any) -> tuple[set[str], set[str]]:
     """Return the special methods that the target's class answers, and those that it says it does not."""
-    names, refused = answers_of(type(target))
+    names, refused = specials.answers_of(type(target))
     if issubclass(type(target), type) and hasattr(target, "__class_getitem__"):
         names.add("__getitem__")
     if "__getitem__" in names and "__iter__" not in names | refused:
@@ -195,9 +186,9 @@ _documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", prox
 
 def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
     kind = type(target)
-    namespace |= {"__slots__": (), **names_of(kind), **dict.fromkeys(refused)}
-    signed(namespace.get("__call__"), kind)
-    view: type[Proxy] = new_class(name_of(kind), (above or shape_of(kind),), namespace)
+    namespace = {"__slots__": (), **specials.names_of(kind), **namespace, **dict.fromkeys(refused)}
+    specials.signed(namespace.get("__call__"), kind)
+    view: type[Proxy] = specials.new_class(specials.name_of(kind), (above or shape_of(kind),), namespace)
     table: dict[Any, Any] = copyreg.dispatch_table
     table[_Key(view, lambda key: table.pop(key, None))] = reduce
     return view
@@ -228,16 +219,16 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     if target is None:
         return shared(cell, snapshot)  # no method can be bound to None
     names, refused = _names(target)
-    specials = specials_of(type(target))
+    own = specials.specials_of(type(target))
     if above is not None:
-        names = {name for name, found in specials.items() if found is not getattr(object, name, None)} - refused
+        names = {name for name, found in own.items() if found is not getattr(object, name, None)} - refused
     namespace = {name: MethodType(operation, target) for name, operation in _BASIC.items()}
     for name in names:
-        operation = OPERATIONS.get(name) or specials.get(name)
+        operation = OPERATIONS.get(name) or own.get(name)
         # what binds in another way may bind otherwise at each use: a proxy's special methods do
         plain = name in OPERATIONS or type(operation) in PLAIN
-        by_itself = plain and name not in UNBOUND and name not in IN_PLACE
-        namespace[name] = MethodType(operation, target) if by_itself else _performing(name, target)
+        by_itself = plain and name != "__get__" and name not in IN_PLACE  # to get is asked of the class, with the proxy
+        namespace[name] = MethodType(operation, target) if by_itself else _performing(name, lambda _: target)
     if "__call__" in names:
         try:
             namespace["__call__"] = staticmethod(target)
@@ -252,9 +243,9 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     return _made(target, refused, {**namespace, "_holds": True}, above)
 
 
-def _performing(name: str, target: Any) -> Callable[..., Any]:
+def _performing(name: str, fetch: Callable[[Proxy], Any], run: Callable[..., Any] = perform) -> Callable[..., Any]:
     def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-        return perform(name, self, target, arguments, named)
+        return run(name, self, fetch(self), arguments, named)
 
     method.__name__ = name
     return method
@@ -273,16 +264,11 @@ def forwarding(
     """
     names, refused = _names(target)
 
-    def forward(name: str) -> Callable[..., Any]:
-        operation = _BASIC.get(name)
+    def basic(operation: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda proxy, *arguments: operation(fetch(proxy), *arguments)
 
-        def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-            target = fetch(self)
-            return run(name, self, target, arguments, named) if operation is None else operation(target, *arguments)
-
-        return method
-
-    namespace: dict[str, Any] = {name: forward(name) for name in (*_BASIC, *names)}
+    namespace: dict[str, Any] = {name: _performing(name, fetch, run) for name in names}
+    namespace |= {name: basic(operation) for name, operation in _BASIC.items()}
     # it holds this target
     namespace.update(_fetch=fetch, _run=staticmethod(run), _holds=True, __getattribute__=attribute)
     return _made(target, refused, namespace)
@@ -336,16 +322,13 @@ def _counting(name: str) -> Callable[..., Any]:
             return operation(target, *arguments, **named)
         return operation(_at_the_last(self), *arguments, **named)
 
-    def performing(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
-        return perform(name, self, target_of(self), arguments, named)
-
     def called(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
         for target in cell_of(self).now.uses:
             return target(*arguments, **named)
         return _at_the_last(self)(*arguments, **named)
 
     if operation is None:
-        return performing
+        return _performing(name, target_of)
     if name == "__call__":
         return called
     return of_two if name in _TWO_OPERANDS else of_any

@@ -6,18 +6,18 @@ late is never taken for a call that ended well.
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.places import misused
 from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
-from lazyguard._core.effects import Call, Within
+from lazyguard._core.effects import Call, within
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded, ServiceUnavailable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
     from lazyguard._policies.circuit import Circuit, Phase
@@ -39,7 +39,7 @@ def awaiting(function: Callable[..., Any], first: Any) -> Callable[..., Any]:
 class GuardedCall:
     """One call."""
 
-    __slots__ = ("_args", "_awaited", "_circuit", "_function", "_guard", "_limit", "_named", "_own", "_scope")
+    __slots__ = ("_args", "_awaited", "_cancellation", "_circuit", "_function", "_guard", "_limit", "_named", "_own")
 
     def __init__(self, guard: Guard, args: Args, named: Named, later: Callable[..., Any] | None = None) -> None:
         self._guard = guard
@@ -50,7 +50,7 @@ class GuardedCall:
         self._circuit: Circuit | None = None
         self._limit = deadlines.current()
         self._own: Deadline | None = None
-        self._scope: Within | None = None
+        self._cancellation: Cancellation | None = None
 
     def answered(self, error: Exception | None = None, entered: object = None) -> Steps[Outcome]:
         """Make it.
@@ -73,9 +73,9 @@ class GuardedCall:
         if self._own is None or self._limit is None:
             outcome = yield from self._placed(failed, entered)
         else:
-            self._scope = Within(self._limit)
-            self._scope.steps = self._placed(failed, entered)
-            outcome = yield self._scope
+            if self._awaited:
+                self._cancellation = loaded("_core.cancellation", guard).Cancellation(self._limit)
+            outcome = yield from within(self._limit, self._placed(failed, entered), self._cancellation)
         if outcome.error is None:
             if guard.answers is not None and guard.answers.since is not None:
                 guard.answers.ended(guard)
@@ -87,14 +87,19 @@ class GuardedCall:
 
     def _placed(self, failed: Outcome | None, entered: object) -> Steps[Outcome]:
         """Attempts in a place of their own, if there is one."""
-        places = self._guard.places
+        guard, places = self._guard, self._guard.places
         if places is None or entered is not None:
             return (yield from self._calling(failed))
         call = object()
         try:
             places.calls[call] = None
             if not places.has(call):
-                return Outcome(error=crowded(self._guard))
+                observers.called(guard.name, "refused")
+                text = (
+                    f"{guard.name}, declared at {guard.place}, is not called: {places.most} calls of it are under way "
+                    "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
+                )
+                return Outcome(error=ServiceUnavailable(text))
             return (yield from self._calling(failed))
         finally:
             places.calls.pop(call, None)
@@ -123,7 +128,7 @@ class GuardedCall:
 
     def _attempting(self) -> Steps[Outcome]:
         """One attempt, let in by the breaker, which is told how it ended."""
-        guard, limit, own, scope = self._guard, self._limit, self._own, self._scope
+        guard, limit, own, cancellation = self._guard, self._limit, self._own, self._cancellation
         began = clock.now()
         if limit is not None and guard.timeout is not None and began >= limit.ends:
             return Outcome(error=limit.exceeded())
@@ -138,7 +143,7 @@ class GuardedCall:
         except BaseException as interrupt:
             if phase is not None:
                 # what its own timeout has cancelled took too long; what others cancel says nothing
-                mine = own is not None and own is limit and scope is not None and scope.expired
+                mine = own is not None and own is limit and cancellation is not None and cancellation.rung
                 phase.ended(own.exceeded() if own is not None and mine else interrupt, own, began)
             raise
         if outcome.ok and guard.looks:
@@ -180,13 +185,3 @@ class GuardedCall:
             if not isinstance(answer.error, Exception):
                 break
         return failed
-
-
-def crowded(guard: Guard) -> ServiceUnavailable:
-    """Return what a caller is told where as many calls are under way as there may be."""
-    observers.called(guard.name, "refused")
-    most = None if guard.places is None else guard.places.most
-    return ServiceUnavailable(
-        f"{guard.name}, declared at {guard.place}, is not called: {most} calls of it are under way "
-        "(max_concurrent=). Try again later, give it a fallback, or a higher max_concurrent=."
-    )

@@ -6,17 +6,16 @@ generator. For retries, breaker, fallback and recovery an injected failure is li
 
 from __future__ import annotations
 
-from lazyguard._base import final, places, validation
+from lazyguard._base import TYPE_CHECKING, final, places, validation
 from lazyguard._base.interpreter import Lock
 from lazyguard._base.places import shown
-from lazyguard._core import declaration
+from lazyguard._core import declaration, loaded
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
 from lazyguard._proxies.proxy import find_cell
 from lazyguard._services import guarded as guarding
 from lazyguard.errors import ConfigurationError, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any, TypeAlias
@@ -83,12 +82,11 @@ def chaos(
         ConnectionError
     """
     validation.seconds("latency", latency, zero=True)
-    if error is not None and not callable(error) and not isinstance(error, BaseException):
+    right = issubclass(error, BaseException) if isinstance(error, type) else callable(error)
+    if error is not None and not right and not isinstance(error, BaseException):
         raise ConfigurationError(
             f"error={shown(error)} is invalid: give an exception, its type, or a function that makes one."
         )
-    if isinstance(error, type) and not issubclass(error, BaseException):
-        raise ConfigurationError(f"error={shown(error)} is invalid: give an exception type.")
     share: object = rate
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
         raise ConfigurationError(f"rate={shown(rate)} is out of range: give a share from 0 to 1.")
@@ -102,10 +100,8 @@ def chaos(
 
 def _subject(of: object) -> Any:
     cell = find_cell(of)
-    if cell is not None:
-        with _lock:
-            if cell in _sites or hasattr(getattr(cell.mirror, "flavour", None), "of_service"):
-                return cell
+    if cell is not None and "service" in declaration.kind_of(cell):
+        return cell
     guarded = None if cell is not None else guarding.find(of)
     if guarded is None:
         raise UsageError(
@@ -157,15 +153,11 @@ class Chaos:
 
     def __enter__(self) -> Chaos:
         with _lock:
-            site = _sites.get(self._of)
-            if site is None:
-                kind: Any = CellSite if isinstance(self._of, declaration.Declaration) else GuardSite
-                site = kind(self._of)
-                site.in_force = (self,)
-                site.install()
+            site = _sites.get(self._of) or Site(self._of)
+            site.in_force = (*site.in_force, self)
+            if self._of not in _sites:
+                site.show(faulty=True)
                 _sites[self._of] = site
-            else:
-                site.in_force = (*site.in_force, self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,14 +168,14 @@ class Chaos:
             site.in_force = tuple(kept[::-1])
             if not kept:
                 del _sites[self._of]
-                site.remove()
+                site.show(faulty=False)
 
 
 # Held while faults are installed or removed, so that another thread sees all of a site or nothing. No factory, probe,
 # close or listener runs meanwhile.
 _lock = Lock()
 # A service's cell, or a guarded function -> its site.
-_sites: dict[Any, CellSite | GuardSite] = {}
+_sites: dict[Any, Site] = {}
 # Methods that Python calls on any object, amid other things.
 _SPARED = frozenset(
     "__hash__ __eq__ __ne__ __str__ __format__ __bool__ __get__ __copy__ __deepcopy__ __instancecheck__ "
@@ -192,13 +184,31 @@ _SPARED = frozenset(
 _AWAITED = frozenset(("__aenter__", "__aexit__", "__anext__"))
 
 
+@final
 class Site:
-    """The place of faults: those that are in force, and the wrappers that inject them."""
+    """The place of faults: those that are in force, and the wrappers that inject them.
 
-    __slots__ = ("in_force",)
+    Of a guarded function they stand around it; of a service around its factory, and the target that is shown.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_flavour", "_function", "_of", "in_force")
+
+    def __init__(self, of: Any) -> None:
         self.in_force: tuple[Chaos, ...] = ()
+        self._of = of
+        is_cell = isinstance(of, declaration.Declaration)
+        self._flavour: Any = of.mirror.flavour if is_cell else None
+        self._function = of.factory if is_cell else of.fallback.__self__.function
+
+    def show(self, *, faulty: bool) -> None:
+        """Put the wrappers in place, or restore what was there."""
+        of = self._of
+        if self._flavour is None:
+            guarding.exchange(of, self.wrapped(self._function) if faulty else self._function)
+            return
+        of.factory = self.wrapped(self._function, awaited=of.plan.awaited) if faulty else self._function
+        of.mirror.flavour = self._faulty if faulty else self._flavour
+        of.show(of.mirror)
 
     def _faults(self) -> Steps[None]:
         for chaos in self.in_force:
@@ -211,79 +221,20 @@ class Site:
         flags = places.flags_of(function)
 
         def plain(*arguments: Any, **named: Any) -> Any:
-            self.hit()
+            loaded("_core.threads").drive(self._faults())
             return function(*arguments, **named)
 
         async def coroutine(*arguments: Any, **named: Any) -> Any:
-            await self.ahit()
+            await loaded("_core.tasks").adrive(self._faults())
             return await function(*arguments, **named)
 
         async def iterated(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
-            await self.ahit()
+            await loaded("_core.tasks").adrive(self._faults())
             async for value in function(*arguments, **named):
                 yield value
 
         hit: Any = coroutine if awaited or (awaited is None and flags & places.COROUTINE) else plain
         return wraps(function)(iterated if flags & places.ASYNC_GENERATOR else hit)
-
-    def hit(self) -> None:
-        """Inject the faults on this thread."""
-        from lazyguard._core import threads
-
-        threads.drive(self._faults())
-
-    async def ahit(self) -> None:
-        """Inject the faults in this task."""
-        from lazyguard._core import tasks
-
-        await tasks.adrive(self._faults())
-
-
-@final
-class GuardSite(Site):
-    """The site of a guarded function."""
-
-    __slots__ = ("_function", "_guarded")
-
-    def __init__(self, guarded: Any) -> None:
-        super().__init__()
-        self._guarded = guarded
-        self._function: Any = guarded.fallback.__self__.function
-
-    def install(self) -> None:
-        """Put the wrapper in the place of the function."""
-        guarding.exchange(self._guarded, self.wrapped(self._function))
-
-    def remove(self) -> None:
-        """Restore the function."""
-        guarding.exchange(self._guarded, self._function)
-
-
-@final
-class CellSite(Site):
-    """The site of a service: its factory, and the calls through its live reference."""
-
-    __slots__ = ("_cell", "_factory", "_flavour", "_mirror")
-
-    def __init__(self, cell: Cell) -> None:
-        super().__init__()
-        self._cell = cell
-        self._factory = cell.factory
-        mirror: Any = cell.mirror
-        self._mirror = mirror
-        self._flavour = mirror.flavour
-
-    def install(self) -> None:
-        """Wrap the factory, and the target that the live reference shows."""
-        self._cell.factory = self.wrapped(self._factory, awaited=self._cell.plan.awaited)
-        self._mirror.flavour = self._faulty
-        self._cell.show(self._mirror)
-
-    def remove(self) -> None:
-        """Restore both."""
-        self._cell.factory = self._factory
-        self._mirror.flavour = self._flavour
-        self._cell.show(self._mirror)
 
     def _faulty(self, cell: Cell, snapshot: Snapshot) -> type[Proxy]:
         if snapshot.state == READY and not snapshot.overrides:
@@ -303,18 +254,15 @@ class CellSite(Site):
             return self.wrapped(value)
 
         def run(name: str, proxy: Proxy, of: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            def perform() -> Any:
+                return views.perform(name, proxy, of, arguments, named)
+
+            if name in _SPARED:
+                return perform()
             if name == "__call__":
                 return self.wrapped(of)(*arguments, **named)
-            if name in _AWAITED:
-                return self._awaited(lambda: views.perform(name, proxy, of, arguments, named))
-            if name not in _SPARED:
-                self.hit()
-            return views.perform(name, proxy, of, arguments, named)
+            return self.wrapped(perform, awaited=name in _AWAITED)()
 
         faulty: Proxy = object.__new__(views.forwarding(target, lambda _: target, attribute, run))
-        proxies.set_cell(faulty, self._cell)
+        proxies.set_cell(faulty, self._of)
         return faulty
-
-    async def _awaited(self, begin: Callable[[], Any]) -> Any:
-        await self.ahit()
-        return await begin()

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, Record, final, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import Any
@@ -31,8 +30,7 @@ _TYPING = ("typing", "typing_extensions")
 _DESCRIPTORS = ("cached_property", "member_descriptor", "getset_descriptor")
 
 
-@final
-class Difference:
+class Difference(Record):
     """One member that a fallback lacks, or has in another form.
 
     Attributes:
@@ -42,13 +40,10 @@ class Difference:
         certain: Whether a use that is valid for the real object must fail.
     """
 
-    __slots__ = ("certain", "missing", "name", "text")
-
-    def __init__(self, name: str, text: str, *, missing: bool = False, certain: bool = False) -> None:
-        self.name = name
-        self.text = text
-        self.missing = missing
-        self.certain = certain
+    name: str
+    text: str
+    missing: bool = False
+    certain: bool = False
 
     def __repr__(self) -> str:
         return f"{self.name} {self.text}"
@@ -84,8 +79,6 @@ def assert_conforms(fallback: object, real: type, *, partial: bool = False) -> N
         raise misused(
             f"assert_conforms() compares with the class of the real object, not with one of type {type(real).__name__}."
         )
-    from lazyguard._base import validation
-
     validation.flag("partial", partial)
     cell = find_cell(fallback)
     shown = fallback if cell is None else cell.now.target if cell.now.served else cell.resolve()
@@ -108,8 +101,7 @@ def describe(found: list[Difference]) -> str:
 
 def vars_of(thing: object) -> Collection[str]:
     """Return the names of an object's own attributes."""
-    own: Any = getattr(thing, "__dict__", ())
-    return tuple(own)
+    return tuple(getattr(thing, "__dict__", ()))
 
 
 def members(kind: type) -> dict[str, Any]:
@@ -143,10 +135,7 @@ def _annotated(kind: type) -> Collection[str]:
 
 def found_in(kind: type, name: str) -> Any:
     """Return the member of a class by its name, unbound."""
-    for base in kind.__mro__:
-        if name in base.__dict__:
-            return base.__dict__[name]
-    return _ABSENT
+    return next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), _ABSENT)
 
 
 def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Difference]:
@@ -165,7 +154,7 @@ def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Diffe
             continue
         if has is _ABSENT:
             if name in SPECIAL or not answers_all:
-                found.append(Difference(name, "is missing", missing=True))
+                found.append(Difference(name=name, text="is missing", missing=True))
         elif wanted is not ANNOTATED:
             difference = _compared(name, has, wanted)
             if difference is not None:
@@ -175,17 +164,13 @@ def differences(kind: type, real: type, own: Collection[str] = ()) -> list[Diffe
 
 def _compared(name: str, has: Any, wanted: Any) -> Difference | None:
     function, real = function_of(has), function_of(wanted)
-    if function is None and real is not None:
-        if is_attribute(has):
-            return Difference(
-                name, "is an attribute, but the real one is a method", certain=not hasattr(has, "__get__")
-            )
-        return None
-    if real is None:
+    if function is None or real is None:
+        if real is not None and is_attribute(has):
+            certain = not hasattr(has, "__get__")
+            return Difference(name=name, text="is an attribute, but the real one is a method", certain=certain)
         if function is not None and is_attribute(wanted):
-            return Difference(name, "is a method, but the real one is an attribute", certain=True)
+            return Difference(name=name, text="is a method, but the real one is an attribute", certain=True)
         return None
-    assert function is not None
     difference = _kinds(name, function, real)
     if difference is not None or (name in SPECIAL and name != "__call__"):
         return difference  # Python itself calls the other special methods, always in the same way
@@ -223,7 +208,7 @@ def _kinds(name: str, function: Any, real: Any) -> Difference | None:
         return None
     text = f"is {_KINDS[is_]}, but the real one is {_KINDS[should]}"
     if is_ and should:
-        return Difference(name, text, certain=True)
+        return Difference(name=name, text=text, certain=True)
     if name in SPECIAL and GENERATOR in (is_, should):
         return None  # __iter__ returns an iterator in both forms
     plain, other = (function, should) if should else (real, is_)
@@ -232,12 +217,12 @@ def _kinds(name: str, function: Any, real: Any) -> Difference | None:
     )
     annotation = returns(plain)
     if annotation is None:
-        return Difference(name, text)
+        return Difference(name=name, text=text)
     if any(word in str(annotation) for word in (*words, "Any", "object")):
         return None
     kind = annotated_class(plain)
     nothing = annotation in ("None", type(None))
-    return Difference(name, text, certain=other != GENERATOR and (nothing or kind is not None))
+    return Difference(name=name, text=text, certain=other != GENERATOR and (nothing or kind is not None))
 
 
 def returns(function: Any) -> object:
@@ -246,10 +231,8 @@ def returns(function: Any) -> object:
         annotations = function.__annotations__
     except Exception:
         return None
-    if "return" not in annotations:
-        return None
-    annotation: object = annotations["return"]
-    return type(None) if annotation is None else annotation
+    annotation: object = annotations.get("return")
+    return type(None) if annotation is None and "return" in annotations else annotation
 
 
 def shape_of(value: Any) -> Shape | None:
@@ -323,11 +306,11 @@ class Shape:
             or (real.more_named and not self.more_named)
         )
         if fails:
-            return Difference(name, text, certain=True)
+            return Difference(name=name, text=text, certain=True)
         by_name = real.names[real.only :]
         if all(self.takes(other) for other in by_name) and self._keeps_order(real):
             return None
-        return Difference(name, text)  # valid for callers that give their arguments by position
+        return Difference(name=name, text=text)  # valid for callers that give their arguments by position
 
     def _keeps_order(self, real: Shape) -> bool:
         shared = [other for other in self.names if other in real.names]

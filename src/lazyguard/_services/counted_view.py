@@ -1,7 +1,10 @@
 """The view of a service with `failures=`: the outcome of each call on the real object counts in a breaker.
 
 What works after the call has returned counts when it works: coroutines, generators and futures keep their type; other
-awaitables, async context managers and iterators are shown by a view, through which their own calls count as well.
+awaitables, async context managers and iterators are shown by a view. It has those special methods that its object's
+class has, `isinstance` holds, and other attributes are the object's own. The calls of its public methods count, and so
+do those on what its block gives. A success of entering or awaiting what can be entered counts for nothing, since the
+work is done inside.
 
 Invariants: a call, its awaitable or iterator, a `with` block and a kept bound method keep the target that they began
 with. An outcome after the breaker has opened does not count. A call that succeeds takes no lock. The breaker belongs to
@@ -12,39 +15,33 @@ from __future__ import annotations
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
-from lazyguard._base import final
-from lazyguard._core import clock, loaded
-from lazyguard._core.state import FAILED
+import wrapt
+
+from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._core import clock, loaded, state
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
+from lazyguard._services.gates import Reopening
 from lazyguard._services.late import ENDED, OF_ITERATORS
-from lazyguard.errors import CircuitOpen, ServiceCircuitOpen
-from lazyguard.events import describe
+from lazyguard.errors import ServiceCircuitOpen
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from typing import Any
 
     from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
-    from lazyguard._core.state import Outcome, Snapshot
+    from lazyguard._core.state import Snapshot
     from lazyguard._policies.circuit import Phase
     from lazyguard._proxies.proxy import Proxy
 
 # Only the failures of these count. A comparison or a conversion shows little of the target's health, and a success of
 # `__enter__` or `__exit__` must not end a row of failures inside their blocks.
-_ONLY_FAILURES = special_methods.UNIVERSAL | {
-    "__copy__",
-    "__deepcopy__",
-    "__get__",
-    "__enter__",
-    "__exit__",
-    "__aenter__",
-    "__aexit__",
-}
+_ONLY_FAILURES = special_methods.UNIVERSAL.union(
+    "__copy__ __deepcopy__ __get__ __enter__ __exit__ __aenter__ __aexit__".split()
+)
 
 
 # Class -> the names of attributes whose calls count as those on its objects do.
@@ -70,12 +67,12 @@ def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | Non
             if before is not None and bound.__func__ is before[0] and bound.__self__ is before[1]:
                 return before[2]
         elif not callable(value) or isinstance(value, type):
-            return _views().shown(circuit.now, value) if name in own else value
+            return _shown(circuit.now, value) if name in own else value
         if name.startswith("__"):
             return value
         counted = _counted(circuit, value)
-        if any(one.factory.answers for one in cell.fallbacks):
-            counted = loaded("_services.answering").answered(cell, circuit, name, counted)
+        if any(one.factory.of.answers for one in cell.fallbacks):
+            counted = loaded("_services.degraded_view").answered(cell, circuit, name, counted)
         if type(value) is method:
             cached[name] = bound.__func__, bound.__self__, counted
         return counted
@@ -96,92 +93,22 @@ def view(cell: Cell, snapshot: Snapshot, failures: Kinds, breaker: Breaker | Non
 
 def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | None) -> Circuit:
     """Return the circuit of a generation's target, which all views of it share."""
-    present = _present_circuit(cell, generation)
-    if present is not None:
-        return present
+    calls: tuple[int, Circuit] | None = cell.calls
+    if calls is not None and calls[0] == generation:
+        return calls[1]
 
     def changed(old: Phase, new: Phase) -> None:
         if old.state == "closed" and new.state == "open" and new.cause is not None:
             cell.open(generation, new.cause, Reopening(circuit))
 
-    circuit = Circuit(breaker or Breaker(), name=cell.name, place=cell.place, on=failures, changed=changed)
-    if cell.calls is None or cell.calls[0] < generation:
-        cell.calls = generation, circuit
-    return _present_circuit(cell, generation) or circuit  # another thread may have made it meanwhile
-
-
-def _present_circuit(cell: Cell, generation: int) -> Circuit | None:
-    calls = cell.calls
-    return calls[1] if calls is not None and calls[0] == generation else None
-
-
-@final
-class Reopening:
-    """The gate of a cell after its breaker has opened: it decides which caller builds the target anew.
-
-    While a recovery run is at work, no caller does. Else one caller does when the breaker is half-open.
-    """
-
-    __slots__ = ("_circuit",)
-    by_hand = False
-
-    def __init__(self, circuit: Circuit) -> None:
-        self._circuit = circuit
-
-    def admit(self, cell: Cell) -> Callable[[Outcome], object] | None:
-        """Return a function to call with the attempt's outcome; None if there is an attempt to join.
-
-        Raises:
-            ServiceCircuitOpen: No attempt can begin yet.
-        """
-        now = cell.now
-        if now.state != FAILED:
-            return None
-        if _is_recovering(cell):
-            raise _refusal(cell, now)
-        if now.attempt is not None:
-            return None
-        try:
-            phase = self._circuit.admit()
-        except CircuitOpen as refusal:
-            raise _refused(str(refusal), refusal.retry_after, refusal.__cause__)  # noqa: B904 (it has the refusal's cause)
-
-        def ended(outcome: Outcome) -> None:
-            error = outcome.error
-            if outcome.interrupted or phase.state != "half-open":
-                phase.released()
-            elif isinstance(error, Exception) and not self._circuit.counts(error):
-                phase.ended(phase.cause)  # any exception of the factory means that it has not recovered
-            else:
-                phase.ended(error)
-
-        return ended
-
-
-def _is_recovering(cell: Cell) -> bool:
-    """Return whether a recovery run can work: an async factory needs the loop on which it ran."""
-    run = cell.recovery_run
-    if cell.plan.recovery is None or run is None:
-        return False
-    return not cell.plan.awaited or (cell.home is not None and cell.home.is_running())
-
-
-def _refusal(cell: Cell, now: Snapshot) -> ServiceCircuitOpen:
-    left = max(0.0, getattr(cell.recovery_run, "due", 0.0) - clock.now())
-    return _refused(
-        f"{cell.name}, declared at {cell.place}, is not called, since its breaker is open: it failed with "
-        f"{describe(now.cause)}. It is tried again in the background in {left:.3g} s. Give it a fallback, or wait for "
-        "retry_after seconds.",
-        left,
-        loaded("_core.causes", cell).again(now.cause),
+    circuit = Circuit(
+        breaker or Breaker(), name=cell.name, place=cell.place, on=failures, changed=changed, error=ServiceCircuitOpen
     )
-
-
-def _refused(said: str, retry_after: float, cause: BaseException | None) -> ServiceCircuitOpen:
-    error = ServiceCircuitOpen(said)
-    error.retry_after = retry_after
-    error.__cause__ = cause
-    return error
+    with state.lock:
+        calls = cell.calls
+        if calls is None or calls[0] < generation:
+            cell.calls = calls = generation, circuit
+    return calls[1] if calls[0] == generation else circuit
 
 
 def failed(phase: Phase, error: BaseException, began: float | None = None) -> None:
@@ -218,8 +145,6 @@ class Counting:
 
 def _counted(circuit: Circuit, function: Callable[..., Any]) -> Any:
     """Return a transparent wrapper of a function, which counts its calls."""
-    import wrapt
-
     ended = ENDED
 
     def counted(wrapped: Callable[..., Any], of: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -258,7 +183,7 @@ def counted_result(phase: Phase, result: Any, of: object = None, *, ok: bool = T
         result.add_done_callback(lambda future: _ended(phase, future))
         return result
     elif _works_late(kind):
-        return _views().shown(phase, result)
+        return _shown(phase, result)
     if ok:
         succeeded(phase, began)
     return result
@@ -314,6 +239,101 @@ async def _generated_async(phase: Phase, generator: AsyncGenerator[Any, Any]) ->
         pass
 
 
-def _views() -> Any:
-    """Return what makes the views of what works late; loaded at its first need, as wrapt is."""
-    return loaded("_services.late_view")
+# By the special methods that they have.
+_classes: dict[frozenset[str], type[_View]] = {}
+
+
+def _shown(phase: Phase, result: Any) -> Any:
+    """Return the view of an object."""
+    kind = type(result)
+    if issubclass(kind, _View):
+        return result
+    names = frozenset(name for name in _SPECIAL if hasattr(kind, name))
+    if names not in _classes:
+        _classes[names] = type("CountedView", (_View,), {name: _SPECIAL[name] for name in names})
+    return _classes[names](phase, result)
+
+
+class _View(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
+    """A transparent wrapper of what works late."""
+
+    def __init__(self, phase: Phase, wrapped: Any) -> None:
+        super().__init__(wrapped)
+        self._self_phase = phase
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__wrapped__, name)
+        if name.startswith("_") or not callable(value) or isinstance(value, type):
+            return value
+
+        def call(wrapped: Any, _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            phase = self._self_phase._circuit.now
+            with Counting(phase):
+                result = wrapped(*arguments, **named)
+            return self if result is self.__wrapped__ else counted_result(phase, result)
+
+        return wrapt.FunctionWrapper(value, call)
+
+
+def _given(view: _View, given: Any) -> Any:
+    """Return what a block gives: the view itself for its object, and a view of any other object with methods."""
+    if given is view.__wrapped__:
+        return view
+    if type(given).__module__ == "builtins" or issubclass(type(given), proxies.Proxy):
+        return given
+    return _shown(view._self_phase, given)
+
+
+def _await(self: _View) -> Generator[Any, Any, Any]:
+    with Counting(self._self_phase):
+        result = yield from self.__wrapped__.__await__()
+    if result is self.__wrapped__:
+        return self
+    return counted_result(self._self_phase, result, ok=not hasattr(type(self), "__aenter__"))
+
+
+async def _aenter(self: _View) -> Any:
+    with Counting(self._self_phase):
+        return _given(self, await self.__wrapped__.__aenter__())
+
+
+async def _aexit(self: _View, *raised: Any) -> Any:
+    try:
+        return await self.__wrapped__.__aexit__(*raised)
+    except BaseException as error:
+        if error is not raised[1]:  # else it was counted where it was raised, if it was the object's
+            failed(self._self_phase, error)
+        raise
+
+
+def _calling(name: str) -> Callable[[_View], Any]:
+    def call(self: _View) -> Any:
+        with Counting(self._self_phase):
+            return getattr(self.__wrapped__, name)()
+
+    return call
+
+
+async def _anext(self: _View) -> Any:
+    with Counting(self._self_phase):
+        return await self.__wrapped__.__anext__()
+
+
+def _iterating(name: str) -> Callable[[_View], Any]:
+    def iterate(self: _View) -> Any:
+        iterator = getattr(self.__wrapped__, name)()
+        return self if iterator is self.__wrapped__ else counted_result(self._self_phase, iterator)
+
+    return iterate
+
+
+_SPECIAL: dict[str, Callable[..., Any]] = {
+    "__await__": _await,
+    "__aenter__": _aenter,
+    "__aexit__": _aexit,
+    "__enter__": _calling("__enter__"),
+    "__next__": _calling("__next__"),
+    "__iter__": _iterating("__iter__"),
+    "__anext__": _anext,
+    "__aiter__": _iterating("__aiter__"),
+}

@@ -3,14 +3,13 @@
 Invariants: declaring builds nothing; what cannot be right is refused where it is written.
 """
 
-from lazyguard._base import places, validation
-from lazyguard._base.places import misconfigured, misused, shown
-from lazyguard._core import loaded
+from lazyguard._base import TYPE_CHECKING, places, validation
+from lazyguard._base.places import misconfigured, misused
+from lazyguard._core import declaration, loaded
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
 from lazyguard._proxies import proxy
 from lazyguard._services.service import Service
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Protocol, overload
@@ -63,7 +62,6 @@ def live(failures: "Kinds", breaker: "Breaker | None") -> "Flavour":
             view = proxy.bound(cell, snapshot)
         return view
 
-    flavour.of_service = True  # type: ignore[attr-defined]
     flavour.counts = bool(failures)  # type: ignore[attr-defined]
     return flavour
 
@@ -185,18 +183,11 @@ def service(
     validation.whole("max_concurrent", max_concurrent, optional=True, late=True)
     check_on_fork(on_fork)
     failing = validation.failure_types("failures", failures)
-    for label, given, kind in (
-        ("retry", retry, "Retry"),
-        ("breaker", breaker, "Breaker"),
-        ("recovery", recovery, "Recovery"),
-    ):
-        if given is None or (given is _RECOVERY and label == "recovery"):
-            continue
-        # By name, since their modules are not loaded where they are not used.
-        if f"{type(given).__module__}.{type(given).__qualname__}" != f"lazyguard._policies.{label}.{kind}":
-            raise misconfigured(f"{label}={shown(given)} is invalid: give a lazyguard.{kind}, or None.")
-    for label, function in (("probe", probe), ("close", close)):
-        validation.function_of(label, function)
+    validation.policy("retry", retry)
+    validation.policy("breaker", breaker)
+    validation.policy("recovery", None if recovery is _RECOVERY else recovery)
+    validation.function_of("probe", probe)
+    validation.function_of("close", close)
     if breaker is not None and not failing:
         raise misconfigured("breaker= counts the exceptions of failures=, and there are none: give both.")
     numbers: dict[str, Any] = {"timeout": timeout, "abandon_after": abandon_after, "grace": grace}
@@ -220,16 +211,9 @@ def service(
         frame = places.declaring(places.caller(), factory)
         place = places.of_declaration(factory, frame)
         known_as = name or places.name_of(factory)
-        made: Service[Any, Any] = Service(
-            factory,
-            known_as,
-            place,
-            _checked(factory, known_as, place, plan),
-            flavour,
-            critical,
-            max_keys,
-            max_concurrent,
-        )
+        checked = _checked(factory, known_as, place, plan)
+        cell: Cell = declaration.declared(factory, name=known_as, place=place, plan=checked)
+        made: Service[Any, Any] = Service(cell, flavour, critical, max_keys, max_concurrent)
         if not made._cell.plan.awaited and made._keys is None:
             build_early(frame, lambda: made._cell.resolve())
         return made
@@ -243,25 +227,23 @@ def read(cell: "Any") -> None:
 
     of, plan = f"{cell.name} ({cell.place})", cell.plan
 
-    def number(name: str, check: "Any" = validation.seconds, **how: bool) -> "Any":
-        return validation.read(name, getattr(plan, name), of, check, **how)
-
     if plan.bulkhead is not None:
         plan.bulkhead.most = validation.read("max_concurrent", plan.bulkhead.most, of, validation.whole)
-    timeout = number("timeout", optional=True)
-    patience = None if plan.abandon_after is ... else number("abandon_after", optional=True)
-    if plan.abandon_after is ... and timeout is not None:
-        patience = 10 * timeout
+    seconds = validation.seconds
+    timeout = validation.read("timeout", plan.timeout, of, seconds, optional=True)
+    patience = validation.read("abandon_after", plan.abandon_after, of, seconds, optional=True)
+    if patience is ...:
+        patience = None if timeout is None else 10 * timeout
     new = plan.changed(
         timeout=timeout,
         abandon_after=patience,
-        grace=number("grace", zero=True),
+        grace=validation.read("grace", plan.grace, of, seconds, zero=True),
         retry=plan.retry and plan.retry.read(of),
         recovery=plan.recovery if plan.recovery in (None, ...) else plan.recovery.read(of),
         reads=None,
     )
     for one in cell.fallbacks:
-        one.factory.read()
+        one.factory.of.read()
     with lock:
         if cell.plan is plan:
             fallbacks, cell.plan, cell.fallbacks = cell.fallbacks, new, ()
@@ -291,11 +273,8 @@ def _checked(factory: "Any", name: str, place: "Place", plan: "Plan") -> "Plan":
         )
     if flags & places.COROUTINE:
         plan = plan.changed(awaited=True)
-    if plan.retry is not None and plan.retry.awaits and not plan.awaited:
-        raise misconfigured(
-            f"retry= of {name} ({place}) has a tenacity.AsyncRetrying, and the factory is not async: give a "
-            "tenacity.Retrying."
-        )
+    if plan.retry is not None:
+        plan.retry.check(plan.awaited, f"{name} ({place})", "factory")
     if not plan.awaited:
         for label, function in (("probe", plan.probe), ("close", plan.close)):
             validation.plain(label, function, f"{name} ({place})", "its factory")

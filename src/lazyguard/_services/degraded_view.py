@@ -4,30 +4,42 @@ Invariants: the permission is checked at every use; `repr`, `dir` and `isinstanc
 fallback that it began with. A member that the fallback lacks raises ServiceUnavailable, also a special method of the
 real object's class; so does setting an attribute. The fallback's own exceptions pass untouched, and its answers are
 counted.
+
+Beside it are the answers to plain calls that have failed, of fallbacks with `answers_failed_calls=True`. What the
+breaker does not count as a failure is raised, and so is the failure of what works late: a generator, an iterator, a
+block. A call that succeeds passes one wrapper more.
 """
 
 from __future__ import annotations
 
 from types import CoroutineType
 
-from lazyguard._base import final
-from lazyguard._core import clock, daemons, mode, observers, resolve
-from lazyguard._core.state import DEGRADED
+from lazyguard import events
+from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._core import causes, clock, daemons, loaded, mode, observers, resolve
+from lazyguard._core.effects import Call
+from lazyguard._core.state import DEGRADED, READY, Outcome
+from lazyguard._policies import fallback as permissions
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
+from lazyguard._services import late
+from lazyguard._services.wrappers import unwrapped
 from lazyguard.errors import ServiceUnavailable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from lazyguard._core.cell import Cell
+    from lazyguard._core.effects import Steps
     from lazyguard._core.state import Snapshot
+    from lazyguard._policies.circuit import Circuit
 
 # How many names are counted each for itself, and the name for all others.
 _MOST_NAMES, _OTHERS = 32, "(others)"
+# Seconds between two events that a fallback answers calls that fail.
+_TELL_EVERY = 300.0
 # Seconds between two reminders of a service without a recovery; a recovery run has its own.
 _REMIND_EVERY = 300.0
 _BLOCK = ("__enter__", "__exit__", "__aenter__", "__aexit__")
@@ -175,3 +187,58 @@ class Answers:
         result = await coroutine
         self.count(name)
         return result
+
+
+def answered(cell: Cell, circuit: Circuit, name: str, function: Any) -> Any:
+    """Return a transparent wrapper of a counting function, whose failures are answered."""
+
+    def call(wrapped: Callable[..., Any], _: object, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        def steps(error: Exception, awaited: bool) -> Steps[Outcome]:
+            return _answering(cell, circuit, name, error, Call(wrapped, *arguments, named=named, awaited=awaited))
+
+        async def awaiting(coroutine: Any) -> Any:
+            try:
+                return await coroutine
+            except Exception as error:
+                outcome = await loaded("_core.tasks", cell).adrive(steps(error, True))
+            return unwrapped(outcome)
+
+        try:
+            result = wrapped(*arguments, **named)
+        except Exception as error:
+            outcome = loaded("_core.threads", cell).drive(steps(error, False))
+        else:
+            return awaiting(result) if type(result) is CoroutineType else result
+        return unwrapped(outcome)
+
+    return type(function)(function, call)  # of wrapt, as it is itself
+
+
+def _answering(cell: Cell, circuit: Circuit, name: str, error: Exception, call: Call) -> Steps[Outcome]:
+    """Return the answer of the first fallback that has one; else the failure."""
+    failed = Outcome(error=error)
+    if not circuit.counts(error) or not mode.is_active() or permissions.refusal(cell, cell.now) is not None:
+        return failed
+    for one in cell.fallbacks:
+        if not one.factory.of.answers:
+            continue
+        kept = cell.kept = cell.kept or causes.keep(error)  # the fallback may take it
+        made: Outcome = yield Call(one.aresolve if call.awaited else one.resolve, awaited=call.awaited)
+        if cell.now.state == READY and cell.kept is kept:
+            cell.kept = None
+        method = getattr(made.value, name, None)
+        flags = places.flags_of(method)
+        if not callable(method) or flags & places.GENERATORS or bool(flags & places.COROUTINE) > call.awaited:
+            continue
+        answer: Outcome = yield Call(method, *call.arguments, named=call.named, awaited=bool(flags & places.COROUTINE))
+        if answer.error is not None and answer.error.__context__ is None:
+            causes.set_context(answer.error, error)
+        if answer.error is None and late.kind_of(answer.value) is not None:
+            return failed
+        Answers(cell).count(name)
+        moment, now = clock.now(), cell.now
+        if moment - circuit.answered >= _TELL_EVERY:
+            circuit.answered = moment
+            cell.tell("answered", now, now, cause=events.describe(error))
+        return answer
+    return failed

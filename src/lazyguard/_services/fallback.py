@@ -5,18 +5,16 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard._base import final, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Record, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import loaded
 from lazyguard._core.declaration import NOTHING, Plan, declared
 from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Any
 
-    from lazyguard._base.validation import Seconds
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
     from lazyguard._services.conformity import Difference
@@ -27,23 +25,20 @@ _MOCKS = ("unittest.mock", "mock.mock")
 _SHARE, _MOST = 0.1, 0.9
 
 
-@final
-class Fallback:
+class Fallback(Record):
     """One declared fallback, which many cells can share."""
 
-    def __init__(
-        self,
-        cell: Cell,
-        function: Callable[..., Any],
-        *,
-        timeout: Seconds | None = None,
-        max_degraded: Seconds | None = None,
-        partial: bool = False,
-        answers: bool = False,
-        close: Callable[[Any], object] | None = None,
-        parameters: tuple[str, ...] = (),
-    ) -> None:
-        self.function = function
+    function: Callable[..., Any]
+    timeout: Any
+    max_degraded: Any
+    partial: bool
+    answers: bool
+    close: Callable[[Any], object] | None
+    bulkhead: Any = None
+    _compared: type | None = None
+
+    def __init__(self, cell: Cell, function: Callable[..., Any], parameters: tuple[str, ...], **options: Any) -> None:
+        super().__init__(function=function, **options)
         self.place, self.awaited = place, _ = validation.fallback_function(function, cell.name, cell.place)
         required = signatures.required_parameters(function)
         positional = signatures.positional_parameters(function)
@@ -61,18 +56,10 @@ class Fallback:
                 f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "
                 "neither."
             )
-        validation.function_of("close", close)
         if not self.awaited:
-            validation.plain("close", close, f"the fallback of {cell.name} ({place})", "the fallback")
-        self.close = close
-        self.bulkhead: Any = None
+            validation.plain("close", self.close, f"the fallback of {cell.name} ({place})", "the fallback")
         # a parameter with a default and another name has another purpose: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
-        self.timeout: Any = timeout
-        self.max_degraded: Any = max_degraded
-        self.partial = partial
-        self.answers = answers
-        self._compared: type | None = None
         self._compare_declared(cell)
 
     def check(self, cell: Cell, made: object) -> None:
@@ -93,8 +80,18 @@ class Fallback:
             self._compared = kind
             _conform = loaded("_services.conformity", cell)
             found = self._differences(cell, kind, _conform.vars_of(made))
-            if found:
-                self._emit_difference(cell, f"{kind.__qualname__}: {_conform.describe(found)}")
+            if found:  # it is no error, since it is served all the same
+                events = loaded("events", cell)
+                event = events.Event(
+                    kind="differs",
+                    name=f"the fallback of {cell.name}",
+                    place=self.place,
+                    before="resolving",
+                    after="ready",
+                    generation=cell.now.generation,
+                    cause=f"{kind.__qualname__}: {_conform.describe(found)}",
+                )
+                events.emit(event)
 
     def _compare_declared(self, cell: Cell) -> None:
         """Compare the classes of the two return annotations: a certain difference is an error, any other a warning."""
@@ -127,23 +124,7 @@ class Fallback:
         _conform = loaded("_services.conformity", cell)
         return [one for one in _conform.differences(kind, real, own) if not (self.partial and one.missing)]
 
-    def _emit_difference(self, cell: Cell, text: str) -> None:
-        """Report a difference of a fallback that was made; it is no error, since it is served all the same."""
-        from lazyguard import events
-
-        events.emit(
-            events.Event(
-                "differs",
-                name=f"the fallback of {cell.name}",
-                place=self.place,
-                before="resolving",
-                after="ready",
-                generation=cell.now.generation,
-                cause=text,
-            )
-        )
-
-    def _read(self) -> None:
+    def read(self) -> None:
         """Ask for the numbers that are functions."""
         for name in ("timeout", "max_degraded"):
             value = getattr(self, name)
@@ -168,7 +149,7 @@ class Fallback:
         plan: Any = cell.plan
         if any(map(callable, (self.timeout, self.max_degraded))):
             if cell.used:
-                self._read()
+                self.read()
             elif plan.reads is None:
                 plan = cell.plan = plan.changed(reads=loaded("_services.declare").read)
         whole: Any = None if plan.reads is not None else plan.timeout  # which may be a function, until it is read
@@ -197,8 +178,7 @@ class Fallback:
             return function(kept.again(), **named)
 
         build.__wrapped__ = function  # type: ignore[attr-defined]
-        build.answers = self.answers  # type: ignore[attr-defined]
-        build.read = self._read  # type: ignore[attr-defined]
+        build.of = self  # type: ignore[attr-defined]
         build.join = lambda other: self.join(other, arguments)  # type: ignore[attr-defined]  # another loop's cell
         fallback_cell: Cell = declared(
             build,

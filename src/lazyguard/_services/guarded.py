@@ -5,13 +5,12 @@ its caller untouched, unless a policy says otherwise. A wrapper makes a first at
 that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
-from lazyguard._base import final, places, validation
-from lazyguard._base.places import misconfigured, misused, shown
+from lazyguard._base import TYPE_CHECKING, Record, places, validation
+from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._services import wrappers
 from lazyguard._services.wrappers import HANDLES
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
@@ -169,93 +168,67 @@ def guarded(
     if retry is not None:
         from lazyguard._policies import retry as retries
 
-        given, retry = retry, retries.of(retry)
-        if retry is None:
-            raise misconfigured(
-                f"retry={shown(given)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
-            )
-    if breaker is not None:
-        from lazyguard._policies.breaker import Breaker
-
-        if not isinstance(breaker, Breaker):
-            raise misconfigured(f"breaker={shown(breaker)} is invalid: give a lazyguard.Breaker, or None.")
+        retry = retries.of(retry)
+    validation.policy("breaker", breaker)
     validation.function_of("key", key, "call's arguments")
     if key is not None:
         validation.plain("key", key, "guarded", "the function")
         if breaker is None:
             raise misconfigured("key= says which breaker a call has, and there is none: give breaker= too.")
 
+    policies: dict[str, Any] = {"timeout": timeout, "retry": retry, "breaker": breaker, "key": key}
+
     def declare(function: "Any", /) -> "Any":
-        for kind in (classmethod, staticmethod):
-            if isinstance(function, kind):
-                inner = declare(function.__func__)
-                outer: Any = kind(inner)
-                for handle in HANDLES:
-                    setattr(outer, handle, getattr(inner, handle))
-                return outer
+        if isinstance(function, classmethod | staticmethod):
+            inner = declare(function.__func__)
+            outer: Any = type(function)(inner)
+            for handle in HANDLES:
+                setattr(outer, handle, getattr(inner, handle))
+            return outer
         place = places.of_callable(function, places.of_frame(frame))
-        return wrappers.wrapped(
-            Guard(function, name or places.name_of(function), place, timeout, retry, breaker, key, max_concurrent)
-        )
+        known_as = name or places.name_of(function)
+        awaited = _is_awaited(function, known_as, place, retry)
+        limit = None if max_concurrent is None else loaded("_policies.bulkhead").Places(max_concurrent)
+        guard = Guard(function=function, name=known_as, place=place, awaited=awaited, places=limit, **policies)
+        declaration.register(guard, declaration.GUARD)
+        return wrappers.wrapped(guard)
 
     return declare
 
 
-@final
-class Guard:
+def _is_awaited(function: object, name: str, place: "Place", retry: "Retry | None") -> bool:
+    """Return whether a function is async; raise where it cannot be guarded, or not with this retry."""
+    if not callable(function):
+        raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
+    flags = places.flags_of(function)
+    if flags & places.GENERATORS:
+        raise misused(
+            f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
+            "Guard the function that makes one step, or one that returns a list."
+        )
+    awaited = bool(flags & places.COROUTINE)
+    if retry is not None:
+        retry.check(awaited, f"{name} ({place})", "function")
+    return awaited
+
+
+class Guard(Record):
     """The policies around one function, and their state."""
 
+    function: "Callable[..., Any]"
+    name: str
+    place: "Place"
+    timeout: "Any"
+    retry: "Retry | None"
+    breaker: "Breaker | None"
+    key: "Callable[..., object] | None"
+    places: "Places | None"
+    awaited: bool
     answers: "Any" = None  # what its fallbacks have answered, if it has some
-    looks = True  # at what the function returns, until that is known
-    returns_awaitables = False
+    looks: bool = True  # at what the function returns, until that is known
+    returns_awaitables: bool = False
     wrapper: "Any" = None  # a weak reference
-    places: "Places | None" = None
-    circuit: "Any" = None  # a Circuit, or with key= Circuits
-
-    def __init__(
-        self,
-        function: "Callable[..., Any]",
-        name: str,
-        place: "Place",
-        timeout: "Seconds | None",
-        retry: "Retry | None",
-        breaker: "Breaker | None",
-        key: "Callable[..., object] | None",
-        max_concurrent: "Whole | None",
-    ) -> None:
-        if not callable(function):
-            raise misused(f"guarded ({place}) takes a function or a method, not {type(function).__name__}.")
-        flags = places.flags_of(function)
-        if flags & places.GENERATORS:
-            raise misused(
-                f"{name} ({place}) is a generator: its body runs after the call has returned, where nothing guards it. "
-                "Guard the function that makes one step, or one that returns a list."
-            )
-        self.awaited = bool(flags & places.COROUTINE)
-        if retry is not None and retry.awaits and not self.awaited:
-            raise misconfigured(
-                f"retry= of {name} ({place}) is a tenacity.AsyncRetrying, and the function is not async: give a "
-                "tenacity.Retrying."
-            )
-        self.function = function
-        self.name = name
-        self.place = place
-        self.timeout: Any = timeout
-        self.retry = retry
-        self.key = key
-        if max_concurrent is not None:
-            from lazyguard._policies.bulkhead import Places
-
-            self.places = Places(max_concurrent)
-        if breaker is not None and key is not None:
-            from lazyguard._policies.circuits import Circuits
-
-            self.circuit = Circuits(breaker, name, place)
-        elif breaker is not None:
-            from lazyguard._policies.breaker import UnusedCircuit
-
-            self.circuit = UnusedCircuit(breaker, name, place)
-        declaration.register_guard(self)
+    circuit: "Any" = None  # a Circuit, or with key= Circuits, when there was need of it
 
     def read(self) -> None:
         """Ask for the numbers that are functions, at the first call."""
@@ -315,12 +288,23 @@ class Guard:
 
     def circuit_of(self, args: "Args", named: "Named") -> "Circuit | None":
         """Return the circuit for a call."""
-        found: Circuit | None = self.circuit if self.key is None else self.circuit.of(self.key(*args, **named))
+        if self.breaker is None:
+            return None
+        found: Circuit = self._circuit() if self.key is None else self._circuit().of(self.key(*args, **named))
         return found
+
+    def _circuit(self) -> "Any":
+        if self.circuit is None:
+            circuits: Any = loaded(CIRCUIT, self)
+            kind = circuits.Circuit if self.key is None else circuits.Circuits
+            vars(self).setdefault(
+                "circuit", kind(self.breaker, name=self.name, place=self.place)
+            )  # one, of all threads
+        return self.circuit
 
     def circuits(self) -> "list[Circuit]":
         """Return the circuits that have been asked."""
-        return self.circuit.all() if self.circuit is not None and self.circuit.used else []
+        return [] if self.circuit is None else self.circuit.all()
 
     def fallback(self, fallback: "Any" = None, /, *, on: "Any" = None) -> "Any":
         """Declare what answers when the function fails in the end; used as a decorator."""
@@ -336,9 +320,9 @@ class Guard:
 
     def isolate(self) -> None:
         """Open the breaker until it is reset."""
-        if self.circuit is None:
+        if self.breaker is None:
             raise misused(f"{self.name} ({self.place}) has no breaker that could be opened: give breaker=.")
-        self.circuit.isolate()
+        self._circuit().isolate()
 
     def reset(self) -> None:
         """Close the breaker, with nothing counted."""
@@ -346,8 +330,8 @@ class Guard:
             self.circuit.reset()
 
 
-# Where calls with all their policies are made, and fallbacks are declared: loaded by these names.
-CALLS, FALLBACK = "_services.calls", "_services.guarded_fallback"
+# Where calls with all their policies are made, fallbacks are declared, and breakers count: loaded by these names.
+CALLS, FALLBACK, CIRCUIT = "_services.calls", "_services.guarded_fallback", "_policies.circuit"
 
 
 def find(function: object) -> "Any":

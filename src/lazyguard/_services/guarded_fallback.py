@@ -7,11 +7,10 @@ where `on=` names it; events come at the first answer and when the function work
 from __future__ import annotations
 
 from lazyguard import events
-from lazyguard._base import final, places, signatures, validation
+from lazyguard._base import TYPE_CHECKING, final, places, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import clock, loaded, observers
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -40,7 +39,7 @@ class GuardedFallback:
             )
         positional = signatures.positional_parameters(function)
         # where it takes the exception: a position, or -1 for by keyword
-        self._cause_at = -1 if "cause" in _names(function) else None
+        self._cause_at = -1 if "cause" in signatures.all_parameters(function) else None
         if "cause" in positional[:2]:
             self._cause_at = positional.index("cause")
         _check_parameters(guard, function, [each for each in positional if each != "cause"], place)
@@ -80,15 +79,14 @@ class Answers:
         by: Which of them has answered last.
     """
 
-    __slots__ = ("_reminded", "_told", "by", "cause", "fallbacks", "since", "times")
+    times = 0
+    since: float | None = None
+    cause = ""
+    by: GuardedFallback | None = None
+    _told = _reminded = -_REMIND_EVERY
 
     def __init__(self) -> None:
         self.fallbacks: list[GuardedFallback] = []
-        self.times = 0
-        self.since: float | None = None
-        self.cause = ""
-        self.by: GuardedFallback | None = None
-        self._told = self._reminded = -_REMIND_EVERY
 
     def answered(self, guard: Guard, by: GuardedFallback, cause: Exception) -> None:
         """Note an answer."""
@@ -116,12 +114,11 @@ class Answers:
     def _tell(self, guard: Guard, kind: str, before: str, after: str, seconds: float) -> None:
         cause = "" if after == "ready" else self.cause
         event = events.Event(
-            kind,
+            kind=kind,
             name=guard.name,
             place=guard.place,
             before=before,
             after=after,
-            generation=0,
             cause=cause,
             seconds=seconds,
         )
@@ -131,8 +128,7 @@ class Answers:
 
 def declare(guard: Guard, fallback: Any, on: Any) -> Any:
     """Let a function answer where the guarded one fails in the end, and return it as it was given."""
-    kinds = None if on is None else validation.failure_types("on", on)
-    made = GuardedFallback(guard, fallback, kinds)
+    made = GuardedFallback(guard, fallback, None if on is None else validation.failure_types("on", on))
     guard.answers = guard.answers or Answers()
     if any(one.function is made.function for one in guard.answers.fallbacks):
         raise misconfigured(f"{guard.name} ({guard.place}) has this fallback already ({made.place}): remove one.")
@@ -149,19 +145,13 @@ def _check_parameters(guard: Guard, fallback: Any, positional: list[str], place:
     needed = [each for each in signatures.required_parameters(fallback) if each in positional]
     must = [each for each in signatures.required_parameters(function) if each in takes]
     open_ended = fallback.__code__.co_flags & 0x4
-    if not star and (len(needed) > len(takes) or not keywords <= set(_names(function))):
+    wrong = ""
+    if not star and (len(needed) > len(takes) or not keywords <= set(signatures.all_parameters(function))):
+        wrong = "needs arguments that the function does not take"
+    elif not open_ended and len(positional) < len(must):
+        wrong = "takes fewer arguments than the function"
+    if wrong:
         raise misconfigured(
-            f"the fallback of {guard.name} ({place}) needs arguments that the function does not take: it is called "
-            "with the call's own, and with the exception where it has a parameter named cause."
+            f"the fallback of {guard.name} ({place}) {wrong}: it is called with the call's own, and with the exception "
+            "where it has a parameter named cause."
         )
-    if not open_ended and len(positional) < len(must):
-        raise misconfigured(
-            f"the fallback of {guard.name} ({place}) takes fewer arguments than the function: it is called with the "
-            "call's own, and with the exception where it has a parameter named cause."
-        )
-
-
-def _names(function: Any) -> tuple[str, ...]:
-    code = function.__code__
-    names: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return names

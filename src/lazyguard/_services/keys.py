@@ -11,12 +11,12 @@ from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import final, places, signatures
+from lazyguard._base import TYPE_CHECKING, final, places, signatures
 from lazyguard._base.interpreter import Lock
+from lazyguard._core import declaration
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -87,7 +87,7 @@ class Keys:
                 new = self._new(key, arguments, named)
                 entry = self._entries.setdefault(key, new)
                 if entry is new and new.kept is not None:
-                    self._of._begin(new.kept._cell)
+                    declaration.register(new.kept._cell, self._of._kind)
                     self._keep(entry)
             entry.used = next(_uses)
             if (kept := entry.kept) is not None:
@@ -146,8 +146,10 @@ class Keys:
                     cell.kept.again()  # it may lead to a caller that has raised it, and by that to the cell
 
     def _bind(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._signature is None:
+            self._signature = signatures.signature_of(self._factory)
         try:
-            bound = self._signed().bind(*arguments, **named)
+            bound = self._signature.bind(*arguments, **named)
         except TypeError as error:
             raise UsageError(
                 f"{self._of._cell.name} has one object for each set of arguments, and its factory does not take these: "
@@ -156,28 +158,18 @@ class Keys:
         bound.apply_defaults()
         return bound.args, bound.kwargs
 
-    def _signed(self) -> Any:
-        if self._signature is None:
-            import inspect
-
-            self._signature = inspect.signature(self._factory)
-        return self._signature
-
     def _by_name(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by the names of the factory's parameters."""
         return {**dict(zip(signatures.positional_parameters(self._like), arguments, strict=False)), **named}
 
     def _unhashable(self, arguments: tuple[Any, ...], named: dict[str, Any], error: TypeError) -> UsageError:
+        why = f"these cannot be a key: comparing them raised {describe(error)}. Give arguments that can be compared."
         for name, value in self._by_name(arguments, named).items():
             try:
                 hash(value)
             except TypeError:
-                return UsageError(
-                    f"{self._of._cell.name} has one object for each set of arguments, and its {name} is of type "
-                    f"{type(value).__name__}, which cannot be a key, since it is not hashable: give a string, a "
-                    "number, a tuple or a frozen dataclass instead."
+                why = (
+                    f"its {name} is of type {type(value).__name__}, which cannot be a key, since it is not hashable: "
+                    "give a string, a number, a tuple or a frozen dataclass instead."
                 )
-        return UsageError(
-            f"{self._of._cell.name} has one object for each set of arguments, and these cannot be a key: "
-            f"comparing them raised {describe(error)}. Give arguments that can be hashed and compared."
-        )
+        return UsageError(f"{self._of._cell.name} has one object for each set of arguments, and {why}")

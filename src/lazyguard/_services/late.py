@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 # Nothing in these can fail later.
 ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
 # The methods of generators and coroutines; an object with others is one to be used, not work that waits.
-OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose"))
+OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose", "from_iterable"))
 AWAITABLE, FUTURE, BLOCK, ITERATOR = "an awaitable", "a future", "a context manager", "a generator or an iterator"
 # How to write it so that it is guarded.
 INSTEAD = {
@@ -27,7 +23,7 @@ INSTEAD = {
 
 def kind_of(result: object) -> str | None:
     """Return what a result is that works late; None for any other."""
-    kind: Any = type(result)
+    kind = type(result)
     if kind in ENDED or (kind.__module__ == "contextlib" and not kind.__name__.startswith("_")):
         return None  # such as closing(...): the work was done
     proxies = sys.modules.get("lazyguard._proxies.proxy")  # not loaded: there is none
@@ -43,7 +39,7 @@ def kind_of(result: object) -> str | None:
         return AWAITABLE
     if kind.__module__ == "builtins" and kind.__name__.endswith("iterator"):
         return None  # of a list, or of another container
-    return ITERATOR if hasattr(kind, "__next__") or hasattr(kind, "__anext__") else None
+    return ITERATOR if hasattr(kind, "__next__") or hasattr(kind, "__aiter__") else None
 
 
 def refusal(name: str, place: str, kind: str) -> str:
@@ -63,11 +59,11 @@ _MAKE = {
 }
 
 
-def made(result: Any) -> str | None:
+def made(result: object) -> str | None:
     """Return what a factory has returned that works late and is of use but once, and how to write it; else None."""
     if type(result).__module__ not in ("builtins", "contextlib") and not hasattr(result, "add_done_callback"):
         return None  # a class of the same name
     kind = kind_of(result)
-    if kind == AWAITABLE and hasattr(result, "close"):
-        result.close()  # else Python tells that nothing has awaited it
+    if kind == AWAITABLE:
+        getattr(result, "close", bool)()  # else Python tells that nothing has awaited it
     return None if kind is None else f"{kind}, and not the object of the service: {_MAKE[kind]}"

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, T, dress, places, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from typing import Any, NoReturn
 
     from lazyguard._base.places import Place
@@ -75,7 +74,7 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
                 f"returns={{{name!r}: ...}} ({place}) names no member of {kind.__name__}{_like(name, kind) or '.'}"
             )
     instance: Any = object.__new__(made)
-    _slot(made).__set__(instance, _Answers(kind, answers, place))
+    _slot(made).__set__(instance, _Answers(kind=kind, answers=answers, place=place))
     return instance  # type: ignore[no-any-return]
 
 
@@ -163,16 +162,12 @@ def _like(name: object, kind: type) -> str:
     return f": did you mean {near[0]!r}?" if near else ""
 
 
-@final
-class _Answers:
+class _Answers(Record):
     """The answers and errors of one fallback, which all its members share."""
 
-    __slots__ = ("answers", "kind", "place")
-
-    def __init__(self, kind: type, answers: dict[str, object], place: Place) -> None:
-        self.kind = kind
-        self.answers = answers
-        self.place = place
+    kind: type
+    answers: dict[str, object]
+    place: Place
 
     def __str__(self) -> str:
         answered = ", ".join(self.answers) or "nothing"
@@ -219,22 +214,15 @@ def _member(kind: type, name: str, value: Any) -> Any:
     def answer(fallback: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         return _answers(fallback).of_call(name, shape, arguments, named)
 
-    method = _method(name, flags, answer)
-    if function is not None:
-        method.__wrapped__ = function
-        method.__name__, method.__qualname__, method.__doc__ = name, function.__qualname__, function.__doc__
-        method.__module__ = function.__module__
-    if type(value) is staticmethod:
-        return property(lambda self: _without_self(self, method))
-    return method
-
-
-def _without_self(fallback: Any, method: Any) -> Any:
     from functools import partial
 
-    static = partial(method, fallback)
-    static.__dict__.update(method.__dict__, __name__=method.__name__, __doc__=method.__doc__)
-    return static
+    method = _method(name, flags, answer)
+    if function is not None:
+        dress(method, function)
+        method.__name__ = name
+    if type(value) is staticmethod:
+        return property(lambda self: dress(partial(method, self), method))
+    return method
 
 
 _WORDS = ("Awaitable", "Coroutine", "Future", "Task")
@@ -255,18 +243,19 @@ def _awaits(kind: type, function: Any) -> bool:
 def _method(name: str, kind: int, answer: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> Any:
     """Return a method that answers like one whose code has these flags."""
 
+    iterated: Any = None
+    if name == "__aiter__" or kind & ASYNC_GENERATOR:
+        iterated = _one_by_one
+    elif name in ("__iter__", "__reversed__") or kind & GENERATOR:
+        iterated = iter
+
     def plain(self: Any, /, *arguments: Any, **named: Any) -> Any:
-        return answer(self, arguments, named)
+        value = answer(self, arguments, named)
+        return value if iterated is None else iterated(value)
 
     async def awaited(self: Any, /, *arguments: Any, **named: Any) -> Any:
         value = answer(self, arguments, named)
         return await value if hasattr(type(value), "__await__") else value
-
-    def iterated(self: Any, /, *arguments: Any, **named: Any) -> Iterator[Any]:
-        return iter(answer(self, arguments, named))
-
-    def iterated_async(self: Any, /, *arguments: Any, **named: Any) -> AsyncIterator[Any]:
-        return _one_by_one(answer(self, arguments, named))
 
     def waited_for(self: Any) -> Any:
         yield from ()  # makes it a generator, as `await` requires
@@ -274,11 +263,7 @@ def _method(name: str, kind: int, answer: Callable[[Any, tuple[Any, ...], dict[s
 
     if name == "__await__":
         return waited_for
-    if name == "__aiter__" or kind & ASYNC_GENERATOR:
-        return iterated_async
-    if kind & COROUTINE:
-        return awaited
-    return iterated if name in ("__iter__", "__reversed__") or kind & GENERATOR else plain
+    return awaited if kind & COROUTINE and iterated is not _one_by_one else plain
 
 
 async def _one_by_one(values: Any) -> AsyncIterator[Any]:

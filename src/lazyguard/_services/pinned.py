@@ -6,7 +6,7 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base import Generic, T, final
+from lazyguard._base import TYPE_CHECKING, Generic, Record, T, final
 from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
@@ -15,7 +15,6 @@ from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ServiceUnavailable, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, overload
 
@@ -133,25 +132,21 @@ class Pinned(Generic[T]):
         shown: type[proxies.Proxy] = flavour(kept if kept.now.state == DEGRADED else self._cell, kept.now)
         proxy: Any = object.__new__(shown)
         proxies.set_cell(proxy, kept)
-        access.attributes[kept] = PinnedReference(kept)
+        access.attributes[kept] = PinnedReference(cell=kept)
         reference: T = proxy
         return reference
 
 
-@final
-class PinnedReference:
+class PinnedReference(Record):
     """`resolve`, `reset` and `override` of a pinned reference."""
 
-    __slots__ = ("_cell",)
-
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+    cell: Cell
 
     def is_resolved(self) -> bool:
         return True
 
     def resolve(self) -> Any:
-        return self._cell.resolve(real=True)
+        return self.cell.resolve(real=True)
 
     def reset(self) -> NoReturn:
         raise self._not_of_a_block("reset")
@@ -161,7 +156,7 @@ class PinnedReference:
 
     def _not_of_a_block(self, what: str) -> UsageError:
         return UsageError(
-            f"{what} would change nothing for {self._cell.name}, declared at {self._cell.place}, in its pinned block: "
+            f"{what} would change nothing for {self.cell.name}, declared at {self.cell.place}, in its pinned block: "
             "give the service itself."
         )
 

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 
 from lazyguard import events
-from lazyguard._base import final, places, validation
-from lazyguard._base.interpreter import Lock
+from lazyguard._base import TYPE_CHECKING, final, places, validation
 from lazyguard._base.places import shown
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
+from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
 from lazyguard._core.state import FAILED, READY, RESOLVING
-from lazyguard._lazy_imports import load
+from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
-from lazyguard._services import preload_items
 from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
@@ -108,7 +107,7 @@ def _job(item: object, frame: FrameType) -> tuple[str, Cell]:
         return cell.name, cell
     if isinstance(item, str):
         cell = load.cell_of_name(item, frame)
-        cell.plan = preload_items.MAY_BE_NONE
+        cell.plan = _MAY_BE_NONE
         return item, cell
     raise UsageError(
         f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
@@ -122,14 +121,11 @@ class Preload:
 
     Attributes:
         total: The number of items.
-        done: How many items are done, failures included.
         ended: Whether all items are done and reported, or a fork or `aclose` has interrupted the preload.
         place: Where preload was called, `file:line`.
     """
 
-    done: int = 0
     ended: bool = False
-    _reported = 0
 
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
@@ -138,13 +134,19 @@ class Preload:
         self.place: Place = place
         self._items = item  # the key of a service lives as long as its live reference
         self._over: list[str] = []  # what has come before the end: nothing is to begin any more
-        self._jobs = list(jobs.items())[::-1]  # pop() gives each to one thread, the first one first
+        # pop() gives each to one thread, the first one first; and each number to one, zero to the last one
+        self._jobs = list(jobs.items())[::-1]
+        self._undone, self._unreported = list(range(self.total)), list(range(self.total))
         self._errors: dict[str, BaseException] = {}
         self._progress = progress
         self._loop = wait_cycles.current_loop()
         self._began = self._changed = clock.now()
         self._threads: set[int] = set()
-        self._lock = Lock()  # held for counting alone
+
+    @property
+    def done(self) -> int:
+        """How many items are done, failures included."""
+        return self.total - len(self._undone)
 
     @property
     def interrupted(self) -> bool:
@@ -230,7 +232,7 @@ class Preload:
         """Build one item after another until none is left; runs on a thread of its own."""
         self._threads.add(_thread.get_ident())
         deadlines.forget()
-        preload_items.load_for_failures()
+        _load_for_failures()
         while not self.interrupted:
             try:
                 name, cell = self._jobs.pop()
@@ -238,35 +240,31 @@ class Preload:
                 break
             began = clock.now()
             error = self._built(cell)
-            preload_items.load_for_failures()  # what building has declared needs more
+            _load_for_failures()  # what building has declared needs more
             self._finish(name, clock.now() - began, error)
         self._threads.discard(_thread.get_ident())
 
     def _built(self, cell: Cell) -> BaseException | None:
         """Build an item; return its exception, of any type: there is no caller to raise it to."""
         try:
-            build = Call(preload_items.build, cell, self._loop, self.place, self._over)
+            build = Call(_build, cell, self._loop, self.place, self._over)
             error: BaseException | None = loaded("_core.threads", cell).call(build).error
             return error
         except BaseException as raised:
             return raised
 
     def _finish(self, name: str, seconds: float, error: BaseException | None) -> None:
-        with self._lock:
-            if self.interrupted:
-                return  # this thread has forked, and is now the only one of the child
-            if error is not None:
-                self._errors[name] = error
-            self.done = done = self.done + 1
+        if self.interrupted:
+            return  # this thread has forked, and is now the only one of the child
+        if error is not None:
+            self._errors[name] = error
+        done = self.total - self._undone.pop()
         if self._progress is not None:
             try:
                 self._progress(done, self.total, name, seconds, error)
             except BaseException as raised:
                 _report(self._progress, raised)
-        with self._lock:
-            self._reported += 1
-            last = self._reported == self.total and not self.interrupted
-        if last:
+        if self._unreported.pop() == 0 and not self.interrupted:
             self._end()
 
     def _end(self) -> None:
@@ -275,12 +273,11 @@ class Preload:
         # Before waiters go on, so that they find all reported.
         events.emit(
             events.Event(
-                "preload-failed" if self._errors else "preloaded",
+                kind="preload-failed" if self._errors else "preloaded",
                 name="preload",
                 place=self.place,
                 before=RESOLVING,
                 after=FAILED if self._errors else READY,
-                generation=0,
                 cause=self._failures(),
                 seconds=self._changed - self._began,
             )
@@ -288,15 +285,9 @@ class Preload:
         self.ended = True
         _running.discard(self)
 
-    def _interrupt_in_child(self) -> None:
-        """End in a forked child: the threads are the parent's."""
-        self._interrupt("a fork")
-        self._threads.intersection_update((_thread.get_ident(),))
-
     def _interrupt(self, by: str) -> None:
         """End before all items are done."""
-        with self._lock:
-            self._over.append(by)
+        self._over.append(by)
         self._changed = clock.now()
         self.ended = True
         self._jobs.clear()
@@ -332,10 +323,65 @@ class Preload:
             state=self._state(),
             since=date - (now - self._changed),
             cause=cause,
-            running=len(self._threads),
+            running=0 if self.ended else len(self._threads),
             place=self.place,
             answered={},
         )
+
+
+_MAY_BE_NONE = Plan(allow_none=True)
+
+
+def _load_for_failures() -> None:
+    """Load what the first failure would load, in the middle of an outage."""
+    for declares, needs in _FOR_FAILURES.items():
+        for name in needs.split() if f"lazyguard.{declares}" in sys.modules else ():
+            try:
+                __import__(name)
+            except Exception:
+                pass  # that is an error where it is needed, and not here
+
+
+# By what has declared it.
+_FOR_FAILURES = {
+    "events": "logging lazyguard.errors lazyguard._core.causes lazyguard._base.mailbox",
+    "_proxies.proxy": "lazyguard._proxies.inspection",
+    "_services.service": "random lazyguard._policies.recovery lazyguard._policies.recovery_run "
+    "lazyguard._core.scheduler",
+    "_policies.retry": "tenacity lazyguard._policies.retries",
+    "_policies.breaker": "lazyguard._policies.circuit lazyguard._policies.haste",
+    "_services.guarded": "lazyguard._services.calls",
+    "_services.fallback": "wrapt lazyguard._policies.fallback lazyguard._services.degraded_view "
+    "lazyguard._services.conformity",
+}
+
+
+def _build(cell: Cell, loop: Any, place: Place, over: list[str]) -> None:
+    """Build what a cell stands for. No frame has the Preload, which keeps the error, whose traceback has the frames."""
+    found: Cell | None = cell
+    seen: set[Cell] = set()
+    while found is not None and found not in seen:
+        seen.add(found)
+        if found.plan.awaited and not found.now.served:
+            target = _build_on(loop, found, place, over)
+        else:
+            target = access.attributes.get(found, found).resolve()
+        found = find_cell(target)  # what a name stands for may be lazy itself
+
+
+def _build_on(loop: Any, cell: Cell, place: Place, over: list[str]) -> Any:
+    if loop is None:
+        raise UsageError(
+            f"{cell.name}, declared at {cell.place}, has an async factory, and no event loop was running where "
+            f"preload was called ({place}): call it in a task of the loop that uses the service, or "
+            "`await` its aget() there."
+        )
+    from lazyguard._core import tasks
+
+    async def build_it() -> Any:
+        return None if over else await cell.aresolve()
+
+    return tasks.from_thread(loop, build_it)
 
 
 def _until(timeout: float | None) -> float | None:
@@ -369,20 +415,12 @@ def checks(now: float, date: float) -> list[Check]:
     return [each._check(now, date) for each in list(_latest.values())]
 
 
-def _in_child() -> None:
+def _interrupt_all(by: str) -> None:
     for each in list(_running):
-        each._interrupt_in_child()
-    _running.clear()
-
-
-def _interrupt_all() -> None:
-    for each in list(_running):
-        each._interrupt("aclose()")
+        each._interrupt(by)
         _running.discard(each)
 
 
-closing.enders.append(_interrupt_all)
-
-
+closing.enders.append(lambda: _interrupt_all("aclose()"))
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(after_in_child=lambda: _interrupt_all("a fork"))

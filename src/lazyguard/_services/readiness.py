@@ -5,14 +5,15 @@ Invariants: the waits are written once, as a generator of effects, for threads a
 
 from __future__ import annotations
 
-from lazyguard._base import places, validation
+import os
+
+from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core import clock, deadlines, loaded
-from lazyguard._core.effects import Call, Sleep, Within
+from lazyguard._core.effects import Call, Sleep, within
 from lazyguard._policies.recovery import USUAL, Recovery
 from lazyguard._proxies.proxy import find_cell
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
@@ -56,8 +57,6 @@ def await_until_ready(*services: object, timeout: float = 60.0) -> Coroutine[Any
 
 
 def _waiting(services: tuple[object, ...], timeout: float, place: str, *, awaited: bool) -> Steps[None]:
-    from random import uniform
-
     from lazyguard.errors import ServiceUnavailable
     from lazyguard.events import describe
 
@@ -72,30 +71,23 @@ def _waiting(services: tuple[object, ...], timeout: float, place: str, *, awaite
     rounds = 0
     while True:
         for cell in list(waiting):
-            scope = Within(limit)
-            scope.steps = _building(cell, awaited)
-            outcome = yield scope
-            if outcome.ok:
+            cancellation = loaded("_core.cancellation").Cancellation(limit) if awaited else None
+            outcome = yield from within(limit, _building(cell, awaited), cancellation)
+            if outcome.error is None:
                 del waiting[cell]
-            else:
+            elif isinstance(outcome.error, Exception):
                 waiting[cell] = describe(cell.now.cause) or describe(outcome.error)
-                if not isinstance(outcome.error, Exception):
-                    raise outcome.error
+            else:
+                raise outcome.error
         left = limit.ends - clock.now()
         if not waiting:
             return
         if left <= 0:
             told = "; ".join(f"{cell.name}, declared at {cell.place}: {why}" for cell, why in waiting.items())
             raise ServiceUnavailable(f"not ready within {timeout:g} s, waited for at {place}: {told}")
-        policies = [cell.plan.recovery for cell in waiting]
-        longest = min(_wait_of(policy, rounds) for policy in policies)
+        policies = [policy if isinstance(policy := cell.plan.recovery, Recovery) else USUAL for cell in waiting]
+        yield Sleep(min(left, *(policy.wait(rounds) for policy in policies)))
         rounds += 1
-        yield Sleep(min(left, uniform(longest / 2, longest)))
-
-
-def _wait_of(policy: Any, rounds: int) -> float:
-    recovery = policy if isinstance(policy, Recovery) else USUAL
-    return min(recovery.maximum, recovery.initial * 2.0 ** min(rounds, 60))
 
 
 def _building(cell: Any, awaited: bool) -> Steps[Outcome]:
@@ -128,8 +120,6 @@ def drain(*, delay: float = 5.0, then: Callable[[], object] | None = None) -> No
         >>> _ = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     """
     global _drains
-    import os
-
     from lazyguard._core import closing, daemons
 
     validation.seconds("delay", delay, zero=True)
@@ -142,8 +132,4 @@ def drain(*, delay: float = 5.0, then: Callable[[], object] | None = None) -> No
 
 def draining() -> bool:
     """Return whether this process is to have no new requests."""
-    if _drains is None:
-        return False
-    import os
-
     return _drains == os.getpid()

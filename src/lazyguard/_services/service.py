@@ -5,23 +5,20 @@ resolves; it follows fallback and recovery by itself. A factory with parameters 
 arguments.
 """
 
-from lazyguard._base import Generic, P, T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
 
-    from lazyguard._base.places import Place
     from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
-    from lazyguard._core.declaration import Plan
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
-    from lazyguard._proxies.proxy import Flavour, Proxy
+    from lazyguard._proxies.proxy import Flavour
     from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
@@ -81,16 +78,16 @@ else:
 
         def __get__(self, service, owner=None):
             factory = None if service is None else service._factory
-            if self._method is None:
-                if factory is None:
-                    raise AttributeError("__signature__")
-                return signature_of(factory)
-            if service is None:
-                return self._method
             if factory is None:
-                return type(service.of)(self._method, service)
+                if self._method is None:
+                    raise AttributeError("__signature__")
+                return self._method if service is None else type(service.of)(self._method, service)
             from _functools import partial
 
+            from lazyguard._base.signatures import signature_of
+
+            if self._method is None:
+                return signature_of(factory)
             # A partial: a bound method would have the signature of its function. Kept, since FastAPI needs the same
             # object each time, to call a dependency once a request and to find its override.
             bound = vars(service)[self._method.__name__] = partial(self._method, service)
@@ -99,13 +96,6 @@ else:
             bound.__signature__ = signature_of(factory)
             bound.__globals__ = getattr(factory, "__globals__", {})  # where its annotations are looked up
             return bound
-
-
-def signature_of(factory: "Callable[..., Any]") -> "Any":
-    """Return the signature of a factory."""
-    import inspect
-
-    return inspect.signature(factory)
 
 
 @final
@@ -117,55 +107,44 @@ class Service(Generic[P, T]):
     """
 
     _cell: "Cell"  # without a target, where there are keys: what all of theirs are like
-    _live: "Any"
+    _live: "T"
+    fallback: "FallbackDeclaration[P, T]"
     _keys: "Keys | None"
     _factory: "Any" = None  # of one key's service
     _isolated = False
 
     if not TYPE_CHECKING:
+        _live = None  # where there are keys
         __signature__ = like_factory(None)
 
     def __init__(
-        self,
-        factory: "Callable[..., Any]",
-        name: str,
-        place: "Place",
-        plan: "Plan",
-        flavour: "Flavour",
-        critical: bool,
-        max_keys: "int | None" = None,
-        max_concurrent: "Whole | None" = None,
+        self, cell: "Cell", flavour: "Flavour", critical: bool, max_keys: "int | None", max_concurrent: "Whole | None"
     ) -> None:
+        self._cell = cell
         self._flavour: Any = flavour
         self._fallbacks: list[Fallback] = []
         self.critical = critical
-        self._factory = factory
-        if not plan.awaited:  # else who unwraps it would await what a call returns
+        self._factory = factory = cell.factory
+        if not cell.plan.awaited:  # else who unwraps it would await what a call returns
             self.__wrapped__ = factory
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__globals__"):
             if hasattr(factory, attribute):
                 setattr(self, attribute, getattr(factory, attribute))
-        self._cell: Cell = declared(factory, name=name, place=place, plan=plan)
         if places.has_parameters(places.unwrapped(factory)):  # those of `*args, **named` are what it stands around
             from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
             from lazyguard._services import keys as keyed
 
             self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
-            self._cell.plan = plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
-            self._live = None
+            cell.plan = cell.plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
             if value is not None:
                 raise misconfigured(
-                    f"{option}={shown(value)} of {name} ({place}) says nothing, since its factory has no parameters: "
-                    "give it some, or leave that out."
+                    f"{option}={shown(value)} of {cell.name} ({cell.place}) says nothing, since its factory has no "
+                    "parameters: give it some, or leave that out."
                 )
         self._keys = None
-        self._live = proxy.make(self._cell, flavour, home=self._home)
-        self._begin(self._cell)
-
-    def _begin(self, cell: "Cell") -> None:
-        """Let `health` know a cell."""
+        self._live = proxy.make(cell, flavour, home=self._home)
         register(cell, self._kind)
 
     def _child(self, build: "Callable[[], Any]", given: "dict[str, Any]") -> "Service[[], T]":
@@ -175,12 +154,12 @@ class Service(Generic[P, T]):
         for fallback in self._fallbacks:
             fallback.join(cell, given)
         if self._isolated:
-            from lazyguard._services.isolated import isolate
+            from lazyguard._services.gates import isolate
 
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
 
-    def _around(self, live: "Proxy") -> "Service[[], T]":
+    def _around(self, live: "Any") -> "Service[[], T]":
         """Return the service of one key, whose live reference there is."""
         service: Service[[], T] = object.__new__(Service)
         service._cell = proxy.cell_of(live)
@@ -227,8 +206,7 @@ class Service(Generic[P, T]):
         Raises:
             UsageError: The factory does not take these arguments, or one of them is not hashable.
         """
-        live: T = self.of(*args, **kwargs)._live
-        return live
+        return self.of(*args, **kwargs)._live
 
     def of(self, /, *args: "P.args", **kwargs: "P.kwargs") -> "Service[[], T]":
         """Return the service of one key, for its health, reset, override and require_real.
@@ -273,8 +251,7 @@ class Service(Generic[P, T]):
         await service._cell.aresolve()
         if service._cell.plan.awaited:  # where a recovery can try again: the loop before may be closed
             service._cell.here().home = wait_cycles.current_loop()
-        live: T = service._live
-        return live
+        return service._live
 
     def require_real(self, *, timeout: "float | None" = None) -> "T":
         """Return the real object itself, never a fallback.
@@ -291,13 +268,6 @@ class Service(Generic[P, T]):
         validation.seconds("timeout", timeout, optional=True)
         target: T = self._one()._cell.resolve(wait=timeout, real=True)
         return target
-
-    if TYPE_CHECKING:
-
-        @property
-        def fallback(self) -> "FallbackDeclaration[P, T]":
-            """Declare what is served when the real object cannot be built in time; used as a decorator."""
-            ...
 
     def _fallback(
         self,
@@ -353,16 +323,7 @@ class Service(Generic[P, T]):
             from lazyguard._base import signatures
 
             parameters = () if self._keys is None else signatures.all_parameters(places.unwrapped(self._factory))
-            declared = fallback_cells.Fallback(
-                self._cell,
-                function,
-                timeout=timeout,
-                max_degraded=max_degraded,
-                partial=partial,
-                answers=answers_failed_calls,
-                close=close,
-                parameters=parameters,
-            )
+            declared = fallback_cells.Fallback(self._cell, function, parameters, **options)
             declared.join(self._cell)
             self._fallbacks.append(declared)
             for cell, given in () if self._keys is None else self._keys.living():
@@ -378,6 +339,8 @@ class Service(Generic[P, T]):
                 "answers_failed_calls= is about the calls that fail by failures= of the service: give that too."
             )
         validation.function_of("close", close)
+        options = {"timeout": timeout, "max_degraded": max_degraded, "partial": partial, "close": close}
+        options["answers"] = answers_failed_calls
         return declare if function is None else declare(function)
 
     if not TYPE_CHECKING:
@@ -413,7 +376,7 @@ class Service(Generic[P, T]):
             >>> len(get_numbers())
             1
         """
-        from lazyguard._services.isolated import isolate
+        from lazyguard._services.gates import isolate
 
         self._isolated = True
         for cell in self._cells():

@@ -6,9 +6,8 @@ wrapper begins with code that takes the whole way, so that declaring compiles no
 
 from _weakref import ref
 
-from lazyguard._base import dress
+from lazyguard._base import TYPE_CHECKING, dress
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
@@ -95,7 +94,10 @@ def make(calls, circuit, clock, function, guard, key, known, places):
             count(True)  #broken
             return result
         finally:  #limited
-            del calls[entered]  #limited
+            try:  #limited
+                del calls[entered]  #limited
+            except KeyError:  #limited
+                pass  #limited
     return fast
 """
 # By their marks; shared, so that the code of a call under way outlives what replaces it.
@@ -107,8 +109,8 @@ def _code(guard: "Any") -> "CodeType":
     has = {
         "limited": guard.places is not None,
         "keyed": guard.key is not None,
-        "single": guard.circuit is not None and guard.key is None,
-        "broken": guard.circuit is not None,
+        "single": guard.breaker is not None and guard.key is None,
+        "broken": guard.breaker is not None,
         "timed": guard.circuit is not None and guard.circuit.breaker.slow_call_duration is not None,
     }
     kind = (guard.awaited, *has.values())

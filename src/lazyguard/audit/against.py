@@ -75,7 +75,7 @@ def measured(
 
     Raises:
         ConfigurationError: the other state has no such targets.
-        AuditInterrupted: SIGINT or SIGTERM came; its report is the one that was given.
+        AuditInterrupted: SIGINT, SIGTERM or SIGHUP came; its report is the one that was given.
     """
     if not quiet:
         print(f"measuring by turns with {other}", file=sys.stderr, flush=True)

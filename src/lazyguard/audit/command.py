@@ -15,6 +15,7 @@ import secrets
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from importlib.resources import files
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
@@ -35,55 +36,15 @@ DESCRIPTION = (
     "Imports every module of the targets, each in a process of its own under a time limit, and says for each how it "
     "went, which line is to blame, and which chain of imports led there."
 )
-EPILOG = """\
-verdicts, worst first
-  hangs            not done within --timeout; the line is that of a module, the innermost ones follow
-  crashes          ended by a signal
-  exits            SystemExit, os._exit, exec, or input() while it is imported
-  fails            any other exception
-  cannot-exit      a non-daemon thread (or an exit function) keeps the process
-  leaves-children  a process that it started outlives it
-  slow             took longer than --slow
-  not-installed    an optional dependency is missing; no fault unless --strict
-  other-platform   it is for another operating system; no fault unless --strict
-  ok
-
-times
-  total      the import in a fresh interpreter: parents and all below included, the interpreter's start not
-  own        the body of that module alone, without what it imports: a parent's cost is not its children's
-  3rd party  bodies of modules outside the audited packages, the standard library among them
-
-exit status
-  0 every verdict is ok, no budget exceeded, nothing slower than --against
-  1 not so   2 the arguments cannot be used   130 interrupted
-
-examples
-  lazyguard audit core                             a package and all below it, found in this directory
-  lazyguard audit core --path src --timeout 2      where its top-level directory is elsewhere
-  lazyguard audit core.tasks core.views --no-walk  these two and nothing else
-  lazyguard audit core --python .venv/bin/python   in an environment where lazyguard is not installed
-  lazyguard audit core --budget core.tasks=0.1 --forbid pandas
-                                                   more under [tool.lazyguard.audit.budgets."core.tasks"]
-  lazyguard audit core --baseline known.json       only what is new fails; known.json is from --json
-  lazyguard audit core --against ../main           what became slower than in a worktree of main fails
-  lazyguard audit core --github --junit junit.xml  in continuous integration
-  lazyguard audit core.wsgi --no-walk --advice     what its import could do without, and what that saves
-  lazyguard audit core --json before.json          to keep; later: --compare before.json
-  lazyguard audit core --html report.html          to read in a browser
-"""
 REPORT_DESCRIPTION = (
     "Shows what `lazyguard audit --json` or `lazyguard.track_imports` has written: as the table, as a page for a "
     "browser, as JUnit XML. The parts of one audit (--shard) can be combined. Nothing is imported."
 )
-REPORT_EPILOG = """\
-exit status
-  0 every verdict is ok, no budget exceeded   1 not so   2 the arguments cannot be used
 
-examples
-  lazyguard report after.json                                          the table
-  lazyguard report after.json --compare before.json --html report.html both, to read in a browser
-  lazyguard report combine 1.json 2.json 3.json --json all.json        the parts that --shard 1/3 and so on have made
-"""
+
+def epilog(name: str) -> str:
+    """Return what the help of a command ends with."""
+    return files("lazyguard.audit").joinpath(f"help/{name}.txt").read_text(encoding="utf-8")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +164,7 @@ def show(arguments: argparse.Namespace) -> int:
         ConfigurationError: a file cannot be used.
     """
     join, *files = arguments.files if arguments.files[0] == "combine" else ("", *arguments.files)
-    if bool(join) != (len(files) > 1):
+    if not files or (len(files) > 1 and not join):
         raise ConfigurationError("name one report, or all parts of one: lazyguard report combine 1.json 2.json")
     parts = {file: _read(file, file) for file in files}
     report = combined(parts) if join else parts[files[0]]
@@ -316,5 +277,5 @@ def _read(file: str, named: str) -> Report:
         raise ConfigurationError(f"{named} cannot be read: {error.strerror}; write it with --json") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{named}: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{named} is not JSON: {error}; write it with --json") from error

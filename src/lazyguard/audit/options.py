@@ -102,16 +102,15 @@ def _table(file: Path) -> Mapping[str, Any]:
         raise ConfigurationError(f"{file} cannot be read: {error}") from error
     if not re.search(r"^\s*\[\s*tool\s*\.\s*[\"']?lazyguard\b|^\s*lazyguard\s*[.=]", text, re.MULTILINE):
         return {}
-    data = read_toml(file)
+    ours: Any = read_toml(file)
     for key in ("tool", "lazyguard", "audit"):
-        found = data.get(key, {})
-        if not isinstance(found, dict):
+        for other in set(ours) - {"audit"} if key == "audit" else ():
+            raise ConfigurationError(f"{file}: [tool.lazyguard] has no {other}; there is [tool.lazyguard.audit]")
+        ours = ours.get(key, {})
+        if not isinstance(ours, dict):
             raise ConfigurationError(f"{file}: [tool.lazyguard.audit] must be a table")
-        if key == "lazyguard":
-            for other in found.keys() - {"audit"}:  # pyright: ignore[reportUnknownVariableType]
-                raise ConfigurationError(f"{file}: [tool.lazyguard] has no {other}; there is [tool.lazyguard.audit]")
-        data = found  # pyright: ignore[reportUnknownVariableType]
-    return data
+    found: dict[str, Any] = ours
+    return found
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -192,23 +191,17 @@ def with_given(budgets: Mapping[str, Budget], times: Iterable[str], forbid: Iter
         try:
             if not is_pattern(name):
                 raise ValueError
-            found[name] = _changed(found.get(name, Budget()), seconds=float(given))
+            found[name] = found.get(name, Budget()).but(seconds=float(given))
         except (ValueError, ConfigurationError) as error:
             raise ConfigurationError(f"--budget {text} is not right; write --budget core.tasks=0.1") from error
     names = list(forbid)
     if names:
         before = found.get("*", Budget())
         try:
-            found["*"] = _changed(before, forbid=(*before.forbid, *names))
+            found["*"] = before.but(forbid=(*before.forbid, *names))
         except ConfigurationError as error:
             raise ConfigurationError(f"--forbid {' '.join(names)} is not right; write --forbid pandas") from error
     return found
-
-
-def _changed(budget: Budget, **values: Any) -> Budget:
-    """Return a budget with other values."""
-    kept = {each: getattr(budget, each) for each in Budget.__slots__}
-    return Budget(**{**kept, **values})
 
 
 def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -1,7 +1,7 @@
 """The function `audit`: options, plan, the audit itself, and the advice.
 
-Invariants: SIGINT and SIGTERM, where this runs in the main thread, end all children at once, and what is known comes
-with the exception.
+Invariants: SIGINT, SIGTERM and SIGHUP, where this runs in the main thread, end all children at once, and what is known
+comes with the exception.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class AuditInterrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM ended the audit; `report` has what was known, `signal` the number."""
+    """SIGINT, SIGTERM or SIGHUP ended the audit; `report` has what was known, `signal` the number."""
 
     def __init__(self, report: Report, number: int) -> None:
         super().__init__(f"the audit was interrupted by {signal.Signals(number).name}")
@@ -85,8 +85,8 @@ def audit(
 
     Raises:
         ConfigurationError: an option, a target or the interpreter cannot be used.
-        AuditInterrupted: SIGINT or SIGTERM came; a KeyboardInterrupt with the report so far. These signals are handled
-            in the main thread only; elsewhere they do what they always do.
+        AuditInterrupted: SIGINT, SIGTERM or SIGHUP came; a KeyboardInterrupt with the report so far. These signals are
+            handled in the main thread only; elsewhere they do what they always do.
 
     Example:
         >>> from lazyguard.audit import audit

@@ -70,7 +70,7 @@ def handled() -> Generator[Wakeup]:
     before: dict[signal.Signals, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     before[number] = signal.signal(number, wakeup.receive)
         yield wakeup
@@ -316,7 +316,7 @@ class Audit:
             trace.doubtful = True
             seen = judged(replace(trace, events=[], dump="", leaving_dump="", threads=[]))
             return replace(seen, detail=f"what it reported cannot be read ({type(error).__name__})")
-        if settings.memory and seen.error is not None and seen.error.type == "MemoryError":
+        if settings.memory and seen.error and (trace.started is None or seen.error.type == "MemoryError"):
             return replace(seen, detail=f"it asked for more than the {settings.memory} MB of --memory")
         return seen
 

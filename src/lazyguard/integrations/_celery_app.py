@@ -25,7 +25,7 @@ from lazyguard._lazy_imports.access import resolve
 from lazyguard._policies import haste
 from lazyguard.errors import DeadlineExceeded
 from lazyguard.integrations import _celery_brokers as brokers
-from lazyguard.integrations._celery_kinds import check_brokers
+from lazyguard.integrations._celery_kinds import check_backend, check_brokers
 
 # Whether this process is a worker or its child: there is no default deadline there, since its work must not be lost.
 _in_worker: list[bool] = []
@@ -97,11 +97,10 @@ class App(Celery):  # type: ignore[misc]
     def __reduce_keys__(self) -> dict[str, Any]:
         return {**super().__reduce_keys__(), "longest_wait": self.longest_wait, "place": self.place}
 
-    def _load_config(self) -> Any:
-        conf = super()._load_config()
-        for urls in () if self.longest_wait is None else (conf.broker_url, conf.broker_read_url, conf.broker_write_url):
-            check_brokers(urls, self.place)
-        return conf
+    def _connection(self, url: Any, *arguments: Any, **named: Any) -> Any:
+        if self.longest_wait is not None:
+            check_brokers(url, self.place)
+        return super()._connection(url, *arguments, **named)
 
     def send_task(self, *arguments: Any, **named: Any) -> Any:
         """Send a task, within the deadline."""
@@ -128,6 +127,8 @@ class App(Celery):  # type: ignore[misc]
         return super()._task_from_fun(fun, name=name, base=resolve(base), bind=bind, **options)
 
     def _get_backend(self) -> Any:
+        if self.longest_wait is not None:
+            check_backend(self.conf.result_backend, self.place)
         backend = super()._get_backend()
         parameters = None if self.longest_wait is None else getattr(backend, "connparams", None)
         if parameters is not None and hasattr(backend, "ConnectionPool") and _is_plain(backend):

@@ -5,6 +5,7 @@ Invariant: nothing of Celery is imported, since a declaration asks.
 
 from __future__ import annotations
 
+from lazyguard._base import validation
 from lazyguard.errors import ConfigurationError
 
 TYPE_CHECKING = False
@@ -14,22 +15,36 @@ if TYPE_CHECKING:
 KINDS = ("redis", "rediss", "amqp", "amqps", "pyamqp", "memory")
 
 
+_URLS = "a URL, or several in a list"
+
+
 def check_brokers(urls: Any, place: str) -> None:
     """Refuse brokers whose clients' waits cannot be limited.
 
     Args:
-        urls: One or several, as Celery's `broker_url` takes them. What Celery itself would refuse passes.
+        urls: One or several, as Celery's `broker_url` takes them; or None.
     """
-    for url in urls.split(";") if isinstance(urls, str) else urls or ():
-        kind, found, _ = str(url).partition("://")
+    several = (
+        urls.split(";") if isinstance(urls, str) else validation.names("broker", () if urls is None else urls, _URLS)
+    )
+    for url in several:
+        kind, found, _ = url.partition("://")
         kind = kind.partition("+")[0]
         if found and kind.isalnum() and kind not in KINDS:
             raise refused(kind, place)
 
 
-def refused(kind: str, place: str) -> ConfigurationError:
-    """Return the error of a broker of that kind."""
+def check_backend(url: Any, place: str) -> None:
+    """Refuse the one result backend whose waits cannot be limited, and which a sender waits for."""
+    if str(url).startswith("sentinel:"):
+        raise refused("sentinel", place, "result backend", "redis, rediss and rpc")
+
+
+def refused(
+    kind: str, place: str, what: str = "broker", can: str = "redis, rediss, amqp and amqps"
+) -> ConfigurationError:
+    """Return the error of a broker, or what else, of that kind."""
     return ConfigurationError(
-        f"lazy_celery(timeout=) at {place} cannot limit the waits for a broker of the kind {kind}. It can for redis, "
-        "rediss, amqp and amqps: use one of these, or give timeout=None, and it waits as long as Celery's own does."
+        f"lazy_celery(timeout=) at {place} cannot limit the waits for a {what} of the kind {kind}. It can for {can}: "
+        "use one of these, or give timeout=None, and it waits as long as Celery's own does."
     )

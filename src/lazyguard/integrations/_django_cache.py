@@ -161,8 +161,6 @@ class _Policies:
         self.call: Any = policies(_operate)
         guard: Any = getattr(self.call.health, "__self__")  # noqa: B009 - no checker knows it
         guard.place = _place() or guard.place  # what it has to say names the settings
-        if guard.circuit is not None:
-            guard.circuit.place = guard.place
         self.call.__name__ = name
         self.call.fallback(lambda cause, *args: _answer(cause, *args))
         self._async = lazyguard.guarded(name=f"{name}, async", timeout=timeout, breaker=breaker)

@@ -21,6 +21,7 @@ from lazyguard.errors import LazyguardError
 from lazyguard.integrations import _django_cache, _django_middleware
 
 CACHE, MIDDLEWARE = "lazyguard.integrations.django.Cache", "lazyguard.integrations.django.Middleware"
+POSTGRESQL = "lazyguard.integrations.django_postgresql"
 _IN_A_FORK = (
     "Where it runs before a fork, as in the master of gunicorn --preload, its threads are not in the workers: these "
     "build everything again. Call it in the WSGI or ASGI module, or in post_fork."
@@ -47,6 +48,7 @@ class App(AppConfig):  # type: ignore[misc, unused-ignore]
             (check_caches, Tags.caches),
             (check_preloads, Tags.compatibility),
             (check_senders, Tags.signals),
+            (check_databases, Tags.compatibility),
         ):
             register(check, tag)
 
@@ -123,6 +125,19 @@ def check_caches(**_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def check_databases(**_: Any) -> list[CheckMessage]:
+    """Find databases in whose waits a request outlives its deadline, and its worker may be killed."""
+    return [
+        Warning(
+            f"DATABASES[{alias!r}]: nothing bounds the waits for a PostgreSQL that does not answer.",
+            hint=f'Use "ENGINE": "{POSTGRESQL}", which keeps the deadline of the request.',
+            id="lazyguard.W007",
+        )
+        for alias, entry in settings.DATABASES.items()
+        if entry.get("ENGINE") == "django.db.backends.postgresql" and MIDDLEWARE in (settings.MIDDLEWARE or ())
+    ]
 
 
 def check_preloads(**_: Any) -> list[CheckMessage]:

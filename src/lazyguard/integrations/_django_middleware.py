@@ -11,6 +11,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signals import got_request_exception
+from django.db import DatabaseError
 from django.http import HttpResponse
 from django.template import loader
 from django.utils.log import log_response
@@ -18,6 +19,7 @@ from django.utils.log import log_response
 from lazyguard._base.places import shown
 from lazyguard._core import deadlines
 from lazyguard._policies import haste
+from lazyguard._policies.failures import matches
 from lazyguard.errors import CircuitOpen, ConfigurationError, DeadlineExceeded, ResolutionTimeout, ServiceUnavailable
 from lazyguard.integrations._requests import DEFAULTS, Answer, Requests
 from lazyguard.integrations.wsgi import _Body
@@ -53,11 +55,12 @@ class Middleware:
     What a view, a template or another middleware raises is answered
 
     - with 503 and `Retry-After`, if it is `ServiceUnavailable`, `CircuitOpen` or `ResolutionTimeout`;
-    - with 504, if it is `DeadlineExceeded`, or a time-out of a client's own (`redis.TimeoutError`) when the time of the
-      request was up.
+    - with 504, if it is `DeadlineExceeded`, also in a database of `lazyguard.integrations.django_postgresql`, or a
+      time-out of a client's own (`redis.TimeoutError`) when the time of the request was up.
 
-    The templates `503.html` and `504.html` are rendered, where there are any. Both are logged to `django.request` as
-    warnings, with the type of the error. It is for WSGI and ASGI; an async request is never moved to a thread by it.
+    An exception group counts as what is in it. The templates `503.html` and `504.html` are rendered, where there are
+    any. Both are logged to `django.request` as warnings, with the type of the error. It is for WSGI and ASGI; an async
+    request is never moved to a thread by it.
 
     Raises:
         ConfigurationError: The setting is invalid.
@@ -145,9 +148,12 @@ def _late(error: Any) -> Any:
 
 
 def _refused(request: HttpRequest, error: BaseException) -> HttpResponse | None:
-    if isinstance(error, DeadlineExceeded):
+    late = isinstance(error, DatabaseError) and isinstance(
+        getattr(error.__cause__, "__cause__", None), DeadlineExceeded
+    )
+    if late or matches(error, (DeadlineExceeded,)):
         status, phrase = 504, "Gateway Timeout"
-    elif isinstance(error, ServiceUnavailable | CircuitOpen | ResolutionTimeout):
+    elif matches(error, (DeadlineExceeded, ServiceUnavailable, CircuitOpen, ResolutionTimeout)):
         status, phrase = 503, "Service Unavailable"
     else:
         return None

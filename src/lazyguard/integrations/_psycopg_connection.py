@@ -1,4 +1,4 @@
-"""A psycopg connection that keeps the deadline while it connects; psycopg's own shortest timeout is two seconds."""
+"""psycopg connections that keep the deadline; psycopg's own shortest timeout for connecting is two seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from lazyguard._core import deadlines
+from lazyguard.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -17,12 +18,28 @@ class Connection(psycopg.Connection[Any]):
 
     @classmethod
     def _connect_gen(cls, *arguments: Any, **named: Any) -> Generator[Any, Any, Any]:
-        steps = super()._connect_gen(*arguments, **named)
-        ready = None
-        while True:
-            try:
-                wanted = steps.send(ready)  # type: ignore[arg-type]
-            except StopIteration as done:
-                return done.value
-            deadlines.remaining()  # raises
-            ready = yield wanted
+        return _limited(super()._connect_gen(*arguments, **named))
+
+
+class BoundedConnection(Connection):
+    """One that checks it at each wait; one on which an answer is still due is closed."""
+
+    def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
+        """Take the steps of an operation, until the deadline."""
+        try:
+            return super().wait(_limited(gen), *arguments, **named)
+        except DeadlineExceeded as error:
+            self.close()
+            raise psycopg.OperationalError(str(error)) from error
+
+
+def _limited(steps: Any) -> Generator[Any, Any, Any]:
+    """Take steps, each of which waits a tenth of a second at the most."""
+    ready = None
+    while True:
+        try:
+            wanted = steps.send(ready)
+        except StopIteration as done:
+            return done.value
+        deadlines.remaining()  # raises
+        ready = yield wanted

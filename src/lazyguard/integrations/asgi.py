@@ -35,9 +35,9 @@ class Middleware:
     the lifespan have none.
 
     When it passes, the application is cancelled where it waits. Where it has sent nothing yet, the answer is 504, with
-    a body in health+json; so it is where the application raises DeadlineExceeded itself. Where it has begun to send,
-    DeadlineExceeded reaches the server, which closes the connection. A response that is sent in parts goes on: once
-    its first part is sent, nothing is cancelled.
+    a body in health+json; so it is where the application raises DeadlineExceeded itself, alone or in a group. Where it
+    has begun to send, DeadlineExceeded reaches the server, which closes the connection. A response that is sent in
+    parts goes on: once its first part is sent, nothing is cancelled.
 
     Args:
         cancel: False: nothing is cancelled; the application sees what is left by `lazyguard.remaining` alone.
@@ -120,7 +120,7 @@ class Middleware:
                 await self._app(scope, receive, answering)
         except BaseException as error:
             late = cancellation.ended(error)
-            if begun or not (late or isinstance(error, DeadlineExceeded)):
+            if begun or not (late or loaded("_policies.failures").matches(error, (DeadlineExceeded,))):
                 if late:
                     raise limit.exceeded() from error
                 raise

@@ -12,7 +12,7 @@ from lazyguard._base import validation as checks
 from lazyguard._base.places import shown
 from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
-from lazyguard.integrations._celery_kinds import check_brokers
+from lazyguard.integrations._celery_kinds import check_backend, check_brokers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def lazy_celery(
 
     Raises:
         ConfigurationError: An option is invalid. Or `timeout` cannot hold for the broker: it can for redis, rediss,
-            amqp and amqps. Where the URL stands in the configuration, what first reads that raises this.
+            amqp and amqps; nor for the result backend, if that is behind Redis Sentinel. Where the URL stands in the
+            configuration, what first connects raises this.
         MissingModuleError: Celery is not installed; at the first use.
         ResolutionError: `configure`, or a recorded call, failed; at the first use. The message has the declaration.
 
@@ -90,6 +91,7 @@ def lazy_celery(
     checks.function_of("configure", configure, "application")
     if timeout is not None:
         check_brokers(options.get("broker"), places.of_frame(frame))
+        check_backend(options.get("backend"), places.of_frame(frame))
     factory = _Factory(main, configure, {"longest_wait": timeout, "place": places.of_frame(frame), **options})
     app: Any = lazy.make(factory, frame, name=f"Celery app {main}", on_fork=renew, record=RECORDED)
     if default:

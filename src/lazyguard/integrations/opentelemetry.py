@@ -15,6 +15,7 @@ lazyguard.require("opentelemetry.metrics", extra="opentelemetry", why="for lazyg
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
 from lazyguard._base import final, validation
+from lazyguard._base.places import misconfigured, shown
 from lazyguard._monitoring.metrics import Measures
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def install(provider: MeterProvider | None = None, *, most_names: int = 200) -> 
         A function that ends measuring: counters stand still, and nothing more is observed.
 
     Raises:
-        ConfigurationError: `most_names` is not a whole number above zero.
+        ConfigurationError: `most_names` is not a whole number above zero, or `provider` is none.
 
     The instruments are `lazyguard.state` (a gauge, 1 for the present state of a service), `lazyguard.transitions`,
     `lazyguard.calls`, `lazyguard.attempt` (a histogram of seconds), `lazyguard.abandoned_threads`,
@@ -55,6 +56,8 @@ def install(provider: MeterProvider | None = None, *, most_names: int = 200) -> 
         >>> undo()
     """
     validation.whole("most_names", most_names)
+    if provider is not None and not hasattr(provider, "get_meter"):  # pyright: ignore[reportUnnecessaryComparison]
+        raise misconfigured(f"provider={shown(provider)} is invalid: give a MeterProvider, or None.")
     instruments = _Instruments(provider or get_meter_provider(), most_names)
     instruments.begin()
     return instruments.end

@@ -21,6 +21,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from lazyguard._base import final, validation
 from lazyguard._base.interpreter import Lock
+from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, daemons, scheduler
 from lazyguard._core import forks as _  # noqa: F401  (its fork hooks must run before ours)
 from lazyguard._monitoring.metrics import Measures
@@ -55,7 +56,7 @@ def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) ->
         A function that removes the metrics from the registry and ends measuring.
 
     Raises:
-        ConfigurationError: `most_names` is not a number above zero.
+        ConfigurationError: `most_names` is not a whole number above zero, or `registry` is none.
 
     The metrics are
 
@@ -98,7 +99,9 @@ def install(registry: CollectorRegistry = REGISTRY, *, most_names: int = 200) ->
         1.0
         >>> undo()
     """
-    validation.whole("most_names", most_names, least=1)
+    validation.whole("most_names", most_names)
+    if not hasattr(registry, "register"):
+        raise misconfigured(f"registry={shown(registry)} is invalid: give a CollectorRegistry.")
     metrics = _Metrics(registry, most_names)
     metrics.begin()
     return metrics.end

@@ -6,10 +6,12 @@ parent's connections, and closes none of them.
 
 from __future__ import annotations
 
+from functools import cache
+
 import lazyguard
 from lazyguard._base import final, places
 from lazyguard._base import validation as checks
-from lazyguard._core import deadlines, loaded
+from lazyguard._core import clock, deadlines, loaded
 from lazyguard._policies import haste
 from lazyguard._proxies.proxy import Proxy
 
@@ -148,12 +150,14 @@ class _Factory:
 
 
 def _created(create: Callable[..., Any], url: str, options: dict[str, Any]) -> Any:
-    from sqlalchemy import exc
-
     try:
         return create(url, **{"pool_pre_ping": True, **options})
-    except (exc.ArgumentError, exc.InvalidRequestError) as error:
-        raise places.misconfigured("url= is none that SQLAlchemy makes this engine of: its error is above.") from error
+    except ImportError:
+        raise  # of the driver
+    except Exception as error:
+        raise places.misconfigured(
+            "url=, or another option, is none that SQLAlchemy makes this engine of: its error is above."
+        ) from error
 
 
 def _check_url(url: object) -> None:
@@ -216,7 +220,24 @@ def _limit_connecting(engine: Engine, own: float) -> None:
                     from lazyguard.integrations._psycopg_connection import Connection
 
                     connect = Connection.connect
-            return connect(*arguments, **named)
+            made = connect(*arguments, **named)
+            if hasattr(made, "_terminate_graceful_close"):
+                kind: Any = type(made)
+                made.__class__ = _closing_at_once(kind)
+            return made
+
+
+@cache
+def _closing_at_once(kind: Any) -> Any:
+    """Return the class of async connections that say no goodbye once the deadline has passed."""
+
+    async def close(self: Any) -> None:
+        given = deadlines.current()
+        if given is not None and given.ends <= clock.now():
+            raise ConnectionAbortedError  # on which SQLAlchemy drops the connection; a silent server costs 2 seconds
+        await kind._terminate_graceful_close(self)
+
+    return type(kind.__name__, (kind,), {"__slots__": (), "_terminate_graceful_close": close})
 
 
 @lazyguard.when_imported("sqlalchemy.inspection")

@@ -62,7 +62,7 @@ def test_compare_stands_beside_and_the_present_run_decides(app: App, environment
     [
         (["cor"], "did you mean core?"),
         (["core", "--path", "nowhere"], "does not exist"),
-        (["core", "--timeout", "0"], "timeout is 0"),
+        (["core", "--timeout", "0"], "timeout=0"),
         (["core", "--timeout", "soon"], "invalid float value"),
         (["core", "--python", "nopython"], "cannot be started"),
         (["core", "--json", "no/where.json"], "make it first"),
@@ -96,7 +96,13 @@ def test_defaults_come_from_pyproject(app: App, environment: Mapping[str, str]) 
 
 @pytest.mark.usefixtures("leaves_nothing")
 @pytest.mark.parametrize(
-    ("number", "send"), [(signal.SIGINT, os.kill), (signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)]
+    ("number", "send"),
+    [
+        (signal.SIGINT, os.kill),
+        (signal.SIGINT, os.killpg),
+        (signal.SIGTERM, os.kill),
+        (signal.SIGHUP, os.kill),
+    ],
 )
 def test_a_signal_ends_all_and_prints_what_is_known(
     app: App, environment: Mapping[str, str], number: int, send: Callable[[int, int], None]

@@ -14,6 +14,7 @@ import pytest
 from tests.integration.audit.test_interpreters import VERSIONS, interpreter
 
 from lazyguard.audit import AuditInterrupted, ModuleReport, Report, audit, django, tiers
+from lazyguard.audit.processes import zygote_process
 
 if TYPE_CHECKING:
     from lazyguard.audit.processes.child_process import Trace
@@ -141,7 +142,9 @@ def test_a_hang_in_a_fork_is_ended_and_named_by_a_fresh_child(app: App) -> None:
 
 
 UNSAFE = {
-    "starts a thread": "import _thread, time\n_thread.start_new_thread(time.sleep, (3600,))\n",
+    "thread": (
+        "import _thread\nlock = _thread.allocate_lock()\nlock.acquire()\n_thread.start_new_thread(lock.acquire, ())\n"
+    ),
     "leaves a file": "import os\nkept = os.open(os.devnull, os.O_RDONLY)\n",
     "registers an exit": "import atexit\natexit.register(print)\n",
     "changes sys.path": "import sys\nsys.path.append('/nowhere')\n",
@@ -292,6 +295,36 @@ def test_forks_find_what_modules_change_of_the_process(zoo: Path) -> None:
     assert len(seen[0].findings) == 12
     assert seen[0].findings == seen[1].findings
     assert all(each.memory for each in seen)
+
+
+def test_what_a_held_package_has_forked_takes_no_time_of_the_next(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each module below a package that was imported once keeps its findings, however long the forks before it took."""
+    names = [f"m{number}" for number in range(4)]
+    path = app(**{each: f"import core.{each}_other\n" for each in names})
+    for each in names:
+        (path / "core" / f"{each}_other.py").write_text(f"import core.{each}\n")
+    # A clock that moves at each look: on a busy machine any two of them may lie this far apart.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import itertools, time\n"
+        "steps = itertools.count(time.perf_counter(), 0.02)\n"
+        "time.perf_counter = lambda: next(steps)\n"
+    )
+    held: list[tuple[str, bool]] = []
+
+    def hold(self: zygote_process.Zygote, package: str, plain: Any = zygote_process.Zygote.hold) -> bool:
+        held.append((package, plain(self, package)))
+        return held[-1][1]
+
+    monkeypatch.setattr(zygote_process.Zygote, "hold", hold)
+    report = forked(path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert held == [("core", True)]
+    assert {module.tier for module in report.modules} == {"forked"}
+    assert {module.module: [each.kind for each in module.findings] for module in report.modules} == {
+        "core": [],
+        **{f"core.{each}{other}": ["circular-import"] for each in names for other in ("", "_other")},
+    }
 
 
 @pytest.mark.parametrize(("mode", "tier"), [("a", "forked"), ("w", "fresh")])

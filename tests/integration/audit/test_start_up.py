@@ -48,7 +48,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["agent.pth", "sitecustomize.py"])
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("import time; time.sleep(1000)\n", "is not done after"), ("import os; os._exit(3)\n", "status 3")],
+    [
+        ("import time; time.sleep(1000)\n", "is not done after"),
+        ("import os; os._exit(3)\n", "status 3"),
+        ("import sys; sys.exit(3)\n", "status 3"),
+    ],
 )
 def test_a_start_that_does_not_end_well_is_named(
     app: Callable[..., Path], start: Start, name: str, text: str, said: str

@@ -80,6 +80,31 @@ def test_celery_looks_for_tasks(run):
         run("-c", code.format(name))
 
 
+def test_ipython_tells_of_an_object(tmp_path, run):
+    """`x?` tells of its class what it tells of the real one's; it shows the object's `str`, which builds it."""
+    pytest.importorskip("IPython")
+    (tmp_path / "clients.py").write_text(
+        "import lazyguard\n"
+        "class Client:\n"
+        "    'A client.'\n"
+        "    def __init__(self, url): 'Connects.'\n"
+        "    def __call__(self, path, *, retries=2): 'Fetches.'\n"
+        "    def __str__(self): return 'it'\n"
+        "@lazyguard.lazy\n"
+        "def client() -> Client: return Client('here')\n"
+    )
+    ask = "from clients import Client, client; real = Client(''); ip = get_ipython(); ip.run_line_magic('pinfo', {!r})"
+    shown = [
+        run("-m", "IPython", "--colors=NoColor", "-c", ask.format(name), built=built)
+        for name, built in (("client", ("clients:client",)), ("real", ()))
+    ]
+    told, expected = ([line for line in text.splitlines() if not line.startswith("lazyguard: ")] for text in shown)
+    assert [line.replace("lazy Client", "Client") for line in told] == [
+        line.replace("real(", "client(") for line in expected
+    ]
+    assert "Call docstring: Fetches." in told
+
+
 @pytest.mark.parametrize("name", ["host", "jobs", "loose"])
 def test_sphinx_documents_a_module(tmp_path, run, name):
     """A real sphinx-build over automodule, with members, undocumented and private ones."""

@@ -195,7 +195,7 @@ def test_the_slowest_new_imports_are_named() -> None:
     assert reported in baseline.new(report, run(None, path="here"))
     assert reported.partition(";")[0] in github.commands(report, {})
     assert github.commands(report, {}).startswith("::error title=slower import::core/a.py:7: core takes")
-    suite = ElementTree.fromstring(junit.text(report))[0]
+    suite = ElementTree.fromstring(junit.page(report))[0]
     assert suite.get("failures") == "1"
     assert [(each.get("type"), each.get("message")) for each in suite[0]] == [("slower", reported)]
     assert Report.from_dict(json.loads(json.dumps(report.to_dict()))) == report

@@ -110,3 +110,12 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "all.json"
     assert main(["report", "combine", *files, "--json", str(out)]) == 0
     assert Report.from_dict(json.loads(out.read_text())) == WHOLE
+
+
+def test_one_part_is_the_whole_of_a_single_shard(tmp_path: Path) -> None:
+    """A matrix of one job needs no other command; one part of several is not enough."""
+    for count, status in ((1, 0), (2, 2)):
+        file, out = tmp_path / "part.json", tmp_path / "all.json"
+        file.write_text(json.dumps(parts(WHOLE, count)[f"1/{count}.json"].to_dict()))
+        assert main(["report", "combine", str(file), "--json", str(out)]) == status
+        assert Report.from_dict(json.loads(out.read_text())) == WHOLE

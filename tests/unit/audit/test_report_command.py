@@ -58,7 +58,11 @@ def test_what_became_slower_is_kept(kept: Path, tmp_path: Path, capsys: pytest.C
     assert "word = 1" in page.read_text()
 
 
-@pytest.mark.parametrize(("text", "wrong"), [("{", "is not JSON"), ("[]", "not a report"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ("[]", "not a report"), (None, "cannot be read")],
+    ids=["torn", "deep", "other", "away"],
+)
 def test_what_is_no_report_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, wrong: str
 ) -> None:

@@ -27,7 +27,7 @@ def listen(monkeypatch):
 
 
 def event(kind: str = "ready", number: int = 0) -> events.Event:
-    return events.Event(kind, name="n", place="p", before="a", after="b", generation=number)
+    return events.Event(kind=kind, name="n", place="p", before="a", after="b", generation=number)
 
 
 def later(work, *arguments) -> None:
@@ -138,7 +138,7 @@ def test_no_more_wait_than_there_is_room_for(listen, eventually):
 
     listen(listener)
     later(events.emit, event(number=0), 1)
-    eventually(lambda: not events.mailboxes()[0].waits)  # it is being told of the first one
+    eventually(lambda: not events.mailboxes()[0].waiting)  # it is being told of the first one
     for number in range(1, mailboxes.MOST + 1):
         later(events.emit, event("reminder" if number % 10 == 0 else "ready", number), 1)
     for number in range(mailboxes.MOST + 1, mailboxes.MOST + 101):
@@ -146,7 +146,7 @@ def test_no_more_wait_than_there_is_room_for(listen, eventually):
     for number in range(2000, 2005):
         later(events.emit, event(number=number), 1)
         later(events.emit, event("reminder", number), 1)
-    assert len(events.mailboxes()[0]._waiting) == mailboxes.MOST
+    assert len(events.mailboxes()[0].waiting) == mailboxes.MOST
     gate.set()
     eventually(lambda: len(heard) == mailboxes.MOST + 1)
     assert "reminder" not in [one.kind for one in heard]
@@ -216,7 +216,7 @@ def test_who_listens_no_more_is_told_nothing_more(listen, eventually):
     undo = listen(lambda one: (gate.wait(), heard.append(one.generation)))
     for number in range(3):
         later(events.emit, event(number=number), 1)
-    eventually(lambda: len(events.mailboxes()[0]._waiting) == 2)
+    eventually(lambda: len(events.mailboxes()[0].waiting) == 2)
     undo()
     gate.set()
     eventually(lambda: heard == [0])

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from lazyguard._core import clock as clocks
-from lazyguard._core import closers, closing, daemons, declaration, scheduler, state
+from lazyguard._core import closing, daemons, declaration, scheduler, state
 from lazyguard._core import closing as closings
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
@@ -171,6 +171,10 @@ def test_what_is_closed_leaves_nothing_due(cell, closed, clock):
     assert {job.work for job in watched} == {None}
 
 
+# How many close at once, but for those that hang.
+AT_MOST = 4
+
+
 def at_work() -> int:
     return sum(thread.name == "lazyguard closer" for thread in threading.enumerate())
 
@@ -192,7 +196,7 @@ def test_many_that_fall_due_at_once_are_closed_by_a_few_threads(clock, limited, 
     clock.advance(5.0)
     eventually(lambda: len(done) == 300)
     assert {id(target) for target in done} == {id(target) for target in targets}
-    assert max(most) <= closers.AT_MOST
+    assert max(most) <= AT_MOST
 
 
 def test_a_close_that_hangs_holds_up_no_other(clock, told, limited, eventually):
@@ -201,7 +205,7 @@ def test_a_close_that_hangs_holds_up_no_other(clock, told, limited, eventually):
     begun: list[object] = []
     hanging = [
         Cell(object, name="c", place="p", plan=Plan(close=lambda _: begun.append(1) or gate.wait(50), grace=1.0))
-        for _ in range(2 * closers.AT_MOST)
+        for _ in range(2 * AT_MOST)
     ]
     closed: list[object] = []
     last = Cell(list, name="c", place="p", plan=Plan(close=closed.append, grace=2.0))
@@ -210,10 +214,10 @@ def test_a_close_that_hangs_holds_up_no_other(clock, told, limited, eventually):
         cell.open(0, OSError())
     try:
         clock.advance(1.0)
-        eventually(lambda: len(begun) == closers.AT_MOST)
+        eventually(lambda: len(begun) == AT_MOST)
         clock.advance(1.0)
         clock.advance(closings.HANGS)
-        eventually(lambda: len(begun) == 2 * closers.AT_MOST)
+        eventually(lambda: len(begun) == 2 * AT_MOST)
         assert not closed
         clock.advance(closings.HANGS)
         eventually(lambda: closed == [[]])
@@ -255,7 +259,7 @@ def test_no_recovery_waits_behind_what_is_to_be_closed(clock, limited, eventuall
         eventually(lambda: done == [False])
     finally:
         gate.set()
-    eventually(lambda: not closers.crew.waiting)
+    eventually(lambda: not closing.crew.waiting)
 
 
 def test_who_waits_too_late_is_told_at_once(cell, closed):

@@ -14,7 +14,7 @@ import pytest
 
 import lazyguard
 from lazyguard import events
-from lazyguard._core import clock, closers, daemons, delivery, scheduler
+from lazyguard._core import clock, closing, daemons, scheduler
 from lazyguard.testing import FakeClock
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -176,13 +176,13 @@ def test_closings_and_events_wait_for_a_thread(no_threads, eventually):
     no_threads.set()
     cell = get_thing.__lazyguard_cell__()
     cell.open(cell.now.generation, OSError())
-    closers.crew.look()
-    event = events.Event("ready", name="n", place="p", before="a", after="b", generation=7)
+    closing.crew.look()
+    event = events.Event(kind="ready", name="n", place="p", before="a", after="b", generation=7)
     scheduler.background().run(events.emit, event)
     assert 7 not in heard
     no_threads.clear()
     eventually(lambda: daemons.try_again() or 7 in heard)
-    eventually(lambda: daemons.try_again() or delivery.crew.look not in daemons.refused)
+    eventually(lambda: daemons.try_again() or scheduler.teller.look not in daemons.refused)
     undo()
 
 
@@ -190,7 +190,7 @@ def test_closings_and_events_wait_for_a_thread(no_threads, eventually):
 def test_a_crew_that_could_begin_no_thread_has_none_at_work(monkeypatch, eventually, error):
     """Nothing holds the place of a thread that has never been; what waits is done when there is one."""
     done = []
-    crew = daemons.Crew("crew", done.append, lambda at_work: len(at_work) >= 1)
+    crew = daemons.Crew("crew", done.append, most=1, hangs=100.0)
 
     def fails(*_: object, **__: object) -> None:
         raise error

@@ -26,11 +26,11 @@ def test_it_ends_what_waits(limited):
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
         assert budget.seconds == SHORT
         assert lazyguard.remaining() is None
+        assert not budget.cancellations
         await asyncio.sleep(0)
         return "went on"
 
     assert asyncio.run(main()) == "went on"
-    assert cancellation._open == {}
 
 
 def test_what_is_in_time(limited):
@@ -40,15 +40,14 @@ def test_what_is_in_time(limited):
         with pytest.raises(KeyError):
             async with lazyguard.deadline(60.0):
                 raise KeyError
-        async with lazyguard.deadline(60.0):
+        async with lazyguard.deadline(60.0) as budget:
             assert 0 < lazyguard.remaining() <= 60.0
             await asyncio.sleep(0)
-            (blocks,) = cancellation._open.values()
-            (block,) = blocks
+            (block,) = budget.cancellations
         assert block._timer is None
+        assert not budget.cancellations
 
     asyncio.run(main())
-    assert cancellation._open == {}
 
 
 def test_the_outer_of_two(limited):
@@ -93,8 +92,8 @@ def test_a_cancellation_in_the_same_turn(first, limited):
 
     async def main() -> bool:
         async def work() -> None:
-            async with lazyguard.deadline(60.0):
-                (found,) = (blocks[-1] for blocks in cancellation._open.values())
+            async with lazyguard.deadline(60.0) as budget:
+                (found,) = budget.cancellations
                 found._limit.ends = 0.0
                 ring = [found._ring, task.cancel]
                 for call in ring if first == "the deadline" else ring[::-1]:
@@ -140,28 +139,31 @@ def test_many_tasks_share_one(limited):
                 async with budget:
                     await asyncio.Event().wait()
 
-        return await asyncio.gather(*(work() for _ in range(5)), return_exceptions=True)
+        ended = await asyncio.gather(*(work() for _ in range(5)), return_exceptions=True)
+        assert not budget.cancellations
+        return ended
 
     assert [type(error) for error in asyncio.run(main())] == [lazyguard.DeadlineExceeded] * 5
-    assert cancellation._open == {}
 
 
 def test_a_generator_that_another_task_closes(limited):
     """Its block ends there, and nothing rings for the task that had begun it."""
 
+    budget = lazyguard.deadline(60.0)
+
     async def parts():
-        async with lazyguard.deadline(60.0):
+        async with budget:
             yield 1
 
     async def main() -> None:
         generator = parts()
         await generator.__anext__()
-        ((block,),) = cancellation._open.values()
+        (block,) = budget.cancellations
         await asyncio.ensure_future(generator.aclose())
         assert block._timer is None
 
     asyncio.run(main())
-    assert cancellation._open == {}
+    assert not budget.cancellations
 
 
 def test_switched_off(limited):

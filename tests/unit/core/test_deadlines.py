@@ -285,7 +285,7 @@ def test_no_block_is_left(clock):
     def work():
         with lazyguard.deadline(1.0), deadlines.Unlimited(), deadlines.Unlimited(), lazyguard.deadline(2.0):
             assert lazyguard.remaining() == pytest.approx(2.0)
-        assert deadlines._blocks.get() is None
+        assert not deadlines._blocks.get()
 
     contextvars.Context().run(work)
 
@@ -296,10 +296,10 @@ def test_what_an_interruption_has_left_open_ends_with_the_block_around_it(clock)
     def work():
         with lazyguard.deadline(1.0):
             deadlines.Unlimited().__enter__()
-        assert deadlines._blocks.get() is None
+        assert not deadlines._blocks.get()
         for _ in range(3):
             deadlines.Unlimited().__enter__()
-        assert deadlines._blocks.get()[1] is None
+        assert len(deadlines._blocks.get()) == 1
 
     contextvars.Context().run(work)
 

@@ -27,7 +27,11 @@ class SoftLimit(Exception):
     """What a task queue's time limit raises."""
 
 
-@pytest.fixture(params=[SystemExit, KeyboardInterrupt, SoftLimit], ids=lambda kind: kind.__name__)
+class Stop(BaseException):
+    """What is nobody's failure."""
+
+
+@pytest.fixture(params=[SystemExit, KeyboardInterrupt, SoftLimit, Stop], ids=lambda kind: kind.__name__)
 def rings(request):
     """Return a function that lets a signal's handler raise, and the exception."""
     error = request.param("time is up")
@@ -74,6 +78,47 @@ def test_a_handlers_exception_passes(rings, where):
     calls += [1, 1]
     assert resolved(cell) == ["made"]
     assert not wait_cycles.running
+
+
+@pytest.mark.parametrize("where", ["factory", "probe", "fallback"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_handlers_exception_passes_through_tasks(rings, where, waits):
+    """The attempt has a task of its own; who has begun it gets the exception, and the next use builds."""
+    ring, error = rings
+    rung: list[int] = []
+
+    async def at(place: str) -> list[str]:
+        if waits:
+            await asyncio.sleep(0)
+        if where == place and not rung:
+            rung.append(1)
+            ring()
+        if where == "fallback" and place == "factory":
+            raise ConnectionError
+        return [place]
+
+    cell = Cell(lambda: at("factory"), name="c", place="p", plan=Plan(awaited=True, probe=lambda _: at("probe")))
+    cell.fallbacks = (Cell(lambda: at("fallback"), name="f", place="p", plan=Plan(awaited=True)),)
+    with pytest.raises(type(error)) as caught:
+        asyncio.run(aresolved(cell))
+    assert caught.value is error
+    assert asyncio.run(aresolved(cell)) == ["fallback" if where == "fallback" else "factory"]
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_what_is_no_exception_passes(awaited):
+    """What a factory raises that is nobody's failure is answered by no fallback, on threads and in tasks."""
+    stop = Stop()
+
+    async def fail() -> None:
+        raise stop
+
+    cell = Cell(fail if awaited else raising(stop), name="c", place="p", plan=Plan(awaited=awaited))
+    cell.fallbacks = (Cell(lambda: ["fallback"], name="f", place="p"),)
+    with pytest.raises(Stop) as caught:
+        asyncio.run(aresolved(cell)) if awaited else resolved(cell)
+    assert caught.value is stop
+    assert cell.now.state == "pending"
 
 
 def test_a_factorys_exit_passes_and_is_a_failure_for_the_others(eventually):

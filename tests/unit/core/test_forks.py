@@ -291,6 +291,9 @@ def test_the_lock_of_another_thread_is_fresh_in_the_child(make, in_child):
         def is_shown_by(self, _thing):
             return False
 
+        def load(self, _cell):
+            pass
+
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
 

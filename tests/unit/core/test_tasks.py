@@ -13,9 +13,10 @@ from lazyguard._core import cell as cells
 from lazyguard._core import closing as closings
 from lazyguard._core import declaration, task_closing, wait_cycles
 from lazyguard._core import tasks as task_driver
+from lazyguard._core.cancellation import Cancellation
 from lazyguard._core.cell import Cell
 from lazyguard._core.declaration import Plan
-from lazyguard._core.effects import Call, Within
+from lazyguard._core.effects import Call, within
 from lazyguard._core.state import Attempt
 from lazyguard._core.tasks import aresolved
 from lazyguard._core.threads import resolved
@@ -294,14 +295,10 @@ def test_what_is_no_exception_passes_through_a_deadline(clock):
     def steps():
         yield Call(lambda: (_ for _ in ()).throw(Enough()))
 
-    def within():
-        effect = Within(lazyguard.deadline(5.0))
-        effect.steps = steps()
-        yield effect
-
     async def main() -> None:
+        limit = lazyguard.deadline(5.0)
         with pytest.raises(Enough):
-            await task_driver.adrive(within())
+            await task_driver.adrive(within(limit, steps(), Cancellation(limit)))
         assert lazyguard.remaining() is None
         await asyncio.sleep(0)
 

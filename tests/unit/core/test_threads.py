@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ from textwrap import dedent
 
 import pytest
 
+import lazyguard
 from lazyguard import errors, events
 from lazyguard._core import cell as cells
 from lazyguard._core import daemons, state, wait_cycles
@@ -298,6 +300,9 @@ def test_a_signal_handler_that_changes_the_cell_is_not_overwritten():
         def is_shown_by(self, _thing):
             return False
 
+        def load(self, _cell):
+            pass
+
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
 
@@ -348,6 +353,9 @@ def test_the_mirror_shows_the_last_of_two_nested_transitions():
 
         def is_shown_by(self, _thing):
             return False
+
+        def load(self, _cell):
+            pass
 
         def prepare(self, _cell, snapshot):
             return (snapshot.target,)
@@ -416,6 +424,20 @@ def test_a_thread_that_cannot_be_started_is_a_failure(monkeypatch):
             resolved(cell)
         assert isinstance(told.value.__cause__, errors.ThreadUnavailable)
     assert resolved(cell) is cell.now.target
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_fallback_needs_no_thread(monkeypatch, awaited):
+    """Where no thread can be had it is built where it was asked for, sync and async."""
+
+    def refuse(_work, _name, **_options) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(daemons, "daemon", refuse)
+    get = lazyguard.service(timeout=30.0, recovery=None)(lambda: ["real"])
+    get.fallback(lambda cause: [type(cause).__name__, threading.get_ident()])
+    served = asyncio.run(get.aget()) if awaited else get()
+    assert served == ["ThreadUnavailable", threading.get_ident()]
 
 
 @pytest.mark.parametrize("where", ["factory", "task", "scheduler", "recovery"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -11,7 +12,8 @@ import types
 
 import pytest
 
-from lazyguard._core import declaration, unfinished_imports
+from lazyguard import _core
+from lazyguard._core import unfinished_imports
 
 pytestmark = [
     pytest.mark.usefixtures("limited"),
@@ -295,7 +297,7 @@ def test_a_fork_waits_for_the_imports_of_others(program, begin, gate, monkeypatc
 
     monkeypatch.setattr(unfinished_imports, "LOOKS", 10)
     monkeypatch.setattr(unfinished_imports.time, "sleep", sleep)
-    declaration._before_fork()
+    _core._before_fork()
     assert slept == [0.001]
     assert sys.modules["half"].late == 1
 
@@ -311,3 +313,30 @@ def test_a_fork_waits_in_vain_once(program, begin, monkeypatch):
     assert len(slept) == 7
     unfinished_imports.wait()
     assert len(slept) == 7
+
+
+PACKAGE = """
+import lazyguard
+__getattr__, __dir__, __all__ = lazyguard.attach(__name__, submod_attrs={"half": ["value"]})
+"""
+FORKING = """
+import os, sys, threading, types
+sys.modules["told"] = told = types.SimpleNamespace(parent=os.getpid(), begun=threading.Event(), never=threading.Event())
+import attached
+from lazyguard._core import unfinished_imports
+unfinished_imports.LOOKS = 10
+threading.Thread(target=lambda: attached.value, daemon=True).start()
+assert told.begun.wait(30)
+pid = os.fork()
+if not pid:
+    os._exit(0 if attached.value == 1 else 3)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_package_that_attaches_and_declares_nothing(program):
+    """The import of an attribute is ours, whatever else of ours is loaded."""
+    half = "import os, told\ntold.begun.set()\nif os.getpid() == told.parent:\n    told.never.wait()\nvalue = 1\n"
+    directory = program({"attached/__init__.py": PACKAGE, "attached/half.py": half})
+    command = [sys.executable, "-W", "ignore", "-c", FORKING]
+    assert subprocess.run(command, cwd=directory, timeout=50, env=os.environ).returncode == 0

@@ -124,13 +124,13 @@ def test_a_cycle_in_an_archive(tmp_path, monkeypatch):
     """Sources are read through the modules' loaders, so that a cycle in a zip archive is explained as any other."""
     archive = tmp_path / "app.zip"
     with zipfile.ZipFile(archive, "w") as files:
-        files.writestr("zipped/__init__.py", "")
-        files.writestr("zipped/a.py", "import zipped.b\nx = 1\n")
-        files.writestr("zipped/b.py", "from zipped.a import x\nprint(x)\n")
+        files.writestr("archived/__init__.py", "")
+        files.writestr("archived/a.py", "import archived.b\nx = 1\n")
+        files.writestr("archived/b.py", "from archived.a import x\nprint(x)\n")
     monkeypatch.syspath_prepend(str(archive))
-    text = told(failing("zipped.a"))
-    assert f"{archive}/zipped/a.py:2 binds it, later" in text
-    assert f"Move {archive}/zipped/a.py:1 below" in text
+    text = told(failing("archived.a"))
+    assert f"{archive}/archived/a.py:2 binds it, later" in text
+    assert f"Move {archive}/archived/a.py:1 below" in text
 
 
 def test_it_is_said_once(program):

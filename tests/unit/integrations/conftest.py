@@ -22,7 +22,6 @@ from lazyguard.integrations import asgi, wsgi
 def known(monkeypatch):
     """Hide what other tests have declared."""
     monkeypatch.setattr(declaration, "_registered", {})
-    monkeypatch.setattr(declaration, "_guards", {})
     monkeypatch.setattr(package, "_known", {})
     monkeypatch.setattr(preload, "_latest", {})
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import json
+import sys
 
 import pytest
 
@@ -64,6 +66,23 @@ def test_the_application_raises_it(limited):
 
     sent, error = served(app)
     assert (sent[0]["status"], error) == (504, None)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no groups")
+def test_a_group_of_deadlines(limited):
+    """A task group wraps what its tasks raise: it is answered so where nothing else is in it."""
+
+    group = vars(builtins)["ExceptionGroup"]
+
+    async def app(scope, receive, send):
+        raise group("several", raised)
+
+    raised = [lazyguard.DeadlineExceeded("too late"), group("one", [lazyguard.DeadlineExceeded("too late")])]
+    sent, error = served(app)
+    assert (sent[0]["status"], error) == (504, None)
+    raised.append(ValueError())
+    sent, error = served(app)
+    assert (sent, type(error)) == ([], group)
 
 
 def test_something_was_sent(limited):

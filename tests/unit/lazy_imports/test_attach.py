@@ -491,27 +491,35 @@ def test_stubs_that_cannot_be_used(tmp_path, text, what):
         attach_stub("core", str(tmp_path / "__init__.py"))
 
 
-@pytest.mark.parametrize("stub", ["from .inner import värde, value\r\n", None])
+@pytest.mark.parametrize("mark", ["\ufeff", "# coding: latin-1\n"])
+def test_a_stub_is_read_as_python_reads_a_source(tmp_path, mark):
+    """With the mark that editors on Windows write, and with a declared encoding."""
+    encoding = "latin-1" if "coding" in mark else "utf-8"
+    (tmp_path / "__init__.pyi").write_bytes(f"{mark}from .inner import värde\r\n".encode(encoding))
+    assert attach_stub("core", str(tmp_path / "__init__.py"))[2] == ["värde"]
+
+
+@pytest.mark.parametrize("stub", ["\ufefffrom .inner import värde, value\r\n", None])
 def test_a_stub_in_an_archive(tmp_path, monkeypatch, stub):
     """A zipapp's, a PEX's or another archive's stub is read by the loader of its package."""
     with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
         archive.writestr(
-            "zipped/__init__.py",
+            "stubbed/__init__.py",
             "from lazyguard import attach_stub\n__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)\n",
         )
-        archive.writestr("zipped/inner.py", "value = 3\nvärde = 4\n")
+        archive.writestr("stubbed/inner.py", "value = 3\nvärde = 4\n")
         if stub is not None:
-            archive.writestr("zipped/__init__.pyi", stub)
+            archive.writestr("stubbed/__init__.pyi", stub)
     monkeypatch.syspath_prepend(str(tmp_path / "app.zip"))
     try:
         if stub is None:
-            with pytest.raises(errors.ConfigurationError, match=r"there is no stub .*app\.zip.zipped.__init__\.pyi"):
-                importlib.import_module("zipped")
+            with pytest.raises(errors.ConfigurationError, match=r"there is no stub .*app\.zip.stubbed.__init__\.pyi"):
+                importlib.import_module("stubbed")
             return
-        zipped = importlib.import_module("zipped")
-        assert (zipped.value, getattr(zipped, "värde"), zipped.__all__) == (3, 4, ["value", "värde"])  # noqa: B009
+        stubbed = importlib.import_module("stubbed")
+        assert (stubbed.value, getattr(stubbed, "värde"), stubbed.__all__) == (3, 4, ["value", "värde"])  # noqa: B009
     finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "zipped"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "stubbed"]:
             del sys.modules[name]
 
 

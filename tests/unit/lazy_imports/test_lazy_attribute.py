@@ -6,7 +6,6 @@ import importlib
 import os
 import subprocess
 import sys
-import threading
 import types
 from pathlib import Path
 from unittest import mock
@@ -147,20 +146,9 @@ class TestAccess:
         failing.results.append(5)
         assert failing.app == 5
 
-    def test_threads(self, core):
+    def test_threads(self, core, race):
         """Threads that race share one object, from inside and from outside."""
-        barrier = threading.Barrier(8)
-        seen = []
-
-        def use(number):
-            barrier.wait(10)
-            seen.append(core.app if number % 2 else core.use()[0])
-
-        threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(10)
+        seen = race(*[lambda: core.app, lambda: core.use()[0]] * 4)
         assert len(core.made) == 1
         assert seen == core.made * 8
 

@@ -18,7 +18,6 @@ def known(monkeypatch):
     """Hide what other tests have declared."""
     monkeypatch.setattr(declaration, "_registered", {})
     monkeypatch.setattr(package, "_known", {})
-    monkeypatch.setattr(declaration, "_guards", {})
     monkeypatch.setattr(preload, "_latest", {})
 
 

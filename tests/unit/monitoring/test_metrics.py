@@ -120,8 +120,8 @@ def test_the_success_path_is_what_it_was(meter):
     @lazyguard.guarded(name="quick", breaker=lazyguard.Breaker())
     def quick() -> None: ...
 
-    circuit = quick.fallback.__self__.circuit
     quick()
+    circuit = quick.fallback.__self__.circuit
     assert meter.measures.calls()["quick", "ok"] == 1
     meter.measures.end()
     assert circuit.now.count == circuit.now._window.count

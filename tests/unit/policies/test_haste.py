@@ -181,6 +181,23 @@ def test_a_silent_server_is_found_out(make, clock):
     assert type(circuit.now.cause) is lazyguard.DeadlineExceeded
 
 
+@given(left=st.sampled_from([0.05, 0.25, 0.5, 1.0, 1.5, 5.0]), callers=st.integers(1, 30))
+def test_patience_finds_it_out_no_later_than_haste(left, callers):
+    """Deadlines that are longer than a call may take end it as well: each round of them is a failure."""
+    with FakeClock() as clock:
+        circuit = Circuit(lazyguard.Breaker(failure_threshold=3, slow_call_duration=LIMIT), name="db", place="app.py:3")
+        began = clock.now()
+        while circuit.now.state == "closed" and clock.now() - began < 100.0:
+            with lazyguard.deadline(left):
+                phases = [circuit.admit() for _ in range(callers)]
+                since = clock.now()
+                clock.advance(left)
+                for phase in phases:
+                    phase.ended(asyncio.CancelledError(), None, since)
+        assert circuit.now.state == "open"
+        assert clock.now() - began <= 3 * max(left, LIMIT) + 1e-6
+
+
 def test_with_the_limit_unknown_never(make, clock):
     """How long such a call may take nobody has said."""
     circuit = make(failure_threshold=1)

@@ -204,7 +204,7 @@ def test_an_async_retrying_object(limited):
     assert found[:2] == [None, None]
     assert isinstance(found[2].error, OSError)
     assert seen == [1, 2]
-    with pytest.raises(errors.ConfigurationError, match="is a tenacity.AsyncRetrying, and the function is not async"):
+    with pytest.raises(errors.ConfigurationError, match="has a tenacity.AsyncRetrying, and the function is not async"):
         lazyguard.guarded(retry=whole)(lambda: 1)
     with pytest.raises(errors.ConfigurationError, match="has a tenacity.AsyncRetrying, and the factory is not async"):
         lazyguard.service(retry=retry)(lambda: [1])
@@ -238,7 +238,8 @@ def test_given_to_guarded_and_services():
     assert len(calls) == 3
     assert of(whole).retrying is whole
     assert of(Retry()) == Retry()
-    assert of("x") is None
+    with pytest.raises(errors.ConfigurationError, match="retry='x' is invalid: give a lazyguard.Retry, a tenacity"):
+        of("x")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import lazyguard
 from lazyguard import lazy, reset, resolve
-from lazyguard._proxies import proxy, views
+from lazyguard._proxies import special_methods, views
 
 
 class Point:
@@ -104,7 +104,7 @@ def test_reset_and_overridden():
     try:
         reset(thing)
         assert target() is None
-        assert "__getattribute__" not in proxy.space_of(before)
+        assert "__getattribute__" not in special_methods.space_of(before)
     finally:
         gc.enable()
     assert heat(thing).x == 2
@@ -122,7 +122,7 @@ def test_a_kept_class_after_a_reset():
     shared = type(thing)
     reset(thing)
     assert shared.__dict__["__getattribute__"] is not None
-    assert proxy.space_of(shared)["__getattribute__"](thing, "x") == 3
+    assert special_methods.space_of(shared)["__getattribute__"](thing, "x") == 3
 
 
 def test_none_is_never_hot():

@@ -15,7 +15,6 @@ import pytest
 
 import lazyguard
 from lazyguard._core import closing as closings
-from lazyguard._core import task_closing
 
 STARTS_NO_THREADS_AT_EXIT = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
 
@@ -294,7 +293,7 @@ class Deaf(asyncio.SelectorEventLoop):
     closes = True
 
     def call_soon_threadsafe(self, callback, *args, context=None):
-        if callback is not task_closing._carry_out_here:
+        if getattr(callback, "__func__", None) is not closings.PendingClose.run:
             return super().call_soon_threadsafe(callback, *args, context=context)
         super().call_soon_threadsafe(self.stop)
         self.thread.join(30)

@@ -778,14 +778,12 @@ def test_without_a_breaker_there_is_little_to_see():
 
 def test_no_lock_while_the_function_runs():
     """The function may use the breaker's lock itself."""
-    from lazyguard._policies import circuit
+    from lazyguard._core import state
 
     @lazyguard.guarded(breaker=lazyguard.Breaker())
     def call() -> bool:
         found: list[bool] = []
-        thread = threading.Thread(
-            target=lambda: found.append(circuit._lock.acquire(timeout=0)) or circuit._lock.release()
-        )
+        thread = threading.Thread(target=lambda: found.append(state.lock.acquire(timeout=0)) or state.lock.release())
         thread.start()
         thread.join()
         return found[0]

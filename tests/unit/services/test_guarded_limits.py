@@ -12,7 +12,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._policies import circuits
+from lazyguard._policies import circuit
 
 
 def twins(**options):
@@ -82,7 +82,7 @@ def test_a_breaker_a_key(guard):
 
 def test_keys_are_bounded(monkeypatch):
     """Of too many keys those go that are closed and were not asked lately; an open one stays."""
-    monkeypatch.setattr(circuits, "MOST", 20)
+    monkeypatch.setattr(circuit, "MOST", 20)
 
     @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=1), key=lambda host: host)
     def ask(host):
@@ -178,6 +178,33 @@ def test_so_many_tasks_at_a_time():
 
     asyncio.run(main())
     assert not work.fallback.__self__.places.calls
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_places_are_free_in_a_child(in_child, timeout):
+    """The calls of the parent's other threads are none of the child's; one that forks goes on in both."""
+    begun, go = threading.Event(), threading.Event()
+
+    @lazyguard.guarded(max_concurrent=2, timeout=timeout)
+    def call(work):
+        return work()
+
+    def hold() -> None:
+        begun.set()
+        assert go.wait(30)
+
+    def inner() -> None:
+        assert [call(lambda: call(lambda: 3)) for _ in range(3)] == [3, 3, 3]
+
+    call(int)
+    thread = threading.Thread(target=call, args=(hold,))
+    thread.start()
+    assert begun.wait(30)
+    assert in_child(inner) == 0
+    assert call(lambda: in_child(inner)) == 0
+    go.set()
+    thread.join(30)
+    assert call(lambda: call(lambda: 4)) == 4
 
 
 @pytest.mark.parametrize("interrupt", [ConnectionError, KeyboardInterrupt])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import sys
 import threading
 
 import pytest
@@ -375,3 +376,14 @@ def test_arguments_that_cannot_be_compared():
     assert "secret" not in str(caught.value)
     assert "secret" in str(caught.value.__cause__)
     assert lazyguard.is_resolved(kept) is False
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated where the function is")
+def test_what_an_annotation_names_need_not_be_there():
+    """As where it is imported for checkers only: keys by name, and `aget`, ask for nothing that is not there."""
+    names: dict = {}
+    exec("def make(n: Missing) -> list[Missing]: return [n]", names)
+    get = lazyguard.service()(names["make"])
+    assert list(get(n=1)) == [1]
+    assert asyncio.run(get.aget(2)) == [2]
+    assert list(inspect.signature(get).parameters) == ["n"]

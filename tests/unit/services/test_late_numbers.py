@@ -117,6 +117,8 @@ def test_what_is_wrong_is_said_when_it_is_read(use):
     with pytest.raises(ConfigurationError, match=r"(\w+)= of .*test_late_numbers.py:\d+\) cannot be read") as caught:
         use(lambda: {}["missing"])
     assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(ConfigurationError, match=r"test_late_numbers.py:\d+\).* returned another one"):
+        use(lambda: lambda: 1)
 
 
 @pytest.mark.parametrize("wrong", [lambda number: 1.0, int, len], ids=["needs an argument", "a type", "a builtin"])

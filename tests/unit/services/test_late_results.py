@@ -138,6 +138,13 @@ class Block:
     def __exit__(self, *_: object) -> None: ...
 
 
+class AsyncIterable:
+    """What makes an async generator whenever it is iterated."""
+
+    async def __aiter__(self):
+        yield 1
+
+
 class Iterator:
     """An iterator by hand."""
 
@@ -165,6 +172,8 @@ REFUSED = {
     "a map": (lambda: map(int, ()), "iterator"),
     "an iterator": (Iterator, "iterator"),
     "an endless one": (itertools.count, "iterator"),
+    "a chain": (lambda: itertools.chain(()), "iterator"),
+    "an async iterable": (AsyncIterable, "iterator"),
     "a future": (Future, "future"),
 }
 

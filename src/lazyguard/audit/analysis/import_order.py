@@ -114,8 +114,7 @@ def _statements(file: str) -> Mapping[int, Sequence[ast.Import | ast.ImportFrom]
     return found
 
 
-_IMPORT = re.compile(r"\bimport\b((?:[^\n\\]|\\\n)*)")
-_WORD = re.compile(r"\w+")
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.\w+)+")
 PASSES = ("cannot-exit", "leaves-children", "slow", "ok")
 
 
@@ -145,18 +144,15 @@ def submodule_findings(imports: ImportTree, scope: Scope) -> Iterator[Finding]:
     """Yield a finding for each submodule that a module uses, and only other modules import."""
     files = {span.name: span.file or "" for span in imports.spans}
     given = {span.name: span for span in reversed(imports.importing()) if _is_from_outside(span, files)}
-    by_top: dict[str, list[str]] = {}
-    for name in given:
-        by_top.setdefault(name.partition(".")[0], []).append(name)
     users = {span.file: span for span in imports.importing() if span.first_party and span.file} if given else {}
     for file, user in users.items():
-        for name, line in _submodules_used(file, by_top).items():
-            span = given[name]
+        used = _dotted_names(file) if _dotted_words(file) & given.keys() else {}
+        for name, span in [(each, given[each]) for each in used if each in given]:
             by = span.site or span.importer
             if by is None or (span.importer is not None and span.importer.file == file):
                 continue
             detail = f"{user.name} uses {name}, which neither it nor {name.rpartition('.')[0]} imports: others did"
-            yield scope.finding("order-dependent", Frame(file, line, ""), detail, imports.chain(user), by)
+            yield scope.finding("order-dependent", Frame(file, used[name], ""), detail, imports.chain(user), by)
 
 
 def _is_from_outside(span: Span, files: Mapping[str, str]) -> bool:
@@ -168,21 +164,11 @@ def _is_from_outside(span: Span, files: Mapping[str, str]) -> bool:
     return "__getattr__" not in text(files.get(package, ""))
 
 
-def _submodules_used(file: str, by_top: Mapping[str, Sequence[str]]) -> Mapping[str, int]:
-    """Return the names that a source uses as attributes of a package that it imports as a whole -> first line.
-
-    The names are grouped by their top-level packages. A source is searched only where it imports one of those, and
-    parsed only where it may contain one of the names, once a run: a thousand modules share most of theirs.
-    """
-    source = text(file)
-    candidates = {name for top in _words_imported(file) & by_top.keys() for name in by_top[top] if name in source}
-    return {name: line for name, line in _dotted_names(file).items() if name in candidates} if candidates else {}
-
-
 @lru_cache(maxsize=4096)
-def _words_imported(file: str) -> frozenset[str]:
-    """Return the words that follow an `import`: among them are all names that it binds without `as`."""
-    return frozenset(word for names in _IMPORT.findall(text(file)) for word in _WORD.findall(names))
+def _dotted_words(file: str) -> frozenset[str]:
+    """Return what looks like dotted names in a source, which is parsed only where one of them is a submodule's."""
+    found = [word.split(".") for word in set(_DOTTED.findall(text(file)))]
+    return frozenset(".".join(parts[:count]) for parts in found for count in range(2, len(parts) + 1))
 
 
 @lru_cache(maxsize=4096)

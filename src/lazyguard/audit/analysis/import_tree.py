@@ -58,16 +58,10 @@ class Scope:
     roots: tuple[str, ...]
     sys_path: tuple[str, ...] = ()
     _names: dict[str, str] = field(default_factory=dict[str, str], compare=False)
-    _own: dict[str, bool] = field(default_factory=dict[str, bool], compare=False)
 
     def owns(self, file: str | None) -> bool:
         """Return whether a file is first-party."""
-        if file is None:
-            return False
-        own = self._own.get(file)
-        if own is None:
-            own = self._own[file] = is_first_party(file, self.roots)
-        return own
+        return file is not None and _owns(file, self.roots)
 
     def name(self, file: str) -> str:
         """Return what the file is called in a report."""
@@ -111,6 +105,7 @@ def _ending(paths: Iterable[str]) -> list[str]:
     return [path.rstrip(os.sep) + os.sep for path in paths]
 
 
+_owns = lru_cache(maxsize=1 << 16)(is_first_party)
 # The same scope for the same roots: it keeps the names that it has found.
 _scope = lru_cache(maxsize=64)(Scope)
 

@@ -147,19 +147,13 @@ def _requirements(top: str, path: str, sys_path: tuple[str, ...]) -> tuple[str, 
 def _elsewhere_here(top: str, scope: Scope) -> str | None:
     """Return the module or package of this name that lies below a package of the program."""
     for root in scope.roots:
-        for directory in (root, *_directories(root)) if root.endswith("/") and not is_installed(root) else ():
-            for name in (top, top + ".py"):
-                file = os.path.join(directory, name)
-                if os.path.isfile(file) or os.path.isfile(os.path.join(file, "__init__.py")):
-                    return file
+        if not root.endswith("/") or is_installed(root):
+            continue
+        below = sorted(each for each in Path(root).glob("*") if each.is_dir() and each.name.isidentifier())
+        for file in [each / name for each in (Path(root), *below) for name in (top, top + ".py")]:
+            if os.path.isfile(file) or os.path.isfile(file / "__init__.py"):
+                return str(file)
     return None
-
-
-def _directories(root: str) -> list[str]:
-    try:
-        return sorted(each.path for each in os.scandir(root) if each.is_dir() and each.name.isidentifier())
-    except OSError:
-        return []
 
 
 def _no_package(name: str, tree: ImportTree, scope: Scope) -> str:
@@ -180,13 +174,8 @@ def _is_own(top: str, tree: ImportTree, scope: Scope) -> bool:
 
 def _modules_beside(file: str) -> list[str]:
     """Return the names of the modules and packages beside the file of a package."""
-    directory = os.path.dirname(file)
-    try:
-        entries = os.listdir(directory)
-    except OSError:
-        return []
-    found = [each for each in entries if each.endswith(_SUFFIXES) or os.path.isdir(os.path.join(directory, each))]
-    names = {each.partition(".")[0] for each in found}
+    found = [each for each in Path(file).parent.glob("*") if each.suffix in _SUFFIXES or each.is_dir()]
+    names = {each.name.partition(".")[0] for each in found}
     return [name for name in names if name.isidentifier() and not name.startswith("__")]
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lazyguard.audit.analysis.import_tree import Frame
-from lazyguard.audit.target.statements import tree
+from lazyguard.audit.target.statements import last_name, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -177,11 +177,7 @@ def _acts(file: str) -> Sequence[tuple[int, str]]:
         else:
             named = [node.target] if isinstance(node, ast.AugAssign) else []
         for at, each in enumerate(named):
-            last, owner = _word(each), _word(getattr(each, "value", None))
+            last, owner = last_name(each), last_name(getattr(each, "value", None))
             names = [f"{owner}.{last}"] if at and isinstance(node, ast.Call) else [last, f"{owner}.{last}"]
             found += [(node.lineno, name) for name in names]  # type: ignore[attr-defined]
     return found
-
-
-def _word(node: object) -> str:
-    return str(getattr(node, "attr", None) or getattr(node, "id", ""))

@@ -93,14 +93,16 @@ def _judgement(
 
 def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequence[Dump], timeout: float) -> Judgement:
     if trace.replaced:
-        program = tree.effects[-1].detail
+        program = tree.effects[-1].detail if tree.effects else "another program"
         error = Failure("os.exec", f"the process was replaced by {program}")
         return "exits", _effect_blame(tree, scope, "exec"), error, None
     status = trace.status
     if status is None:
         if trace.started is None:
             return "hangs", None, None, "the import was not reached: look at the setup, at sitecustomize and .pth files"
-        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, _busy_note(trace)
+        busy = f"it computed for {trace.cpu_seconds:.2g} s: with a longer time limit it may be slow only"
+        detail = busy if trace.cpu_seconds >= BUSY * trace.waited_seconds else None
+        return "hangs", _stack_blame(tree, scope, dumps[-1:]), None, detail
     fatal = [dump for dump in dumps if dump.reason.startswith("Fatal")]
     if status < 0 or fatal:
         name = signal_name(-status) if status < 0 else f"status {status}"
@@ -113,13 +115,6 @@ def _without_result(trace: Trace, tree: ImportTree, scope: Scope, dumps: Sequenc
     blame = _effect_blame(tree, scope, "exit")
     kind = "os._exit" if any(effect.kind == "exit" for effect in tree.effects) else "exit"
     return "exits", blame, Failure(kind, f"status {status}"), None
-
-
-def _busy_note(trace: Trace) -> str | None:
-    """Return a sentence where an import that was ended had computed for most of its time: it may be only slow."""
-    if trace.cpu_seconds < BUSY * trace.waited_seconds:
-        return None
-    return f"it computed for {trace.cpu_seconds:.2g} s: with a longer time limit it may be slow only"
 
 
 def _from_exception(tree: ImportTree, scope: Scope, problem: list[Any]) -> Judgement:

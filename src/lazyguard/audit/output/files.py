@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from lazyguard.errors import ConfigurationError
@@ -27,20 +28,13 @@ def _json(report: Report, _before: Report | None) -> str:
     return head.removesuffix("[]\n}") + f"[\n{lines}\n]\n}}\n"
 
 
-def _junit(report: Report, _before: Report | None) -> str:
-    from lazyguard.audit.output.junit import text
-
-    return text(report)
-
-
-def _html(report: Report, before: Report | None) -> str:
-    from lazyguard.audit.output.html import page
-
-    return page(report, before)
+def _in(module: str) -> Callable[[Report, Report | None], str]:
+    """Return the `page` of a module here, which is loaded for it."""
+    return lambda report, before: str(import_module(f"lazyguard.audit.output.{module}").page(report, before))
 
 
 # By the option that names the file: what makes the text of a report, with an earlier one beside it.
-FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _html, "junit": _junit}
+FORMATS: dict[str, Callable[[Report, Report | None], str]] = {"json": _json, "html": _in("html"), "junit": _in("junit")}
 
 
 def schema() -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lazyguard._base import validation
-from lazyguard.audit.report.baseline import compare
-from lazyguard.audit.report.model import Report
+from lazyguard.audit.report.baseline import compare, reports_only
 from lazyguard.audit.report.sentences import by, by_line, excesses, note, printable, seconds, several
-from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lazyguard.audit.report.model import Report
     from lazyguard.audit.report.modules import ModuleReport
 
 COLOURS = {"ok": "32", "slow": "33", "leaves-children": "33", "not-installed": "2", "other-platform": "2", "-": "2"}
@@ -63,9 +62,7 @@ def table(report: Report, other: Report | None = None, *, color: bool = False, w
         width: where the lines of the table end, for a terminal, which would break them; 0 for no end. The causes below
             the table have their messages in full.
     """
-    for given in (report,) if other is None else (report, other):
-        if not isinstance(given, Report):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"table() takes reports of audits, not one of type {type(given).__name__}.")
+    reports_only("table", report, *([] if other is None else [other]))
     validation.flag("color", color)
     validation.whole("width", width, least=0)
     rows = _rows(report) if other is None else _rows_beside(other, report)

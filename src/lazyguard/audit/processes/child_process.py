@@ -201,7 +201,7 @@ class Child:
         most = (self.settings.memory or 0) << 20
         if most and hasattr(resource, "prlimit"):
             for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
-                with suppress(OSError):  # it has ended, or has a lower one
+                with suppress(OSError, OverflowError):  # it has ended, or has a lower one; or there is no such number
                     resource.prlimit(self.pid, limit, (most, most))
 
     def _launch(self) -> int:
@@ -290,12 +290,7 @@ class Child:
 
     def _new_lines(self, name: str) -> list[bytes]:
         """Return the whole lines that a file has got since it was last read."""
-        try:
-            with open(self.directory / name, "rb") as file:
-                file.seek(self._read_to[name])
-                text = file.read(LARGEST_OUTPUT)
-        except OSError:
-            return []
+        text = self._part(name, self._read_to[name], LARGEST_OUTPUT)
         whole = text[: text.rfind(b"\n") + 1]
         self._read_to[name] += len(whole)
         return whole.split(b"\n")[:-1]
@@ -410,9 +405,12 @@ class Child:
 
     def _read(self, name: str, end: int, most: int) -> str:
         """Return what a file has before `end`, the last `most` bytes of it."""
+        return self._part(name, max(0, end - most), min(most, end)).decode(errors="replace").strip()
+
+    def _part(self, name: str, start: int, most: int) -> bytes:
         try:
             with open(self.directory / name, "rb") as file:
-                file.seek(max(0, end - most))
-                return file.read(min(most, end)).decode(errors="replace").strip()
+                file.seek(start)
+                return file.read(most)
         except OSError:
-            return ""
+            return b""

@@ -74,16 +74,10 @@ class Settings:
     shard: str | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("timeout", 86400.0), ("slow", 86400.0)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= most:
-                raise ConfigurationError(f"{name} is {shown(value)}; give seconds above 0, such as {name}=5")
-        for name, most in (("jobs", 1000), ("repeat", 1000), ("memory", 10**9)):
-            value = getattr(self, name)
-            if name != "repeat" and value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise ConfigurationError(f"{name} is {shown(value)}; give a whole number from 1 on, such as {name}=2")
+        for name in ("timeout", "slow"):
+            validation.seconds(name, getattr(self, name))
+        for name in ("jobs", "repeat", "memory"):
+            validation.whole(name, getattr(self, name), optional=name != "repeat")
         paths = self.paths
         if not paths or not all(isinstance(each, str) for each in paths):
             raise ConfigurationError(f"path={shown(self.path)} is not right; give a directory, or several")
@@ -183,6 +177,7 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         )
     path = os.pathsep.join(map(os.path.abspath, settings.paths))
     command = settings.python, "-S", target.CHILD, "start_up"
+    interpreter, newer = f"the interpreter {settings.python}", f"a Python of {OLDEST[0]}.{OLDEST[1]} or newer"
     limit = settings.timeout + START_UP_GRACE
     began = time.monotonic()
     arguments = (repr(limit), path, "1" if settings.walk else "0", ",".join(settings.exclude), *targets)
@@ -190,24 +185,16 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         found, why = ask(command, *arguments, limit=PROBE_LIMIT, env=settings.environment, stop=stop)
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(
-            f"the interpreter {settings.python} cannot be started ({reason}); name a Python of "
-            f"{OLDEST[0]}.{OLDEST[1]} or newer"
-        ) from error
+        raise ConfigurationError(f"{interpreter} cannot be started ({reason}); name {newer}") from error
     if found is not None and found.get("loading"):
         end = f"is not done after {limit:g} s" if time.monotonic() - began >= limit else why
         raise ConfigurationError(
-            f"the interpreter {settings.python} does not start: {found['loading']}, which it runs at each start, {end}"
+            f"{interpreter} does not start: {found['loading']}, which it runs at each start, {end}"
         )
     if found is None or "version" not in found:
-        raise ConfigurationError(
-            f"the interpreter {settings.python} cannot find the targets: it {why}; it must be a Python of "
-            f"{OLDEST[0]}.{OLDEST[1]} or newer"
-        )
+        raise ConfigurationError(f"{interpreter} cannot find the targets: it {why}; it must be {newer}")
     if tuple(found["version"]) < OLDEST:
-        raise ConfigurationError(
-            f"{settings.python} is Python {found['python']}; 3.10 is the oldest that can be audited"
-        )
+        raise ConfigurationError(f"{interpreter} is Python {found['python']}; name {newer}")
     if found["problems"]:
         raise ConfigurationError("; ".join(found["problems"]))
     number, count = settings.part

@@ -27,32 +27,29 @@ if TYPE_CHECKING:
     Output = IO[bytes] | int
 
 
-def _stat(pid: str) -> tuple[str, int, int, int] | None:
+def _told(pid: int, name: str) -> bytes:
+    """Return what the kernel tells of a process in a file; nothing when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _stat(pid: int) -> tuple[str, int, int, int] | None:
     """Return state, parent, session and start time of a process; None when it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    rest = text.rpartition(")")[2].split()
-    return rest[0], int(rest[1]), int(rest[3]), int(rest[19])
-
-
-def _marked(pid: str, token: str) -> bool:
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-    return f"{MARKER}={token}".encode() in environment.split(b"\0")
+    rest = _told(pid, "stat").rpartition(b")")[2].split()
+    return (rest[0].decode(), int(rest[1]), int(rest[3]), int(rest[19])) if rest else None
 
 
 def offspring(leader: int, token: str) -> dict[int, str]:
     """Return the living processes that come from a child, without itself: process id -> command."""
     if not os.path.isdir("/proc/self"):
         return _group(leader)
-    table = {int(pid): stat for pid in os.listdir("/proc") if pid.isdigit() and (stat := _stat(pid)) is not None}
+    table = {int(pid): stat for pid in os.listdir("/proc") if pid.isdigit() and (stat := _stat(int(pid))) is not None}
+    mark = f"{MARKER}={token}".encode()
     began = table[leader][3] if leader in table else 0
     found = {pid for pid, stat in table.items() if stat[2] == leader}
-    found |= {pid for pid, stat in table.items() if stat[3] >= began and _marked(str(pid), token)}
+    found |= {pid for pid, stat in table.items() if stat[3] >= began and mark in _told(pid, "environ").split(b"\0")}
     found.add(leader)
     grew = True
     while grew:
@@ -60,7 +57,9 @@ def offspring(leader: int, token: str) -> dict[int, str]:
         found |= more
         grew = bool(more)
     found -= {leader, os.getpid()}
-    return {pid: _command(pid) for pid in sorted(found) if table[pid][0] not in "ZX"}
+    # Their names, without the arguments: these may hold passwords.
+    names = {pid: _told(pid, "comm").decode(errors="replace").strip() or "?" for pid in sorted(found)}
+    return {pid: name for pid, name in names.items() if table[pid][0] not in "ZX"}
 
 
 def _group(leader: int) -> dict[int, str]:
@@ -73,7 +72,7 @@ def _group(leader: int) -> dict[int, str]:
 
 def is_alive(pid: int) -> bool:
     """Return whether a process runs; one that has ended but was not reaped does not."""
-    stat = _stat(str(pid))
+    stat = _stat(pid)
     if stat is not None:
         return stat[0] not in "ZX"
     try:
@@ -81,14 +80,6 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _command(pid: int) -> str:
-    """Return the name of a process, without its arguments: they may hold passwords."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except OSError:
-        return "?"
 
 
 def end(pid: int) -> None:

@@ -56,13 +56,18 @@ def compare(before: Report, after: Report) -> Comparison:
         >>> compare(report, report).rows[0].ratio
         1.0
     """
-    for report in (before, after):
-        if not isinstance(report, Report):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"compare() takes two reports of audits, not one of type {type(report).__name__}.")
+    reports_only("compare", before, after)
     old = {module.module: module for module in before.modules}
     new = {module.module: module for module in after.modules}
     rows = tuple(Row(name, old.get(name), new.get(name)) for name in dict.fromkeys((*new, *old)))
     return Comparison(before, after, rows)
+
+
+def reports_only(function: str, *given: object) -> None:
+    """Raise UsageError where something is no report."""
+    for one in given:
+        if not isinstance(one, Report):
+            raise UsageError(f"{function}() takes reports of audits, not one of type {type(one).__name__}.")
 
 
 def new(report: Report, known: Report) -> tuple[str, ...]:

@@ -48,8 +48,8 @@ class Allowance(validation.Options):
     def __init__(self, *, seconds: float = 0.005, relative: float = 0.1) -> None:
         validation.seconds("seconds", seconds, zero=True)
         part: Any = relative
-        if not isinstance(part, int | float) or isinstance(part, bool) or not 0 <= part < float("inf"):
-            raise ConfigurationError(f"relative={shown(relative)} is out of range: give a part such as 0.1, or 0.")
+        right = isinstance(part, int | float) and not isinstance(part, bool) and 0 <= part < float("inf")
+        validation.require(right, "relative", relative, "a part such as 0.1, or 0", fault="out of range")
         self._set(seconds=seconds, relative=relative)
 
     def most(self, limit: float) -> float:
@@ -92,13 +92,11 @@ class Budget(validation.Options):
         allowance: Allowance | None = None,
     ) -> None:
         validation.seconds("seconds", seconds, optional=True)
-        if modules is not None:
-            validation.whole("modules", modules)
+        validation.whole("modules", modules, optional=True)
         names = validation.names("forbid", forbid, 'names of modules, ("pandas",)')
-        if not all(map(is_module_name, names)):
-            raise ConfigurationError(f'forbid={shown(forbid)} is not right: give names of modules, ("pandas",).')
-        if allowance is not None and not isinstance(allowance, Allowance):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(f"allowance={shown(allowance)} is not right: give an Allowance.")
+        validation.require(all(map(is_module_name, names)), "forbid", forbid, 'names of modules, ("pandas",)')
+        given: object = allowance
+        validation.require(isinstance(given, Allowance), "allowance", given, "an Allowance", optional=True)
         self._set(
             seconds=seconds, modules=modules, forbid=names, allowance=Allowance() if allowance is None else allowance
         )

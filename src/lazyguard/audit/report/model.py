@@ -8,10 +8,11 @@ raises ConfigurationError with the place that is wrong. A line is None where it 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lazyguard.audit.report.modules import PARDONED, Cause, ModuleReport, Place, causes, chain_to
+from lazyguard.audit.report.modules import PARDONED, Cause, ModuleReport, Place, Placed, causes, chain_to
 from lazyguard.audit.report.schema import expect, packed, plain, read, unpacked
 from lazyguard.errors import ConfigurationError
 
@@ -47,7 +48,7 @@ class Spending:
 
 
 @dataclass(frozen=True)
-class Deferral:
+class Deferral(Placed):
     """One import statement at module level, and what is advised for it.
 
     Attributes:
@@ -72,10 +73,6 @@ class Deferral:
     reason: str | None = None
     because: Place | None = None
     replacement: str | None = None
-
-    @property
-    def place(self) -> Place:
-        return Place(self.file, self.line)
 
 
 @dataclass(frozen=True)
@@ -215,9 +212,7 @@ class Report:
     @property
     def verdicts(self) -> str:
         """How many modules have which verdict, in words: "2 ok, 1 fails"."""
-        counts: dict[str, int] = {}
-        for module in self.modules:
-            counts[module.verdict] = counts.get(module.verdict, 0) + 1
+        counts = Counter(module.verdict for module in self.modules)
         return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing audited"
 
     @property

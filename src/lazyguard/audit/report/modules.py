@@ -44,8 +44,20 @@ class Place:
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
+class Placed:
+    """What is at a line of a file."""
+
+    file: str
+    line: int | None
+
+    @property
+    def place(self) -> Place:
+        """File and line."""
+        return Place(self.file, self.line)
+
+
 @dataclass(frozen=True)
-class Blame:
+class Blame(Placed):
     """The line of a first-party module that set it off, what ran below it, and the imports that led to its module.
 
     Attributes:
@@ -58,11 +70,6 @@ class Blame:
     leaf: Place | None
     chain: tuple[str, ...]
     inner: Place | None = field(default=None, metadata={"left_out": True})
-
-    @property
-    def place(self) -> Place:
-        """File and line."""
-        return Place(self.file, self.line)
 
     def __str__(self) -> str:
         return " -> ".join(str(each) for each in (self.place, self.inner, self.leaf) if each is not None)
@@ -92,7 +99,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Placed):
     """Something seen on the way, whatever the verdict.
 
     Attributes:
@@ -108,10 +115,6 @@ class Finding:
     detail: str
     chain: tuple[str, ...]
     also: Place | None = field(default=None, metadata={"left_out": True})
-
-    @property
-    def place(self) -> Place:
-        return Place(self.file, self.line)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ def _fields(kind: Any) -> list[tuple[str, Reader, object]]:
     for each in fields(kind):
         values = each.metadata.get("one_of")
         reader = _reader(hints[each.name]) if values is None else partial(_one_of, values)
-        found.append((each.name, reader, _absent(hints[each.name], each.default)))
+        empty = () if get_origin(hints[each.name]) is tuple else None
+        may_be = empty is not None or type(None) in get_args(hints[each.name])
+        found.append((each.name, reader, empty if each.default is MISSING and may_be else each.default))
     return found
 
 
@@ -79,12 +81,6 @@ def _one_of(values: tuple[str, ...], value: Any, where: str) -> str:
     if expect(str, value, where) not in values:
         raise _wrong(where, "one of " + ", ".join(values), value)
     return str(value)
-
-
-def _absent(hint: Any, default: object) -> object:
-    if default is not MISSING:
-        return default
-    return () if get_origin(hint) is tuple else None if type(None) in get_args(hint) else MISSING
 
 
 def _reader(hint: Any) -> Reader:

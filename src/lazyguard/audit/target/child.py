@@ -24,9 +24,11 @@ SETUP = "<setup>"
 ALWAYS = ("stream", "process_state", "recorder")
 # By the first argument: the files that are loaded, of which the last has the `main` that runs in place of ours.
 PROGRAMS = {"start_up": "start_up", "zygote": "dependencies zygote", "deferred": "deferred"}
-# Exceptions in a row that are looked at for the module that was missed.
-MOST_CAUSES = 10
+# Exceptions in a row that are looked at for the module that was missed; beyond these a number is no line of a file.
+MOST_CAUSES, MOST_LINES = 10, 10**9
 
+# A copy: what the program puts in the place of a builtin is not for us. (Each function takes them when it is defined.)
+globals()["__builtins__"] = BUILTINS = dict(vars(sys.modules["builtins"]))
 _exit, _getpid = os._exit, os.getpid
 _open, _read, _close = os.open, os.read, os.close
 
@@ -42,7 +44,9 @@ def load(name: str) -> None:
     external: Any = sys.modules["_frozen_importlib_external"]
     file = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
     module = type(sys)(name)
-    module.__dict__.update({each: globals()[each] for each in LOADED}, child=OURSELVES, __file__=file)
+    module.__dict__.update(
+        {each: globals()[each] for each in LOADED}, child=OURSELVES, __file__=file, __builtins__=__builtins__
+    )
     code = external.SourceFileLoader(name, file).get_code(name)
     sys.modules["_imp"]._fix_co_filename(code, "<frozen importlib._bootstrap_external>")
     exec(code, module.__dict__)
@@ -58,7 +62,7 @@ def queued() -> float:
             return int(_read(descriptor, 100).split()[1]) / 1e9
         finally:
             _close(descriptor)
-    except (OSError, ValueError, IndexError):
+    except Exception:  # a hook of the program may refuse it
         return 0.0
 
 
@@ -111,28 +115,40 @@ def imported(
         if module:
             __import__(module)
         else:
-            exec(compile(setup, SETUP, "exec"), {"__name__": "__main__"})
+            exec(compile(setup, SETUP, "exec"), {"__name__": "__main__", "__builtins__": sys.modules["builtins"]})
     except BaseException as error:
         taken = recording.now() - began
         return taken, describe(error, recording.owns)
     return recording.now() - began, None
 
 
+def kept(kind: type, name: str, of: "Any") -> "Any":
+    """Return what the interpreter itself keeps of an object by a name, whatever the object's class says."""
+    return kind.__dict__[name].__get__(of)
+
+
+def text(of: object) -> str:
+    """Return the plain text of an object."""
+    try:
+        return str.__str__(str(of))[: recorder.LONGEST_TEXT]
+    except BaseException:
+        return "(its message cannot be read)"
+
+
 def lacking(error: BaseException) -> "list[Any]":
     """Return name, file and names of the module that lacks what was asked of it; or []."""
-    try:
-        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
-            module = sys.modules.get(error.name or "")
-        elif isinstance(error, AttributeError):
-            module = getattr(error, "obj", None)
-        else:
-            return []
-        if module is None or type(module) is not type(sys):
-            return []
-        names = [each for each in module.__dict__ if not each.startswith("__")][: recorder.MOST_EFFECTS]
-        return [module.__name__, module.__dict__.get("__file__"), names]
-    except Exception:
+    module: Any = None
+    if issubclass(type(error), ImportError) and not issubclass(type(error), ModuleNotFoundError):
+        name = kept(ImportError, "name", error)
+        module = sys.modules.get(name) if type(name) is str else None
+    elif issubclass(type(error), AttributeError):
+        module = kept(AttributeError, "obj", error)
+    if type(module) is not type(sys):
         return []
+    space = module.__dict__
+    names = [each for each in space if type(each) is str and not each.startswith("__")][: recorder.MOST_EFFECTS]
+    file = space.get("__file__")
+    return [text(space.get("__name__")), file if type(file) is str else None, names]
 
 
 def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: False) -> "list[Any]":
@@ -141,24 +157,23 @@ def describe(error: BaseException, owns: "Callable[[str], bool]" = lambda _: Fal
     Of a very deep stack only the end, the bodies of modules, and the innermost line that `owns` has are kept.
     """
     frames: list[Any] = []
-    trace: TracebackType | None = error.__traceback__
+    trace: TracebackType | None = kept(BaseException, "__traceback__", error)
     while trace is not None:
         code = trace.tb_frame.f_code
         if not code.co_filename.startswith(recorder.IMPORT_SYSTEM) and code.co_filename != recorder.PROGRAM:
             frames.append([code.co_filename, trace.tb_lineno, code.co_name])
         trace = trace.tb_next
-    if isinstance(error, SyntaxError) and error.filename:
-        frames.append([error.filename, error.lineno, "<module>"])
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        message = str(error)
-    except Exception:
-        message = "(its message cannot be read)"
+    if issubclass(kind, SyntaxError) and type(file := kept(SyntaxError, "filename", error)) is str and file:
+        frames.append([file, kept(SyntaxError, "lineno", error), "<module>"])
+    home, name = text(kept(type, "__module__", kind)), kept(type, "__qualname__", kind)
     own = max((at for at, frame in enumerate(frames) if owns(frame[0])), default=-1)
     last = len(frames) - recorder.MOST_FRAMES
-    kept = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
-    return [name, message[: recorder.LONGEST_TEXT], isinstance(error, SystemExit), kept, lacking(error), missed(error)]
+    shown = [frame for at, frame in enumerate(frames) if at >= last or at == own or frame[2] == "<module>"]
+    for frame in shown:
+        frame[1] = frame[1] if type(frame[1]) is int and 0 <= frame[1] < MOST_LINES else None
+    name = name if home == "builtins" else f"{home}.{name}"
+    return [name, text(error), issubclass(kind, SystemExit), shown, lacking(error), missed(error)]
 
 
 def missed(error: "BaseException | None") -> "str | None":
@@ -166,9 +181,14 @@ def missed(error: "BaseException | None") -> "str | None":
     for _ in range(MOST_CAUSES):
         if error is None:
             break
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            return str(error.name)
-        error = error.__cause__ or error.__context__
+        try:  # that of a distribution without metadata is a property
+            name: Any = error.name if issubclass(type(error), ModuleNotFoundError) else None  # type: ignore[attr-defined]
+        except BaseException:
+            name = None
+        if type(name) is str and name:
+            return name
+        cause = kept(BaseException, "__cause__", error)
+        error = kept(BaseException, "__context__", error) if cause is None else cause
     return None
 
 

@@ -151,20 +151,11 @@ class Registrations:
         self.calls: dict[str, int] = {}
         atexit, warnings, codecs = __import__("atexit"), __import__("warnings"), sys.modules["codecs"]
 
-        def of_ours(given: object, _: object) -> bool:
-            return self._owns(given)
-
-        def of_others(given: object, _: object) -> bool:
-            return not is_foreign(given)
-
-        def by_ours(_: object, by: object) -> bool:
-            return self._owns(by)
-
-        self._count(atexit, "register", "functions with atexit", of_ours)
-        self._count(codecs, "register", "codecs", of_others)
-        self._count(os, "register_at_fork", "functions with os.register_at_fork", of_ours)
-        self._count(warnings, "filterwarnings", "filters of warnings", by_ours)
-        self._count(warnings, "simplefilter", "filters of warnings", by_ours)
+        self._count(atexit, "register", "functions with atexit", lambda given, _: self._owns(given))
+        self._count(codecs, "register", "codecs", lambda given, _: not is_foreign(given))
+        self._count(os, "register_at_fork", "functions with os.register_at_fork", lambda given, _: self._owns(given))
+        for name in ("filterwarnings", "simplefilter"):
+            self._count(warnings, name, "filters of warnings", lambda _, by: self._owns(by))
 
     def _owns(self, module: object) -> bool:
         file = getattr(sys.modules.get(module), "__file__", None) if isinstance(module, str) else None
@@ -362,6 +353,8 @@ def main(argv: "list[str]") -> None:
         "grown": [[at, grown] for at, grown in run.grown.items()],
         "loaded": list(sys.modules),
     }
+    sys.path[:] = [os.path.dirname(os.__file__)]  # the program may have a json of its own
+    sys.modules.pop("json", None)
     import json
 
     with open(out, "w", encoding="ascii") as file:

@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
     from typing import Any
 
@@ -36,26 +36,22 @@ class Node:
         self.file: str | None = file
         self.module: Any = None
         self.seconds: float = 0.0
+        self.inner: float = 0.0  # of what it imports, and of looking on
         self.memory = 0
         self.asked: dict[str, None] = {}
         self.unfinished: set[str] = set()  # modules it asked for that were themselves being executed
         self.attribute = False
         self.finders: list[Any] = []
         self.functions: dict[str, Any] = {}
+        # Once it is shown: what its execution asked for, and what all of that cost.
+        self.below: list[Node] = []
+        self.whole: float = 0.0
 
-
-class Shown:
-    """A module that was shown, with all that its execution asks for."""
-
-    def __init__(self, node: Node, below: "list[Shown]") -> None:
-        self.node: Node = node
-        self.below: list[Shown] = below
-        self.seconds: float = node.seconds + sum(each.seconds for each in below)
-        self.memory: int = node.memory + sum(each.memory for each in below)
-
-    def size(self) -> int:
-        """Return how many of the modules were executed from a file."""
-        return (self.node.file is not None) + sum(each.size() for each in self.below)
+    def every(self) -> "Iterator[Node]":
+        """Yield it and what is shown below it."""
+        yield self
+        for each in self.below:
+            yield from each.every()
 
 
 class Hidden:
@@ -87,7 +83,7 @@ class Hidden:
                 if finder in sys.meta_path:
                     sys.meta_path.remove(finder)
 
-    def show(self, name: str) -> Shown:
+    def show(self, name: str) -> Node:
         """Show a module and what its execution asks for."""
         node = self.nodes.pop(name)
         if any(each in self.nodes for each in node.unfinished):
@@ -97,7 +93,9 @@ class Hidden:
         if node.attribute and above in sys.modules:
             attributes(sys.modules[above])[tail] = node.module
         sys.meta_path += node.finders
-        return Shown(node, [self.show(each) for each in node.asked if each in self.nodes])
+        node.below = [self.show(each) for each in node.asked if each in self.nodes]
+        node.whole = node.seconds + sum(each.whole for each in node.below)
+        return node
 
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         """Return the spec of a hidden module."""
@@ -124,7 +122,7 @@ class Hidden:
         began, spent = recorder._clock(), recording.spent
         shown = self.show(module.__name__)
         recording.charge(began, spent)
-        recording.shown += shown.memory
+        recording.shown += sum(each.memory for each in shown.every())
         self.unseen = 0
         self.record(recording, shown)
         recording.end(module.__name__, False)
@@ -133,22 +131,21 @@ class Hidden:
         if "threading" in sys.modules:
             recording.watch_threads()
 
-    def record(self, recording: "recorder.Recorder", shown: Shown) -> None:
+    def record(self, recording: "recorder.Recorder", shown: Node) -> None:
         """Move the child's clock on by what the modules cost when they were loaded; note those that cost much."""
         for each in shown.below:
-            if each.seconds < WORTH_A_LINE:
-                recording.spent -= each.seconds
-                self.unseen += each.size()
+            if each.whole < WORTH_A_LINE:
+                recording.spent -= each.whole
+                self.unseen += sum(one.file is not None for one in each.every())
                 continue
             began, spent, thread = recorder._clock(), recording.spent, recorder._ident()
-            name, file = each.node.name, each.node.file
-            recording.stream.note("begin", began - spent, thread, name, file, *[None] * 6)
+            recording.stream.note("begin", began - spent, thread, each.name, each.file, *[None] * 6)
             recording.charge(began, spent)
             self.record(recording, each)
             began, spent = recorder._clock(), recording.spent
-            recording.stream.note("end", began - spent, thread, name, False)
+            recording.stream.note("end", began - spent, thread, each.name, False)
             recording.charge(began, spent)
-        recording.spent -= shown.node.seconds
+        recording.spent -= shown.seconds
 
 
 class Loader:
@@ -159,7 +156,6 @@ class Loader:
         self.roots: tuple[str, ...] = roots
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
-        self.inner: list[float] = []
         # Bytes that the modules within the one that is being executed have taken.
         self.within = 0
         self.unsafe: dict[str, str] = {}
@@ -217,7 +213,7 @@ class Loader:
                 raise Forbidden(name)
             node = self.nodes.setdefault(name, Node(name, file))
             self.stack.append(node)
-            self.inner.append(0.0)
+            node.inner = 0.0
             memory, outer, self.within = process_state.memory("VmRSS"), self.within, 0
             began = recorder._clock()
             try:
@@ -228,14 +224,14 @@ class Loader:
                     self.unsafe.setdefault(name, "goes on when an import of it is stopped")
                 return result
             finally:
-                node.seconds += max(0.0, recorder._clock() - began - self.inner.pop())
+                node.seconds += max(0.0, recorder._clock() - began - node.inner)
                 memory = max(0, process_state.memory("VmRSS") - memory)
                 node.memory += max(0, memory - self.within)
                 self.within = outer + memory
                 self._compare(node)
                 self.stack.pop()
-                if self.inner:
-                    self.inner[-1] += recorder._clock() - began  # with what the comparison took
+                if self.stack:
+                    self.stack[-1].inner += recorder._clock() - began  # with what the comparison took
 
         return run
 
@@ -264,7 +260,7 @@ class Loader:
                 if level:
                     whole = frozen._resolve_name(name, frozen._calc___package__(globals), level)
                 self._note_asked([whole, *(f"{whole}.{each}" for each in fromlist or ())])
-                self.inner[-1] += recorder._clock() - began
+                self.stack[-1].inner += recorder._clock() - began
             return found
 
         return asked

@@ -7,6 +7,7 @@ What is wrong with a target comes back as a sentence; nothing is raised.
 
 import difflib
 import fnmatch
+import inspect  # noqa: F401 - pkgutil imports it late
 import json
 import os
 import pkgutil
@@ -47,6 +48,12 @@ def locations_of(spec: "ModuleSpec") -> "list[str]":
     return list(spec.submodule_search_locations or ())
 
 
+def leads_up(directory: str) -> bool:
+    """Return whether the directory is a link to one above it: what is below has no end."""
+    above = os.path.realpath(os.path.dirname(directory)) + os.sep
+    return above.startswith(os.path.realpath(directory) + os.sep)
+
+
 def walk(name: str, spec: "ModuleSpec") -> "list[str]":
     """Return the names of a package and of everything below it, `__main__` modules left out."""
     locations = locations_of(spec)
@@ -55,7 +62,8 @@ def walk(name: str, spec: "ModuleSpec") -> "list[str]":
     for entry in sorted(pkgutil.iter_modules(locations), key=lambda entry: entry.name):
         below = f"{name}.{entry.name}"
         child = find(below, locations) if entry.ispkg else None
-        found += [below] if child is None else walk(below, child)
+        if child is None or not any(map(leads_up, locations_of(child))):
+            found += [below] if child is None else walk(below, child)
     for location in filter(os.path.isdir, locations):
         for entry_name in sorted(os.listdir(location)):
             directory = os.path.join(location, entry_name)

@@ -11,6 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 # By the audit event: what it changes. Of the rest Python announces nothing.
@@ -27,17 +28,9 @@ def of(module: str, *names: str) -> "Any":
     return found
 
 
-def answer(module: str, function: str, *given: "Any") -> "dict[str, Any]":
-    """Return what a function of a module says, where the module is loaded."""
-    asked = of(module, function)
-    return {"": asked(*given)} if asked is not None else {}
-
-
 def loggers() -> "dict[str, Any]":
     """Return the levels that are set, the handlers of the root logger, and the level up to which all are off."""
     root, manager = of("logging", "root"), of("logging", "root", "manager")
-    if manager is None:
-        return {}
     found = {name: each.level for name, each in list(manager.loggerDict.items()) if getattr(each, "level", 0)}
     found["root"] = (root.level, [id(each) for each in root.handlers], manager.disable)
     return found
@@ -48,28 +41,37 @@ def memory(entry: str) -> int:
     try:
         with open("/proc/self/status", "rb", buffering=0) as file:
             return int(file.read().partition(b"\n" + entry.encode() + b":")[2].split(None, 1)[0]) << 10
-    except (OSError, ValueError, IndexError):
+    except Exception:
         return 0
+
+
+# A thing that cannot be read has no state: its module is not loaded, or something else was put in its place.
+THINGS: "dict[str, Callable[[], dict[str, Any]]]" = {
+    "the environment": lambda: dict(os.environ),
+    "signal handlers": lambda: {str(each): id(of("_signal").getsignal(each)) for each in range(1, 32)},
+    "logging": loggers,
+    "warnings": lambda: {"": list(of("warnings", "filters") or ())},
+    "sys.path": lambda: {"": list(sys.path)},
+    "the directory": lambda: {"": os.getcwd()},
+    # since 3.13 `_socket` crashes where it is asked before it is executed, which gives it this name
+    "the time-out of sockets": lambda: {"": of("_socket", "timeout") and of("_socket").getdefaulttimeout()},
+    "the start method": lambda: {"": id(of("multiprocessing.context", "_default_context")._actual_context)},
+    "the locale": lambda: {"": of("_locale").setlocale(6, None)} if sys.platform == "linux" else {},
+    "a hook of sys": lambda: {name: id(getattr(sys, name, None)) for name in HOOKS},
+    "the hook of threads": lambda: {"": id(sys.modules["threading"].excepthook)},
+    "a stream": lambda: {name: id(getattr(sys, name, None)) for name in STREAMS},
+}
 
 
 def state() -> "dict[str, dict[str, Any]]":
     """Return the state of each thing, by names."""
-    signals, hook = of("_signal"), of("threading", "excepthook")
-    context = of("multiprocessing.context", "_default_context")
-    return {
-        "the environment": dict(os.environ),
-        "signal handlers": {str(each): id(signals.getsignal(each)) for each in range(1, 32)} if signals else {},
-        "logging": loggers(),
-        "warnings": {"": list(of("warnings", "filters") or ())},
-        "sys.path": {"": list(sys.path)},
-        "the directory": {"": os.getcwd()},
-        "the time-out of sockets": answer("_socket", "getdefaulttimeout"),
-        "the start method": {} if context is None else {"": id(context._actual_context)},
-        "the locale": answer("_locale", "setlocale", 6, None) if sys.platform == "linux" else {},
-        "a hook of sys": {name: id(getattr(sys, name, None)) for name in HOOKS},
-        "the hook of threads": {} if hook is None else {"": id(hook)},
-        "a stream": {name: id(getattr(sys, name, None)) for name in STREAMS},
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for thing, read in THINGS.items():
+        try:
+            found[thing] = read()
+        except Exception:
+            found[thing] = {}
+    return found
 
 
 class Watch:

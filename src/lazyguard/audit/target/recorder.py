@@ -148,7 +148,7 @@ class Sleep:
     def __call__(self, seconds: "Any", /) -> None:
         hook = Sleep.hook
         if hook is not None:
-            hook("time.sleep", (seconds,), _getframe(1))
+            hook("time.sleep", (seconds,), _getframe().f_back)  # none where a thread begins with it
         _sleep(seconds)
 
     def __reduce__(self) -> str:

@@ -43,13 +43,12 @@ class Watch:
         self.since = self.now()
 
     def run(self, name: str, function: "Any", *given: "Any") -> "Any":
-        """Call a function for a file."""
+        """Call a function for a file; where that ends the start, it is the one that was running."""
         before = self.running
         self.charge([*before, name])
-        try:
-            return function(*given)
-        finally:
-            self.charge(before)
+        result = function(*given)
+        self.charge(before)
+        return result
 
 
 def watch(site: "Any", watched: Watch) -> None:
@@ -107,8 +106,8 @@ def main(argv: "list[str]") -> None:
     watch(site, watched)
     site.main()
     faulthandler.cancel_dump_traceback_later()
+    child.load("probe")  # before what lies in the path can hide a module of Python
     sys.path[:0] = path.split(":")
-    child.load("probe")
     costs = [[file, seconds] for file, seconds in watched.costs.items() if file]
     probe_: Any = child.probe  # type: ignore[attr-defined]
     probe_.main([out, path, *rest], costs)

@@ -129,16 +129,17 @@ def checks_types(test: ast.expr) -> bool | None:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         answer = checks_types(test.operand)
         return None if answer is None else not answer
-    name = test.attr if isinstance(test, ast.Attribute) else test.id if isinstance(test, ast.Name) else ""
-    return True if name == "TYPE_CHECKING" else None
+    return True if last_name(test) == "TYPE_CHECKING" else None
 
 
 def _is_lazy_block(item: ast.expr) -> bool:
     """Return whether a `with` block is `lazyguard.lazy_imports()`."""
-    if not isinstance(item, ast.Call):
-        return False
-    called = item.func
-    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) == "lazy_imports"
+    return isinstance(item, ast.Call) and last_name(item.func) == "lazy_imports"
+
+
+def last_name(node: object) -> str:
+    """Return the last part of a dotted name; "" for anything else."""
+    return str(getattr(node, "attr", None) or getattr(node, "id", ""))
 
 
 def _of(source: Source, node: ast.Import | ast.ImportFrom, within: str, guard: int | None) -> Iterator[Statement]:

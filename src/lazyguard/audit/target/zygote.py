@@ -45,8 +45,7 @@ class KeptEvents:
 
     def note(self, *fields: "Any") -> None:
         """Keep a line."""
-        if os.getpid() == self.process:
-            self.lines += stream.line(fields)
+        self.lines += stream.line(fields)
 
     send = note
 
@@ -142,7 +141,7 @@ class Server:
             recording.spent = 0.0
             self.began = recorder._clock()
         else:
-            recording.stream = answers
+            recording.stream, recording.done = answers, False
             recording.spent += recorder._clock() - self.paused
         return recording
 
@@ -158,9 +157,9 @@ class Server:
             recorder._exit(1)
         if not package:
             kept.lines, self.began, self.waited = b"", recording.now(), 0.0
+        recording.done = True  # the forks of this process are no acts of the package, and count in no time of its
         self.paused = recorder._clock()
         self.report("holds", seconds, fork_state() == before and self.hidden.doubtful is None)
-        kept.process = -1
         self.serve()
 
     def run(self, directory: str, module: str, timeout: float) -> None:

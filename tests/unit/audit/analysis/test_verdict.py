@@ -65,3 +65,12 @@ def test_a_function_that_imports_has_the_line_of_a_module_that_called_it(reporte
     trace = Trace("core", reported.events, ["result", 0.9, None, 0.0], 1, started=0.0, left=True)
     blame = judge(trace, reported.scope, timeout=5.0, slow=0.5).blame
     assert str(blame) == "core/__init__.py:4 -> core/plugins.py:7 -> heavy.py"
+
+
+def test_a_process_that_was_replaced_unseen_exits() -> None:
+    """What replaced it is not known where its events are lost."""
+    seen = judge(Trace("core", started=0.0, replaced=True), Scope("/app", ("/app/core/",)), timeout=5.0, slow=0.5)
+    assert (seen.verdict, seen.error and seen.error.message) == (
+        "exits",
+        "the process was replaced by another program",
+    )

@@ -102,7 +102,7 @@ def test_the_command_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_junit_has_a_case_a_module() -> None:
     """Errors, failures, skipped ones and their counts; the line and the chain; anything a module wrote is XML."""
-    root = ElementTree.fromstring(junit.text(REPORT).encode())
+    root = ElementTree.fromstring(junit.page(REPORT).encode())
     suite = root[0]
     assert (root.tag, suite.tag) == ("testsuites", "testsuite")
     assert [suite.get(key) for key in ("tests", "errors", "failures", "skipped")] == ["5", "2", "2", "1"]

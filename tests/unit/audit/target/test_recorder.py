@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import threading
 from typing import Any
@@ -100,3 +101,14 @@ def test_what_is_recorded_amid_recording_counts_once(monkeypatch: pytest.MonkeyP
     recording.effect("sleep", "own", None)
     assert min(notes.times) >= started
     assert (notes.times[-1], recording.now()) == (started + 2.0, started + 2.0)
+
+
+def test_a_thread_may_begin_with_a_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No frame is above it then: it is reported all the same, and the thread sleeps."""
+    reported: list[Any] = []
+    slept = threading.Event()
+    monkeypatch.setattr(recorder.Sleep, "hook", lambda *event: reported.append(event))
+    monkeypatch.setattr(recorder, "_sleep", lambda _: slept.set())
+    _thread.start_new_thread(recorder.Sleep(), (3600,))
+    assert slept.wait(60)
+    assert reported == [("time.sleep", (3600,), None)]
