@@ -47,6 +47,8 @@ def diary():
 
 def test_close(diary, told):
     """The last one built is closed first, each once; after that they are pending, and their references work."""
+    lazyguard.close()  # what other tests have left
+    told.clear()
     services = [diary.service(name) for name in ("a", "b", "c")]
     for index in (1, 0, 2):
         assert services[index]().upper()
