@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 
-from lazyguard._base import Record, final, places
+from lazyguard._base import TYPE_CHECKING, Record, final, places
 from lazyguard._base.interpreter import monotonic
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator

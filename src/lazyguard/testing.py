@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from lazyguard._base import validation
+from lazyguard._base import TYPE_CHECKING, validation
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import clock, mode, scheduler
 from lazyguard._services.chaos import chaos
 from lazyguard._services.conformity import assert_conforms
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 

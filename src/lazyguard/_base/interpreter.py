@@ -15,9 +15,8 @@ import sys
 import time
 from _weakref import ref
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable

@@ -11,10 +11,9 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base.interpreter import monotonic
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable

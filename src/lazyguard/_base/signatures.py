@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

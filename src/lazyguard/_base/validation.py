@@ -7,10 +7,9 @@ raises ConfigurationError with the option, its value and what to give.
 import sys
 from _thread import TIMEOUT_MAX
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 from lazyguard._base.places import misconfigured, misused, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from _weakref import ref
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, loaded, mode
 from lazyguard._core.deadlines import NEVER, Deadline
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

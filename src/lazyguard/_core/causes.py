@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any

@@ -15,11 +15,10 @@ import sys
 from _contextvars import Context
 
 from lazyguard import events
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from _contextvars import ContextVar
 
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base.interpreter import assign
 from lazyguard._core import clock, loaded, mode
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

@@ -11,9 +11,8 @@ import _thread
 import os
 import sys
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

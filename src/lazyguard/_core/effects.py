@@ -5,10 +5,9 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeAlias, TypeVar

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

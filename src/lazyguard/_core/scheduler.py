@@ -18,12 +18,11 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.interpreter import Lock, assign, monotonic
 from lazyguard._core import clock, daemons
 from lazyguard._core import forks as forks  # it renews what is here in the child of a fork
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable

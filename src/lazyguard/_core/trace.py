@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 from lazyguard._core import clock
 from lazyguard.events import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -14,9 +14,8 @@ import _thread
 import sys
 import time
 
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, NoReturn

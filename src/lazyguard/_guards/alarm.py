@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.interpreter import monotonic
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable

@@ -6,10 +6,9 @@ original text stays. Sources are read, and nothing is executed. What cannot be f
 
 from __future__ import annotations
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 from lazyguard._guards import frames
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
     from collections.abc import Iterator

@@ -14,10 +14,9 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base import Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
 from lazyguard._guards import circular_imports, frames, hooks
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec

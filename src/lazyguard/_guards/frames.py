@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base import signatures
+from lazyguard._base import TYPE_CHECKING, signatures
 from lazyguard._base.places import is_module_name, shown
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec

@@ -12,11 +12,10 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors, events
-from lazyguard._base import Record, dress, final, places, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Record, dress, final, places, signatures, validation
 from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

@@ -10,7 +10,7 @@ import os
 import sys
 
 from lazyguard import errors
-from lazyguard._base import dress, places, signatures
+from lazyguard._base import TYPE_CHECKING, dress, places, signatures
 from lazyguard._base.places import shown
 from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
@@ -18,7 +18,6 @@ from lazyguard._core.cell import Cell
 from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import FAILED, PENDING, READY
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, overload

@@ -10,12 +10,11 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base import places, validation
+from lazyguard._base import TYPE_CHECKING, places, validation
 from lazyguard._base.places import is_module_name
 from lazyguard._core import eager, trace
 from lazyguard._proxies.inspection import INTROSPECTION, walks
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from types import ModuleType as _Module

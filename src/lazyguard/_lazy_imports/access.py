@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import T, final
+from lazyguard._base import TYPE_CHECKING, T, final
 from lazyguard._core import INTERRUPTIONS, loaded
 from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import REGISTRY, package
 from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType

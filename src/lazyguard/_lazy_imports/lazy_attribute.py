@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import T, final, places
+from lazyguard._base import TYPE_CHECKING, T, final, places
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._core.state import lock
@@ -17,7 +17,6 @@ from lazyguard._lazy_imports import access
 from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType

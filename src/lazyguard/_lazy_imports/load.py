@@ -11,14 +11,13 @@ import _thread
 import builtins
 import sys
 
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base.places import misused
 from lazyguard._core import loaded
 from lazyguard._core.declaration import build_early, declared
 from lazyguard._lazy_imports.pep810 import FromModule
 from lazyguard._proxies import proxy as proxies
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

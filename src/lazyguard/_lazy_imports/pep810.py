@@ -7,9 +7,8 @@ are ours. These objects belong into the namespace of a module and nowhere else: 
 
 import builtins
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CodeType

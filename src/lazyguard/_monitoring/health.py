@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import Record, final
+from lazyguard._base import TYPE_CHECKING, Record, final
 from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._lazy_imports import package
 from lazyguard.events import describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, Protocol
 

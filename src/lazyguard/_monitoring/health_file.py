@@ -10,11 +10,10 @@ import _thread
 import os
 
 from lazyguard import events
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._core import clock, daemons, loaded
 from lazyguard._monitoring import health
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -10,12 +10,11 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol

@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 from itertools import dropwhile
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 from lazyguard._guards import frames
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType

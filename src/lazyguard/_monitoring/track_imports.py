@@ -13,13 +13,12 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base import Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
 from lazyguard._base.interpreter import perf_counter
 from lazyguard._core import loaded
 from lazyguard._guards import frames
 from lazyguard.errors import ImportBudgetWarning
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any

@@ -4,12 +4,11 @@ Invariants: declaring builds nothing and loads nothing but this; the caller's ow
 to their thread.
 """
 
-from lazyguard._base import places
+from lazyguard._base import TYPE_CHECKING, places
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import PLAIN, Plan, build_early, check_on_fork, declared, register
 from lazyguard._proxies import proxy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType

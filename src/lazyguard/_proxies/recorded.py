@@ -10,12 +10,11 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import Record, final, places
+from lazyguard._base import TYPE_CHECKING, Record, final, places
 from lazyguard._core import loaded
 from lazyguard._core.declaration import declared
 from lazyguard._proxies import proxy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any

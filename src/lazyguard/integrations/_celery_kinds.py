@@ -5,10 +5,9 @@ Invariant: nothing of Celery is imported, since a declaration asks.
 
 from __future__ import annotations
 
-from lazyguard._base import validation
+from lazyguard._base import TYPE_CHECKING, validation
 from lazyguard.errors import ConfigurationError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

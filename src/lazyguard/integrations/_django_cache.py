@@ -19,11 +19,10 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from django.utils.module_loading import import_string
 
 import lazyguard
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import shown
 from lazyguard.errors import ConfigurationError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

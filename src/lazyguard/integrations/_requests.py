@@ -9,13 +9,12 @@ from __future__ import annotations
 import sys
 
 import lazyguard
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import shown
 from lazyguard._core.deadlines import Deadline, Reach
 from lazyguard._monitoring.health import Health
 from lazyguard.errors import ConfigurationError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeAlias

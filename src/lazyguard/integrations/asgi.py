@@ -5,13 +5,12 @@ Invariants: neither a framework nor asyncio is imported. The event loop is not b
 
 from __future__ import annotations
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._core import loaded
 from lazyguard._core.wait_cycles import current_loop
 from lazyguard.errors import DeadlineExceeded, UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
     from typing import Any, TypeAlias

@@ -7,14 +7,13 @@ Celery's default when Celery is imported, so that no task is sent to another bro
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base import validation as checks
 from lazyguard._base.places import shown
 from lazyguard._proxies import lazy
 from lazyguard.errors import ConfigurationError
 from lazyguard.integrations._celery_kinds import check_backend, check_brokers
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

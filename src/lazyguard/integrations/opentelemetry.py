@@ -14,11 +14,10 @@ lazyguard.require("opentelemetry.metrics", extra="opentelemetry", why="for lazyg
 # ruff: noqa: E402 - the error for a missing library comes first
 from opentelemetry.metrics import MeterProvider, Observation, get_meter_provider
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import misconfigured, shown
 from lazyguard._monitoring.metrics import Measures
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

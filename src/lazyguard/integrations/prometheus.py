@@ -19,14 +19,13 @@ lazyguard.require("prometheus_client", extra="prometheus", why="for lazyguard.in
 # ruff: noqa: E402 - the error for a missing library comes first
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from lazyguard._base import final, validation
+from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.interpreter import Lock
 from lazyguard._base.places import misconfigured, shown
 from lazyguard._core import clock, daemons, scheduler
 from lazyguard._core import forks as _  # noqa: F401  (its fork hooks must run before ours)
 from lazyguard._monitoring.metrics import Measures
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -7,10 +7,9 @@ URL and set of options in a process, and for asyncio in an event loop.
 from __future__ import annotations
 
 import lazyguard
-from lazyguard._base import T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, T, final, places, validation
 from lazyguard._proxies import lazy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

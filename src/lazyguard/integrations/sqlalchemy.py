@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import cache
 
 import lazyguard
-from lazyguard._base import final, places
+from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base import validation as checks
 from lazyguard._core import clock, deadlines, loaded
 from lazyguard._policies import haste
 from lazyguard._proxies.proxy import Proxy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -5,11 +5,10 @@ Invariants: no framework is imported. After each part of a request its thread ha
 
 from __future__ import annotations
 
-from lazyguard._base import final
+from lazyguard._base import TYPE_CHECKING, final
 from lazyguard.errors import UsageError
 from lazyguard.integrations._requests import NOT_FOUND, Answer, Requests
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
