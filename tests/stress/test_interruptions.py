@@ -526,6 +526,8 @@ REAL_SIGNALS = """
                         pass  # of threading, which an Exception in Thread.start takes by surprise
                     except RuntimeError:
                         assert loop is not None
+                        if loop.is_running():  # since 3.14 what interrupts its end may leave it so, for ever
+                            break
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except (KeyboardInterrupt, SoftLimit):
@@ -537,7 +539,7 @@ REAL_SIGNALS = """
                 loop.run_until_complete(asyncio.sleep(0.001))
             except RuntimeError:
                 pass  # it was interrupted amid its own affairs
-            if not loop.is_running():  # since 3.14 what interrupts its end may leave it so
+            if not loop.is_running():
                 loop.close()
         assert not get._cell.now.overrides, turns
         if turns % 50 == 0:
