@@ -204,6 +204,7 @@ def _forget_closed_loops() -> None:
 
 
 async def _run_attempt(attempt: Attempt, steps: Steps[Outcome]) -> None:
+    attempt.running = True  # an eager task is here before it is known
     deadlines.forget()  # in this task's own context
     outcome = Outcome(interrupted=True)
     attempt.begun_in = wait_cycles.within.get()
