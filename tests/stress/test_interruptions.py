@@ -583,6 +583,10 @@ def redis_url(tmp_path):
     server.wait()
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 14),
+    reason="there what a handler raises may leave the locks of threading taken for ever",
+)
 def test_real_signals_through_a_redis_client(process, redis_url, need, request):
     """Alarms at random moments of resolution, reset, override, pinned and deadline: nothing stays, all is closed once.
 
