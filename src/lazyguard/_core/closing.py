@@ -278,7 +278,7 @@ def _close_due(pending: PendingClose) -> None:
 
 
 # The threads that close what has fallen due: few, however much that is.
-crew = daemons.Crew("closer", _close_due, most=4, hangs=HANGS)
+crew = daemons.Crew("closer", _close_due, most=4, hangs=HANGS, now=lambda: clock.now())
 
 
 def after_finaliser(pending: PendingClose, due: float) -> None:

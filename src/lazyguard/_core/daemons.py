@@ -17,7 +17,6 @@ from _contextvars import Context
 from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._base.interpreter import monotonic
-from lazyguard._core import clock
 
 if TYPE_CHECKING:
     from collections import deque
@@ -176,12 +175,22 @@ class Crew:
         do: Does the work for one item.
         most: How many are at work at the most, but for those that hang.
         hangs: Seconds at one item after which a thread counts as hanging.
+        now: The clock that tells them: the machine's, which no test stops or moves.
     """
 
-    __slots__ = ("_do", "_hangs", "_most", "_name", "at_work", "waiting")
+    __slots__ = ("_do", "_hangs", "_most", "_name", "_now", "at_work", "waiting")
 
-    def __init__(self, name: str, do: Callable[[Any], object], *, most: int, hangs: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        do: Callable[[Any], object],
+        *,
+        most: int,
+        hangs: float,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         self._name = name
+        self._now = now
         self._do = do
         self._most = most
         self._hangs = hangs
@@ -197,12 +206,12 @@ class Crew:
 
     def look(self) -> None:
         """Begin a thread, if something waits and not as many as may are at work."""
-        hanging = clock.now() - self._hangs
+        hanging = self._now() - self._hangs
         if not self.waiting or sum(since > hanging for since in list(self.at_work.values())) >= self._most:
             refused.pop(self.look, None)
             return
         key = object()
-        self.at_work[key] = clock.now()
+        self.at_work[key] = self._now()
         insist(self.look, lambda: self._work(key), self._name, lambda: self.at_work.pop(key, None), again=True)
 
     def _work(self, key: object) -> None:
@@ -212,7 +221,7 @@ class Crew:
                     item = self.waiting.popleft()
                 except IndexError:
                     return
-                self.at_work[key] = clock.now()
+                self.at_work[key] = self._now()
                 self._do(item)
         finally:
             self.at_work.pop(key, None)

@@ -278,3 +278,18 @@ def test_an_interruption_anywhere_leaves_no_listener_deaf(listen):
         assert heard[-1] == number + 1, f"deaf after an interruption at step {raised_at}"
     assert raised_at > 200
     assert heard == sorted(heard)
+
+
+def test_a_listener_that_blocks_since_a_time_that_has_not_come(listen, eventually):
+    """What hangs is known by the machine's clock: a test's own may have been ahead when the listener was called."""
+    begun, gate, heard = threading.Event(), threading.Event(), []
+    listen(lambda one: begun.set() or gate.wait() if one.generation == 0 else None)
+    listen(lambda one: heard.append(one.generation))
+    with lazyguard.testing.FakeClock() as clock:
+        clock.advance(1e6)
+        later(events.emit, event(number=0), 1)
+        assert begun.wait(20)
+    later(events.emit, event(number=1), 1)
+    eventually(lambda: heard == [0, 1])
+    gate.set()
+    eventually(lambda: not scheduler.teller.at_work)
