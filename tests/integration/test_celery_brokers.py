@@ -162,7 +162,7 @@ def test_other_brokers_are_refused(url):
 
     late = lazy_celery("other", configure=configure, default=False)
 
-    @late.task
+    @late.task(shared=False)
     def work(): ...
 
     for send in (work.delay, lambda: late.send_task("work")):
@@ -177,7 +177,7 @@ def test_a_result_backend_behind_sentinels_is_refused():
     late = lazy_celery("other", broker="memory://", default=False)
     late.config_from_object({"result_backend": "sentinel://127.0.0.1:26379"})
 
-    @late.task
+    @late.task(shared=False)
     def work(): ...
 
     for _ in range(2):
