@@ -14,6 +14,7 @@ from lazyguard._core import clock, loaded, mode
 from lazyguard._core.deadlines import NEVER, Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -21,14 +22,19 @@ if TYPE_CHECKING:
 class Cancellation:
     """Cancels this task, which is one of asyncio, when a deadline passes, from now until `ended`.
 
+    Args:
+        limit: The deadline.
+        then: Called when it has passed and the task has been cancelled, which may take its time to end.
+
     Attributes:
         rung: Whether it has.
         task: The task.
     """
 
-    __slots__ = ("_before", "_limit", "_timer", "rung", "task")
+    __slots__ = ("_before", "_limit", "_then", "_timer", "rung", "task")
 
-    def __init__(self, limit: Deadline) -> None:
+    def __init__(self, limit: Deadline, then: Callable[[], object] = bool) -> None:
+        self._then = then
         loaded("_core.tasks").loop_here()
         self._timer: asyncio.TimerHandle | None = None
         self.task: Any = counting(asyncio.current_task())
@@ -50,6 +56,7 @@ class Cancellation:
         if mode.is_active():
             self.rung = True
             self.task.cancel()
+            self._then()
 
     def stop(self) -> None:
         """Cancel nothing from now on."""

@@ -33,10 +33,11 @@ class Middleware:
     of the application for the request, also in tasks that it creates and threads that it sends work to. Websockets and
     the lifespan have none.
 
-    When it passes, the application is cancelled where it waits. Where it has sent nothing yet, the answer is 504, with
-    a body in health+json; so it is where the application raises DeadlineExceeded itself, alone or in a group. Where it
-    has begun to send, DeadlineExceeded reaches the server, which closes the connection. A response that is sent in
-    parts goes on: once its first part is sent, nothing is cancelled.
+    When it passes, the application is cancelled where it waits. Where it has sent nothing yet, the answer is 504 at
+    once, with a body in health+json; what the application sends while it cleans up is dropped. It is 504 too where the
+    application raises DeadlineExceeded itself, alone or in a group. Where it has begun to send, DeadlineExceeded
+    reaches the server, which closes the connection. A response that is sent in parts goes on: once its first part is
+    sent, nothing is cancelled.
 
     Args:
         cancel: False: nothing is cancelled; the application sees what is left by `lazyguard.remaining` alone.
@@ -97,9 +98,12 @@ class Middleware:
 
         limit, begun = reach.given, False
         cancellation: Any = None
+        refusal: Any = None  # the task that answers 504, while that of the application may still clean up
 
         async def answering(message: MutableMapping[str, Any]) -> None:
             nonlocal begun
+            if refusal is not None:
+                return
             begun = True
             await send(message)
             if message["type"] != "http.response.body":
@@ -109,23 +113,38 @@ class Middleware:
             if cancellation is not None:
                 cancellation.stop()
 
+        def refuse() -> None:
+            nonlocal refusal
+            if not begun:
+                refusal = cancellation.task.get_loop().create_task(_send(Answer(*_LATE), send))
+
         if not self._cancel or current_loop() is None:  # that of trio is none
             with reach:
                 await self._app(scope, receive, answering)
             return
-        cancellation = loaded("_core.cancellation").Cancellation(limit)
+        cancellation = loaded("_core.cancellation").Cancellation(limit, refuse)
         try:
             with reach:
                 await self._app(scope, receive, answering)
         except BaseException as error:
             late = cancellation.ended(error)
-            if begun or not (late or loaded("_policies.failures").matches(error, (DeadlineExceeded,))):
+            if refusal is not None and (late or isinstance(error, Exception)):
+                await refusal
+                if not late:
+                    raise
+            elif begun or refusal is not None or not loaded("_policies.failures").matches(error, (DeadlineExceeded,)):
                 if late:
                     raise limit.exceeded() from error
                 raise
-            await _send(Answer(504, {"status": "fail", "output": "DeadlineExceeded"}), send)
+            else:
+                await _send(Answer(*_LATE), send)
         else:
             cancellation.ended(None)
+            if refusal is not None:
+                await refusal
+
+
+_LATE = 504, {"status": "fail", "output": "DeadlineExceeded"}
 
 
 def _path(scope: Scope) -> str:

@@ -21,9 +21,9 @@ def part(*, more: bool) -> dict[str, object]:
     return {"type": "http.response.body", "body": b"a part", "more_body": more}
 
 
-def served(app, **options) -> tuple[list[dict[str, object]], BaseException | None]:
+def served(app, sent: list | None = None, **options) -> tuple[list[dict[str, object]], BaseException | None]:
     """Return what an application sends, and what it raises to the server."""
-    sent: list[dict[str, object]] = []
+    sent = [] if sent is None else sent
 
     async def send(message):
         sent.append(message)
@@ -56,6 +56,31 @@ def test_nothing_was_sent(limited):
     assert (b"content-type", b"application/health+json") in begin["headers"]
     assert json.loads(body["body"]) == {"status": "fail", "output": "DeadlineExceeded"}
     assert seen == ["cleaned up"]
+
+
+@pytest.mark.parametrize("ends_by", ["its cancellation", "an error", "an answer"])
+def test_nothing_waits_for_the_clean_up(limited, ends_by):
+    """The answer is whole while the work still cleans up, however that ends; what it sends by then is dropped."""
+    seen, sent = [], []
+
+    async def app(scope, receive, send):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            while len(sent) < 2:
+                await asyncio.sleep(0)
+            seen.append("cleaned up")
+            if ends_by == "its cancellation":
+                raise
+            if ends_by == "an error":
+                raise ValueError from None
+            await send(START)
+            await send(part(more=False))
+
+    sent, error = served(app, sent=sent)
+    assert [one.get("status") for one in sent] == [504, None]
+    assert seen == ["cleaned up"]
+    assert type(error) is (ValueError if ends_by == "an error" else type(None))
 
 
 def test_the_application_raises_it(limited):
