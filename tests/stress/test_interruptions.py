@@ -373,7 +373,8 @@ def never_awaited():
     yield
     for queue in (scheduler._scheduler._due, scheduler._scheduler._inbox):
         for *_, job in queue.copy():
-            job.cancel()  # a look at a step that was interrupted as it began
+            if job.work is not scheduler._watch:
+                job.cancel()  # a look at a step that was interrupted as it began
     gc.collect()
 
 

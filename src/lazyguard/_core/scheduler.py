@@ -274,10 +274,10 @@ def _queue(mailbox: Mailbox) -> None:
 
 def watch() -> None:
     """Look in a while whether a listener hangs, and others wait behind it."""
-    due = clock.now() + _HANGS
-    if _watching.get(_scheduler, due + 1.0) > due:  # none, or that of another clock
-        _watching[_scheduler] = due
-        at(due, _watch)
+    now = clock.now()
+    if not now < _watching.get(_scheduler, now) <= now + _HANGS:  # none, one that was lost, or that of another clock
+        _watching[_scheduler] = now + _HANGS
+        at(now + _HANGS, _watch)
 
 
 def _watch() -> None:

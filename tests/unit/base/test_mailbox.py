@@ -287,6 +287,19 @@ def test_an_interruption_anywhere_leaves_no_listener_deaf(listen):
     assert heard == sorted(heard)
 
 
+def test_a_look_that_was_lost_is_made_up_for(listen, eventually, monkeypatch):
+    """Whoever was to look whether a listener hangs, and never came: the next event has one look again."""
+    gate, heard = threading.Event(), []
+    listen(lambda one: gate.wait() if one.generation == 0 else None)
+    listen(lambda one: heard.append(one.generation))
+    monkeypatch.setitem(scheduler._watching, scheduler._scheduler, time.monotonic() - 0.5)
+    for number in (0, 1):
+        later(events.emit, event(number=number), 1)
+    eventually(lambda: heard == [0, 1])
+    gate.set()
+    eventually(lambda: not scheduler.teller.at_work)
+
+
 def test_a_listener_that_blocks_since_a_time_that_has_not_come(listen, eventually):
     """What hangs is known by the machine's clock: a test's own may have been ahead when the listener was called."""
     begun, gate, heard = threading.Event(), threading.Event(), []
