@@ -276,6 +276,18 @@ def section(seen: dict[str, Any], seconds: float) -> list[str]:
     return lines
 
 
+def draw(axes: Any, requests: list[tuple[float, float]], deadline: float) -> None:
+    """Draw what requests took that began at these seconds, and their deadline."""
+    bins: dict[int, list[float]] = {}
+    for at, took in requests:
+        bins.setdefault(int(at * 4), []).append(took)
+    times = [index / 4 for index in sorted(bins)]
+    axes.plot(times, [max(bins[index]) for index in sorted(bins)], label="longest in a quarter of a second", lw=1)
+    axes.plot(times, [sorted(bins[i])[len(bins[i]) // 2] for i in sorted(bins)], label="median", lw=1)
+    axes.axhline(deadline, ls=":", lw=1, color="black", label="deadline")
+    axes.set(yscale="log", xlabel="seconds", ylabel="seconds a request")
+
+
 def plot(seen: dict[str, Any], seconds: float, file: Path) -> None:
     """Draw what each request took, over time, and what Redis did meanwhile."""
     import matplotlib
@@ -290,14 +302,8 @@ def plot(seen: dict[str, Any], seconds: float, file: Path) -> None:
     for (phase, start), (_, end) in pairwise(phases):
         axes.axvspan(start, end, color=colours[phase], zorder=0)
         axes.text((start + end) / 2, 1.3, phase, ha="center", fontsize=8)
-    bins: dict[int, list[float]] = {}
-    for request in seen["requests"]:
-        bins.setdefault(int(request.at * 4), []).append(request.seconds)
-    times = [index / 4 for index in sorted(bins)]
-    axes.plot(times, [max(bins[index]) for index in sorted(bins)], label="longest in a quarter of a second", lw=1)
-    axes.plot(times, [sorted(bins[i])[len(bins[i]) // 2] for i in sorted(bins)], label="median", lw=1)
-    axes.axhline(DEADLINE, ls=":", lw=1, color="black", label="deadline")
-    axes.set(yscale="log", xlabel="seconds", ylabel="seconds a request", xlim=(0, seconds), ylim=(5e-4, 2))
+    draw(axes, [(request.at, request.seconds) for request in seen["requests"]], DEADLINE)
+    axes.set(xlim=(0, seconds), ylim=(5e-4, 2))
     axes.legend(loc="lower right", fontsize=8)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})

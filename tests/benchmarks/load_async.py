@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.audit_packages import ROOT, put
+from tests.benchmarks.load import draw
 from tests.integration.conftest import PostgresServer, RedisServer
 
 EXAMPLE = ROOT / "docs" / "examples" / "fastapi"
@@ -248,14 +249,8 @@ def plot(begin: float, seen: list[tuple[float, float, str]], seconds: float, fil
     for index, ((name, share), (_, end)) in enumerate(pairwise((*PHASES, ("", 1.0)))):
         axes.axvspan(share * seconds, end * seconds, color="#ffffff" if index % 2 else "#f0ece2", zorder=0)
         axes.text((share + end) / 2 * seconds, 1.1, name.replace(" ", "\n", 1), ha="center", fontsize=7, va="top")
-    bins: dict[int, list[float]] = {}
-    for at, took, _ in seen:
-        bins.setdefault(int((at - begin) * 4), []).append(took)
-    times = [index / 4 for index in sorted(bins)]
-    axes.plot(times, [max(bins[index]) for index in sorted(bins)], label="longest in a quarter of a second", lw=1)
-    axes.plot(times, [sorted(bins[i])[len(bins[i]) // 2] for i in sorted(bins)], label="median", lw=1)
-    axes.axhline(DEADLINE, ls=":", lw=1, color="black", label="deadline")
-    axes.set(yscale="log", xlabel="seconds", ylabel="seconds a request", xlim=(0, seconds), ylim=(5e-4, 1.3))
+    draw(axes, [(at - begin, took) for at, took, _ in seen], DEADLINE)
+    axes.set(xlim=(0, seconds), ylim=(5e-4, 1.3))
     axes.legend(loc="lower right", fontsize=7)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
