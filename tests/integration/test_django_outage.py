@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -140,21 +142,33 @@ def site(request, tmp_path, redis):
     environment = {**os.environ, "PYTHONPATH": path, "REDIS": redis.url, "DJANGO_SETTINGS_MODULE": "settings"}
     migrate = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
     subprocess.run(migrate, cwd=tmp_path, env=environment, check=True, timeout=60)
-    log = tmp_path / "server.log"
-    options = ["-w", str(WORKERS), "-b", "127.0.0.1:0", "--timeout", "15", *request.param]
-    command = [sys.executable, "-m", "gunicorn", *options]
+    with under_gunicorn(
+        tmp_path, environment, "shop.wsgi:application", WORKERS, "--timeout", "15", *request.param
+    ) as served:
+        yield served
+
+
+@contextmanager
+def under_gunicorn(
+    directory: Path, environment: dict[str, str], app: str, workers: int, *options: str
+) -> Iterator[tuple[int, Path]]:
+    """Serve an application of that directory by so many workers; the port, and the log of the server."""
+    log = directory / "server.log"
+    command = [sys.executable, "-m", "gunicorn", "-w", str(workers), "-b", "127.0.0.1:0", *options, app]
     with log.open("w") as written:
         server = subprocess.Popen(
-            [*command, "shop.wsgi:application"], cwd=tmp_path, env=environment, stdout=written, stderr=written,
-            stdin=subprocess.DEVNULL, start_new_session=True,
+            command, cwd=directory, env=environment, stdout=written, stderr=written, stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
-    until = time.monotonic() + 30
-    while (found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text())) is None:
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.02)
-    yield int(found[1]), log
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+    try:
+        until = time.monotonic() + 30
+        while (found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text())) is None:
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.02)
+        yield int(found[1]), log
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def get(port: int, path: str) -> tuple[int, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from textwrap import dedent
 
 import pytest
-from tests.integration.test_django_outage import get
+from tests.integration.test_django_outage import get, under_gunicorn
 
 pytest.importorskip("django", reason="the group `integration` has it")
 pytest.importorskip("gunicorn", reason="the group `stress` has it")
@@ -79,20 +78,8 @@ def site(request, tmp_path, postgres):
         subprocess.run(
             [sys.executable, "-m", "django", *command], cwd=tmp_path, env=environment, check=True, timeout=60
         )
-    log = tmp_path / "server.log"
-    options = ["-w", str(WORKERS), "-b", "127.0.0.1:0", "--timeout", "12"]
-    with log.open("w") as written:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *options, "app"], cwd=tmp_path, env=environment, stdout=written,
-            stderr=written, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    until = time.monotonic() + 30
-    while (found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text())) is None:
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.02)
-    yield int(found[1]), log
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()
+    with under_gunicorn(tmp_path, environment, "app", WORKERS, "--timeout", "12") as served:
+        yield served
 
 
 def asked(port: int, count: int) -> Counter[int]:
