@@ -75,9 +75,8 @@ def end(limit: Deadline, error: BaseException | None) -> bool:
     """End this task's innermost block of a deadline; return whether it was the deadline alone that has ended it."""
     task = asyncio.current_task()
     own = [one for one in limit.cancellations if one.task is task]
-    block: Cancellation = (own or limit.cancellations)[
-        -1
-    ]  # else another task closes an async generator that has it open
+    # None of its own: it closes an async generator in which another task has it open.
+    block: Cancellation = (own or limit.cancellations)[-1]
     limit.cancellations.remove(block)
     return block.ended(error)
 
