@@ -49,6 +49,14 @@ def install(clock: Clock) -> Clock:
     return before
 
 
+def jittered(first: float, longest: float, times: int) -> float:
+    """Return how long to wait after so many failures: the wait doubles each time, and its later half is by chance."""
+    from random import uniform
+
+    most = min(longest, first * 2.0 ** min(times, 60))
+    return uniform(most / 2, most)
+
+
 def pauses(over: Callable[[], object], until: float | None = None) -> Iterator[float]:
     """Yield real seconds from one look to the next, until it is over, or the time has come.
 

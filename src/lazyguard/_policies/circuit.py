@@ -157,12 +157,9 @@ class Phase:
             circuit.follow(now, Phase(circuit, "closed", clock.now()))
 
     def _opened(self, cause: BaseException | None, rounds: int | None = None) -> Phase:
-        from random import uniform
-
         breaker, moment = self._circuit.breaker, clock.now()
         rounds = self.rounds if rounds is None else rounds
-        longest = min(breaker.max_open_time, breaker.open_time * 2.0 ** min(rounds, 60))
-        until = moment + uniform(longest / 2, longest)
+        until = moment + clock.jittered(breaker.open_time, breaker.max_open_time, rounds)
         return Phase(self._circuit, "open", moment, until=until, rounds=rounds + 1, cause=cause)
 
 

@@ -48,10 +48,9 @@ class Recovery(validation.Options):
 
     def wait(self, times: int) -> float:
         """Return a wait after so many failures, jittered."""
-        from random import uniform
+        from lazyguard._core import clock  # loaded by then: what fails has one
 
-        longest = min(self.maximum, self.initial * 2.0 ** min(times, 60))
-        return uniform(longest / 2, longest)
+        return clock.jittered(self.initial, self.maximum, times)
 
     def begin(self, cell: Cell) -> None:
         """Begin the recovery run of the cell's present generation, unless there is one."""
