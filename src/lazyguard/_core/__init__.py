@@ -53,6 +53,8 @@ def whole(name: str) -> "Any":
 def _refusal(text: str) -> Exception:
     errors: Any = _whole.get("errors")  # at the interpreter's end no statement finds what is loaded
     if errors is None:
+        if sys.meta_path is None:
+            return RuntimeError(text)  # no code can name a subclass that has not been loaded by then
         errors = __import__("lazyguard.errors", fromlist=["*"])
     error: Exception = errors.ResolutionError(text)
     return error

@@ -8,7 +8,6 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
-import atexit
 import os
 import sys
 
@@ -428,11 +427,3 @@ def begin(declared: Any) -> None:
         if not declared.used:
             declared.now = UNUSED
             declared.__class__ = Cell
-
-
-def _load_errors() -> None:
-    """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
-    loaded("errors")
-
-
-atexit.register(_load_errors)
