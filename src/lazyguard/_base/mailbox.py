@@ -11,16 +11,8 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, places
-from lazyguard._base.interpreter import monotonic
-
-if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any
-else:
-    from _collections import deque  # without what collections loads
+from lazyguard._base import Any, Callable, FrameType, final, places
+from lazyguard._base.interpreter import deque, monotonic
 
 # How many letters wait for one listener.
 MOST = 1000

@@ -20,9 +20,9 @@ from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Atte
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Concatenate, ParamSpec
+    from typing import Concatenate, ParamSpec
 
+    from lazyguard._base import Any, Callable
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.state import Gate, Mirror, Note

@@ -15,18 +15,12 @@ import sys
 from _contextvars import Context
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._base.interpreter import monotonic
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final
+from lazyguard._base.interpreter import deque, monotonic
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-    from typing import Any
-
     Work = Callable[[], object]
     Task = tuple[Work, str]
-else:
-    from _collections import deque  # without what collections loads
 
 # An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()

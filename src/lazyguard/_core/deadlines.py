@@ -14,8 +14,7 @@ from lazyguard._base.interpreter import assign
 from lazyguard._core import clock, loaded, mode
 
 if TYPE_CHECKING:
-    from typing import Any
-
+    from lazyguard._base import Any
     from lazyguard.errors import DeadlineExceeded
 
 

@@ -9,9 +9,7 @@ from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from typing import Any, TypeAlias, TypeVar
-
+    from lazyguard._base import Any, Callable, Generator, TypeAlias, TypeVar
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places
 from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.effects import Call
 
 # Seconds for which a step may hold the loop up.

@@ -13,10 +13,8 @@ from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard import errors
+    from lazyguard._base import Any, Callable
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps

@@ -11,6 +11,7 @@ import asyncio
 from _weakref import ref
 from types import coroutine
 
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, Generator, Iterator
 from lazyguard._base.interpreter import assign
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
@@ -18,11 +19,8 @@ from lazyguard._core.cancellation import counting
 from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import Attempt, Outcome
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator
     from contextvars import Context
-    from typing import Any
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Steps

@@ -10,7 +10,7 @@ import _thread
 from _contextvars import copy_context
 from _weakref import ref
 
-from lazyguard._base.interpreter import assign, is_a_handlers
+from lazyguard._base.interpreter import assign, defaultdict, is_a_handlers, partial
 from lazyguard._base.places import misused
 from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
@@ -19,16 +19,9 @@ from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import defaultdict
-    from collections.abc import Callable, Generator
-    from functools import partial
-    from typing import Any
-
+    from lazyguard._base import Any, Callable, Generator
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
-else:
-    from _collections import defaultdict  # without what collections and functools load
-    from _functools import partial
 
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:

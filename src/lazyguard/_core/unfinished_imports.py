@@ -14,13 +14,7 @@ import _thread
 import sys
 import time
 
-from lazyguard._base import TYPE_CHECKING, final, places
-
-if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any, NoReturn
-else:
-    ModuleType = type(sys)
+from lazyguard._base import Any, ModuleType, NoReturn, final, places
 
 # How often a fork looks whether the imports of other threads have ended, a millisecond or more apart. Not a time: a
 # clock may be frozen.

@@ -21,9 +21,8 @@ from lazyguard._core.state import Attempt, Outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
-    from collections.abc import Callable, Generator
-    from typing import Any
 
+    from lazyguard._base import Any, Callable, Generator
     from lazyguard._core.effects import Join
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.

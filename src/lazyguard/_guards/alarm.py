@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, final
 from lazyguard._base.interpreter import monotonic
 
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any
 
     OnAlarm = Callable[[FrameType | None], object]
 else:

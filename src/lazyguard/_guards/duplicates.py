@@ -18,11 +18,9 @@ from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
 from lazyguard._guards import circular_imports, frames, hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
-    from types import ModuleType, TracebackType
-    from typing import Literal
 
+    from lazyguard._base import Callable, Iterable, Literal, ModuleType, TracebackType
     from lazyguard._base.places import Place
 
     Action = Literal["alias", "warn", "error"]

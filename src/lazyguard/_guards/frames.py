@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, FrameType, final, places
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from lazyguard._base.places import Place
 
 _LAZYGUARD = os.path.dirname(os.path.dirname(__file__)) + os.sep

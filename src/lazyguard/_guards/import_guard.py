@@ -17,11 +17,7 @@ from lazyguard._core import clock, interruptions
 from lazyguard._guards import frames, side_effects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Literal
-
-    from lazyguard._base import P, T
+    from lazyguard._base import Callable, FrameType, Literal, P, T
     from lazyguard._base.places import Place
     from lazyguard._guards.alarm import Alarm
     from lazyguard._guards.frames import StackSummary

@@ -11,12 +11,9 @@ import os
 import sys
 from _thread import get_ident
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any, Literal
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, Literal
 
+if TYPE_CHECKING:
     Kind = Literal["network", "subprocess"]
     Watcher = Callable[[Kind, str, FrameType], object]
 

@@ -7,10 +7,9 @@ are ours. These objects belong into the namespace of a module and nowhere else: 
 
 import builtins
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Callable, Sequence, final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from types import CodeType
 
 _statements: "dict[int, CodeType]" = {}  # by the number of names

@@ -10,15 +10,12 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Record, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, Sequence, final, places
 from lazyguard._core import loaded
 from lazyguard._core.declaration import declared
 from lazyguard._proxies import proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
-
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Flavour, Home, Proxy
