@@ -15,7 +15,7 @@ import sys
 import time
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, T
 
 if TYPE_CHECKING:
     import signal as _signal
@@ -52,7 +52,6 @@ monotonic: Callable[[], float] = (
 perf_counter: Callable[[], float] = monotonic if _FROZEN else partial(time.perf_counter)
 
 
-@final
 class Lock(RLock):
     """A lock for a `with` statement, reentrant: a signal handler or a finaliser may run on its holder's thread."""
 

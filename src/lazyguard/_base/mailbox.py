@@ -11,7 +11,7 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import Any, Callable, FrameType, final, places
+from lazyguard._base import Any, Callable, FrameType, places
 from lazyguard._base.interpreter import deque, monotonic
 
 # How many letters wait for one listener.
@@ -21,7 +21,6 @@ MOST = 1000
 PATIENCE, TURN = 1.0, 0.1
 
 
-@final
 class Letter:
     """One event on its way to one listener.
 
@@ -44,7 +43,6 @@ class Letter:
         self.told = False
 
 
-@final
 class Mailbox:
     """What one listener has not been told yet.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, Any, TracebackType, final
+from lazyguard._base import TYPE_CHECKING, Any, TracebackType
 
 if TYPE_CHECKING:
     Links = tuple[BaseException | None, BaseException | None, bool]
@@ -25,7 +25,6 @@ _kept: dict[int, ref[Kept]] = {}
 _LONGEST = 100
 
 
-@final
 class Kept:
     """An exception and its chain as they were first. It is kept for as long as this object is."""
 

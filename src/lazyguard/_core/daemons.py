@@ -15,7 +15,7 @@ import sys
 from _contextvars import Context
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._base.interpreter import deque, monotonic
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def _begin(work: Work, name: str, again: bool) -> None:
     threading.Thread(target=_serve, args=([(work, name)], again), name=f"lazyguard {name}", daemon=True).start()
 
 
-@final
 class _Seat:
     """Where a thread waits once, for work or for the end of its patience: whichever is put here first."""
 
@@ -160,7 +159,6 @@ def _collected(phase: str, _: object) -> None:
             pass
 
 
-@final
 class Crew:
     """Threads that do one kind of work, item by item; each ends when nothing is left.
 

@@ -190,7 +190,6 @@ def forget() -> None:
     assign(_blocks, ())
 
 
-@final
 class Unlimited:
     """A block without a deadline, for an attempt that runs in its caller's context: those around it do not reach in.
 
@@ -208,7 +207,6 @@ class Unlimited:
         _end(self)
 
 
-@final
 class Reach:
     """A deadline over work that is done in parts: what is around each part has its own deadline, before and after.
 

@@ -5,9 +5,9 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lazyguard._base import Any, Callable, Generator, TypeAlias, TypeVar
     from lazyguard._core.cancellation import Cancellation
@@ -23,7 +23,6 @@ NEVER = float("inf")
 NOTHING: dict[str, Any] = {}
 
 
-@final
 class Call:
     """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so.
 
@@ -51,7 +50,6 @@ class Call:
         self.outcome: Outcome | None = None
 
 
-@final
 class Sleep:
     """Let `seconds` pass."""
 
@@ -61,7 +59,6 @@ class Sleep:
         self.seconds = seconds
 
 
-@final
 class Join:
     """Wait for an attempt until a time by the clock (None: for ever); answered with whether there is news.
 

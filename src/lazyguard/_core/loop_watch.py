@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, places
 from lazyguard._base.interpreter import monotonic
 from lazyguard._core import clock, daemons, loaded
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 BLOCKS = 0.25
 
 
-@final
 class Apart:
     """Awaits user code by a runner, a generator that is there before and after, as that of `threads.call`."""
 

@@ -14,7 +14,7 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, places, validation
 from lazyguard._guards import circular_imports, frames, hooks
 
 if TYPE_CHECKING:
@@ -178,7 +178,6 @@ class _Guard:
             del hooks.GUARDS[self._tree.package]
 
 
-@final
 class _Failure(Record):
     """The failure of one module."""
 

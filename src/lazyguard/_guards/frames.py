@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import TYPE_CHECKING, FrameType, final, places
+from lazyguard._base import TYPE_CHECKING, FrameType, places
 
 if TYPE_CHECKING:
     from lazyguard._base.places import Place
@@ -20,7 +20,6 @@ _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
-@final
 class StackSummary:
     """What a guarded block is executing.
 

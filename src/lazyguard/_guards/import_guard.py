@@ -84,7 +84,6 @@ def import_guard(
     return ImportGuard(terms)
 
 
-@final
 class _Terms(Record):
     """What a guard was declared with, and where: all that a block knows of it, since it must not keep the guard."""
 
@@ -156,7 +155,6 @@ class _BlockTimeout(BaseException):
         self.block = block
 
 
-@final
 class _Block:
     """One block of a guard, from its entry to its exit."""
 

@@ -202,7 +202,6 @@ def find_attribute(text: str) -> LazyAttribute:
     return AttachedAttribute(module, name)
 
 
-@final
 class AttachedAttribute:
     """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
 

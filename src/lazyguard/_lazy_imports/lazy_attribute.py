@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, ModuleType, T, final, overload, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, ModuleType, T, overload, places
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._core.state import lock
@@ -99,7 +99,6 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
     return proxy
 
 
-@final
 class Attribute:
     """A descriptor in the class of a module: one lazy attribute, until its object is built."""
 
