@@ -11,7 +11,6 @@ from _contextvars import copy_context
 from _weakref import ref
 
 from lazyguard._base.interpreter import assign, defaultdict, is_a_handlers, partial
-from lazyguard._base.places import misused
 from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join
@@ -166,10 +165,8 @@ def _launch(attempt: Attempt) -> None:
     plan, home = attempt.cell.plan, attempt.cell.home
     if plan.awaited:
         if home is None or not home.is_running():
-            raise misused(
-                attempt.cell.said("has an async factory and is not ready: ")
-                + "use `await` (aget, aresolve) in a task of its event loop first."
-            )
+            mend = "use `await` (aget, aresolve) in a task of its event loop first."
+            raise attempt.cell.error("UsageError", f"has an async factory and is not ready: {mend}")
         steps = resolve.attempting(attempt.cell, attempt)
         if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
             attempt.cell.settle(attempt, Outcome(interrupted=True))
@@ -224,7 +221,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
         launch(attempt, beside=False)
         return
     why = f"could not be built: lazyguard could start no thread for it ({missing}). Its factory was not called."
-    refused = loaded("errors").ThreadUnavailable(attempt.cell.said(why))
+    refused = attempt.cell.error("ThreadUnavailable", why)
     refused.__cause__ = missing
     attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
     del missing, refused  # else a cycle: an error, its traceback, this frame
