@@ -42,19 +42,11 @@ class Deadline:
         self._said = said
 
     def __enter__(self) -> Deadline:
-        try:
-            assign(_blocks, (*_blocks.get(), self))
-        except BaseException:  # a signal handler's, just when it was set
-            _end(self)
-            raise
+        assign(_blocks, (*_blocks.get(), self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            _end(self)
-        except BaseException:
-            _end(self)
-            raise
+        _end(self)
 
     async def __aenter__(self) -> Deadline:
         self.cancellations.append(loaded("_core.cancellation").Cancellation(self))
