@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from lazyguard._base import Any
 
 # Where the threads of ours are begun, and where what was interrupted is done; they are loaded by these names.
 DAEMONS, INTERRUPTIONS = "_core.daemons", "_core.interruptions"

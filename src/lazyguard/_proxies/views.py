@@ -23,9 +23,7 @@ from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
+    from lazyguard._base import Any, Callable
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
