@@ -21,9 +21,9 @@ from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core import clock, loaded, state
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
+from lazyguard._policies.recovery_run import Reopening
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
-from lazyguard._services.gates import Reopening
 from lazyguard._services.late import ENDED, OF_ITERATORS
 from lazyguard.errors import ServiceCircuitOpen
 

@@ -154,7 +154,7 @@ class Service(Generic[P, T]):
         for fallback in self._fallbacks:
             fallback.join(cell, given)
         if self._isolated:
-            from lazyguard._services.gates import isolate
+            from lazyguard._policies.recovery_run import isolate
 
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
@@ -376,7 +376,7 @@ class Service(Generic[P, T]):
             >>> len(get_numbers())
             1
         """
-        from lazyguard._services.gates import isolate
+        from lazyguard._policies.recovery_run import isolate
 
         self._isolated = True
         for cell in self._cells():
