@@ -9,8 +9,8 @@ import threading
 import pytest
 
 import lazyguard
+import lazyguard.testing as chaos_module
 from lazyguard import errors
-from lazyguard._services import chaos as chaos_module
 from lazyguard.testing import chaos
 
 pytestmark = pytest.mark.usefixtures("limited")
