@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
-    from lazyguard._policies.haste import Haste, Span
+    from lazyguard._policies.failures import Haste
     from lazyguard._policies.windows import Calls, Count, Seconds
 
     State = Literal["closed", "open", "half-open"]
@@ -60,7 +60,7 @@ class Phase:
     rounds = 0
     cause: BaseException | None = None
     _window: Calls | Seconds | None = None
-    _span: Span | None = None
+    _span: failures.Span | None = None
 
     def __init__(self, circuit: Circuit, state: State, since: float, **more: Any) -> None:
         self._circuit = circuit
@@ -95,7 +95,7 @@ class Phase:
             return
         failed, hasty = False if error is None else self._circuit.counts(error), None
         if error is not None:
-            hasty = loaded("_policies.haste").judge(error, failed, self.slow, own, began)
+            hasty = failures.haste(error, failed, self.slow, own, began)
         if failed is False and (slow := self._slow(began)) is not None:
             failed, error = True, slow
         if hasty is not None:
@@ -115,7 +115,7 @@ class Phase:
     def _hurried(self, hasty: Haste) -> None:
         """Record a hasty attempt: nothing by itself, but a span of them is a failure; a probe has shown nothing."""
         if self._window is not None:
-            span = self._span = self._span or loaded("_policies.haste").Span(self.since)
+            span = self._span = self._span or failures.Span(self.since)
             if span.has_failed(hasty, goes_on=self._window.unchanged()):
                 self._counted(self._window, hasty.cause)
                 self._window.unchanged()

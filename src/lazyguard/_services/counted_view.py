@@ -24,7 +24,7 @@ from lazyguard._policies.circuit import Circuit
 from lazyguard._policies.recovery_run import Reopening
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
-from lazyguard._services.late import ENDED, OF_ITERATORS
+from lazyguard._services.calls import ENDED, OF_ITERATORS
 from lazyguard.errors import ServiceCircuitOpen
 
 if TYPE_CHECKING:

@@ -44,9 +44,9 @@ _ONCE = frozenset(
 def _wrong(made: object) -> "str | None":
     if type(made).__name__ not in _ONCE:
         return None
-    from lazyguard._services import late
+    from lazyguard._services import calls
 
-    return late.made(made)
+    return calls.late_made(made)
 
 
 def live(failures: "Kinds", breaker: "Breaker | None") -> "Flavour":

@@ -23,7 +23,7 @@ from lazyguard._policies import fallback as permissions
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
-from lazyguard._services import late
+from lazyguard._services.calls import late_kind_of
 from lazyguard._services.wrappers import unwrapped
 from lazyguard.errors import ServiceUnavailable
 
@@ -233,7 +233,7 @@ def _answering(cell: Cell, circuit: Circuit, name: str, error: Exception, call: 
         answer: Outcome = yield Call(method, *call.arguments, named=call.named, awaited=bool(flags & places.COROUTINE))
         if answer.error is not None and answer.error.__context__ is None:
             causes.set_context(answer.error, error)
-        if answer.error is None and late.kind_of(answer.value) is not None:
+        if answer.error is None and late_kind_of(answer.value) is not None:
             return failed
         Answers(cell).count(name)
         moment, now = clock.now(), cell.now

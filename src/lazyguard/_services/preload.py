@@ -349,7 +349,7 @@ _FOR_FAILURES = {
     "_services.service": "random lazyguard._policies.recovery lazyguard._policies.recovery_run "
     "lazyguard._core.scheduler",
     "_policies.retry": "tenacity lazyguard._policies.retries",
-    "_policies.breaker": "lazyguard._policies.circuit lazyguard._policies.haste",
+    "_policies.breaker": "lazyguard._policies.circuit",
     "_services.guarded": "lazyguard._services.calls",
     "_services.fallback": "wrapt lazyguard._policies.fallback lazyguard._services.degraded_view "
     "lazyguard._services.conformity",
