@@ -131,6 +131,11 @@ def emit(event: Event, of: int = 0) -> None:
     deliver()
 
 
+def tell(of: Any, kind: str, before: str, after: str, **more: Any) -> None:
+    """Emit an event about what has a name and a place."""
+    emit(Event(kind=kind, name=of.name, place=of.place, before=before, after=after, **more), id(of))
+
+
 def post(event: Event, of: int = 0) -> None:
     """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
     letters = addressed(event, of)

@@ -266,19 +266,8 @@ class Circuit:
 
     def announce(self, old: Phase, new: Phase) -> None:
         """Emit the event of a transition: "opened", "half-open" or "closed"."""
-        events.emit(
-            events.Event(
-                kind="opened" if new.state == "open" else new.state,
-                name=self.name,
-                place=self.place,
-                before=old.state,
-                after=new.state,
-                generation=new.rounds,
-                cause=new.why,
-                seconds=max(0.0, new.since - old.since),
-            ),
-            id(self),
-        )
+        kind, seconds = "opened" if new.state == "open" else new.state, max(0.0, new.since - old.since)
+        events.tell(self, kind, old.state, new.state, generation=new.rounds, cause=new.why, seconds=seconds)
 
     def _refusal(self, phase: Phase, moment: float) -> CircuitOpen:
         left = min(phase.until - moment, self.breaker.max_open_time)

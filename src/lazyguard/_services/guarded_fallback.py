@@ -113,17 +113,7 @@ class Answers:
 
     def _tell(self, guard: Guard, kind: str, before: str, after: str, seconds: float) -> None:
         cause = "" if after == "ready" else self.cause
-        event = events.Event(
-            kind=kind,
-            name=guard.name,
-            place=guard.place,
-            before=before,
-            after=after,
-            cause=cause,
-            seconds=seconds,
-        )
-        event._away = seconds
-        events.emit(event, id(self))
+        events.tell(guard, kind, before, after, cause=cause, seconds=seconds, _away=seconds)
 
 
 def declare(guard: Guard, fallback: Any, on: Any) -> Any:
