@@ -6,11 +6,10 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Generic, Record, T, final
+from lazyguard._base import TYPE_CHECKING, Generic, T, final
 from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
-from lazyguard._lazy_imports import access
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ServiceUnavailable, UsageError
@@ -80,7 +79,7 @@ class Pinned(Generic[T]):
         self._of = of  # a reference to it keeps the object of an evicted key alive
         self._entered = False
         self._key: object = None
-        self._kept: Cell | None = None
+        self._kept: PinnedCell | None = None
 
     def __enter__(self) -> T:
         self._begin()
@@ -117,7 +116,7 @@ class Pinned(Generic[T]):
         if not now.served:
             return False
         self._kept = kept = _pinned_cell(cell, now)
-        self._key = interruptions.at_end_of(self, lambda: _end(kept))
+        self._key = interruptions.at_end_of(self, lambda: closing.let_go(now.target, kept))
         closing.hold(now.target, kept)
         if not cell.now.shows(now):
             interruptions.ended(self._key)
@@ -132,50 +131,37 @@ class Pinned(Generic[T]):
         shown: type[proxies.Proxy] = flavour(kept if kept.now.state == DEGRADED else self._cell, kept.now)
         proxy: Any = object.__new__(shown)
         proxies.set_cell(proxy, kept)
-        access.attributes[kept] = PinnedReference(cell=kept)
         reference: T = proxy
         return reference
 
 
-class PinnedReference(Record):
-    """`resolve`, `reset` and `override` of a pinned reference."""
+@final
+class PinnedCell(Cell):
+    """A cell that keeps another cell's present target, builds nothing and is not changed."""
 
-    cell: Cell
-
-    def is_resolved(self) -> bool:
-        return True
-
-    def resolve(self) -> Any:
-        return self.cell.resolve(real=True)
+    __slots__ = ()
 
     def reset(self) -> NoReturn:
         raise self._not_of_a_block("reset")
 
-    def override(self, value: Any, note: object) -> NoReturn:
+    def override(self, value: Any, note: object = None) -> NoReturn:
         raise self._not_of_a_block("override")
 
     def _not_of_a_block(self, what: str) -> UsageError:
         return UsageError(
-            f"{what} would change nothing for {self.cell.name}, declared at {self.cell.place}, in its pinned block: "
-            "give the service itself."
+            f"{what} would change nothing for {self.name}, declared at {self.place}, in its pinned block: give the "
+            "service itself."
         )
 
 
-def _end(kept: Cell) -> None:
-    access.attributes.pop(kept, None)
-    closing.let_go(kept.now.target, kept)
-
-
-def _pinned_cell(cell: Cell, now: Snapshot) -> Cell:
-    """Return a cell that keeps another cell's present target, and builds nothing."""
-
+def _pinned_cell(cell: Cell, now: Snapshot) -> PinnedCell:
     def refuse() -> NoReturn:
         raise ServiceUnavailable(
             f"{cell.name}, declared at {cell.place}, is pinned to its fallback here: ask the service for the real one."
         )
 
     refuse.__wrapped__ = cell.factory  # type: ignore[attr-defined]  # for its return annotation
-    kept = Cell(
+    kept = PinnedCell(
         refuse,
         name=cell.name,
         place=cell.place,
