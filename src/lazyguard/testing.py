@@ -11,7 +11,6 @@ from contextlib import ExitStack
 
 from lazyguard._base import TYPE_CHECKING, final, places, validation
 from lazyguard._base.interpreter import Lock
-from lazyguard._base.places import shown
 from lazyguard._core import clock, declaration, loaded, mode, scheduler
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     Fault: TypeAlias = "BaseException | type[BaseException] | Callable[[], BaseException]"
 
-__all__ = ["Chaos", "FakeClock", "assert_conforms", "chaos", "set_testing"]
+__all__ = ["FakeClock", "assert_conforms", "chaos", "set_testing"]
 
 # How long a waiter sleeps, in real seconds, before it reads the fake time again.
 _LOOK = 0.002
@@ -194,16 +193,12 @@ def chaos(
     """
     validation.seconds("latency", latency, zero=True)
     right = issubclass(error, BaseException) if isinstance(error, type) else callable(error)
-    if error is not None and not right and not isinstance(error, BaseException):
-        raise ConfigurationError(
-            f"error={shown(error)} is invalid: give an exception, its type, or a function that makes one."
-        )
+    right = right or error is None or isinstance(error, BaseException)
+    validation.require(right, "error", error, "an exception, its type, or a function that makes one")
     share: object = rate
-    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1:
-        raise ConfigurationError(f"rate={shown(rate)} is out of range: give a share from 0 to 1.")
-    given_seed: object = seed
-    if given_seed is not None and not isinstance(given_seed, int | str | bytes):
-        raise ConfigurationError(f"seed={shown(seed)} is invalid: give a number or a string, or None.")
+    right = isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1
+    validation.require(right, "rate", rate, "a share from 0 to 1", fault="out of range")
+    validation.require(isinstance(seed, int | str | bytes), "seed", seed, "a number or a string", optional=True)
     if not latency and error is None:
         raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
     return Chaos(_subject(of), latency, error, rate, seed)

@@ -21,26 +21,14 @@ from lazyguard.events import describe
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
-    from typing import Any, Literal, Protocol
+    from typing import Any, Literal
 
-    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Attempt, Snapshot, State
     from lazyguard._lazy_imports.package import LazyAttributes
-    from lazyguard._policies.circuit import Circuit
 
     Status = Literal["pass", "warn", "fail"]
     CheckState = State | Literal["closed", "open", "half-open"]
-
-    class Guard(Protocol):
-        """A guarded function, as far as a check reads it."""
-
-        name: str
-        place: Place
-        key: Any
-        answers: Any
-
-        def circuits(self) -> list[Circuit]: ...
 
 
 @final
@@ -172,7 +160,7 @@ def _awaiting(waits: Any) -> Iterator[FrameType]:
         waits = getattr(waits, "gi_yieldfrom" if kind == "gi" else f"{kind}_await", None)
 
 
-def check_guard(guard: Guard, now: float, date: float) -> Check:
+def check_guard(guard: Any, now: float, date: float) -> Check:
     """Return the check of a guarded function: the state of its breaker."""
     phases = [circuit.now for circuit in guard.circuits()]
     phase = max(phases, key=lambda one: _PROGRESS.index(one.state), default=None)

@@ -1,7 +1,7 @@
 """The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
 from lazyguard._base import TYPE_CHECKING, final, validation
-from lazyguard._base.places import misconfigured, shown
+from lazyguard._base.places import misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,17 +81,14 @@ class Retry(validation.Options):
                 if getattr(self, other) is not None:
                     raise misconfigured(f"{name}= replaces {other}=: give one of them.")
         if retrying is not None:
-            if not _is_tenacitys(retrying, "BaseRetrying"):
-                raise misconfigured(
-                    f"retrying={shown(retrying)} is invalid: give a tenacity.Retrying or AsyncRetrying object."
-                )
+            right = _is_tenacitys(retrying, "BaseRetrying")
+            validation.require(right, "retrying", retrying, "a tenacity.Retrying or AsyncRetrying object")
             if retrying.retry_error_callback is not None:
                 raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
             _check_predicate("retrying", retrying.retry)
             return
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
-            if value is not None and not callable(value):
-                raise misconfigured(f"{name}={shown(value)} is invalid: give a tenacity {name} object.")
+            validation.require(value is None or callable(value), name, value, f"a tenacity {name} object")
         if stop is None and attempts is None:
             attempts = 3
         if wait is None:
@@ -128,11 +125,10 @@ def of(value: "Any") -> "Retry":
     """Return a Retry, or a whole Retrying object of tenacity, as a Retry; refuse anything else."""
     if _is_tenacitys(value, "BaseRetrying"):
         return Retry(retrying=value)
-    if not isinstance(value, Retry):
-        raise misconfigured(
-            f"retry={shown(value)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
-        )
-    return value
+    right, give = isinstance(value, Retry), "a lazyguard.Retry, a tenacity.Retrying object"
+    validation.require(right, "retry", value, give, optional=True)
+    retry: Retry = value
+    return retry
 
 
 def _is_tenacitys(thing: object, name: str) -> bool:

@@ -12,7 +12,6 @@ import sys
 
 from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, final, places, validation
-from lazyguard._base.places import shown
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
@@ -20,7 +19,7 @@ from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
-from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
+from lazyguard.errors import ResolutionError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +83,7 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
         True
     """
     validation.whole("concurrency", concurrency)
-    if progress is not None and not callable(progress):
-        raise ConfigurationError(f"progress={shown(progress)} is invalid: give a function of five arguments, or None.")
+    validation.require(callable(progress), "progress", progress, "a function of five arguments", optional=True)
     frame = places.caller()
     jobs: dict[str, Cell] = {}
     for item in what:
@@ -126,6 +124,7 @@ class Preload:
     """
 
     ended: bool = False
+    name = "preload"  # in events
 
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
@@ -271,17 +270,9 @@ class Preload:
         self._changed = clock.now()
         self._items = ()
         # Before waiters go on, so that they find all reported.
-        events.emit(
-            events.Event(
-                kind="preload-failed" if self._errors else "preloaded",
-                name="preload",
-                place=self.place,
-                before=RESOLVING,
-                after=FAILED if self._errors else READY,
-                cause=self._failures(),
-                seconds=self._changed - self._began,
-            )
-        )
+        kind, after = ("preload-failed", FAILED) if self._errors else ("preloaded", READY)
+        took = self._changed - self._began
+        events.tell(self, kind, RESOLVING, after, cause=self._failures(), seconds=took)
         self.ended = True
         _running.discard(self)
 
