@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from lazyguard._base import TYPE_CHECKING, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places, validation
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import clock, declaration, loaded, mode, scheduler
 from lazyguard._core.effects import Sleep
@@ -20,9 +20,9 @@ from lazyguard._services.conformity import assert_conforms
 from lazyguard.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from types import TracebackType
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Steps

@@ -6,6 +6,7 @@ generic bases, type variables and `final`.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Generic, ParamSpec, TypeVar, final
 
     from typing_extensions import dataclass_transform
@@ -24,6 +25,7 @@ else:
             return cls if cls is Generic else type(list[int])(cls, parameters)
 
     P = T = T_co = None
+    Any, Callable = object, __import__("_collections_abc").Callable
 
     def final(thing):
         return thing
@@ -50,4 +52,4 @@ class Record:
         vars(self).update(values)
 
 
-__all__ = ["Generic", "P", "Record", "T", "T_co", "dress", "final"]
+__all__ = ["Any", "Callable", "Generic", "P", "Record", "T", "T_co", "dress", "final"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from itertools import dropwhile
 
-from lazyguard._base import TYPE_CHECKING, Record, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Record, final, places
 from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._guards import frames
@@ -21,7 +21,7 @@ from lazyguard.events import describe
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
-    from typing import Any, Literal
+    from typing import Literal
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Attempt, Snapshot, State

@@ -10,13 +10,12 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Callable, final
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Protocol
 
     from lazyguard._core.observers import Ended

@@ -3,12 +3,10 @@
 Invariants: a Breaker has no state. Many functions and services can share one; each has a circuit of its own.
 """
 
-from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._base import TYPE_CHECKING, Any, final, validation
 from lazyguard._base.places import misconfigured, shown
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
 
 

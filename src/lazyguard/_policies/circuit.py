@@ -12,7 +12,7 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
@@ -20,8 +20,7 @@ from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Literal
+    from typing import Literal
 
     from lazyguard._base.places import Place
     from lazyguard._base.validation import Kinds

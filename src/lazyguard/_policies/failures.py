@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Record, final, places, validation
 from lazyguard._core import clock, deadlines
 from lazyguard.errors import CircuitOpen, ResolutionError, ResolutionTimeout, ServiceUnavailable
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from lazyguard._base.validation import Kinds
     from lazyguard._core.deadlines import Deadline

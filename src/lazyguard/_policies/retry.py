@@ -1,12 +1,9 @@
 """The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
-from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, validation
 from lazyguard._base.places import misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from tenacity import BaseRetrying
 
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final
 from lazyguard._base.places import misused
 from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
 from lazyguard._core.effects import Call, within
@@ -17,9 +17,6 @@ from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps

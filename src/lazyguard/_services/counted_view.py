@@ -17,7 +17,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 import wrapt
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final
 from lazyguard._core import clock, loaded, state
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
@@ -28,8 +28,7 @@ from lazyguard._services.calls import ENDED, OF_ITERATORS
 from lazyguard.errors import ServiceCircuitOpen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
-    from typing import Any
+    from collections.abc import AsyncGenerator, Generator
 
     from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell

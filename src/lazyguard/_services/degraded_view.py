@@ -15,7 +15,7 @@ from __future__ import annotations
 from types import CoroutineType
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places
 from lazyguard._core import causes, clock, daemons, loaded, mode, observers, resolve
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, READY, Outcome
@@ -28,9 +28,6 @@ from lazyguard._services.wrappers import unwrapped
 from lazyguard.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Snapshot

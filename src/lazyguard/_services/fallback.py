@@ -5,15 +5,14 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Record, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import loaded
 from lazyguard._core.declaration import NOTHING, Plan, declared
 from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from typing import Any
+    from collections.abc import Collection
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot

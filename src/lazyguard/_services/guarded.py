@@ -5,15 +5,14 @@ its caller untouched, unless a policy says otherwise. A wrapper makes a first at
 that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
-from lazyguard._base import TYPE_CHECKING, Record, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, places, validation
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._services import wrappers
 from lazyguard._services.wrappers import HANDLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+    from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
     from tenacity import BaseRetrying
 

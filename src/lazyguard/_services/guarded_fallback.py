@@ -7,13 +7,11 @@ where `on=` names it; events come at the first answer and when the function work
 from __future__ import annotations
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, places, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Any, final, places, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import clock, loaded, observers
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._base.validation import Kinds
     from lazyguard._services.guarded import Args, Guard, Named
 

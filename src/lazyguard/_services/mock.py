@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, Record, T, dress, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, T, dress, places, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from typing import Any, NoReturn
+    from collections.abc import AsyncIterator, Mapping
+    from typing import NoReturn
 
     from lazyguard._base.places import Place
 

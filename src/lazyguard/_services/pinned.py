@@ -6,7 +6,7 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Generic, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Generic, T, final
 from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
@@ -15,7 +15,7 @@ from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, overload
+    from typing import NoReturn, overload
 
     from lazyguard._services.service import Service
 
