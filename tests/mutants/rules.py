@@ -54,7 +54,7 @@ RULES = (
     Rule("isolated until the reset", CIRCUIT, 'clock.now(), until=ISOLATED', 'clock.now(), until=clock.now()'),
     Rule("an outcome counts in its own phase alone", CIRCUIT, "        if self.now is old:", "        if True:"),
     Rule("a programmer's error is answered by name alone", ANSWERS, "_MISTAKES = (AttributeError, TypeError, NameError)", "_MISTAKES = ()", FALLBACKS),
-    Rule("an answer is told", ANSWERS, 'self._tell(guard, "degraded"', 'str((guard, "degraded"', FALLBACKS),
+    Rule("an answer is told", ANSWERS, 'events.tell(guard, "degraded"', 'str((guard, "degraded"', FALLBACKS),
     Rule("an answer is counted", ANSWERS, "self.times += 1", "pass", FALLBACKS),
     Rule("the retry ends at an open breaker", "_policies/retries.py", "isinstance(leaf, CircuitOpen)", "False", "tests/unit/services/test_guarded.py tests/unit/policies/test_retry.py"),
     Rule("a silent server is found out", FAILURES, "        self._since, self._waited = moment, 0.0\n        return True", "        return False", "tests/unit/policies/test_haste.py"),

@@ -2,6 +2,7 @@
 
 from lazyguard._base import TYPE_CHECKING, Any, Callable, final, validation
 from lazyguard._base.places import misconfigured
+from lazyguard._core import loaded
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying
@@ -113,9 +114,7 @@ class Retry(validation.Options):
 
     def begin(self, function: "Any" = None, args: "Any" = (), named: "Any" = {}) -> "Any":  # noqa: B006  (never changed)
         """Return the retries of one attempt or call, after its first failure; with these it is called."""
-        from lazyguard._core import loaded
-
-        return loaded(RETRIES).Retries(self, function, args, named)
+        return loaded("_policies.retries").Retries(self, function, args, named)
 
 
 def of(value: "Any") -> "Retry":
@@ -147,5 +146,3 @@ _REPLACED = {
     "wait": "initial maximum",
     "retry": "on",
 }
-# Where the retries are, which are loaded by this name.
-RETRIES = "_policies.retries"

@@ -97,21 +97,19 @@ class Answers:
             guard.reroute()
             if moment - self._told >= _PAIR_EVERY:
                 self._told = self._reminded = moment
-                self._tell(guard, "degraded", "ready", "degraded", 0.0)
+                events.tell(guard, "degraded", "ready", "degraded", cause=self.cause)
         elif moment - self._reminded >= _REMIND_EVERY:
             self._reminded = moment
-            self._tell(guard, "reminder", "degraded", "degraded", moment - self.since)
+            away = moment - self.since
+            events.tell(guard, "reminder", "degraded", "degraded", cause=self.cause, seconds=away, _away=away)
 
     def ended(self, guard: Guard) -> None:
         """Note that the function has answered by itself."""
         since, self.since = self.since, None
         guard.reroute()
         if since is not None and self._told <= since <= self._reminded:
-            self._tell(guard, "recovered", "degraded", "ready", clock.now() - since)
-
-    def _tell(self, guard: Guard, kind: str, before: str, after: str, seconds: float) -> None:
-        cause = "" if after == "ready" else self.cause
-        events.tell(guard, kind, before, after, cause=cause, seconds=seconds, _away=seconds)
+            away = clock.now() - since
+            events.tell(guard, "recovered", "degraded", "ready", seconds=away, _away=away)
 
 
 def declare(guard: Guard, fallback: Any, on: Any) -> Any:

@@ -115,7 +115,7 @@ class Pinned(Generic[T]):
         now = cell.now
         if not now.served:
             return False
-        self._kept = kept = _pinned_cell(cell, now)
+        self._kept = kept = PinnedCell(cell, now)
         self._key = interruptions.at_end_of(self, lambda: closing.let_go(now.target, kept))
         closing.hold(now.target, kept)
         if not cell.now.shows(now):
@@ -141,6 +141,19 @@ class PinnedCell(Cell):
 
     __slots__ = ()
 
+    def __init__(self, of: Cell, now: Snapshot) -> None:
+        def refuse() -> NoReturn:
+            raise ServiceUnavailable(
+                f"{of.name}, declared at {of.place}, is pinned to its fallback here: ask the service for the real one."
+            )
+
+        refuse.__wrapped__ = of.factory  # type: ignore[attr-defined]  # for its return annotation
+        plan = of.plan.changed(recovery=None, retry=None, close=None, awaited=False)
+        super().__init__(refuse, name=of.name, place=of.place, plan=plan)
+        self.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None, made=None)
+        self.fallbacks = of.fallbacks
+        self.answered = of.answered
+
     def reset(self) -> NoReturn:
         raise self._not_of_a_block("reset")
 
@@ -152,22 +165,3 @@ class PinnedCell(Cell):
             f"{what} would change nothing for {self.name}, declared at {self.place}, in its pinned block: give the "
             "service itself."
         )
-
-
-def _pinned_cell(cell: Cell, now: Snapshot) -> PinnedCell:
-    def refuse() -> NoReturn:
-        raise ServiceUnavailable(
-            f"{cell.name}, declared at {cell.place}, is pinned to its fallback here: ask the service for the real one."
-        )
-
-    refuse.__wrapped__ = cell.factory  # type: ignore[attr-defined]  # for its return annotation
-    kept = PinnedCell(
-        refuse,
-        name=cell.name,
-        place=cell.place,
-        plan=cell.plan.changed(recovery=None, retry=None, close=None, awaited=False),
-    )
-    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None, made=None)
-    kept.fallbacks = cell.fallbacks
-    kept.answered = cell.answered
-    return kept
