@@ -251,8 +251,9 @@ class Cell(Declaration):
             self.recover()
         events.deliver()
 
-    def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
+    def degrade(self, target: Any, cause: BaseException, generation: int, made_by: Cell | None = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
+        home = None if made_by is None else made_by.now.home
 
         def degraded(now: Snapshot) -> Snapshot:
             wanted = not now.served and now.generation == generation
@@ -260,6 +261,8 @@ class Cell(Declaration):
 
         now, new = self.change(degraded, "degraded")
         if now is not new:
+            if made_by is not None and made_by.now.target is not target:  # it has been let go of just now
+                self.swap(new, new.fresh(clock.now()))
             self.recover()
         elif now.state == READY:
             self.release_fallbacks()  # it came too late, and is not to serve at another time
@@ -346,16 +349,18 @@ class Cell(Declaration):
 
     def release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
+
+        def unneeded(now: Snapshot) -> Snapshot:
+            # the real object may have failed since: what is made for that failure is not let go of
+            return now if self.now.state in (DEGRADED, FAILED) else now.fresh(clock.now())
+
         for fallback in self.fallbacks:
-            made, now = fallback.now.target, self.now
-            if now.state == DEGRADED and now.target is made:
-                continue  # the real object has failed since, and this is served again
-            closes = fallback.begin_anew()
+            before, after = fallback.change(unneeded, "reset")
             now = self.now
-            if now.state == DEGRADED and now.target is made:  # just now
+            if after is not before and now.state == DEGRADED and now.target is before.target:  # just now
                 self.swap(now, now.fresh(clock.now()))
-            for pending in closes:
-                self._after_grace(pending)
+            if after is not before:
+                self._after_grace(before.closes)
         events.deliver()
 
     def renew(self, now: Snapshot) -> None:

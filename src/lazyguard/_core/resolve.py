@@ -291,7 +291,7 @@ def falling_back(
             failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
             if target is not None:
-                cell.degrade(target, cause, now.generation, fallback.now.home)
+                cell.degrade(target, cause, now.generation, fallback)
             return
         if cell.now.served:
             return

@@ -157,8 +157,8 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
     place = places.of_frame(frame)
     if not isinstance(name, str):
         raise misused(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
-    module, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), attribute or "_")):
+    module, colon, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute if colon else "_")):
         raise misused(f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".')
 
     def import_it() -> Any:
