@@ -126,7 +126,9 @@ def emit(event: Event, of: int = 0) -> None:
     Raises:
         BaseException: What is no Exception and was raised by a listener here, after all of them were told.
     """
-    post(event, of)
+    letters = addressed(event, of)
+    any(putting(letters))
+    posted(letters)
     deliver()
 
 
@@ -135,15 +137,12 @@ def tell(of: Any, kind: str, before: str, after: str, **more: Any) -> None:
     emit(Event(kind=kind, name=of.name, place=of.place, before=before, after=after, **more), id(of))
 
 
-def post(event: Event, of: int = 0) -> None:
-    """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
-    letters = addressed(event, of)
-    any(putting(letters))
-    posted(letters)
-
-
 def addressed(event: Event, of: int) -> list[Letter]:
-    """Return the letters for all who want the event; `any(putting(letters))` and `posted` do the rest of `post`."""
+    """Return the letters for all who want the event.
+
+    `any(putting(letters))` and `posted` put them where `deliver` finds them, so that what a transition owes can be done
+    before a listener runs.
+    """
     hand_over, event._of = scheduled.get(), of
     if _mailboxes is None and not _is_logged(event):
         return []  # the log alone listens

@@ -16,6 +16,7 @@ from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._guards import frames
 from lazyguard._lazy_imports import package
+from lazyguard._policies import fallback
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         cause += f"stuck: {len(stacks)} attempts hang, and no other one begins until one of them ends"
     status: Status = "pass"
     if cause:  # also while a failed cell is being built again
-        refusal = _refused_to_all(cell, snapshot) if snapshot.state == DEGRADED else ""
+        refusal = fallback.refusal_to_all(cell, snapshot) if snapshot.state == DEGRADED else ""
         status = "fail" if (snapshot.state != DEGRADED or refusal) and kind == "critical service" else "warn"
         cause = f"{cause}; {refusal}" if refusal else cause
     return Check(
@@ -189,20 +190,8 @@ def check_guard(guard: Any, now: float, date: float) -> Check:
     )
 
 
-def _refused_to_all(cell: Cell, snapshot: Snapshot) -> str:
-    if not cell.fallbacks:
-        return ""
-    from lazyguard._policies import fallback
-
-    return fallback.refusal_to_all(cell, snapshot) or ""
-
-
 def _fallbacks(cell: Cell, snapshot: Snapshot, now: float) -> tuple[dict[str, str], ...]:
     """Return the state of each fallback, and why it is not served."""
-    if not cell.fallbacks:
-        return ()
-    from lazyguard._policies import fallback
-
     served = fallback.serving(cell, snapshot)
     listed = []
     for one in cell.fallbacks:
