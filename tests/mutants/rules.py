@@ -40,7 +40,7 @@ RULES = (
     Rule("slow calls count", CIRCUIT, "failed, error = True, slow", "pass"),
     Rule("a caller's haste does not count", CIRCUIT, "if hasty is not None:", "if False:"),
     Rule("a hasty probe is open for the same time again", CIRCUIT, "rounds=self.rounds - 1)", "rounds=None)"),
-    Rule("what an inner service raises counts", CIRCUIT, "self._on, inner=True)", "self._on)"),
+    Rule("what an inner service raises counts", CIRCUIT, "self.breaker.on, inner=True)", "self.breaker.on)"),
     Rule("what is ignored counts for nothing", CIRCUIT, "failures.matches(error, self.breaker.ignore)", "False"),
     Rule("what is no Exception counts for nothing", CIRCUIT, "            return None\n        meant", "            return False\n        meant"),
     Rule("a probe's success counts in its round", CIRCUIT, '(self.since, self.probed) if same', '(self.since, []) if same'),

@@ -96,18 +96,27 @@ def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | 
     if calls is not None and calls[0] == generation:
         return calls[1]
 
-    def changed(old: Phase, new: Phase) -> None:
-        if old.state == "closed" and new.state == "open" and new.cause is not None:
-            cell.open(generation, new.cause, Reopening(circuit))
-
-    circuit = Circuit(
-        breaker or Breaker(), name=cell.name, place=cell.place, on=failures, changed=changed, error=ServiceCircuitOpen
-    )
+    circuit = TargetCircuit(cell, generation, (breaker or Breaker()).but(on=failures))
     with state.lock:
         calls = cell.calls
         if calls is None or calls[0] < generation:
             cell.calls = calls = generation, circuit
     return calls[1] if calls[0] == generation else circuit
+
+
+class TargetCircuit(Circuit):
+    """The circuit of a generation's target, which is taken out of service when it opens."""
+
+    error = ServiceCircuitOpen
+
+    def __init__(self, cell: Cell, generation: int, breaker: Breaker) -> None:
+        super().__init__(breaker, name=cell.name, place=cell.place)
+        self._cell, self._generation = cell, generation
+
+    def announce(self, old: Phase, new: Phase) -> None:
+        """Let the cell tell of it."""
+        if old.state == "closed" and new.state == "open" and new.cause is not None:
+            self._cell.open(self._generation, new.cause, Reopening(self))
 
 
 def failed(phase: Phase, error: BaseException, began: float | None = None) -> None:
