@@ -53,7 +53,7 @@ def whole(name: str) -> "Any":
 def _refusal(text: str) -> Exception:
     errors: Any = _whole.get("errors")  # at the interpreter's end no statement finds what is loaded
     if errors is None:
-        if sys.meta_path is None:
+        if not sys.meta_path:
             return RuntimeError(text)  # no code can name a subclass that has not been loaded by then
         errors = __import__("lazyguard.errors", fromlist=["*"])
     error: Exception = errors.ResolutionError(text)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from lazyguard._core import clock, deadlines
-from lazyguard._policies.haste import Wait
+from lazyguard._policies.failures import Wait
 from lazyguard.errors import DeadlineExceeded
 
 

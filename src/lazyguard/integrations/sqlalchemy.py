@@ -12,7 +12,7 @@ import lazyguard
 from lazyguard._base import TYPE_CHECKING, final, places
 from lazyguard._base import validation as checks
 from lazyguard._core import clock, deadlines, loaded
-from lazyguard._policies import haste
+from lazyguard._policies import failures
 from lazyguard._proxies.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _limit_connecting(engine: Engine, own: float) -> None:
         if name is None:
             return None
         seconds = float(named.get(name, own))
-        with haste.Wait(seconds):
+        with failures.Wait(seconds):
             left, connect = deadlines.remaining(), dialect.connect
             seconds = seconds if left is None else min(left, seconds)
             if dialect.driver == "asyncpg":
