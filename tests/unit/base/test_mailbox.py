@@ -90,9 +90,7 @@ def test_the_order_of_a_cell_holds_whoever_posts(listen, race, eventually, slow)
             for number in range(first, first + 150):
                 for source in (1, 2, 3):
                     with order:
-                        (later if number % 2 else Context().run)(
-                            events.post, event(number=source * 10_000 + number), source
-                        )
+                        (later if number % 2 else Context().run)(post, event(number=source * 10_000 + number), source)
                         posted[source].append(source * 10_000 + number)
                     events.deliver()
 
