@@ -5,7 +5,7 @@ Invariant: the type decides; nothing of the result is run or changed.
 
 from __future__ import annotations
 
-import sys
+from lazyguard._core import whole
 
 # Nothing in these can fail later.
 ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
@@ -26,7 +26,7 @@ def kind_of(result: object) -> str | None:
     kind = type(result)
     if kind in ENDED or (kind.__module__ == "contextlib" and not kind.__name__.startswith("_")):
         return None  # such as closing(...): the work was done
-    proxies = sys.modules.get("lazyguard._proxies.proxy")  # not loaded: there is none
+    proxies = whole("_proxies.proxy")  # not loaded: there is none
     if proxies is not None and issubclass(kind, proxies.Proxy):
         return None
     if hasattr(kind, "add_done_callback"):
