@@ -7,7 +7,6 @@ type; nothing of the result is run or changed.
 
 from __future__ import annotations
 
-
 from lazyguard._base import TYPE_CHECKING, Any, Callable, final
 from lazyguard._base.places import misused
 from lazyguard._core import causes, clock, deadlines, loaded, mode, observers, whole
