@@ -29,7 +29,8 @@ else:
             return cls if cls is Generic else type(list[int])(cls, parameters)
 
     ModuleType = type(__import__("sys"))
-    Any = Callable = Coroutine = Generator = Iterable = Iterator = Mapping = Sequence = object
+    Callable = __import__("_collections_abc").Callable
+    Any = Coroutine = Generator = Iterable = Iterator = Mapping = Sequence = object
     FrameType = TracebackType = Literal = NoReturn = Protocol = TypeAlias = TypeVar = overload = P = T = T_co = None
 
     def final(thing):

@@ -137,9 +137,13 @@ class Cell(Declaration):
             if new is now or self.swap(now, new, kind):
                 return now, new
 
+    def said(self, text: str) -> str:
+        """Return a sentence about the cell, for an error."""
+        return f"{self.name}, declared at {self.place}, {text}"
+
     def error(self, kind: str, text: str) -> Any:
         """Return an error that says this of the cell; `kind` is the name of its class."""
-        return getattr(loaded("errors", self), kind)(f"{self.name}, declared at {self.place}, {text}")
+        return getattr(loaded("errors", self), kind)(self.said(text))
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
         """Emit an event about what is no transition."""

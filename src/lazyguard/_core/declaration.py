@@ -74,21 +74,8 @@ class Declaration:
         loops: The event loops of an async service, where several use it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "answered",
-        "calls",
-        "factory",
-        "fallbacks",
-        "home",
-        "kept",
-        "loops",
-        "mirror",
-        "name",
-        "now",
-        "place",
-        "plan",
-        "recovery_run",
+    __slots__ = tuple(
+        "__weakref__ answered calls factory fallbacks home kept loops mirror name now place plan recovery_run".split()
     )
     used = True
 
