@@ -202,13 +202,12 @@ class _Key(ref[type[Proxy]]):
         return self is other or self() is other
 
 
-def reduce(proxy: Proxy, _protocol: int = 0) -> tuple[Any, ...]:
+def reduce(proxy: Proxy, _protocol: int = 0) -> Any:
     """Return what pickle and deepcopy take of a proxy; they are not to ask the `__reduce_ex__` of its target.
 
     So a target is pickled in all the ways that a pickler has for it, and once, beside its proxy in one container.
     """
-    reduced: tuple[Any, ...] = loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
-    return reduced
+    return loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
 
 
 def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> type[Proxy]:
