@@ -20,14 +20,10 @@ from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Atte
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Concatenate, ParamSpec
-
     from lazyguard._base import Any, Callable
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.state import Gate, Mirror, Note
-
-    P = ParamSpec("P")
+    from lazyguard._core.state import Gate, Note
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
@@ -38,10 +34,10 @@ active: set[Attempt] = set()
 midway: Cell | None = None
 
 
-def completed(operation: Callable[Concatenate[Cell, P], None]) -> Callable[Concatenate[Cell, P], None]:
+def completed(operation: Callable[..., None]) -> Callable[..., None]:
     """Let what an operation on a cell owes be done where it is interrupted."""
 
-    def run(cell: Cell, /, *arguments: P.args, **named: P.kwargs) -> None:
+    def run(cell: Cell, /, *arguments: Any, **named: Any) -> None:
         try:
             operation(cell, *arguments, **named)
         except BaseException:
@@ -57,10 +53,7 @@ class Cell(Declaration):
 
     __slots__ = ()
     now: Snapshot
-    mirror: Mirror | None
     fallbacks: tuple[Cell, ...]
-    kept: Any
-    calls: tuple[int, Any] | None
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
@@ -116,7 +109,7 @@ class Cell(Declaration):
             events.posted(letters)
         return True
 
-    def show(self, mirror: Mirror) -> None:
+    def show(self, mirror: Any) -> None:
         """Let the mirror show what is: a handler may have made a transition before `swap` published its own."""
         shown = None
         while shown is not self.now:
@@ -434,9 +427,5 @@ def begin(declared: Any) -> None:
             declared.__class__ = Cell
 
 
-def _load_errors() -> None:
-    """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
-    loaded("errors")
-
-
-atexit.register(_load_errors)
+# What says what is wrong is loaded while it can be: the last finalisers may still use a cell.
+atexit.register(loaded, "errors")
