@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     __all__ += ["FrameType", "Literal", "ModuleType", "NoReturn", "Protocol", "TracebackType", "TypeAlias", "TypeVar"]
     __all__ += ["Generic", "P", "Record", "T", "T_co", "dress", "final", "overload"]
 else:
+    from _collections_abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 
     class Generic:
         """Stands for the real one: `Generic[T]` as a base adds nothing but `[...]` to a class."""
@@ -29,8 +30,7 @@ else:
             return cls if cls is Generic else type(list[int])(cls, parameters)
 
     ModuleType = type(__import__("sys"))
-    Callable = __import__("_collections_abc").Callable
-    Any = Coroutine = Generator = Iterable = Iterator = Mapping = Sequence = object
+    Any = object
     FrameType = TracebackType = Literal = NoReturn = Protocol = TypeAlias = TypeVar = overload = P = T = T_co = None
 
     def final(thing):

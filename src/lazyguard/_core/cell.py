@@ -8,13 +8,11 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
-import atexit
 import os
-import sys
 
 from lazyguard import events
 from lazyguard._base.interpreter import is_a_handlers
-from lazyguard._core import INTERRUPTIONS, clock, loaded, state
+from lazyguard._core import INTERRUPTIONS, clock, loaded, state, whole
 from lazyguard._core.declaration import PLAIN, Declaration, Plan
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
-CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
+CLOSING, OBSERVERS = "_core.closing", "_core.observers"
 # Attempts that have not ended; what a fork must forget.
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
@@ -236,7 +234,7 @@ class Cell(Declaration):
         attempt.end(outcome)
         if attempt.asked_by:
             loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
-        observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
+        observers = whole(OBSERVERS)  # not loaded: nothing counts
         if observers is not None:
             observers.ended(attempt, outcome, seconds, counts=counts)
         if not (outcome.ok and counts):
@@ -425,7 +423,3 @@ def begin(declared: Any) -> None:
         if not declared.used:
             declared.now = UNUSED
             declared.__class__ = Cell
-
-
-# What says what is wrong is loaded while it can be: the last finalisers may still use a cell.
-atexit.register(loaded, "errors")

@@ -10,13 +10,9 @@ import _thread
 import os
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._base import Any, Callable, final, validation
 from lazyguard._core import clock, daemons, loaded
 from lazyguard._monitoring import health
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
 
 def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callable[[], None]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, final
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import declaration
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._core.state import Attempt
 
 # How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more

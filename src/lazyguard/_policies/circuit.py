@@ -12,7 +12,7 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, final
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
@@ -20,15 +20,13 @@ from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Literal
+    from typing import Literal
 
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Kinds
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
-    from lazyguard._policies.haste import Haste, Span
+    from lazyguard._policies.failures import Haste
     from lazyguard._policies.windows import Calls, Count, Seconds
 
     State = Literal["closed", "open", "half-open"]
@@ -60,7 +58,7 @@ class Phase:
     rounds = 0
     cause: BaseException | None = None
     _window: Calls | Seconds | None = None
-    _span: Span | None = None
+    _span: failures.Span | None = None
 
     def __init__(self, circuit: Circuit, state: State, since: float, **more: Any) -> None:
         self._circuit = circuit
@@ -95,7 +93,7 @@ class Phase:
             return
         failed, hasty = False if error is None else self._circuit.counts(error), None
         if error is not None:
-            hasty = loaded("_policies.haste").judge(error, failed, self.slow, own, began)
+            hasty = failures.haste(error, failed, self.slow, own, began)
         if failed is False and (slow := self._slow(began)) is not None:
             failed, error = True, slow
         if hasty is not None:
@@ -115,7 +113,7 @@ class Phase:
     def _hurried(self, hasty: Haste) -> None:
         """Record a hasty attempt: nothing by itself, but a span of them is a failure; a probe has shown nothing."""
         if self._window is not None:
-            span = self._span = self._span or loaded("_policies.haste").Span(self.since)
+            span = self._span = self._span or failures.Span(self.since)
             if span.has_failed(hasty, goes_on=self._window.unchanged()):
                 self._counted(self._window, hasty.cause)
                 self._window.unchanged()
@@ -163,7 +161,6 @@ class Phase:
         return Phase(self._circuit, "open", moment, until=until, rounds=rounds + 1, cause=cause)
 
 
-@final
 class Circuit:
     """The circuit of one service or function.
 
@@ -171,37 +168,23 @@ class Circuit:
         breaker: Its options.
         name: Its name in errors and events.
         place: Where it was declared.
-        on: The exceptions that count as failures, in place of the breaker's own `on`.
-        changed: Called after each transition with the phase before and the phase after, outside the lock; `announce` if
-            left out.
-        error: What a call that is not let in raises.
 
     Attributes:
         now: The present phase.
+        error: What a call that is not let in raises.
 
     Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
     asked = False  # one of a key: since some of them were let go of
     answered = float("-inf")  # when it was told that a fallback answers calls that fail
+    error: type[CircuitOpen] = CircuitOpen
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
-    def __init__(
-        self,
-        breaker: Breaker,
-        *,
-        name: str,
-        place: Place,
-        on: Kinds | None = None,
-        changed: Callable[[Phase, Phase], object] | None = None,
-        error: type[CircuitOpen] = CircuitOpen,
-    ) -> None:
+    def __init__(self, breaker: Breaker, *, name: str, place: Place) -> None:
         self.breaker: Breaker = breaker.read(f"{name} ({place})")
         self.name: str = name
         self.place: Place = place
-        self._on = breaker.on if on is None else on
-        self._changed = changed
-        self._error = error
         self.now: Phase = Phase(self, "closed", clock.now())
         _circuits.add(ref(self, _circuits.discard))
 
@@ -231,13 +214,13 @@ class Circuit:
         """Return whether a call that raised `error` has failed; None if its outcome does not count."""
         if not isinstance(error, Exception):
             return None
-        meant = {self._means(leaf) for leaf in failures.leaves(error, (*self._on, *self.breaker.ignore))}
+        meant = {self._means(leaf) for leaf in failures.leaves(error, (*self.breaker.on, *self.breaker.ignore))}
         return meant.pop() if len(meant) == 1 else None
 
     def _means(self, error: BaseException) -> bool | None:
         if (isinstance(error, CircuitOpen) and error._of == id(self)) or failures.matches(error, self.breaker.ignore):
             return None
-        return failures.matches(error, self._on, inner=True)
+        return failures.matches(error, self.breaker.on, inner=True)
 
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
@@ -251,7 +234,7 @@ class Circuit:
                 return False
         del kept  # outside the lock: what it has may have a finaliser
         if old.state != new.state:
-            (self._changed or self.announce)(old, new)
+            self.announce(old, new)
         return True
 
     def reset(self) -> None:
@@ -265,20 +248,9 @@ class Circuit:
             pass
 
     def announce(self, old: Phase, new: Phase) -> None:
-        """Emit the event of a transition: "opened", "half-open" or "closed"."""
-        events.emit(
-            events.Event(
-                kind="opened" if new.state == "open" else new.state,
-                name=self.name,
-                place=self.place,
-                before=old.state,
-                after=new.state,
-                generation=new.rounds,
-                cause=new.why,
-                seconds=max(0.0, new.since - old.since),
-            ),
-            id(self),
-        )
+        """Emit the event of a transition, outside the lock: "opened", "half-open" or "closed"."""
+        kind, seconds = "opened" if new.state == "open" else new.state, max(0.0, new.since - old.since)
+        events.tell(self, kind, old.state, new.state, generation=new.rounds, cause=new.why, seconds=seconds)
 
     def _refusal(self, phase: Phase, moment: float) -> CircuitOpen:
         left = min(phase.until - moment, self.breaker.max_open_time)
@@ -289,7 +261,7 @@ class Circuit:
             said += f"It is tried again in {left:.3g} s. Give it a fallback, or wait for retry_after seconds."
         else:
             said += "One call probes whether it has recovered. Give it a fallback, or wait for retry_after seconds."
-        error = self._error(f"{self.name}, declared at {self.place}, is not called, since {said}")
+        error = self.error(f"{self.name}, declared at {self.place}, is not called, since {said}")
         error.retry_after, error._of = left, id(self)
         return error
 

@@ -6,7 +6,7 @@ is no Exception, and a `CircuitOpen`, are never tried again. Tenacity's callback
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, final
 from lazyguard._core import clock, mode
 from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
@@ -14,8 +14,6 @@ from lazyguard._policies.failures import leaves, matches
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._core.effects import Steps
     from lazyguard._policies.retry import Retry
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Record, final, validation
+from lazyguard._base import TYPE_CHECKING, Any, Record, final, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Any
 
 # Stand for an attribute that a class only annotates, and for one that it lacks.
 ANNOTATED, _ABSENT = object(), object()

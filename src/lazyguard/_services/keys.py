@@ -12,16 +12,13 @@ from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import TYPE_CHECKING, final, places, signatures
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places, signatures
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import declaration
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
 
 

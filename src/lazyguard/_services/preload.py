@@ -11,8 +11,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, places, validation
-from lazyguard._base.places import shown
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places, validation
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
@@ -20,12 +19,11 @@ from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
-from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
+from lazyguard.errors import ResolutionError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
-    from typing import Any, TypeAlias
+    from typing import TypeAlias
 
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
@@ -84,8 +82,7 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
         True
     """
     validation.whole("concurrency", concurrency)
-    if progress is not None and not callable(progress):
-        raise ConfigurationError(f"progress={shown(progress)} is invalid: give a function of five arguments, or None.")
+    validation.require(callable(progress), "progress", progress, "a function of five arguments", optional=True)
     frame = places.caller()
     jobs: dict[str, Cell] = {}
     for item in what:
@@ -126,6 +123,7 @@ class Preload:
     """
 
     ended: bool = False
+    name = "preload"  # in events
 
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
@@ -271,17 +269,9 @@ class Preload:
         self._changed = clock.now()
         self._items = ()
         # Before waiters go on, so that they find all reported.
-        events.emit(
-            events.Event(
-                kind="preload-failed" if self._errors else "preloaded",
-                name="preload",
-                place=self.place,
-                before=RESOLVING,
-                after=FAILED if self._errors else READY,
-                cause=self._failures(),
-                seconds=self._changed - self._began,
-            )
-        )
+        kind, after = ("preload-failed", FAILED) if self._errors else ("preloaded", READY)
+        took = self._changed - self._began
+        events.tell(self, kind, RESOLVING, after, cause=self._failures(), seconds=took)
         self.ended = True
         _running.discard(self)
 
@@ -349,7 +339,7 @@ _FOR_FAILURES = {
     "_services.service": "random lazyguard._policies.recovery lazyguard._policies.recovery_run "
     "lazyguard._core.scheduler",
     "_policies.retry": "tenacity lazyguard._policies.retries",
-    "_policies.breaker": "lazyguard._policies.circuit lazyguard._policies.haste",
+    "_policies.breaker": "lazyguard._policies.circuit",
     "_services.guarded": "lazyguard._services.calls",
     "_services.fallback": "wrapt lazyguard._policies.fallback lazyguard._services.degraded_view "
     "lazyguard._services.conformity",

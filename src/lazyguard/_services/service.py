@@ -5,14 +5,14 @@ resolves; it follows fallback and recovery by itself. A factory with parameters 
 arguments.
 """
 
-from lazyguard._base import TYPE_CHECKING, Generic, P, T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
+    from collections.abc import Coroutine
+    from typing import Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
@@ -154,7 +154,7 @@ class Service(Generic[P, T]):
         for fallback in self._fallbacks:
             fallback.join(cell, given)
         if self._isolated:
-            from lazyguard._services.gates import isolate
+            from lazyguard._policies.recovery_run import isolate
 
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
@@ -376,7 +376,7 @@ class Service(Generic[P, T]):
             >>> len(get_numbers())
             1
         """
-        from lazyguard._services.gates import isolate
+        from lazyguard._policies.recovery_run import isolate
 
         self._isolated = True
         for cell in self._cells():
