@@ -157,7 +157,8 @@ def test_what_is_closed_leaves_nothing_due(cell, closed, clock):
 
     def watch(due, work):
         job = at(due, work)
-        if getattr(getattr(work, "__self__", None), "_of", None) == id(cell):  # else it is another thread's
+        watches = getattr(work, "__self__", None)
+        if isinstance(watches, closings.PendingClose) and watches._cell() is cell:  # else it is another thread's
             watched.append(job)
         return job
 
