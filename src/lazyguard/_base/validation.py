@@ -191,11 +191,8 @@ def whole(name: str, value: object, *, least: int = 1, optional: bool = False, l
 def policy(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is the policy of that name, or None; its module need not be loaded."""
     kind = name.capitalize()
-    if (
-        value is not None
-        and f"{type(value).__module__}.{type(value).__qualname__}" != f"lazyguard._policies.{name}.{kind}"
-    ):
-        raise misconfigured(f"{name}={shown(value)} is invalid: give a lazyguard.{kind}, or None.")
+    given = f"{type(value).__module__}.{type(value).__qualname__}"
+    require(given == f"lazyguard._policies.{name}.{kind}", name, value, f"a lazyguard.{kind}", optional=True)
 
 
 def function_of(name: str, value: object, what: str = "object") -> None:

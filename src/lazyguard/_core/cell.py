@@ -18,14 +18,10 @@ from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Atte
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Concatenate, ParamSpec
-
     from lazyguard._base import Any, Callable
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.state import Gate, Mirror, Note
-
-    P = ParamSpec("P")
+    from lazyguard._core.state import Gate, Note
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
@@ -36,10 +32,10 @@ active: set[Attempt] = set()
 midway: Cell | None = None
 
 
-def completed(operation: Callable[Concatenate[Cell, P], None]) -> Callable[Concatenate[Cell, P], None]:
+def completed(operation: Callable[..., None]) -> Callable[..., None]:
     """Let what an operation on a cell owes be done where it is interrupted."""
 
-    def run(cell: Cell, /, *arguments: P.args, **named: P.kwargs) -> None:
+    def run(cell: Cell, /, *arguments: Any, **named: Any) -> None:
         try:
             operation(cell, *arguments, **named)
         except BaseException:
@@ -55,10 +51,7 @@ class Cell(Declaration):
 
     __slots__ = ()
     now: Snapshot
-    mirror: Mirror | None
     fallbacks: tuple[Cell, ...]
-    kept: Any
-    calls: tuple[int, Any] | None
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
@@ -114,7 +107,7 @@ class Cell(Declaration):
             events.posted(letters)
         return True
 
-    def show(self, mirror: Mirror) -> None:
+    def show(self, mirror: Any) -> None:
         """Let the mirror show what is: a handler may have made a transition before `swap` published its own."""
         shown = None
         while shown is not self.now:
@@ -135,9 +128,13 @@ class Cell(Declaration):
             if new is now or self.swap(now, new, kind):
                 return now, new
 
+    def said(self, text: str) -> str:
+        """Return a sentence about the cell, for an error."""
+        return f"{self.name}, declared at {self.place}, {text}"
+
     def error(self, kind: str, text: str) -> Any:
         """Return an error that says this of the cell; `kind` is the name of its class."""
-        return getattr(loaded("errors", self), kind)(f"{self.name}, declared at {self.place}, {text}")
+        return getattr(loaded("errors", self), kind)(self.said(text))
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
         """Emit an event about what is no transition."""

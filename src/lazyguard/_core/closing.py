@@ -75,7 +75,6 @@ class PendingClose:
         self.place: str = cell.place
         # not the cell itself, which may be about to go
         self._cell = ref(cell)
-        self._of = id(cell)
         self._close: Any = cell.plan.close
         self._claims: dict[str, object] = {}
         self._ended = False
@@ -167,19 +166,10 @@ class PendingClose:
     def failed(self, cause: str) -> None:
         """Tell that it was not closed, and why."""
         cell: Any = self._cell()
-        now = state.UNUSED if cell is None else cell.now
-        events.emit(
-            events.Event(
-                kind="close-failed",
-                name=self.name,
-                place=self.place,
-                before=now.state,
-                after=now.state,
-                generation=now.generation,
-                cause=cause,
-            ),
-            self._of,
-        )
+        if cell is None:
+            events.tell(self, "close-failed", state.PENDING, state.PENDING, cause=cause)
+        else:
+            cell.tell("close-failed", cell.now, cell.now, cause=cause)
 
     def _look(self) -> None:
         if not self._ended:

@@ -173,13 +173,7 @@ class Crew:
     __slots__ = ("_do", "_hangs", "_most", "_name", "_now", "at_work", "waiting")
 
     def __init__(
-        self,
-        name: str,
-        do: Callable[[Any], object],
-        *,
-        most: int,
-        hangs: float,
-        now: Callable[[], float] = monotonic,
+        self, name: str, do: Callable[[Any], object], *, most: int, hangs: float, now: Callable[[], float] = monotonic
     ) -> None:
         self._name = name
         self._now = now

@@ -152,15 +152,8 @@ class _Apart:
         self._end()
         self._runner.close()
 
-    # for whoever looks where it stands
-
-    @property
-    def gi_frame(self) -> Any:
-        return self._runner.gi_frame
-
-    @property
-    def gi_yieldfrom(self) -> Any:
-        return self._runner.gi_yieldfrom
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)  # gi_frame, gi_yieldfrom: for who looks where it stands
 
     def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
         self._since = begun = monotonic()

@@ -195,7 +195,6 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     Where no thread is available, that is a failure, and a fallback is built on this one; a recovery's attempt says
     nothing then.
     """
-    missing: RuntimeError | None = None
 
     def begin() -> None:
         with state.lock:
@@ -213,10 +212,9 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
         with state.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
+        return
     except RuntimeError as error:
         missing = error
-    if missing is None:
-        return
     if "share" in vars(attempt.cell.plan):  # that of a fallback
         launch(attempt, beside=False)
         return

@@ -63,16 +63,13 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
         >>> type(module.primes)
         <class 'list'>
     """
-    if not isinstance(factory, str):
-        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.caller())
-        return declared
-    name = factory
+    name = factory if isinstance(factory, str) else getattr(factory, "__name__", "")
 
     def decorate(decorated: Callable[[], T]) -> T:
         lazy_object: T = _declare(decorated, name, places.caller())
         return lazy_object
 
-    return decorate
+    return decorate if isinstance(factory, str) else decorate(factory)
 
 
 def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:

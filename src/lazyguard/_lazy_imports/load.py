@@ -259,14 +259,7 @@ class LazyImports:
                 proxies.set_class(proxy, kind.__mro__[1])
         self._walking.clear()
 
-    def _import(
-        self,
-        name: str,
-        globals: Any = None,
-        locals: Any = None,
-        fromlist: Any = (),
-        level: int = 0,
-    ) -> Any:
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         ours = globals is self._frame.f_globals and _thread.get_ident() == self._thread and not self._closed
         if not ours or name == "__future__":
             return self._before(name, globals, locals, fromlist, level)

@@ -68,13 +68,11 @@ def lazy(
     """
     check_on_fork(on_fork)
     check_record(record)
-    if factory is not None:
-        return make(factory, places.caller(), name=name, on_fork=on_fork, record=record)
 
     def decorate(decorated: "Callable[[], T]") -> "T":
         return make(decorated, places.caller(), name=name, on_fork=on_fork, record=record)
 
-    return decorate
+    return decorate if factory is None else decorate(factory)
 
 
 def make(
