@@ -66,7 +66,7 @@ class Check(Record):
     status: Status
     state: CheckState
     place: str
-    answered: dict[str, int]
+    answered: dict[str, int] = declaration.NOTHING
     since: float | None = None
     cause: str = ""
     loop: str = ""
@@ -102,7 +102,7 @@ class Check(Record):
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return the check of one cell."""
     if not cell.used:
-        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place, answered={})
+        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place)
     if daemons.refused:
         daemons.try_again()  # a caller that looks may be the only one
     snapshot = cell.now
@@ -217,7 +217,6 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         state=READY if resolved == total else PENDING,
         cause=cause,
         place=attributes.place_of(),
-        answered={},
         counts=(resolved, total),
     )
 

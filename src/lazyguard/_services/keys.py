@@ -61,16 +61,15 @@ class Keys:
 
     Args:
         of: The service that has them.
-        factory: The factory, whose parameters make the key.
         most: How many keys are kept.
     """
 
     __slots__ = ("_entries", "_factory", "_kept", "_like", "_most", "_of", "_positional", "_signature")
 
-    def __init__(self, of: Any, factory: Callable[..., Any], most: int) -> None:
+    def __init__(self, of: Any, most: int) -> None:
         self._of = of
-        self._factory = factory
-        self._like = places.unwrapped(factory)  # which has the parameters
+        self._factory = of._factory
+        self._like = places.unwrapped(of._factory)  # which has the parameters
         self._most = most
         self._signature: Any = None
         self._positional = (

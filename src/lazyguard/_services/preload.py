@@ -22,7 +22,6 @@ from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ResolutionError, UsageError
 
 if TYPE_CHECKING:
-    from types import FrameType
     from typing import TypeAlias
 
     from lazyguard._base.places import Place
@@ -86,7 +85,17 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     frame = places.caller()
     jobs: dict[str, Cell] = {}
     for item in what:
-        name, cell = _job(item, frame)
+        cell = find_cell(item)
+        if cell is not None:
+            name = cell.name
+        elif isinstance(item, str):  # asked of no proxy, which would build what it stands for
+            name, cell = item, load.cell_of_name(item, frame)
+            cell.plan = _MAY_BE_NONE
+        else:
+            raise UsageError(
+                f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
+                f'"package.module" or "package.module:attribute", not one of type {type(item).__name__}.'
+            )
         at, unique = 1, name
         while unique in jobs:
             at += 1
@@ -95,21 +104,6 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     handle = Preload(what, jobs, places.of_frame(frame), progress)
     handle._begin(concurrency)
     return handle
-
-
-def _job(item: object, frame: FrameType) -> tuple[str, Cell]:
-    """Return the name and the cell of an item; the cell of a name is that of a lazy import."""
-    cell = find_cell(item)
-    if cell is not None:
-        return cell.name, cell
-    if isinstance(item, str):
-        cell = load.cell_of_name(item, frame)
-        cell.plan = _MAY_BE_NONE
-        return item, cell
-    raise UsageError(
-        f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
-        f'"package.module" or "package.module:attribute", not one of type {type(item).__name__}.'
-    )
 
 
 @final
@@ -315,7 +309,6 @@ class Preload:
             cause=cause,
             running=0 if self.ended else len(self._threads),
             place=self.place,
-            answered={},
         )
 
 

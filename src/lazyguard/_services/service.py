@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
     from lazyguard._proxies.proxy import Flavour
-    from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
     Method = TypeVar("Method", bound=Callable[..., Any])
@@ -122,7 +121,6 @@ class Service(Generic[P, T]):
     ) -> None:
         self._cell = cell
         self._flavour: Any = flavour
-        self._fallbacks: list[Fallback] = []
         self.critical = critical
         self._factory = factory = cell.factory
         if not cell.plan.awaited:  # else who unwraps it would await what a call returns
@@ -134,7 +132,7 @@ class Service(Generic[P, T]):
             from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
             from lazyguard._services import keys as keyed
 
-            self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
+            self._keys = keyed.Keys(self, 128 if max_keys is None else max_keys)
             cell.plan = cell.plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
@@ -151,8 +149,8 @@ class Service(Generic[P, T]):
         """Return the service of one more key, whose object `build` makes."""
         like = self._cell
         cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
-        for fallback in self._fallbacks:
-            fallback.join(cell, given)
+        for fallback in like.fallbacks:
+            fallback.factory.of.join(cell, given)
         if self._isolated:
             from lazyguard._policies.recovery_run import isolate
 
@@ -325,7 +323,6 @@ class Service(Generic[P, T]):
             parameters = () if self._keys is None else signatures.all_parameters(places.unwrapped(self._factory))
             declared = fallback_cells.Fallback(self._cell, function, parameters, **options)
             declared.join(self._cell)
-            self._fallbacks.append(declared)
             for cell, given in () if self._keys is None else self._keys.living():
                 declared.join(cell, given)
             return function
