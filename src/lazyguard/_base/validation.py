@@ -7,14 +7,10 @@ raises ConfigurationError with the option, its value and what to give.
 import sys
 from _thread import TIMEOUT_MAX
 
-from lazyguard._base import TYPE_CHECKING, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, NoReturn, TypeAlias, places
 from lazyguard._base.places import misconfigured, misused, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any, NoReturn, TypeAlias
-
     from typing_extensions import Self
 
     # A number, or a function that is asked for it at the first use.

@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from lazyguard._base import Any
 
 # Where the threads of ours are begun, and where what was interrupted is done; they are loaded by these names.
 DAEMONS, INTERRUPTIONS = "_core.daemons", "_core.interruptions"
@@ -53,6 +53,8 @@ def whole(name: str) -> "Any":
 def _refusal(text: str) -> Exception:
     errors: Any = _whole.get("errors")  # at the interpreter's end no statement finds what is loaded
     if errors is None:
+        if not sys.meta_path:
+            return RuntimeError(text)  # no code can name a subclass that has not been loaded by then
         errors = __import__("lazyguard.errors", fromlist=["*"])
     error: Exception = errors.ResolutionError(text)
     return error

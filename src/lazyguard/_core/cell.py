@@ -8,7 +8,6 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
-import atexit
 import os
 import sys
 
@@ -20,9 +19,9 @@ from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Atte
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Concatenate, ParamSpec
+    from typing import Concatenate, ParamSpec
 
+    from lazyguard._base import Any, Callable
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.state import Gate, Mirror, Note
@@ -137,9 +136,9 @@ class Cell(Declaration):
             if new is now or self.swap(now, new, kind):
                 return now, new
 
-    def said(self, text: str) -> str:
-        """Return a sentence about the cell, for an error."""
-        return f"{self.name}, declared at {self.place}, {text}"
+    def error(self, kind: str, text: str) -> Any:
+        """Return an error that says this of the cell; `kind` is the name of its class."""
+        return getattr(loaded("errors", self), kind)(f"{self.name}, declared at {self.place}, {text}")
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
         """Emit an event about what is no transition."""
@@ -428,11 +427,3 @@ def begin(declared: Any) -> None:
         if not declared.used:
             declared.now = UNUSED
             declared.__class__ = Cell
-
-
-def _load_errors() -> None:
-    """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
-    loaded("errors")
-
-
-atexit.register(_load_errors)

@@ -14,15 +14,10 @@ import sys
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import Any, Callable
 from lazyguard._base.interpreter import Lock, is_a_handlers, monotonic
 from lazyguard._core import clock, daemons, declaration, loaded, state, whole
 from lazyguard._core.state import Attempt, builds, to_close
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
 _lock = Lock()
@@ -59,7 +54,6 @@ _inherited: list[Any] = []
 _registered: dict[str, object] = {}
 
 
-@final
 class PendingClose:
     """One target that is to be closed when it has left service.
 

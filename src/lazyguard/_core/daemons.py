@@ -15,18 +15,12 @@ import sys
 from _contextvars import Context
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._base.interpreter import monotonic
+from lazyguard._base import TYPE_CHECKING, Any, Callable
+from lazyguard._base.interpreter import deque, monotonic
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-    from typing import Any
-
     Work = Callable[[], object]
     Task = tuple[Work, str]
-else:
-    from _collections import deque  # without what collections loads
 
 # An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
@@ -72,7 +66,6 @@ def _begin(work: Work, name: str, again: bool) -> None:
     threading.Thread(target=_serve, args=([(work, name)], again), name=f"lazyguard {name}", daemon=True).start()
 
 
-@final
 class _Seat:
     """Where a thread waits once, for work or for the end of its patience: whichever is put here first."""
 
@@ -166,7 +159,6 @@ def _collected(phase: str, _: object) -> None:
             pass
 
 
-@final
 class Crew:
     """Threads that do one kind of work, item by item; each ends when nothing is left.
 

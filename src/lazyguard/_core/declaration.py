@@ -11,9 +11,7 @@ from lazyguard._base.places import Place, misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any, Literal, TypeAlias
+    from lazyguard._base import Any, Callable, FrameType, Literal, TypeAlias
 
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 

@@ -12,14 +12,11 @@ from __future__ import annotations
 import _thread
 from _weakref import ref
 
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._core import loaded, whole
 from lazyguard._core.state import DEGRADED, FAILED, READY, owed
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
 
 

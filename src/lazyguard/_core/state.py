@@ -15,8 +15,8 @@ from lazyguard._base.interpreter import Lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
-    from collections.abc import Callable, Iterable
-    from typing import Any, Literal, Protocol
+
+    from lazyguard._base import Any, Callable, Iterable, Literal, Protocol
 
     class Gate(Protocol):
         """What is asked before an attempt begins to replace a target that calls have taken out of service."""

@@ -14,15 +14,13 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, places, validation
 from lazyguard._guards import circular_imports, frames, hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
-    from types import ModuleType, TracebackType
-    from typing import Literal
 
+    from lazyguard._base import Callable, Iterable, Literal, ModuleType, TracebackType
     from lazyguard._base.places import Place
 
     Action = Literal["alias", "warn", "error"]
@@ -180,7 +178,6 @@ class _Guard:
             del hooks.GUARDS[self._tree.package]
 
 
-@final
 class _Failure(Record):
     """The failure of one module."""
 

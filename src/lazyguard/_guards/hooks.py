@@ -13,14 +13,11 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, signatures
+from lazyguard._base import TYPE_CHECKING, Any, Callable, ModuleType, Protocol, Sequence, TypeAlias, TypeVar, signatures
 from lazyguard._base.places import is_module_name, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
-    from typing import Any, Protocol, TypeAlias, TypeVar
 
     Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
     Execute: TypeAlias = Callable[[ModuleType], object]

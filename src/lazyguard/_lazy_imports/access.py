@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, ModuleType, Protocol, T, final
 from lazyguard._core import INTERRUPTIONS, loaded
 from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import REGISTRY, package
@@ -15,10 +15,6 @@ from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-    from typing import Any, Protocol
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Note
 
@@ -206,7 +202,6 @@ def find_attribute(text: str) -> LazyAttribute:
     return AttachedAttribute(module, name)
 
 
-@final
 class AttachedAttribute:
     """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
 

@@ -13,10 +13,8 @@ from lazyguard._lazy_imports.package import NATIVE, LazyAttributes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Callable, Iterable, Mapping
-    from types import FrameType
-    from typing import Any
 
+    from lazyguard._base import Any, Callable, FrameType, Iterable, Mapping
     from lazyguard._lazy_imports.package import FileAndLine
 
     Attached = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]

@@ -16,11 +16,8 @@ from lazyguard._lazy_imports import REGISTRY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from types import ModuleType
-    from typing import Any
-
     from lazyguard import errors
+    from lazyguard._base import Any, Callable, Iterable, Mapping, ModuleType
     from lazyguard._base.places import Place
     from lazyguard._lazy_imports.pep810 import Imports
 

@@ -317,7 +317,7 @@ def _of_isolated(cell: Cell) -> ServiceCircuitOpen:
 
 def _refusal(cell: Cell, why: str, retry_after: float) -> ServiceCircuitOpen:
     """Return what a caller gets who finds no fallback."""
-    error = ServiceCircuitOpen(cell.said(f"is not called, since {why}"))
+    error: ServiceCircuitOpen = cell.error("ServiceCircuitOpen", f"is not called, since {why}")
     error.retry_after = retry_after
     return error
 

@@ -16,9 +16,7 @@ from lazyguard._proxies import special_methods as specials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Protocol, TypeAlias
-
+    from lazyguard._base import Any, Callable, Protocol, TypeAlias
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 

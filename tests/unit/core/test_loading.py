@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from lazyguard import _core as loading
+from lazyguard import errors
 from lazyguard._core.cell import Cell
 from lazyguard.errors import ResolutionError
 
@@ -70,12 +71,18 @@ def test_nobody_gets_half_a_module(body, of, named):
     assert told[0].startswith(f"{named} cannot be built now")
 
 
-def test_the_end_of_the_interpreter_is_told(monkeypatch):
-    """Where nothing can be imported any more, the error says so and names the object; the cause is chained."""
+@pytest.mark.parametrize("errors_loaded", [True, False])
+def test_the_end_of_the_interpreter_is_told(monkeypatch, errors_loaded):
+    """Where nothing can be imported any more, the error says so and names the object; the cause is chained.
+
+    It is a RuntimeError, and a ResolutionError where that is loaded.
+    """
     with monkeypatch.context() as patch:
+        patch.setattr(loading, "_whole", {"errors": errors} if errors_loaded else {})
         patch.setattr(sys, "meta_path", None)
-        with pytest.raises(ResolutionError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
+        with pytest.raises(RuntimeError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
             loading.loaded(NAME, Cell(object, name="c", place="p:1"))
+    assert type(caught.value) is (ResolutionError if errors_loaded else RuntimeError)
     assert isinstance(caught.value.__cause__, ImportError)
 
 
