@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 else:
     from _collections import deque
 
-__all__ = ["Event", "subscribe"]
-
 
 @final
 class Event(Record):

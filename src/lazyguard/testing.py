@@ -55,8 +55,6 @@ class FakeClock(clock.Clock):
         60.0
     """
 
-    __slots__ = ("_ahead", "_before", "_date", "_lock", "_start")
-
     def __init__(self) -> None:
         # Not 0.0: a wait that began before the block goes on in it. A whole number, so that no sum of seconds is
         # rounded to a little less than the time that is waited for.
@@ -283,14 +281,11 @@ _SPARED = frozenset(
 _AWAITED = frozenset(("__aenter__", "__aexit__", "__anext__"))
 
 
-@final
 class Site:
     """The place of faults: those that are in force, and the wrappers that inject them.
 
     Of a guarded function they stand around it; of a service around its factory, and the target that is shown.
     """
-
-    __slots__ = ("_flavour", "_function", "_of", "in_force")
 
     def __init__(self, of: Any) -> None:
         self.in_force: tuple[Chaos, ...] = ()

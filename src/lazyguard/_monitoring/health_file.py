@@ -10,7 +10,7 @@ import _thread
 import os
 
 from lazyguard import events
-from lazyguard._base import Any, Callable, final, validation
+from lazyguard._base import Any, Callable, validation
 from lazyguard._core import clock, daemons, loaded
 from lazyguard._monitoring import health
 
@@ -57,7 +57,6 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
     return written.end
 
 
-@final
 class _File:
     """One file, from `begin` to `end`."""
 

@@ -109,8 +109,6 @@ class ImportTracker:
         modules: Every execution so far, in the order in which they began.
     """
 
-    __slots__ = ("_budget", "_budgets", "_stacks", "_start", "modules")
-
     def __init__(self, budget: float | None, budgets: dict[str, float]) -> None:
         self._budget = budget
         self._budgets = budgets

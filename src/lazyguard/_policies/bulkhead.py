@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import TYPE_CHECKING, Any, final
+from lazyguard._base import TYPE_CHECKING, Any
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import declaration
 
@@ -23,15 +23,12 @@ DEFAULT = 32
 _lock = Lock()
 
 
-@final
 class Bulkhead:
     """Places for the attempts of all keys of one service.
 
     Attributes:
         most: How many attempts are under way at a time; as many again once those hang.
     """
-
-    __slots__ = ("_attempts", "_next", "most")
 
     def __init__(self, most: Any) -> None:
         self.most: int = most  # or a function, until it is read
@@ -76,7 +73,6 @@ class Bulkhead:
         return at
 
 
-@final
 class Places:
     """Places for the calls of one function: who finds none is refused at once.
 

@@ -12,7 +12,7 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, final
+from lazyguard._base import TYPE_CHECKING, Any
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
@@ -38,7 +38,6 @@ MOST = 1000
 ISOLATED = float("inf")
 
 
-@final
 class Phase:
     """The time from one transition to the next. A call that is let in keeps its phase, and reports its outcome to it.
 
@@ -266,7 +265,6 @@ class Circuit:
         return error
 
 
-@final
 class Circuits:
     """The circuits of a guarded function with `key=`: one for each key, within a bound.
 

@@ -5,7 +5,7 @@ Invariant: counting one call takes no lock, and no code of the user's runs.
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Callable, final
+from lazyguard._base import TYPE_CHECKING, Callable
 from lazyguard._core import clock
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ def window_of(breaker: Breaker) -> Calls | Seconds:
     return Calls(breaker.window_calls or 0, rate, least)
 
 
-@final
 class Calls:
     """The outcomes of the last calls; so many failures in a row are a failure rate of 1 in as many calls.
 
@@ -59,7 +58,6 @@ class Calls:
         return made >= self._minimum and failed / made >= self._rate
 
 
-@final
 class Seconds:
     """The outcomes of the last seconds, by tenths of the window.
 

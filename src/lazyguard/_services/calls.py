@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._base.places import misused
 from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
 from lazyguard._core.effects import Call, within
@@ -35,7 +35,6 @@ def awaiting(function: Callable[..., Any], first: Any) -> Callable[..., Any]:
     return awaited
 
 
-@final
 class GuardedCall:
     """One call."""
 

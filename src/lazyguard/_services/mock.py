@@ -264,6 +264,3 @@ async def _one_by_one(values: Any) -> AsyncIterator[Any]:
         return
     for value in values:
         yield value
-
-
-__all__ = ["mock_service"]

@@ -132,7 +132,6 @@ class Pinned(Record, Generic[T]):
         return reference
 
 
-@final
 class PinnedCell(Cell):
     """A cell that keeps another cell's present target, builds nothing and is not changed."""
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     Progress: TypeAlias = "Callable[[int, int, str, float, BaseException | None], object]"
 
-__all__ = ["Preload", "preload"]
-
 
 def preload(*what: object, concurrency: int = 1, progress: Progress | None = None) -> Preload:
     """Build and import these in the background, in this order, so that the first request does not wait for them.

@@ -66,11 +66,8 @@ if TYPE_CHECKING:
 
 else:
 
-    @final
     class like_factory:  # noqa: N801  # used as the decorator that it stands for
         """Let an async method of a service have the signature of its factory; of no method: that signature itself."""
-
-        __slots__ = ("_method",)
 
         def __init__(self, method):
             self._method = method

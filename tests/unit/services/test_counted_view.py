@@ -9,7 +9,6 @@ import inspect
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +17,6 @@ from lazyguard import errors
 from lazyguard._core.cell import Cell
 from lazyguard._proxies import views
 from lazyguard._services import counted_view
-
-if TYPE_CHECKING:
-    from lazyguard._policies.circuit import Circuit
 
 
 class Client:
