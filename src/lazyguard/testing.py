@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, TracebackType, TypeAlias, final, places, validation
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import clock, declaration, loaded, mode, scheduler
 from lazyguard._core.effects import Sleep
@@ -23,8 +23,6 @@ from lazyguard.errors import ConfigurationError, UsageError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from random import Random
-    from types import TracebackType
-    from typing import TypeAlias
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Steps

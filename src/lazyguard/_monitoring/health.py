@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from itertools import dropwhile
 
-from lazyguard._base import TYPE_CHECKING, Any, Record, final, places
+from lazyguard._base import TYPE_CHECKING, Any, FrameType, Iterator, Literal, Record, final, places
 from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._guards import frames
@@ -20,10 +20,6 @@ from lazyguard._policies import fallback
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-    from typing import Literal
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Attempt, Snapshot, State
     from lazyguard._lazy_imports.package import LazyAttributes

@@ -10,14 +10,12 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Callable
+from lazyguard._base import TYPE_CHECKING, Callable, Protocol
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from lazyguard._core.observers import Ended
     from lazyguard._monitoring.health import Check
     from lazyguard.events import Event

@@ -12,7 +12,7 @@ import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any
+from lazyguard._base import TYPE_CHECKING, Any, Literal
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
@@ -20,8 +20,6 @@ from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from lazyguard._base.places import Place
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline

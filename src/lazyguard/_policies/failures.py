@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Any, Record, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Record, TypeVar, places, validation
 from lazyguard._core import clock, deadlines
 from lazyguard.errors import CircuitOpen, ResolutionError, ResolutionTimeout, ServiceUnavailable
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from typing import TypeVar
-
     from lazyguard._base.validation import Kinds
     from lazyguard._core.deadlines import Deadline
 

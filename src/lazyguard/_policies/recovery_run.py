@@ -14,15 +14,13 @@ from __future__ import annotations
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, Callable, Record
+from lazyguard._base import TYPE_CHECKING, Any, Callable, NoReturn, Record
 from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome, to_close
 from lazyguard.errors import CircuitOpen, ServiceCircuitOpen
 
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Steps

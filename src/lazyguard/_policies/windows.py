@@ -5,12 +5,11 @@ Invariant: counting one call takes no lock, and no code of the user's runs.
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Callable
+from lazyguard._base import TYPE_CHECKING, Callable, TypeAlias
 from lazyguard._core import clock
 
 if TYPE_CHECKING:
     from collections import deque
-    from typing import TypeAlias
 
     from lazyguard._policies.breaker import Breaker
 

@@ -6,7 +6,7 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Any, Generic, Record, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Generic, NoReturn, Record, T, final, overload
 from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
@@ -15,8 +15,6 @@ from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from typing import NoReturn, overload
-
     from lazyguard._services.service import Service
 
 if TYPE_CHECKING:

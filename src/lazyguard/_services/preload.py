@@ -11,7 +11,7 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, TypeAlias, final, places, validation
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
@@ -22,8 +22,6 @@ from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ResolutionError, UsageError
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
-
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import State

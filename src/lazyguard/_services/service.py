@@ -5,13 +5,12 @@ resolves; it follows fallback and recovery by itself. A factory with parameters 
 arguments.
 """
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, Generic, P, T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
     from typing import Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.validation import Seconds, Whole
