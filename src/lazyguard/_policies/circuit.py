@@ -8,11 +8,11 @@ closed or open. A call that succeeds takes no lock.
 
 from __future__ import annotations
 
-import os
 from _weakref import ref
 
 from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, Any, Literal
+from lazyguard._base.interpreter import in_child
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
@@ -336,6 +336,7 @@ def _recount() -> None:
             circuit.now.recount()
 
 
+@in_child
 def _in_child() -> None:
     """Begin anew in a forked child, unless isolated: the calls and the probe are the parent's."""
     for reference in list(_circuits):
@@ -345,5 +346,3 @@ def _in_child() -> None:
 
 
 observers.changed.append(_recount)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -6,16 +6,13 @@ Invariant: counting one call takes no lock, and no code of the user's runs.
 from __future__ import annotations
 
 from lazyguard._base import TYPE_CHECKING, Callable, TypeAlias
+from lazyguard._base.interpreter import deque
 from lazyguard._core import clock
 
 if TYPE_CHECKING:
-    from collections import deque
-
     from lazyguard._policies.breaker import Breaker
 
     Count: TypeAlias = "Callable[[bool], object]"
-else:
-    from _collections import deque  # without what collections loads
 
 
 def window_of(breaker: Breaker) -> Calls | Seconds:

@@ -7,11 +7,11 @@ so no exit waits for them. An import has no time limit. In a forked child nothin
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 
 from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, Any, Callable, TypeAlias, final, places, validation
+from lazyguard._base.interpreter import in_child
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
@@ -401,5 +401,4 @@ def _interrupt_all(by: str) -> None:
 
 
 closing.enders.append(lambda: _interrupt_all("aclose()"))
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _interrupt_all("a fork"))
+in_child(lambda: _interrupt_all("a fork"))
