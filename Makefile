@@ -102,6 +102,7 @@ field: $(VENV)/.test  ## lazyguard in public programs: before and after, with Re
 
 field-libraries: $(VENV)/.test ## libraries that re-export lazily: their own tests, with lazyguard in the place of what they use
 	$(BIN)/python -m tests.field.libraries
+
 peers: $(VENV)/.test  ## the peers' own tests with lazyguard in their place; five minutes; PEERS= names some
 	@$(BIN)/python -m tests.peers $(PEERS)
 
