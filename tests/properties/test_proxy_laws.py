@@ -112,6 +112,29 @@ class Adding(Comparable):
         return self
 
 
+class Heir(Adding):
+    """Has a reflected method of its own, which Python asks first where the other is of the class above."""
+
+    __slots__ = ()
+
+    def __radd__(self, other: object) -> Any:
+        return ("heir", self.value)
+
+    def __gt__(self, other: object) -> Any:
+        return ("heir", "gt", self.value)
+
+
+class Strict(Comparable):
+    """Looks at the very type of the other operand, and refuses what is not its own."""
+
+    def _combined(self, other: object) -> Any:
+        if type(other) is not type(self):
+            raise TypeError(type(other))
+        return ("strict", self.value, other.value)
+
+    __add__ = __radd__ = __matmul__ = __and__ = __lt__ = __le__ = __pow__ = __isub__ = _combined
+
+
 class Refusing(Comparable):
     """Says of itself that it cannot be iterated, hashed, called with `in`."""
 
@@ -251,7 +274,22 @@ def function(*arguments: object, **named: object) -> tuple[Any, ...]:
     return (arguments, named)
 
 
-USER = (Plain, OddEq, RaisingEq, AnswersAll, Slotted, Adding, Refusing, OldIterable, Busy, Number, OfMeta, Mixed)
+USER = (
+    Plain,
+    OddEq,
+    RaisingEq,
+    AnswersAll,
+    Slotted,
+    Adding,
+    Heir,
+    Strict,
+    Refusing,
+    OldIterable,
+    Busy,
+    Number,
+    OfMeta,
+    Mixed,
+)
 small = st.integers(-5, 5)
 simple = st.one_of(
     st.integers(-40, 40),
@@ -266,6 +304,7 @@ simple = st.one_of(
     st.decimals(-9, 9, places=1),
     st.fractions(-3, 3, max_denominator=5),
 )
+kin = st.builds(lambda kind, value: kind(value), st.sampled_from((Adding, Heir, Strict)), small)
 values = st.one_of(
     simple,
     st.lists(small, max_size=4),
@@ -423,6 +462,12 @@ BINARY: dict[str, Any] = {
 }
 
 
+OF_KIN = {
+    **{name: BINARY[name] for name in "add iadd sub isub matmul imatmul and_ iand lt le gt ge".split()},
+    "pow": pow,
+    "ipow": in_place("ipow"),
+}
+
 TEXTS = (str, bytes, bytearray)
 TO_NUMBER = ("sqrt", "isfinite", "floor", "ceil", "percent d", "complex")
 
@@ -450,6 +495,11 @@ def exempt(state: str, name: str, one: Any) -> bool:
         return isinstance(one, slice)
     # float(text) has to be right, so it answers __float__, by which these go
     return name in TO_NUMBER and isinstance(one, TEXTS)
+
+
+def looks_at_types(one: Any, other: Any) -> bool:
+    """Tell whether the very type of the second operand decides, where the first is the object itself."""
+    return isinstance(one, Strict) or (type(other) is not type(one) and isinstance(other, type(one)))
 
 
 def exempt_operand(name: str, one: Any, other: Any) -> bool:
@@ -586,7 +636,7 @@ class TestOperations:
             if too_big(name, one, other):
                 continue
             for first, second in ((True, False), (False, True), (True, True)):
-                if second and exempt_operand(name, one, other):
+                if second and (exempt_operand(name, one, other) or (not first and looks_at_types(one, other))):
                     continue
                 if first and state == "annotated" and isinstance(one, re.Match):
                     continue  # see `exempt`
@@ -596,6 +646,18 @@ class TestOperations:
                     (again(other), proxy_of(right, flavour, state) if second else right),
                 ]
                 compare(f"{name} {first, second} of {one!r}, {other!r}", operation, *pairs)
+
+    @settings(LAW, max_examples=EXAMPLES)
+    @given(one=kin, other=kin)
+    def test_two_of_a_family(self, flavour, state, one, other):
+        """So do operators that look at the very type of the other operand, where the first or both are proxies."""
+        for name in OF_KIN:
+            for second in (False, True):
+                pairs = [
+                    (again(one), proxy_of(again(one), flavour, state)),
+                    (again(other), proxy_of(again(other), flavour, state) if second else again(other)),
+                ]
+                compare(f"{name} of {one!r}, {other!r}", OF_KIN[name], *pairs)
 
     @settings(LAW, max_examples=EXAMPLES // 4)
     @given(value=values)

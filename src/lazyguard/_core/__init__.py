@@ -46,8 +46,12 @@ def loaded(name: str, of: "Any" = None, /) -> "Any":
 
 
 def whole(name: str) -> "Any":
-    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing."""
-    return _whole.get(name)
+    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing and waits for nothing.
+
+    One that any thread is just importing is none yet.
+    """
+    found = _whole.get(name) or sys.modules.get(f"lazyguard.{name}")
+    return None if getattr(getattr(found, "__spec__", None), "_initializing", False) else found
 
 
 def _refusal(text: str) -> Exception:

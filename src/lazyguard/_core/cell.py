@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import _thread
 import os
-import sys
 
 from lazyguard import events
 from lazyguard._base.interpreter import is_a_handlers
-from lazyguard._core import INTERRUPTIONS, clock, loaded, state
+from lazyguard._core import INTERRUPTIONS, clock, loaded, state, whole
 from lazyguard._core.declaration import PLAIN, Declaration, Plan
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
-CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
+CLOSING, OBSERVERS = "_core.closing", "_core.observers"
 # Attempts that have not ended; what a fork must forget.
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
@@ -238,7 +237,7 @@ class Cell(Declaration):
         attempt.end(outcome)
         if attempt.asked_by:
             loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
-        observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
+        observers = whole(OBSERVERS)  # not loaded: nothing counts
         if observers is not None:
             observers.ended(attempt, outcome, seconds, counts=counts)
         if not (outcome.ok and counts):

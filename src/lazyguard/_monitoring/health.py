@@ -290,7 +290,7 @@ def health() -> Health:
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
     seen = [guard for guard in declaration.guards() if guard.breaker is not None or guard.answers]
     guards = [check_guard(guard, now, date) for guard in seen]
-    preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
+    preloads = whole("_services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
     scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
     late = 0.0 if scheduler is None else max(0.0, scheduler.behind())

@@ -118,13 +118,8 @@ class Recording:
         return Recording(self._recorder, self._parent, (*self._names, name))
 
     def __call__(self, /, *arguments: Any, **named: Any) -> Any:
-        call = Call(
-            parent=self._parent,
-            names=self._names,
-            arguments=arguments,
-            named=named,
-            place=places.of_frame(places.caller()),
-        )
+        place = places.of_frame(places.caller())
+        call = Call(parent=self._parent, names=self._names, arguments=arguments, named=named, place=place)
         decorates = len(arguments) == 1 and not named and _is_decorated(arguments[0])
         made = _decorated(self._recorder, call, arguments[0]) if decorates else Recording(self._recorder, call, ())
         self._recorder.add(call)
@@ -141,15 +136,14 @@ def _is_decorated(argument: Any) -> bool:
     return callable(argument)
 
 
+_ABOUT_FUNCTION = ("__name__", "__qualname__", "__doc__", "__module__")
+
+
 def _decorated(recorder: Recorder, call: Call, function: Callable[..., Any]) -> Any:
     """Return the lazy object for what the decorator makes of `function`; it tells the function's name and docs."""
     cell = declared(lambda: recorder.result(call), name=places.name_of(function), place=call.place)
     call.result = cell
-    about = {
-        name: getattr(function, name)
-        for name in ("__name__", "__qualname__", "__doc__", "__module__")
-        if hasattr(function, name)
-    }
+    about = {name: getattr(function, name) for name in _ABOUT_FUNCTION if hasattr(function, name)}
 
     # a proxy, in stacked decorators, would be built for the answer
     awaited = not issubclass(type(function), proxy.Proxy) and bool(places.flags_of(function) & places.COROUTINE)

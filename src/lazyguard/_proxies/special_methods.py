@@ -44,6 +44,7 @@ BUILT_IN: "dict[type, str]" = {
     bytearray: "__int__ __float__",
     complex: "__complex__",  # of its own since 3.11
     tuple: "__instancecheck__ __subclasscheck__",
+    type(_ for _ in ()): "__await__",  # of a function that `types.coroutine` has marked
 }
 
 
@@ -143,12 +144,13 @@ def answers_of(kind: type) -> "tuple[set[str], set[str]]":
 _OWN = frozenset(("__copy__", "__deepcopy__"))
 _FUNCTION = type(lambda: None)
 _METHOD: "Any" = type((lambda self: None).__get__(0))
-_plain: "Callable[[type, str], Any]" = type.__getattribute__
+# of a class, what it has and not what it shows
+plain: "Callable[[type, str], Any]" = type.__getattribute__
 
 
 def space_of(view: type) -> "Any":
     """Return the namespace that the class has, not the one that it shows."""
-    return _plain(view, "__dict__")
+    return plain(view, "__dict__")
 
 
 class Likeness(type):
@@ -163,21 +165,21 @@ class Likeness(type):
 
     def __getattribute__(cls, name: str) -> "Any":
         if name == "__name__":
-            return _plain(cls, "_prefix") + _plain(cls, name).rpartition(".")[2]  # the module is for C code
-        kind = _plain(cls, "_kind")()
+            return plain(cls, "_prefix") + plain(cls, name).rpartition(".")[2]  # the module is for C code
+        kind = plain(cls, "_kind")()
         if kind is not None and name == "__signature__":
             return signature_of(kind)  # since 3.13 inspect reads the class
         if kind is not None and "pydoc" in sys.modules and loaded("_proxies.inspection").is_pydoc(sys._getframe(1)):
             return (cls, *kind.__mro__[1:]) if name == "__mro__" else getattr(kind, name)  # it documents that
         if name != "__dict__" and name not in OF_CLASS:
             try:
-                return _plain(cls, name)
+                return plain(cls, name)
             except AttributeError:
                 kind = kind or loaded("_proxies.inspection").class_meant(cls, sys._getframe(1))
                 if kind is None:
                     raise AttributeError(f"{name!r} is known of no object before it is there") from None
             return getattr(kind, name)
-        found = _plain(cls, name)  # else the target's class has none either
+        found = plain(cls, name)  # else the target's class has none either
         if name in BASIC and type(found) is _FUNCTION:
             return found  # to look at a pending object builds nothing
         if name == "__dict__":
@@ -204,7 +206,7 @@ class ByClass(Like):
     def __call__(self, proxy: "Any", /, *arguments: "Any", **named: "Any") -> "Any":
         view = type(proxy)
         if type(view) is Likeness:
-            return _plain(view, "_run")(self._name, proxy, _plain(view, "_fetch")(proxy), arguments, named)
+            return plain(view, "_run")(self._name, proxy, plain(view, "_fetch")(proxy), arguments, named)
         return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy
 
 

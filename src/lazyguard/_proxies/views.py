@@ -20,6 +20,7 @@ from _weakref import ref
 from lazyguard._core import loaded, state
 from lazyguard._proxies import special_methods as specials
 from lazyguard._proxies.proxy import ASKED_OF_ITSELF, ATOMIC, Proxy, answer, cell_of, let_go, set_class, shape_of, watch
+from lazyguard._proxies.special_methods import Likeness, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ MethodType: Any = type((lambda self: None).__get__(0))
 PLAIN = (type(lambda: None), type(object.__init__), type(str.join))
 
 
-def _reflect(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda target, other: operation(other, target)
+def _reflect(operation: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda target, other, *modulus: operation(other, target, *modulus)
 
 
 def _late(module: str, name: str) -> Callable[..., Any]:
@@ -64,7 +65,7 @@ def _called(target: Any, /, *arguments: Any, **named: Any) -> Any:
     return target(*arguments, **named)
 
 
-_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+_BINARY: dict[str, Callable[..., Any]] = {
     **{
         name: getattr(_operator, name)
         for name in "add sub mul matmul truediv floordiv mod lshift rshift xor lt le eq ne gt ge".split()
@@ -104,14 +105,32 @@ _BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *specials.REFL
 
 
 def _real(value: Any) -> Any:
-    return cell_of(value).resolve() if issubclass(type(value), Proxy) else value
+    return plain(type(value), "_fetch")(value) if type(type(value)) is Likeness else value
+
+
+def _operation(name: str, found: Any) -> Any:
+    """Return what does to a target what `name` stands for; None: its class's own special method, which is `found`.
+
+    One that is written in Python, or in somebody's C, may look at the type of the other operand, and so does Python
+    where that is of a subclass: so it gets the target of one that is lazy too. Those of builtin classes answer
+    NotImplemented for what they do not know, and the other one is asked. They are left as they are: they are fast.
+    """
+    operation: Any = _BASIC.get(name) or OPERATIONS.get(name)
+    asks = found is None or getattr(getattr(found, "__objclass__", None), "__module__", "") == "builtins"
+    if asks or operation is None or name not in _BOTH_OPERANDS:
+        return operation
+    # with `_real` written out, since a frame is what this costs
+    return lambda target, other, *modulus: operation(
+        target, other if type(type(other)) is not Likeness else plain(type(other), "_fetch")(other), *modulus
+    )
 
 
 def special(target: Any, name: str) -> Callable[..., Any]:
     """Return a special method of the target's class, bound to the target, as the interpreter would find it."""
     kind = type(target)
     for base in kind.__mro__:
-        if name in base.__dict__:
+        # of a coroutine Python also sees that another awaits it
+        if name in base.__dict__ and not (name == "__await__" and base.__module__ == "builtins"):
             found = base.__dict__[name]
             bind = getattr(type(found), "__get__", None)
             bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
@@ -129,13 +148,12 @@ def special(target: Any, name: str) -> Callable[..., Any]:
 
 def perform(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     """Do to a target what the special method `name` stands for."""
-    operation = OPERATIONS.get(name)
+    if name in _BOTH_OPERANDS:
+        arguments = tuple(map(_real, arguments))
+    operation = OPERATIONS.get(name) or IN_PLACE.get(name)
     if operation is not None:
-        return operation(target, *arguments, **named)
-    in_place = IN_PLACE.get(name)
-    if in_place is not None:
-        result = in_place(target, *arguments)
-        return proxy if result is target else result
+        result = operation(target, *arguments, **named)
+        return proxy if result is target and name in IN_PLACE else result
     if name == "__get__" and not hasattr(type(target), name):
         return proxy
     return special(target, name)(*arguments, **named)
@@ -201,13 +219,12 @@ class _Key(ref[type[Proxy]]):
         return self is other or self() is other
 
 
-def reduce(proxy: Proxy, _protocol: int = 0) -> tuple[Any, ...]:
+def reduce(proxy: Proxy, _protocol: int = 0) -> Any:
     """Return what pickle and deepcopy take of a proxy; they are not to ask the `__reduce_ex__` of its target.
 
     So a target is pickled in all the ways that a pickler has for it, and once, beside its proxy in one container.
     """
-    reduced: tuple[Any, ...] = loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
-    return reduced
+    return loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
 
 
 def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> type[Proxy]:
@@ -221,10 +238,11 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
         names = {name for name, found in own.items() if found is not getattr(object, name, None)} - refused
     namespace = {name: MethodType(operation, target) for name, operation in _BASIC.items()}
     for name in names:
-        operation = OPERATIONS.get(name) or own.get(name)
-        # what binds in another way may bind otherwise at each use: a proxy's special methods do
-        plain = name in OPERATIONS or type(operation) in PLAIN
-        by_itself = plain and name != "__get__" and name not in IN_PLACE  # to get is asked of the class, with the proxy
+        operation = _operation(name, own.get(name)) or own.get(name)
+        # what binds in another way may bind otherwise at each use: a proxy's special methods do; `special` knows of C's
+        # coroutines, which Python does not await by their method
+        usual = name in OPERATIONS or type(operation) in (PLAIN[:1] if name == "__await__" else PLAIN)
+        by_itself = usual and name != "__get__" and name not in IN_PLACE  # to get is asked of the class, with the proxy
         namespace[name] = MethodType(operation, target) if by_itself else _performing(name, lambda _: target)
     if "__call__" in names:
         try:
@@ -237,7 +255,7 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
             getattr(target, name) if name not in ASKED_OF_ITSELF else answer(target, name, proxy)
         )
         namespace["__doc__"] = _documentation
-    return _made(target, refused, {**namespace, "_holds": True}, above)
+    return _made(target, refused, {**namespace, "_holds": True, "_fetch": target_of}, above)
 
 
 def _performing(name: str, fetch: Callable[[Proxy], Any], run: Callable[..., Any] = perform) -> Callable[..., Any]:
@@ -299,17 +317,17 @@ def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     known = _shared.get(key)
     if known is None:
         names, refused = _names(target)
-        namespace = {name: _counting(name) for name in (*names, *_BASIC)}
+        own = specials.specials_of(type(target))
+        namespace = {name: _counting(name, _operation(name, own.get(name))) for name in (*names, *_BASIC)}
         known = _shared.setdefault(key, _made(target, refused, {**namespace, "_fetch": target_of}))
     return known
 
 
-def _counting(name: str) -> Callable[..., Any]:
-    """Return a method of shared classes.
+def _counting(name: str, operation: Any) -> Callable[..., Any]:
+    """Return a method of shared classes, which does `operation`; None: the target's own special method.
 
     Taking the target from an iterator that ends counts the uses, and costs no more than to ask whether there is one.
     """
-    operation: Any = _BASIC.get(name) or OPERATIONS.get(name)
 
     def of_two(self: Proxy, other: Any) -> Any:
         for target in cell_of(self).now.uses:

@@ -7,11 +7,9 @@ type; nothing of the result is run or changed.
 
 from __future__ import annotations
 
-import sys
-
 from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._base.places import misused
-from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
+from lazyguard._core import causes, clock, deadlines, loaded, mode, observers, whole
 from lazyguard._core.effects import Call, within
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded, ServiceUnavailable
@@ -204,7 +202,7 @@ def late_kind_of(result: object) -> str | None:
     kind = type(result)
     if kind in ENDED or (kind.__module__ == "contextlib" and not kind.__name__.startswith("_")):
         return None  # such as closing(...): the work was done
-    proxies = sys.modules.get("lazyguard._proxies.proxy")  # not loaded: there is none
+    proxies = whole("_proxies.proxy")  # not loaded: there is none
     if proxies is not None and issubclass(kind, proxies.Proxy):
         return None
     if hasattr(kind, "add_done_callback"):

@@ -205,6 +205,38 @@ class TestProtocols:
         assert thing.send(5) == 5
         assert list(thing) == []
 
+    def test_await_without_a_method(self, declared):
+        """What Python awaits by what it is, and not by a method, is awaited as it is, and once at a time."""
+
+        @types.coroutine
+        def marked():
+            got = yield "waits"
+            return got
+
+        def unmarked():
+            yield "waits"
+
+        async def coroutine():
+            return await marked()
+
+        async def waits_for(thing):
+            return await thing
+
+        for target in (marked(), coroutine()):
+            waiting = waits_for(declared(lambda target=target: target))
+            assert waiting.send(None) == "waits"
+            with pytest.raises(StopIteration, match="42"):
+                waiting.send(42)
+        with pytest.raises(
+            TypeError, match="generator can't be used in 'await' expression|'generator' object can't be"
+        ):
+            waits_for(declared(unmarked)).send(None)
+        target = coroutine()
+        target.send(None)
+        with pytest.raises(RuntimeError, match="is being awaited already"):
+            waits_for(declared(lambda: target)).send(None)
+        target.close()
+
     def test_match(self, declared):
         """Class patterns find the target's class and its `__match_args__`."""
         match declared(Point):
