@@ -8,7 +8,7 @@ INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 # What is compiled once is not compiled again by each worker, and by each of the programs that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async soak field field-libraries docs dist clean
+.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async soak field field-libraries peers docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -102,6 +102,9 @@ field: $(VENV)/.test  ## lazyguard in public programs: before and after, with Re
 
 field-libraries: $(VENV)/.test ## libraries that re-export lazily: their own tests, with lazyguard in the place of what they use
 	$(BIN)/python -m tests.field.libraries
+
+peers: $(VENV)/.test  ## the peers' own tests with lazyguard in their place; five minutes; PEERS= names some
+	@$(BIN)/python -m tests.peers $(PEERS)
 
 load-async: $(VENV)/.test ## the FastAPI example under load while its servers fail: a minute of an async client
 	$(INSTALL) --group bench

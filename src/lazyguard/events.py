@@ -10,18 +10,11 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, final, places
-from lazyguard._base.interpreter import monotonic
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Iterator, Record, final, places
+from lazyguard._base.interpreter import deque, monotonic
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Iterator
-
     from lazyguard._base.mailbox import Letter, Mailbox
-else:
-    from _collections import deque
-
-__all__ = ["Event", "subscribe"]
 
 
 @final

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, TracebackType, TypeAlias, final, places, validation
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import clock, declaration, loaded, mode, scheduler
 from lazyguard._core.effects import Sleep
@@ -22,8 +22,7 @@ from lazyguard.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from types import TracebackType
-    from typing import TypeAlias
+    from random import Random
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Steps
@@ -53,8 +52,6 @@ class FakeClock(clock.Clock):
         ...     round(clock.now() - before, 6)
         60.0
     """
-
-    __slots__ = ("_ahead", "_before", "_date", "_lock", "_start")
 
     def __init__(self) -> None:
         # Not 0.0: a wait that began before the block goes on in it. A whole number, so that no sum of seconds is
@@ -202,43 +199,34 @@ def chaos(
     validation.require(isinstance(seed, int | str | bytes), "seed", seed, "a number or a string", optional=True)
     if not latency and error is None:
         raise ConfigurationError("chaos() without latency= and error= injects nothing: give one, or both.")
-    return Chaos(_subject(of), latency, error, rate, seed)
-
-
-def _subject(of: object) -> Any:
-    cell = find_cell(of)
-    if cell is not None and "service" in declaration.kind_of(cell):
-        return cell
-    function = getattr(of, "__func__", of)
-    if cell is not None or not isinstance(getattr(getattr(function, "fallback", None), "__self__", None), Guard):
+    cell, function = find_cell(of), getattr(of, "__func__", of)
+    is_service = cell is not None and "service" in declaration.kind_of(cell)
+    is_guarded = isinstance(getattr(getattr(function, "fallback", None), "__self__", None), Guard)
+    if not is_service and (cell is not None or not is_guarded):
         raise UsageError(
             "chaos() takes a service, its live reference or a guarded function, not "
             f"{'a lazy object' if cell is not None else f'one of type {type(of).__name__}'}."
         )
-    return function
+    from random import Random
+
+    chance = Random(seed)
+    return Chaos(_of=cell if is_service else function, _latency=latency, _error=error, _rate=rate, _random=chance)
 
 
 @final
-class Chaos:
+class Chaos(Record):
     """The context manager that `chaos` returns: its faults are injected from `__enter__` to `__exit__`.
 
     Attributes:
         hits: How many attempts and calls were affected. Counted without a lock.
     """
 
-    __slots__ = ("_error", "_latency", "_of", "_random", "_rate", "hits")
-
-    def __init__(
-        self, of: Any, latency: float, error: Fault | None, rate: float, seed: int | str | bytes | None
-    ) -> None:
-        from random import Random
-
-        self.hits: int = 0
-        self._of = of
-        self._latency = latency
-        self._error = error
-        self._rate = rate
-        self._random = Random(seed)
+    _of: Any
+    _latency: float
+    _error: Fault | None
+    _rate: float
+    _random: Random
+    hits: int = 0
 
     def inject(self) -> Steps[None]:
         """Wait and raise, if this call is affected."""
@@ -291,14 +279,11 @@ _SPARED = frozenset(
 _AWAITED = frozenset(("__aenter__", "__aexit__", "__anext__"))
 
 
-@final
 class Site:
     """The place of faults: those that are in force, and the wrappers that inject them.
 
     Of a guarded function they stand around it; of a service around its factory, and the target that is shown.
     """
-
-    __slots__ = ("_flavour", "_function", "_of", "in_force")
 
     def __init__(self, of: Any) -> None:
         self.in_force: tuple[Chaos, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import glob
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from tests.benchmarks.soak.faults import HARSH, USUAL, schedule
 
 for _needed in ("fastapi", "uvicorn", "uvloop", "asyncpg", "redis"):
-    pytest.importorskip(_needed, reason="the groups `integration` and `bench` have it")
+    pytest.importorskip(_needed, reason="the group `integration` has it")
 from tests.benchmarks.soak.promises import Judged  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -192,6 +193,30 @@ def test_an_interruption_leaves_no_process(redis_program, postgres_program, line
         assert soak.returncode == 130, errors
         assert processes_of(directory) == []
         assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize(("spoil", "status"), [(None, 0), (late, 1)], ids=["kept", "broken"])
+def test_the_exit_status_says_whether_a_promise_is_broken(tmp_path, spoil, status):
+    """The figures and what is broken are in a file, too."""
+    run = a_run()
+    if spoil is not None:
+        spoil(run)
+    (tmp_path / "fastapi.json").write_text(json.dumps(run))
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.soak",
+        "fastapi",
+        "--judge",
+        tmp_path,
+        "--json",
+        tmp_path / "said",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == status, done.stdout + done.stderr
+    said = json.loads((tmp_path / "said").read_text())
+    assert (said["seconds"], said["seed"]) == (120.0, 1)
+    assert len(said["examples"]["fastapi"]["broken"]) == said["examples"]["fastapi"]["figures"]["broken"] == status
 
 
 def test_unusable_arguments_are_told():

@@ -17,6 +17,7 @@ import copy
 import dataclasses
 import datetime
 import enum
+import itertools
 import json
 import math
 import operator
@@ -658,6 +659,17 @@ class TestOperations:
                     (again(other), proxy_of(again(other), flavour, state) if second else again(other)),
                 ]
                 compare(f"{name} of {one!r}, {other!r}", OF_KIN[name], *pairs)
+
+    @settings(LAW, max_examples=EXAMPLES // 4)
+    @given(base=st.integers(0, 9), exponent=st.integers(0, 5), modulus=st.integers(1, 9))
+    def test_power_of_three(self, flavour, state, base, exponent, modulus):
+        """So does `pow` of three numbers, where the first is a proxy, and the others are or are not."""
+        for lazy in itertools.product((True, False), repeat=2):
+            pairs = [
+                (each, proxy_of(each, flavour, state) if is_lazy else each)
+                for each, is_lazy in zip((base, exponent, modulus), (True, *lazy), strict=True)
+            ]
+            compare("pow", pow, *pairs)
 
     @settings(LAW, max_examples=EXAMPLES // 4)
     @given(value=values)

@@ -64,15 +64,19 @@ class Lock(RLock):  # type: ignore[misc]
 _locks: dict[ref[Any], None] = {}
 
 
+def in_child(do: Callable[[], object]) -> None:
+    """Call this in the child of every fork, if there are forks."""
+    if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+        os.register_at_fork(after_in_child=do)
+
+
+@in_child
 def _in_child() -> None:
     for known in list(_locks):
         lock = known()
         if lock is not None:
             lock.renew()
 
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)
 
 if sys.version_info >= (3, 12):
 

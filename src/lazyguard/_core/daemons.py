@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import _thread
 import gc
-import os
 import sys
 from _contextvars import Context
 
 from lazyguard import events
 from lazyguard._base import TYPE_CHECKING, Any, Callable
-from lazyguard._base.interpreter import deque, monotonic
+from lazyguard._base.interpreter import deque, in_child, monotonic
 
 if TYPE_CHECKING:
     Work = Callable[[], object]
@@ -217,6 +216,7 @@ class Crew:
 _crews: list[Crew] = []
 
 
+@in_child
 def _in_child() -> None:
     threads.intersection_update((_thread.get_ident(),))
     _idle.clear()
@@ -224,7 +224,3 @@ def _in_child() -> None:
     for crew in _crews:
         crew.waiting.clear()
         crew.at_work.clear()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)

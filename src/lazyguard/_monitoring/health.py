@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from itertools import dropwhile
 
-from lazyguard._base import TYPE_CHECKING, Any, Record, final, places
+from lazyguard._base import TYPE_CHECKING, Any, FrameType, Iterator, Literal, Record, final, places
 from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
 from lazyguard._guards import frames
@@ -20,10 +20,6 @@ from lazyguard._policies import fallback
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-    from typing import Literal
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Attempt, Snapshot, State
     from lazyguard._lazy_imports.package import LazyAttributes
@@ -66,7 +62,7 @@ class Check(Record):
     status: Status
     state: CheckState
     place: str
-    answered: dict[str, int]
+    answered: dict[str, int] = declaration.NOTHING
     since: float | None = None
     cause: str = ""
     loop: str = ""
@@ -102,7 +98,7 @@ class Check(Record):
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return the check of one cell."""
     if not cell.used:
-        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place, answered={})
+        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place)
     if daemons.refused:
         daemons.try_again()  # a caller that looks may be the only one
     snapshot = cell.now
@@ -217,7 +213,6 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         state=READY if resolved == total else PENDING,
         cause=cause,
         place=attributes.place_of(),
-        answered={},
         counts=(resolved, total),
     )
 

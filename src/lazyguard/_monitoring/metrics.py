@@ -10,14 +10,12 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Callable, final
+from lazyguard._base import TYPE_CHECKING, Callable, Protocol
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from lazyguard._core.observers import Ended
     from lazyguard._monitoring.health import Check
     from lazyguard.events import Event
@@ -45,7 +43,6 @@ _OF_CELLS = ("pending", "resolving", "ready", "degraded", "failed")
 _OF_IMPORTS = ("imported", "over-budget", "overdue")
 
 
-@final
 class Names:
     """The names that are shown: so many at the most, and all others as one."""
 
@@ -61,7 +58,6 @@ class Names:
         return name
 
 
-@final
 class Measures:
     """Count calls and transitions, read states, and hand attempts, imports and transitions to a meter.
 
@@ -70,8 +66,6 @@ class Measures:
         limit: How many names of services, and of packages, are shown.
         on_call: Called after each counted call, if given.
     """
-
-    __slots__ = ("_calls", "_degraded", "_meter", "_names", "_on_call", "_packages", "_spent", "_transitions", "_undo")
 
     def __init__(self, meter: Meter, limit: int, on_call: Callable[[], object] | None = None) -> None:
         self._names = Names(limit)

@@ -3,32 +3,29 @@
 Invariants: `follow` alone replaces a phase. It compares and sets under a lock, which is held for two statements and
 never while user code runs; so at half-open one caller at most is let through. An outcome counts in the phase in which
 its call began, and in no other; but a probe's success counts in all phases of its round, which ends when the circuit is
-closed or open. A call that succeeds takes no lock.
+closed or open. A call that succeeds takes no lock, and none of the user's code runs where it is counted.
 """
 
 from __future__ import annotations
 
-import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Literal, TypeAlias
+from lazyguard._base.interpreter import deque, in_child
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
-from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from lazyguard._base.places import Place
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
     from lazyguard._policies.failures import Haste
-    from lazyguard._policies.windows import Calls, Count, Seconds
 
+    Count: TypeAlias = "Callable[[bool], object]"
     State = Literal["closed", "open", "half-open"]
 
 _circuits: set[ref[Circuit]] = set()
@@ -38,7 +35,95 @@ MOST = 1000
 ISOLATED = float("inf")
 
 
-@final
+def window_of(breaker: Breaker) -> CallWindow | TimeWindow:
+    """Return an empty window by the breaker's options."""
+    rate, least = breaker.failure_rate, breaker.minimum_calls or 0
+    if rate is None:
+        threshold = breaker.failure_threshold or 0
+        return CallWindow(threshold, 1.0, threshold)
+    if breaker.window_seconds is not None:
+        return TimeWindow(breaker.window_seconds, rate, least)
+    return CallWindow(breaker.window_calls or 0, rate, least)
+
+
+class CallWindow:
+    """The outcomes of the last calls; so many failures in a row are a failure rate of 1 in as many calls.
+
+    `count` is a deque's append, which is atomic with and without a GIL: no outcome is lost.
+    """
+
+    __slots__ = ("_minimum", "_outcomes", "_rate", "count")
+
+    def __init__(self, calls: int, rate: float, minimum: int) -> None:
+        self._outcomes: deque[int] = deque(maxlen=calls)
+        self._rate = rate
+        self._minimum = minimum
+        self.count: Count = self._outcomes.append
+
+    def unchanged(self) -> bool:
+        """Return whether nothing has been counted since this was last asked."""
+        outcomes = self._outcomes
+        same = not outcomes or type(outcomes[-1]) is int
+        if not same:
+            outcomes[-1] = int(outcomes[-1])  # it counts as before, and what comes after it is a bool
+        return same
+
+    def tripped(self) -> bool:
+        """Return whether too many calls have failed."""
+        failed, made = self._outcomes.count(False), len(self._outcomes)
+        return made >= self._minimum and failed / made >= self._rate
+
+
+class TimeWindow:
+    """The outcomes of the last seconds, by tenths of the window.
+
+    The counts have no lock and are statistics: of two calls that end at the same moment one may be lost. A call that
+    ends in the same tenth as the call before costs one reading of the clock and one addition.
+    """
+
+    __slots__ = ("_latest", "_minimum", "_rate", "_seen", "_tenths", "_width")
+
+    def __init__(self, seconds: float, rate: float, minimum: int) -> None:
+        self._width = seconds / 10
+        self._rate = rate
+        self._minimum = minimum
+        self._tenths: dict[int, list[int]] = {}  # number of the tenth -> failures, successes
+        self._latest: tuple[float, list[int]] = (0.0, [])  # when the latest tenth ends, and its counts
+        self._seen: tuple[float, ...] = (0.0,)
+
+    def count(self, ok: bool) -> None:
+        """Count one call, True for a success."""
+        moment = clock.now()
+        ends, counts = self._latest
+        if moment >= ends:
+            counts = self._counts_at(moment)
+        if ok:
+            counts[1] += 1  # a bool as the index is slower
+        else:
+            counts[0] += 1
+
+    def unchanged(self) -> bool:
+        """Return whether nothing has been counted since this was last asked."""
+        before, self._seen = self._seen, (self._latest[0], *self._latest[1])
+        return before == self._seen
+
+    def _counts_at(self, moment: float) -> list[int]:
+        """Return the counts of the present tenth, which `moment` is in; drop those outside the window."""
+        tenth = int(moment / self._width)
+        for old in list(self._tenths):
+            if old <= tenth - 10:
+                self._tenths.pop(old, None)
+        counts = self._tenths.setdefault(tenth, [0, 0])
+        self._latest = ((tenth + 1) * self._width, counts)
+        return counts
+
+    def tripped(self) -> bool:
+        """Return whether too many calls have failed."""
+        counts = self._tenths.copy().values()  # `count` has dropped what is outside the window
+        failed, ok = sum(count[False] for count in counts), sum(count[True] for count in counts)
+        return failed + ok >= self._minimum and failed / (failed + ok) >= self._rate
+
+
 class Phase:
     """The time from one transition to the next. A call that is let in keeps its phase, and reports its outcome to it.
 
@@ -57,7 +142,7 @@ class Phase:
     until = 0.0
     rounds = 0
     cause: BaseException | None = None
-    _window: Calls | Seconds | None = None
+    _window: CallWindow | TimeWindow | None = None
     _span: failures.Span | None = None
 
     def __init__(self, circuit: Circuit, state: State, since: float, **more: Any) -> None:
@@ -105,7 +190,7 @@ class Phase:
         else:
             self._counted(self._window, error if failed else None)
 
-    def _counted(self, window: Calls | Seconds, error: BaseException | None) -> None:
+    def _counted(self, window: CallWindow | TimeWindow, error: BaseException | None) -> None:
         (self.count or window.count)(error is None)
         if error is not None and window.tripped():
             self._circuit.follow(self, self._opened(error))
@@ -266,7 +351,6 @@ class Circuit:
         return error
 
 
-@final
 class Circuits:
     """The circuits of a guarded function with `key=`: one for each key, within a bound.
 
@@ -340,6 +424,7 @@ def _recount() -> None:
             circuit.now.recount()
 
 
+@in_child
 def _in_child() -> None:
     """Begin anew in a forked child, unless isolated: the calls and the probe are the parent's."""
     for reference in list(_circuits):
@@ -349,5 +434,3 @@ def _in_child() -> None:
 
 
 observers.changed.append(_recount)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

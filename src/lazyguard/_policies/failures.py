@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Any, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Record, TypeVar, places, validation
 from lazyguard._core import clock, deadlines
 from lazyguard.errors import CircuitOpen, ResolutionError, ResolutionTimeout, ServiceUnavailable
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from typing import TypeVar
-
     from lazyguard._base.validation import Kinds
     from lazyguard._core.deadlines import Deadline
 
@@ -138,7 +136,6 @@ def haste(
     return Haste(cause=cause, limit=limit, waited=max(0.0, min(left_it, moment - began)))
 
 
-@final
 class Wait:
     """A `with` block in which an integration waits: what fails there says how long that may take, and since when."""
 
@@ -193,15 +190,12 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-@final
 class Span:
     """A span in which all attempts were hasty: since when, and what they have waited in sum.
 
     Of waits that overlap twenty count at the most: a crowd makes no long silence of a short one. A statistic without a
     lock: of two attempts that end at the same moment one may be lost.
     """
-
-    __slots__ = ("_since", "_waited")
 
     def __init__(self, since: float) -> None:
         self._since, self._waited = since, 0.0

@@ -14,15 +14,13 @@ from __future__ import annotations
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, NoReturn, Record
 from lazyguard._core import clock, closing, daemons, loaded
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, FAILED, RESOLVING, Outcome, to_close
 from lazyguard.errors import CircuitOpen, ServiceCircuitOpen
 
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.effects import Steps
@@ -47,7 +45,6 @@ def begin(policy: Recovery, cell: Cell) -> None:
     loaded("_core.scheduler", cell).watch()
 
 
-@final
 class RecoveryRun:
     """The background tries of one generation of a cell, from its failure to the swap.
 
@@ -243,18 +240,14 @@ def _on_due(reference: ref[RecoveryRun], ticket: object) -> None:
         raise
 
 
-@final
-class Reopening:
+class Reopening(Record):
     """The gate of a cell after its breaker has opened: it decides which caller builds the target anew.
 
     While a recovery run is at work, no caller does. Else one caller does when the breaker is half-open.
     """
 
-    __slots__ = ("_circuit",)
+    _circuit: Circuit
     by_hand = False
-
-    def __init__(self, circuit: Circuit) -> None:
-        self._circuit = circuit
 
     def admit(self, cell: Cell) -> Callable[[Outcome], object] | None:
         """Return a function to call with the attempt's outcome; None if there is an attempt to join.
@@ -300,7 +293,6 @@ def _is_recovering(cell: Cell) -> bool:
     return not cell.plan.awaited or (cell.home is not None and cell.home.is_running())
 
 
-@final
 class Isolated:
     """The gate of a cell that lets no attempt begin."""
 

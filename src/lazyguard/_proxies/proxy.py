@@ -214,8 +214,7 @@ def _of_block(name: str) -> "Any":
     """
 
     def look_up(proxy: "Proxy") -> "Any":
-        target = shown(proxy)
-        return loaded("_proxies.views", cell_of(proxy)).special(target, name)
+        return loaded("_proxies.views", cell_of(proxy)).special(shown(proxy), name)
 
     return property(look_up)
 

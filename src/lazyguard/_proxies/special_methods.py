@@ -92,10 +92,8 @@ _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 def specials_of(kind: type) -> "dict[str, Any]":
     """Return the special methods that the class has, as the interpreter would find them."""
     found: dict[str, Any] = {}
-    for base in kind.__mro__:
-        for name, value in base.__dict__.items():
-            if name in SPECIAL and name not in found:
-                found[name] = value
+    for base in reversed(kind.__mro__):
+        found |= {name: value for name, value in base.__dict__.items() if name in SPECIAL}
     return found
 
 

@@ -117,15 +117,19 @@ def _operation(name: str, found: Any) -> Any:
     """
     operation: Any = _BASIC.get(name) or OPERATIONS.get(name)
     asks = found is None or getattr(getattr(found, "__objclass__", None), "__module__", "") == "builtins"
-    if asks or operation is None or name not in _BOTH_OPERANDS:
+    if operation is None or name not in _BOTH_OPERANDS or (asks and "pow" not in name):
         return operation
-    # with `_real` written out, since a frame is what this costs
-    return lambda target, other, *modulus: operation(
-        target, other if type(type(other)) is not Likeness else plain(type(other), "_fetch")(other), *modulus
-    )
+    # `_real` only where it is needed, since a frame is what this costs
+    if "pow" in name:  # of three numbers, of which the first alone may be asked
+        return lambda target, other, modulus=None: operation(
+            target,
+            other if type(type(other)) is not Likeness else _real(other),
+            None if modulus is None else _real(modulus),
+        )
+    return lambda target, other: operation(target, other if type(type(other)) is not Likeness else _real(other))
 
 
-def special(target: Any, name: str) -> Callable[..., Any]:
+def special(target: Any, name: str) -> Any:
     """Return a special method of the target's class, bound to the target, as the interpreter would find it."""
     kind = type(target)
     for base in kind.__mro__:
@@ -133,8 +137,7 @@ def special(target: Any, name: str) -> Callable[..., Any]:
         if name in base.__dict__ and not (name == "__await__" and base.__module__ == "builtins"):
             found = base.__dict__[name]
             bind = getattr(type(found), "__get__", None)
-            bound: Callable[..., Any] = found if bind is None else bind(found, target, kind)
-            return bound
+            return found if bind is None else bind(found, target, kind)
     if name == "__buffer__":
         buffer = memoryview(target)
         return lambda *_: buffer

@@ -7,7 +7,7 @@ type; nothing of the result is run or changed.
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._base.places import misused
 from lazyguard._core import causes, clock, deadlines, loaded, mode, observers, whole
 from lazyguard._core.effects import Call, within
@@ -33,7 +33,6 @@ def awaiting(function: Callable[..., Any], first: Any) -> Callable[..., Any]:
     return awaited
 
 
-@final
 class GuardedCall:
     """One call."""
 

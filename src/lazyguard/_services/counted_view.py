@@ -17,7 +17,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 import wrapt
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._core import clock, loaded, state
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
@@ -116,7 +116,7 @@ class TargetCircuit(Circuit):
     def announce(self, old: Phase, new: Phase) -> None:
         """Let the cell tell of it."""
         if old.state == "closed" and new.state == "open" and new.cause is not None:
-            self._cell.open(self._generation, new.cause, Reopening(self))
+            self._cell.open(self._generation, new.cause, Reopening(_circuit=self))
 
 
 def failed(phase: Phase, error: BaseException, began: float | None = None) -> None:
@@ -133,7 +133,6 @@ def succeeded(phase: Phase, began: float | None = None) -> None:
         phase.ended(None, None, began)
 
 
-@final
 class Counting:
     """A block whose failure counts; the end of an iterator is a success."""
 

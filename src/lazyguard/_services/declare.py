@@ -3,7 +3,7 @@
 Invariants: declaring builds nothing; what cannot be right is refused where it is written.
 """
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, Protocol, overload, places, validation
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
@@ -11,9 +11,6 @@ from lazyguard._proxies import proxy
 from lazyguard._services.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Protocol, overload
-
     from lazyguard._base import P, T
     from lazyguard._base.places import Place
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole

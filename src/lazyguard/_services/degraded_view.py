@@ -15,7 +15,7 @@ from __future__ import annotations
 from types import CoroutineType
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, places
 from lazyguard._core import causes, clock, daemons, loaded, mode, observers, resolve
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, READY, Outcome
@@ -140,11 +140,8 @@ def _is_missing(fallback: Any, name: str, error: AttributeError) -> bool:
     return error.name is None or error.name == name
 
 
-@final
 class Answers:
     """Count what a cell's fallback answers, by name; a statistic without a lock, so one may be lost."""
-
-    __slots__ = ("_cell", "_reminded")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell

@@ -7,7 +7,7 @@ where `on=` names it; events come at the first answer and when the function work
 from __future__ import annotations
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Any, final, places, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Any, places, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import clock, loaded, observers
 
@@ -21,11 +21,8 @@ _MISTAKES = (AttributeError, TypeError, NameError)
 _REMIND_EVERY, _PAIR_EVERY = 300.0, 60.0
 
 
-@final
 class GuardedFallback:
     """One of the functions that answer."""
-
-    __slots__ = ("_cause_at", "_on", "awaited", "function", "place")
 
     def __init__(self, guard: Guard, fallback: Any, on: Kinds | None) -> None:
         function: Any = fallback.__func__ if isinstance(fallback, classmethod | staticmethod) else fallback
@@ -65,7 +62,6 @@ class GuardedFallback:
         return (*args[:at], cause, *args[at:]), named
 
 
-@final
 class Answers:
     """The fallbacks of one function, and what they have answered.
 

@@ -12,7 +12,7 @@ from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, final, places, signatures
+from lazyguard._base import TYPE_CHECKING, Any, Callable, places, signatures
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import declaration
 from lazyguard.errors import UsageError
@@ -29,7 +29,6 @@ _uses = count()
 _lock = Lock()
 
 
-@final
 class Entry(ref):  # type: ignore[type-arg]  # a subscript would cost each program that declares keys
     """One key: a weak reference to its live reference, and its service while the key is kept.
 
@@ -55,22 +54,18 @@ class Entry(ref):  # type: ignore[type-arg]  # a subscript would cost each progr
         pass
 
 
-@final
 class Keys:
     """The keys of one service.
 
     Args:
         of: The service that has them.
-        factory: The factory, whose parameters make the key.
         most: How many keys are kept.
     """
 
-    __slots__ = ("_entries", "_factory", "_kept", "_like", "_most", "_of", "_positional", "_signature")
-
-    def __init__(self, of: Any, factory: Callable[..., Any], most: int) -> None:
+    def __init__(self, of: Any, most: int) -> None:
         self._of = of
-        self._factory = factory
-        self._like = places.unwrapped(factory)  # which has the parameters
+        self._factory = of._factory
+        self._like = places.unwrapped(of._factory)  # which has the parameters
         self._most = most
         self._signature: Any = None
         self._positional = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, T, dress, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, NoReturn, Record, T, dress, places, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
@@ -17,7 +17,6 @@ from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from typing import NoReturn
 
     from lazyguard._base.places import Place
 
@@ -264,6 +263,3 @@ async def _one_by_one(values: Any) -> AsyncIterator[Any]:
         return
     for value in values:
         yield value
-
-
-__all__ = ["mock_service"]

@@ -6,7 +6,7 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Any, Generic, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Generic, NoReturn, Record, T, final, overload
 from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
@@ -15,8 +15,6 @@ from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from typing import NoReturn, overload
-
     from lazyguard._services.service import Service
 
 if TYPE_CHECKING:
@@ -65,21 +63,18 @@ def pinned(of: Any, /) -> Any:
             f"pinned takes a live reference, a service or a lazy object, not one of type {type(of).__name__}: give "
             "what the service returns, pinned(get_it())."
         )
-    return Pinned(cell, of)
+    return Pinned(_cell=cell, _of=of)
 
 
 @final
-class Pinned(Generic[T]):
+class Pinned(Record, Generic[T]):
     """The block that `pinned` returns: it keeps one object from its entry to its exit."""
 
-    __slots__ = ("__weakref__", "_cell", "_entered", "_kept", "_key", "_of")
-
-    def __init__(self, cell: Cell, of: object) -> None:
-        self._cell = cell
-        self._of = of  # a reference to it keeps the object of an evicted key alive
-        self._entered = False
-        self._key: object = None
-        self._kept: PinnedCell | None = None
+    _cell: Cell
+    _of: object  # a reference to it keeps the object of an evicted key alive
+    _entered: bool = False
+    _key: object = None
+    _kept: PinnedCell | None = None
 
     def __enter__(self) -> T:
         self._begin()
@@ -135,7 +130,6 @@ class Pinned(Generic[T]):
         return reference
 
 
-@final
 class PinnedCell(Cell):
     """A cell that keeps another cell's present target, builds nothing and is not changed."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, places, validation
 from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded
 from lazyguard._core.effects import Call, Sleep, within
@@ -15,8 +15,6 @@ from lazyguard._policies.recovery import USUAL, Recovery
 from lazyguard._proxies.proxy import find_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Outcome
 

@@ -27,6 +27,8 @@ class Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
         """Take the steps of an operation, until the deadline."""
+        if deadlines.current() is None:
+            return super().wait(gen, *arguments, **named)
         try:
             return super().wait(_limited(gen, self.pgconn), *arguments, **named)
         except DeadlineExceeded as error:

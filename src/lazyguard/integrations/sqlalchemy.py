@@ -197,8 +197,7 @@ def _limit_connecting(engine: Engine, own: float) -> None:
             return None
         seconds = float(named.get(name, own))
         with failures.Wait(seconds):
-            left, connect = deadlines.remaining(), dialect.connect
-            seconds = seconds if left is None else min(left, seconds)
+            seconds, connect = min(seconds, deadlines.remaining() or seconds), dialect.connect
             if dialect.driver == "asyncpg":
                 named[name] = seconds
             else:

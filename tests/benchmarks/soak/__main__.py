@@ -44,6 +44,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--write", action="store_true", help="write the section of docs/benchmarks.md, and docs/soak-*.svg"
     )
+    parser.add_argument("--judge", type=Path, metavar="DIR", help="run nothing: judge, and write, what --keep has kept")
     asked = parser.parse_args(given)
     unknown = [name for name in asked.examples if name not in KINDS]
     if unknown:
@@ -90,7 +91,7 @@ def run(asked: argparse.Namespace, home: Path) -> list[dict[str, Any]]:
         end(runs)
     for teller in tellers:
         teller.join()
-    return [json.loads((home / f"{name}.json").read_text(encoding="utf-8")) for name in asked.examples]
+    return kept(asked, home)
 
 
 def end(runs: dict[str, subprocess.Popen[str]]) -> None:
@@ -110,11 +111,25 @@ def main(given: list[str]) -> int:
     """Run, judge, write; return the exit status."""
     asked = arguments(given)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return write(asked, [Judged(seen) for seen in kept(asked, asked.judge)] if asked.judge else judged_now(asked))
+
+
+def kept(asked: argparse.Namespace, home: Path) -> list[dict[str, Any]]:
+    """Return what was seen, as the runs have written it."""
+    return [json.loads((home / f"{name}.json").read_text(encoding="utf-8")) for name in asked.examples]
+
+
+def judged_now(asked: argparse.Namespace) -> list[Judged]:
+    """Run the examples, and judge."""
     with tempfile.TemporaryDirectory(prefix="soak-") as directory:
         home = asked.keep or Path(directory)
         home.mkdir(parents=True, exist_ok=True)
         print(f"{', '.join(asked.examples)}: {asked.minutes:g} minutes of failures by seed {asked.seed}", flush=True)
-        judged = [Judged(seen) for seen in run(asked, home)]
+        return [Judged(seen) for seen in run(asked, home)]
+
+
+def write(asked: argparse.Namespace, judged: list[Judged]) -> int:
+    """Print and write the figures; return the exit status."""
     for one in judged:
         print(f"\n{one.name}: {'all promises hold' if not one.broken else f'{len(one.broken)} promises broken'}")
         for sentence in one.broken:
@@ -122,7 +137,8 @@ def main(given: list[str]) -> int:
     print("\n" + "\n".join(section(judged)))
     if asked.json:
         of = {one.name: {"figures": one.figures, "broken": one.broken} for one in judged}
-        asked.json.write_text(json.dumps({"seed": asked.seed, "minutes": asked.minutes, "examples": of}, indent=1))
+        told = {name: judged[0].run[name] for name in ("seconds", "seed", "harsh")}
+        asked.json.write_text(json.dumps({**told, "examples": of}, indent=1), encoding="utf-8")
     for one in judged:
         if asked.keep:
             plot(one, asked.keep / f"soak-{one.name}.svg")

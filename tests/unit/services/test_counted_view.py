@@ -9,7 +9,6 @@ import inspect
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +17,6 @@ from lazyguard import errors
 from lazyguard._core.cell import Cell
 from lazyguard._proxies import views
 from lazyguard._services import counted_view
-
-if TYPE_CHECKING:
-    from lazyguard._policies.circuit import Circuit
 
 
 class Client:
@@ -595,7 +591,7 @@ def test_a_block_ends_on_its_target(declare, clock, story, limited):
 def test_threads_that_show_one_target_at_once(monkeypatch):
     """Threads that show one target at once count in one breaker."""
     cell = Cell(list, name="db", place="here:1")
-    made: list[Circuit] = []
+    made: list[counted_view.TargetCircuit] = []
 
     class Raced(counted_view.TargetCircuit):
         def __init__(self, *arguments, **named) -> None:

@@ -1,0 +1,1 @@
+"""What `make peers` runs: the test suites of the peers, with lazyguard in the peers' place."""
