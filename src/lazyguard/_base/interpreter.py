@@ -10,6 +10,7 @@ the interpreter crashes. Lazy objects can be used in finalisers, and their resol
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import time
@@ -18,30 +19,16 @@ from _weakref import ref
 from lazyguard._base import TYPE_CHECKING, Any, Callable, T
 
 if TYPE_CHECKING:
-    import signal as _signal
+    import signal as signal
     from collections import defaultdict as defaultdict
     from collections import deque as deque
     from contextvars import ContextVar
     from functools import partial as partial
-
-    class RLock:
-        """What the types of the standard library say of it, and what they leave out."""
-
-        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
-        def release(self) -> None: ...
-        def __enter__(self) -> None: ...
-        def __exit__(self, *raised: object) -> None: ...
-        def _is_owned(self) -> bool: ...
-        def _at_fork_reinit(self) -> None: ...
-        def _release_save(self) -> object: ...
-        def _acquire_restore(self, held: object) -> None: ...
-
 else:
-    import _signal  # without the enums that signal makes of it
+    import _signal as signal  # without the enums that signal makes of it
     from _collections import defaultdict as defaultdict  # without what collections and functools load
     from _collections import deque as deque
     from _functools import partial as partial
-    from _thread import RLock
 
 # Where time is frozen already, a function of Python stands in the module; that one of the system is left alone.
 _FROZEN: bool = hasattr(time.monotonic, "__code__") and hasattr(time, "CLOCK_MONOTONIC")
@@ -50,9 +37,11 @@ monotonic: Callable[[], float] = (
     partial(time.clock_gettime, time.CLOCK_MONOTONIC) if _FROZEN else partial(time.monotonic)
 )
 perf_counter: Callable[[], float] = monotonic if _FROZEN else partial(time.perf_counter)
+# The types of the standard library leave out half of what it has, and call it final.
+RLock: Any = vars(_thread)["RLock"]
 
 
-class Lock(RLock):
+class Lock(RLock):  # type: ignore[misc]
     """A lock for a `with` statement, reentrant: a signal handler or a finaliser may run on its holder's thread."""
 
     __slots__ = ()
@@ -112,7 +101,7 @@ else:  # pragma: no cover (before Python 3.12, where the same tests reach all of
 
 def is_a_handlers(error: BaseException) -> bool:
     """Return whether a signal handler has raised it, or code that a handler has called: the program's own affair."""
-    handlers = [_signal.getsignal(number) for number in _signal.valid_signals()]
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = {_code_of(handler) for handler in handlers} - {None}
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code not in codes:

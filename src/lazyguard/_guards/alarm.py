@@ -10,14 +10,10 @@ from __future__ import annotations
 import os
 
 from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType
-from lazyguard._base.interpreter import monotonic
+from lazyguard._base.interpreter import monotonic, signal
 
 if TYPE_CHECKING:
-    import signal as _signal
-
     OnAlarm = Callable[[FrameType | None], object]
-else:
-    import _signal  # without the enums that signal makes of it
 
 # Zero would switch the timer off.
 _SHORTEST = 1e-6
@@ -43,8 +39,8 @@ class Alarm:
 
     def __enter__(self) -> Alarm:
         try:
-            handler: Any = _signal.getsignal(_signal.SIGALRM)
-            _signal.signal(_signal.SIGALRM, handler)  # changes nothing
+            handler: Any = signal.getsignal(signal.SIGALRM)
+            signal.signal(signal.SIGALRM, handler)  # changes nothing
         except (AttributeError, TypeError, ValueError):
             return self  # there is no such signal; C code has set its handler; or this is not the main thread
         timer = getattr(handler, "__self__", None)
@@ -80,18 +76,18 @@ class _Timer:
         self._alarms: list[Alarm] = []
         self._handler: Any = handler
         # When the host's timer is due, and its interval; (0.0, 0.0) without one.
-        self._host = _as_due(_signal.getitimer(_signal.ITIMER_REAL))
+        self._host = _as_due(signal.getitimer(signal.ITIMER_REAL))
         self._process = os.getpid()
 
     def add(self, alarm: Alarm) -> None:
         """Arm the timer for one more alarm; the first takes over the host's."""
         if self._process != os.getpid():
             self._alarms.clear()
-            self._host, self._process = _as_due(_signal.getitimer(_signal.ITIMER_REAL)), os.getpid()
+            self._host, self._process = _as_due(signal.getitimer(signal.ITIMER_REAL)), os.getpid()
         if not self._alarms:
-            if self._host[0] and not _signal.setitimer(_signal.ITIMER_REAL, 0.0)[0]:
+            if self._host[0] and not signal.setitimer(signal.ITIMER_REAL, 0.0)[0]:
                 self._host = (0.0, 0.0)  # it has fired meanwhile
-            _signal.signal(_signal.SIGALRM, self._on_signal)
+            signal.signal(signal.SIGALRM, self._on_signal)
         self._alarms.append(alarm)
         self.arm()
 
@@ -101,18 +97,18 @@ class _Timer:
             self._alarms.remove(alarm)
         if self._alarms or self._handler is None:
             return
-        _signal.setitimer(_signal.ITIMER_REAL, 0.0)
-        _signal.signal(_signal.SIGALRM, self._handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, self._handler)
         due, interval = self._host
         if due and os.getpid() == self._process:
-            _signal.setitimer(_signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
+            signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), interval)
         self._handler = None
 
     def arm(self) -> None:
         """Set the timer to what is due next."""
         dues = [alarm.due for alarm in self._alarms]
         due = min([*dues, self._host[0]] if self._host[0] else dues)
-        _signal.setitimer(_signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), _INTERVAL)
+        signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, due - monotonic()), _INTERVAL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._alarms:
@@ -132,18 +128,18 @@ class _Timer:
             alarm.on_alarm(frame)
 
     def _call_host_handler(self, number: int, frame: FrameType | None) -> None:
-        if self._handler == _signal.SIG_DFL:  # a watchdog: the host wants the process to end
-            _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
+        if self._handler == signal.SIG_DFL:  # a watchdog: the host wants the process to end
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         if not callable(self._handler):
             return
         left, interval = self._host
-        _signal.setitimer(_signal.ITIMER_REAL, max(_SHORTEST, left - monotonic()) if left else 0.0, interval)
+        signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST, left - monotonic()) if left else 0.0, interval)
         try:
             self._handler(number, frame)
         finally:
             # the handler may have set the timer
-            self._host = _as_due(_signal.setitimer(_signal.ITIMER_REAL, 0.0))
+            self._host = _as_due(signal.setitimer(signal.ITIMER_REAL, 0.0))
             self.arm()
 
 
