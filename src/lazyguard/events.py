@@ -5,8 +5,6 @@ that raises is logged, and affects neither the transition nor other listeners. W
 test.
 """
 
-from __future__ import annotations
-
 import sys
 from _contextvars import ContextVar
 
@@ -58,7 +56,7 @@ class Event(Record):
         return f"<Event {self.kind} {self.name} {self.before}->{self.after} generation={self.generation}>"
 
 
-def describe(error: BaseException | None) -> str:
+def describe(error: "BaseException | None") -> str:
     """Return the type of an exception and the innermost place of its traceback; never its text."""
     if error is None:
         return ""
@@ -71,7 +69,7 @@ def describe(error: BaseException | None) -> str:
     return f"{kind} at {places.Place(trace.tb_frame.f_code.co_filename, trace.tb_lineno)}"
 
 
-def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
+def subscribe(listener: "Callable[[Event], object]") -> "Callable[[], None]":
     """Call `listener` with every event from now on; return a function that ends the subscription.
 
     A listener runs on the thread that made the transition, after it, with no lock held; it is told on a daemon thread
@@ -109,7 +107,7 @@ def subscribe(listener: Callable[[Event], object]) -> Callable[[], None]:
     return undo
 
 
-def emit(event: Event, of: int = 0) -> None:
+def emit(event: "Event", of: int = 0) -> None:
     """Tell every listener of the event: here, or what scheduled work emits, on a thread for it.
 
     Args:
@@ -125,12 +123,12 @@ def emit(event: Event, of: int = 0) -> None:
     deliver()
 
 
-def tell(of: Any, kind: str, before: str, after: str, **more: Any) -> None:
+def tell(of: "Any", kind: str, before: str, after: str, **more: "Any") -> None:
     """Emit an event about what has a name and a place."""
     emit(Event(kind=kind, name=of.name, place=of.place, before=before, after=after, **more), id(of))
 
 
-def addressed(event: Event, of: int) -> list[Letter]:
+def addressed(event: "Event", of: int) -> "list[Letter]":
     """Return the letters for all who want the event.
 
     `any(putting(letters))` and `posted` put them where `deliver` finds them, so that what a transition owes can be done
@@ -148,12 +146,12 @@ def addressed(event: Event, of: int) -> list[Letter]:
     return [kinds.Letter(mailbox, event, of, hand_over) for mailbox in wanted]
 
 
-def putting(letters: list[Letter]) -> Iterator[None]:
+def putting(letters: "list[Letter]") -> "Iterator[None]":
     """Return what puts each letter into its mailbox: `any` of it does so in one step, amid which no handler runs."""
     return map(deque.append, [letter.to.waiting for letter in letters], letters)
 
 
-def posted(letters: list[Letter]) -> None:
+def posted(letters: "list[Letter]") -> None:
     """See to what was put into its mailboxes: that there is room, and what comes for it."""
     for letter in letters:
         letter.to.trim()
@@ -173,12 +171,12 @@ def deliver() -> None:
             del raised  # else a cycle: an error, its traceback, this frame
 
 
-def mailboxes() -> list[Mailbox]:
+def mailboxes() -> "list[Mailbox]":
     """Return those of all listeners."""
     return list((_mailboxes or {}).values())
 
 
-def _opened() -> tuple[dict[object, Mailbox], Any]:
+def _opened() -> "tuple[dict[object, Mailbox], Any]":
     """Return the mailboxes, the log's the first, and what they are made of, loaded by the first event to tell."""
     global _kinds, _mailboxes
     if _kinds is None:
@@ -196,7 +194,7 @@ def in_child() -> None:
         mailbox.clear()
 
 
-def _report(mailbox: Mailbox, event: Event, error: BaseException) -> None:
+def _report(mailbox: "Mailbox", event: "Event", error: BaseException) -> None:
     """Say once what a listener has raised: in the log, or where that is what raises, on stderr."""
     what = describe(error)
     if what in mailbox.reported or len(mailbox.reported) >= _MOST:
@@ -222,7 +220,7 @@ def complain(text: str) -> None:
         pass  # None, closed, or in use
 
 
-def log(event: Event) -> None:
+def log(event: "Event") -> None:
     """Write one line a transition to the log `lazyguard`; this is the default listener.
 
     That something is away is logged once, and then every five minutes; that it is back at the same level. A record has
@@ -264,7 +262,7 @@ def log(event: Event) -> None:
     logger.log(level, template, *values, extra=fields)
 
 
-def _is_logged(event: Event) -> bool:
+def _is_logged(event: "Event") -> bool:
     """Return whether `log` has something to do; without waiting for a lock, where scheduled work asks."""
     level = _LEVELS.get(event.kind, 30)
     if event.kind in _OF_IMPORTS:
@@ -275,7 +273,7 @@ def _is_logged(event: Event) -> bool:
     return find is not None and (scheduled.get() is not None or bool(find("lazyguard").isEnabledFor(level)))
 
 
-def _is_repeated(event: Event) -> bool:
+def _is_repeated(event: "Event") -> bool:
     """Note that something is away; return whether that was logged a short time ago."""
     now, key = monotonic(), (event.name, event.place)
     if len(_away) >= _MOST and key not in _away:
@@ -288,7 +286,7 @@ def _is_repeated(event: Event) -> bool:
     return repeated
 
 
-def _away_since(event: Event) -> float | None:
+def _away_since(event: "Event") -> "float | None":
     """Note that something is there again; return since when it was away, where all of that name are there."""
     key = event.name, event.place
     away = _away.get(key)
@@ -308,24 +306,24 @@ class _Away(Record):
     """What failed and was not served since: since when, when that was logged, and which of that name and place."""
 
     since: float
-    of: set[int]
+    of: "set[int]"
     logged: float = -_REMIND
 
 
 # By name and place, as the keys of a service have in common.
-_away: dict[tuple[str, str], _Away] = {}
+_away: "dict[tuple[str, str], _Away]" = {}
 _AWAY, _BACK = ("failed", "opened", "degraded"), ("ready", "recovered", "closed", "reset")
 # Of all other kinds 30; what is told when all goes well is for who asks for it.
-_LEVELS: dict[str, int] = {
+_LEVELS: "dict[str, int]" = {
     **dict.fromkeys(("ready", "reset", "overridden", "timeout", "late", "half-open"), 10),
     **dict.fromkeys(("recovered", "preloaded", "closed"), 20),
     "job-failed": 40,
 }
 _OF_IMPORTS = frozenset(("imported", "over-budget"))
 # In a context of scheduled work: what has a thread for it tell what is in a mailbox.
-scheduled: ContextVar[Callable[[Mailbox], object] | None] = ContextVar("lazyguard events", default=None)
+scheduled: "ContextVar[Callable[[Mailbox], object] | None]" = ContextVar("lazyguard events", default=None)
 # Each under a key of its own, in order: threads add and remove without a lock, and lose none. None: only the log
 # listens, and had nothing to write yet.
-_mailboxes: dict[object, Mailbox] | None = None
-_first: dict[str, dict[object, Mailbox]] = {}
-_kinds: Any = None
+_mailboxes: "dict[object, Mailbox] | None" = None
+_first: "dict[str, dict[object, Mailbox]]" = {}
+_kinds: "Any" = None

@@ -173,6 +173,16 @@ def test_what_declares_has_quoted_annotations():
     assert "__future__" not in run(USUAL, "-S")
 
 
+@pytest.mark.parametrize("declared", ["lazyguard.lazy", "lazyguard.service()", "lazyguard.service(timeout=1.0)"])
+def test_the_first_use_loads_little(declared):
+    """What a program needs as long as all goes well: neither quoted annotations' module nor what fails loads."""
+    program = f"import sys, lazyguard\n@{declared}\ndef get() -> list: return [1]\n"
+    program += f"len({'get' if declared.endswith('lazy') else 'get()'})\nprint(*sys.modules)\n"
+    loaded = run(program, "-S")
+    assert "lazyguard._proxies.views" in loaded
+    assert not loaded & {"__future__", "lazyguard.errors", "lazyguard._core.causes"}
+
+
 def test_declaring_loads_nothing_dear_in_a_virtual_environment():
     """The same with the interpreter's own start included, as far as that leaves them out."""
     assert not (run(DECLARE) - run(BARE)) & set(DEAR)

@@ -8,8 +8,6 @@ set makes several while it reads the context's mapping. A finaliser that sets a 
 the interpreter crashes. Lazy objects can be used in finalisers, and their resolution sets a variable.
 """
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -33,12 +31,12 @@ else:
 # Where time is frozen already, a function of Python stands in the module; that one of the system is left alone.
 _FROZEN: bool = hasattr(time.monotonic, "__code__") and hasattr(time, "CLOCK_MONOTONIC")
 
-monotonic: Callable[[], float] = (
+monotonic: "Callable[[], float]" = (
     partial(time.clock_gettime, time.CLOCK_MONOTONIC) if _FROZEN else partial(time.monotonic)
 )
-perf_counter: Callable[[], float] = monotonic if _FROZEN else partial(time.perf_counter)
+perf_counter: "Callable[[], float]" = monotonic if _FROZEN else partial(time.perf_counter)
 # The types of the standard library leave out half of what it has, and call it final.
-RLock: Any = vars(_thread)["RLock"]
+RLock: "Any" = vars(_thread)["RLock"]
 
 
 class Lock(RLock):  # type: ignore[misc]
@@ -61,10 +59,10 @@ class Lock(RLock):  # type: ignore[misc]
             self._at_fork_reinit()
 
 
-_locks: dict[ref[Any], None] = {}
+_locks: "dict[ref[Any], None]" = {}
 
 
-def in_child(do: Callable[[], object]) -> None:
+def in_child(do: "Callable[[], object]") -> None:
     """Call this in the child of every fork, if there are forks."""
     if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
         os.register_at_fork(after_in_child=do)
@@ -80,14 +78,14 @@ def _in_child() -> None:
 
 if sys.version_info >= (3, 12):
 
-    def assign(variable: ContextVar[T], value: T) -> None:
+    def assign(variable: "ContextVar[T]", value: "T") -> None:
         """Set the variable, also where a finaliser may set one too."""
         variable.set(value)
 
 else:  # pragma: no cover (before Python 3.12, where the same tests reach all of it)
     import gc
 
-    def assign(variable: ContextVar[T], value: T) -> None:
+    def assign(variable: "ContextVar[T]", value: "T") -> None:
         """Set the variable, also where a finaliser may set one too."""
         if not gc.isenabled():
             variable.set(value)

@@ -5,8 +5,6 @@ statements and never while user code runs; at most one attempt counts, and at mo
 for its generation is closed and never served.
 """
 
-from __future__ import annotations
-
 import _thread
 import os
 
@@ -27,15 +25,15 @@ if TYPE_CHECKING:
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
 CLOSING, OBSERVERS = "_core.closing", "_core.observers"
 # Attempts that have not ended; what a fork must forget.
-active: set[Attempt] = set()
+active: "set[Attempt]" = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
-midway: Cell | None = None
+midway: "Cell | None" = None
 
 
-def completed(operation: Callable[..., None]) -> Callable[..., None]:
+def completed(operation: "Callable[..., None]") -> "Callable[..., None]":
     """Let what an operation on a cell owes be done where it is interrupted."""
 
-    def run(cell: Cell, /, *arguments: Any, **named: Any) -> None:
+    def run(cell: "Cell", /, *arguments: "Any", **named: "Any") -> None:
         try:
             operation(cell, *arguments, **named)
         except BaseException:
@@ -50,14 +48,14 @@ class Cell(Declaration):
     """A factory and what has become of it."""
 
     __slots__ = ()
-    now: Snapshot
-    fallbacks: tuple[Cell, ...]
+    now: "Snapshot"
+    fallbacks: "tuple[Cell, ...]"
 
-    def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
+    def __init__(self, factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
         self.now = UNUSED
 
-    def swap(self, old: Snapshot, new: Snapshot, kind: str = "", seconds: float = 0.0) -> bool:
+    def swap(self, old: "Snapshot", new: "Snapshot", kind: str = "", seconds: float = 0.0) -> bool:
         """Put `new` in the place of `old`, if `old` is still what the cell shows; return whether it was.
 
         With a `kind` that is an event, which takes its place among those of the cell in the same step. Listeners run
@@ -107,7 +105,7 @@ class Cell(Declaration):
             events.posted(letters)
         return True
 
-    def show(self, mirror: Any) -> None:
+    def show(self, mirror: "Any") -> None:
         """Let the mirror show what is: a handler may have made a transition before `swap` published its own."""
         shown = None
         while shown is not self.now:
@@ -120,7 +118,7 @@ class Cell(Declaration):
             if dropped is not None:
                 mirror.drop(dropped)
 
-    def change(self, to: Callable[[Snapshot], Snapshot], kind: str = "") -> tuple[Snapshot, Snapshot]:
+    def change(self, to: "Callable[[Snapshot], Snapshot]", kind: str = "") -> "tuple[Snapshot, Snapshot]":
         """Make the transition `to` from whatever the cell shows, if it is one; return both snapshots."""
         while True:
             now = self.now
@@ -132,15 +130,17 @@ class Cell(Declaration):
         """Return a sentence about the cell, for an error."""
         return f"{self.name}, declared at {self.place}, {text}"
 
-    def error(self, kind: str, text: str) -> Any:
+    def error(self, kind: str, text: str) -> "Any":
         """Return an error that says this of the cell; `kind` is the name of its class."""
         return getattr(loaded("errors", self), kind)(self.said(text))
 
-    def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
+    def tell(self, kind: str, before: "Snapshot", after: "Snapshot", seconds: float = 0.0, cause: str = "") -> None:
         """Emit an event about what is no transition."""
         events.emit(self._event(kind, before, after, seconds, cause), id(self))
 
-    def _event(self, kind: str, before: Snapshot, after: Snapshot, seconds: float, cause: str = "") -> events.Event:
+    def _event(
+        self, kind: str, before: "Snapshot", after: "Snapshot", seconds: float, cause: str = ""
+    ) -> "events.Event":
         event = events.Event(
             kind=kind,
             name=self.name,
@@ -156,7 +156,7 @@ class Cell(Declaration):
             event._away = after.since - before.since
         return event
 
-    def find_attempt(self, now: Snapshot, *, recovery: bool = False) -> tuple[Attempt | None, bool, Snapshot]:
+    def find_attempt(self, now: "Snapshot", *, recovery: bool = False) -> "tuple[Attempt | None, bool, Snapshot]":
         """Find the attempt to wait for.
 
         Returns:
@@ -193,7 +193,7 @@ class Cell(Declaration):
             events.deliver()
         return attempt, True, new
 
-    def crowded(self, now: Snapshot, moment: float) -> bool:
+    def crowded(self, now: "Snapshot", moment: float) -> bool:
         """Return whether an attempt has to wait, since the other keys of the service have as many as may run."""
         places = self.plan.bulkhead
         if places is None or now.running or self.plan.timeout is None:
@@ -208,7 +208,7 @@ class Cell(Declaration):
                 attempt.cell.settle(attempt, Outcome(interrupted=True))
 
     @completed
-    def settle(self, attempt: Attempt, outcome: Outcome) -> None:
+    def settle(self, attempt: "Attempt", outcome: "Outcome") -> None:
         """Take the outcome of an attempt that has ended: serve it, note its failure, or close it as out of date."""
         moment = clock.now()
         seconds = moment - attempt.started
@@ -246,11 +246,11 @@ class Cell(Declaration):
             self.recover()
         events.deliver()
 
-    def degrade(self, target: Any, cause: BaseException, generation: int, made_by: Cell | None = None) -> None:
+    def degrade(self, target: "Any", cause: BaseException, generation: int, made_by: "Cell | None" = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
         home = None if made_by is None else made_by.now.home
 
-        def degraded(now: Snapshot) -> Snapshot:
+        def degraded(now: "Snapshot") -> "Snapshot":
             wanted = not now.served and now.generation == generation
             return now.degraded(target, cause, clock.now(), home) if wanted else now
 
@@ -264,7 +264,7 @@ class Cell(Declaration):
         events.deliver()
 
     @completed
-    def open(self, generation: int, cause: BaseException, gate: Gate | None = None) -> None:
+    def open(self, generation: int, cause: BaseException, gate: "Gate | None" = None) -> None:
         """Take the target of `generation` out of service because calls on it fail; it is closed after `grace`.
 
         Args:
@@ -273,7 +273,7 @@ class Cell(Declaration):
             gate: What is asked before a caller's attempt begins, until there is a target again.
         """
 
-        def opened(now: Snapshot) -> Snapshot:
+        def opened(now: "Snapshot") -> "Snapshot":
             serves = now.state == READY and now.generation == generation and not now.overrides
             return now.opened(cause, clock.now(), gate) if serves else now
 
@@ -289,23 +289,23 @@ class Cell(Declaration):
         if self.plan.recovery is not None and not (gate is not None and gate.by_hand):
             self.real_recovery().begin(self)
 
-    def real_recovery(self) -> Any:
+    def real_recovery(self) -> "Any":
         """Return the recovery of a plan that has one."""
         recovery = self.plan.recovery
         return loaded("_policies.recovery", self).USUAL if recovery is ... else recovery
 
-    def resolve(self, *, wait: float | None = None, real: bool = False) -> Any:
+    def resolve(self, *, wait: "float | None" = None, real: bool = False) -> "Any":
         """Return the target, building it if need be; see `resolve.resolving`.
 
         The drivers are loaded here and not before: a program that only declares does without them.
         """
         return loaded("_core.threads", self).resolved(self, wait=wait, real=real)
 
-    async def aresolve(self, *, wait: float | None = None, real: bool = False) -> Any:
+    async def aresolve(self, *, wait: "float | None" = None, real: bool = False) -> "Any":
         """Return the target without blocking the event loop."""
         return await loaded("_core.tasks", self).aresolved(self, wait=wait, real=real)
 
-    def here(self, *, strict: bool = True) -> Cell:
+    def here(self, *, strict: bool = True) -> "Cell":
         """Return the cell of the caller's event loop: this one, unless several loops use an async service.
 
         `strict`: raise UsageError where no loop runs here, and it takes one to tell which cell is meant.
@@ -331,7 +331,7 @@ class Cell(Declaration):
             loaded(CLOSING, self).carry_out(pending)
         events.deliver()
 
-    def begin_anew(self) -> list[PendingClose]:
+    def begin_anew(self) -> "list[PendingClose]":
         """Do `reset`, and leave to the caller the closing, and `events.deliver` after that."""
         # fallbacks first, or one might be served again
         closes = [pending for fallback in self.fallbacks for pending in fallback.begin_anew()]
@@ -345,7 +345,7 @@ class Cell(Declaration):
     def release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
 
-        def unneeded(now: Snapshot) -> Snapshot:
+        def unneeded(now: "Snapshot") -> "Snapshot":
             # the real object may have failed since: what is made for that failure is not let go of
             return now if self.now.state in (DEGRADED, FAILED) else now.fresh(clock.now())
 
@@ -358,14 +358,14 @@ class Cell(Declaration):
                 self._after_grace(before.closes)
         events.deliver()
 
-    def renew(self, now: Snapshot) -> None:
+    def renew(self, now: "Snapshot") -> None:
         """Begin anew, if the cell still shows `now`, since its target belongs to another event loop."""
         if self.swap(now, now.fresh(clock.now()), "reset"):
             self._after_grace(now.closes)
             self.release_fallbacks()
             events.deliver()
 
-    def override(self, value: Any, note: Note = bool) -> Callable[[], None]:
+    def override(self, value: "Any", note: "Note" = bool) -> "Callable[[], None]":
         """Serve `value` until the returned function is called, which brings back what there was.
 
         Before anything changes, `note` is given that function, which may be called twice.
@@ -382,18 +382,18 @@ class Cell(Declaration):
         return restore
 
     @completed
-    def _change_override(self, to: Callable[[Snapshot], Snapshot]) -> None:
+    def _change_override(self, to: "Callable[[Snapshot], Snapshot]") -> None:
         before, now = self.change(to, "overridden")
         if now is not before and now.state == DEGRADED:
             self.recover()
         events.deliver()
 
-    def _after_grace(self, pending: PendingClose | None) -> None:
+    def _after_grace(self, pending: "PendingClose | None") -> None:
         """Close what has left service, `grace` seconds from now, on a thread of its own."""
         if pending is not None:
             loaded(CLOSING, self).after_grace(pending, clock.now() + self.plan.grace)
 
-    def dispose(self, attempt: Attempt) -> None:
+    def dispose(self, attempt: "Attempt") -> None:
         """Close what an attempt has made, unless it is served; its failure is an event."""
         pending = attempt.made
         if pending is not None and pending.box and pending is not self.now.closes:
@@ -412,7 +412,7 @@ class Cell(Declaration):
         return f"<Cell {self.name} {self.now.state} declared at {self.place}>"
 
 
-def begin(declared: Any) -> None:
+def begin(declared: "Any") -> None:
     """Make a cell of what was declared, at its first use."""
     if declared.plan is not PLAIN:
         if declared.plan.reads is not None:

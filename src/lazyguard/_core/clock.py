@@ -4,8 +4,6 @@ Invariants: whatever waits asks this clock how long, so that a test with its own
 the date of a test (freezegun) holds up nothing.
 """
 
-from __future__ import annotations
-
 import time
 
 from lazyguard._base import Callable, Iterator
@@ -35,10 +33,10 @@ current = MACHINE
 
 
 # Returns the current clock's time. The machine's is asked without a Python frame; so call it as `clock.now()`.
-now: Callable[[], float] = monotonic
+now: "Callable[[], float]" = monotonic
 
 
-def install(clock: Clock) -> Clock:
+def install(clock: "Clock") -> "Clock":
     """Make `clock` the clock of all cells; return the one before. For tests."""
     global current, now
     before, current = current, clock
@@ -54,7 +52,7 @@ def jittered(first: float, longest: float, times: int) -> float:
     return uniform(most / 2, most)
 
 
-def pauses(over: Callable[[], object], until: float | None = None) -> Iterator[float]:
+def pauses(over: "Callable[[], object]", until: "float | None" = None) -> "Iterator[float]":
     """Yield real seconds from one look to the next, until it is over, or the time has come.
 
     For what ends seldom, and has too many ways to end to be told by each.

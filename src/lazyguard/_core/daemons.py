@@ -6,8 +6,6 @@ again when there may be one: at the next use of what is degraded, look at health
 that grow. A crew begins what is waiting in its order, and another thread of it replaces one that is held up.
 """
 
-from __future__ import annotations
-
 import _thread
 import gc
 import sys
@@ -28,12 +26,12 @@ NONE_AT_EXIT = (3, 12, 0) <= sys.version_info[:3] < (3, 12, 2)
 # Seconds for which a thread waits for more work; -1: for ever.
 LINGER = -1.0 if NONE_AT_EXIT else 1.0
 # The threads that are ours.
-threads: set[int] = set()
+threads: "set[int]" = set()
 # The seats of those that wait, the latest one last: it is used first, so that the others end.
-_idle: list[_Seat] = []
+_idle: "list[_Seat]" = []
 
 
-def daemon(work: Work, name: str, *, again: bool = False) -> None:
+def daemon(work: "Work", name: str, *, again: bool = False) -> None:
     """Run `work` on a daemon thread of its own.
 
     Args:
@@ -55,7 +53,7 @@ def daemon(work: Work, name: str, *, again: bool = False) -> None:
     _begin(work, name, again)
 
 
-def _begin(work: Work, name: str, again: bool) -> None:
+def _begin(work: "Work", name: str, again: bool) -> None:
     if not allowed:
         raise RuntimeError("lazyguard needs a daemon thread for it, and this sub-interpreter allows none")
     try:
@@ -75,12 +73,12 @@ class _Seat:
         self.wake = _thread.allocate_lock()
         self.wake.acquire()
 
-    def take(self, task: Task | None) -> Task | None:
+    def take(self, task: "Task | None") -> "Task | None":
         """Put a task here, or None for the end; return what is here then."""
         return self._taken.setdefault(None, task)
 
 
-def _serve(given: list[Task], again: bool) -> None:
+def _serve(given: "list[Task]", again: bool) -> None:
     """Do the work, and where there may be more of it, what comes."""
     import threading
 
@@ -102,7 +100,7 @@ def _serve(given: list[Task], again: bool) -> None:
         threads.discard(here)
 
 
-def _awaited() -> list[Task]:
+def _awaited() -> "list[Task]":
     """Wait `LINGER` seconds for a task; return it, or none."""
     seat = _Seat()
     _idle.append(seat)
@@ -118,11 +116,11 @@ def _awaited() -> list[Task]:
 
 
 # What found no thread: when it is tried again, by the machine's clock, and the wait before that.
-refused: dict[Callable[[], object], tuple[float, float]] = {}
+refused: "dict[Callable[[], object], tuple[float, float]]" = {}
 _PAUSES = (0.05, 5.0)
 
 
-def insist(begin: Work, work: Work, name: str, undo: Work, *, again: bool = False) -> None:
+def insist(begin: "Work", work: "Work", name: str, undo: "Work", *, again: bool = False) -> None:
     """Do `daemon`; where there is no thread, `undo`, and call `begin` again when there may be one."""
     try:
         daemon(work, name, again=again)
@@ -172,7 +170,13 @@ class Crew:
     __slots__ = ("_do", "_hangs", "_most", "_name", "_now", "at_work", "waiting")
 
     def __init__(
-        self, name: str, do: Callable[[Any], object], *, most: int, hangs: float, now: Callable[[], float] = monotonic
+        self,
+        name: str,
+        do: "Callable[[Any], object]",
+        *,
+        most: int,
+        hangs: float,
+        now: "Callable[[], float]" = monotonic,
     ) -> None:
         self._name = name
         self._now = now
@@ -184,7 +188,7 @@ class Crew:
         self.at_work: dict[object, float] = {}
         _crews.append(self)
 
-    def add(self, item: Any) -> None:
+    def add(self, item: "Any") -> None:
         """Do the work for this item soon."""
         self.waiting.append(item)
         self.look()
@@ -213,7 +217,7 @@ class Crew:
             self.look()  # at what came as this thread left
 
 
-_crews: list[Crew] = []
+_crews: "list[Crew]" = []
 
 
 @in_child

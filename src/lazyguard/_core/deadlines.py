@@ -5,8 +5,6 @@ a cell's target has none, since others wait for it too; what is left is never ha
 wait" to a socket and "wait for ever" to some clients.
 """
 
-from __future__ import annotations
-
 from _contextvars import ContextVar
 
 from lazyguard._base import TYPE_CHECKING, final, places
@@ -41,14 +39,14 @@ class Deadline:
         self.cancellations: list[Any] = []
         self._said = said
 
-    def __enter__(self) -> Deadline:
+    def __enter__(self) -> "Deadline":
         assign(_blocks, (*_blocks.get(), self))
         return self
 
     def __exit__(self, *_: object) -> None:
         _end(self)
 
-    async def __aenter__(self) -> Deadline:
+    async def __aenter__(self) -> "Deadline":
         self.cancellations.append(loaded("_core.cancellation").Cancellation(self))
         try:
             return self.__enter__()
@@ -56,7 +54,7 @@ class Deadline:
             loaded("_core.cancellation").end(self, error)
             raise
 
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+    async def __aexit__(self, _: object, error: "BaseException | None", __: object) -> None:
         try:
             self.__exit__()
         finally:
@@ -64,7 +62,7 @@ class Deadline:
         if late:
             raise self.exceeded() from error
 
-    def exceeded(self, cause: BaseException | None = None) -> DeadlineExceeded:
+    def exceeded(self, cause: "BaseException | None" = None) -> "DeadlineExceeded":
         """Return the error that says that it has passed, and what that has caused."""
         from lazyguard.errors import DeadlineExceeded
 
@@ -78,10 +76,10 @@ class Deadline:
 
 
 # The blocks that this context is in, the innermost last.
-_blocks: ContextVar[tuple[Deadline | Unlimited, ...]] = ContextVar("lazyguard.deadline", default=())
+_blocks: "ContextVar[tuple[Deadline | Unlimited, ...]]" = ContextVar("lazyguard.deadline", default=())
 
 
-def _end(limit: Deadline | Unlimited) -> None:
+def _end(limit: "Deadline | Unlimited") -> None:
     """End the innermost block of `limit`, with what an interruption has left open in it; nothing where it has none.
 
     A deadline that was set later stays: where this one is a generator's, it is that of whoever went on meanwhile.
@@ -93,7 +91,7 @@ def _end(limit: Deadline | Unlimited) -> None:
         assign(_blocks, (*blocks[:outer], *(one for one in later if isinstance(one, Deadline))))
 
 
-def deadline(seconds: float) -> Deadline:
+def deadline(seconds: float) -> "Deadline":
     """Give what is done in a `with` block so many seconds in all.
 
     In the block `remaining()` tells what is left, to be handed to whatever takes a timeout: a socket, a database or an
@@ -144,7 +142,7 @@ def deadline(seconds: float) -> Deadline:
     )
 
 
-def remaining() -> float | None:
+def remaining() -> "float | None":
     """Return the seconds that are left of this context's deadline, always more than zero; None where there is none.
 
     Raises:
@@ -166,7 +164,7 @@ def remaining() -> float | None:
     return left
 
 
-def current() -> Deadline | None:
+def current() -> "Deadline | None":
     """Return the deadline that counts in this context: the earliest."""
     nearest: Deadline | None = None
     for limit in _blocks.get()[::-1] if mode.is_active() else ():
@@ -210,7 +208,7 @@ class Reach:
 
     __slots__ = ("_inside", "_outside", "given")
 
-    def __init__(self, given: Deadline) -> None:
+    def __init__(self, given: "Deadline") -> None:
         self.given = given
         self._inside = (*_blocks.get(), given)
         self._outside: tuple[Deadline | Unlimited, ...] = ()

@@ -3,8 +3,6 @@
 Invariant: the logic yields effects and never performs one, so that it is written once for threads and for tasks.
 """
 
-from __future__ import annotations
-
 from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
 TYPE_CHECKING = False
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 # No argument by name.
-NOTHING: dict[str, Any] = {}
+NOTHING: "dict[str, Any]" = {}
 
 
 class Call:
@@ -34,12 +32,12 @@ class Call:
 
     def __init__(
         self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        named: dict[str, Any] = NOTHING,
+        function: "Callable[..., Any]",
+        *arguments: "Any",
+        named: "dict[str, Any]" = NOTHING,
         awaited: bool = False,
-        made: PendingClose | None = None,
-        attempt: Attempt | None = None,
+        made: "PendingClose | None" = None,
+        attempt: "Attempt | None" = None,
     ) -> None:
         self.attempt = attempt
         self.made = made
@@ -72,7 +70,7 @@ class Join:
     __slots__ = ("attempt", "launches", "real", "seen", "until")
 
     def __init__(
-        self, attempt: Attempt, until: float | None, seen: Snapshot, *, real: bool = False, launches: bool = False
+        self, attempt: "Attempt", until: "float | None", seen: "Snapshot", *, real: bool = False, launches: bool = False
     ) -> None:
         self.attempt = attempt
         self.until: float = NEVER if until is None else until
@@ -93,7 +91,7 @@ class Join:
         return self.attempt.generation != now.generation and len(now.running) < len(self.seen.running)
 
 
-def within(limit: Deadline, steps: Steps[Outcome], cancellation: Cancellation | None = None) -> Steps[Outcome]:
+def within(limit: "Deadline", steps: "Steps[Outcome]", cancellation: "Cancellation | None" = None) -> "Steps[Outcome]":
     """Do these steps in the block of a deadline; return their Outcome.
 
     Where there is a `cancellation`, it is that of the task that does them, which waits no longer than the deadline. On

@@ -5,8 +5,6 @@ closed nor finalised in the child. The first hook runs no user code; the second 
 cell was given and starts threads, runs after threading and logging have put their own locks in order.
 """
 
-from __future__ import annotations
-
 import _thread
 import os
 import sys
@@ -24,14 +22,14 @@ if TYPE_CHECKING:
 
 # What is looked at where it is loaded.
 LATE = ("closing", "scheduler", "wait_cycles")
-_watched: set[ref[Cell]] = set()
+_watched: "set[ref[Cell]]" = set()
 # Targets of the parent, kept so that no finaliser in the child says goodbye on the parent's connections.
-_inherited: list[Any] = []
+_inherited: "list[Any]" = []
 # How many of the modules that `_revive` must come after were loaded -> its registration then.
-_registered: dict[int, object] = {}
+_registered: "dict[int, object]" = {}
 
 
-def watch(cell: Cell) -> None:
+def watch(cell: "Cell") -> None:
     """See to a cell in the child of every fork: its `on_fork`, and its recovery."""
     _watched.add(ref(cell, _watched.discard))
 
@@ -73,11 +71,11 @@ def _in_child() -> None:
         _tend(cell)
 
 
-def _cells() -> list[Cell]:
+def _cells() -> "list[Cell]":
     return [cell for known in list(_watched) if (cell := known()) is not None]
 
 
-def _tend(cell: Cell) -> None:
+def _tend(cell: "Cell") -> None:
     now = cell.now
     if cell.answered:
         cell.answered = {}

@@ -4,8 +4,6 @@ Invariants: what is switched off is told in `health`. Only `set_testing` shorten
 alone: a host's tests of its own retries would not test them.
 """
 
-from __future__ import annotations
-
 import os
 
 TYPE_CHECKING = False
@@ -14,10 +12,10 @@ if TYPE_CHECKING:
     from lazyguard._core.cell import Cell
 
 # Set by set_testing: the most attempts in testing mode, 0 to switch the mode off; None before any call.
-limit: int | None = None
+limit: "int | None" = None
 
 # Called with a cell that is about to be built; it raises to forbid that. None: all are allowed.
-forbid: Callable[[Cell], None] | None = None
+forbid: "Callable[[Cell], None] | None" = None
 
 
 # What LAZYGUARD_ACTIVE may be to switch lazyguard off.
@@ -70,6 +68,6 @@ def is_testing() -> bool:
     return "PYTEST_CURRENT_TEST" in os.environ or "PYTEST_VERSION" in os.environ
 
 
-def attempts() -> int | None:
+def attempts() -> "int | None":
     """Return the most attempts, without waits between them; None outside testing mode."""
     return limit or None

@@ -4,8 +4,6 @@ Invariants: written once for threads and tasks; after every wait the cell is loo
 raised; what user code does comes back as an Outcome, so nothing it raises is mistaken for our own.
 """
 
-from __future__ import annotations
-
 from lazyguard._core import DAEMONS, INTERRUPTIONS, clock, deadlines, loaded, mode, wait_cycles, whole
 from lazyguard._core.effects import Call, Join, Sleep
 from lazyguard._core.state import DEGRADED, FAILED, READY, Attempt, Outcome, Snapshot, owed
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from lazyguard._core.effects import Steps
 
 
-def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Steps[Outcome]:
+def attempting(cell: "Cell", attempt: "Attempt", until: "float | None" = None) -> "Steps[Outcome]":
     """One attempt: attempts until one succeeds, the retry gives up, or the generation ends.
 
     Where the caller's own thread runs it, no retry begins that would pass `until`, its deadline.
@@ -39,7 +37,7 @@ def attempting(cell: Cell, attempt: Attempt, until: float | None = None) -> Step
             return outcome
 
 
-def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
+def trying(cell: "Cell", attempt: "Attempt") -> "Steps[Outcome]":
     """One attempt: run the factory, then the probe on what it made. What is not served, `settle` closes."""
     plan = cell.plan
     attempt.made = None if plan.close is None else loaded("_core.closing").PendingClose(attempt)
@@ -59,7 +57,7 @@ def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
     return outcome
 
 
-def _wrong(cell: Cell, made: Any) -> Exception | None:
+def _wrong(cell: "Cell", made: "Any") -> "Exception | None":
     """Return what is wrong with what a factory has made, whoever tries it again."""
     found: Exception | None = None
     if made is None and not cell.plan.allow_none:
@@ -73,7 +71,7 @@ def _wrong(cell: Cell, made: Any) -> Exception | None:
     return found
 
 
-def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> Steps[Any]:
+def resolving(cell: "Cell", *, wait: "float | None" = None, real: bool = False) -> "Steps[Any]":
     """One caller: serve what is there, join the attempt that is under way, or launch one.
 
     What the cell owes is done here, where something ends it that is no error of lazyguard's.
@@ -114,7 +112,7 @@ def resolving(cell: Cell, *, wait: float | None = None, real: bool = False) -> S
         raise
 
 
-def _resolving(cell: Cell, *, wait: float | None, real: bool, of: Cell | None = None) -> Steps[Any]:
+def _resolving(cell: "Cell", *, wait: "float | None", real: bool, of: "Cell | None" = None) -> "Steps[Any]":
     """Do `resolving` for this cell, which may be a fallback `of` another.
 
     Returns:
@@ -192,10 +190,10 @@ def _resolving(cell: Cell, *, wait: float | None, real: bool, of: Cell | None = 
 
 
 # Stands for the target of a cell that another event loop was the first to use.
-_ELSEWHERE: Any = object()
+_ELSEWHERE: "Any" = object()
 
 
-def elsewhere(cell: Cell) -> bool:
+def elsewhere(cell: "Cell") -> bool:
     """Return whether a service's cell is another event loop's than the one that runs here."""
     home = cell.home
     if home is None or not cell.plan.awaited or cell.mirror is None:
@@ -204,7 +202,7 @@ def elsewhere(cell: Cell) -> bool:
     return here is not None and here is not home and not home.is_closed()
 
 
-def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[str | None]:
+def _waiting_for_a_place(cell: "Cell", until: "float | None") -> "Steps[str | None]":
     """Wait until one of the other keys' attempts has ended; return why there is no place if none does in time."""
     places, patience = cell.plan.bulkhead, cell.plan.abandon_after
     assert places is not None
@@ -223,7 +221,7 @@ def _waiting_for_a_place(cell: Cell, until: float | None) -> Steps[str | None]:
     )
 
 
-def _tell(entered: Callable[[Outcome], object], attempt: Attempt | None) -> None:
+def _tell(entered: "Callable[[Outcome], object]", attempt: "Attempt | None") -> None:
     """Let the gate know how the attempt ends that it has let begin; None: none has begun."""
     if attempt is None:
         entered(Outcome(interrupted=True))
@@ -231,21 +229,27 @@ def _tell(entered: Callable[[Outcome], object], attempt: Attempt | None) -> None
         attempt.on_done(lambda: entered(attempt.outcome or Outcome(interrupted=True)))
 
 
-def _at_home(now: Snapshot) -> bool:
+def _at_home(now: "Snapshot") -> bool:
     if now.home is None:
         return True
     here = wait_cycles.current_loop()
     return here is now.home or (here is None and not now.home.is_closed())
 
 
-def _shares(fallbacks: tuple[Cell, ...]) -> float:
+def _shares(fallbacks: "tuple[Cell, ...]") -> float:
     """Return which part of a caller's wait is kept for these fallbacks; a tenth is left to the real object."""
     return min(0.9, sum(fallback.plan.share for fallback in fallbacks))
 
 
 def falling_back(
-    cell: Cell, now: Snapshot, cause: BaseException, limit: float | None, until: float | None, *, real: bool = False
-) -> Steps[None]:
+    cell: "Cell",
+    now: "Snapshot",
+    cause: BaseException,
+    limit: "float | None",
+    until: "float | None",
+    *,
+    real: bool = False,
+) -> "Steps[None]":
     """Build the first fallback that can be built, each in a cell of its own, and let the cell serve it.
 
     Where there is none, or the `real` object is wanted, the cause is raised. What is left of the caller's wait is
@@ -289,14 +293,14 @@ def falling_back(
     raise _unavailable(cell, ", and ".join((f"it failed with {describe(cause)}", *failed))) from last
 
 
-def expired(cell: Cell, now: Snapshot) -> bool:
+def expired(cell: "Cell", now: "Snapshot") -> bool:
     """Return whether callers are to try again what is degraded, since no thread may do it in the background."""
     if now.state != DEGRADED or loaded(DAEMONS).allowed or cell.plan.recovery is None:
         return False
     return bool(clock.now() - now.since >= cell.real_recovery().initial)
 
 
-def permitted(cell: Cell, now: Snapshot) -> Any:
+def permitted(cell: "Cell", now: "Snapshot") -> "Any":
     """Return what is being served, unless it is a fallback that may not be served to this caller."""
     if now.state == READY:
         return now.target
@@ -308,15 +312,15 @@ def permitted(cell: Cell, now: Snapshot) -> Any:
     return now.target
 
 
-def _refusal(cell: Cell, now: Snapshot) -> str | None:
+def _refusal(cell: "Cell", now: "Snapshot") -> "str | None":
     return None if cell.plan.refuses is None else cell.plan.refuses(cell, now)
 
 
-def _unavailable(cell: Cell, why: str) -> Any:
+def _unavailable(cell: "Cell", why: str) -> "Any":
     return cell.error("ServiceUnavailable", f"is not available: {why}.")
 
 
-def _late(cell: Cell, limit: float | None, kept: float, *, stuck: bool) -> Any:
+def _late(cell: "Cell", limit: "float | None", kept: float, *, stuck: bool) -> "Any":
     """Return what a caller is told whose wait has ended; `kept`: how much of the `limit` is left for a fallback."""
     if stuck:
         text = (
@@ -330,14 +334,14 @@ def _late(cell: Cell, limit: float | None, kept: float, *, stuck: bool) -> Any:
     return cell.error("ResolutionTimeout", text)
 
 
-def _too_late(cell: Cell, given: Deadline) -> Any:
+def _too_late(cell: "Cell", given: "Deadline") -> "Any":
     return cell.error("ResolutionDeadlineExceeded", f"was not built in time: {given.exceeded()} {_GOES_ON}.")
 
 
 _GOES_ON = "The attempt goes on and is adopted if it ends well"
 
 
-def failure(cell: Cell, error: BaseException) -> Any:
+def failure(cell: "Cell", error: BaseException) -> "Any":
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     known = loaded("errors", cell)
     said: Any

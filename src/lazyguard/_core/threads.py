@@ -4,8 +4,6 @@ Invariants: without a timeout the caller's own thread builds; with one a daemon 
 factory does can hold the caller or the process; a wait can be interrupted by a signal; no lock of ours is held.
 """
 
-from __future__ import annotations
-
 import _thread
 from _contextvars import copy_context
 from _weakref import ref
@@ -23,12 +21,12 @@ if TYPE_CHECKING:
     from lazyguard._core.effects import Effect, R, Sleep, Steps
 
 
-def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
+def resolved(cell: "Cell", *, wait: "float | None" = None, real: bool = False) -> "Any":
     """Return the target of a cell, building it if need be; see `resolve.resolving`."""
     return drive(resolve.resolving(cell, wait=wait, real=real))
 
 
-def drive(steps: Steps[R]) -> R:
+def drive(steps: "Steps[R]") -> "R":
     """Run a generator of effects to its end on this thread; return what it returns."""
     if state.lock._is_owned():
         return _unlocked(steps)
@@ -50,7 +48,7 @@ def drive(steps: Steps[R]) -> R:
         del advance, answer  # else a cycle: an error, its traceback, this frame
 
 
-def _unlocked(steps: Steps[R]) -> R:
+def _unlocked(steps: "Steps[R]") -> "R":
     """Do it without the lock of the cells, which a signal handler or a finaliser on top of its holder has.
 
     Whom it waits for may need the lock; and what another thread does meanwhile the holder sees, as it sees a handler's.
@@ -62,7 +60,7 @@ def _unlocked(steps: Steps[R]) -> R:
         state.lock._acquire_restore(held)
 
 
-def _perform(effect: Effect) -> Any:
+def _perform(effect: "Effect") -> "Any":
     if isinstance(effect, Join):
         return _join(effect)
     if isinstance(effect, Call):
@@ -70,7 +68,7 @@ def _perform(effect: Effect) -> Any:
     return _sleep(effect)
 
 
-def call(effect: Call) -> Outcome:
+def call(effect: "Call") -> "Outcome":
     """Run user code. What ends the program on this thread passes through, and what a signal handler raises."""
     runner = taken(_idle, _apart)
     runner.send(effect)
@@ -78,7 +76,7 @@ def call(effect: Call) -> Outcome:
     return ended(effect)
 
 
-def taken(idle: list[Any], make: Callable[[], Any]) -> Any:
+def taken(idle: "list[Any]", make: "Callable[[], Any]") -> "Any":
     """Return a runner that waits for its next call, made if there is none."""
     try:
         return idle.pop()
@@ -88,7 +86,7 @@ def taken(idle: list[Any], make: Callable[[], Any]) -> Any:
         return runner
 
 
-def ended(effect: Call) -> Outcome:
+def ended(effect: "Call") -> "Outcome":
     """Return how user code has ended; raise what has interrupted it."""
     outcome, effect.outcome = effect.outcome, None
     assert outcome is not None
@@ -101,7 +99,7 @@ def ended(effect: Call) -> Outcome:
         del outcome  # else a cycle: the error, its traceback, this frame
 
 
-def _apart() -> Generator[None, Call]:
+def _apart() -> "Generator[None, Call]":
     """Run user code, one call after the other, in a frame that has none above it while it waits for the next.
 
     A frame leads to its caller's for as long as it lives, and an exception to the frames that it has passed. So what
@@ -123,7 +121,7 @@ def _apart() -> Generator[None, Call]:
         effect = value = None
 
 
-def failed(error: BaseException) -> Outcome:
+def failed(error: BaseException) -> "Outcome":
     """Return how user code ended that has raised `error`."""
     if passes(error):
         return Outcome(error=error, interrupted=True)
@@ -142,7 +140,7 @@ def passes(error: BaseException) -> bool:
     return not (ours and isinstance(error, SystemExit))
 
 
-def cut_off(error: BaseException, *, interrupted: bool) -> Outcome:
+def cut_off(error: BaseException, *, interrupted: bool) -> "Outcome":
     """Return the outcome of an attempt that has ended with what passes; a factory's own exit is its failure, too."""
     if isinstance(error, SystemExit) and not is_a_handlers(error):
         return Outcome(error=loaded("_core.causes").parted(error))
@@ -150,10 +148,10 @@ def cut_off(error: BaseException, *, interrupted: bool) -> Outcome:
 
 
 # Those that wait for their next call: as many as have run at the same time.
-_idle: list[Generator[None, Call]] = []
+_idle: "list[Generator[None, Call]]" = []
 
 
-def _sleep(effect: Sleep) -> None:
+def _sleep(effect: "Sleep") -> None:
     import time
 
     until = clock.now() + effect.seconds
@@ -161,7 +159,7 @@ def _sleep(effect: Sleep) -> None:
         time.sleep(clock.current.real(left))
 
 
-def _launch(attempt: Attempt) -> None:
+def _launch(attempt: "Attempt") -> None:
     plan, home = attempt.cell.plan, attempt.cell.home
     if plan.awaited:
         if home is None or not home.is_running():
@@ -174,7 +172,7 @@ def _launch(attempt: Attempt) -> None:
     launch(attempt, beside=plan.timeout is not None)
 
 
-def launch(attempt: Attempt, *, beside: bool) -> None:
+def launch(attempt: "Attempt", *, beside: bool) -> None:
     """Let this thread run an attempt, or where that is allowed a thread `beside` it.
 
     On this one the caller's deadline holds for its retries alone.
@@ -189,7 +187,7 @@ def launch(attempt: Attempt, *, beside: bool) -> None:
         wait_cycles.tell_of_a_blocked_loop(attempt)
 
 
-def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Callable[[], None]], None]) -> None:
+def launch_on_thread(attempt: "Attempt", steps: "Steps[Outcome]", run: "Callable[[Callable[[], None]], None]") -> None:
     """Let a daemon thread run an attempt, through `run` of the context that it is to have.
 
     Where no thread is available, that is a failure, and a fallback is built on this one; a recovery's attempt says
@@ -225,7 +223,7 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     del missing, refused  # else a cycle: an error, its traceback, this frame
 
 
-def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool = False) -> None:
+def run_attempt(attempt: "Attempt", steps: "Steps[Outcome]", *, on_own_thread: bool = False) -> None:
     """Run an attempt on this thread and settle it; what is the program's own affair is passed on.
 
     On the caller's own thread that is an interruption, and the next caller tries again; but where the factory itself
@@ -254,7 +252,7 @@ def run_attempt(attempt: Attempt, steps: Steps[Outcome], *, on_own_thread: bool 
                 wait_cycles.waiting[thread] = below
 
 
-def _join(effect: Join) -> bool:
+def _join(effect: "Join") -> bool:
     if effect.launches:
         _launch(effect.attempt)
     if effect.news:

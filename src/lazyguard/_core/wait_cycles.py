@@ -9,8 +9,6 @@ The method is the search for a cycle in a wait-for graph (Coffman, Elphick, Shos
 `importlib` does it for its own locks.
 """
 
-from __future__ import annotations
-
 import _thread
 import sys
 from _contextvars import ContextVar
@@ -28,13 +26,13 @@ if TYPE_CHECKING:
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
 FIRST_LOOK, LAST_LOOK = 0.02, 0.5
 # Thread id or task -> the attempt that it waits for. Entries are written by their own thread only.
-waiting: dict[Any, Attempt] = {}
+waiting: "dict[Any, Attempt]" = {}
 # Thread id -> the attempts that it runs itself, outermost first.
-running: dict[int, list[Attempt]] = {}
+running: "dict[int, list[Attempt]]" = {}
 # A task that waits -> the attempt in whose factory it was started, where the attempt's own task is another one.
-children: dict[Any, ref[Attempt]] = {}
+children: "dict[Any, ref[Attempt]]" = {}
 # The attempt in whose factory the running code was started; weak, since what a factory starts may live long.
-within: ContextVar[ref[Attempt] | None] = ContextVar("lazyguard attempt", default=None)
+within: "ContextVar[ref[Attempt] | None]" = ContextVar("lazyguard attempt", default=None)
 
 
 def room(frames: int = 64) -> None:
@@ -43,26 +41,26 @@ def room(frames: int = 64) -> None:
         room(frames - 1)
 
 
-def current_task() -> Any:
+def current_task() -> "Any":
     """Return the asyncio task that runs on this thread; None outside one. Loads nothing."""
     return None if current_loop() is None else sys.modules["asyncio"].current_task()
 
 
-def current_loop() -> Any:
+def current_loop() -> "Any":
     """Return the event loop that runs on this thread, or None. Loads nothing."""
     # None also while another thread is importing asyncio, as the factory that this one waits for may do
     running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
     return None if running_loop is None else running_loop()
 
 
-def enter(attempt: Attempt) -> None:
+def enter(attempt: "Attempt") -> None:
     """Note that this thread runs an attempt from now on."""
     attempt.thread = _thread.get_ident()
     running.setdefault(attempt.thread, []).append(attempt)
     attempt.running = True
 
 
-def leave(attempt: Attempt | None = None) -> None:
+def leave(attempt: "Attempt | None" = None) -> None:
     """Note that this thread does not run the attempt any more, nor any that has ended."""
     thread = _thread.get_ident()
     running[thread] = [one for one in running.get(thread, ()) if one is not attempt and one.outcome is None]
@@ -70,14 +68,14 @@ def leave(attempt: Attempt | None = None) -> None:
         running.pop(thread, None)
 
 
-def ended(attempt: Attempt) -> bool:
+def ended(attempt: "Attempt") -> bool:
     """Return whether an attempt has ended; end it if whoever ran it has gone without doing so."""
     if attempt.outcome is None and _lost(attempt):
         attempt.cell.settle(attempt, Outcome(interrupted=True))
     return attempt.outcome is not None
 
 
-def _lost(attempt: Attempt) -> bool:
+def _lost(attempt: "Attempt") -> bool:
     home = attempt.home
     if home is not None:
         # what a loop that stands still was making for itself is of no use to another one
@@ -86,7 +84,7 @@ def _lost(attempt: Attempt) -> bool:
     return attempt.running and attempt not in running.get(attempt.thread or 0, ())
 
 
-def _module_lock_of(thread: int) -> Any:
+def _module_lock_of(thread: int) -> "Any":
     """Return the module lock for which a thread waits, or None."""
     waits = getattr(sys.modules.get("_frozen_importlib"), "_blocking_on", None)
     lock: Any = None if waits is None else waits.get(thread)
@@ -95,13 +93,13 @@ def _module_lock_of(thread: int) -> Any:
     return lock
 
 
-def _inside(attempt: Attempt) -> list[Attempt]:
+def _inside(attempt: "Attempt") -> "list[Attempt]":
     """Return an attempt and whatever its thread is building inside it."""
     stack = running.get(attempt.thread or 0, [])[:]  # what a task runs is in none
     return stack[stack.index(attempt) :] if attempt in stack else [attempt]
 
 
-def _down_to_here(attempt: Attempt) -> list[Attempt]:
+def _down_to_here(attempt: "Attempt") -> "list[Attempt]":
     """Return an attempt and those inside it, each begun by the one before, the last one by what runs here."""
     inside: list[Attempt] = []
     begun_in = within.get()
@@ -113,11 +111,11 @@ def _down_to_here(attempt: Attempt) -> list[Attempt]:
     return _inside(attempt)
 
 
-def _told(attempts: list[Attempt]) -> list[str]:
+def _told(attempts: "list[Attempt]") -> "list[str]":
     return [f"{one.cell.name} ({one.cell.place})" for one in attempts]
 
 
-def _wakes(task: Any, runner: Any) -> bool:
+def _wakes(task: "Any", runner: "Any") -> bool:
     """Return whether the end of a task lets `runner` go on: a task, or a thread that runs an event loop.
 
     A future knows whom it wakes, but only as a callback: that of another task, of gather, wait, shield or wait_for
@@ -145,14 +143,14 @@ def _wakes(task: Any, runner: Any) -> bool:
     return False
 
 
-def _content(cell: Any) -> Any:
+def _content(cell: "Any") -> "Any":
     try:
         return cell.cell_contents
     except ValueError:
         return None
 
 
-def _leads_on(value: Any) -> bool:
+def _leads_on(value: "Any") -> bool:
     return hasattr(value, "_callbacks") or hasattr(value, "__dict__")
 
 
@@ -160,7 +158,7 @@ def _leads_on(value: Any) -> bool:
 _FAR, _LOOP_ENDS = 500, "_run_until_complete_cb"
 
 
-def _imports(thread: int, here: int) -> tuple[list[str], Attempt | None] | None:
+def _imports(thread: int, here: int) -> "tuple[list[str], Attempt | None] | None":
     """Follow the import locks for which a thread waits.
 
     Returns:
@@ -183,7 +181,7 @@ def _imports(thread: int, here: int) -> tuple[list[str], Attempt | None] | None:
             return links, attempt
 
 
-def find(attempt: Attempt, *, blocks_thread: bool) -> list[str] | None:
+def find(attempt: "Attempt", *, blocks_thread: bool) -> "list[str] | None":
     """Return the links of the ring that waiting for `attempt` here would close; None if it closes none.
 
     Args:
@@ -226,7 +224,7 @@ def find(attempt: Attempt, *, blocks_thread: bool) -> list[str] | None:
     return None
 
 
-def check(attempt: Attempt, *, blocks_thread: bool) -> None:
+def check(attempt: "Attempt", *, blocks_thread: bool) -> None:
     """Raise CircularResolutionError if waiting for `attempt` here would never end."""
     links = find(attempt, blocks_thread=blocks_thread)
     if links is None or find(attempt, blocks_thread=blocks_thread) != links:
@@ -244,13 +242,15 @@ def check(attempt: Attempt, *, blocks_thread: bool) -> None:
     )
 
 
-def tell_of_a_blocked_loop(attempt: Attempt) -> None:
+def tell_of_a_blocked_loop(attempt: "Attempt") -> None:
     """Tell of an attempt that has blocked this thread, if an event loop runs on it."""
     if current_loop() is not None:
         attempt.cell.tell("blocked-loop", attempt.cell.now, attempt.cell.now)
 
 
-def joining(effect: Join, who: Any, wake: Callable[[], object], *, blocks_thread: bool) -> Generator[float, bool, bool]:
+def joining(
+    effect: "Join", who: "Any", wake: "Callable[[], object]", *, blocks_thread: bool
+) -> "Generator[float, bool, bool]":
     """Wait for an attempt: yield how long to wait for `wake` at the most, and be sent whether it has come.
 
     Args:

@@ -10,8 +10,6 @@ targets of a type, for those declared in functions; what is used often gets a cl
 `forwarding`: what counts or checks each use.
 """
 
-from __future__ import annotations
-
 import _operator
 import copyreg
 import sys
@@ -30,24 +28,24 @@ if TYPE_CHECKING:
 
 
 # types.MethodType, without importing types
-MethodType: Any = type((lambda self: None).__get__(0))
+MethodType: "Any" = type((lambda self: None).__get__(0))
 
 # Those that bind as a method does: a function, and what C has in its place.
 PLAIN = (type(lambda: None), type(object.__init__), type(str.join))
 
 
-def _reflect(operation: Callable[..., Any]) -> Callable[..., Any]:
+def _reflect(operation: "Callable[..., Any]") -> "Callable[..., Any]":
     return lambda target, other, *modulus: operation(other, target, *modulus)
 
 
-def _late(module: str, name: str) -> Callable[..., Any]:
-    def operation(target: Any, *arguments: Any) -> Any:
+def _late(module: str, name: str) -> "Callable[..., Any]":
+    def operation(target: "Any", *arguments: "Any") -> "Any":
         return getattr(__import__(module), name)(target, *arguments)
 
     return operation
 
 
-async def _lacking(target: Any, name: str) -> Any:
+async def _lacking(target: "Any", name: str) -> "Any":
     """Do what Python does with an object whose class has no such method: it raises, or, to await, it looks further."""
     if name in ("__enter__", "__exit__"):
         with target:
@@ -61,11 +59,11 @@ async def _lacking(target: Any, name: str) -> Any:
     return await target
 
 
-def _called(target: Any, /, *arguments: Any, **named: Any) -> Any:
+def _called(target: "Any", /, *arguments: "Any", **named: "Any") -> "Any":
     return target(*arguments, **named)
 
 
-_BINARY: dict[str, Callable[..., Any]] = {
+_BINARY: "dict[str, Callable[..., Any]]" = {
     **{
         name: getattr(_operator, name)
         for name in "add sub mul matmul truediv floordiv mod lshift rshift xor lt le eq ne gt ge".split()
@@ -76,7 +74,7 @@ _BINARY: dict[str, Callable[..., Any]] = {
     "pow": pow,
 }
 # What does to a target what the special method of that name would; missing: the target's own special method.
-OPERATIONS: dict[str, Callable[..., Any]] = {
+OPERATIONS: "dict[str, Callable[..., Any]]" = {
     **{f"__{name}__": operation for name, operation in _BINARY.items()},
     **{name: _reflect(_BINARY[name[3:-2]]) for name in specials.REFLECTED},
     **{
@@ -104,11 +102,11 @@ _STATEMENTS = frozenset("__enter__ __exit__ __aenter__ __aexit__ __await__ __ait
 _BOTH_OPERANDS = frozenset((*(f"__{name}__" for name in _BINARY), *specials.REFLECTED, *IN_PLACE))
 
 
-def _real(value: Any) -> Any:
+def _real(value: "Any") -> "Any":
     return plain(type(value), "_fetch")(value) if type(type(value)) is Likeness else value
 
 
-def _operation(name: str, found: Any) -> Any:
+def _operation(name: str, found: "Any") -> "Any":
     """Return what does to a target what `name` stands for; None: its class's own special method, which is `found`.
 
     One that is written in Python, or in somebody's C, may look at the type of the other operand, and so does Python
@@ -129,7 +127,7 @@ def _operation(name: str, found: Any) -> Any:
     return lambda target, other: operation(target, other if type(type(other)) is not Likeness else _real(other))
 
 
-def special(target: Any, name: str) -> Any:
+def special(target: "Any", name: str) -> "Any":
     """Return a special method of the target's class, bound to the target, as the interpreter would find it."""
     kind = type(target)
     for base in kind.__mro__:
@@ -149,7 +147,7 @@ def special(target: Any, name: str) -> Any:
     raise TypeError(f"{kind.__name__!r} object has no {name}")
 
 
-def perform(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+def perform(name: str, proxy: "Any", target: "Any", arguments: "tuple[Any, ...]", named: "dict[str, Any]") -> "Any":
     """Do to a target what the special method `name` stands for."""
     if name in _BOTH_OPERANDS:
         arguments = tuple(map(_real, arguments))
@@ -162,7 +160,7 @@ def perform(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], name
     return special(target, name)(*arguments, **named)
 
 
-def by_class(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+def by_class(name: str, proxy: "Any", target: "Any", arguments: "tuple[Any, ...]", named: "dict[str, Any]") -> "Any":
     """Do to a target what the special method `name` of its class does: `type(p).__add__(p, x)`.
 
     Unlike an operator it may answer NotImplemented.
@@ -175,7 +173,7 @@ def by_class(name: str, proxy: Any, target: Any, arguments: tuple[Any, ...], nam
     return proxy if result is target and name in IN_PLACE else result
 
 
-def _names(target: Any) -> tuple[set[str], set[str]]:
+def _names(target: "Any") -> "tuple[set[str], set[str]]":
     """Return the special methods that the target's class answers, and those that it says it does not."""
     names, refused = specials.answers_of(type(target))
     if issubclass(type(target), type) and hasattr(target, "__class_getitem__"):
@@ -189,7 +187,7 @@ def _names(target: Any) -> tuple[set[str], set[str]]:
 
 
 # What is no operator, and is done to every target.
-_BASIC: dict[str, Callable[..., Any]] = {
+_BASIC: "dict[str, Callable[..., Any]]" = {
     "__getattribute__": getattr,
     "__setattr__": setattr,
     "__delattr__": delattr,
@@ -202,7 +200,9 @@ _BASIC: dict[str, Callable[..., Any]] = {
 _documentation = property(lambda proxy: answer(target_of(proxy), "__doc__", proxy))
 
 
-def _made(target: Any, refused: set[str], namespace: dict[str, Any], above: type[Proxy] | None = None) -> type[Proxy]:
+def _made(
+    target: "Any", refused: "set[str]", namespace: "dict[str, Any]", above: "type[Proxy] | None" = None
+) -> "type[Proxy]":
     kind = type(target)
     namespace = {"__slots__": (), **specials.names_of(kind), **namespace, **dict.fromkeys(refused)}
     specials.signed(namespace.get("__call__"), kind)
@@ -222,7 +222,7 @@ class _Key(ref[type[Proxy]]):
         return self is other or self() is other
 
 
-def reduce(proxy: Proxy, _protocol: int = 0) -> Any:
+def reduce(proxy: "Proxy", _protocol: int = 0) -> "Any":
     """Return what pickle and deepcopy take of a proxy; they are not to ask the `__reduce_ex__` of its target.
 
     So a target is pickled in all the ways that a pickler has for it, and once, beside its proxy in one container.
@@ -230,7 +230,7 @@ def reduce(proxy: Proxy, _protocol: int = 0) -> Any:
     return loaded("_proxies.pickling", cell_of(proxy)).reduced(proxy, sys._getframe(1))
 
 
-def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> type[Proxy]:
+def bound(cell: "Cell", snapshot: "Snapshot", above: "type[Proxy] | None" = None) -> "type[Proxy]":
     """Return a class for this one target; `above` a shared one, which goes on doing what every object can do."""
     target = snapshot.target
     if target is None:
@@ -261,8 +261,10 @@ def bound(cell: Cell, snapshot: Snapshot, above: type[Proxy] | None = None) -> t
     return _made(target, refused, {**namespace, "_holds": True, "_fetch": target_of}, above)
 
 
-def _performing(name: str, fetch: Callable[[Proxy], Any], run: Callable[..., Any] = perform) -> Callable[..., Any]:
-    def method(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+def _performing(
+    name: str, fetch: "Callable[[Proxy], Any]", run: "Callable[..., Any]" = perform
+) -> "Callable[..., Any]":
+    def method(self: "Proxy", /, *arguments: "Any", **named: "Any") -> "Any":
         return run(name, self, fetch(self), arguments, named)
 
     method.__name__ = name
@@ -270,8 +272,8 @@ def _performing(name: str, fetch: Callable[[Proxy], Any], run: Callable[..., Any
 
 
 def forwarding(
-    target: Any, fetch: Callable[[Proxy], Any], attribute: Callable[[Proxy, str], Any], run: Callable[..., Any]
-) -> type[Proxy]:
+    target: "Any", fetch: "Callable[[Proxy], Any]", attribute: "Callable[[Proxy, str], Any]", run: "Callable[..., Any]"
+) -> "type[Proxy]":
     """Return a class that asks `fetch` for the target before each operation.
 
     Args:
@@ -282,7 +284,7 @@ def forwarding(
     """
     names, refused = _names(target)
 
-    def basic(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def basic(operation: "Callable[..., Any]") -> "Callable[..., Any]":
         return lambda proxy, *arguments: operation(fetch(proxy), *arguments)
 
     namespace: dict[str, Any] = {name: _performing(name, fetch, run) for name in names}
@@ -292,7 +294,7 @@ def forwarding(
     return _made(target, refused, namespace)
 
 
-_shared: dict[ref[type], type[Proxy]] = {}
+_shared: "dict[ref[type], type[Proxy]]" = {}
 # After so many uses an object in a shared class gets one of its own, which to make and to let go of costs as much.
 COLD_USES = 200
 _TWO_OPERANDS = frozenset(("__getattribute__", "__getitem__", "__contains__", *_BOTH_OPERANDS)) - {
@@ -302,13 +304,13 @@ _TWO_OPERANDS = frozenset(("__getattribute__", "__getitem__", "__contains__", *_
 }
 
 
-def target_of(proxy: Proxy) -> Any:
+def target_of(proxy: "Proxy") -> "Any":
     """Return the target of a proxy, building it anew if it was reset meanwhile."""
     now = cell_of(proxy).now
     return now.target if now.served else cell_of(proxy).resolve()
 
 
-def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
+def shared(cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]":
     """Return the class for all targets of this target's type."""
     target = snapshot.target
     if issubclass(type(target), ATOMIC):
@@ -326,23 +328,23 @@ def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     return known
 
 
-def _counting(name: str, operation: Any) -> Callable[..., Any]:
+def _counting(name: str, operation: "Any") -> "Callable[..., Any]":
     """Return a method of shared classes, which does `operation`; None: the target's own special method.
 
     Taking the target from an iterator that ends counts the uses, and costs no more than to ask whether there is one.
     """
 
-    def of_two(self: Proxy, other: Any) -> Any:
+    def of_two(self: "Proxy", other: "Any") -> "Any":
         for target in cell_of(self).now.uses:
             return operation(target, other)
         return operation(_at_the_last(self), other)
 
-    def of_any(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+    def of_any(self: "Proxy", /, *arguments: "Any", **named: "Any") -> "Any":
         for target in cell_of(self).now.uses:
             return operation(target, *arguments, **named)
         return operation(_at_the_last(self), *arguments, **named)
 
-    def called(self: Proxy, /, *arguments: Any, **named: Any) -> Any:
+    def called(self: "Proxy", /, *arguments: "Any", **named: "Any") -> "Any":
         for target in cell_of(self).now.uses:
             return target(*arguments, **named)
         return _at_the_last(self)(*arguments, **named)
@@ -354,7 +356,7 @@ def _counting(name: str, operation: Any) -> Callable[..., Any]:
     return of_two if name in _TWO_OPERANDS else of_any
 
 
-def _at_the_last(proxy: Proxy) -> Any:
+def _at_the_last(proxy: "Proxy") -> "Any":
     """Return the target where none was left to take: it was reset, or used so often that it gets a class of its own."""
     cell, before = cell_of(proxy), type(proxy)
     now = cell.now
