@@ -264,6 +264,13 @@ JUDGED: dict[str, tuple[Judgement, ...]] = {
         ),
         _of(
             "choice",
+            "the names are native lazy imports, which `vars` shows",
+            f"{FROM_LOADER}#what-to-watch-for",
+            "test_attach_caches_resolved_attrs",
+            since=(3, 15),
+        ),
+        _of(
+            "choice",
             "a stub may import from other packages",
             f"{FROM_LOADER}#what-replaces-what",
             "test_stub_loading_errors",
