@@ -8,7 +8,7 @@ INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 # What is compiled once is not compiled again by each worker, and by each of the programs that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async field peers docs dist clean
+.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async soak field field-libraries peers docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -97,8 +97,11 @@ load: $(VENV)/.test   ## the example under load while its Redis fails: a minute 
 	$(INSTALL) matplotlib
 	$(BIN)/python -m tests.benchmarks.load
 
-field: $(VENV)/.test  ## lazyguard in public programs: before and after, with Redis well, silent and gone; half an hour
+field: $(VENV)/.test  ## lazyguard in public programs: before and after, with Redis well, silent and gone; an hour
 	$(BIN)/python -m tests.field
+
+field-libraries: $(VENV)/.test ## libraries that re-export lazily: their own tests, with lazyguard in the place of what they use
+	$(BIN)/python -m tests.field.libraries
 
 peers: $(VENV)/.test  ## the peers' own tests with lazyguard in their place; five minutes; PEERS= names some
 	@$(BIN)/python -m tests.peers $(PEERS)
@@ -106,6 +109,12 @@ peers: $(VENV)/.test  ## the peers' own tests with lazyguard in their place; fiv
 load-async: $(VENV)/.test ## the FastAPI example under load while its servers fail: a minute of an async client
 	$(INSTALL) --group bench
 	$(BIN)/python -m tests.benchmarks.load_async
+
+# `make soak SOAK='--minutes 2 --seed 7 flask'` for a short one that writes nothing; SOAK=--help tells the rest.
+SOAK ?= --write
+soak: $(VENV)/.test   ## the examples under load while their servers fail at random: 21 minutes, all side by side
+	$(INSTALL) --group bench
+	$(BIN)/python -m tests.benchmarks.soak $(SOAK)
 
 dist: $(VENV)/.test   ## wheel and sdist
 	$(INSTALL) build

@@ -10,19 +10,11 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 
-from lazyguard._base import TYPE_CHECKING, Record, final, places
-from lazyguard._base.interpreter import monotonic
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Iterator, Record, final, places
+from lazyguard._base.interpreter import deque, monotonic
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
     from lazyguard._base.mailbox import Letter, Mailbox
-else:
-    from _collections import deque
-
-__all__ = ["Event", "subscribe"]
 
 
 @final
@@ -127,19 +119,23 @@ def emit(event: Event, of: int = 0) -> None:
     Raises:
         BaseException: What is no Exception and was raised by a listener here, after all of them were told.
     """
-    post(event, of)
-    deliver()
-
-
-def post(event: Event, of: int = 0) -> None:
-    """Put the event where `deliver` finds it, so that what a transition owes can be done before a listener runs."""
     letters = addressed(event, of)
     any(putting(letters))
     posted(letters)
+    deliver()
+
+
+def tell(of: Any, kind: str, before: str, after: str, **more: Any) -> None:
+    """Emit an event about what has a name and a place."""
+    emit(Event(kind=kind, name=of.name, place=of.place, before=before, after=after, **more), id(of))
 
 
 def addressed(event: Event, of: int) -> list[Letter]:
-    """Return the letters for all who want the event; `any(putting(letters))` and `posted` do the rest of `post`."""
+    """Return the letters for all who want the event.
+
+    `any(putting(letters))` and `posted` put them where `deliver` finds them, so that what a transition owes can be done
+    before a listener runs.
+    """
     hand_over, event._of = scheduled.get(), of
     if _mailboxes is None and not _is_logged(event):
         return []  # the log alone listens

@@ -1,20 +1,24 @@
-"""What an audit of large packages costs: forks and fresh children beside one bare interpreter a module.
+"""What an audit of large packages costs, and whether it is right: beside bare interpreters, as many at a time.
 
-    python -m tests.benchmarks.audit_packages [PACKAGE ...]
+    python -m tests.benchmarks.audit_packages [--loaded] [PACKAGE ...]
 
 Writes its section of docs/benchmarks.md. The packages are installed into build/bench/audit. Bare interpreters, and our
-own fresh children, run for every so many modules only; what they took is scaled to all.
+own fresh children, run for every so many modules only; what they took is scaled to all. With `--loaded`, eight busy
+loops run beside it all, and the section is another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +27,28 @@ from lazyguard.audit import Report, audit
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / "build" / "bench" / "audit"
 PAGE = ROOT / "docs" / "benchmarks.md"
-PACKAGES = {"celery": "celery", "sqlalchemy": "sqlalchemy", "sphinx": "sphinx", "django": "django"}
-SAMPLE, PAIRS, LIMIT = 12, 9, 20.0
+PACKAGES = {
+    "celery": "celery",
+    "sqlalchemy": "sqlalchemy",
+    "sphinx": "sphinx",
+    "django": "django",
+    "boto3": "boto3",
+    "scrapy": "scrapy",
+    "matplotlib": "matplotlib",
+    "textual": "textual",
+    "nltk": "nltk",
+    "ansible": "ansible-core",
+    "langchain_core": "langchain-core",
+    "jupyter_server": "jupyter_server",
+    "zope.component": "zope.component",
+    "sentry_sdk": "sentry-sdk",
+    "azure.cli.core": "azure-cli-core",
+    "twisted": "twisted",
+}
+SAMPLE, JOBS, LIMIT, LOOPS = 12, 2, 20.0, 8
 VERSIONS = "import importlib.metadata as m, sys; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep='|')"
-TIMED = "import time; b=time.perf_counter(); import {}; print(time.perf_counter()-b)"
+# A module that fails or leaves in its own way is one all the same.
+BARE = "import {}"
 
 
 def installed(packages: list[str]) -> str:
@@ -40,95 +62,100 @@ def installed(packages: list[str]) -> str:
 
 
 def bare(python: str, modules: list[str], env: dict[str, str]) -> float:
-    """Return the seconds that an interpreter a module takes, one after the other."""
-    began = time.perf_counter()
-    for module in modules:
-        try:
-            command = [python, "-c", f"import {module}"]
+    """Return the seconds that an interpreter a module takes, as many at a time as the audit has."""
+
+    def alone(module: str) -> None:
+        command = [python, "-c", BARE.format(module)]
+        with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(command, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=LIMIT, check=False)
-        except subprocess.TimeoutExpired:
-            continue
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(JOBS) as pool:
+        list(pool.map(alone, modules))
     return time.perf_counter() - began
 
 
 def audited(python: str, targets: list[str], env: dict[str, str], *, fork: bool, walk: bool) -> tuple[float, Report]:
-    """Return the seconds of an audit by two workers, and its report."""
+    """Return the seconds of an audit, and its report."""
     began = time.perf_counter()
-    report = audit(targets, path=HOME, python=python, env=env, jobs=2, slow=2.0, timeout=LIMIT, fork=fork, walk=walk)
+    report = audit(targets, path=HOME, python=python, env=env, jobs=JOBS, slow=2.0, timeout=LIMIT, fork=fork, walk=walk)
     return time.perf_counter() - began, report
+
+
+@contextlib.contextmanager
+def busy(loops: int) -> Generator[None]:
+    """Have other processes compute meanwhile."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.kill()
+            each.wait()
 
 
 def measured(package: str, python: str) -> dict[str, Any]:
     """Return the figures of one package."""
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
+    audited(python, [package], env, fork=True, walk=True)  # byte code is written, files are in the cache
     forked, report = audited(python, [package], env, fork=True, walk=True)
     # A name such as 0001_initial is found by walking, and can be neither a target nor in an import statement.
     names = [module.module for module in report.modules]
     sample = [name for name in names if all(part.isidentifier() for part in name.split("."))][::SAMPLE]
-    count = len(report.modules)
-    alone = bare(python, sample[::2], env)
-    fresh, found = audited(python, sample, env, fork=False, walk=False)
-    alone += bare(python, sample[1::2], env)
-    none, _ = audited(python, sample[:1], env, fork=False, walk=False)
-    checked = found.modules
-    # What an audit takes before its first child is not to be scaled.
-    none -= found.modules[0].seconds + found.interpreter_seconds
+    alone = bare(python, sample, env)
+    _, again = audited(python, [package], env, fork=True, walk=True)
+    _, fresh = audited(python, sample, env, fork=False, walk=False)
     known = {module.module: module for module in report.modules}
-    ratios = [known[each.module].seconds / each.seconds for each in checked if known[each.module].tier == "forked"]
-    scale = count / len(sample)
-    pairs: list[float] = []
-    for _ in range(PAIRS):
-        plain = subprocess.run(
-            [python, "-c", TIMED.format(package)], env=env, capture_output=True, text=True, check=True
-        )
-        _, ours = audited(python, [package], env, fork=False, walk=False)
-        pairs.append(ours.modules[0].seconds / float(plain.stdout))
     return {
         "package": package,
-        "modules": count,
-        "bare": alone * scale,
-        "fresh": none + (fresh - none) * scale,
+        "modules": len(names),
+        "bare": alone * len(names) / len(sample),
         "forked": forked,
-        "acquitted": sum(module.tier == "forked" for module in report.modules),
-        "verdicts": {str(c.text) + (f": {c.error.type}" if c.error else ""): len(c.modules) for c in report.causes},
-        "findings": sorted({f"{f.kind} {f.file}:{f.line} {f.detail}" for m in report.modules for f in m.findings}),
-        "left_out": list(report.left_out),
-        "differ": [each.module for each in checked if known[each.module].verdict != each.verdict],
-        "estimate": statistics.median(ratios) if ratios else None,
-        "child": statistics.median(pairs),
+        "by_forks": sum(module.tier == "forked" for module in report.modules),
+        "memory": max(module.memory or 0 for module in report.modules),
+        "verdicts": dict(Counter(module.verdict for module in report.modules)),
+        "findings": dict(Counter(finding.kind for module in report.modules for finding in module.findings)),
+        "checked": len(sample),
+        "differ": [
+            f"{each.module}: {known[each.module].verdict}, alone {each.verdict}"
+            for each in fresh.modules
+            if known[each.module].verdict != each.verdict
+        ],
+        "changed": sorted(lines(report) ^ lines(again)),
     }
 
 
-def section(results: list[dict[str, Any]], versions: str) -> list[str]:
+def lines(report: Report) -> set[str]:
+    """Return what a comparison of two reports goes by: verdicts, and findings by kind and line."""
+    found = {f"{module.module} {module.verdict}" for module in report.modules}
+    return found | {f"{one.kind} {one.file}:{one.line}" for module in report.modules for one in module.findings}
+
+
+def section(results: list[dict[str, Any]], versions: str, *, loaded: bool) -> list[str]:
     """Return the section of the page."""
-    lines = [
-        "## The audit of large packages",
+    beside = f", while {LOOPS} busy loops ran" if loaded else ""
+    text = [
+        f"## The audit of large packages{', loaded' if loaded else ''}",
         "",
-        f"CPython {platform.python_version()}, {os.cpu_count()} processors, two workers, {versions}. "
-        f"*Bare* is `python -c 'import x'` for one module after the other, *fresh* our own fresh children, both for "
-        f"every {SAMPLE}th module and scaled. *Put together* is the median of a forked module's seconds over those "
-        f"of a fresh one; *child* the median of {PAIRS} pairs, our child's seconds over a bare import of the package.",
+        f"CPython {platform.python_version()}, {os.cpu_count()} processors, {JOBS} jobs{beside}; {versions}. "
+        f"*Bare* is `python -c 'import x'`, as many at a time, for every {SAMPLE}th module and scaled. *Mismatches* "
+        "are verdicts that an interpreter of its own does not confirm, of the modules that were asked one by one. "
+        "*Changed* counts verdicts and findings that a second audit of the same files had more, or less. *MB* is the "
+        "most memory that the import of one module took.",
         "",
-        "| package | modules | by forks | bare s | audit s | audit / bare | audit / fresh | put together | child |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| package | modules | by forks | bare s | audit s | audit / bare | mismatches | changed | MB | verdicts |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for each in results:
-        estimate = "-" if each["estimate"] is None else f"{each['estimate']:.2f}x"
-        lines.append(
-            f"| {each['package']} | {each['modules']} | {each['acquitted']} | {each['bare']:.1f} | "
-            f"{each['forked']:.1f} | {each['forked'] / each['bare']:.2f} | "
-            f"{each['forked'] / each['fresh']:.2f} | {estimate} | {each['child']:.2f}x |"
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in each["verdicts"].items())
+        text.append(
+            f"| {each['package']} | {each['modules']} | {each['by_forks']} | {each['bare']:.1f} | "
+            f"{each['forked']:.1f} | {each['forked'] / each['bare']:.2f} | {len(each['differ'])} of "
+            f"{each['checked']} | {len(each['changed'])} | {each['memory'] / 2**20:.0f} | {verdicts} |"
         )
-    lines += ["", "What isolation found:", ""]
-    for each in results:
-        reported = [f"{text} ({count})" for text, count in each["verdicts"].items()]
-        reported += each["findings"][:12]
-        lines.append(f"- {each['package']}: {'; '.join(reported) or 'nothing'}")
-        if each["left_out"]:
-            lines.append(f"  Not loaded before forking: {'; '.join(each['left_out'])}.")
-        if each["differ"]:
-            lines.append(f"  A fresh interpreter says otherwise of {', '.join(each['differ'])}.")
-    return lines
+    noted = [f"- {each['package']}: {'; '.join((*each['differ'], *each['changed']))}." for each in results]
+    noted = [line for line in noted if not line.endswith(": .")]
+    return [*text, *(["", "Mismatches and changes:", "", *noted] if noted else [])]
 
 
 def put(name: str, lines: list[str]) -> None:
@@ -142,17 +169,19 @@ def put(name: str, lines: list[str]) -> None:
 
 def main(wanted: list[str]) -> None:
     """Measure the packages and write."""
-    packages = wanted or list(PACKAGES)
+    loaded = "--loaded" in wanted
+    packages = [name for name in wanted if name in PACKAGES] or list(PACKAGES)
     HOME.parent.mkdir(parents=True, exist_ok=True)
     python = installed([PACKAGES[each] for each in packages])
-    ran = subprocess.run([python, "-c", VERSIONS, *packages], capture_output=True, text=True, check=True)
+    names = [PACKAGES[each] for each in packages]
+    ran = subprocess.run([python, "-c", VERSIONS, *names], capture_output=True, text=True, check=True)
     results: list[dict[str, Any]] = []
-    for package in packages:
-        file = HOME.parent / f"audit-{package}.json"
-        file.write_text(json.dumps(measured(package, python), indent=1))
-        results.append(json.loads(file.read_text()))
-        print(json.dumps(results[-1]), flush=True)
-    put("audit of packages", section(results, ran.stdout.strip().replace("|", ", ")))
+    with busy(LOOPS if loaded else 0):
+        for package in packages:
+            results.append(measured(package, python))
+            print(json.dumps(results[-1]), flush=True)
+    text = section(results, ran.stdout.strip().replace("|", ", "), loaded=loaded)
+    put("audit of packages, loaded" if loaded else "audit of packages", text)
 
 
 if __name__ == "__main__":

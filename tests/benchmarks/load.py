@@ -276,13 +276,19 @@ def section(seen: dict[str, Any], seconds: float) -> list[str]:
     return lines
 
 
-def draw(axes: Any, requests: list[tuple[float, float]], deadline: float) -> None:
-    """Draw what requests took that began at these seconds, and their deadline."""
+def draw(
+    axes: Any,
+    requests: list[tuple[float, float]],
+    deadline: float,
+    width: float = 0.25,
+    of: str = "a quarter of a second",
+) -> None:
+    """Draw what requests took that began at these seconds, and their deadline; a point for each `width` seconds."""
     bins: dict[int, list[float]] = {}
     for at, took in requests:
-        bins.setdefault(int(at * 4), []).append(took)
-    times = [index / 4 for index in sorted(bins)]
-    axes.plot(times, [max(bins[index]) for index in sorted(bins)], label="longest in a quarter of a second", lw=1)
+        bins.setdefault(int(at // width), []).append(took)
+    times = [index * width for index in sorted(bins)]
+    axes.plot(times, [max(bins[index]) for index in sorted(bins)], label=f"longest in {of}", lw=1)
     axes.plot(times, [sorted(bins[i])[len(bins[i]) // 2] for i in sorted(bins)], label="median", lw=1)
     axes.axhline(deadline, ls=":", lw=1, color="black", label="deadline")
     axes.set(yscale="log", xlabel="seconds", ylabel="seconds a request")

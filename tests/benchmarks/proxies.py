@@ -1,7 +1,12 @@
-"""What a resolved proxy costs: an attribute, a method, a call, isinstance, `+`; on a local name, beside the peers."""
+"""What a resolved proxy costs: an attribute, a method, a call, isinstance, `+`; on a local name, beside the peers.
+
+A lazy object that is made in a function is *cold* in its first 100 uses, and *hot* after 1,000, the conversion to a
+class of its own among them.
+"""
 
 from __future__ import annotations
 
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +23,9 @@ class Thing:
         self.attribute = 1
 
     def method(self) -> None:
+        """Do nothing."""
+
+    def __call__(self) -> None:
         """Do nothing."""
 
 
@@ -64,10 +72,20 @@ def get_thing() -> Thing:
     return THING
 
 
+COLD, HOT = 100, 1000
+
+
+def hot(target: Any) -> Any:
+    """Return a lazy object that was made in a function and has been used often."""
+    made = lazyguard.lazy(lambda: target, name="local")
+    for _ in range(HOT):
+        isinstance(made, int)
+    return made
+
+
 def subjects(target: Any, ours: Any) -> dict[str, Any]:
     """Return the target itself, and resolved proxies of it."""
-    found = {"the target itself": target, "lazyguard.lazy": ours}
-    found["lazyguard.lazy in a function"] = lazyguard.lazy(lambda: target, name="local")
+    found = {"the target itself": target, "lazyguard.lazy": ours, "lazyguard.lazy in a function, hot": hot(target)}
     if target is THING:
         found["lazyguard.service"] = get_thing()
     found.update((name, make(lambda: target)) for name, make in peers().items())
@@ -76,13 +94,30 @@ def subjects(target: Any, ours: Any) -> dict[str, Any]:
     return found
 
 
+def cold(loops: int, statement: str, target: Any) -> float:
+    """Return the seconds of so many times a statement, on lazy objects in their first uses."""
+    seconds = 0.0
+    timer = timeit.Timer(statement, setup="x = made()", globals={"made": lambda: first(target)})
+    for _ in range(-(-loops // COLD)):
+        seconds += timer.timeit(COLD)
+    return seconds * loops / (-(-loops // COLD) * COLD)
+
+
+def first(target: Any) -> Any:
+    """Return a lazy object that is made in a function and has been used once."""
+    made = lazyguard.lazy(lambda: target, name="local")
+    str(made)
+    return made
+
+
 def main() -> None:
     """Measure; a program of pyperf's."""
     runner = pyperf.Runner(program_args=("-m", "tests.benchmarks.proxies"))
     for table, statement, target, ours in (
         ("an instance attribute", "x.attribute", THING, lazy_thing),
         ("a method without arguments", "x.method()", THING, lazy_thing),
-        ("a call", "x()", function, lazy_function),
+        ("a call of an object", "x()", THING, lazy_thing),
+        ("a call of a function", "x()", function, lazy_function),
         ("isinstance", "isinstance(x, int)", NUMBER, lazy_number),
         ("+ on an int", "x + 1", NUMBER, lazy_number),
     ):
@@ -92,6 +127,8 @@ def main() -> None:
             runner.timeit(
                 f"{table} | {name} | the target itself", statement, setup="x = subject", globals={"subject": subject}
             )
+        name = f"{table} | lazyguard.lazy in a function, cold | the target itself"
+        runner.bench_time_func(name, cold, statement, target)
 
 
 if __name__ == "__main__":

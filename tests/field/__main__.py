@@ -7,48 +7,25 @@ Everything is below build/field. The page docs/explanation/field.md has what was
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 
+from tests.field.environments import HOME, STATES, copied, differing, installed, sources, their_tests
 from tests.field.programs import PROGRAMS, Program
 
-ROOT = Path(__file__).parents[2]
-HOME = ROOT / "build" / "field"
 LIMIT = 40.0
 SERVED = str(Path(__file__).with_name("served.py"))
-
-
-def installed(home: Path, program: Program) -> Path:
-    """Return the interpreter of an environment that has the program and lazyguard."""
-    python = home / "venv" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home / "venv")], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, program.requirement, str(ROOT)], check=True)
-    return python
-
-
-def copied(home: Path, python: Path, program: Program) -> None:
-    """Lay the package beside itself, once as it is and once edited."""
-    place = [str(python), "-c", f"import importlib.util as u; print(u.find_spec('{program.package}').origin)"]
-    package = Path(subprocess.run(place, check=True, capture_output=True, text=True).stdout.strip()).parent
-    for state in ("before", "after"):
-        shutil.rmtree(home / state, ignore_errors=True)
-        shutil.copytree(package, home / state / program.package)
-    for name, pattern, text in program.edits:
-        file = home / "after" / name
-        edited, count = re.subn(pattern, text, file.read_text(), count=1, flags=re.MULTILINE)
-        assert count == 1, f"{name} has no {pattern}"
-        file.write_text(edited)
 
 
 @contextmanager
@@ -85,48 +62,70 @@ def environment(home: Path, state: str, program: Program, address: str) -> dict[
 def measured(name: str, program: Program) -> None:
     """Print what each of the timed things takes, before and after, in each state of Redis."""
     home = HOME / name
-    home.mkdir(parents=True, exist_ok=True)
-    python = str(installed(home, program))
-    copied(home, Path(python), program)
+    python = str(installed(home, [program.requirement, *program.needed]))
+    copied(home, Path(python), program.packages, program.edits)
+    for state in STATES:
+        for file, text in program.site.items():
+            (home / state / file).parent.mkdir(parents=True, exist_ok=True)
+            (home / state / file).write_text(text)
     with redis("well") as address:
         prepared = home / "data" / "prepared"
+        env = environment(home, "before", program, address)
         if program.prepare and not prepared.exists():
-            env = environment(home, "before", program, address)
-            subprocess.run([python, *program.prepare], env=env, cwd=home, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([python, *program.prepare], env=env, cwd=home / "before", check=True, stdout=DEVNULL)
             prepared.touch()
     print(f"{program.requirement}, Python {sys.version.split()[0]}; seconds, {LIMIT:g} is the limit")
+    audited(home, python, program)
     for server in ("well", "silent", "refusing"):
         for what, (first, *rest) in program.timed.items():
             command = [python, "-W", "ignore", *([SERVED] if first == "SERVED" else [first]), *rest]
-            for state in ("before", "after"):
+            for state in STATES:
                 with redis(server) as address:
                     env = environment(home, state, program, address)
-                    print(f"{server:9}{state:7} {what}: {_run(command, env, home)}", flush=True)
+                    print(f"{server:9}{state:7} {what}: {_run(command, env, home / state)}", flush=True)
     if program.tests:
         tested(home, python, program)
 
 
+def audited(home: Path, python: str, program: Program) -> None:
+    """Print what the audit of all modules says, as they are, while Redis is silent."""
+    report = home / "audit.json"
+    command = [sys.executable, "-m", "lazyguard", "audit", *program.packages, "--python", python, "--no-advice"]
+    began = time.perf_counter()
+    with redis("silent") as address, (home / "audit.log").open("w") as log:
+        env = environment(home, "before", program, address)
+        given = [*command, "--json", str(report), *program.audit]
+        subprocess.run(given, env=env, cwd=home / "before", stdout=log, stderr=log, check=False)
+    modules = json.loads(report.read_text())["modules"]
+    taken = time.perf_counter() - began
+    print(f"audit of {len(modules)} modules, {taken:.0f} s: {_counted(each['verdict'] for each in modules)}")
+    places = {(each["kind"], each["file"], each["line"]) for module in modules for each in module["findings"]}
+    print(f"side effects and the like, by place: {_counted(kind for kind, _, _ in places)}")
+    slowest = sorted(modules, key=lambda module: -module["own_seconds"])[:3]
+    print(", ".join(f"{each['module']} {each['own_seconds']:.2f}" for each in slowest), flush=True)
+
+
+def _counted(kinds: Iterable[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(kinds).most_common()) or "none"
+
+
 def tested(home: Path, python: str, program: Program) -> None:
     """Run the part of their own tests that is named, before and after."""
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", *program.needed], check=True)
-    (home / "constraint").write_text(program.constraint + "\n")
-    sdist = home / "sdist"
-    if not sdist.exists():
-        env = {**os.environ, "PIP_CONSTRAINT": str(home / "constraint")}
-        name = program.requirement.partition("=")[0]
-        fetch = [*pip, "download", "--no-deps", "--no-binary", name, "--dest", str(sdist), program.requirement]
-        subprocess.run(fetch, env=env, check=True)
-        shutil.unpack_archive(next(sdist.glob("*.tar.gz")), sdist)
-    sources = next(each for each in sdist.iterdir() if each.is_dir()) / program.sources
-    for state in ("before", "after"):
-        shutil.copytree(sources / "tests", home / state / "tests")
-        for settings in sources.glob("setup.cfg"):
-            shutil.copy(settings, home / state)
-        env = {**os.environ, "PYTHONPATH": str(home / state)}
-        command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *program.tests]
-        ran = subprocess.run(command, env=env, cwd=home / state, capture_output=True, text=True, check=False)
-        print(f"{state:7} their tests: {ran.stdout.strip().splitlines()[-1]}", flush=True)
+    for name in program.beside:
+        place = sources(home, Path(python), program.requirement, program.constraint) / program.sources / name
+        for state in STATES:
+            (shutil.copytree if place.is_dir() else shutil.copy)(place, home / state / name)
+    outcomes = {}
+    for state in STATES if program.edits else STATES[:1]:
+        place = home / state
+        if not (place / "setup.cfg").exists():
+            (place / "pytest.ini").write_text("[pytest]\n")  # or else it is that of this repository
+        with redis("well") as address:
+            env = environment(home, state, program, address)
+            outcomes[state] = their_tests(python, place, program.tests, {**env, **program.tests_env})
+        print(f"{state:7} their tests: {_counted(outcomes[state].values())}", flush=True)
+    for line in differing(outcomes["before"], outcomes.get("after", outcomes["before"])):
+        print(line, flush=True)
 
 
 def _run(command: list[str], env: dict[str, str], home: Path) -> str:

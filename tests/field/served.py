@@ -1,8 +1,8 @@
 """Run below a program's interpreter: its start-up, then a few requests in one process, each timed, as a line of JSON.
 
-    served.py PATH [FORM]
+    served.py PATH [FORM-PATH FORM]
 
-The form is posted to the path after three times that the page was asked for.
+The form is posted to its path twice, after the page was asked for five times.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def start() -> None:
     get_wsgi_application()
 
 
-def main(path: str, form: str = "") -> None:
+def main(path: str, action: str = "", form: str = "") -> None:
     timed("start", start)
     from django.test import Client
 
-    client = Client(raise_request_exception=False)
-    for count in (1, 2, 3):
+    client = Client(raise_request_exception=False, HTTP_USER_AGENT="field")
+    for count in (1, 2, 3, 4, 5):
         timed(f"request {count}", client.get, path)
-    if form:
-        timed("form", client.post, path, dict(parse_qsl(form)))
+    for count in (1, 2) if form else ():
+        timed(f"form {count}", client.post, action, dict(parse_qsl(form)))
 
 
 if __name__ == "__main__":

@@ -240,3 +240,35 @@ def test_as_a_service(server, eventually):
     eventually(lambda: get_cache.health().state == "ready")
     assert cache.get("x") is None  # a real answer, from an empty server
     get_cache.reset()
+
+
+def test_on_uvloop_a_reset_connection_is_an_error_of_redis(server):
+    """There a write to one raises RuntimeError, which no `on=(RedisError,)` names; what else is one stays one."""
+    uvloop = pytest.importorskip("uvloop", reason="the group `integration` has it")
+
+    async def main() -> None:
+        client = await aredis_client(server.url)
+        connection = client.connection_pool.make_connection()
+        await connection.connect()
+        try:
+            connection._writer.transport.abort()  # as the loop does when it hears of a reset
+            await asyncio.sleep(0)
+            with pytest.raises(redis.ConnectionError, match="closed"):
+                await connection.send_command("PING", check_health=False)
+            await connection.connect()
+            with pytest.raises(RuntimeError, match="one of the program's own"):
+                await connection.send_packed_command(raising())
+            assert await client.ping()
+        finally:
+            await connection.disconnect()
+            await lazyguard.aclose()
+
+    def raising():
+        raise RuntimeError("one of the program's own")
+        yield b""
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()

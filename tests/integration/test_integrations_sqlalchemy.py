@@ -22,6 +22,7 @@ from lazyguard.integrations.sqlalchemy import (
     ping_async,
     renew,
 )
+from lazyguard.testing import FakeClock
 
 sa = pytest.importorskip("sqlalchemy", reason="the extra `sqlalchemy` has it")
 from sqlalchemy import event, orm  # noqa: E402
@@ -279,6 +280,52 @@ def test_a_deadline_ends_a_statement(server, monkeypatch):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("options", [{}, {"pool_pre_ping": False}], ids=["pinged", "not"])
+def test_a_deadline_ends_a_statement_of_psycopg(server, options):
+    """A connection of the pool whose server falls silent is waited for no longer; the next use has another one."""
+    engine = make_engine(url_of(server), **options)
+    own = sa.select(sa.func.pg_backend_pid())
+    with orm.Session(engine) as session:
+        before = session.scalar(own)
+    server.freeze()
+    try:
+        start = time.monotonic()
+        with lazyguard.deadline(BUDGET), orm.Session(engine) as session:
+            with pytest.raises((sa.exc.OperationalError, TimeoutError)):
+                session.scalar(own)
+        assert BUDGET <= time.monotonic() - start < SLACK
+    finally:
+        server.thaw()
+    with orm.Session(engine) as session:
+        assert session.scalar(own) != before
+    with lazyguard.deadline(LONG), orm.Session(engine) as session, pytest.raises(sa.exc.OperationalError):
+        with lazyguard.deadline(BUDGET):
+            session.execute(sa.select(sa.func.pg_sleep(LONG)))
+    engine.dispose()
+
+
+def test_no_wait_of_psycopg_passes_the_deadline(server):
+    """It looks up from a wait each tenth of a second: what is left after the last of them is waited for by us."""
+    import socket
+
+    from lazyguard.integrations._psycopg_connection import INTERVAL, _limited
+
+    def steps():
+        got = yield (one.fileno(), 1)
+        return got
+
+    one, other = socket.socketpair()
+    with one, other:
+        with lazyguard.deadline(LONG):
+            assert next(_limited(steps())) == (one.fileno(), 1)
+        with lazyguard.deadline(INTERVAL / 2), pytest.raises(lazyguard.DeadlineExceeded):
+            next(_limited(steps()))
+        other.send(b"x")
+        with FakeClock(), lazyguard.deadline(INTERVAL / 2), pytest.raises(StopIteration) as ended:
+            next(_limited(steps()))
+        assert ended.value.value == 1
+
+
 async def connect(engine):
     # asyncio's own is another before 3.11
     with lazyguard.deadline(BUDGET), pytest.raises((sa.exc.OperationalError, TimeoutError, asyncio.TimeoutError)):
@@ -289,15 +336,20 @@ async def connect(engine):
 
 def bounds(engine):
     """Return what an engine gives its driver to connect with; None where it leaves that to SQLAlchemy."""
+    from lazyguard.integrations._psycopg_connection import Connection
+
     given = []
-    engine.dialect.connect = lambda **named: given.append(named) or "connected"
-    places = [bound(engine.dialect, None, [], {}) for bound in engine.dialect.dispatch.do_connect]
+    with pytest.MonkeyPatch.context() as patch:
+        for of in (engine.dialect, Connection):
+            patch.setattr(of, "connect", lambda **named: given.append(named) or "connected")
+        places = [bound(engine.dialect, None, [], {}) for bound in engine.dialect.dispatch.do_connect]
     assert places == (["connected"] if given else [None])
     return given[0] if given else None
 
 
 def test_connect_timeouts_of_ones_own(clock):
     """Whole seconds for psycopg, a fraction for asyncpg, none for SQLite; in a deadline no more than what is left."""
+    pytest.importorskip("psycopg", reason="the group `integration` has it")
     psycopg = make_engine("postgresql+psycopg://x/y", connect_timeout=2.5)
     psycopg_async = make_async_engine("postgresql+psycopg://x/y", connect_timeout=2.5)
     asyncpg = make_async_engine("postgresql+asyncpg://x/y", connect_timeout=2.5)

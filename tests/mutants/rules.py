@@ -40,7 +40,7 @@ RULES = (
     Rule("slow calls count", CIRCUIT, "failed, error = True, slow", "pass"),
     Rule("a caller's haste does not count", CIRCUIT, "if hasty is not None:", "if False:"),
     Rule("a hasty probe is open for the same time again", CIRCUIT, "rounds=self.rounds - 1)", "rounds=None)"),
-    Rule("what an inner service raises counts", CIRCUIT, "self._on, inner=True)", "self._on)"),
+    Rule("what an inner service raises counts", CIRCUIT, "self.breaker.on, inner=True)", "self.breaker.on)"),
     Rule("what is ignored counts for nothing", CIRCUIT, "failures.matches(error, self.breaker.ignore)", "False"),
     Rule("what is no Exception counts for nothing", CIRCUIT, "            return None\n        meant", "            return False\n        meant"),
     Rule("a probe's success counts in its round", CIRCUIT, '(self.since, self.probed) if same', '(self.since, []) if same'),
@@ -54,10 +54,10 @@ RULES = (
     Rule("isolated until the reset", CIRCUIT, 'clock.now(), until=ISOLATED', 'clock.now(), until=clock.now()'),
     Rule("an outcome counts in its own phase alone", CIRCUIT, "        if self.now is old:", "        if True:"),
     Rule("a programmer's error is answered by name alone", ANSWERS, "_MISTAKES = (AttributeError, TypeError, NameError)", "_MISTAKES = ()", FALLBACKS),
-    Rule("an answer is told", ANSWERS, 'self._tell(guard, "degraded"', 'str((guard, "degraded"', FALLBACKS),
+    Rule("an answer is told", ANSWERS, 'events.tell(guard, "degraded"', 'str((guard, "degraded"', FALLBACKS),
     Rule("an answer is counted", ANSWERS, "self.times += 1", "pass", FALLBACKS),
     Rule("the retry ends at an open breaker", "_policies/retries.py", "isinstance(leaf, CircuitOpen)", "False", "tests/unit/services/test_guarded.py tests/unit/policies/test_retry.py"),
-    Rule("a silent server is found out", "_policies/haste.py", "        self._since, self._waited = moment, 0.0\n        return True", "        return False", "tests/unit/policies/test_haste.py"),
+    Rule("a silent server is found out", FAILURES, "        self._since, self._waited = moment, 0.0\n        return True", "        return False", "tests/unit/policies/test_haste.py"),
 )  # fmt: skip
 
 

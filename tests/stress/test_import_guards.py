@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import lazyguard
-from lazyguard._guards import side_effects
+from lazyguard._guards import import_guard
 from lazyguard.errors import ImportSideEffectError, ImportTimeout
 
 pytestmark = pytest.mark.usefixtures("limited")
@@ -69,7 +69,7 @@ def test_guards_on_threads_and_ends_in_the_main_one(tmp_path, monkeypatch):
         thread.join(30)
         assert not thread.is_alive()
     assert not problems
-    assert not side_effects._watchers
+    assert not import_guard._watchers
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
 
@@ -84,7 +84,7 @@ def test_forks_amid_guarded_threads(in_child):
                 pass
 
     def work() -> None:
-        assert set(side_effects._watchers) <= {threading.get_ident()}
+        assert set(import_guard._watchers) <= {threading.get_ident()}
         with lazyguard.import_guard(network="warn", timeout=30):
             assert os.system("true") == 0
 

@@ -1,19 +1,25 @@
 """What everything else stands on: places, signatures, checks of options; and here, what stands for `typing`.
 
-Invariant: importing this imports nothing, so that `typing` is kept out of what the host pays for; checkers see the real
-generic bases, type variables and `final`.
+Invariant: importing this imports nothing, so that `typing` is kept out of what the host pays for. Checkers see the real
+names, which annotations use; when the program runs, those that no code asks for stand for any object or nothing.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Generic, ParamSpec, TypeVar, final
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+    from types import FrameType, ModuleType, TracebackType
+    from typing import Any, Generic, Literal, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, final, overload
 
     from typing_extensions import dataclass_transform
 
     P = ParamSpec("P")
     T = TypeVar("T")
     T_co = TypeVar("T_co", covariant=True)
+    __all__ = ["Any", "Callable", "Coroutine", "Generator", "Iterable", "Iterator", "Mapping", "Sequence"]
+    __all__ += ["FrameType", "Literal", "ModuleType", "NoReturn", "Protocol", "TracebackType", "TypeAlias", "TypeVar"]
+    __all__ += ["Generic", "P", "Record", "T", "T_co", "dress", "final", "overload"]
 else:
+    from _collections_abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 
     class Generic:
         """Stands for the real one: `Generic[T]` as a base adds nothing but `[...]` to a class."""
@@ -23,7 +29,9 @@ else:
         def __class_getitem__(cls, parameters):
             return cls if cls is Generic else type(list[int])(cls, parameters)
 
-    P = T = T_co = None
+    ModuleType = type(__import__("sys"))
+    Any = object
+    FrameType = TracebackType = Literal = NoReturn = Protocol = TypeAlias = TypeVar = overload = P = T = T_co = None
 
     def final(thing):
         return thing
@@ -48,6 +56,3 @@ class Record:
 
     def __init__(self, **values: object) -> None:
         vars(self).update(values)
-
-
-__all__ = ["Generic", "P", "Record", "T", "T_co", "dress", "final"]

@@ -1,4 +1,4 @@
-"""The interpreter's own clocks, locks, context variables and signal handlers, without their traps.
+"""The interpreter's own clocks, locks, context variables, containers and signal handlers, without their traps.
 
 Invariants: the clocks are the machine's, whatever a test puts in their place later: what freezes time (freezegun) looks
 for the functions of `time` in the globals of all modules, and finds none here; a call of one runs no Python frame. A
@@ -15,16 +15,14 @@ import sys
 import time
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, T
 
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
+    from collections import defaultdict as defaultdict
+    from collections import deque as deque
     from contextvars import ContextVar
-    from functools import partial
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+    from functools import partial as partial
 
     class RLock:
         """What the types of the standard library say of it, and what they leave out."""
@@ -40,7 +38,9 @@ if TYPE_CHECKING:
 
 else:
     import _signal  # without the enums that signal makes of it
-    from _functools import partial  # without what functools loads
+    from _collections import defaultdict as defaultdict  # without what collections and functools load
+    from _collections import deque as deque
+    from _functools import partial as partial
     from _thread import RLock
 
 # Where time is frozen already, a function of Python stands in the module; that one of the system is left alone.
@@ -52,7 +52,6 @@ monotonic: Callable[[], float] = (
 perf_counter: Callable[[], float] = monotonic if _FROZEN else partial(time.perf_counter)
 
 
-@final
 class Lock(RLock):
     """A lock for a `with` statement, reentrant: a signal handler or a finaliser may run on its holder's thread."""
 
@@ -76,15 +75,19 @@ class Lock(RLock):
 _locks: dict[ref[Any], None] = {}
 
 
+def in_child(do: Callable[[], object]) -> None:
+    """Call this in the child of every fork, if there are forks."""
+    if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
+        os.register_at_fork(after_in_child=do)
+
+
+@in_child
 def _in_child() -> None:
     for known in list(_locks):
         lock = known()
         if lock is not None:
             lock.renew()
 
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)
 
 if sys.version_info >= (3, 12):
 

@@ -11,16 +11,8 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, places
-from lazyguard._base.interpreter import monotonic
-
-if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any
-else:
-    from _collections import deque  # without what collections loads
+from lazyguard._base import Any, Callable, FrameType, places
+from lazyguard._base.interpreter import deque, monotonic
 
 # How many letters wait for one listener.
 MOST = 1000
@@ -29,7 +21,6 @@ MOST = 1000
 PATIENCE, TURN = 1.0, 0.1
 
 
-@final
 class Letter:
     """One event on its way to one listener.
 
@@ -52,7 +43,6 @@ class Letter:
         self.told = False
 
 
-@final
 class Mailbox:
     """What one listener has not been told yet.
 

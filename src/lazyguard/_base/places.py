@@ -4,9 +4,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-    from typing import Any
+    from lazyguard._base import Any, FrameType, Iterator
 
 
 class Place(str):

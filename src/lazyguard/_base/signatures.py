@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, places
-
-if TYPE_CHECKING:
-    from typing import Any
+from lazyguard._base import Any, places
 
 
 def late_kind(function: Any) -> str:

@@ -7,14 +7,10 @@ raises ConfigurationError with the option, its value and what to give.
 import sys
 from _thread import TIMEOUT_MAX
 
-from lazyguard._base import TYPE_CHECKING, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, NoReturn, TypeAlias, places
 from lazyguard._base.places import misconfigured, misused, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any, NoReturn, TypeAlias
-
     from typing_extensions import Self
 
     # A number, or a function that is asked for it at the first use.
@@ -195,11 +191,8 @@ def whole(name: str, value: object, *, least: int = 1, optional: bool = False, l
 def policy(name: str, value: object) -> None:
     """Raise ConfigurationError unless `value` is the policy of that name, or None; its module need not be loaded."""
     kind = name.capitalize()
-    if (
-        value is not None
-        and f"{type(value).__module__}.{type(value).__qualname__}" != f"lazyguard._policies.{name}.{kind}"
-    ):
-        raise misconfigured(f"{name}={shown(value)} is invalid: give a lazyguard.{kind}, or None.")
+    given = f"{type(value).__module__}.{type(value).__qualname__}"
+    require(given == f"lazyguard._policies.{name}.{kind}", name, value, f"a lazyguard.{kind}", optional=True)
 
 
 def function_of(name: str, value: object, what: str = "object") -> None:

@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from lazyguard._base import Any
 
 # Where the threads of ours are begun, and where what was interrupted is done; they are loaded by these names.
 DAEMONS, INTERRUPTIONS = "_core.daemons", "_core.interruptions"
@@ -46,13 +46,19 @@ def loaded(name: str, of: "Any" = None, /) -> "Any":
 
 
 def whole(name: str) -> "Any":
-    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing."""
-    return _whole.get(name)
+    """Return the module `lazyguard.<name>` if it was loaded before, else None; imports nothing and waits for nothing.
+
+    One that any thread is just importing is none yet.
+    """
+    found = _whole.get(name) or sys.modules.get(f"lazyguard.{name}")
+    return None if getattr(getattr(found, "__spec__", None), "_initializing", False) else found
 
 
 def _refusal(text: str) -> Exception:
     errors: Any = _whole.get("errors")  # at the interpreter's end no statement finds what is loaded
     if errors is None:
+        if not sys.meta_path:
+            return RuntimeError(text)  # no code can name a subclass that has not been loaded by then
         errors = __import__("lazyguard.errors", fromlist=["*"])
     error: Exception = errors.ResolutionError(text)
     return error

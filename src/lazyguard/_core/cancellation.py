@@ -9,16 +9,11 @@ from __future__ import annotations
 import asyncio
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import Any, Callable
 from lazyguard._core import clock, loaded, mode
 from lazyguard._core.deadlines import NEVER, Deadline
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
-
-@final
 class Cancellation:
     """Cancels this task, which is one of asyncio, when a deadline passes, from now until `ended`.
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, TracebackType
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Any
-
     Links = tuple[BaseException | None, BaseException | None, bool]
 
 # By their descriptors: the class of an exception may refuse to have attributes set, as a frozen dataclass does.
@@ -28,7 +25,6 @@ _kept: dict[int, ref[Kept]] = {}
 _LONGEST = 100
 
 
-@final
 class Kept:
     """An exception and its chain as they were first. It is kept for as long as this object is."""
 

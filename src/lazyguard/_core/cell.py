@@ -8,40 +8,34 @@ for its generation is closed and never served.
 from __future__ import annotations
 
 import _thread
-import atexit
 import os
-import sys
 
 from lazyguard import events
 from lazyguard._base.interpreter import is_a_handlers
-from lazyguard._core import INTERRUPTIONS, clock, loaded, state
+from lazyguard._core import INTERRUPTIONS, clock, loaded, state, whole
 from lazyguard._core.declaration import PLAIN, Declaration, Plan
 from lazyguard._core.state import DEGRADED, FAILED, PENDING, READY, UNUSED, Attempt, Outcome, Snapshot, owed, to_close
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Concatenate, ParamSpec
-
+    from lazyguard._base import Any, Callable
     from lazyguard._base.places import Place
     from lazyguard._core.closing import PendingClose
-    from lazyguard._core.state import Gate, Mirror, Note
-
-    P = ParamSpec("P")
+    from lazyguard._core.state import Gate, Note
 
 
 # What is loaded by its name where it is needed; and what is asked only where something else has loaded it.
-CLOSING, OBSERVERS = "_core.closing", "lazyguard._core.observers"
+CLOSING, OBSERVERS = "_core.closing", "_core.observers"
 # Attempts that have not ended; what a fork must forget.
 active: set[Attempt] = set()
 # The cell whose transition may be half done when another thread forks: set, but not yet shown.
 midway: Cell | None = None
 
 
-def completed(operation: Callable[Concatenate[Cell, P], None]) -> Callable[Concatenate[Cell, P], None]:
+def completed(operation: Callable[..., None]) -> Callable[..., None]:
     """Let what an operation on a cell owes be done where it is interrupted."""
 
-    def run(cell: Cell, /, *arguments: P.args, **named: P.kwargs) -> None:
+    def run(cell: Cell, /, *arguments: Any, **named: Any) -> None:
         try:
             operation(cell, *arguments, **named)
         except BaseException:
@@ -57,10 +51,7 @@ class Cell(Declaration):
 
     __slots__ = ()
     now: Snapshot
-    mirror: Mirror | None
     fallbacks: tuple[Cell, ...]
-    kept: Any
-    calls: tuple[int, Any] | None
 
     def __init__(self, factory: Callable[[], Any], *, name: str, place: Place, plan: Plan = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)
@@ -116,7 +107,7 @@ class Cell(Declaration):
             events.posted(letters)
         return True
 
-    def show(self, mirror: Mirror) -> None:
+    def show(self, mirror: Any) -> None:
         """Let the mirror show what is: a handler may have made a transition before `swap` published its own."""
         shown = None
         while shown is not self.now:
@@ -140,6 +131,10 @@ class Cell(Declaration):
     def said(self, text: str) -> str:
         """Return a sentence about the cell, for an error."""
         return f"{self.name}, declared at {self.place}, {text}"
+
+    def error(self, kind: str, text: str) -> Any:
+        """Return an error that says this of the cell; `kind` is the name of its class."""
+        return getattr(loaded("errors", self), kind)(self.said(text))
 
     def tell(self, kind: str, before: Snapshot, after: Snapshot, seconds: float = 0.0, cause: str = "") -> None:
         """Emit an event about what is no transition."""
@@ -239,7 +234,7 @@ class Cell(Declaration):
         attempt.end(outcome)
         if attempt.asked_by:
             loaded("_core.trace", self).ended(attempt, outcome, seconds, counts=counts)
-        observers = sys.modules.get(OBSERVERS)  # not loaded: nothing counts
+        observers = whole(OBSERVERS)  # not loaded: nothing counts
         if observers is not None:
             observers.ended(attempt, outcome, seconds, counts=counts)
         if not (outcome.ok and counts):
@@ -251,8 +246,9 @@ class Cell(Declaration):
             self.recover()
         events.deliver()
 
-    def degrade(self, target: Any, cause: BaseException, generation: int, home: Any = None) -> None:
+    def degrade(self, target: Any, cause: BaseException, generation: int, made_by: Cell | None = None) -> None:
         """Serve a fallback, unless the real object has come meanwhile or the `generation` that failed has ended."""
+        home = None if made_by is None else made_by.now.home
 
         def degraded(now: Snapshot) -> Snapshot:
             wanted = not now.served and now.generation == generation
@@ -260,6 +256,8 @@ class Cell(Declaration):
 
         now, new = self.change(degraded, "degraded")
         if now is not new:
+            if made_by is not None and made_by.now.target is not target:  # it has been let go of just now
+                self.swap(new, new.fresh(clock.now()))
             self.recover()
         elif now.state == READY:
             self.release_fallbacks()  # it came too late, and is not to serve at another time
@@ -346,16 +344,18 @@ class Cell(Declaration):
 
     def release_fallbacks(self) -> None:
         """Let go of what fallbacks have made, since the real object is there; it is closed after `grace`."""
+
+        def unneeded(now: Snapshot) -> Snapshot:
+            # the real object may have failed since: what is made for that failure is not let go of
+            return now if self.now.state in (DEGRADED, FAILED) else now.fresh(clock.now())
+
         for fallback in self.fallbacks:
-            made, now = fallback.now.target, self.now
-            if now.state == DEGRADED and now.target is made:
-                continue  # the real object has failed since, and this is served again
-            closes = fallback.begin_anew()
+            before, after = fallback.change(unneeded, "reset")
             now = self.now
-            if now.state == DEGRADED and now.target is made:  # just now
+            if after is not before and now.state == DEGRADED and now.target is before.target:  # just now
                 self.swap(now, now.fresh(clock.now()))
-            for pending in closes:
-                self._after_grace(pending)
+            if after is not before:
+                self._after_grace(before.closes)
         events.deliver()
 
     def renew(self, now: Snapshot) -> None:
@@ -423,11 +423,3 @@ def begin(declared: Any) -> None:
         if not declared.used:
             declared.now = UNUSED
             declared.__class__ = Cell
-
-
-def _load_errors() -> None:
-    """Load what says what is wrong while it can be loaded: the last finalisers may still use a cell."""
-    loaded("errors")
-
-
-atexit.register(_load_errors)

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import time
 
+from lazyguard._base import Callable, Iterator
 from lazyguard._base.interpreter import monotonic
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class Clock:

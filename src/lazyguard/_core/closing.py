@@ -14,15 +14,10 @@ import sys
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import Any, Callable
 from lazyguard._base.interpreter import Lock, is_a_handlers, monotonic
 from lazyguard._core import clock, daemons, declaration, loaded, state, whole
 from lazyguard._core.state import Attempt, builds, to_close
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
 
 # Reentrant, since a signal handler or a finaliser may run on its holder's thread.
 _lock = Lock()
@@ -59,7 +54,6 @@ _inherited: list[Any] = []
 _registered: dict[str, object] = {}
 
 
-@final
 class PendingClose:
     """One target that is to be closed when it has left service.
 
@@ -81,7 +75,6 @@ class PendingClose:
         self.place: str = cell.place
         # not the cell itself, which may be about to go
         self._cell = ref(cell)
-        self._of = id(cell)
         self._close: Any = cell.plan.close
         self._claims: dict[str, object] = {}
         self._ended = False
@@ -173,19 +166,10 @@ class PendingClose:
     def failed(self, cause: str) -> None:
         """Tell that it was not closed, and why."""
         cell: Any = self._cell()
-        now = state.UNUSED if cell is None else cell.now
-        events.emit(
-            events.Event(
-                kind="close-failed",
-                name=self.name,
-                place=self.place,
-                before=now.state,
-                after=now.state,
-                generation=now.generation,
-                cause=cause,
-            ),
-            self._of,
-        )
+        if cell is None:
+            events.tell(self, "close-failed", state.PENDING, state.PENDING, cause=cause)
+        else:
+            cell.tell("close-failed", cell.now, cell.now, cause=cause)
 
     def _look(self) -> None:
         if not self._ended:

@@ -10,23 +10,16 @@ from __future__ import annotations
 
 import _thread
 import gc
-import os
 import sys
 from _contextvars import Context
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._base.interpreter import monotonic
+from lazyguard._base import TYPE_CHECKING, Any, Callable
+from lazyguard._base.interpreter import deque, in_child, monotonic
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-    from typing import Any
-
     Work = Callable[[], object]
     Task = tuple[Work, str]
-else:
-    from _collections import deque  # without what collections loads
 
 # An isolated sub-interpreter allows none (Python 3.12 and later): callers build there, and try again what is degraded.
 allowed: bool = getattr(_thread, "daemon_threads_allowed", lambda: True)()
@@ -72,7 +65,6 @@ def _begin(work: Work, name: str, again: bool) -> None:
     threading.Thread(target=_serve, args=([(work, name)], again), name=f"lazyguard {name}", daemon=True).start()
 
 
-@final
 class _Seat:
     """Where a thread waits once, for work or for the end of its patience: whichever is put here first."""
 
@@ -166,7 +158,6 @@ def _collected(phase: str, _: object) -> None:
             pass
 
 
-@final
 class Crew:
     """Threads that do one kind of work, item by item; each ends when nothing is left.
 
@@ -181,13 +172,7 @@ class Crew:
     __slots__ = ("_do", "_hangs", "_most", "_name", "_now", "at_work", "waiting")
 
     def __init__(
-        self,
-        name: str,
-        do: Callable[[Any], object],
-        *,
-        most: int,
-        hangs: float,
-        now: Callable[[], float] = monotonic,
+        self, name: str, do: Callable[[Any], object], *, most: int, hangs: float, now: Callable[[], float] = monotonic
     ) -> None:
         self._name = name
         self._now = now
@@ -231,6 +216,7 @@ class Crew:
 _crews: list[Crew] = []
 
 
+@in_child
 def _in_child() -> None:
     threads.intersection_update((_thread.get_ident(),))
     _idle.clear()
@@ -238,7 +224,3 @@ def _in_child() -> None:
     for crew in _crews:
         crew.waiting.clear()
         crew.at_work.clear()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)

@@ -14,8 +14,7 @@ from lazyguard._base.interpreter import assign
 from lazyguard._core import clock, loaded, mode
 
 if TYPE_CHECKING:
-    from typing import Any
-
+    from lazyguard._base import Any
     from lazyguard.errors import DeadlineExceeded
 
 
@@ -43,19 +42,11 @@ class Deadline:
         self._said = said
 
     def __enter__(self) -> Deadline:
-        try:
-            assign(_blocks, (*_blocks.get(), self))
-        except BaseException:  # a signal handler's, just when it was set
-            _end(self)
-            raise
+        assign(_blocks, (*_blocks.get(), self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            _end(self)
-        except BaseException:
-            _end(self)
-            raise
+        _end(self)
 
     async def __aenter__(self) -> Deadline:
         self.cancellations.append(loaded("_core.cancellation").Cancellation(self))
@@ -191,7 +182,6 @@ def forget() -> None:
     assign(_blocks, ())
 
 
-@final
 class Unlimited:
     """A block without a deadline, for an attempt that runs in its caller's context: those around it do not reach in.
 
@@ -209,7 +199,6 @@ class Unlimited:
         _end(self)
 
 
-@final
 class Reach:
     """A deadline over work that is done in parts: what is around each part has its own deadline, before and after.
 

@@ -11,9 +11,7 @@ from lazyguard._base.places import Place, misconfigured, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any, Literal, TypeAlias
+    from lazyguard._base import Any, Callable, FrameType, Literal, TypeAlias
 
     OnFork: TypeAlias = "Literal['keep', 'reset'] | Callable[[Any], object]"
 
@@ -66,7 +64,8 @@ class Declaration:
 
     Attributes:
         used: Whether it has become a cell.
-        mirror: What shows its target to the world: its proxy.
+        mirror: What shows its target to the world: a `ProxyMirror`, or None. It makes ready outside the lock what it is
+            to show, and under it only assigns.
         fallbacks: The cells of the fallbacks, in the order in which they are tried.
         kept: What keeps the cause why the real object is not served, as it was first; the fallback is given that.
         answered: How often a fallback has answered, by the name of what was asked of it.
@@ -76,21 +75,8 @@ class Declaration:
         loops: The event loops of an async service, where several use it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "answered",
-        "calls",
-        "factory",
-        "fallbacks",
-        "home",
-        "kept",
-        "loops",
-        "mirror",
-        "name",
-        "now",
-        "place",
-        "plan",
-        "recovery_run",
+    __slots__ = tuple(
+        "__weakref__ answered calls factory fallbacks home kept loops mirror name now place plan recovery_run".split()
     )
     used = True
 

@@ -11,13 +11,9 @@ import _thread
 import os
 import sys
 
-from lazyguard._base import TYPE_CHECKING, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, places
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any
-
     Build = tuple[str, Callable[[], object]]  # the module that declared it, and what builds it
 
 _WAITING = "_lazyguard_eager"

@@ -5,13 +5,11 @@ Invariant: the logic yields effects and never performs one, so that it is writte
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, final
 from lazyguard._core.state import READY, Attempt, Outcome, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from typing import Any, TypeAlias, TypeVar
-
+    from lazyguard._base import Any, Callable, Generator, TypeAlias, TypeVar
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.closing import PendingClose
     from lazyguard._core.deadlines import Deadline
@@ -25,7 +23,6 @@ NEVER = float("inf")
 NOTHING: dict[str, Any] = {}
 
 
-@final
 class Call:
     """Run user code; answered with its Outcome. What it returns is awaited where `awaited` says so.
 
@@ -53,7 +50,6 @@ class Call:
         self.outcome: Outcome | None = None
 
 
-@final
 class Sleep:
     """Let `seconds` pass."""
 
@@ -63,7 +59,6 @@ class Sleep:
         self.seconds = seconds
 
 
-@final
 class Join:
     """Wait for an attempt until a time by the clock (None: for ever); answered with whether there is news.
 

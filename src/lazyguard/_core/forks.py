@@ -19,8 +19,7 @@ from lazyguard._core.state import DEGRADED, FAILED, READY, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from lazyguard._base import Any
     from lazyguard._core.cell import Cell
 
 # What is looked at where it is loaded.

@@ -12,14 +12,11 @@ from __future__ import annotations
 import _thread
 from _weakref import ref
 
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._core import loaded, whole
 from lazyguard._core.state import DEGRADED, FAILED, READY, owed
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
 
 
@@ -29,7 +26,7 @@ def at_end_of(block: Any, end: Callable[[], object]) -> object:
     It is called on this thread. It may be called twice, and must not lead to the block.
     """
     key = object()
-    owed[key] = ref(block, _gone), end, _thread.get_ident()
+    owed[key] = ref(block, lambda _: catch_up()), end, _thread.get_ident()
     return key
 
 
@@ -39,10 +36,6 @@ def ended(key: object) -> None:
     if block is not None:
         block[1]()
         owed.pop(key, None)
-
-
-def _gone(_: object) -> None:
-    catch_up()
 
 
 def catch_up() -> None:

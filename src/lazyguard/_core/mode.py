@@ -10,8 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from lazyguard._base import Callable
     from lazyguard._core.cell import Cell
 
 # Set by set_testing: the most attempts in testing mode, 0 to switch the mode off; None before any call.

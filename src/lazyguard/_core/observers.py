@@ -6,11 +6,9 @@ given names and outcomes, and is called outside every lock.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Literal, Protocol, TypeAlias
+from lazyguard._base import TYPE_CHECKING, Callable, Literal, Protocol, TypeAlias
 
+if TYPE_CHECKING:
     from lazyguard._core.state import Attempt, Outcome
 
     Count: TypeAlias = Callable[[bool], object]

@@ -13,10 +13,7 @@ from lazyguard.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from lazyguard import errors
+    from lazyguard._base import Any, Callable
     from lazyguard._core.cell import Cell
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
@@ -64,21 +61,15 @@ def trying(cell: Cell, attempt: Attempt) -> Steps[Outcome]:
 
 def _wrong(cell: Cell, made: Any) -> Exception | None:
     """Return what is wrong with what a factory has made, whoever tries it again."""
-    found: Exception
+    found: Exception | None = None
     if made is None and not cell.plan.allow_none:
-        found = loaded("errors", cell).ReturnedNone(
-            cell.said("returned None. A factory returns the object that it makes: is a `return` missing?")
-        )
+        missing = "returned None. A factory returns the object that it makes: is a `return` missing?"
+        found = cell.error("ReturnedNone", missing)
     elif cell.plan.wrong is not None and (why := cell.plan.wrong(made)) is not None:
         found = loaded("errors", cell).ConfigurationError(f"its factory returned {why}")
     elif cell.mirror is not None and cell.mirror.is_shown_by(made):
-        found = loaded("errors", cell).CircularResolutionError(
-            cell.said(
-                "returned what stands for it in place of the object: is the name that it returns, or imports, its own?"
-            )
-        )
-    else:
-        return None
+        own = "returned what stands for it in place of the object: is the name that it returns, or imports, its own?"
+        found = cell.error("CircularResolutionError", own)
     return found
 
 
@@ -291,7 +282,7 @@ def falling_back(
             failed.append(f"its fallback, declared at {fallback.place}, {why}")
         else:
             if target is not None:
-                cell.degrade(target, cause, now.generation, fallback.now.home)
+                cell.degrade(target, cause, now.generation, fallback)
             return
         if cell.now.served:
             return
@@ -321,12 +312,11 @@ def _refusal(cell: Cell, now: Snapshot) -> str | None:
     return None if cell.plan.refuses is None else cell.plan.refuses(cell, now)
 
 
-def _unavailable(cell: Cell, why: str) -> errors.ServiceUnavailable:
-    error: errors.ServiceUnavailable = loaded("errors", cell).ServiceUnavailable(cell.said(f"is not available: {why}."))
-    return error
+def _unavailable(cell: Cell, why: str) -> Any:
+    return cell.error("ServiceUnavailable", f"is not available: {why}.")
 
 
-def _late(cell: Cell, limit: float | None, kept: float, *, stuck: bool) -> errors.ResolutionTimeout:
+def _late(cell: Cell, limit: float | None, kept: float, *, stuck: bool) -> Any:
     """Return what a caller is told whose wait has ended; `kept`: how much of the `limit` is left for a fallback."""
     if stuck:
         text = (
@@ -337,21 +327,17 @@ def _late(cell: Cell, limit: float | None, kept: float, *, stuck: bool) -> error
         within = f"{limit - kept:g} s ({kept:g} s are kept for a fallback)" if limit and kept else f"{limit} s"
         mend = "." if kept else ", or a fallback."
         text = f"was not built within {within}. {_GOES_ON}; give it a longer timeout={mend}"
-    error: errors.ResolutionTimeout = loaded("errors", cell).ResolutionTimeout(cell.said(text))
-    return error
+    return cell.error("ResolutionTimeout", text)
 
 
-def _too_late(cell: Cell, given: Deadline) -> errors.ResolutionDeadlineExceeded:
-    error: errors.ResolutionDeadlineExceeded = loaded("errors", cell).ResolutionDeadlineExceeded(
-        cell.said(f"was not built in time: {given.exceeded()} {_GOES_ON}.")
-    )
-    return error
+def _too_late(cell: Cell, given: Deadline) -> Any:
+    return cell.error("ResolutionDeadlineExceeded", f"was not built in time: {given.exceeded()} {_GOES_ON}.")
 
 
 _GOES_ON = "The attempt goes on and is adopted if it ends well"
 
 
-def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors.MissingModuleError:
+def failure(cell: Cell, error: BaseException) -> Any:
     """Return what a caller is told about a factory that raised `error`: a new exception for each caller."""
     known = loaded("errors", cell)
     said: Any
@@ -360,14 +346,13 @@ def failure(cell: Cell, error: BaseException) -> errors.ResolutionError | errors
     if of_itself or isinstance(error, told):
         said = type(error)(*error.args)
     elif isinstance(error, known.ConfigurationError):  # of the declaration: the factory need not have raised it
-        said = known.ResolutionError(cell.said(f"could not be built: {error}"))
+        said = cell.error("ResolutionError", f"could not be built: {error}")
     else:
         mend = "The traceback shows above what it raised."
         if isinstance(error, SystemExit):
             mend = "A factory must not end the process: raise an error that says what is wrong."
-        kind = known.ResolutionImportError if isinstance(error, ImportError) else known.ResolutionError
-        said = kind(cell.said(f"could not be built: its factory raised {describe(error)}. {mend}"))
+        kind = "ResolutionImportError" if isinstance(error, ImportError) else "ResolutionError"
+        said = cell.error(kind, f"could not be built: its factory raised {describe(error)}. {mend}")
     if isinstance(error, ImportError):
         said.name, said.path = error.name, error.path
-    answer: errors.ResolutionError | errors.MissingModuleError = said
-    return answer
+    return said

@@ -18,23 +18,17 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._base.interpreter import Lock, assign, monotonic
+from lazyguard._base import TYPE_CHECKING, Callable
+from lazyguard._base.interpreter import Lock, assign, deque, monotonic
 from lazyguard._core import clock, daemons
 from lazyguard._core import forks as forks  # it renews what is here in the child of a fork
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable
-
     from lazyguard._base.mailbox import Mailbox
 
     Work = Callable[[], object]
-else:
-    from _collections import deque  # without what collections loads
 
 
-@final
 class Job:
     """One thing that is due at a time, until it is done or cancelled."""
 
@@ -49,7 +43,6 @@ class Job:
         self.work = None
 
 
-@final
 class _Life:
     """One life of a scheduler's thread: what it runs, and what only its frames hold."""
 

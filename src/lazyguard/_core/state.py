@@ -15,8 +15,8 @@ from lazyguard._base.interpreter import Lock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
-    from collections.abc import Callable, Iterable
-    from typing import Any, Literal, Protocol
+
+    from lazyguard._base import Any, Callable, Iterable, Literal, Protocol
 
     class Gate(Protocol):
         """What is asked before an attempt begins to replace a target that calls have taken out of service."""
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
 
         def admit(self, cell: Any) -> Callable[[Outcome], object] | None:
             """Return what is told how the attempt ended; raise where none may begin. None: join what runs."""
-            ...
-
-    class Mirror(Protocol):
-        """What shows a cell's target to the world: its proxy."""
-
-        def is_shown_by(self, thing: object) -> bool:
-            """Return whether that is what shows it."""
-            ...
-
-        def load(self, cell: Any) -> object:
-            """Have at hand what `prepare` will need, before the factory runs."""
-            ...
-
-        def prepare(self, cell: Any, snapshot: Snapshot) -> Any:
-            """Make ready, outside the lock, what `publish` will show."""
-            ...
-
-        def publish(self, view: Any) -> object:
-            """Show it; runs under the lock, so it only assigns. Return what was shown before."""
-            ...
-
-        def drop(self, view: Any) -> None:
-            """Let go of what is no longer shown; runs outside the lock."""
             ...
 
     # Given, before anything changes, what undoes it, which may be called twice.
@@ -81,12 +58,7 @@ class Outcome:
     __slots__ = ("error", "final", "interrupted", "value")
 
     def __init__(
-        self,
-        value: Any = None,
-        error: BaseException | None = None,
-        *,
-        interrupted: bool = False,
-        final: bool = False,
+        self, value: Any = None, error: BaseException | None = None, *, interrupted: bool = False, final: bool = False
     ) -> None:
         self.value: Any = value
         self.error: BaseException | None = error

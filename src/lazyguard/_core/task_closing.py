@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context
 
+from lazyguard._base import TYPE_CHECKING, Any
 from lazyguard._core import clock, closing, declaration, tasks, wait_cycles
 from lazyguard._core.state import Outcome
 from lazyguard.events import deliver, describe
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.closing import PendingClose
 

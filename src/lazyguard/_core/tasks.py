@@ -1,28 +1,28 @@
 """The driver for tasks: performs the same effects without blocking the event loop.
 
 Invariants: an async factory runs as a task of its own, so that a cancelled caller cancels nobody else's build; a sync
-factory runs beside the loop, on a daemon thread; what an async factory made belongs to the loop that ran it.
+factory runs beside the loop, on a daemon thread; what an async factory made belongs to the loop that ran it. No frame
+is above that of user code while it waits. A step of an async factory, fallback or probe that takes `BLOCKS` seconds is
+an event once it has ended; the line was seen from the scheduler's thread while it was blocking.
 """
 
 from __future__ import annotations
 
 import _thread
 import asyncio
+import sys
 from _weakref import ref
 from types import coroutine
 
-from lazyguard._base.interpreter import assign
-from lazyguard._base.places import misused
-from lazyguard._core import clock, deadlines, loaded, loop_watch, resolve, threads, wait_cycles
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, Generator, Iterator, places
+from lazyguard._base.interpreter import assign, monotonic
+from lazyguard._core import clock, daemons, deadlines, loaded, resolve, threads, wait_cycles
 from lazyguard._core.cancellation import counting
 from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import Attempt, Outcome
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator
     from contextvars import Context
-    from typing import Any
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Steps
@@ -75,7 +75,7 @@ def loop_here() -> Any:
     """
     loop = wait_cycles.current_loop()
     if loop is None:
-        raise misused(
+        raise places.misused(
             "no asyncio event loop runs here, and lazyguard waits with asyncio alone. On trio, use sync services and "
             "functions, in trio.to_thread.run_sync(...); with anyio, choose its asyncio backend."
         )
@@ -86,7 +86,7 @@ async def _call(effect: Call) -> Outcome:
     if not effect.awaited:
         return threads.call(effect)
     runner = threads.taken(_idle, _apart)
-    await loop_watch.Apart(effect, runner)
+    await _Apart(effect, runner)
     _idle.append(runner)
     return threads.ended(effect)
 
@@ -115,6 +115,97 @@ def _apart() -> Generator[Any, Any]:
 
 # Those that wait for their next call: as many as have run at the same time.
 _idle: list[Any] = []
+# Seconds for which a step may hold the loop up.
+BLOCKS = 0.25
+
+
+class _Apart:
+    """Awaits user code by a runner, a generator that is there before and after, as that of `threads.call`."""
+
+    __slots__ = ("_effect", "_job", "_line", "_runner", "_since")
+
+    def __init__(self, effect: Call, runner: Any) -> None:
+        self._effect = effect
+        self._runner = runner
+        self._since = 0.0
+        self._line = ""
+        self._job: Any = None
+
+    def __await__(self) -> Any:
+        if self._effect.attempt is not None and daemons.allowed:
+            self._look_later()
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(self._effect)  # it waits for nothing before
+
+    def send(self, value: Any) -> Any:
+        return self._step(self._runner.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        try:
+            return self._step(self._runner.throw, *error)
+        finally:
+            del error  # else a cycle: the error, its traceback, this frame
+
+    def close(self) -> None:
+        self._end()
+        self._runner.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)  # gi_frame, gi_yieldfrom: for who looks where it stands
+
+    def _step(self, advance: Callable[..., Any], *given: Any) -> Any:
+        self._since = begun = monotonic()
+        try:
+            waits = advance(*given)
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            del given
+            self._since = 0.0
+            took = monotonic() - begun
+            if took >= BLOCKS:
+                self._tell(took)
+        if self._effect.outcome is None:
+            return waits
+        self._end()
+        raise StopIteration
+
+    def _end(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
+    def _look_later(self) -> None:
+        self._job = loaded("_core.scheduler").at(clock.now() + BLOCKS / 2, self._look)
+
+    def _look(self) -> None:
+        attempt, since = self._effect.attempt, self._since
+        if attempt is None or attempt.outcome is not None:
+            return
+        if since and monotonic() - since >= BLOCKS / 2:
+            self._line = _line_of(attempt.thread)
+        self._look_later()
+
+    def _tell(self, took: float) -> None:
+        if self._effect.attempt is not None:
+            cell = self._effect.attempt.cell
+            line, self._line = self._line or cell.place, ""
+            cell.tell("blocked-loop", cell.now, cell.now, took, f"it held its event loop up at {line}")
+
+
+def _line_of(thread: int | None) -> str:
+    """Return the innermost line of the program that a thread is at: of no library, and not of ours."""
+    is_installed = loaded("_guards.frames").is_installed
+    line = ""
+    for frame in places.outwards(sys._current_frames().get(thread or 0)):
+        if frame.f_globals.get("__name__") == "lazyguard._core.tasks":
+            break
+        line = places.of_frame(frame)
+        if not is_installed(line.file):
+            break
+    return line
 
 
 async def _sleep(seconds: float) -> None:

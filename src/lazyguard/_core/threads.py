@@ -10,8 +10,7 @@ import _thread
 from _contextvars import copy_context
 from _weakref import ref
 
-from lazyguard._base.interpreter import assign, is_a_handlers
-from lazyguard._base.places import misused
+from lazyguard._base.interpreter import assign, defaultdict, is_a_handlers, partial
 from lazyguard._core import DAEMONS, clock, deadlines, loaded, resolve, state, wait_cycles, whole
 from lazyguard._core import forks as forks  # whoever has attempts must survive a fork
 from lazyguard._core.effects import Call, Join
@@ -19,16 +18,9 @@ from lazyguard._core.state import Attempt, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import defaultdict
-    from collections.abc import Callable, Generator
-    from functools import partial
-    from typing import Any
-
+    from lazyguard._base import Any, Callable, Generator
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Effect, R, Sleep, Steps
-else:
-    from _collections import defaultdict  # without what collections and functools load
-    from _functools import partial
 
 
 def resolved(cell: Cell, *, wait: float | None = None, real: bool = False) -> Any:
@@ -173,10 +165,8 @@ def _launch(attempt: Attempt) -> None:
     plan, home = attempt.cell.plan, attempt.cell.home
     if plan.awaited:
         if home is None or not home.is_running():
-            raise misused(
-                attempt.cell.said("has an async factory and is not ready: ")
-                + "use `await` (aget, aresolve) in a task of its event loop first."
-            )
+            mend = "use `await` (aget, aresolve) in a task of its event loop first."
+            raise attempt.cell.error("UsageError", f"has an async factory and is not ready: {mend}")
         steps = resolve.attempting(attempt.cell, attempt)
         if not loaded("_core.tasks").launch_on(home, attempt, steps, copy_context()):
             attempt.cell.settle(attempt, Outcome(interrupted=True))
@@ -205,7 +195,6 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
     Where no thread is available, that is a failure, and a fallback is built on this one; a recovery's attempt says
     nothing then.
     """
-    missing: RuntimeError | None = None
 
     def begin() -> None:
         with state.lock:
@@ -223,15 +212,14 @@ def launch_on_thread(attempt: Attempt, steps: Steps[Outcome], run: Callable[[Cal
         with state.lock:
             if attempt.thread == _thread.get_ident():
                 attempt.thread = None
+        return
     except RuntimeError as error:
         missing = error
-    if missing is None:
-        return
     if "share" in vars(attempt.cell.plan):  # that of a fallback
         launch(attempt, beside=False)
         return
     why = f"could not be built: lazyguard could start no thread for it ({missing}). Its factory was not called."
-    refused = loaded("errors").ThreadUnavailable(attempt.cell.said(why))
+    refused = attempt.cell.error("ThreadUnavailable", why)
     refused.__cause__ = missing
     attempt.cell.settle(attempt, Outcome(interrupted=True) if attempt.recovery else Outcome(error=refused))
     del missing, refused  # else a cycle: an error, its traceback, this frame

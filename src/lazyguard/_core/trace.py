@@ -9,14 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import TYPE_CHECKING, places
+from lazyguard._base import TYPE_CHECKING, Callable, T, places
 from lazyguard._core import clock
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lazyguard._base import T
     from lazyguard._base.places import Place
     from lazyguard._core.state import Attempt, Outcome
 

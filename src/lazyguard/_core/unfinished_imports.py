@@ -14,13 +14,7 @@ import _thread
 import sys
 import time
 
-from lazyguard._base import TYPE_CHECKING, final, places
-
-if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any, NoReturn
-else:
-    ModuleType = type(sys)
+from lazyguard._base import Any, ModuleType, NoReturn, places
 
 # How often a fork looks whether the imports of other threads have ended, a millisecond or more apart. Not a time: a
 # clock may be frozen.
@@ -160,7 +154,6 @@ _FUNCTION = type(_names)
 _PLAIN = (ModuleType, str, int, float, bytes, type(None))
 
 
-@final
 class _Half(ModuleType):
     """A module that was half executed, for those who have it already: it becomes whole before anything is read."""
 
@@ -173,7 +166,6 @@ class _Half(ModuleType):
         return ModuleType.__getattribute__(self, name) if whole is self else getattr(whole, name)
 
 
-@final
 class _Anew:
     """Finds what has been set aside, first of all finders."""
 
@@ -202,7 +194,6 @@ def _is_compiled(loader: Any) -> bool:
 _ANEW: Any = _Anew()
 
 
-@final
 class _Loader:
     """Hands out the module that is there, empty, and leaves the rest to its own loader."""
 
@@ -229,7 +220,6 @@ class _Loader:
         raise NotImplementedError
 
 
-@final
 class _Refusing(ModuleType):
     """Stands in the place of a module that is half executed and cannot be imported anew."""
 

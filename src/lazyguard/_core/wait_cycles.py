@@ -21,9 +21,8 @@ from lazyguard._core.state import Attempt, Outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
-    from collections.abc import Callable, Generator
-    from typing import Any
 
+    from lazyguard._base import Any, Callable, Generator
     from lazyguard._core.effects import Join
 
 # Seconds until whoever waits looks again, since others may close a ring later: the first time, and at the most.
@@ -237,11 +236,10 @@ def check(attempt: Attempt, *, blocks_thread: bool) -> None:
         mend = "Break it: do not use it while that module is being imported, or import the module before."
     elif blocks_thread and attempt.home is not None:
         mend = "It is being built by a task of this thread's event loop: use `await` (aget, aresolve) here, or wait."
-    errors: Any = loaded("errors")
     begun_by = within.get()
     if len(links) == 1 and attempt.home is not None and not (begun_by is not None and attempt is begun_by()):
-        raise errors.ServiceBeingBuilt(attempt.cell.said(f"is not available yet. {mend}"))
-    raise errors.CircularResolutionError(
+        raise attempt.cell.error("ServiceBeingBuilt", f"is not available yet. {mend}")
+    raise loaded("errors").CircularResolutionError(
         f"{attempt.cell.name} waits for itself: {' -> '.join([*links, links[0]])}. {mend}"
     )
 

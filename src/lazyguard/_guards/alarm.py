@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType
 from lazyguard._base.interpreter import monotonic
 
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any
 
     OnAlarm = Callable[[FrameType | None], object]
 else:
@@ -28,7 +25,6 @@ _SHORTEST = 1e-6
 _INTERVAL = 0.05
 
 
-@final
 class Alarm:
     """Call `on_alarm` with the running frame every `seconds`, from `__enter__` to `__exit__`.
 
@@ -74,7 +70,6 @@ class Alarm:
             self._timer.arm()
 
 
-@final
 class _Timer:
     """The timer signal while there are alarms, and what the host had before: its handler and what is left of its timer.
 

@@ -6,14 +6,11 @@ original text stays. Sources are read, and nothing is executed. What cannot be f
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, places
+from lazyguard._base import TYPE_CHECKING, Any, FrameType, Iterator, TypeAlias, places
 from lazyguard._guards import frames
 
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterator
-    from types import FrameType
-    from typing import Any, TypeAlias
 
     # A module's name, its file, and the line that has the next import in the cycle, or that fails.
     Link: TypeAlias = tuple[str, str, int]

@@ -14,15 +14,14 @@ import sys
 from _thread import get_ident
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Record, places, validation
+from lazyguard._core import whole
 from lazyguard._guards import circular_imports, frames, hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
-    from types import ModuleType, TracebackType
-    from typing import Literal
 
+    from lazyguard._base import Callable, Iterable, Literal, ModuleType, TracebackType
     from lazyguard._base.places import Place
 
     Action = Literal["alias", "warn", "error"]
@@ -180,7 +179,6 @@ class _Guard:
             del hooks.GUARDS[self._tree.package]
 
 
-@final
 class _Failure(Record):
     """The failure of one module."""
 
@@ -213,7 +211,7 @@ def _stamp(file: str) -> tuple[int, int]:
 
 def _within_attempt() -> bool:
     """Return whether an attempt of a cell runs here: it may succeed where the last one failed."""
-    wait_cycles = sys.modules.get("lazyguard._core.wait_cycles")
+    wait_cycles = whole("_core.wait_cycles")
     if wait_cycles is None:
         return False
     begun_in = wait_cycles.within.get()

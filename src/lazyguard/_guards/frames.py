@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, FrameType, places
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from lazyguard._base.places import Place
 
 _LAZYGUARD = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -22,7 +20,6 @@ _STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
-@final
 class StackSummary:
     """What a guarded block is executing.
 

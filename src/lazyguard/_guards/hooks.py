@@ -13,32 +13,20 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, signatures
+from lazyguard._base import TYPE_CHECKING, Any, Callable, ModuleType, Sequence, TypeAlias, TypeVar, signatures
 from lazyguard._base.places import is_module_name, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
-    from typing import Any, Protocol, TypeAlias, TypeVar
 
     Hook = TypeVar("Hook", bound=Callable[[ModuleType], object])
     Execute: TypeAlias = Callable[[ModuleType], object]
 
-    class Guard(Protocol):
-        """A guard of the imports of one package."""
-
-        def spec_for(self, name: str, spec: ModuleSpec, target: ModuleType | None) -> ModuleSpec:
-            """Return the spec to use for a module in place of the one that was found."""
-            ...
-
-        def forget(self) -> None:
-            """Forget what is known, at `importlib.invalidate_caches`."""
-
 
 _PENDING: dict[str, list[Callable[[Any], object]]] = {}
-# By package.
-GUARDS: dict[str, Guard] = {}
+# By package: `spec_for` returns the spec to use for a module in place of the one that was found, and `forget` forgets
+# what is known, at `importlib.invalidate_caches`.
+GUARDS: dict[str, Any] = {}
 
 
 def when_imported(name: str) -> Callable[[Hook], Hook]:
@@ -107,15 +95,13 @@ def _wait_for(name: str) -> None:
 class _Finder:
     """Ask the finders behind for a module with hooks, or for any module while there are guards, and change its spec."""
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """Return the spec to use; None leaves the name to the finders behind."""
         if fullname not in _PENDING and not GUARDS:
             return None
         for finder in list(sys.meta_path):
             find = getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = None if finder is self or find is None else find(fullname, path, target)
+            spec: Any = None if finder is self or find is None else find(fullname, path, target)
             if spec is not None:
                 for guard in list(GUARDS.values()):
                     spec = guard.spec_for(fullname, spec, target)

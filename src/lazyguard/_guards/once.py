@@ -10,7 +10,7 @@ import os
 import sys
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, dress, places, signatures
+from lazyguard._base import TYPE_CHECKING, Any, Callable, P, T, dress, overload, places, signatures
 from lazyguard._base.places import shown
 from lazyguard._core import forks as forks  # a forked child must not wait for an attempt of its parent
 from lazyguard._core import threads
@@ -19,13 +19,8 @@ from lazyguard._core.effects import Call, Join
 from lazyguard._core.state import FAILED, PENDING, READY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, overload
-
-    from lazyguard._base import P, T
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Attempt, Outcome, Snapshot
-
 
 _CELLS: dict[object, Cell] = {}
 

@@ -10,17 +10,10 @@ from __future__ import annotations
 import sys
 
 from lazyguard import errors
-from lazyguard._base import TYPE_CHECKING, places, validation
+from lazyguard._base import Any, FrameType, ModuleType, places, validation
 from lazyguard._base.places import is_module_name
 from lazyguard._core import eager, trace
 from lazyguard._proxies.inspection import INTROSPECTION, walks
-
-if TYPE_CHECKING:
-    from types import FrameType
-    from types import ModuleType as _Module
-    from typing import Any
-else:
-    _Module = type(sys)
 
 # The dunders that programs read of a module. Any other one is the look-up of a tool that walks a module's globals: that
 # must import nothing, and must not fail.
@@ -29,7 +22,7 @@ _MODULE_DUNDERS = frozenset(
 )
 
 
-def require(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> _Module:
+def require(name: str, *, extra: str | None = None, package: str | None = None, why: str | None = None) -> ModuleType:
     """Import a module and return it; if it is missing, raise an error that says why and how to install it.
 
     Args:
@@ -89,15 +82,15 @@ class _Requirement:
             validation.text(option, value, optional=True)
         self.name, self.extra, self.package, self.why = name, extra, package, why
         self.host: str = frame.f_globals.get("__name__", "")
-        self.module: _Module | None = None
+        self.module: ModuleType | None = None
 
-    def load(self) -> _Module:
+    def load(self) -> ModuleType:
         """Return the module, importing it at the first call."""
         if self.module is None:
             self.module = trace.traced(self.name, self.place, self.imported)
         return self.module
 
-    def imported(self) -> _Module:
+    def imported(self) -> ModuleType:
         """Import the module and return it."""
         try:
             __import__(self.name)
@@ -113,7 +106,7 @@ class _Requirement:
         return sys.modules[self.name]
 
 
-class OptionalModule(_Module):
+class OptionalModule(ModuleType):
     """The module that `optional_import` returns: it has the attributes of the real one, if that is installed."""
 
     _lazyguard: _Requirement

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, ModuleType, T, final
 from lazyguard._core import INTERRUPTIONS, loaded
-from lazyguard._core.declaration import Declaration
 from lazyguard._lazy_imports import REGISTRY, package
 from lazyguard._proxies.proxy import ProxyMirror, find_cell
 from lazyguard.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-    from typing import Any, Protocol
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Note
-
-    class LazyAttribute(Protocol):
-        """A lazy attribute of a module."""
-
-        def is_resolved(self) -> bool: ...
-        def reset(self) -> None: ...
-        def override(self, value: Any, note: Note) -> object: ...
 
 
 # Cell -> the lazy attribute that it belongs to: a change through the proxy must change the module as well.
@@ -36,11 +24,11 @@ attributes: dict[Cell, Any] = {}
 declared: dict[tuple[str, str], Any] = {}
 
 
-def _find(obj: object) -> Cell | LazyAttribute:
+def _find(obj: object) -> Any:
+    """Return the cell or the lazy attribute; both have `reset` and `override`."""
     cell = find_cell(obj)
     if cell is not None:
-        found: Cell | LazyAttribute = attributes.get(cell, cell)
-        return found
+        return attributes.get(cell, cell)
     if isinstance(obj, str):
         return find_attribute(obj)
     raise UsageError(
@@ -101,10 +89,10 @@ def is_resolved(obj: object) -> bool:
         >>> lazyguard.is_resolved(lazyguard.lazy(list))
         False
     """
-    found = _find(obj)
-    if isinstance(found, Declaration):
-        return found.used and found.here(strict=False).now.served
-    return found.is_resolved()
+    cell = find_cell(obj)
+    if cell is None or cell in attributes:
+        return bool(_find(obj).is_resolved())
+    return cell.used and cell.here(strict=False).now.served
 
 
 def reset(obj: object) -> None:
@@ -172,7 +160,7 @@ def override(obj: object, value: object) -> Override:
 class Override:
     """The context manager that `override` returns: it serves the value from `__enter__` to `__exit__`."""
 
-    def __init__(self, of: Cell | LazyAttribute, value: object) -> None:
+    def __init__(self, of: Any, value: object) -> None:
         self._of = of
         self._value = value
         self._entered: list[object] = []
@@ -187,7 +175,7 @@ class Override:
         loaded(INTERRUPTIONS).ended(self._entered.pop())
 
 
-def find_attribute(text: str) -> LazyAttribute:
+def find_attribute(text: str) -> Any:
     """Return the lazy attribute that "package.module:attribute" names.
 
     Raises:
@@ -199,14 +187,12 @@ def find_attribute(text: str) -> LazyAttribute:
     attribute: Any = declared.get((module_name, name))
     module = sys.modules.get(module_name)
     if attribute is not None and module in (attribute.module, None):  # else another module has replaced that one
-        found: LazyAttribute = attribute
-        return found
+        return attribute
     if module is None:
         raise UsageError(f"{text!r} names no lazy attribute: {module_name} is not imported. Import it first.")
     return AttachedAttribute(module, name)
 
 
-@final
 class AttachedAttribute:
     """A lazy attribute that `attach` declared, by its module and its name. UsageError for a name that is none."""
 

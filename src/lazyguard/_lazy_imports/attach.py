@@ -13,10 +13,8 @@ from lazyguard._lazy_imports.package import NATIVE, LazyAttributes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Callable, Iterable, Mapping
-    from types import FrameType
-    from typing import Any
 
+    from lazyguard._base import Any, Callable, FrameType, Iterable, Mapping
     from lazyguard._lazy_imports.package import FileAndLine
 
     Attached = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
@@ -94,8 +92,7 @@ def attach_stub(package_name: str, filename: str) -> "Attached":
 
     frame = sys._getframe(1)
     place = frame.f_code.co_filename, frame.f_lineno
-    given: tuple[object, ...] = package_name, filename
-    if not all(isinstance(one, str) for one in given):
+    if not all(isinstance(one, str) for one in (package_name, filename)):
         raise _wrong(place, "attach_stub() takes the package's __name__ and its __file__, two strings")
     stub = filename if filename.endswith(".pyi") else f"{os.path.splitext(filename)[0]}.pyi"
     submodules, by_module, places = read(package_name, stub, place)
@@ -121,7 +118,9 @@ def _attach(
             raise _wrong(place, f"{option}= of type {type(given).__name__}: give a dict, {{'queue': ['QueueService']}}")
         for key, names in given.items():
             for attribute, name in _renames(prefix + key, names, place):
-                origins[name] = (prefix + key, attribute)
+                origin = prefix + key, attribute
+                # What a package imports from itself, under the same name, is a submodule of it.
+                origins[name] = (f"{package}.{name}", None) if origin == (package, name) else origin
     for attribute, name in _renames(f"{package}, submodules", () if submodules is None else submodules, place):
         origins[name] = (f"{package}.{attribute}", None)
     attributes = LazyAttributes(package, origins, place, places or {})

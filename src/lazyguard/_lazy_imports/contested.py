@@ -5,26 +5,18 @@ Invariant: the package is a plain module again once all these submodules have be
 
 from __future__ import annotations
 
-import sys
-
+from lazyguard._base import Any, ModuleType
 from lazyguard._lazy_imports import REGISTRY
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import ModuleType as Module
-    from typing import Any
-else:
-    Module = type(sys)
 
-
-def keep_apart(module: Module) -> None:
+def keep_apart(module: ModuleType) -> None:
     """Keep the declared names of a package from being taken by its submodules of these names."""
     if not isinstance(module, Package):
         kind = type(module)
         module.__class__ = type(kind.__name__, (Package, kind), {})
 
 
-def release(module: Module | None) -> None:
+def release(module: ModuleType | None) -> None:
     """Make it a plain module again if no name is in danger any more, and no other class stands above ours."""
     if not isinstance(module, Package):
         return
@@ -34,7 +26,7 @@ def release(module: Module | None) -> None:
         module.__class__ = others[0]
 
 
-class Package(Module):
+class Package(ModuleType):
     """A package with declared names that are also names of submodules, until those have been imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, T, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, ModuleType, T, overload, places
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._core.state import lock
@@ -18,10 +18,6 @@ from lazyguard._proxies import lazy
 from lazyguard._proxies import proxy as proxies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType, ModuleType
-    from typing import Any, overload
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Note
 
@@ -67,16 +63,13 @@ def lazy_attribute(factory: Callable[[], T] | str, /) -> T | Callable[[Callable[
         >>> type(module.primes)
         <class 'list'>
     """
-    if not isinstance(factory, str):
-        declared: T = _declare(factory, getattr(factory, "__name__", ""), places.caller())
-        return declared
-    name = factory
+    name = factory if isinstance(factory, str) else getattr(factory, "__name__", "")
 
     def decorate(decorated: Callable[[], T]) -> T:
         lazy_object: T = _declare(decorated, name, places.caller())
         return lazy_object
 
-    return decorate
+    return decorate if isinstance(factory, str) else decorate(factory)
 
 
 def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
@@ -103,7 +96,6 @@ def _declare(factory: Callable[[], Any], name: str, frame: FrameType) -> Any:
     return proxy
 
 
-@final
 class Attribute:
     """A descriptor in the class of a module: one lazy attribute, until its object is built."""
 

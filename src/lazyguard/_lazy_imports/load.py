@@ -11,7 +11,7 @@ import _thread
 import builtins
 import sys
 
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, FrameType, ModuleType, final, places
 from lazyguard._base.places import misused
 from lazyguard._core import loaded
 from lazyguard._core.declaration import build_early, declared
@@ -19,10 +19,6 @@ from lazyguard._lazy_imports.pep810 import FromModule
 from lazyguard._proxies import proxy as proxies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any
-
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Proxy
@@ -133,7 +129,7 @@ def _module_attribute(self: Proxy, name: str) -> Any:
     inspection = loaded(proxies.INSPECTION, proxies.cell_of(self))
     skimmed = inspection.skims(asker, awaited=False)
     if name == "__class__" and (skimmed or not inspection.asks_a_protocol(asker)):
-        return type(sys)
+        return ModuleType
     if name == "__name__" and skimmed:
         return proxies.cell_of(self).name
     if name in _NOT_OF_MODULES or skimmed or inspection.asks_for_a_function(asker):
@@ -157,8 +153,8 @@ def cell_of_name(name: str, frame: FrameType, *, siblings: list[str] | None = No
     place = places.of_frame(frame)
     if not isinstance(name, str):
         raise misused(f"load() takes the name of a module, not one of type {type(name).__name__} ({place}).")
-    module, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), attribute or "_")):
+    module, colon, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute if colon else "_")):
         raise misused(f'{name!r} ({place}) cannot be loaded: give an absolute name, "package.module" or "module:Name".')
 
     def import_it() -> Any:
@@ -263,14 +259,7 @@ class LazyImports:
                 proxies.set_class(proxy, kind.__mro__[1])
         self._walking.clear()
 
-    def _import(
-        self,
-        name: str,
-        globals: Any = None,
-        locals: Any = None,
-        fromlist: Any = (),
-        level: int = 0,
-    ) -> Any:
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         ours = globals is self._frame.f_globals and _thread.get_ident() == self._thread and not self._closed
         if not ours or name == "__future__":
             return self._before(name, globals, locals, fromlist, level)
@@ -340,9 +329,8 @@ _WALKING = "NamedByImport"
 
 # What `_present` returns for what is not there yet.
 ABSENT: Any = object()
-_MODULE = type(sys)
 # A module's names, whatever its class does when it is asked for an attribute.
-_names_of: Callable[[Any], dict[str, Any]] = vars(_MODULE)["__dict__"].__get__
+_names_of: Callable[[Any], dict[str, Any]] = vars(ModuleType)["__dict__"].__get__
 
 
 def _present(module: str, attribute: str = "") -> Any:
@@ -357,12 +345,12 @@ def _present(module: str, attribute: str = "") -> Any:
     if not attribute:
         return found
     value = ABSENT if hasattr(type(found), attribute) else _names_of(found).get(attribute, ABSENT)
-    absent = type(value).__name__ == "lazy_import" or (issubclass(type(value), _MODULE) and not _is_whole(value))
+    absent = type(value).__name__ == "lazy_import" or (issubclass(type(value), ModuleType) and not _is_whole(value))
     return ABSENT if absent else value
 
 
 def _is_whole(found: Any) -> bool:
     """Return whether it is a module, and its import has ended."""
-    if not issubclass(type(found), _MODULE):
+    if not issubclass(type(found), ModuleType):
         return False
     return not getattr(_names_of(found).get("__spec__"), "_initializing", False)

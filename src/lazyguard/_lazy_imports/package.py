@@ -11,16 +11,13 @@ import os
 import sys
 from _weakref import ref
 
-from lazyguard._core import loaded
+from lazyguard._core import loaded, whole
 from lazyguard._lazy_imports import REGISTRY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from types import ModuleType
-    from typing import Any
-
     from lazyguard import errors
+    from lazyguard._base import Any, Callable, Iterable, Mapping, ModuleType
     from lazyguard._base.places import Place
     from lazyguard._lazy_imports.pep810 import Imports
 
@@ -32,7 +29,7 @@ STATE = "_core.state"
 # Without a GIL another thread may stand between its look into the dict and its look for `__getattr__`.
 _MAY_REMOVE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 # What keeps names and submodules apart, which is loaded where they may be mistaken for each other.
-CONTESTED = "lazyguard._lazy_imports.contested"
+CONTESTED = "_lazy_imports.contested"
 PENDING = object()
 # Native lazy imports (PEP 810) begin with Python 3.15: the type of those that nothing has used yet.
 NATIVE = hasattr(builtins, "__lazy_import__")
@@ -248,7 +245,7 @@ class LazyAttributes:
             ours = self.namespace.get("__getattr__") is self.resolver
             if ours and not self.unsettled and (_MAY_REMOVE or self.imports is not None):
                 del self.namespace["__getattr__"]  # the resolver is held by this object
-        contested = sys.modules.get(CONTESTED)  # not loaded: no name is
+        contested = whole(CONTESTED)  # not loaded: no name is
         if contested is not None:
             contested.release(self.module)
 

@@ -7,16 +7,14 @@ are ours. These objects belong into the namespace of a module and nowhere else: 
 
 import builtins
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Callable, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from types import CodeType
 
 _statements: "dict[int, CodeType]" = {}  # by the number of names
 
 
-@final
 class FromModule:
     """Stand for the module in `from module import name`: the interpreter asks it for the names."""
 
@@ -30,7 +28,6 @@ class FromModule:
         return self._find(self._module, name)
 
 
-@final
 class Imports:
     """Make the native lazy imports of one package; `find(module, attribute)` returns the value of each."""
 

@@ -3,39 +3,29 @@
 The form is that of "Health Check Response Format for HTTP APIs" (draft-inadarei-api-health-check-06), health+json.
 
 Invariants: a check builds nothing and waits for nothing. It has exception types and places, never an exception's text.
+A stack has places alone, `file:line function`; no argument, no local and no source line is read.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import dropwhile
 
-from lazyguard._base import TYPE_CHECKING, Record, final
+from lazyguard._base import TYPE_CHECKING, Any, FrameType, Iterator, Literal, Record, final, places
 from lazyguard._core import clock, daemons, declaration, mode, whole
 from lazyguard._core.state import DEGRADED, PENDING, READY, RESOLVING
+from lazyguard._guards import frames
 from lazyguard._lazy_imports import package
+from lazyguard._policies import fallback
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from typing import Any, Literal, Protocol
-
-    from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
-    from lazyguard._core.state import Snapshot, State
+    from lazyguard._core.state import Attempt, Snapshot, State
     from lazyguard._lazy_imports.package import LazyAttributes
-    from lazyguard._policies.circuit import Circuit
 
     Status = Literal["pass", "warn", "fail"]
     CheckState = State | Literal["closed", "open", "half-open"]
-
-    class Guard(Protocol):
-        """A guarded function, as far as a check reads it."""
-
-        name: str
-        place: Place
-        key: Any
-        answers: Any
-
-        def circuits(self) -> list[Circuit]: ...
 
 
 @final
@@ -72,7 +62,7 @@ class Check(Record):
     status: Status
     state: CheckState
     place: str
-    answered: dict[str, int]
+    answered: dict[str, int] = declaration.NOTHING
     since: float | None = None
     cause: str = ""
     loop: str = ""
@@ -108,7 +98,7 @@ class Check(Record):
 def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     """Return the check of one cell."""
     if not cell.used:
-        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place, answered={})
+        return Check(name=cell.name, kind=kind, status="pass", state=PENDING, place=cell.place)
     if daemons.refused:
         daemons.try_again()  # a caller that looks may be the only one
     snapshot = cell.now
@@ -118,14 +108,12 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
         cause = f"not built within {limit:g} s"
     stacks: tuple[tuple[str, ...], ...] = ()
     if snapshot.state != READY and snapshot.stuck(now, cell.plan.abandon_after):
-        from lazyguard._monitoring import stacks as stack_of
-
-        stacks = tuple(stack_of.of_attempt(attempt) for attempt in snapshot.running)
+        stacks = tuple(stack_of(attempt) for attempt in snapshot.running)
         cause = f"{cause}, and " if cause else ""
         cause += f"stuck: {len(stacks)} attempts hang, and no other one begins until one of them ends"
     status: Status = "pass"
     if cause:  # also while a failed cell is being built again
-        refusal = _refused_to_all(cell, snapshot) if snapshot.state == DEGRADED else ""
+        refusal = fallback.refusal_to_all(cell, snapshot) if snapshot.state == DEGRADED else ""
         status = "fail" if (snapshot.state != DEGRADED or refusal) and kind == "critical service" else "warn"
         cause = f"{cause}; {refusal}" if refusal else cause
     return Check(
@@ -145,7 +133,31 @@ def check(cell: Cell, kind: str, now: float, date: float) -> Check:
     )
 
 
-def check_guard(guard: Guard, now: float, date: float) -> Check:
+def stack_of(attempt: Attempt) -> tuple[str, ...]:
+    """Return the stack of the thread or task that runs an attempt; empty if it is not available, as for a greenlet."""
+    if attempt.task is not None:
+        stack = list(_awaiting(attempt.task.get_coro()))
+    else:
+        stack = [*places.outwards(sys._current_frames().get(attempt.thread or 0))][::-1]
+    below = dropwhile(lambda frame: not frames.is_lazyguards(frame), stack)  # without the thread's own frames
+    inwards = dropwhile(frames.is_lazyguards, below)
+    return tuple(f"{places.of_frame(frame)} {frame.f_code.co_name}" for frame in inwards)
+
+
+def _awaiting(waits: Any) -> Iterator[FrameType]:
+    """Yield the frames of a suspended coroutine inwards, to what it waits for."""
+    while waits is not None:
+        for kind in ("cr", "gi", "ag"):
+            frame = getattr(waits, f"{kind}_frame", None)
+            if frame is not None:
+                yield frame
+                break
+        else:
+            return
+        waits = getattr(waits, "gi_yieldfrom" if kind == "gi" else f"{kind}_await", None)
+
+
+def check_guard(guard: Any, now: float, date: float) -> Check:
     """Return the check of a guarded function: the state of its breaker."""
     phases = [circuit.now for circuit in guard.circuits()]
     phase = max(phases, key=lambda one: _PROGRESS.index(one.state), default=None)
@@ -174,20 +186,8 @@ def check_guard(guard: Guard, now: float, date: float) -> Check:
     )
 
 
-def _refused_to_all(cell: Cell, snapshot: Snapshot) -> str:
-    if not cell.fallbacks:
-        return ""
-    from lazyguard._policies import fallback
-
-    return fallback.refusal_to_all(cell, snapshot) or ""
-
-
 def _fallbacks(cell: Cell, snapshot: Snapshot, now: float) -> tuple[dict[str, str], ...]:
     """Return the state of each fallback, and why it is not served."""
-    if not cell.fallbacks:
-        return ()
-    from lazyguard._policies import fallback
-
     served = fallback.serving(cell, snapshot)
     listed = []
     for one in cell.fallbacks:
@@ -213,7 +213,6 @@ def check_attributes(attributes: LazyAttributes) -> Check:
         state=READY if resolved == total else PENDING,
         cause=cause,
         place=attributes.place_of(),
-        answered={},
         counts=(resolved, total),
     )
 
@@ -291,7 +290,7 @@ def health() -> Health:
     cells = [check(cell, kind, now, date) for cell, kind in declaration.cells()]
     seen = [guard for guard in declaration.guards() if guard.breaker is not None or guard.answers]
     guards = [check_guard(guard, now, date) for guard in seen]
-    preloads = sys.modules.get("lazyguard._services.preload")  # not loaded: no preload was called
+    preloads = whole("_services.preload")  # not loaded: no preload was called
     begun = () if preloads is None else preloads.checks(now, date)
     scheduler = whole("_core.scheduler")  # not loaded: nothing was ever scheduled
     late = 0.0 if scheduler is None else max(0.0, scheduler.behind())

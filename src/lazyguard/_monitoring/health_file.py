@@ -10,13 +10,10 @@ import _thread
 import os
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._base import Any, Callable, validation
+from lazyguard._base.interpreter import in_child
 from lazyguard._core import clock, daemons, loaded
 from lazyguard._monitoring import health
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
 
 def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callable[[], None]:
@@ -61,7 +58,6 @@ def health_file(path: str | os.PathLike[str], *, every: float = 10.0) -> Callabl
     return written.end
 
 
-@final
 class _File:
     """One file, from `begin` to `end`."""
 
@@ -147,10 +143,7 @@ _PATIENCE = 1.0
 _files: list[_File] = []
 
 
+@in_child
 def _in_child() -> None:
     for file in _files.copy():
         file.in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

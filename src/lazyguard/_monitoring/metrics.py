@@ -10,15 +10,12 @@ from __future__ import annotations
 from itertools import count
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Callable, Protocol
 from lazyguard._core import cell as cells
 from lazyguard._core import clock, observers
 from lazyguard._monitoring.health import health, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
-
     from lazyguard._core.observers import Ended
     from lazyguard._monitoring.health import Check
     from lazyguard.events import Event
@@ -46,7 +43,6 @@ _OF_CELLS = ("pending", "resolving", "ready", "degraded", "failed")
 _OF_IMPORTS = ("imported", "over-budget", "overdue")
 
 
-@final
 class Names:
     """The names that are shown: so many at the most, and all others as one."""
 
@@ -62,7 +58,6 @@ class Names:
         return name
 
 
-@final
 class Measures:
     """Count calls and transitions, read states, and hand attempts, imports and transitions to a meter.
 
@@ -71,8 +66,6 @@ class Measures:
         limit: How many names of services, and of packages, are shown.
         on_call: Called after each counted call, if given.
     """
-
-    __slots__ = ("_calls", "_degraded", "_meter", "_names", "_on_call", "_packages", "_spent", "_transitions", "_undo")
 
     def __init__(self, meter: Meter, limit: int, on_call: Callable[[], object] | None = None) -> None:
         self._names = Names(limit)
@@ -143,7 +136,8 @@ class Measures:
     def degraded(self) -> dict[str, float]:
         """Return the seconds that each service has been degraded, by its name."""
         now, date = clock.now(), clock.current.date()
-        present = {self._names(one.name): one.since for one in _checks() if _is_degraded(one)}
+        away = [one for one in _checks() if one.state == "degraded" or (one.kind == "guarded" and one.fallbacks)]
+        present = {self._names(one.name): one.since for one in away}
         for name, since in present.items():
             self._degraded.setdefault(name, now - max(0.0, date - (since or date)))
         for name in [name for name in self._degraded if name not in present]:
@@ -176,10 +170,6 @@ class Measures:
             self._degraded.setdefault(name, clock.now())
         elif event.before == "degraded" and event.after != "degraded":
             self._stop(name, clock.now())
-
-
-def _is_degraded(one: Check) -> bool:
-    return one.state == "degraded" or (one.kind == "guarded" and bool(one.fallbacks))
 
 
 def _read(counted: count[int]) -> int:

@@ -13,16 +13,13 @@ import os
 import sys
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, Record, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Mapping, Record, final, places, validation
 from lazyguard._base.interpreter import perf_counter
 from lazyguard._core import loaded
 from lazyguard._guards import frames
 from lazyguard.errors import ImportBudgetWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
-
     from lazyguard._base.places import Place
 
 
@@ -109,8 +106,6 @@ class ImportTracker:
     Attributes:
         modules: Every execution so far, in the order in which they began.
     """
-
-    __slots__ = ("_budget", "_budgets", "_stacks", "_start", "modules")
 
     def __init__(self, budget: float | None, budgets: dict[str, float]) -> None:
         self._budget = budget

@@ -3,12 +3,10 @@
 Invariants: a Breaker has no state. Many functions and services can share one; each has a circuit of its own.
 """
 
-from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._base import TYPE_CHECKING, Any, final, validation
 from lazyguard._base.places import misconfigured, shown
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
 
 
@@ -132,8 +130,8 @@ class Breaker(validation.Options):
         if self.failure_threshold is not None:
             raise misconfigured("failure_threshold= counts failures in a row, failure_rate= a share: give one of them.")
         number = isinstance(rate, int | float) and not isinstance(rate, bool)
-        if not validation.is_late(rate) and not (number and 0 < rate <= 1):
-            raise misconfigured(f"failure_rate={shown(rate)} is out of range: give a share above 0 and at most 1.")
+        right = validation.is_late(rate) or (number and 0 < rate <= 1)
+        validation.require(right, "failure_rate", rate, "a share above 0 and at most 1", fault="out of range")
         if (calls is None) == (self.window_seconds is None):
             raise misconfigured(
                 "failure_rate= is a share of the calls in a window: give window_calls= or window_seconds=."

@@ -7,15 +7,11 @@ of one first wait. The lock is held for a few statements and never while user co
 
 from __future__ import annotations
 
-import os
-
-from lazyguard._base import TYPE_CHECKING, final
-from lazyguard._base.interpreter import Lock
+from lazyguard._base import TYPE_CHECKING, Any
+from lazyguard._base.interpreter import Lock, in_child
 from lazyguard._core import declaration
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._core.state import Attempt
 
 # How many attempts the keys of a service have at a time, unless it says otherwise: few enough for a process, and more
@@ -25,15 +21,12 @@ DEFAULT = 32
 _lock = Lock()
 
 
-@final
 class Bulkhead:
     """Places for the attempts of all keys of one service.
 
     Attributes:
         most: How many attempts are under way at a time; as many again once those hang.
     """
-
-    __slots__ = ("_attempts", "_next", "most")
 
     def __init__(self, most: Any) -> None:
         self.most: int = most  # or a function, until it is read
@@ -78,7 +71,6 @@ class Bulkhead:
         return at
 
 
-@final
 class Places:
     """Places for the calls of one function: who finds none is refused at once.
 
@@ -100,12 +92,9 @@ class Places:
         return len(self.calls) <= self.most or call in list(self.calls)[: self.most]
 
 
+@in_child
 def _in_child() -> None:
     """Let go of the calls of the parent's threads; a call that this thread is in has its place no more."""
     for guard in declaration.guards():
         if guard.places is not None:
             guard.places.calls.clear()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch (not on Windows)
-    os.register_at_fork(after_in_child=_in_child)

@@ -3,34 +3,29 @@
 Invariants: `follow` alone replaces a phase. It compares and sets under a lock, which is held for two statements and
 never while user code runs; so at half-open one caller at most is let through. An outcome counts in the phase in which
 its call began, and in no other; but a probe's success counts in all phases of its round, which ends when the circuit is
-closed or open. A call that succeeds takes no lock.
+closed or open. A call that succeeds takes no lock, and none of the user's code runs where it is counted.
 """
 
 from __future__ import annotations
 
-import os
 from _weakref import ref
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Literal, TypeAlias
+from lazyguard._base.interpreter import deque, in_child
 from lazyguard._base.places import misused
 from lazyguard._core import clock, loaded, mode, observers, state
 from lazyguard._policies import failures
-from lazyguard._policies.windows import window_of
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Literal
-
     from lazyguard._base.places import Place
-    from lazyguard._base.validation import Kinds
     from lazyguard._core.causes import Kept
     from lazyguard._core.deadlines import Deadline
     from lazyguard._policies.breaker import Breaker
-    from lazyguard._policies.haste import Haste, Span
-    from lazyguard._policies.windows import Calls, Count, Seconds
+    from lazyguard._policies.failures import Haste
 
+    Count: TypeAlias = "Callable[[bool], object]"
     State = Literal["closed", "open", "half-open"]
 
 _circuits: set[ref[Circuit]] = set()
@@ -40,7 +35,95 @@ MOST = 1000
 ISOLATED = float("inf")
 
 
-@final
+def window_of(breaker: Breaker) -> CallWindow | TimeWindow:
+    """Return an empty window by the breaker's options."""
+    rate, least = breaker.failure_rate, breaker.minimum_calls or 0
+    if rate is None:
+        threshold = breaker.failure_threshold or 0
+        return CallWindow(threshold, 1.0, threshold)
+    if breaker.window_seconds is not None:
+        return TimeWindow(breaker.window_seconds, rate, least)
+    return CallWindow(breaker.window_calls or 0, rate, least)
+
+
+class CallWindow:
+    """The outcomes of the last calls; so many failures in a row are a failure rate of 1 in as many calls.
+
+    `count` is a deque's append, which is atomic with and without a GIL: no outcome is lost.
+    """
+
+    __slots__ = ("_minimum", "_outcomes", "_rate", "count")
+
+    def __init__(self, calls: int, rate: float, minimum: int) -> None:
+        self._outcomes: deque[int] = deque(maxlen=calls)
+        self._rate = rate
+        self._minimum = minimum
+        self.count: Count = self._outcomes.append
+
+    def unchanged(self) -> bool:
+        """Return whether nothing has been counted since this was last asked."""
+        outcomes = self._outcomes
+        same = not outcomes or type(outcomes[-1]) is int
+        if not same:
+            outcomes[-1] = int(outcomes[-1])  # it counts as before, and what comes after it is a bool
+        return same
+
+    def tripped(self) -> bool:
+        """Return whether too many calls have failed."""
+        failed, made = self._outcomes.count(False), len(self._outcomes)
+        return made >= self._minimum and failed / made >= self._rate
+
+
+class TimeWindow:
+    """The outcomes of the last seconds, by tenths of the window.
+
+    The counts have no lock and are statistics: of two calls that end at the same moment one may be lost. A call that
+    ends in the same tenth as the call before costs one reading of the clock and one addition.
+    """
+
+    __slots__ = ("_latest", "_minimum", "_rate", "_seen", "_tenths", "_width")
+
+    def __init__(self, seconds: float, rate: float, minimum: int) -> None:
+        self._width = seconds / 10
+        self._rate = rate
+        self._minimum = minimum
+        self._tenths: dict[int, list[int]] = {}  # number of the tenth -> failures, successes
+        self._latest: tuple[float, list[int]] = (0.0, [])  # when the latest tenth ends, and its counts
+        self._seen: tuple[float, ...] = (0.0,)
+
+    def count(self, ok: bool) -> None:
+        """Count one call, True for a success."""
+        moment = clock.now()
+        ends, counts = self._latest
+        if moment >= ends:
+            counts = self._counts_at(moment)
+        if ok:
+            counts[1] += 1  # a bool as the index is slower
+        else:
+            counts[0] += 1
+
+    def unchanged(self) -> bool:
+        """Return whether nothing has been counted since this was last asked."""
+        before, self._seen = self._seen, (self._latest[0], *self._latest[1])
+        return before == self._seen
+
+    def _counts_at(self, moment: float) -> list[int]:
+        """Return the counts of the present tenth, which `moment` is in; drop those outside the window."""
+        tenth = int(moment / self._width)
+        for old in list(self._tenths):
+            if old <= tenth - 10:
+                self._tenths.pop(old, None)
+        counts = self._tenths.setdefault(tenth, [0, 0])
+        self._latest = ((tenth + 1) * self._width, counts)
+        return counts
+
+    def tripped(self) -> bool:
+        """Return whether too many calls have failed."""
+        counts = self._tenths.copy().values()  # `count` has dropped what is outside the window
+        failed, ok = sum(count[False] for count in counts), sum(count[True] for count in counts)
+        return failed + ok >= self._minimum and failed / (failed + ok) >= self._rate
+
+
 class Phase:
     """The time from one transition to the next. A call that is let in keeps its phase, and reports its outcome to it.
 
@@ -59,8 +142,8 @@ class Phase:
     until = 0.0
     rounds = 0
     cause: BaseException | None = None
-    _window: Calls | Seconds | None = None
-    _span: Span | None = None
+    _window: CallWindow | TimeWindow | None = None
+    _span: failures.Span | None = None
 
     def __init__(self, circuit: Circuit, state: State, since: float, **more: Any) -> None:
         self._circuit = circuit
@@ -95,7 +178,7 @@ class Phase:
             return
         failed, hasty = False if error is None else self._circuit.counts(error), None
         if error is not None:
-            hasty = loaded("_policies.haste").judge(error, failed, self.slow, own, began)
+            hasty = failures.haste(error, failed, self.slow, own, began)
         if failed is False and (slow := self._slow(began)) is not None:
             failed, error = True, slow
         if hasty is not None:
@@ -107,7 +190,7 @@ class Phase:
         else:
             self._counted(self._window, error if failed else None)
 
-    def _counted(self, window: Calls | Seconds, error: BaseException | None) -> None:
+    def _counted(self, window: CallWindow | TimeWindow, error: BaseException | None) -> None:
         (self.count or window.count)(error is None)
         if error is not None and window.tripped():
             self._circuit.follow(self, self._opened(error))
@@ -115,7 +198,7 @@ class Phase:
     def _hurried(self, hasty: Haste) -> None:
         """Record a hasty attempt: nothing by itself, but a span of them is a failure; a probe has shown nothing."""
         if self._window is not None:
-            span = self._span = self._span or loaded("_policies.haste").Span(self.since)
+            span = self._span = self._span or failures.Span(self.since)
             if span.has_failed(hasty, goes_on=self._window.unchanged()):
                 self._counted(self._window, hasty.cause)
                 self._window.unchanged()
@@ -163,7 +246,6 @@ class Phase:
         return Phase(self._circuit, "open", moment, until=until, rounds=rounds + 1, cause=cause)
 
 
-@final
 class Circuit:
     """The circuit of one service or function.
 
@@ -171,37 +253,23 @@ class Circuit:
         breaker: Its options.
         name: Its name in errors and events.
         place: Where it was declared.
-        on: The exceptions that count as failures, in place of the breaker's own `on`.
-        changed: Called after each transition with the phase before and the phase after, outside the lock; `announce` if
-            left out.
-        error: What a call that is not let in raises.
 
     Attributes:
         now: The present phase.
+        error: What a call that is not let in raises.
 
     Threads and tasks can share it. In a forked child it begins anew, closed.
     """
 
     asked = False  # one of a key: since some of them were let go of
     answered = float("-inf")  # when it was told that a fallback answers calls that fail
+    error: type[CircuitOpen] = CircuitOpen
     _kept: Kept | None = None  # what keeps the cause of the present phase
 
-    def __init__(
-        self,
-        breaker: Breaker,
-        *,
-        name: str,
-        place: Place,
-        on: Kinds | None = None,
-        changed: Callable[[Phase, Phase], object] | None = None,
-        error: type[CircuitOpen] = CircuitOpen,
-    ) -> None:
+    def __init__(self, breaker: Breaker, *, name: str, place: Place) -> None:
         self.breaker: Breaker = breaker.read(f"{name} ({place})")
         self.name: str = name
         self.place: Place = place
-        self._on = breaker.on if on is None else on
-        self._changed = changed
-        self._error = error
         self.now: Phase = Phase(self, "closed", clock.now())
         _circuits.add(ref(self, _circuits.discard))
 
@@ -231,13 +299,13 @@ class Circuit:
         """Return whether a call that raised `error` has failed; None if its outcome does not count."""
         if not isinstance(error, Exception):
             return None
-        meant = {self._means(leaf) for leaf in failures.leaves(error, (*self._on, *self.breaker.ignore))}
+        meant = {self._means(leaf) for leaf in failures.leaves(error, (*self.breaker.on, *self.breaker.ignore))}
         return meant.pop() if len(meant) == 1 else None
 
     def _means(self, error: BaseException) -> bool | None:
         if (isinstance(error, CircuitOpen) and error._of == id(self)) or failures.matches(error, self.breaker.ignore):
             return None
-        return failures.matches(error, self._on, inner=True)
+        return failures.matches(error, self.breaker.on, inner=True)
 
     def follow(self, old: Phase, new: Phase) -> bool:
         """Replace `old` by `new` if `old` is still the present phase; return whether it was."""
@@ -251,7 +319,7 @@ class Circuit:
                 return False
         del kept  # outside the lock: what it has may have a finaliser
         if old.state != new.state:
-            (self._changed or self.announce)(old, new)
+            self.announce(old, new)
         return True
 
     def reset(self) -> None:
@@ -265,20 +333,9 @@ class Circuit:
             pass
 
     def announce(self, old: Phase, new: Phase) -> None:
-        """Emit the event of a transition: "opened", "half-open" or "closed"."""
-        events.emit(
-            events.Event(
-                kind="opened" if new.state == "open" else new.state,
-                name=self.name,
-                place=self.place,
-                before=old.state,
-                after=new.state,
-                generation=new.rounds,
-                cause=new.why,
-                seconds=max(0.0, new.since - old.since),
-            ),
-            id(self),
-        )
+        """Emit the event of a transition, outside the lock: "opened", "half-open" or "closed"."""
+        kind, seconds = "opened" if new.state == "open" else new.state, max(0.0, new.since - old.since)
+        events.tell(self, kind, old.state, new.state, generation=new.rounds, cause=new.why, seconds=seconds)
 
     def _refusal(self, phase: Phase, moment: float) -> CircuitOpen:
         left = min(phase.until - moment, self.breaker.max_open_time)
@@ -289,12 +346,11 @@ class Circuit:
             said += f"It is tried again in {left:.3g} s. Give it a fallback, or wait for retry_after seconds."
         else:
             said += "One call probes whether it has recovered. Give it a fallback, or wait for retry_after seconds."
-        error = self._error(f"{self.name}, declared at {self.place}, is not called, since {said}")
+        error = self.error(f"{self.name}, declared at {self.place}, is not called, since {said}")
         error.retry_after, error._of = left, id(self)
         return error
 
 
-@final
 class Circuits:
     """The circuits of a guarded function with `key=`: one for each key, within a bound.
 
@@ -368,6 +424,7 @@ def _recount() -> None:
             circuit.now.recount()
 
 
+@in_child
 def _in_child() -> None:
     """Begin anew in a forked child, unless isolated: the calls and the probe are the parent's."""
     for reference in list(_circuits):
@@ -377,5 +434,3 @@ def _in_child() -> None:
 
 
 observers.changed.append(_recount)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -9,7 +9,7 @@ import os
 import sys
 from contextvars import ContextVar
 
-from lazyguard._base import TYPE_CHECKING, Record
+from lazyguard._base import TYPE_CHECKING, Literal, Record
 from lazyguard._base.interpreter import assign
 from lazyguard._base.places import shown
 from lazyguard._core import clock
@@ -17,8 +17,6 @@ from lazyguard._core.state import DEGRADED, READY
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lazyguard._base import TYPE_CHECKING, final, validation
+from lazyguard._core import loaded
 
 if TYPE_CHECKING:
     from lazyguard._base.validation import Seconds, Whole
@@ -54,12 +55,8 @@ class Recovery(validation.Options):
 
     def begin(self, cell: Cell) -> None:
         """Begin the recovery run of the cell's present generation, unless there is one."""
-        from lazyguard._core import loaded
-
-        loaded(RUN, cell).begin(self, cell)
+        loaded("_policies.recovery_run", cell).begin(self, cell)
 
 
 # That of a service which says nothing about it.
 USUAL = Recovery()
-# Where the background tries are, which are loaded by this name.
-RUN = "_policies.recovery_run"

@@ -6,7 +6,7 @@ is no Exception, and a `CircuitOpen`, are never tried again. Tenacity's callback
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any
 from lazyguard._core import clock, mode
 from lazyguard._core.effects import Call, Sleep
 from lazyguard._core.state import Outcome
@@ -14,17 +14,12 @@ from lazyguard._policies.failures import leaves, matches
 from lazyguard.errors import CircuitOpen
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._core.effects import Steps
     from lazyguard._policies.retry import Retry
 
 
-@final
 class Retries:
     """The retries of one attempt or call: tenacity's state machine, driven from outside."""
-
-    __slots__ = ("_awaits", "_before", "_retrying", "_state")
 
     def __init__(self, retry: Retry, function: Any, args: Any, named: Any) -> None:
         import tenacity

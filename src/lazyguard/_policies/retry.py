@@ -1,12 +1,10 @@
 """The options of a retry: how often, when and after which failures to try again; `retries` makes the attempts."""
 
-from lazyguard._base import TYPE_CHECKING, final, validation
-from lazyguard._base.places import misconfigured, shown
+from lazyguard._base import TYPE_CHECKING, Any, Callable, final, validation
+from lazyguard._base.places import misconfigured
+from lazyguard._core import loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from tenacity import BaseRetrying
 
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
@@ -81,17 +79,14 @@ class Retry(validation.Options):
                 if getattr(self, other) is not None:
                     raise misconfigured(f"{name}= replaces {other}=: give one of them.")
         if retrying is not None:
-            if not _is_tenacitys(retrying, "BaseRetrying"):
-                raise misconfigured(
-                    f"retrying={shown(retrying)} is invalid: give a tenacity.Retrying or AsyncRetrying object."
-                )
+            right = _is_tenacitys(retrying, "BaseRetrying")
+            validation.require(right, "retrying", retrying, "a tenacity.Retrying or AsyncRetrying object")
             if retrying.retry_error_callback is not None:
                 raise misconfigured("retrying= has a retry_error_callback, which hides the failure: give a fallback.")
             _check_predicate("retrying", retrying.retry)
             return
         for name, value in (("stop", stop), ("wait", wait), ("retry", retry)):
-            if value is not None and not callable(value):
-                raise misconfigured(f"{name}={shown(value)} is invalid: give a tenacity {name} object.")
+            validation.require(value is None or callable(value), name, value, f"a tenacity {name} object")
         if stop is None and attempts is None:
             attempts = 3
         if wait is None:
@@ -119,20 +114,17 @@ class Retry(validation.Options):
 
     def begin(self, function: "Any" = None, args: "Any" = (), named: "Any" = {}) -> "Any":  # noqa: B006  (never changed)
         """Return the retries of one attempt or call, after its first failure; with these it is called."""
-        from lazyguard._core import loaded
-
-        return loaded(RETRIES).Retries(self, function, args, named)
+        return loaded("_policies.retries").Retries(self, function, args, named)
 
 
 def of(value: "Any") -> "Retry":
     """Return a Retry, or a whole Retrying object of tenacity, as a Retry; refuse anything else."""
     if _is_tenacitys(value, "BaseRetrying"):
         return Retry(retrying=value)
-    if not isinstance(value, Retry):
-        raise misconfigured(
-            f"retry={shown(value)} is invalid: give a lazyguard.Retry, a tenacity.Retrying object, or None."
-        )
-    return value
+    right, give = isinstance(value, Retry), "a lazyguard.Retry, a tenacity.Retrying object"
+    validation.require(right, "retry", value, give, optional=True)
+    retry: Retry = value
+    return retry
 
 
 def _is_tenacitys(thing: object, name: str) -> bool:
@@ -154,5 +146,3 @@ _REPLACED = {
     "wait": "initial maximum",
     "retry": "on",
 }
-# Where the retries are, which are loaded by this name.
-RETRIES = "_policies.retries"

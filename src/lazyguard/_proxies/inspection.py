@@ -6,14 +6,9 @@ a tool has found is another caller, and builds.
 
 from __future__ import annotations
 
+from lazyguard._base import Any, FrameType
 from lazyguard._proxies.proxy import cell_of
 from lazyguard._proxies.special_methods import told_of
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Any
-
 
 # By these names pytest, unittest, doctest, mock, inspect and abc look at what a module or a class holds. A pending
 # object says that it lacks them.

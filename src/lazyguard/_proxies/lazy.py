@@ -4,17 +4,13 @@ Invariants: declaring builds nothing and loads nothing but this; the caller's ow
 to their thread.
 """
 
-from lazyguard._base import TYPE_CHECKING, places
+from lazyguard._base import TYPE_CHECKING, T, places
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import PLAIN, Plan, build_early, check_on_fork, declared, register
 from lazyguard._proxies import proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FrameType
-    from typing import Any, overload
-
-    from lazyguard._base import T
+    from lazyguard._base import Any, Callable, FrameType, Sequence, overload
     from lazyguard._base.places import Place
     from lazyguard._core.declaration import OnFork
 
@@ -72,13 +68,11 @@ def lazy(
     """
     check_on_fork(on_fork)
     check_record(record)
-    if factory is not None:
-        return make(factory, places.caller(), name=name, on_fork=on_fork, record=record)
 
     def decorate(decorated: "Callable[[], T]") -> "T":
         return make(decorated, places.caller(), name=name, on_fork=on_fork, record=record)
 
-    return decorate
+    return decorate if factory is None else decorate(factory)
 
 
 def make(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 
+from lazyguard._base import TYPE_CHECKING, Any
 from lazyguard.errors import ProxyLimitWarning
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._base.places import Place
 
 # A class, and where C code takes nothing else.

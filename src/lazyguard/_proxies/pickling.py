@@ -10,14 +10,11 @@ from __future__ import annotations
 import _operator
 import sys
 
+from lazyguard._base import TYPE_CHECKING, Any, FrameType
 from lazyguard._proxies.proxy import cell_of
 from lazyguard.errors import UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
-    from typing import Any
-
     from lazyguard._proxies.proxy import Proxy
 
 

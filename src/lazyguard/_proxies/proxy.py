@@ -16,19 +16,14 @@ from lazyguard._proxies import special_methods as specials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Protocol, TypeAlias
-
+    from lazyguard._base import Any, Callable, TypeAlias
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
     # The module that declares it, its qualified name there (of a service; "": whatever name it has), and its key.
     Home: TypeAlias = "tuple[Any, ...]"
-
-    class Flavour(Protocol):
-        """How a target is shown: returns the class that its proxy is to have."""
-
-        def __call__(self, cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]": ...
+    # How a target is shown: returns the class that its proxy is to have.
+    Flavour: TypeAlias = "Callable[[Cell, Snapshot], type[Proxy]]"
 
 
 class Proxy:
@@ -307,7 +302,7 @@ class ProxyMirror(ref[Proxy]):
         return loaded("_proxies.views", cell)
 
     def prepare(self, cell: "Cell", snapshot: "Snapshot") -> "tuple[Proxy, type[Proxy]] | None":
-        """Make the class that the proxy is to have."""
+        """Make the class that the proxy is to have, outside the lock of the cells."""
         proxy = self()
         if proxy is None:
             return None
@@ -322,7 +317,7 @@ class ProxyMirror(ref[Proxy]):
         return proxy, self.pending  # also where it seems to show that: another thread may be about to show more
 
     def publish(self, view: "tuple[Proxy, type[Proxy]]") -> "type[Proxy]":
-        """Give the proxy its class; return the one before."""
+        """Give the proxy its class, under that lock, and so do no more than assign; return the one before."""
         proxy, kind = view
         loops = cell_of(proxy).loops
         if loops is not None and loops.mirror is self:
@@ -403,13 +398,11 @@ def make(
     return proxy
 
 
-def bound(cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]":
+def bound(cell: "Cell", snapshot: "Snapshot") -> "Any":
     """Show a target through a class of its own: for services and for what is declared at module level."""
-    view: type[Proxy] = loaded("_proxies.views", cell).bound(cell, snapshot)
-    return view
+    return loaded("_proxies.views", cell).bound(cell, snapshot)
 
 
-def shared(cell: "Cell", snapshot: "Snapshot") -> "type[Proxy]":
+def shared(cell: "Cell", snapshot: "Snapshot") -> "Any":
     """Show a target through the class of all targets of its type: for what is declared in functions."""
-    view: type[Proxy] = loaded("_proxies.views", cell).shared(cell, snapshot)
-    return view
+    return loaded("_proxies.views", cell).shared(cell, snapshot)

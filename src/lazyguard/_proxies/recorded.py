@@ -10,21 +10,17 @@ from __future__ import annotations
 import _thread
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Record, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, Sequence, places
 from lazyguard._core import loaded
 from lazyguard._core.declaration import declared
 from lazyguard._proxies import proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
-
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import Flavour, Home, Proxy
 
 
-@final
 class Call(Record):
     """One recorded call, on the way from the future object to a decorator's result.
 
@@ -40,7 +36,6 @@ class Call(Record):
     result: Cell | None = None
 
 
-@final
 class Recorder:
     """The recorded calls of one lazy object, in order, and what the last build made of them."""
 
@@ -107,7 +102,6 @@ def _real(argument: Any, results: dict[Call, Any]) -> Any:
     return next((result for call, result in results.items() if call.result is cell), argument)
 
 
-@final
 class Recording:
     """What a recorded attribute is while its object is pending."""
 

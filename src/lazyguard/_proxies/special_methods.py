@@ -11,9 +11,7 @@ from lazyguard._core import loaded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
+    from lazyguard._base import Any, Callable
 
 # What the right operand of an operator is asked for.
 REFLECTED = frozenset(

@@ -16,7 +16,6 @@ import _operator
 import copyreg
 import sys
 from _weakref import ref
-from itertools import repeat
 
 from lazyguard._core import loaded, state
 from lazyguard._proxies import special_methods as specials
@@ -25,9 +24,7 @@ from lazyguard._proxies.special_methods import Likeness, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
+    from lazyguard._base import Any, Callable
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
 
@@ -316,6 +313,8 @@ def shared(cell: Cell, snapshot: Snapshot) -> type[Proxy]:
     target = snapshot.target
     if issubclass(type(target), ATOMIC):
         return bound(cell, snapshot)  # what a class answers is its own matter; functions are there to be called
+    from itertools import repeat  # not for those that are declared at module level: it makes twenty types
+
     snapshot.uses = repeat(target, COLD_USES)
     key = ref(type(target), _shared.pop)
     known = _shared.get(key)
@@ -361,6 +360,8 @@ def _at_the_last(proxy: Proxy) -> Any:
     now = cell.now
     if not now.served:
         return cell.resolve()
+    from itertools import repeat
+
     now.uses = repeat(now.target)  # without end: the own class comes now, or never
     if before is _shared.get(ref(type(now.target))):
         own = bound(cell, now, before)

@@ -1,22 +1,20 @@
 """A call of a guarded function with all its policies: the fallback, the deadline, the places, the retry, the breaker.
 
 Invariants: the policies are written once, as generators of effects, for sync and async functions; a result that works
-late is never taken for a call that ended well.
+late, after the call that has returned it, is never taken for a call that ended well. What works late is told by its
+type; nothing of the result is run or changed.
 """
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._base.places import misused
-from lazyguard._core import causes, clock, deadlines, loaded, mode, observers
+from lazyguard._core import causes, clock, deadlines, loaded, mode, observers, whole
 from lazyguard._core.effects import Call, within
 from lazyguard._core.state import Outcome
 from lazyguard.errors import CircuitOpen, DeadlineExceeded, ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cancellation import Cancellation
     from lazyguard._core.deadlines import Deadline
     from lazyguard._core.effects import Steps
@@ -35,7 +33,6 @@ def awaiting(function: Callable[..., Any], first: Any) -> Callable[..., Any]:
     return awaited
 
 
-@final
 class GuardedCall:
     """One call."""
 
@@ -147,17 +144,16 @@ class GuardedCall:
                 phase.ended(own.exceeded() if own is not None and mine else interrupt, own, began)
             raise
         if outcome.ok and guard.looks:
-            late = loaded("_services.late", guard)
-            kind = late.kind_of(outcome.value)
+            kind = late_kind_of(outcome.value)
             if kind is not None:
                 if phase is not None:
                     phase.released()
-                if kind is late.AWAITABLE and not self._awaited:
+                if kind is AWAITABLE and not self._awaited:
                     guard.found(awaited=True)
                     return outcome  # it is counted, and tried again, when it is awaited
-                if kind is late.AWAITABLE and hasattr(outcome.value, "close"):
+                if kind is AWAITABLE and hasattr(outcome.value, "close"):
                     outcome.value.close()
-                raise misused(late.refusal(guard.name, guard.place, kind))
+                raise misused(late_refusal(guard.name, guard.place, kind))
             guard.found(awaited=False)
         if phase is not None:
             phase.ended(outcome.error, own, began)
@@ -185,3 +181,65 @@ class GuardedCall:
             if not isinstance(answer.error, Exception):
                 break
         return failed
+
+
+# Nothing in these can fail later.
+ENDED = frozenset((type(None), bool, int, float, str, bytes, list, tuple, dict, set))
+# The methods of generators and coroutines; an object with others is one to be used, not work that waits.
+OF_ITERATORS = frozenset(("send", "throw", "close", "asend", "athrow", "aclose", "from_iterable"))
+AWAITABLE, FUTURE, BLOCK, ITERATOR = "an awaitable", "a future", "a context manager", "a generator or an iterator"
+# How to write it so that it is guarded.
+INSTEAD = {
+    AWAITABLE: "Await it there, and return what comes of it.",
+    FUTURE: "Guard the function that is submitted, or return the future's result.",
+    BLOCK: "Guard the functions that are called in its block, or one that has the block in it and returns a value.",
+    ITERATOR: "Guard the function that makes one step, or one that returns a list.",
+}
+
+
+def late_kind_of(result: object) -> str | None:
+    """Return what a result is that works late; None for any other."""
+    kind = type(result)
+    if kind in ENDED or (kind.__module__ == "contextlib" and not kind.__name__.startswith("_")):
+        return None  # such as closing(...): the work was done
+    proxies = whole("_proxies.proxy")  # not loaded: there is none
+    if proxies is not None and issubclass(kind, proxies.Proxy):
+        return None
+    if hasattr(kind, "add_done_callback"):
+        return FUTURE
+    if any(callable(getattr(kind, name, None)) for name in dir(kind) if name[0] != "_" and name not in OF_ITERATORS):
+        return None
+    if hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"):
+        return BLOCK
+    if hasattr(kind, "__await__"):
+        return AWAITABLE
+    if kind.__module__ == "builtins" and kind.__name__.endswith("iterator"):
+        return None  # of a list, or of another container
+    return ITERATOR if hasattr(kind, "__next__") or hasattr(kind, "__aiter__") else None
+
+
+def late_refusal(name: str, place: str, kind: str) -> str:
+    """Return why such a result is refused, and how to write it."""
+    return (
+        f"{name} ({place}) returned {kind}: its work is done after the call has returned, where nothing guards it. "
+        f"{INSTEAD[kind]}"
+    )
+
+
+# What to do where the factory of a service returns such a thing, which is of use but once.
+_MAKE = {
+    AWAITABLE: "make it an `async def`, and await it there.",
+    FUTURE: "return the future's result.",
+    BLOCK: "return the object that it is about, and give close= for what is to be done in the end.",
+    ITERATOR: "use `return`, and give close= for what is to be done in the end.",
+}
+
+
+def late_made(result: object) -> str | None:
+    """Return what a factory has returned that works late and is of use but once, and how to write it; else None."""
+    if type(result).__module__ not in ("builtins", "contextlib") and not hasattr(result, "add_done_callback"):
+        return None  # a class of the same name
+    kind = late_kind_of(result)
+    if kind == AWAITABLE:
+        getattr(result, "close", bool)()  # else Python tells that nothing has awaited it
+    return None if kind is None else f"{kind}, and not the object of the service: {_MAKE[kind]}"

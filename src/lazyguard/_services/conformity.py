@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sys
 
-from lazyguard._base import TYPE_CHECKING, Record, final, validation
+from lazyguard._base import TYPE_CHECKING, Any, Record, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR, misused
 from lazyguard._proxies.proxy import annotated_class, find_cell
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Any
 
 # Stand for an attribute that a class only annotates, and for one that it lacks.
 ANNOTATED, _ABSENT = object(), object()
@@ -249,7 +248,6 @@ def shape_of(value: Any) -> Shape | None:
     return Shape(function, bound=bound) if hasattr(function, "__code__") else None
 
 
-@final
 class Shape:
     """The parameters of a function, without annotations.
 
@@ -260,8 +258,6 @@ class Shape:
         named: The keyword-only parameters, and whether they are required.
         more, more_named: Whether it takes `*args`, and `**kwargs`.
     """
-
-    __slots__ = ("more", "more_named", "named", "names", "only", "required")
 
     def __init__(self, function: Any, *, bound: bool) -> None:
         code = function.__code__
@@ -330,6 +326,3 @@ class Shape:
         missing = [other for other in left if other not in named or other in self.names[: self.only]]
         missing += [other for other, must in self.named.items() if must and other not in named]
         return f"missing required arguments: {', '.join(map(repr, missing))}" if missing else ""
-
-
-__all__ = ["assert_conforms"]

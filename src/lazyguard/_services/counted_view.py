@@ -17,19 +17,18 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 import wrapt
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._core import clock, loaded, state
 from lazyguard._policies.breaker import Breaker
 from lazyguard._policies.circuit import Circuit
+from lazyguard._policies.recovery_run import Reopening
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
-from lazyguard._services.gates import Reopening
-from lazyguard._services.late import ENDED, OF_ITERATORS
+from lazyguard._services.calls import ENDED, OF_ITERATORS
 from lazyguard.errors import ServiceCircuitOpen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
-    from typing import Any
+    from collections.abc import AsyncGenerator, Generator
 
     from lazyguard._base.validation import Kinds
     from lazyguard._core.cell import Cell
@@ -97,18 +96,27 @@ def circuit_of(cell: Cell, generation: int, failures: Kinds, breaker: Breaker | 
     if calls is not None and calls[0] == generation:
         return calls[1]
 
-    def changed(old: Phase, new: Phase) -> None:
-        if old.state == "closed" and new.state == "open" and new.cause is not None:
-            cell.open(generation, new.cause, Reopening(circuit))
-
-    circuit = Circuit(
-        breaker or Breaker(), name=cell.name, place=cell.place, on=failures, changed=changed, error=ServiceCircuitOpen
-    )
+    circuit = TargetCircuit(cell, generation, (breaker or Breaker()).but(on=failures))
     with state.lock:
         calls = cell.calls
         if calls is None or calls[0] < generation:
             cell.calls = calls = generation, circuit
     return calls[1] if calls[0] == generation else circuit
+
+
+class TargetCircuit(Circuit):
+    """The circuit of a generation's target, which is taken out of service when it opens."""
+
+    error = ServiceCircuitOpen
+
+    def __init__(self, cell: Cell, generation: int, breaker: Breaker) -> None:
+        super().__init__(breaker, name=cell.name, place=cell.place)
+        self._cell, self._generation = cell, generation
+
+    def announce(self, old: Phase, new: Phase) -> None:
+        """Let the cell tell of it."""
+        if old.state == "closed" and new.state == "open" and new.cause is not None:
+            self._cell.open(self._generation, new.cause, Reopening(_circuit=self))
 
 
 def failed(phase: Phase, error: BaseException, began: float | None = None) -> None:
@@ -125,7 +133,6 @@ def succeeded(phase: Phase, began: float | None = None) -> None:
         phase.ended(None, None, began)
 
 
-@final
 class Counting:
     """A block whose failure counts; the end of an iterator is a success."""
 
@@ -274,6 +281,9 @@ class _View(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
 
         return wrapt.FunctionWrapper(value, call)
 
+    def _self_iterated(self, iterator: Any) -> Any:
+        return self if iterator is self.__wrapped__ else counted_result(self._self_phase, iterator)
+
 
 def _given(view: _View, given: Any) -> Any:
     """Return what a block gives: the view itself for its object, and a view of any other object with methods."""
@@ -284,56 +294,45 @@ def _given(view: _View, given: Any) -> Any:
     return _shown(view._self_phase, given)
 
 
-def _await(self: _View) -> Generator[Any, Any, Any]:
-    with Counting(self._self_phase):
-        result = yield from self.__wrapped__.__await__()
-    if result is self.__wrapped__:
-        return self
-    return counted_result(self._self_phase, result, ok=not hasattr(type(self), "__aenter__"))
+class _Complete(_View):
+    """A view with all special methods that count; each class of a view has those that its objects' class has."""
 
-
-async def _aenter(self: _View) -> Any:
-    with Counting(self._self_phase):
-        return _given(self, await self.__wrapped__.__aenter__())
-
-
-async def _aexit(self: _View, *raised: Any) -> Any:
-    try:
-        return await self.__wrapped__.__aexit__(*raised)
-    except BaseException as error:
-        if error is not raised[1]:  # else it was counted where it was raised, if it was the object's
-            failed(self._self_phase, error)
-        raise
-
-
-def _calling(name: str) -> Callable[[_View], Any]:
-    def call(self: _View) -> Any:
+    def __await__(self) -> Generator[Any, Any, Any]:
         with Counting(self._self_phase):
-            return getattr(self.__wrapped__, name)()
+            result = yield from self.__wrapped__.__await__()
+        if result is self.__wrapped__:
+            return self
+        return counted_result(self._self_phase, result, ok=not hasattr(type(self), "__aenter__"))
 
-    return call
+    async def __aenter__(self) -> Any:
+        with Counting(self._self_phase):
+            return _given(self, await self.__wrapped__.__aenter__())
+
+    async def __aexit__(self, *raised: Any) -> Any:
+        try:
+            return await self.__wrapped__.__aexit__(*raised)
+        except BaseException as error:
+            if error is not raised[1]:  # else it was counted where it was raised, if it was the object's
+                failed(self._self_phase, error)
+            raise
+
+    def __enter__(self) -> Any:
+        with Counting(self._self_phase):
+            return self.__wrapped__.__enter__()
+
+    def __next__(self) -> Any:
+        with Counting(self._self_phase):
+            return self.__wrapped__.__next__()
+
+    async def __anext__(self) -> Any:
+        with Counting(self._self_phase):
+            return await self.__wrapped__.__anext__()
+
+    def __iter__(self) -> Any:
+        return self._self_iterated(self.__wrapped__.__iter__())
+
+    def __aiter__(self) -> Any:
+        return self._self_iterated(self.__wrapped__.__aiter__())
 
 
-async def _anext(self: _View) -> Any:
-    with Counting(self._self_phase):
-        return await self.__wrapped__.__anext__()
-
-
-def _iterating(name: str) -> Callable[[_View], Any]:
-    def iterate(self: _View) -> Any:
-        iterator = getattr(self.__wrapped__, name)()
-        return self if iterator is self.__wrapped__ else counted_result(self._self_phase, iterator)
-
-    return iterate
-
-
-_SPECIAL: dict[str, Callable[..., Any]] = {
-    "__await__": _await,
-    "__aenter__": _aenter,
-    "__aexit__": _aexit,
-    "__enter__": _calling("__enter__"),
-    "__next__": _calling("__next__"),
-    "__iter__": _iterating("__iter__"),
-    "__anext__": _anext,
-    "__aiter__": _iterating("__aiter__"),
-}
+_SPECIAL = {name: value for name, value in vars(_Complete).items() if callable(value)}

@@ -3,7 +3,7 @@
 Invariants: declaring builds nothing; what cannot be right is refused where it is written.
 """
 
-from lazyguard._base import TYPE_CHECKING, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, Protocol, overload, places, validation
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._core.declaration import Plan, build_early, check_on_fork
@@ -11,9 +11,6 @@ from lazyguard._proxies import proxy
 from lazyguard._services.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any, Protocol, overload
-
     from lazyguard._base import P, T
     from lazyguard._base.places import Place
     from lazyguard._base.validation import Failures, Kinds, Seconds, Whole
@@ -44,9 +41,9 @@ _ONCE = frozenset(
 def _wrong(made: object) -> "str | None":
     if type(made).__name__ not in _ONCE:
         return None
-    from lazyguard._services import late
+    from lazyguard._services import calls
 
-    return late.made(made)
+    return calls.late_made(made)
 
 
 def live(failures: "Kinds", breaker: "Breaker | None") -> "Flavour":

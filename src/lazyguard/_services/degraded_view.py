@@ -15,7 +15,7 @@ from __future__ import annotations
 from types import CoroutineType
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, Any, Callable, places
 from lazyguard._core import causes, clock, daemons, loaded, mode, observers, resolve
 from lazyguard._core.effects import Call
 from lazyguard._core.state import DEGRADED, READY, Outcome
@@ -23,14 +23,11 @@ from lazyguard._policies import fallback as permissions
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
-from lazyguard._services import late
+from lazyguard._services.calls import late_kind_of
 from lazyguard._services.wrappers import unwrapped
 from lazyguard.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Snapshot
@@ -143,11 +140,8 @@ def _is_missing(fallback: Any, name: str, error: AttributeError) -> bool:
     return error.name is None or error.name == name
 
 
-@final
 class Answers:
     """Count what a cell's fallback answers, by name; a statistic without a lock, so one may be lost."""
-
-    __slots__ = ("_cell", "_reminded")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
@@ -233,7 +227,7 @@ def _answering(cell: Cell, circuit: Circuit, name: str, error: Exception, call: 
         answer: Outcome = yield Call(method, *call.arguments, named=call.named, awaited=bool(flags & places.COROUTINE))
         if answer.error is not None and answer.error.__context__ is None:
             causes.set_context(answer.error, error)
-        if answer.error is None and late.kind_of(answer.value) is not None:
+        if answer.error is None and late_kind_of(answer.value) is not None:
             return failed
         Answers(cell).count(name)
         moment, now = clock.now(), cell.now

@@ -5,15 +5,14 @@ Invariant: a function that could not be called as a fallback is refused where it
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Record, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import loaded
 from lazyguard._core.declaration import NOTHING, Plan, declared
 from lazyguard._proxies.proxy import Proxy, annotated_class, find_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from typing import Any
+    from collections.abc import Collection
 
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import Snapshot
@@ -40,6 +39,7 @@ class Fallback(Record):
     def __init__(self, cell: Cell, function: Callable[..., Any], parameters: tuple[str, ...], **options: Any) -> None:
         super().__init__(function=function, **options)
         self.place, self.awaited = place, _ = validation.fallback_function(function, cell.name, cell.place)
+        self.name = f"the fallback of {cell.name}"
         required = signatures.required_parameters(function)
         positional = signatures.positional_parameters(function)
         self.takes = tuple(name for name in signatures.all_parameters(function)[1:] if name in parameters)
@@ -48,16 +48,15 @@ class Fallback(Record):
         if len(needs) > 1 or (needs and needs[0] not in positional[:1]) or of_key:
             also = f" and after that {', '.join(parameters)}" if parameters else " alone"
             raise misconfigured(
-                f"the fallback of {cell.name} ({place}) needs {', '.join(required)}, but it is called without "
+                f"{self.name} ({place}) needs {', '.join(required)}, but it is called without "
                 f"arguments, or with the cause{also}: give the others defaults."
             )
         if self.awaited and not cell.plan.awaited:
             raise misconfigured(
-                f"the fallback of {cell.name} ({place}) is an `async def`, but its service is not: make both async, or "
-                "neither."
+                f"{self.name} ({place}) is an `async def`, but its service is not: make both async, or neither."
             )
         if not self.awaited:
-            validation.plain("close", self.close, f"the fallback of {cell.name} ({place})", "the fallback")
+            validation.plain("close", self.close, f"{self.name} ({place})", "the fallback")
         # a parameter with a default and another name has another purpose: lambda url=url: Cache(url)
         self.takes_cause = bool(required or self.takes) or positional[:1] == ("cause",)
         self._compare_declared(cell)
@@ -66,32 +65,22 @@ class Fallback(Record):
         """Raise ConfigurationError if the object that the function returned cannot be a fallback."""
         if is_mock(made) and not loaded("_core.mode").is_testing():
             raise misconfigured(
-                f"the fallback of {cell.name} ({self.place}) returned an object of unittest.mock "
+                f"{self.name} ({self.place}) returned an object of unittest.mock "
                 f"({type(made).__name__}), which hides every missing answer: outside tests return an object that "
                 "raises for what it cannot do, such as one of lazyguard.mock_service. In tests call "
                 "lazyguard.testing.set_testing(True)."
             )
         if find_cell(made) is cell:
-            raise misconfigured(
-                f"the fallback of {cell.name} ({self.place}) returned the service itself: return an object of its own."
-            )
+            raise misconfigured(f"{self.name} ({self.place}) returned the service itself: return an object of its own.")
         kind = type(made)
         if kind is not self._compared:
             self._compared = kind
             _conform = loaded("_services.conformity", cell)
             found = self._differences(cell, kind, _conform.vars_of(made))
             if found:  # it is no error, since it is served all the same
-                events = loaded("events", cell)
-                event = events.Event(
-                    kind="differs",
-                    name=f"the fallback of {cell.name}",
-                    place=self.place,
-                    before="resolving",
-                    after="ready",
-                    generation=cell.now.generation,
-                    cause=f"{kind.__qualname__}: {_conform.describe(found)}",
-                )
-                events.emit(event)
+                cause = f"{kind.__qualname__}: {_conform.describe(found)}"
+                tell = loaded("events", cell).tell
+                tell(self, "differs", "resolving", "ready", generation=cell.now.generation, cause=cause)
 
     def _compare_declared(self, cell: Cell) -> None:
         """Compare the classes of the two return annotations: a certain difference is an error, any other a warning."""
@@ -105,7 +94,7 @@ class Fallback(Record):
         _conform = loaded("_services.conformity", cell)
         certain = [one for one in found if one.certain]
         text = (
-            f"the fallback of {cell.name} ({self.place}), a {kind.__qualname__}, does not conform to "
+            f"{self.name} ({self.place}), a {kind.__qualname__}, does not conform to "
             f"{real.__qualname__}: {_conform.describe(certain or found)}."
         )
         if certain:
@@ -182,7 +171,7 @@ class Fallback(Record):
         build.join = lambda other: self.join(other, arguments)  # type: ignore[attr-defined]  # another loop's cell
         fallback_cell: Cell = declared(
             build,
-            name=f"the fallback of {cell.name}",
+            name=self.name,
             place=self.place,
             plan=Plan(
                 timeout=whole if timeout is None else timeout,

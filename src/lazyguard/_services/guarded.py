@@ -5,15 +5,14 @@ its caller untouched, unless a policy says otherwise. A wrapper makes a first at
 that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
-from lazyguard._base import TYPE_CHECKING, Record, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, places, validation
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
 from lazyguard._services import wrappers
 from lazyguard._services.wrappers import HANDLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+    from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
     from tenacity import BaseRetrying
 
@@ -83,11 +82,6 @@ if TYPE_CHECKING:
         @overload
         def __call__(self, *, on: "Failures") -> "FallsBack[P, R]": ...
 
-    class Guarding(Protocol):
-        """What `guarded(...)` returns: the decorator of a function."""
-
-        def __call__(self, function: "Callable[P, T]", /) -> "Guarded[P, T]": ...
-
 
 def guarded(
     *misplaced: "NoReturn",
@@ -97,7 +91,7 @@ def guarded(
     breaker: "Breaker | None" = None,
     key: "Callable[..., object] | None" = None,
     max_concurrent: "Whole | None" = None,
-) -> "Guarding":
+) -> "Callable[[Callable[P, T]], Guarded[P, T]]":
     """Put a deadline, retries and a breaker around a function or a method; a stacked `.fallback` around these.
 
     Outermost first: the fallback, the deadline, the limit of calls at a time, the retry, the breaker. So the fallback
@@ -332,20 +326,3 @@ class Guard(Record):
 
 # Where calls with all their policies are made, fallbacks are declared, and breakers count: loaded by these names.
 CALLS, FALLBACK, CIRCUIT = "_services.calls", "_services.guarded_fallback", "_policies.circuit"
-
-
-def find(function: object) -> "Any":
-    """Return the guarded function that is meant: itself, or that of a method; None for what is none."""
-    function = getattr(function, "__func__", function)
-    of = getattr(getattr(function, "fallback", None), "__self__", None)
-    return function if isinstance(of, Guard) else None
-
-
-def exchange(guarded: "Any", function: "Callable[..., Any]") -> None:
-    """Guard another function, which is alike, in the place of the present one; for tests.
-
-    Written into the closure of the wrapper, so that a call that ends well has nobody to ask for its function.
-    """
-    guard: Guard = guarded.fallback.__self__
-    guard.function = function
-    wrappers.cells(guarded, function=function)

@@ -7,13 +7,11 @@ where `on=` names it; events come at the first answer and when the function work
 from __future__ import annotations
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, places, signatures, validation
+from lazyguard._base import TYPE_CHECKING, Any, places, signatures, validation
 from lazyguard._base.places import misconfigured
 from lazyguard._core import clock, loaded, observers
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from lazyguard._base.validation import Kinds
     from lazyguard._services.guarded import Args, Guard, Named
 
@@ -23,11 +21,8 @@ _MISTAKES = (AttributeError, TypeError, NameError)
 _REMIND_EVERY, _PAIR_EVERY = 300.0, 60.0
 
 
-@final
 class GuardedFallback:
     """One of the functions that answer."""
-
-    __slots__ = ("_cause_at", "_on", "awaited", "function", "place")
 
     def __init__(self, guard: Guard, fallback: Any, on: Kinds | None) -> None:
         function: Any = fallback.__func__ if isinstance(fallback, classmethod | staticmethod) else fallback
@@ -67,7 +62,6 @@ class GuardedFallback:
         return (*args[:at], cause, *args[at:]), named
 
 
-@final
 class Answers:
     """The fallbacks of one function, and what they have answered.
 
@@ -99,31 +93,19 @@ class Answers:
             guard.reroute()
             if moment - self._told >= _PAIR_EVERY:
                 self._told = self._reminded = moment
-                self._tell(guard, "degraded", "ready", "degraded", 0.0)
+                events.tell(guard, "degraded", "ready", "degraded", cause=self.cause)
         elif moment - self._reminded >= _REMIND_EVERY:
             self._reminded = moment
-            self._tell(guard, "reminder", "degraded", "degraded", moment - self.since)
+            away = moment - self.since
+            events.tell(guard, "reminder", "degraded", "degraded", cause=self.cause, seconds=away, _away=away)
 
     def ended(self, guard: Guard) -> None:
         """Note that the function has answered by itself."""
         since, self.since = self.since, None
         guard.reroute()
         if since is not None and self._told <= since <= self._reminded:
-            self._tell(guard, "recovered", "degraded", "ready", clock.now() - since)
-
-    def _tell(self, guard: Guard, kind: str, before: str, after: str, seconds: float) -> None:
-        cause = "" if after == "ready" else self.cause
-        event = events.Event(
-            kind=kind,
-            name=guard.name,
-            place=guard.place,
-            before=before,
-            after=after,
-            cause=cause,
-            seconds=seconds,
-        )
-        event._away = seconds
-        events.emit(event, id(self))
+            away = clock.now() - since
+            events.tell(guard, "recovered", "degraded", "ready", seconds=away, _away=away)
 
 
 def declare(guard: Guard, fallback: Any, on: Any) -> Any:

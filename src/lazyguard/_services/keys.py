@@ -7,59 +7,65 @@ there is a reference to its live reference. A new key costs the logarithm of the
 
 from __future__ import annotations
 
+import _weakref
 from _weakref import ref
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
-from lazyguard._base import TYPE_CHECKING, final, places, signatures
+from lazyguard._base import TYPE_CHECKING, Any, Callable, places, signatures
 from lazyguard._base.interpreter import Lock
 from lazyguard._core import declaration
 from lazyguard.errors import UsageError
 from lazyguard.events import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
 
 
+# Takes a weak reference that is dead out of a dict, in one step; `WeakValueDictionary` has it from there too.
+_remove_if_dead: Callable[[dict[Any, Any], object], None] = _weakref._remove_dead_weakref  # type: ignore[attr-defined]
 _uses = count()
 # Held for a heap alone, which compares numbers. Reentrant, since a finaliser may run on its holder's thread.
 _lock = Lock()
 
 
-@final
-class Entry:
-    """One key: its service while the key is kept, and a weak reference to it after its eviction."""
+class Entry(ref):  # type: ignore[type-arg]  # a subscript would cost each program that declares keys
+    """One key: a weak reference to its live reference, and its service while the key is kept.
 
-    __slots__ = ("by_name", "cell", "kept", "live", "used")
+    It is one, and not has one, since CPython can take a dead weak reference out of a dict in one step: between a look
+    and a `pop` another thread could begin the key anew.
+    """
 
-    def __init__(self, service: Any, by_name: dict[str, Any], on_dead: Callable[[ref[Cell], object], object]) -> None:
-        cell = ref(service._cell)
-        self.kept: Any | None = service
-        self.by_name = by_name
-        self.cell = cell
-        self.live = ref(service._live, lambda dead: on_dead(cell, dead))
-        self.used = next(_uses)
+    __slots__ = ("by_name", "cell", "kept", "used")
+    by_name: dict[str, Any]
+    cell: ref[Cell]
+    kept: Any | None
+    used: int
+
+    def __new__(cls, service: Any, by_name: dict[str, Any], on_dead: Callable[[Any], object]) -> Entry:
+        entry = super().__new__(cls, service._live, on_dead)
+        entry.kept = service
+        entry.by_name = by_name
+        entry.cell = ref(service._cell)
+        entry.used = next(_uses)
+        return entry
+
+    def __init__(self, *_: object) -> None:
+        pass
 
 
-@final
 class Keys:
     """The keys of one service.
 
     Args:
         of: The service that has them.
-        factory: The factory, whose parameters make the key.
         most: How many keys are kept.
     """
 
-    __slots__ = ("_entries", "_factory", "_kept", "_like", "_most", "_of", "_positional", "_signature")
-
-    def __init__(self, of: Any, factory: Callable[..., Any], most: int) -> None:
+    def __init__(self, of: Any, most: int) -> None:
         self._of = of
-        self._factory = factory
-        self._like = places.unwrapped(factory)  # which has the parameters
+        self._factory = of._factory
+        self._like = places.unwrapped(of._factory)  # which has the parameters
         self._most = most
         self._signature: Any = None
         self._positional = (
@@ -92,12 +98,11 @@ class Keys:
             entry.used = next(_uses)
             if (kept := entry.kept) is not None:
                 return kept
-            if (live := entry.live()) is not None:
+            if (live := entry()) is not None:
                 entry.kept = restored = self._of._around(live)
                 self._keep(entry)
                 return restored
-            if self._entries.get(key) is entry:  # its last reference has just gone
-                self._entries.pop(key, None)
+            _remove_if_dead(self._entries, key)  # its last reference has just gone
 
     def living(self) -> list[tuple[Cell, dict[str, Any]]]:
         """Return the cells of all keys that are referenced, and the arguments of their factory, the oldest first."""
@@ -110,14 +115,12 @@ class Keys:
         def build() -> Any:
             return factory(*arguments, **named)
 
-        def on_dead(reference: ref[Cell], live: object) -> None:
-            cell = reference()
+        def on_dead(entry: Entry) -> None:
+            cell = entry.cell()
             if cell is not None:
                 cell.plan = cell.plan.changed(recovery=None)  # there is no user left to recover for
                 cell.recovery_run = None
-            entry = entries.get(key)
-            if entry is not None and entry.live is live:
-                entries.pop(key, None)
+            _remove_if_dead(entries, key)
 
         build.__wrapped__ = factory  # type: ignore[attr-defined]
         by_name = self._by_name(arguments, named)

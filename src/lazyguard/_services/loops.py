@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from lazyguard._base import TYPE_CHECKING, final
+from lazyguard._base import TYPE_CHECKING, Any, Callable
 from lazyguard._base.places import misused
 from lazyguard._core import clock, closing, declaration
 from lazyguard._core.state import PENDING, READY, lock
@@ -22,9 +22,6 @@ from lazyguard._proxies.proxy import Proxy, cell_of
 from lazyguard.events import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from lazyguard._core.cell import Cell
     from lazyguard._proxies.proxy import ProxyMirror
 
@@ -47,7 +44,6 @@ def of(cell: Cell, mirror: ProxyMirror) -> Loops:
     return known
 
 
-@final
 class Loops:
     """The references of the loops that use one service.
 
@@ -56,8 +52,6 @@ class Loops:
         mirror: What shows that one's cell.
         view: The class of the live reference, as long as there are several.
     """
-
-    __slots__ = ("_cell", "_names", "_numbers", "_references", "first", "mirror", "view")
 
     def __init__(self, cell: Cell, mirror: ProxyMirror) -> None:
         self._cell = cell

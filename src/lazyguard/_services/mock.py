@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, Record, T, dress, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, NoReturn, Record, T, dress, places, validation
 from lazyguard._base.places import ASYNC_GENERATOR, COROUTINE, GENERATOR
 from lazyguard._proxies.special_methods import SPECIAL, UNIVERSAL
 from lazyguard._services import conformity
 from lazyguard.errors import ConfigurationError, ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
-    from typing import Any, NoReturn
+    from collections.abc import AsyncIterator, Mapping
 
     from lazyguard._base.places import Place
 
@@ -74,7 +73,7 @@ def mock_service(kind: Callable[..., T], /, *, returns: Mapping[str, object] | N
                 f"returns={{{name!r}: ...}} ({place}) names no member of {kind.__name__}{_like(name, kind) or '.'}"
             )
     instance: Any = object.__new__(made)
-    _slot(made).__set__(instance, _Answers(kind=kind, answers=answers, place=place))
+    object.__setattr__(instance, "_answers", _Answers(kind=kind, answers=answers, place=place))
     return instance  # type: ignore[no-any-return]
 
 
@@ -88,12 +87,12 @@ def _class_for(kind: type, *universal: str) -> type:
     if key not in _made:
         namespace: dict[str, Any] = {
             "__slots__": ("_answers",),
-            "__class__": property(lambda self: _answers(self).kind),
-            "__repr__": lambda self: f"<{_answers(self)}>",
-            "__setattr__": lambda self, name, *_: _answers(self).refuse(name),
-            "__delattr__": lambda self, name: _answers(self).refuse(name),
+            "__class__": property(lambda self: self._answers.kind),
+            "__repr__": lambda self: f"<{self._answers}>",
+            "__setattr__": lambda self, name, *_: self._answers.refuse(name),
+            "__delattr__": lambda self, name: self._answers.refuse(name),
             "__getattr__": _getattr,
-            "__dir__": lambda self: sorted(_members(_answers(self).kind)),
+            "__dir__": lambda self: sorted(_members(self._answers.kind)),
             "__module__": kind.__module__,
             "__doc__": kind.__doc__,
             "_stands_for": staticmethod(ref(kind)),
@@ -107,18 +106,9 @@ def _class_for(kind: type, *universal: str) -> type:
     return _made[key]
 
 
-def _slot(made: type) -> Any:
-    return made.__dict__["_answers"]
-
-
-def _answers(fallback: Any) -> _Answers:
-    answers: _Answers = _slot(type(fallback)).__get__(fallback)
-    return answers
-
-
 def _getattr(fallback: Any, name: str) -> Any:
     """Make a member at its first use."""
-    answers = _answers(fallback)
+    answers: _Answers = object.__getattribute__(fallback, "_answers")
     if not _has(answers.kind, name):
         answers.unknown(name)
     if name not in vars(type(fallback)):
@@ -205,14 +195,14 @@ def _member(kind: type, name: str, value: Any) -> Any:
     """Return the fallback's member for a member of the real class."""
     function = conformity.function_of(value)
     if function is None and (isinstance(value, type) or not callable(value)):
-        return property(lambda self: _answers(self).value(name))
+        return property(lambda self: self._answers.value(name))
     flags = 0 if function is None else function.__code__.co_flags
     if function is not None and not flags & (COROUTINE | GENERATOR | ASYNC_GENERATOR) and _awaits(kind, function):
         flags |= COROUTINE
     shape = None if function is None else conformity.shape_of(value)
 
     def answer(fallback: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        return _answers(fallback).of_call(name, shape, arguments, named)
+        return fallback._answers.of_call(name, shape, arguments, named)
 
     from functools import partial
 
@@ -273,6 +263,3 @@ async def _one_by_one(values: Any) -> AsyncIterator[Any]:
         return
     for value in values:
         yield value
-
-
-__all__ = ["mock_service"]

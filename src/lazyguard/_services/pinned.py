@@ -6,18 +6,15 @@ it. Its target is not closed before the block has ended. Calls on it count like 
 
 from __future__ import annotations
 
-from lazyguard._base import TYPE_CHECKING, Generic, Record, T, final
+from lazyguard._base import TYPE_CHECKING, Any, Generic, NoReturn, Record, T, final, overload
 from lazyguard._core import closing, interruptions
 from lazyguard._core.cell import Cell
 from lazyguard._core.state import DEGRADED, Snapshot
-from lazyguard._lazy_imports import access
 from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies.proxy import find_cell
 from lazyguard.errors import ServiceUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, overload
-
     from lazyguard._services.service import Service
 
 if TYPE_CHECKING:
@@ -66,21 +63,18 @@ def pinned(of: Any, /) -> Any:
             f"pinned takes a live reference, a service or a lazy object, not one of type {type(of).__name__}: give "
             "what the service returns, pinned(get_it())."
         )
-    return Pinned(cell, of)
+    return Pinned(_cell=cell, _of=of)
 
 
 @final
-class Pinned(Generic[T]):
+class Pinned(Record, Generic[T]):
     """The block that `pinned` returns: it keeps one object from its entry to its exit."""
 
-    __slots__ = ("__weakref__", "_cell", "_entered", "_kept", "_key", "_of")
-
-    def __init__(self, cell: Cell, of: object) -> None:
-        self._cell = cell
-        self._of = of  # a reference to it keeps the object of an evicted key alive
-        self._entered = False
-        self._key: object = None
-        self._kept: Cell | None = None
+    _cell: Cell
+    _of: object  # a reference to it keeps the object of an evicted key alive
+    _entered: bool = False
+    _key: object = None
+    _kept: PinnedCell | None = None
 
     def __enter__(self) -> T:
         self._begin()
@@ -116,8 +110,8 @@ class Pinned(Generic[T]):
         now = cell.now
         if not now.served:
             return False
-        self._kept = kept = _pinned_cell(cell, now)
-        self._key = interruptions.at_end_of(self, lambda: _end(kept))
+        self._kept = kept = PinnedCell(cell, now)
+        self._key = interruptions.at_end_of(self, lambda: closing.let_go(now.target, kept))
         closing.hold(now.target, kept)
         if not cell.now.shows(now):
             interruptions.ended(self._key)
@@ -132,56 +126,36 @@ class Pinned(Generic[T]):
         shown: type[proxies.Proxy] = flavour(kept if kept.now.state == DEGRADED else self._cell, kept.now)
         proxy: Any = object.__new__(shown)
         proxies.set_cell(proxy, kept)
-        access.attributes[kept] = PinnedReference(cell=kept)
         reference: T = proxy
         return reference
 
 
-class PinnedReference(Record):
-    """`resolve`, `reset` and `override` of a pinned reference."""
+class PinnedCell(Cell):
+    """A cell that keeps another cell's present target, builds nothing and is not changed."""
 
-    cell: Cell
+    __slots__ = ()
 
-    def is_resolved(self) -> bool:
-        return True
+    def __init__(self, of: Cell, now: Snapshot) -> None:
+        def refuse() -> NoReturn:
+            raise ServiceUnavailable(
+                f"{of.name}, declared at {of.place}, is pinned to its fallback here: ask the service for the real one."
+            )
 
-    def resolve(self) -> Any:
-        return self.cell.resolve(real=True)
+        refuse.__wrapped__ = of.factory  # type: ignore[attr-defined]  # for its return annotation
+        plan = of.plan.changed(recovery=None, retry=None, close=None, awaited=False)
+        super().__init__(refuse, name=of.name, place=of.place, plan=plan)
+        self.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None, made=None)
+        self.fallbacks = of.fallbacks
+        self.answered = of.answered
 
     def reset(self) -> NoReturn:
         raise self._not_of_a_block("reset")
 
-    def override(self, value: Any, note: object) -> NoReturn:
+    def override(self, value: Any, note: object = None) -> NoReturn:
         raise self._not_of_a_block("override")
 
     def _not_of_a_block(self, what: str) -> UsageError:
         return UsageError(
-            f"{what} would change nothing for {self.cell.name}, declared at {self.cell.place}, in its pinned block: "
-            "give the service itself."
+            f"{what} would change nothing for {self.name}, declared at {self.place}, in its pinned block: give the "
+            "service itself."
         )
-
-
-def _end(kept: Cell) -> None:
-    access.attributes.pop(kept, None)
-    closing.let_go(kept.now.target, kept)
-
-
-def _pinned_cell(cell: Cell, now: Snapshot) -> Cell:
-    """Return a cell that keeps another cell's present target, and builds nothing."""
-
-    def refuse() -> NoReturn:
-        raise ServiceUnavailable(
-            f"{cell.name}, declared at {cell.place}, is pinned to its fallback here: ask the service for the real one."
-        )
-
-    refuse.__wrapped__ = cell.factory  # type: ignore[attr-defined]  # for its return annotation
-    kept = Cell(
-        refuse,
-        name=cell.name,
-        place=cell.place,
-        plan=cell.plan.changed(recovery=None, retry=None, close=None, awaited=False),
-    )
-    kept.now = now.changed(attempt=None, abandoned=(), overrides=(), held=None, gate=None, made=None)
-    kept.fallbacks = cell.fallbacks
-    kept.answered = cell.answered
-    return kept

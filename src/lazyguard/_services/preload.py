@@ -7,12 +7,11 @@ so no exit waits for them. An import has no time limit. In a forked child nothin
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 
 from lazyguard import events
-from lazyguard._base import TYPE_CHECKING, final, places, validation
-from lazyguard._base.places import shown
+from lazyguard._base import TYPE_CHECKING, Any, Callable, TypeAlias, final, places, validation
+from lazyguard._base.interpreter import in_child
 from lazyguard._core import clock, closing, daemons, deadlines, loaded, wait_cycles
 from lazyguard._core.declaration import Plan
 from lazyguard._core.effects import Call
@@ -20,20 +19,14 @@ from lazyguard._core.state import FAILED, READY, RESOLVING
 from lazyguard._lazy_imports import access, load
 from lazyguard._monitoring.health import Check
 from lazyguard._proxies.proxy import find_cell
-from lazyguard.errors import ConfigurationError, ResolutionError, UsageError
+from lazyguard.errors import ResolutionError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-    from typing import Any, TypeAlias
-
     from lazyguard._base.places import Place
     from lazyguard._core.cell import Cell
     from lazyguard._core.state import State
 
     Progress: TypeAlias = "Callable[[int, int, str, float, BaseException | None], object]"
-
-__all__ = ["Preload", "preload"]
 
 
 def preload(*what: object, concurrency: int = 1, progress: Progress | None = None) -> Preload:
@@ -84,12 +77,21 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
         True
     """
     validation.whole("concurrency", concurrency)
-    if progress is not None and not callable(progress):
-        raise ConfigurationError(f"progress={shown(progress)} is invalid: give a function of five arguments, or None.")
+    validation.require(callable(progress), "progress", progress, "a function of five arguments", optional=True)
     frame = places.caller()
     jobs: dict[str, Cell] = {}
     for item in what:
-        name, cell = _job(item, frame)
+        cell = find_cell(item)
+        if cell is not None:
+            name = cell.name
+        elif isinstance(item, str):  # asked of no proxy, which would build what it stands for
+            name, cell = item, load.cell_of_name(item, frame)
+            cell.plan = _MAY_BE_NONE
+        else:
+            raise UsageError(
+                f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
+                f'"package.module" or "package.module:attribute", not one of type {type(item).__name__}.'
+            )
         at, unique = 1, name
         while unique in jobs:
             at += 1
@@ -98,21 +100,6 @@ def preload(*what: object, concurrency: int = 1, progress: Progress | None = Non
     handle = Preload(what, jobs, places.of_frame(frame), progress)
     handle._begin(concurrency)
     return handle
-
-
-def _job(item: object, frame: FrameType) -> tuple[str, Cell]:
-    """Return the name and the cell of an item; the cell of a name is that of a lazy import."""
-    cell = find_cell(item)
-    if cell is not None:
-        return cell.name, cell
-    if isinstance(item, str):
-        cell = load.cell_of_name(item, frame)
-        cell.plan = _MAY_BE_NONE
-        return item, cell
-    raise UsageError(
-        f"preload ({places.of_frame(frame)}) takes services, lazy objects and names, "
-        f'"package.module" or "package.module:attribute", not one of type {type(item).__name__}.'
-    )
 
 
 @final
@@ -126,6 +113,7 @@ class Preload:
     """
 
     ended: bool = False
+    name = "preload"  # in events
 
     def __init__(
         self, item: tuple[object, ...], jobs: dict[str, Cell], place: Place, progress: Progress | None
@@ -271,17 +259,9 @@ class Preload:
         self._changed = clock.now()
         self._items = ()
         # Before waiters go on, so that they find all reported.
-        events.emit(
-            events.Event(
-                kind="preload-failed" if self._errors else "preloaded",
-                name="preload",
-                place=self.place,
-                before=RESOLVING,
-                after=FAILED if self._errors else READY,
-                cause=self._failures(),
-                seconds=self._changed - self._began,
-            )
-        )
+        kind, after = ("preload-failed", FAILED) if self._errors else ("preloaded", READY)
+        took = self._changed - self._began
+        events.tell(self, kind, RESOLVING, after, cause=self._failures(), seconds=took)
         self.ended = True
         _running.discard(self)
 
@@ -325,7 +305,6 @@ class Preload:
             cause=cause,
             running=0 if self.ended else len(self._threads),
             place=self.place,
-            answered={},
         )
 
 
@@ -349,7 +328,7 @@ _FOR_FAILURES = {
     "_services.service": "random lazyguard._policies.recovery lazyguard._policies.recovery_run "
     "lazyguard._core.scheduler",
     "_policies.retry": "tenacity lazyguard._policies.retries",
-    "_policies.breaker": "lazyguard._policies.circuit lazyguard._policies.haste",
+    "_policies.breaker": "lazyguard._policies.circuit",
     "_services.guarded": "lazyguard._services.calls",
     "_services.fallback": "wrapt lazyguard._policies.fallback lazyguard._services.degraded_view "
     "lazyguard._services.conformity",
@@ -422,5 +401,4 @@ def _interrupt_all(by: str) -> None:
 
 
 closing.enders.append(lambda: _interrupt_all("aclose()"))
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _interrupt_all("a fork"))
+in_child(lambda: _interrupt_all("a fork"))

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 
-from lazyguard._base import TYPE_CHECKING, places, validation
-from lazyguard._base.places import misconfigured, misused, shown
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, places, validation
+from lazyguard._base.places import misused
 from lazyguard._core import clock, deadlines, loaded
 from lazyguard._core.effects import Call, Sleep, within
 from lazyguard._policies.recovery import USUAL, Recovery
 from lazyguard._proxies.proxy import find_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
     from lazyguard._core.effects import Steps
     from lazyguard._core.state import Outcome
 
@@ -123,8 +120,7 @@ def drain(*, delay: float = 5.0, then: Callable[[], object] | None = None) -> No
     from lazyguard._core import closing, daemons
 
     validation.seconds("delay", delay, zero=True)
-    if then is not None and not callable(then):
-        raise misconfigured(f"then={shown(then)} is invalid: give a function without parameters, or None.")
+    validation.require(callable(then), "then", then, "a function without parameters", optional=True)
     _drains = os.getpid()
     work = then or closing.close
     loaded("_core.scheduler").at(clock.now() + delay, lambda: daemons.daemon(work, "lazyguard-drain"))

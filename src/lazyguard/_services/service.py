@@ -5,21 +5,19 @@ resolves; it follows fallback and recovery by itself. A factory with parameters 
 arguments.
 """
 
-from lazyguard._base import TYPE_CHECKING, Generic, P, T, final, places, validation
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Coroutine, Generic, P, T, final, places, validation
 from lazyguard._base.places import misconfigured, misused, shown
 from lazyguard._core.declaration import declared, register
 from lazyguard._proxies import proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any, Concatenate, Protocol, TypeAlias, TypeVar, overload
+    from typing import Concatenate, Protocol, TypeAlias, TypeVar, overload
 
     from lazyguard._base.validation import Seconds, Whole
     from lazyguard._core.cell import Cell
     from lazyguard._lazy_imports.access import Override
     from lazyguard._monitoring.health import Check
     from lazyguard._proxies.proxy import Flavour
-    from lazyguard._services.fallback import Fallback
     from lazyguard._services.keys import Keys
 
     Method = TypeVar("Method", bound=Callable[..., Any])
@@ -67,11 +65,8 @@ if TYPE_CHECKING:
 
 else:
 
-    @final
     class like_factory:  # noqa: N801  # used as the decorator that it stands for
         """Let an async method of a service have the signature of its factory; of no method: that signature itself."""
-
-        __slots__ = ("_method",)
 
         def __init__(self, method):
             self._method = method
@@ -122,7 +117,6 @@ class Service(Generic[P, T]):
     ) -> None:
         self._cell = cell
         self._flavour: Any = flavour
-        self._fallbacks: list[Fallback] = []
         self.critical = critical
         self._factory = factory = cell.factory
         if not cell.plan.awaited:  # else who unwraps it would await what a call returns
@@ -134,7 +128,7 @@ class Service(Generic[P, T]):
             from lazyguard._policies.bulkhead import DEFAULT, Bulkhead
             from lazyguard._services import keys as keyed
 
-            self._keys = keyed.Keys(self, factory, 128 if max_keys is None else max_keys)
+            self._keys = keyed.Keys(self, 128 if max_keys is None else max_keys)
             cell.plan = cell.plan.changed(bulkhead=Bulkhead(DEFAULT if max_concurrent is None else max_concurrent))
             return
         for option, value in (("max_keys", max_keys), ("max_concurrent", max_concurrent)):
@@ -151,10 +145,10 @@ class Service(Generic[P, T]):
         """Return the service of one more key, whose object `build` makes."""
         like = self._cell
         cell: Cell = declared(build, name=like.name, place=like.place, plan=like.plan)
-        for fallback in self._fallbacks:
-            fallback.join(cell, given)
+        for fallback in like.fallbacks:
+            fallback.factory.of.join(cell, given)
         if self._isolated:
-            from lazyguard._services.gates import isolate
+            from lazyguard._policies.recovery_run import isolate
 
             isolate(cell)
         return self._around(proxy.make(cell, self._flavour, home=(*self._home, given)))
@@ -325,7 +319,6 @@ class Service(Generic[P, T]):
             parameters = () if self._keys is None else signatures.all_parameters(places.unwrapped(self._factory))
             declared = fallback_cells.Fallback(self._cell, function, parameters, **options)
             declared.join(self._cell)
-            self._fallbacks.append(declared)
             for cell, given in () if self._keys is None else self._keys.living():
                 declared.join(cell, given)
             return function
@@ -376,7 +369,7 @@ class Service(Generic[P, T]):
             >>> len(get_numbers())
             1
         """
-        from lazyguard._services.gates import isolate
+        from lazyguard._policies.recovery_run import isolate
 
         self._isolated = True
         for cell in self._cells():

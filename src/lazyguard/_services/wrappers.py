@@ -6,11 +6,10 @@ wrapper begins with code that takes the whole way, so that declaring compiles no
 
 from _weakref import ref
 
-from lazyguard._base import TYPE_CHECKING, dress
+from lazyguard._base import TYPE_CHECKING, Any, dress
 
 if TYPE_CHECKING:
     from types import CodeType
-    from typing import Any
 
     from lazyguard._core.state import Outcome
 

@@ -138,6 +138,7 @@ class Audit:
     _failed_in_forks: dict[str, ModuleReport] = field(default_factory=dict[str, ModuleReport])
     _running: Sequence[str] = ()
     _fresh_because: str | None = None
+    _lost: str = ""
     _left_out: tuple[str, ...] = ()
     _uncompiled: int = 0
 
@@ -178,6 +179,9 @@ class Audit:
             f"the interpreter's start runs {file}, which takes {seconds(s)} s each time"
             for file, s in self.plan.start_up
         ]
+        if self._lost:
+            notes.append(f"forks ended early, and an interpreter for each module takes longer: {self._lost}")
+        notes += [f"exclude {pattern} fits no module: correct it, or take it out" for pattern in self.plan.idle]
         return Report(
             python=self.plan.python,
             timeout=float(settings.timeout),
@@ -211,7 +215,7 @@ class Audit:
         except ZygoteLost as lost:
             if self.wakeup.came():
                 raise Interrupted from None
-            self._fresh_because = str(lost)
+            self._fresh_because = self._lost = str(lost)
         finally:
             self._zygote = None
             self._left_out = tuple(f"{name} {reason}" for name, reason in sorted(zygote.left_out.items()))

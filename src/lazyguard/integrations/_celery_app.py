@@ -22,7 +22,7 @@ from kombu.exceptions import LimitExceeded, OperationalError
 
 from lazyguard._core import clock, deadlines
 from lazyguard._lazy_imports.access import resolve
-from lazyguard._policies import haste
+from lazyguard._policies import failures
 from lazyguard.errors import DeadlineExceeded
 from lazyguard.integrations import _celery_brokers as brokers
 from lazyguard.integrations._celery_kinds import check_backend, check_brokers
@@ -47,7 +47,7 @@ def within(app: Any, seconds: float | None, work: Any, *arguments: Any, **named:
         with own:
             return work(*arguments, **named)
     except (brokers.OutOfTime, LimitExceeded, OperationalError) as error:
-        if haste.is_told(error):
+        if failures.is_told(error):
             raise
         by = f"{seconds:g} s" if given is None or own.ends < given.ends else "the time that the caller's deadline left"
         late = isinstance(error, brokers.OutOfTime) or own.ends <= clock.now()
@@ -56,7 +56,7 @@ def within(app: Any, seconds: float | None, work: Any, *arguments: Any, **named:
             f"the broker or the result backend of the Celery app {app.main}, declared at {app.place}, {did}. See that "
             f"both run and can be reached from here; timeout={app.longest_wait:g} there gives them that many seconds."
         )
-        raise haste.told(told, seconds, began) from error
+        raise failures.told(told, seconds, began) from error
 
 
 # The methods of a result backend that senders call beside send_task; each retries by itself, for 20 seconds and more.

@@ -6,7 +6,6 @@ Invariants: a check builds, connects to and resolves nothing. Each message says 
 from __future__ import annotations
 
 import gc
-import sys
 from typing import Any
 
 from django.apps import AppConfig
@@ -15,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.dispatch import Signal
 from django.utils.module_loading import import_string
 
-from lazyguard._core import clock
+from lazyguard._core import clock, whole
 from lazyguard._proxies import proxy as proxies
 from lazyguard.errors import LazyguardError
 from lazyguard.integrations import _django_cache, _django_middleware
@@ -142,7 +141,7 @@ def check_databases(**_: Any) -> list[CheckMessage]:
 
 def check_preloads(**_: Any) -> list[CheckMessage]:
     """Find calls of `preload` that importing the settings, the applications or the URLs has made."""
-    preload = sys.modules.get("lazyguard._services.preload")  # not loaded: nothing was called
+    preload = whole("_services.preload")  # not loaded: nothing was called
     begun = [] if preload is None else preload.checks(clock.now(), clock.current.date())
     return [Warning(f"preload() at {one.place} runs at import.", hint=_IN_A_FORK, id="lazyguard.W005") for one in begun]
 

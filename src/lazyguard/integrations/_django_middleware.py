@@ -18,8 +18,7 @@ from django.utils.log import log_response
 
 from lazyguard._base.places import shown
 from lazyguard._core import deadlines
-from lazyguard._policies import haste
-from lazyguard._policies.failures import matches
+from lazyguard._policies.failures import is_timeout, matches
 from lazyguard.errors import CircuitOpen, ConfigurationError, DeadlineExceeded, ResolutionTimeout, ServiceUnavailable
 from lazyguard.integrations._requests import DEFAULTS, Answer, Requests
 from lazyguard.integrations.wsgi import _Body
@@ -143,7 +142,7 @@ def _late(error: Any) -> Any:
     try:
         deadlines.remaining()
     except DeadlineExceeded as over:
-        return over if haste.is_timeout(error) else error
+        return over if is_timeout(error) else error
     return error
 
 

@@ -25,9 +25,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc, unused-ignore
     """
 
     if base.is_psycopg3:
-        from lazyguard.integrations._psycopg_connection import BoundedConnection
+        from lazyguard.integrations._psycopg_connection import Connection
 
-        Database: Any = SimpleNamespace(**{**vars(base.Database), "connect": BoundedConnection.connect})
+        Database: Any = SimpleNamespace(**{**vars(base.Database), "connect": Connection.connect})
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Return a connection that keeps the deadline."""

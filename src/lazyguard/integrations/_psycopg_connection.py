@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from selectors import DefaultSelector
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,33 +14,40 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 
+# psycopg looks up from a wait this often, in seconds.
+INTERVAL = 0.1
+
+
 class Connection(psycopg.Connection[Any]):
-    """A psycopg.Connection that checks the deadline at each wait of connecting."""
+    """A psycopg.Connection whose waits end with the deadline; one on which an answer is still due is closed."""
 
     @classmethod
     def _connect_gen(cls, *arguments: Any, **named: Any) -> Generator[Any, Any, Any]:
         return _limited(super()._connect_gen(*arguments, **named))
 
-
-class BoundedConnection(Connection):
-    """One that checks it at each wait; one on which an answer is still due is closed."""
-
     def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
         """Take the steps of an operation, until the deadline."""
+        if deadlines.current() is None:
+            return super().wait(gen, *arguments, **named)
         try:
-            return super().wait(_limited(gen), *arguments, **named)
+            return super().wait(_limited(gen, self.pgconn), *arguments, **named)
         except DeadlineExceeded as error:
             self.close()
             raise psycopg.OperationalError(str(error)) from error
 
 
-def _limited(steps: Any) -> Generator[Any, Any, Any]:
-    """Take steps, each of which waits a tenth of a second at the most."""
+def _limited(steps: Any, of: Any = None) -> Generator[Any, Any, Any]:
+    """Take steps, by the deadline; each waits as long as psycopg lets it, and the last ones until the deadline."""
     ready = None
     while True:
+        left = deadlines.remaining()  # raises
         try:
             wanted = steps.send(ready)
         except StopIteration as done:
             return done.value
-        deadlines.remaining()  # raises
-        ready = yield wanted
+        if left is None or left > INTERVAL:
+            ready = yield wanted
+        else:
+            with DefaultSelector() as waiting:
+                waiting.register(*((of.socket, wanted) if of else wanted))
+                ready = sum(mask for _, mask in waiting.select(left))

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from lazyguard._core import clock, deadlines
-from lazyguard._policies.haste import Wait
+from lazyguard._policies.failures import Wait
 from lazyguard.errors import DeadlineExceeded
 
 
@@ -111,7 +111,7 @@ class _Sync(_Deadlined):
             seconds = this.socket_timeout
         except DeadlineExceeded as error:
             this.disconnect()
-            raise _timeout(error) from error
+            raise _failure("TimeoutError", error) from error
         if this._sock.gettimeout() != seconds:
             this._sock.settimeout(seconds)
 
@@ -124,7 +124,12 @@ class _Async(_Deadlined):
     async def send_packed_command(self, *arguments: Any, **named: Any) -> Any:
         with _wait(self):
             await self._apply_deadline()
-            return await super().send_packed_command(*arguments, **named)  # type: ignore[misc]
+            try:
+                return await super().send_packed_command(*arguments, **named)  # type: ignore[misc]
+            except RuntimeError as error:
+                if not str(error).endswith("the handler is closed"):  # as uvloop says where the server has reset it
+                    raise
+                raise _failure("ConnectionError", error) from error
 
     async def read_response(self, *arguments: Any, **named: Any) -> Any:
         with _wait(self):
@@ -146,13 +151,13 @@ class _Async(_Deadlined):
             _ = this.socket_timeout
         except DeadlineExceeded as error:
             await this.disconnect(nowait=True)
-            raise _timeout(error) from error
+            raise _failure("TimeoutError", error) from error
 
 
-def _timeout(error: DeadlineExceeded) -> Exception:
+def _failure(name: str, error: Exception) -> Exception:
     import redis
 
-    return redis.TimeoutError(str(error))
+    return getattr(redis, name)(str(error))  # type: ignore[no-any-return]
 
 
 @cache

@@ -6,11 +6,10 @@ types of exceptions, never an exception's text, an argument or a URL. An invalid
 
 from __future__ import annotations
 
-import sys
-
 import lazyguard
 from lazyguard._base import TYPE_CHECKING, final, validation
 from lazyguard._base.places import shown
+from lazyguard._core import whole
 from lazyguard._core.deadlines import Deadline, Reach
 from lazyguard._monitoring.health import Health
 from lazyguard.errors import ConfigurationError
@@ -150,7 +149,7 @@ def _alive() -> tuple[str, Health | None]:
 
 def _ready() -> tuple[str, Health | None]:
     """Fail if the process drains, or a critical service has failed; no other check is ever "fail"."""
-    readiness = sys.modules.get("lazyguard._services.readiness")  # not loaded: nothing drains
+    readiness = whole("_services.readiness")  # not loaded: nothing drains
     if readiness is not None and readiness.draining():
         return "fail", None
     found = Health(

@@ -6,13 +6,13 @@ parent's connections, and closes none of them.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import lazyguard
-from lazyguard._base import TYPE_CHECKING, final, places
+from lazyguard._base import TYPE_CHECKING, places
 from lazyguard._base import validation as checks
 from lazyguard._core import clock, deadlines, loaded
-from lazyguard._policies import haste
+from lazyguard._policies import failures
 from lazyguard._proxies.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def make_engine(url: str, *, connect_timeout: float = 5.0, **options: Any) -> En
         ConfigurationError: `connect_timeout` is no number of seconds above zero.
 
     Nothing connects before the first use. If a connection is not made in time, the driver's own error is raised, or
-    DeadlineExceeded. The deadline does not bound a pooled connection or a statement. Declare the service with
-    `close=dispose` and `on_fork=renew`.
+    DeadlineExceeded. With psycopg, statements too wait no longer than the deadline: the connection is closed, and
+    OperationalError is raised; give them a `statement_timeout`, with which the server ends them. With other drivers the
+    deadline bounds no statement, and with none the wait for a place in a full pool, which is `pool_timeout`. Declare
+    the service with `close=dispose` and `on_fork=renew`.
 
     Example:
         >>> from lazyguard.integrations.sqlalchemy import make_engine
@@ -106,7 +108,7 @@ def lazy_engine(
     _check_lazy(url, name, configure)
     name = name or places.name_in(places.caller(), "engine")
     declare = lazyguard.service(name=name, recovery=None, close=dispose, on_fork=renew, grace=0.0)
-    engine: Engine = declare(_Factory(make_engine, url, configure, options))()
+    engine: Engine = declare(partial(_made, make_engine, url, configure, options))()
     return engine
 
 
@@ -121,31 +123,17 @@ def lazy_async_engine(
     _check_lazy(url, name, configure)
     name = name or places.name_in(places.caller(), "async engine")
     declare = lazyguard.service(name=name, recovery=None, on_fork=renew)
-    engine: AsyncEngine = declare(_Factory(make_async_engine, url, configure, options))()
+    engine: AsyncEngine = declare(partial(_made, make_async_engine, url, configure, options))()
     return engine
 
 
-@final
-class _Factory:
-    """The factory of a lazy engine."""
-
-    __slots__ = ("_configure", "_make", "_options", "_url")
-
-    def __init__(
-        self,
-        make: Callable[..., Any],
-        url: str | Callable[[], str],
-        configure: Callable[[Any], object] | None,
-        options: dict[str, Any],
-    ) -> None:
-        checks.function_of("configure", configure, "engine")
-        self._make, self._url, self._configure, self._options = make, url, configure, options
-
-    def __call__(self) -> Any:
-        engine = self._make(self._url if isinstance(self._url, str) else self._url(), **self._options)
-        if self._configure is not None:
-            self._configure(engine)
-        return engine
+def _made(
+    make: Callable[..., Any], url: Any, configure: Callable[[Any], object] | None, options: dict[str, Any]
+) -> Any:
+    engine = make(url() if callable(url) else url, **options)
+    if configure is not None:
+        configure(engine)
+    return engine
 
 
 def _created(create: Callable[..., Any], url: str, options: dict[str, Any]) -> Any:
@@ -208,14 +196,13 @@ def _limit_connecting(engine: Engine, own: float) -> None:
         if name is None:
             return None
         seconds = float(named.get(name, own))
-        with haste.Wait(seconds):
-            left, connect = deadlines.remaining(), dialect.connect
-            seconds = seconds if left is None else min(left, seconds)
+        with failures.Wait(seconds):
+            seconds, connect = min(seconds, deadlines.remaining() or seconds), dialect.connect
             if dialect.driver == "asyncpg":
                 named[name] = seconds
             else:
                 named[name] = max(2, -int(-seconds // 1))  # whole seconds, two at the least, as libpq has it
-                if left is not None and left < named[name] and not dialect.is_async:
+                if not dialect.is_async:
                     from lazyguard.integrations._psycopg_connection import Connection
 
                     connect = Connection.connect

@@ -239,6 +239,7 @@ def test_a_zygote_that_is_killed_is_done_without(app: App) -> None:
     """The rest is imported fresh, the report says why, and every module has its verdict."""
     report = forked(app(a=KILLER, b="", c=""), jobs=1)
     assert report.fresh_because is not None
+    assert f"an interpreter for each module takes longer: {report.fresh_because}" in str(report.notes)
     assert [module.verdict for module in report.modules] == ["ok"] * 4
     assert of(report, "core.c").tier == "fresh"
 

@@ -45,8 +45,10 @@ def test_a_namespace_below_a_package_is_walked_and_tests_are_named(app: App) -> 
     write(path / "core" / "jobs" / "deep", nightly="raise RuntimeError")
     write(path / "core" / "tests", helper="raise Exception")
     write(path / "core" / "old", thing="raise Exception")
-    report = audit(["core"], path=path, exclude=["*.old"])
+    report = audit(["core"], path=path, exclude=["*.old", "core.odl"])
 
+    assert "exclude core.odl fits no module: correct it, or take it out" in report.notes
+    assert "*.old" not in str(report.notes)
     assert {name for name in seen(report) if name != "core"} == {"core.good", "core.jobs.deep.nightly"}
     assert set(report.passed_over) == {"core.conftest", "core.test_a", "core.tests.helper", "core.old.thing"}
     assert "core.tests.helper" in seen(audit(["core.tests"], path=path))

@@ -60,6 +60,13 @@ def test_what_a_caller_does_is_told_on_its_thread(listen, race):
         assert [who for who in seen if who[0] // 1000 == source] == [(source * 1000 + n, thread) for n in range(200)]
 
 
+def post(one: events.Event, of: int) -> None:
+    """Put an event where `deliver` finds it, as a transition does."""
+    letters = events.addressed(one, of)
+    any(events.putting(letters))
+    events.posted(letters)
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_the_order_of_a_cell_holds_whoever_posts(listen, race, eventually, slow):
     """Callers and scheduled work that tell of one cell: each listener hears all of it, in the order of posting."""
@@ -83,9 +90,7 @@ def test_the_order_of_a_cell_holds_whoever_posts(listen, race, eventually, slow)
             for number in range(first, first + 150):
                 for source in (1, 2, 3):
                     with order:
-                        (later if number % 2 else Context().run)(
-                            events.post, event(number=source * 10_000 + number), source
-                        )
+                        (later if number % 2 else Context().run)(post, event(number=source * 10_000 + number), source)
                         posted[source].append(source * 10_000 + number)
                     events.deliver()
 

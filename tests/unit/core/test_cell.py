@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -293,29 +295,73 @@ def test_fallbacks_begin_anew_with_their_cell():
     assert fallback.now.state == "pending"
 
 
-@pytest.mark.parametrize(("served", "state"), [("fallback", "pending"), ("another", "degraded")])
-def test_a_fallback_that_is_served_again_while_it_is_let_go_of(served, state, monkeypatch):
-    """The object has failed once more meanwhile: what is about to be closed is served no longer, and another one is."""
-    cell, fallback = Cell(lambda: "real", name="c", place="p"), Cell(lambda: "fallback", name="f", place="p")
+class Interleaved(Cell):
+    """A cell that lets something happen just before its next transition."""
+
+    before: Callable[[], object] = bool
+
+    def swap(self, *transition: Any) -> bool:
+        before, self.before = self.before, bool
+        before()
+        return super().swap(*transition)
+
+
+@pytest.fixture
+def degraded():
+    """Return a cell that serves its fallback, the fallback's cell, and a function that lets the real object come.
+
+    That function takes what happens just before the fallback is let go of for it.
+    """
+    cell, fallback = Cell(lambda: "real", name="c", place="p"), Interleaved(object, name="f", place="p")
     cell.fallbacks = (fallback,)
-    cell.degrade(resolved(fallback), OSError(), 0)
+    cell.degrade(resolved(fallback), OSError(), 0, fallback)
 
-    begin_anew = Cell.begin_anew
+    def comes(before: Callable[[], object]) -> None:
+        fallback.before = before
+        attempt, _, _ = cell.find_attempt(cell.now, recovery=True)
+        assert attempt is not None
+        cell.settle(attempt, Outcome("real"))
 
-    def fail_again(begun: Cell):
-        owed = begin_anew(begun)
-        if begun is fallback:
-            monkeypatch.setattr(Cell, "begin_anew", begin_anew)
-            cell.open(cell.now.generation, OSError())
-            cell.degrade(served, OSError(), cell.now.generation)
-        return owed
+    return cell, fallback, comes
 
-    monkeypatch.setattr(Cell, "begin_anew", fail_again)
-    attempt, _, _ = cell.find_attempt(cell.now, recovery=True)
-    assert attempt is not None
-    cell.settle(attempt, Outcome("real"))
-    assert cell.now.state == state
-    assert cell.now.target == (None if state == "pending" else served)
+
+def test_a_fallback_of_a_later_failure_is_not_let_go_of(degraded):
+    """The object has come and failed anew before its follow-ups were done: what was made for that is kept."""
+    cell, fallback, comes = degraded
+    made = []
+
+    def fail_again() -> None:
+        cell.reset()
+        later(cell)
+        made.append(resolved(fallback))
+        cell.degrade(made[0], OSError(), cell.now.generation, fallback)
+
+    comes(fail_again)
+    assert cell.now.state == "degraded"
+    assert fallback.now.target is cell.now.target is made[0]
+
+
+def test_a_fallback_that_is_served_again_while_it_is_let_go_of(degraded):
+    """The object has failed once more meanwhile: what is about to be closed is served no longer."""
+    cell, fallback, comes = degraded
+    first = fallback.now.target
+
+    def fail_again() -> None:
+        cell.open(cell.now.generation, OSError())
+        cell.degrade(first, OSError(), cell.now.generation)
+
+    comes(fail_again)
+    assert cell.now.state == fallback.now.state == "pending"
+
+
+def test_a_fallback_that_was_let_go_of_before_it_was_served():
+    """A caller has found what was let go of before it could serve it: it is not served."""
+    cell, fallback = Cell(lambda: "real", name="c", place="p"), Cell(object, name="f", place="p")
+    cell.fallbacks = (fallback,)
+    found = resolved(fallback)
+    fallback.reset()
+    cell.degrade(found, OSError(), 0, fallback)
+    assert cell.now.state == "pending"
 
 
 def test_an_attempt_that_cannot_be_boarded_is_not_new():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import sys
+import types
 
 import pytest
 
+import lazyguard
 from lazyguard import _core as loading
+from lazyguard import errors
 from lazyguard._core.cell import Cell
 from lazyguard.errors import ResolutionError
+from lazyguard.integrations.wsgi import Middleware
 
 pytestmark = pytest.mark.usefixtures("limited")
 
@@ -70,12 +74,48 @@ def test_nobody_gets_half_a_module(body, of, named):
     assert told[0].startswith(f"{named} cannot be built now")
 
 
-def test_the_end_of_the_interpreter_is_told(monkeypatch):
-    """Where nothing can be imported any more, the error says so and names the object; the cause is chained."""
+def test_what_is_just_being_imported_is_not_there_yet(body):
+    """Who looks whether a module is loaded gets none that is half executed, whatever thread imports it."""
+    seen: list[object] = []
+    body(lambda: seen.append(loading.whole(NAME)))
+    assert loading.whole(NAME) is None
+    imported = __import__(f"lazyguard.{NAME}", fromlist=["*"])
+    assert seen == [None]
+    assert loading.whole(NAME) is imported
+
+
+HALF = ("_services.preload", "_services.readiness", "_core.observers", "_core.scheduler")
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_what_is_just_being_imported_breaks_nothing(monkeypatch, name):
+    """While another thread imports a part of ours, services are built, and health is told."""
+    half = types.ModuleType(f"lazyguard.{name}")
+    half.__spec__ = importlib.machinery.ModuleSpec(half.__name__, None)
+    half.__spec__._initializing = True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, half.__name__, half)
+    monkeypatch.delitem(loading._whole, name, raising=False)
+    get = lazyguard.service(name="built meanwhile")(lambda: [1])
+    assert list(get()) == [1]
+    assert "built meanwhile" in {check.name for check in lazyguard.health().checks}
+    statuses: list[str] = []
+    for path in ("/readyz", "/startupz", "/healthz"):
+        Middleware()({"REQUEST_METHOD": "GET", "PATH_INFO": path}, lambda status, _: statuses.append(status))
+    assert {status[:3] for status in statuses} <= {"200", "503"}
+
+
+@pytest.mark.parametrize("errors_loaded", [True, False])
+def test_the_end_of_the_interpreter_is_told(monkeypatch, errors_loaded):
+    """Where nothing can be imported any more, the error says so and names the object; the cause is chained.
+
+    It is a RuntimeError, and a ResolutionError where that is loaded.
+    """
     with monkeypatch.context() as patch:
+        patch.setattr(loading, "_whole", {"errors": errors} if errors_loaded else {})
         patch.setattr(sys, "meta_path", None)
-        with pytest.raises(ResolutionError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
+        with pytest.raises(RuntimeError, match=r"^c \(p:1\) cannot be built: the interpreter is ending") as caught:
             loading.loaded(NAME, Cell(object, name="c", place="p:1"))
+    assert type(caught.value) is (ResolutionError if errors_loaded else RuntimeError)
     assert isinstance(caught.value.__cause__, ImportError)
 
 

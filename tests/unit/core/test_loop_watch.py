@@ -9,14 +9,14 @@ import time
 import pytest
 
 import lazyguard
-from lazyguard._core import loop_watch
+from lazyguard._core import tasks
 
 pytestmark = pytest.mark.usefixtures("limited")
 
 
 @pytest.fixture(autouse=True)
 def _bound(monkeypatch):
-    monkeypatch.setattr(loop_watch, "BLOCKS", 0.1)
+    monkeypatch.setattr(tasks, "BLOCKS", 0.1)
 
 
 def block() -> None:

@@ -282,7 +282,10 @@ def test_a_fallback_of_a_loop_that_is_gone_is_not_served():
     loop = asyncio.new_event_loop()
     loop.close()
     cell = Cell(lambda: "real", name="c", place="p")
-    cell.degrade("fallback", OSError(), 0, loop)
+    fallback = Cell(lambda: "fallback", name="f", place="p")
+    resolved(fallback)
+    fallback.now = fallback.now.changed(home=loop)
+    cell.degrade("fallback", OSError(), 0, fallback)
     assert resolved(cell) == "real"
 
 

@@ -17,7 +17,7 @@ import warnings
 import pytest
 
 import lazyguard
-from lazyguard._guards import alarm, frames, side_effects
+from lazyguard._guards import alarm, frames, import_guard
 from lazyguard.errors import (
     ConfigurationError,
     ImportSideEffectError,
@@ -47,7 +47,7 @@ def quiet():
     yield
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
-    assert not side_effects._watchers
+    assert not import_guard._watchers
 
 
 @pytest.fixture(autouse=True)
@@ -489,7 +489,7 @@ def test_in_the_child_of_a_fork(in_child, eventually):
             assert leave.wait(30)
 
     def work() -> None:
-        assert len(side_effects._watchers) == 1
+        assert len(import_guard._watchers) == 1
         with pytest.raises(ImportSideEffectError):
             connect(9)
 
@@ -500,4 +500,4 @@ def test_in_the_child_of_a_fork(in_child, eventually):
             assert in_child(work) == 0
     finally:
         leave.set()
-    eventually(lambda: not side_effects._watchers)
+    eventually(lambda: not import_guard._watchers)

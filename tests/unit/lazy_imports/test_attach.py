@@ -248,6 +248,25 @@ def test_renames_and_absolute_modules(program):
     assert not hasattr(core, "app")
 
 
+@pytest.mark.parametrize("declare", ["attach", "attach_stub"])
+def test_what_a_package_imports_from_itself_is_its_submodule(program, declare):
+    """A package that names itself in place of a dot has its submodule; a renamed name may be any of its own names."""
+    declared = "attach(__name__, absolute_attrs={'core': ['tasks', 'EAGER as late', 'views as pages']})"
+    if declare == "attach_stub":
+        declared = "attach_stub(__name__, __file__)"
+    files = package(declared, tasks="", views="")
+    files["core/__init__.py"] = f"EAGER = 1\n{files['core/__init__.py']}"
+    names = "tasks as tasks, EAGER as late, views as pages\n__all__ = ['late', 'pages', 'tasks']\n"
+    program({**files, "core/__init__.pyi": f"from core import {names}"})
+    core = importlib.import_module("core")
+    assert "core.tasks" not in sys.modules
+    found = {name: getattr(core, name) for name in core.__all__}
+    assert sys.modules["core.tasks"] is core.tasks
+    assert sys.modules["core.views"] is core.pages
+    assert core.late == 1
+    assert list(found) == ["late", "pages", "tasks"]
+
+
 def test_dir_keeps_what_the_module_has(program):
     """`dir(core)` lists dunders, own globals and declared names, and resolves nothing."""
     files = package("attach(__name__, ['a'], {'b': ['c']})", a="", b="c = 1")

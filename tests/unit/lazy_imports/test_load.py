@@ -130,7 +130,7 @@ class TestLoad:
         program({"appears.py": "value = 3"})
         assert proxy.value == 3
 
-    @pytest.mark.parametrize("name", ["", ".", ".one", "a..b", "a b", ":Name", "a:b.c", "a:b:c", "a-b", 5, None])
+    @pytest.mark.parametrize("name", ["", ".", ".one", "a..b", "a b", ":Name", "a:b.c", "a:b:c", "a:", "a-b", 5, None])
     def test_wrong_names(self, name):
         """A bad name is refused at once."""
         with pytest.raises(UsageError, match=r"test_load.py:\d+"):

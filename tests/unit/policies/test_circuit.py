@@ -504,15 +504,6 @@ def test_failures_by_name(make):
     assert circuit.now.state == "open"
 
 
-def test_other_failures_in_place_of_its_own(clock):
-    """A circuit can have its own `on`, as a service has `failures=`."""
-    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3", on=(KeyError,))
-    fail(circuit)
-    assert circuit.now.state == "closed"
-    fail(circuit, 1, KeyError())
-    assert circuit.now.state == "open"
-
-
 # events, races, forks
 
 
@@ -605,13 +596,14 @@ def test_no_lock_while_listeners_run(make):
         free.append(lock.acquire(timeout=30))
         lock.release()
 
-    def changed(before, after) -> None:
+    def changed(event) -> None:
         thread = threading.Thread(target=look)
         thread.start()
         thread.join()
 
-    circuit = Circuit(lazyguard.Breaker(failure_threshold=1), name="db", place="app.py:3", changed=changed)
-    fail(circuit)
+    undo = lazyguard.subscribe(changed)
+    fail(make(failure_threshold=1))
+    undo()
     assert free == [True]
 
 

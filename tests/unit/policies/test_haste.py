@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lazyguard
-from lazyguard._policies import haste
+from lazyguard._policies import failures
 from lazyguard._policies.circuit import Circuit
 from lazyguard.testing import FakeClock
 
@@ -236,7 +236,7 @@ def test_what_an_integration_declares(make, clock):
             clock.advance(10.0 - left)  # the function's own work
             error, told = TimeoutError(), ConnectionError()
             told.__context__ = error
-            with pytest.raises(TimeoutError), haste.Wait(declared):
+            with pytest.raises(TimeoutError), failures.Wait(declared):
                 clock.advance(min(left, declared))
                 raise error
             phase.ended(told, guard, None if guard is None else began)
@@ -249,7 +249,7 @@ def test_what_an_integration_declares(make, clock):
     for _ in range(2):
         assert circuit.now.state == "closed"
         with lazyguard.deadline(0.5):
-            with pytest.raises(TimeoutError) as caught, haste.Wait(1.0):
+            with pytest.raises(TimeoutError) as caught, failures.Wait(1.0):
                 clock.advance(0.5)
                 raise TimeoutError
             circuit.admit().ended(caught.value)

@@ -15,7 +15,6 @@ import pytest
 import lazyguard
 from lazyguard import errors
 from lazyguard._core.cell import Cell
-from lazyguard._policies.circuit import Circuit
 from lazyguard._proxies import views
 from lazyguard._services import counted_view
 
@@ -592,15 +591,15 @@ def test_a_block_ends_on_its_target(declare, clock, story, limited):
 def test_threads_that_show_one_target_at_once(monkeypatch):
     """Threads that show one target at once count in one breaker."""
     cell = Cell(list, name="db", place="here:1")
-    made: list[Circuit] = []
+    made: list[counted_view.TargetCircuit] = []
 
-    class Raced(Circuit):
+    class Raced(counted_view.TargetCircuit):
         def __init__(self, *arguments, **named) -> None:
             super().__init__(*arguments, **named)
             if not made:
                 made.append(self)
                 made.append(counted_view.circuit_of(cell, 1, (OSError,), None))
 
-    monkeypatch.setattr(counted_view, "Circuit", Raced)
+    monkeypatch.setattr(counted_view, "TargetCircuit", Raced)
     assert counted_view.circuit_of(cell, 1, (OSError,), None) is made[1]
     assert counted_view.circuit_of(cell, 1, (OSError,), None) is made[1]

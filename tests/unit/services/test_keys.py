@@ -274,6 +274,40 @@ def test_a_race_for_one_key(race):
     assert [known for known, _ in declaration.cells()].count(cell) == 1
 
 
+class Watched:
+    """A key that lets something happen when it is hashed for the n-th time from now."""
+
+    def __init__(self) -> None:
+        self.at, self.between = 0, None
+
+    def __hash__(self) -> int:
+        self.at -= 1
+        if self.at == 0 and self.between is not None:
+            self.between()
+        return 1
+
+
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_key_that_goes_while_another_thread_begins_it_anew(limited, at):
+    """Wherever the other comes, what it was given stays the one object of its key."""
+    shop, key = Shop(max_keys=1), Watched()
+    old = shop.get(key)
+    shop.get("another")  # evicts it: only `old` keeps it
+    given = []
+
+    def elsewhere() -> None:
+        thread = threading.Thread(target=lambda: given.append(shop.get(key)))
+        thread.start()
+        thread.join(30)
+
+    key.at, key.between = at, elsewhere
+    del old
+    gc.collect()
+    now = shop.get(key)
+    assert all(one is now for one in given)
+    assert shop.get(key) is now
+
+
 def test_a_race_within_the_bound(limited):
     """While many threads use more keys than are kept, each gets the object of its own key."""
     shop = Shop(max_keys=3)

@@ -118,7 +118,8 @@ def _of(one: Advice) -> str:
     if defer:
         rows = [["saves", "share", "import", "at"]]
         rows += [[_ms(each.saving, one), _share(each, one), each.statement, str(each.place)] for each in defer]
-        parts += [columns(rows, [0, 1]), _replacements(defer)]
+        worth = [each for each in defer if not _is_noise(each.saving, one)]
+        parts += [columns(rows, [0, 1]), _replacements(worth or defer)]
     shown = [each for each in stay if not str(each.reason).endswith(NEEDLESS)]
     if shown:
         rows = [["stays as it is", "at", "because"]]
@@ -164,11 +165,13 @@ def is_noise(saving: float, seconds: float, noise: float) -> bool:
     return saving < max(NOISE, NOISY_PART * seconds, noise)
 
 
+def _is_noise(saving: float | None, one: Advice) -> bool:
+    return saving is not None and is_noise(saving, one.seconds, one.noise)
+
+
 def _ms(saving: float | None, one: Advice) -> str:
-    return "" if saving is None else "~0 ms" if is_noise(saving, one.seconds, one.noise) else f"{saving * 1000:.1f} ms"
+    return "" if saving is None else "~0 ms" if _is_noise(saving, one) else f"{saving * 1000:.1f} ms"
 
 
 def _share(each: Deferral, one: Advice) -> str:
-    if each.share is None or each.saving is None or is_noise(each.saving, one.seconds, one.noise):
-        return ""
-    return f"{each.share:.0%}"
+    return "" if each.share is None or each.saving is None or _is_noise(each.saving, one) else f"{each.share:.0%}"

@@ -143,6 +143,8 @@ class Plan:
     sys_path: tuple[str, ...]
     # Modules that were found and left out.
     passed_over: tuple[str, ...] = ()
+    # The patterns that fit none of them.
+    idle: tuple[str, ...] = ()
     # The files that the interpreter runs at each start, with the seconds, where that is much.
     start_up: tuple[tuple[str, float], ...] = ()
     # How many modules there are in all parts.
@@ -206,6 +208,7 @@ def plan(targets: Sequence[str], settings: Settings, *, stop: Callable[[], bool]
         roots,
         tuple(found["sys_path"]),
         tuple(found["passed_over"]),
+        tuple(found["idle"]),
         tuple((file, taken) for file, taken in found["start_up"] if taken > WORTH_TELLING),
         len(found["modules"]),
     )

@@ -75,12 +75,17 @@ def walk(name: str, spec: "ModuleSpec") -> "list[str]":
     return found
 
 
+def fits(name: str, pattern: str) -> bool:
+    """Return whether a pattern fits a module, or a package above it."""
+    parts = name.split(".")
+    return any(fnmatch.fnmatchcase(".".join(parts[:count]), pattern) for count in range(1, len(parts) + 1))
+
+
 def is_left_out(name: str, target: str, patterns: "list[str]") -> bool:
     """Return whether a module is not audited: it, or a package above it, fits a pattern or is of the usual tests."""
-    parts = name.split(".")
-    above = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    if any(fnmatch.fnmatchcase(each, pattern) for each in above for pattern in patterns):
+    if any(fits(name, pattern) for pattern in patterns):
         return True
+    parts = name.split(".")
     last = parts[-1]
     below = parts[target.count(".") + 1 :]  # what was asked for by name is no test to be left out
     return bool(below) and (last in ("__main__", "conftest") or last.startswith("test_") or TESTS in below)
@@ -164,6 +169,7 @@ def roots_of(top: str) -> "list[str]":
 def answer(paths: "list[str]", down: bool, patterns: "list[str]", targets: "list[str]") -> "dict[str, Any]":
     modules: dict[str, None] = {}
     passed_over: dict[str, None] = {}
+    idle = dict.fromkeys(patterns)
     problems: list[str] = []
     roots: dict[str, list[str]] = {}
     for target in targets:
@@ -183,6 +189,8 @@ def answer(paths: "list[str]", down: bool, patterns: "list[str]", targets: "list
             )
         left = [each for each in names if is_left_out(each, target, patterns)]
         passed_over.update(dict.fromkeys(left))
+        for pattern in [each for each in idle if any(fits(name, each) for name in left)]:
+            del idle[pattern]
         modules.update(dict.fromkeys(each for each in names if each not in left))
     if not modules and not problems:
         problems.append(f"all {len(passed_over)} modules are left out; give fewer patterns to exclude")
@@ -196,6 +204,7 @@ def answer(paths: "list[str]", down: bool, patterns: "list[str]", targets: "list
         "python": platform.python_version(),
         "sys_path": [os.path.abspath(each) for each in sys.path],
         "modules": list(modules),
+        "idle": list(idle),
         "passed_over": [each for each in passed_over if each not in modules],
         "roots": roots,
         "problems": problems,

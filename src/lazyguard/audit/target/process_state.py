@@ -51,7 +51,7 @@ THINGS: "dict[str, Callable[[], dict[str, Any]]]" = {
     "signal handlers": lambda: {str(each): id(of("_signal").getsignal(each)) for each in range(1, 32)},
     "logging": loggers,
     "warnings": lambda: {"": list(of("warnings", "filters") or ())},
-    "sys.path": lambda: {"": list(sys.path)},
+    "sys.path": lambda: {"": list(dict.fromkeys(sys.path))},
     "the directory": lambda: {"": os.getcwd()},
     # since 3.13 `_socket` crashes where it is asked before it is executed, which gives it this name
     "the time-out of sockets": lambda: {"": of("_socket", "timeout") and of("_socket").getdefaulttimeout()},

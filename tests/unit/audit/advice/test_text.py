@@ -96,6 +96,7 @@ def test_the_text_has_savings_reasons_and_replacements() -> None:
     assert "80.0 ms    80%  import heavy  core/a.py:3" in lines
     assert "~0 ms         import light  core/b.py:1" in lines
     assert "lazy import heavy" in lines
+    assert "lazy import light" not in lines  # what saves nothing is not worth a change
     assert "import base     core/c.py:2  no (core/c.py:9)" in lines
     assert "and 1 whose modules are loaded all the same: --json has them" in lines
     assert lines[-1] == "[tool.ruff.lint]"

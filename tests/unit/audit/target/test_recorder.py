@@ -46,6 +46,16 @@ class Notes:
         self.times.append(at)
 
 
+def test_a_directory_that_is_on_the_path_already_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's fixup for Django puts the first entry first once more; another order is a change."""
+    monkeypatch.setattr("sys.path", ["/app", "/lib"])
+    before = process_state.state()["sys.path"]
+    monkeypatch.setattr("sys.path", ["/app", "/app", "/lib", "/app"])
+    assert process_state.state()["sys.path"] == before
+    monkeypatch.setattr("sys.path", ["/lib", "/app", "/lib"])
+    assert process_state.state()["sys.path"] != before
+
+
 def test_no_time_that_is_noted_lies_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recording takes time on several threads at once: what the others spend is taken off no time of the import."""
     ticks = itertools.count()
