@@ -44,10 +44,11 @@ def test_each_test_is_judged_once():
 
 @pytest.fixture
 def told(monkeypatch):
-    """Judge made-up outcomes by two judgements."""
+    """Judge made-up outcomes by three judgements, one of which is of another Python."""
     made_up = (
         Judgement(kind="theirs", why="", page="", tests=("test_a", "test_b[1]")),
         Judgement(kind="limit", why="", page="", tests=("test_c",), forms=("hot",)),
+        Judgement(kind="choice", why="", page="", tests=("test_c",), since=(3, 99)),
     )
     monkeypatch.setitem(JUDGED, "wrapt", made_up)
     return lambda **outcomes: peers.judge("wrapt", outcomes)

@@ -5,7 +5,9 @@ A failure that is none of these is a fault of ours, and is mended, not listed.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 KINDS = ("theirs", "limit", "choice")
 
@@ -20,6 +22,8 @@ class Judgement:
         page: Which page of docs/ has it, with the heading.
         tests: Their names, with or without parameters.
         forms: In which forms they fail; in any, if left out.
+        since: On which Pythons: from this one on.
+        before: And up to the one before this.
     """
 
     kind: str
@@ -27,10 +31,13 @@ class Judgement:
     page: str
     tests: tuple[str, ...]
     forms: tuple[str, ...] = ()
+    since: tuple[int, int] = (3, 0)
+    before: tuple[int, int] = (4, 0)
 
     def is_about(self, test: str, form: str) -> bool:
-        """Return whether it is about a test of this name in that form."""
-        return test in self.tests and form in (self.forms or (form,))
+        """Return whether it is about a test of this name in that form, on this Python."""
+        here = self.since <= sys.version_info[:2] < self.before
+        return here and test in self.tests and form in (self.forms or (form,))
 
 
 FROM_PROXIES = "howto/from-lazy-object-proxy.md"
@@ -39,8 +46,8 @@ LIMITS = "explanation/what-a-proxy-cannot-do.md"
 SERVICES = ("service", "counted")
 
 
-def _of(kind: str, why: str, page: str, names: str, *forms: str) -> Judgement:
-    return Judgement(kind=kind, why=why, page=page, tests=tuple(names.split()), forms=forms)
+def _of(kind: str, why: str, page: str, names: str, *forms: str, **pythons: Any) -> Judgement:
+    return Judgement(kind=kind, why=why, page=page, tests=tuple(names.split()), forms=forms, **pythons)
 
 
 _NONE = "a factory that returns None has forgotten a `return`"
@@ -96,6 +103,7 @@ JUDGED: dict[str, tuple[Judgement, ...]] = {
             "pow(3, p, 2), before Python 3.14",
             f"{LIMITS}#texts-as-numbers-and-pow-with-a-modulus",
             "test_rpow_ternary",
+            before=(3, 14),
         ),
     ),
     "wrapt": (
@@ -138,6 +146,13 @@ JUDGED: dict[str, tuple[Judgement, ...]] = {
             "TestObjectCopy::test_copy TestObjectCopy::test_deepcopy TestObjectPickle::test_pickle "
             "TestAutoObjectProxy::test_fspath TestPathLikeProtocol::test_fspath_fails_for_wrapped_path "
             "TestAsNumberObjectProxy::test_pow_modulo_proxy_raises",
+        ),
+        _of(
+            "theirs",
+            "refused by them, answered here where Python lets a class answer: buffers",
+            f"{LIMITS}#buffers-before-python-312",
+            "TestBufferProtocol::test_memoryview_fails_for_wrapped_bytes_like",
+            since=(3, 12),
         ),
         _of(
             "theirs",
@@ -246,6 +261,13 @@ JUDGED: dict[str, tuple[Judgement, ...]] = {
             "`dir` has the names of the package too",
             f"{FROM_LOADER}#what-changes",
             "test_lazy_attach_returns_copies",
+        ),
+        _of(
+            "choice",
+            "the names are native lazy imports, which `vars` shows",
+            f"{FROM_LOADER}#what-to-watch-for",
+            "test_attach_caches_resolved_attrs",
+            since=(3, 15),
         ),
         _of(
             "choice",
