@@ -7,6 +7,7 @@ a tool has found is another caller, and builds.
 from __future__ import annotations
 
 from lazyguard._base import Any, FrameType
+from lazyguard._proxies import special_methods as specials
 from lazyguard._proxies.proxy import cell_of
 from lazyguard._proxies.special_methods import told_of
 
@@ -25,6 +26,7 @@ _PLAIN_LOOK_UPS = frozenset(
 )
 _ABOUT_CLASS = frozenset(("__doc__", "__module__"))
 UNKNOWN = object()
+_METHOD: Any = type((lambda self: None).__get__(0))
 
 
 def class_answer(kind: type, name: str) -> Any:
@@ -203,3 +205,22 @@ def _where(frame: FrameType | None) -> tuple[str, str]:
         return "", ""
     module = frame.f_globals.get("__name__")
     return module if type(module) is str else "", frame.f_code.co_name
+
+
+class ByClass(specials.Like):
+    """What the class of a proxy shows by the name of a special method: it looks like that of the target's class."""
+
+    def __init__(self, name: str, kind: type | None) -> None:
+        super().__init__(lambda: ByClass.__call__ if kind is None else getattr(kind, name, None))
+        self._name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else _METHOD(self, instance)
+
+    def __call__(self, proxy: Any, /, *arguments: Any, **named: Any) -> Any:
+        view = type(proxy)
+        if type(view) is specials.Likeness:
+            return specials.plain(view, "_run")(
+                self._name, proxy, specials.plain(view, "_fetch")(proxy), arguments, named
+            )
+        return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy

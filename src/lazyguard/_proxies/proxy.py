@@ -289,7 +289,7 @@ class ProxyMirror(ref[Proxy]):
 
     def hush(self) -> None:
         """Tell nothing of what a proxy cannot do: who asks for the object itself knows."""
-        set_class(self, _Hushed)  # not a slot, which all others would pay for
+        set_class(self, _hushed())  # not a slot, which all others would pay for
 
     def is_shown_by(self, thing: object) -> bool:
         """Return whether that is the proxy itself."""
@@ -331,9 +331,11 @@ class ProxyMirror(ref[Proxy]):
         let_go(view)
 
 
-class _Hushed(ProxyMirror):
-    __slots__ = ()
-    tells = False
+def _hushed() -> "type[ProxyMirror]":
+    """Return the class of mirrors that tell nothing; few programs need one."""
+    made = _made.get("Hushed") or type("Hushed", (ProxyMirror,), {"__slots__": (), "tells": False})
+    hushed: type[ProxyMirror] = _made.setdefault("Hushed", made)
+    return hushed
 
 
 def watch(proxy: "Proxy", view: "type[Proxy]") -> None:
@@ -392,7 +394,7 @@ def make(
         pending = type(pending.__name__, (pending,), {"__slots__": (), "__getattribute__": getattribute})
     proxy: Proxy = object.__new__(pending)
     set_cell(proxy, cell)
-    mirror = (ProxyMirror if tells else _Hushed)(proxy)
+    mirror = (ProxyMirror if tells else _hushed())(proxy)
     mirror.flavour, mirror.pending, mirror.home = flavour, pending, home
     cell.mirror = mirror
     return proxy

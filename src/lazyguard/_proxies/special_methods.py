@@ -141,7 +141,6 @@ def answers_of(kind: type) -> "tuple[set[str], set[str]]":
 # What the class of a proxy has although its target's class may lack it: what `copy` takes from the class.
 _OWN = frozenset(("__copy__", "__deepcopy__"))
 _FUNCTION = type(lambda: None)
-_METHOD: "Any" = type((lambda self: None).__get__(0))
 # of a class, what it has and not what it shows
 plain: "Callable[[type, str], Any]" = type.__getattribute__
 
@@ -183,29 +182,12 @@ class Likeness(type):
         if name == "__dict__":
             return {each: found[each] for each in found if kind is None or each not in OF_CLASS or _shown(kind, each)}
         if kind is None or _shown(kind, name):
-            return None if found is None else ByClass(name, kind)
+            return None if found is None else loaded("_proxies.inspection").ByClass(name, kind)
         return getattr(kind, name)  # its metaclass's, or the error that it has none
 
 
 def _shown(kind: type, name: str) -> bool:
     return name in _OWN or has(kind, name)
-
-
-class ByClass(Like):
-    """What the class of a proxy shows by the name of a special method: it looks like that of the target's class."""
-
-    def __init__(self, name: str, kind: "type | None") -> None:
-        super().__init__(lambda: ByClass.__call__ if kind is None else getattr(kind, name, None))
-        self._name = name
-
-    def __get__(self, instance: "Any", owner: "Any" = None) -> "Any":
-        return self if instance is None else _METHOD(self, instance)
-
-    def __call__(self, proxy: "Any", /, *arguments: "Any", **named: "Any") -> "Any":
-        view = type(proxy)
-        if type(view) is Likeness:
-            return plain(view, "_run")(self._name, proxy, plain(view, "_fetch")(proxy), arguments, named)
-        return getattr(view, self._name)(proxy, *arguments, **named)  # no proxy
 
 
 # typed as what it makes
