@@ -15,7 +15,7 @@ from lazyguard._core import clock, declaration, loaded, mode, scheduler
 from lazyguard._core.effects import Sleep
 from lazyguard._core.state import READY
 from lazyguard._proxies.proxy import find_cell
-from lazyguard._services import wrappers
+from lazyguard._services import fast_path
 from lazyguard._services.conformity import assert_conforms
 from lazyguard._services.guarded import Guard
 from lazyguard.errors import ConfigurationError, UsageError
@@ -298,7 +298,7 @@ class Site:
         if self._flavour is None:
             function = self.wrapped(self._function) if faulty else self._function
             of.fallback.__self__.function = function
-            wrappers.cells(of, function=function)  # where a call that ends well finds it
+            fast_path.cells(of, function=function)  # where a call that ends well finds it
             return
         of.factory = self.wrapped(self._function, awaited=of.plan.awaited) if faulty else self._function
         of.mirror.flavour = self._faulty if faulty else self._flavour

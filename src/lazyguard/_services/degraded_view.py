@@ -24,7 +24,7 @@ from lazyguard._proxies import proxy as proxies
 from lazyguard._proxies import special_methods, views
 from lazyguard._proxies.proxy import Proxy, cell_of
 from lazyguard._services.calls import late_kind_of
-from lazyguard._services.wrappers import unwrapped
+from lazyguard._services.guarded import unwrapped
 from lazyguard.errors import ServiceUnavailable
 
 if TYPE_CHECKING:

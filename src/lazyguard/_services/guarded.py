@@ -5,11 +5,11 @@ its caller untouched, unless a policy says otherwise. A wrapper makes a first at
 that the whole of `calls` is to see the call: the first ones, while a fallback answers, where all is switched off.
 """
 
-from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, places, validation
+from _weakref import ref
+
+from lazyguard._base import TYPE_CHECKING, Any, Callable, Record, dress, places, validation
 from lazyguard._base.places import misconfigured, misused
 from lazyguard._core import declaration, loaded
-from lazyguard._services import wrappers
-from lazyguard._services.wrappers import HANDLES
 
 if TYPE_CHECKING:
     from typing import Concatenate, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
@@ -81,6 +81,27 @@ if TYPE_CHECKING:
         ) -> "Callable[Concatenate[S, Exception, Q], R]": ...
         @overload
         def __call__(self, *, on: "Failures") -> "FallsBack[P, R]": ...
+
+
+# What a guarded function has beside the attributes of its own.
+HANDLES = ("fallback", "health", "isolate", "reset")
+# By its descriptor: the class of an exception may refuse to have attributes set.
+_set_context = BaseException.__dict__["__context__"].__set__
+
+
+def unwrapped(outcome: "Outcome") -> "Any":
+    """Return what a call has returned, or raise what it has raised."""
+    error = outcome.error
+    if error is None:
+        return outcome.value
+    outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        # What raises it here handles the first attempt's failure, of which it may be the cause.
+        _set_context(error, context)
+        del error, context
 
 
 def guarded(
@@ -185,9 +206,34 @@ def guarded(
         limit = None if max_concurrent is None else loaded("_policies.bulkhead").Places(max_concurrent)
         guard = Guard(function=function, name=known_as, place=place, awaited=awaited, places=limit, **policies)
         declaration.register(guard, declaration.GUARD)
-        return wrappers.wrapped(guard)
+        return _wrapped(guard)
 
     return declare
+
+
+def _wrapped(guard: "Guard") -> "Any":
+    """Return the function to call, dressed as the one that it guards."""
+    make: Any = dress(_whole(guard), guard.function)
+    for handle in HANDLES:
+        setattr(make, handle, getattr(guard, handle))
+    guard.wrapper = ref(make)
+    return make
+
+
+def _whole(guard: "Guard") -> "Any":
+    """Return a wrapper that takes the whole way; it has the variables of the fast one, which may take its place."""
+    calls = circuit = clock = key = known = places = None
+    function = guard.function
+
+    def whole(*args: "Any", **named: "Any") -> "Any":
+        nonlocal calls, circuit, clock, function, key, known, places
+        return unwrapped(guard.run(args, named))
+
+    async def awhole(*args: "Any", **named: "Any") -> "Any":
+        nonlocal calls, circuit, clock, function, key, known, places
+        return unwrapped(await guard.arun(args, named))
+
+    return awhole if guard.awaited else whole
 
 
 def _is_awaited(function: object, name: str, place: "Place", retry: "Retry | None") -> bool:
@@ -264,7 +310,7 @@ class Guard(Record):
         calls = loaded(CALLS, self)
 
         async def awaited() -> "Any":
-            return wrappers.unwrapped(await self.arun(args, named, later=calls.awaiting(self.function, first)))
+            return unwrapped(await self.arun(args, named, later=calls.awaiting(self.function, first)))
 
         later: Outcome = calls.Outcome(awaited())
         return later
@@ -278,7 +324,13 @@ class Guard(Record):
         """Decide anew whether the wrapper may make the first attempt by itself."""
         answering = self.answers is not None and self.answers.since is not None
         active = loaded("_core.mode", self).is_active()
-        wrappers.route(self, fast=active and not (self.looks or self.returns_awaitables or answering))
+        make = self.wrapper()
+        if make is None or self.timeout is not None:
+            return
+        if active and not (self.looks or self.returns_awaitables or answering):
+            loaded("_services.fast_path", self).take(self, make)
+        else:
+            make.__code__ = _whole(self).__code__
 
     def circuit_of(self, args: "Args", named: "Named") -> "Circuit | None":
         """Return the circuit for a call."""

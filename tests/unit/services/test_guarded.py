@@ -16,7 +16,7 @@ import pytest
 
 import lazyguard
 from lazyguard import errors
-from lazyguard._services import wrappers
+from lazyguard._services import fast_path
 from lazyguard.testing import FakeClock
 
 
@@ -806,5 +806,5 @@ def test_a_traceback_shows_the_line_that_calls(options):
             call(word)
         except KeyboardInterrupt as error:
             shown = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == "fast"]
-            source = linecache.getline(wrappers.__file__, shown[0])
+            source = linecache.getline(fast_path.__file__, shown[0])
     assert "function(*args, **named)" in source

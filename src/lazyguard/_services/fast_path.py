@@ -1,67 +1,12 @@
-"""What is called in the place of a guarded function: the fastest that its policies allow.
+"""The fast way through a guarded function: the code of a first attempt that its wrapper makes by itself.
 
-Invariants: a call that ends well costs what its options need, and no more; what is not in a wrapper is in `calls`. A
-wrapper begins with code that takes the whole way, so that declaring compiles nothing; `route` gives it the fast one.
+Invariant: a call that ends well costs what its options need, and no more; what is not here is in `calls`.
 """
 
-from _weakref import ref
-
-from lazyguard._base import TYPE_CHECKING, Any, dress
+from lazyguard._base import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import CodeType
-
-    from lazyguard._core.state import Outcome
-
-# What a guarded function has beside the attributes of its own.
-HANDLES = ("fallback", "health", "isolate", "reset")
-# By its descriptor: the class of an exception may refuse to have attributes set.
-_set_context = BaseException.__dict__["__context__"].__set__
-
-
-def unwrapped(outcome: "Outcome") -> "Any":
-    """Return what a call has returned, or raise what it has raised."""
-    error = outcome.error
-    if error is None:
-        return outcome.value
-    outcome.error = None  # else a cycle: the error, its traceback, a frame that has this outcome
-    context = error.__context__
-    try:
-        raise error
-    finally:
-        # What raises it here handles the first attempt's failure, of which it may be the cause.
-        _set_context(error, context)
-        del error, context
-
-
-def wrapped(guard: "Any") -> "Any":
-    """Return the function to call, dressed as the one that it guards."""
-    make = dress((_async_wrapper if guard.awaited else _wrapper)(guard, guard.function), guard.function)
-    for handle in HANDLES:
-        setattr(make, handle, getattr(guard, handle))
-    guard.wrapper = ref(make)
-    return make
-
-
-def _wrapper(guard: "Any", function: "Any") -> "Any":
-    calls = circuit = clock = key = known = places = None
-
-    def whole(*args: "Any", **named: "Any") -> "Any":
-        nonlocal calls, circuit, clock, function, key, known, places  # since the fast one has them
-        return unwrapped(guard.run(args, named))
-
-    return whole
-
-
-def _async_wrapper(guard: "Any", function: "Any") -> "Any":
-    calls = circuit = clock = key = known = places = None
-
-    async def whole(*args: "Any", **named: "Any") -> "Any":
-        nonlocal calls, circuit, clock, function, key, known, places
-        return unwrapped(await guard.arun(args, named))
-
-    return whole
-
 
 # The fast way: a line with a mark is there where the guard has that, one with "-" where it has not.
 _FAST = """
@@ -131,14 +76,8 @@ def _code(guard: "Any") -> "CodeType":
 _ABOVE = _code.__code__.co_firstlineno - _FAST.count("\n") - 6
 
 
-def route(guard: "Any", *, fast: bool) -> None:
-    """Let the wrapper make first attempts by itself, or the whole of `calls` see every call."""
-    make = guard.wrapper()
-    if make is None or guard.timeout is not None:
-        return
-    if not fast:
-        make.__code__ = (_async_wrapper if guard.awaited else _wrapper)(guard, None).__code__
-        return
+def take(guard: "Any", make: "Any") -> None:
+    """Let the wrapper of a guard make first attempts by itself."""
     from lazyguard._core import clock
 
     cells(make, circuit=guard.circuit, clock=clock, key=guard.key, places=guard.places)
