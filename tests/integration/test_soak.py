@@ -138,6 +138,11 @@ def busy(run):
     run["requests"][101][1], run["requests"][101][7] = 0.7, 0.3
 
 
+def failed_by_the_machine(run):
+    run["requests"][-1][1:3] = 0.52, "504"
+    run["requests"][-1][6:] = 0.2, 0.3
+
+
 def failed_in_an_outage(run):
     run["requests"][100][2] = "503"
 
@@ -153,7 +158,9 @@ def pools_fill(run):
         sample["descriptors"] += 10 if sample["at"] > 20.0 else 0
 
 
-@pytest.mark.parametrize("excused", [busy, failed_in_an_outage, degraded_in_an_outage, pools_fill])
+@pytest.mark.parametrize(
+    "excused", [busy, failed_by_the_machine, failed_in_an_outage, degraded_in_an_outage, pools_fill]
+)
 def test_what_breaks_no_promise(excused):
     """A busy machine, an outage, and the time that a recovery may take."""
     run = a_run()

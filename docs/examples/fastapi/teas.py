@@ -27,7 +27,7 @@ QUICK = lazyguard.Recovery(initial=0.1, maximum=1.0)
 # A statement that takes longer than this counts as a failure, and so do the waits of requests that give up before it.
 SLOW = 0.4
 AWAY = lazyguard.Breaker(failure_threshold=2, slow_call_duration=SLOW, open_time=0.5, max_open_time=1.0)
-LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+LOST = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 async def ask_database(pool: asyncpg.Pool) -> None:
@@ -107,6 +107,7 @@ app.add_middleware(Middleware, timeout=2.0, timeout_header="X-Request-Timeout")
 @app.exception_handler(OSError)
 @app.exception_handler(asyncpg.PostgresConnectionError)
 @app.exception_handler(asyncpg.InterfaceError)
+@app.exception_handler(asyncpg.InternalClientError)  # where the server is killed amid a statement
 async def away(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": type(error).__name__}, 503, {"Retry-After": "1"})
 

@@ -1,6 +1,7 @@
 """What a soak holds lazyguard to, judged from what `seen` has written: `judge`.
 
-1. **Answers.** Each request has one, whatever fails. It is a 2xx while all servers have been well for `recovery`.
+1. **Answers.** Each request has one, whatever fails. It is a 2xx while all servers have been well for `recovery`, but
+   where the machine (as below) took half of its deadline.
 2. **Time.** No request takes longer than its deadline + 50 ms, by its client's clock. What the client itself was late
    and what the worker's threads waited for a processor meanwhile are taken off: they are the machine's. The workers
    import and connect at their first requests, so it counts from `WARM` on.
@@ -62,7 +63,7 @@ class Judged:
         requests = self.run["requests"]
         statuses = Counter(status for _, _, status, *_ in requests)
         well = [one for one in requests if one[0] >= WARM and self._is_well(one[0], one[0] + one[1], kind.needed)]
-        failed = [one for one in well if one[2][0] != "2"]
+        failed = [one for one in well if one[2][0] != "2" and one[6] + one[7] < DEADLINE / 2]
         unanswered = sum(count for status, count in statuses.items() if not re.fullmatch(r"\d{3}", status))
         self.figures |= {
             "requests": len(requests), "statuses": dict(sorted(statuses.items())), "unanswered": unanswered,
