@@ -162,14 +162,7 @@ LIBRARIES = {
         needed=("pytest==9.1.*", "pytest-mpl", "pytest-xdist", "pytest-rerunfailures", "pooch", "setuptools_scm"),
         tests=tuple(
             f"hyperspy/tests/{part}"
-            for part in (
-                "test_import.py",
-                "test_extension_registry.py",
-                "test_decorators.py",
-                "component",
-                "utils",
-                "axes",
-            )
+            for part in ("test_import.py", "test_extension_registry.py", "test_decorators.py", "axes", "misc", "utils")
         ),
         how="by hand",
     ),
