@@ -84,7 +84,7 @@ def measured(name: str, program: Program) -> None:
                     env = environment(home, state, program.env, address)
                     cells.update(timed(what, [python, "-W", "ignore", *command], env, home / state))
             if not columns:
-                columns = list(cells)
+                columns = [name for name in cells if name != "killed"]
                 print(f"| Redis | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
             missing = [name for name in columns if name not in cells]
             if "killed" in cells and missing:
