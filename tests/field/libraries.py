@@ -162,7 +162,13 @@ LIBRARIES = {
         needed=("pytest==9.1.*", "pytest-mpl", "pytest-xdist", "pytest-rerunfailures", "pooch", "setuptools_scm"),
         tests=tuple(
             f"hyperspy/tests/{part}"
-            for part in ("test_import.py", "test_extension_registry.py", "test_decorators.py", "axes", "misc", "utils")
+            for part in (
+                "test_import.py",
+                "test_extension_registry.py",
+                "test_decorators.py",
+                "axes",
+                "utils/test_slugify.py",
+            )
         ),
         how="by hand",
     ),
