@@ -25,7 +25,6 @@ from tests.field.environments import HOME, STATES, copied, differing, installed,
 from tests.field.programs import PROGRAMS, Program
 
 LIMIT = 40.0
-SERVED = str(Path(__file__).with_name("served.py"))
 
 
 @contextmanager
@@ -53,9 +52,9 @@ def redis(state: str) -> Iterator[str]:
                 process.wait()
 
 
-def environment(home: Path, state: str, program: Program, address: str) -> dict[str, str]:
+def environment(home: Path, state: str, variables: dict[str, str], address: str) -> dict[str, str]:
     (home / "data").mkdir(exist_ok=True)
-    given = {name: value.format(home=home / "data", redis=address) for name, value in program.env.items()}
+    given = {name: value.format(home=home / "data", redis=address) for name, value in variables.items()}
     return {**os.environ, **given, "PYTHONPATH": str(home / state)}
 
 
@@ -70,19 +69,27 @@ def measured(name: str, program: Program) -> None:
             (home / state / file).write_text(text)
     with redis("well") as address:
         prepared = home / "data" / "prepared"
-        env = environment(home, "before", program, address)
+        env = environment(home, "before", program.env, address)
         if program.prepare and not prepared.exists():
             subprocess.run([python, *program.prepare], env=env, cwd=home / "before", check=True, stdout=DEVNULL)
             prepared.touch()
     print(f"{program.requirement}, Python {sys.version.split()[0]}; seconds, {LIMIT:g} is the limit")
     audited(home, python, program)
+    columns: list[str] = []
     for server in ("well", "silent", "refusing"):
-        for what, (first, *rest) in program.timed.items():
-            command = [python, "-W", "ignore", *([SERVED] if first == "SERVED" else [first]), *rest]
-            for state in STATES:
+        for state in STATES if program.timed else ():
+            cells = {}
+            for what, command in program.timed.items():
                 with redis(server) as address:
-                    env = environment(home, state, program, address)
-                    print(f"{server:9}{state:7} {what}: {_run(command, env, home / state)}", flush=True)
+                    env = environment(home, state, program.env, address)
+                    cells.update(timed(what, [python, "-W", "ignore", *command], env, home / state))
+            if not columns:
+                columns = [name for name in cells if name != "killed"]
+                print(f"| Redis | | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 2)}")
+            missing = [name for name in columns if name not in cells]
+            if "killed" in cells and missing:
+                cells[missing[0]] = cells.pop("killed")
+            print(f"| {server} | {state} | {' | '.join(cells.get(name, '') for name in columns)} |", flush=True)
     if program.tests:
         tested(home, python, program)
 
@@ -93,7 +100,7 @@ def audited(home: Path, python: str, program: Program) -> None:
     command = [sys.executable, "-m", "lazyguard", "audit", *program.packages, "--python", python, "--no-advice"]
     began = time.perf_counter()
     with redis("silent") as address, (home / "audit.log").open("w") as log:
-        env = environment(home, "before", program, address)
+        env = environment(home, "before", program.env, address)
         given = [*command, "--json", str(report), *program.audit]
         subprocess.run(given, env=env, cwd=home / "before", stdout=log, stderr=log, check=False)
     modules = json.loads(report.read_text())["modules"]
@@ -121,29 +128,38 @@ def tested(home: Path, python: str, program: Program) -> None:
         if not (place / "setup.cfg").exists():
             (place / "pytest.ini").write_text("[pytest]\n")  # or else it is that of this repository
         with redis("well") as address:
-            env = environment(home, state, program, address)
-            outcomes[state] = their_tests(python, place, program.tests, {**env, **program.tests_env})
+            env = environment(home, state, program.tests_env, address)
+            outcomes[state] = their_tests(python, place, program.tests, env)
         print(f"{state:7} their tests: {_counted(outcomes[state].values())}", flush=True)
     for line in differing(outcomes["before"], outcomes.get("after", outcomes["before"])):
         print(line, flush=True)
 
 
-def _run(command: list[str], env: dict[str, str], home: Path) -> str:
+def timed(what: str, command: list[str], env: dict[str, str], place: Path) -> dict[str, str]:
+    """Run it, and return the cells of the table: what it printed with a name of its own, or its time."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen(command, env=env, cwd=place, stdin=DEVNULL, stdout=out, stderr=err)
         try:
-            status = f"status {process.wait(LIMIT)}"
+            status = process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            status = "killed"
+            status = None
         taken = time.perf_counter() - began
         for stream in (out, err):
             stream.seek(0)
-        shown = " ".join(out.read().split("\n"))
-        lines = err.read().strip().splitlines()
-    return f"{taken:.2f} {status} {shown[-400:]}" + (f" {lines[-1][:200]}" if lines and status != "status 0" else "")
+        cells = {}
+        for line in out.read().splitlines():
+            if line.startswith("["):
+                name, seconds, answer = json.loads(line)
+                cells[name] = f"{seconds:.3g} ({answer})" if answer else f"{seconds:.3g}"
+        if status is None:
+            cells["killed" if cells else what] = "killed"
+        elif status or not cells:
+            said = err.read().strip().splitlines()
+            cells.setdefault(what, f"{taken:.3g}" + (f" ({said[-1].split(':')[0]})" if status else ""))
+    return cells
 
 
 def main(names: list[str]) -> None:

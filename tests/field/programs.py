@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 # What is put at the end of a Django program's settings: its Redis caches survive their server, a request has a limit.
 SETTINGS = """
@@ -14,10 +15,26 @@ MIDDLEWARE = ["lazyguard.integrations.django.Middleware", *MIDDLEWARE]
 INSTALLED_APPS = [*INSTALLED_APPS, "lazyguard.integrations.django.App"]
 LAZYGUARD = {"timeout": 5.0, "prefix": "/_lazyguard"}
 """
+SERVED = str(Path(__file__).with_name("served.py"))
+# A task is sent, and the time that its caller spent is told as served.py tells it.
+SENT = """
+import django, json, time
+
+django.setup()
+from {module} import {task}
+
+began, answer = time.perf_counter(), ""
+try:
+    {task}.delay()
+except Exception as error:
+    answer = type(error).__name__
+print(json.dumps(["a task is sent", time.perf_counter() - began, answer]), flush=True)
+"""
 CELERY = "from lazyguard.integrations.celery import lazy_celery\n"
 
 
 PATCHMAN_APPS = "arch domains errata hosts modules operatingsystems packages reports repos security util"
+PATCHMAN_ENV = {"DJANGO_SETTINGS_MODULE": "patchman.settings", "FIELD_DATA": "{home}", "FIELD_REDIS": "{redis}"}
 PATCHMAN_SITE = """
 from os import environ
 
@@ -65,7 +82,7 @@ class Program:
     env: dict[str, str] = field(default_factory=dict)
     # What is run once, before anything is measured.
     prepare: tuple[str, ...] = ()
-    # What is timed, by its name: arguments for the interpreter. SERVED stands for served.py.
+    # What is timed, by its name: arguments for the interpreter.
     timed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     # The part of their own tests that is run: what pytest is given, and what it requires.
     tests: tuple[str, ...] = ()
@@ -98,14 +115,10 @@ PROGRAMS = {
         },
         prepare=("-m", "django", "migrate", "--verbosity", "0"),
         timed={
-            "requests": ("SERVED", "/control/login", "/control/login", "email=a@example.org&password=b"),
+            "requests": (SERVED, "/control/login", "/control/login", "email=a@example.org&password=b"),
             "a task is sent": (
                 "-c",
-                "import django, time; django.setup()\n"
-                "from pretix.base.services.update_check import update_check\n"
-                "began = time.perf_counter()\n"
-                "try: update_check.apply_async()\n"
-                "finally: print(round(time.perf_counter() - began, 2), flush=True)",
+                SENT.format(module="pretix.base.services.update_check", task="update_check"),
             ),
             "manage.py check": ("-m", "django", "check"),
             "import of the Celery application": ("-c", "import pretix.celery_app"),
@@ -141,29 +154,26 @@ PROGRAMS = {
             ("reports/views.py", r"^        process_report.delay\(", "        _send("),
         ),
         site={"etc/patchman/local_settings.py": PATCHMAN_SITE},
-        env={"DJANGO_SETTINGS_MODULE": "patchman.settings", "FIELD_DATA": "{home}", "FIELD_REDIS": "{redis}"},
+        env=PATCHMAN_ENV,
         prepare=("-m", "django", "migrate", "--verbosity", "0"),
         timed={
-            "requests": ("SERVED", "/login/", "/reports/upload/", "host=a.example.org&os=Debian 13&arch=amd64"),
+            "requests": (SERVED, "/login/", "/reports/upload/", "host=a.example.org&os=Debian 13&arch=amd64"),
             "a task is sent": (
                 "-c",
-                "import django, time; django.setup()\n"
-                "from util.tasks import clean_database\n"
-                "began = time.perf_counter()\n"
-                "try: clean_database.delay()\n"
-                "finally: print(round(time.perf_counter() - began, 2), flush=True)",
+                SENT.format(module="util.tasks", task="clean_database"),
             ),
             "manage.py check": ("-m", "django", "check"),
             "import of the Celery application": ("-c", "import patchman.celery"),
         },
         tests=tuple(f"{name}/tests" for name in PATCHMAN_APPS.split() if name != "modules"),
+        tests_env=PATCHMAN_ENV,
         needed=("pytest==9.1.*", "pytest-django==4.*", "whitenoise"),
     ),
     "flower": Program(
         requirement="flower==2.2.0",
         packages=("flower",),
         tests=("tests/unit",),
-        needed=("pytest==9.1.*",),
-        beside=("tests",),
+        needed=("pytest==9.1.*", "redis"),
+        beside=("tests", "docs"),
     ),
 }
