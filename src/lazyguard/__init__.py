@@ -110,6 +110,8 @@ if not TYPE_CHECKING:  # else a checker takes any name for one of ours
             # at the interpreter's end nothing is imported any more; what is loaded is found below this module
             folder, _, module = home.rpartition(".")
             module = getattr(globals().get(folder), module, None) if folder else globals().get(module)
+            if module is None and home == "errors":
+                return RuntimeError  # as which an error of ours is raised that cannot be loaded by then
             if module is None:
                 raise
         value = globals()[name] = module if is_module else getattr(module, name)

@@ -58,7 +58,7 @@ def _refusal(text: str) -> Exception:
     errors: Any = _whole.get("errors")  # at the interpreter's end no statement finds what is loaded
     if errors is None:
         if not sys.meta_path:
-            return RuntimeError(text)  # no code can name a subclass that has not been loaded by then
+            return RuntimeError(text)  # for which `lazyguard.ResolutionError` stands by then
         errors = __import__("lazyguard.errors", fromlist=["*"])
     error: Exception = errors.ResolutionError(text)
     return error

@@ -50,6 +50,8 @@ class Cell(Declaration):
     __slots__ = ()
     now: "Snapshot"
     fallbacks: "tuple[Cell, ...]"
+    kept: "Any"
+    calls: "tuple[int, Any] | None"
 
     def __init__(self, factory: "Callable[[], Any]", *, name: str, place: "Place", plan: "Plan" = PLAIN) -> None:
         super().__init__(factory, name=name, place=place, plan=plan)

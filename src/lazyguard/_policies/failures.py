@@ -80,7 +80,7 @@ def _tell(predicate: object, raised: Exception) -> None:
 # Parts of the names of the exceptions by which libraries tell a time-out; most have no common base class.
 _TIMEOUTS = ("Timeout", "TimedOut", "DeadlineExceeded")
 _MOST_CAUSES = 5  # how far a chain of causes is followed
-_CROWD = 20  # how many waits that overlap count
+_CROWD = 10  # how many waits that overlap count
 _PRECISION = 0.001  # seconds: the timers of some loops ring that much too early
 
 
