@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from lazyguard.events import subscribe as subscribe
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The names of each module, as one text that is searched when a name is first used: a dict would be made for nothing.
 _HOMES = """
