@@ -38,6 +38,7 @@ TOOLS: dict[str, tuple[str, list[str]]] = {
         "importtime-check",
         "{bin}/importtime-check measure --module {module} --warmups 0 --samples 1 --timeout-seconds 1".split(),
     ),
+    "lazysafe": ("lazysafe", ["{bin}/lazysafe", "probe", "--timeout", "1", "--python", "{python}", "{module}"]),
     "pyinstrument": ("pyinstrument", ["{bin}/pyinstrument", "-c", "import {module}"]),
 }
 WORDS = {
