@@ -158,7 +158,7 @@ def test_connections_of_a_database(postgres):
     """Connecting keeps the deadline: neither a well PostgreSQL nor a silent one is judged by a caller's 10 ms alone."""
     sqlalchemy = pytest.importorskip("sqlalchemy")
     url = f"postgresql+psycopg://postgres@127.0.0.1:{postgres.port}/postgres"
-    engine = make_engine(url, connect_timeout=0.5, poolclass=sqlalchemy.pool.NullPool)
+    engine = make_engine(url, connect_timeout=1.0, poolclass=sqlalchemy.pool.NullPool)
 
     @lazyguard.guarded(breaker=lazyguard.Breaker(failure_threshold=3, open_time=60.0))
     def ask() -> object:
