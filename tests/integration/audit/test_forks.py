@@ -41,6 +41,33 @@ def dependency(path: Path, **modules: str) -> None:
         (path / "site-packages" / f"{name}.py").write_text(text)
 
 
+def test_what_starts_threads_only_where_it_may_is_loaded_before_forking(app: App) -> None:
+    """Numerical libraries start one for each processor as they are loaded, unless their variables forbid it."""
+    path = app(a="import numbers_in_c\n", b="import numbers_in_c\n")
+    waits = "import threading\nthreading.Thread(target=threading.Event().wait, args=(20,), daemon=True).start()\n"
+    body = "".join(f"    {line}\n" for line in waits.splitlines())
+    dependency(path, numbers_in_c=f"import os\nif os.environ.get('OPENBLAS_NUM_THREADS') != '1':\n{body}")
+    report = forked(path)
+    assert (report.fresh_because, report.left_out) == (None, ())
+    assert [module.tier for module in report.modules] == ["forked"] * 3
+
+
+def test_a_directory_that_is_there_is_not_made(app: App, tmp_path: Path) -> None:
+    """A package that makes sure of its directory has no side effect, and keeps no module below it from the forks."""
+    made, missing = tmp_path / "made", tmp_path / "missing"
+    text = f"import os, contextlib\nos.makedirs({str(made)!r}, exist_ok=True)\n"
+    text += f"with contextlib.suppress(OSError): os.remove({str(missing)!r})\n"
+    path = app(a="", b="")
+    made.mkdir()
+    (path / "core" / "__init__.py").write_text(text)
+    report = forked(path)
+    assert not [finding for module in report.modules for finding in module.findings]
+    assert [module.tier for module in report.modules] == ["forked"] * 3
+    made.rmdir()
+    first = audit(["core"], path=path, fork=False)
+    assert [finding.kind for finding in first.modules[0].findings] == ["file-write"]
+
+
 def test_a_fork_acquits_and_says_so(app: App) -> None:
     """ok, quick, no finding: `forked`, no repeats, and the dependency's cost is in the times and in the tree."""
     path = app(a="import costly\n", b="import core.a\n")

@@ -85,6 +85,10 @@ class Server:
         self.close()
 
 
+# What has numerical libraries start no threads as they are loaded, which no fork could take along.
+SINGLE_THREADED = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
 @dataclass
 class Zygote:
     """The forking processes of one audit."""
@@ -144,7 +148,8 @@ class Zygote:
         given = (str(server.directory), self.plan.path, str(file), ",".join(sorted(forbidden)), settings.setup)
         command = [settings.python, CHILD, "zygote", *given, *roots]
         with open(server.directory / "out", "ab") as out:
-            self.process = programs.start(command, settings.environment, self.token, out, out)
+            environment = {**SINGLE_THREADED, **settings.environment}
+            self.process = programs.start(command, environment, self.token, out, out)
         server.pid = self.process.pid
         return server
 

@@ -35,6 +35,8 @@ WRITES = {
     "os.symlink": "links {}",
     "os.truncate": "truncates {}",
 }
+# Whether the path must be there for it, by the audit event: else it fails, and writes nothing.
+MISSING_OR_THERE = {"os.mkdir": False, **dict.fromkeys(("os.rename", "os.remove", "os.rmdir", "os.truncate"), True)}
 # By the audit event: the kind of side effect.
 EFFECTS = {
     "socket.connect": "connect",
@@ -123,7 +125,10 @@ def module_of(subject: "Any") -> "tuple[str, str | None]":
 
 
 def written(event: str, args: "tuple[Any, ...]", frame: "FrameType | None") -> "str | None":
-    """Return what an audit event writes to the file system; None for reading, byte code, and the null device."""
+    """Return what an audit event writes to the file system; None for reading, byte code, the null device, what fails.
+
+    A program that makes sure of its directory at each start makes none.
+    """
     path = args[0]
     if not isinstance(path, (str, bytes)) or (event == "open" and not (args[2] or 0) & WRITING):
         return None
@@ -134,6 +139,8 @@ def written(event: str, args: "tuple[Any, ...]", frame: "FrameType | None") -> "
     if code.co_name == "_get_default_tempdir":
         return None  # tempfile tries whether it can, and takes it back
     if ".pyc" in name or name.rstrip("/").endswith("__pycache__"):
+        return None
+    if event in MISSING_OR_THERE and os.path.lexists(path) != MISSING_OR_THERE[event]:
         return None
     return WRITES[event].format(name)
 
