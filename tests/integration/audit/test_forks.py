@@ -64,7 +64,7 @@ def test_a_directory_that_is_there_is_not_made(app: App, tmp_path: Path) -> None
     assert not [finding for module in report.modules for finding in module.findings]
     assert [module.tier for module in report.modules] == ["forked"] * 3
     made.rmdir()
-    first = audit(["core"], path=path, fork=False)
+    first = audit(["core"], path=path, fork=False, walk=False)
     assert [finding.kind for finding in first.modules[0].findings] == ["file-write"]
 
 
