@@ -162,5 +162,8 @@ def guards() -> "list[Any]":
 
 def _existing() -> "list[tuple[Any, str]]":
     # a copy of the dict, not a list of its items: making that may collect garbage, and with it a cell
-    found = [(known(), kind) for known, kind in _registered.copy().items()]
+    try:
+        found = [(known(), kind) for known, kind in _registered.copy().items()]
+    except RuntimeError:  # CPython 3.10 may collect amid the copy, which then counts what has gone
+        return _existing()
     return [(one, kind) for one, kind in found if one is not None]
