@@ -353,11 +353,12 @@ class Cell(Declaration):
 
         for fallback in self.fallbacks:
             before, after = fallback.change(unneeded, "reset")
+            if after is before:
+                continue
             now = self.now
-            if after is not before and now.state == DEGRADED and now.target is before.target:  # just now
+            if now.state == DEGRADED and now.target is before.target:  # just now
                 self.swap(now, now.fresh(clock.now()))
-            if after is not before:
-                self._after_grace(before.closes)
+            self._after_grace(before.closes)
         events.deliver()
 
     def renew(self, now: "Snapshot") -> None:
