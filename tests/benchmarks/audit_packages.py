@@ -83,9 +83,9 @@ def audited(python: str, targets: list[str], env: dict[str, str], *, fork: bool,
 
 
 @contextlib.contextmanager
-def busy(loops: int) -> Generator[None]:
-    """Have other processes compute meanwhile."""
-    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+def busy(processes: int, program: str = "while True: pass") -> Generator[None]:
+    """Have other processes run a program meanwhile: a busy loop."""
+    running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(processes)]
     try:
         yield
     finally:

@@ -11,14 +11,14 @@ import by turns, the least time of each, and the quotient of the two kept for a 
 
 from __future__ import annotations
 
-import contextlib
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
 from pathlib import Path
+
+from tests.benchmarks.audit_packages import busy
 
 from lazyguard.audit import audit
 from lazyguard.audit.against import measured
@@ -79,18 +79,6 @@ def taken(directory: str, what: str = "shop", clock: str = "perf_counter") -> fl
     return float(done.stdout)
 
 
-@contextlib.contextmanager
-def load(processes: int) -> Generator[None]:
-    """Have other processes compute in bursts."""
-    running = [subprocess.Popen([sys.executable, "-c", BURNER]) for _ in range(processes)]
-    try:
-        yield
-    finally:
-        for each in running:
-            each.kill()
-            each.wait()
-
-
 def quotient(directory: str) -> float:
     """Return the least time of the module as a multiple of that of the reference, taken by turns."""
     pairs = [(taken(directory), taken(directory, REFERENCE)) for _ in range(ROUNDS)]
@@ -103,9 +91,9 @@ def by_reference(home: Path, runs: int, kinds: list[str]) -> None:
         here, slower = written(home, kind, SECONDS), written(home, kind, SECONDS * SLOWER)
         ratios: dict[str, list[float]] = {here: [], slower: []}
         for _ in range(runs):
-            with load(random.randrange(4)):
+            with busy(random.randrange(4), BURNER):
                 known = quotient(here)
-            with load(random.randrange(4)):
+            with busy(random.randrange(4), BURNER):
                 for directory, found in ratios.items():
                     found.append(quotient(directory) / known)
         for allowed in ALLOWED:
@@ -122,7 +110,7 @@ def by_turns(home: Path, runs: int, kinds: list[str]) -> None:
         counts, began = {same: 0, slower: 0}, time.perf_counter()
         for _ in range(runs):
             for path in counts:
-                with load(random.randrange(4)):
+                with busy(random.randrange(4), BURNER):
                     options = {"path": path, "slow": 5.0, "timeout": 30.0}
                     report = audit(["shop"], path=path, slow=5.0, timeout=30.0)
                     counts[path] += measured(report, ["shop"], before, options).found
