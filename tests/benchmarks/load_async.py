@@ -33,6 +33,7 @@ from typing import Any
 
 from tests.benchmarks.audit_packages import ROOT, put
 from tests.benchmarks.load import draw
+from tests.benchmarks.soak.supplier import Supplier
 from tests.integration.conftest import PostgresServer, RedisServer
 
 EXAMPLE = ROOT / "docs" / "examples" / "fastapi"
@@ -51,20 +52,14 @@ PHASES = (
 )
 
 
-class Supplier(http.server.BaseHTTPRequestHandler):
+class SilentSupplier(Supplier):
     """Answers with a price, unless it is to be silent."""
 
-    protocol_version = "HTTP/1.1"
     speaks = threading.Event()
 
     def do_GET(self) -> None:
         self.speaks.wait()
-        self.send_response(200)
-        self.send_header("Content-Length", "1")
-        self.end_headers()
-        self.wfile.write(b"3")
-
-    def log_message(self, *_: object) -> None: ...
+        super().do_GET()
 
 
 async def client(url: str, until: float, number: int, seen: list[tuple[float, float, str]]) -> None:
@@ -100,9 +95,9 @@ def until_ready(url: str) -> None:
 def flap(until: float) -> None:
     """Let the supplier be silent and speak in turns."""
     while time.monotonic() < until:
-        Supplier.speaks.clear()
+        SilentSupplier.speaks.clear()
         time.sleep(0.3)
-        Supplier.speaks.set()
+        SilentSupplier.speaks.set()
         time.sleep(0.3)
 
 
@@ -110,7 +105,7 @@ def away(postgres: Any, redis: Any, begin: float, seconds: float) -> None:
     """Let the servers go and come, by the phases."""
     for (name, share), (_, end) in pairwise((*PHASES[1:], ("", 1.0))):
         time.sleep(max(0.0, begin + share * seconds - time.monotonic()))
-        Supplier.speaks.set()
+        SilentSupplier.speaks.set()
         if name == "Redis stopped":
             redis.freeze()
         elif name == "all up again":
@@ -119,7 +114,7 @@ def away(postgres: Any, redis: Any, begin: float, seconds: float) -> None:
             redis.stop()
         elif name == "supplier silent":
             redis.start()
-            Supplier.speaks.clear()
+            SilentSupplier.speaks.clear()
         elif name == "supplier flapping":
             flap(begin + end * seconds - 0.6)
         elif name == "PostgreSQL stopped":
@@ -143,8 +138,8 @@ def run(shop: str, seconds: float, home: Path) -> tuple[float, list[tuple[float,
     postgres = PostgresServer(next(str(one) for one in programs if one), str(home / "postgres"), user)
     redis.start()
     postgres.start()
-    Supplier.speaks.set()
-    supplier = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Supplier)
+    SilentSupplier.speaks.set()
+    supplier = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SilentSupplier)
     supplier.handle_error = lambda *_: None  # type: ignore[method-assign]  # its clients have gone
     threading.Thread(target=supplier.serve_forever, daemon=True).start()
     with socket.socket() as free:
