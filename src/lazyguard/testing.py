@@ -35,6 +35,8 @@ __all__ = ["FakeClock", "assert_conforms", "chaos", "set_testing"]
 
 # How long a waiter sleeps, in real seconds, before it reads the fake time again.
 _LOOK = 0.002
+# Ticks of a fake clock a second: what is added is rounded up to a whole one.
+_TICKS = 2.0**24
 
 
 class FakeClock(clock.Clock):
@@ -54,8 +56,8 @@ class FakeClock(clock.Clock):
     """
 
     def __init__(self) -> None:
-        # Not 0.0: a wait that began before the block goes on in it. A whole number, so that no sum of seconds is
-        # rounded to a little less than the time that is waited for.
+        # Not 0.0: a wait that began before the block goes on in it. A whole number, and later one of whole ticks, so
+        # that no sum of seconds is rounded to a little less than the time that is waited for.
         self._start = -(-clock.now() // 1)
         self._date = clock.current.date()
         self._ahead = 0.0
@@ -82,7 +84,7 @@ class FakeClock(clock.Clock):
         """
         validation.seconds("seconds", seconds, zero=True)
         with self._lock:
-            self._ahead += seconds
+            self._ahead = -(-(self._ahead + seconds) * _TICKS // 1) / _TICKS
         scheduler.poke()
 
     def __enter__(self) -> FakeClock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lazyguard
 from lazyguard._core import clock, mode
@@ -35,6 +37,18 @@ def test_no_sum_of_seconds_is_rounded():
         for _ in range(10_000):
             time.advance(50.5)
         assert time.now() - began == 505_000.0
+
+
+@given(st.lists(st.floats(0.0, 1e6), max_size=20), st.floats(0.001, 1e5), st.integers(1, 5))
+def test_what_is_waited_for_has_come(before, wait, parts):
+    """Whatever has been added before, and in however many parts the wait is: no rounding leaves a rest of it."""
+    with FakeClock() as time:
+        for seconds in before:
+            time.advance(seconds)
+        due = time.now() + wait
+        for _ in range(parts):
+            time.advance(wait / parts)
+        assert due <= time.now() < due + 1e-5
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan")])
