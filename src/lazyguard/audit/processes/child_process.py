@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import secrets
 import shutil
 import socket
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +110,8 @@ MOST_CHUNKS = 256
 # How many time limits a child may wait for a processor.
 MOST_QUEUED = 10
 TAIL = 4000
+# Bounds the memory, and each file that is written, of the command behind two numbers, where there are such limits.
+LIMITED = '{ ulimit -d "$1"; ulimit -f "$2"; } 2>/dev/null; shift 2; exec "$@"'
 
 
 @dataclass
@@ -190,19 +190,10 @@ class Child:
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
-        self._limit()
         try:
             self.exit_descriptor: int | None = os.pidfd_open(self.pid)
         except (AttributeError, OSError):
             self.exit_descriptor = None
-
-    def _limit(self) -> None:
-        """Bound the child's memory, and each file that it writes, where the kernel lets another process do so."""
-        most = (self.settings.memory or 0) << 20
-        if most and hasattr(resource, "prlimit"):
-            for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
-                with suppress(OSError, OverflowError):  # it has ended, or has a lower one; or there is no such number
-                    resource.prlimit(self.pid, limit, (most, most))
 
     def _launch(self) -> int:
         """Start the process, open the channel to it, and return its number."""
@@ -211,6 +202,9 @@ class Child:
         settings, directory, up = self.settings, self.directory, theirs.fileno()
         given = (str(up), str(directory), self.plan.path, repr(self.timeout), repr(self.period), settings.setup)
         command = [settings.python, CHILD, *given, self.trace.module, *self.plan.first_party(self.trace.module)]
+        if settings.memory:  # before its start-up runs anything
+            most = min(settings.memory << 10, 1 << 50)  # in KB, and files in blocks of 512 bytes
+            command = ["/bin/sh", "-c", LIMITED, "sh", str(most), str(most * 2), *command]
         try:
             ours.setblocking(False)
             with open(directory / "out", "ab") as out, open(directory / "err", "ab") as err:

@@ -7,10 +7,12 @@ returns, all of them are gone, and so are their files. A forked child is like an
 from __future__ import annotations
 
 import os
+import resource
 import select
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,6 +224,11 @@ class Forked(Child):
         except BaseException:
             pipes.close()
             raise
+        most = (self.settings.memory or 0) << 20
+        if most and hasattr(resource, "prlimit"):
+            for limit in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
+                with suppress(OSError, OverflowError):  # it has ended, or has a lower one; or there is no such number
+                    resource.prlimit(int(pid), limit, (most, most))
         return int(pid)
 
     def _has_exited(self) -> bool:
