@@ -173,7 +173,6 @@ UNSAFE = {
         "import _thread\nlock = _thread.allocate_lock()\nlock.acquire()\n_thread.start_new_thread(lock.acquire, ())\n"
     ),
     "leaves a file": "import os\nkept = os.open(os.devnull, os.O_RDONLY)\n",
-    "registers an exit": "import atexit\natexit.register(print)\n",
     "changes sys.path": "import sys\nsys.path.append('/nowhere')\n",
     "changes the environment": "import os\nos.environ['DEPENDENCY'] = '1'\n",
     "replaces textwrap.dedent": "import textwrap\ndef dedent(text): return text\ntextwrap.dedent = dedent\n",
@@ -245,6 +244,40 @@ def test_a_dependency_that_works_only_from_within_a_circle_decides_nothing(app: 
         ring_b="import ring_a\nif not ring_a.__spec__._initializing: raise LookupError\n",
     )
     assert (of(forked(path), "core.b").verdict, of(forked(path), "core.a").verdict) == ("fails", "ok")
+
+
+def test_a_circle_that_a_dependency_asks_for_makes_no_other_doubtful(app: App) -> None:
+    """What the zygote itself has shown while it was loading says nothing of what a child asks for."""
+    path = app(a="import ring_a\n", b="import zeta\n", c="")
+    dependency(path, ring_a="import ring_b\n", ring_b="import ring_a\n", zeta="import ring_b\n")
+    report = forked(path)
+    assert [of(report, f"core.{name}").tier for name in "abc"] == ["forked", "fresh", "forked"]
+
+
+def test_modules_that_no_import_has_asked_for_come_with_what_made_them(app: App) -> None:
+    """As extension modules make some of their own: they are whole wherever what made them is asked for."""
+    path = app(
+        a="import binding\nassert binding.LIBRARY.part.VALUE\n", b="import sys\nassert '_made' not in sys.modules\n"
+    )
+    dependency(
+        path,
+        binding=(
+            "import sys, types\nLIBRARY = sys.modules['_made'] = types.ModuleType('_made')\n"
+            "LIBRARY.part = sys.modules['_made.part'] = types.ModuleType('_made.part')\nLIBRARY.part.VALUE = 1\n"
+        ),
+    )
+    assert {(module.verdict, module.tier) for module in forked(path).modules} == {("ok", "forked")}
+
+
+def test_exit_functions_of_dependencies_run_where_they_were_imported(app: App, tmp_path: Path) -> None:
+    """They are taken along: once in each child that asks for the dependency, never in another."""
+    mark = tmp_path / "mark"
+    path = app(a="import leaving\n", b="import later\n", c="")
+    leaving = f"import atexit, os, sys\natexit.register(lambda: open({str(mark)!r}, 'a').write('left '))\n"
+    dependency(path, leaving=leaving, later="import leaving\n")
+    report = forked(path)
+    assert {(module.verdict, module.tier) for module in report.modules} == {("ok", "forked")}
+    assert (report.left_out, mark.read_text()) == ((), "left left ")
 
 
 def test_first_party_code_is_not_run_by_the_zygote(app: App, tmp_path: Path) -> None:

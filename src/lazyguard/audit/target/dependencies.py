@@ -42,6 +42,7 @@ class Node:
         self.unfinished: set[str] = set()  # modules it asked for that were themselves being executed
         self.attribute = False
         self.finders: list[Any] = []
+        self.exits: list[Callable[[], Any]] = []
         self.functions: dict[str, Any] = {}
         # Once it is shown: what its execution asked for, and what all of that cost.
         self.below: list[Node] = []
@@ -117,12 +118,16 @@ class Hidden:
         recording = self.recording
         if recording is None:
             self.show(module.__name__)
+            self.doubtful = None  # it is loaded, and not what a child asks for
             return
         recording.begin(module.__name__, self.nodes[module.__name__].file, sys._getframe(1))
         began, spent = recorder._clock(), recording.spent
         shown = self.show(module.__name__)
         recording.charge(began, spent)
-        recording.shown += sum(each.memory for each in shown.every())
+        for each in shown.every():
+            recording.shown += each.memory
+            for register in each.exits:
+                register()
         self.unseen = 0
         self.record(recording, shown)
         recording.end(module.__name__, False)
@@ -156,6 +161,7 @@ class Loader:
         self.roots: tuple[str, ...] = roots
         self.nodes: dict[str, Node] = {}
         self.stack: list[Node] = []
+        self.present: set[str] = set(sys.modules)
         # Bytes that the modules within the one that is being executed have taken.
         self.within = 0
         self.unsafe: dict[str, str] = {}
@@ -175,6 +181,7 @@ class Loader:
         self._replace(builtins, "__import__", self._wrap_import(builtins.__import__))
         frozen: Any = sys.modules["_frozen_importlib"]
         self._replace(frozen, "_gcd_import", self._wrap_import_module(frozen._gcd_import))
+        self._replace(self.exits, "register", self._wrap_register(self.exits.register))
         sys.addaudithook(self._audit_hook)
         recorder.watch_sleep(lambda event, args, _: self._audit_hook(event, args))
         self.last = self.state()
@@ -212,6 +219,7 @@ class Loader:
                     node.unfinished.add(name)
                 raise Forbidden(name)
             node = self.nodes.setdefault(name, Node(name, file))
+            self._adopt()
             self.stack.append(node)
             node.inner = 0.0
             memory, outer, self.within = process_state.memory("VmRSS"), self.within, 0
@@ -229,11 +237,18 @@ class Loader:
                 node.memory += max(0, memory - self.within)
                 self.within = outer + memory
                 self._compare(node)
+                self._adopt()
                 self.stack.pop()
                 if self.stack:
                     self.stack[-1].inner += recorder._clock() - began  # with what the comparison took
 
         return run
+
+    def _adopt(self) -> None:
+        """Have what no import has asked for, as what extension modules make, come and go with what made it."""
+        if self.stack:
+            self.stack[-1].asked.update(dict.fromkeys(sorted(sys.modules.keys() - self.present)))
+        self.present.update(sys.modules)
 
     def _note_asked(self, names: "tuple[str, ...] | list[str]") -> None:
         if not self.stack:
@@ -273,6 +288,15 @@ class Loader:
             return found
 
         return got
+
+    def _wrap_register(self, original: "Any") -> "Any":
+        def register(function: "Any", /, *args: "Any", **kwargs: "Any") -> "Any":
+            if not self.on or not self.stack or getattr(function, "__module__", "") == "weakref":
+                return original(function, *args, **kwargs)
+            self.stack[-1].exits.append(lambda: original(function, *args, **kwargs))  # where the module is shown
+            return function
+
+        return register
 
     def state(self) -> "dict[str, Any]":
         """Return what a module may change of the process beside its own names."""
