@@ -337,13 +337,14 @@ def test_three_thousand_modules_stay_smooth(open_page, record_testsuite_property
     What belongs together is one cause, and one finding.
     """
     made = large(3000)
-    browser = open_page(Report("3.12.1", 5.0, 1, made[:300]))
-    few = figures(browser)
+    before = figures(open_page(Report("3.12.1", 5.0, 1, made[:300])))
     browser = open_page(Report("3.12.1", 5.0, 1, made))
     assert len(browser.find_elements("css selector", ".row")) < 100
     assert len(browser.find_elements("css selector", ".cause")) == 1
     assert len(browser.find_elements("css selector", ".finding")) == 1
     many = figures(browser)
+    after = figures(open_page(Report("3.12.1", 5.0, 1, made[:300])))
+    few = {name: max(seconds, after[name]) for name, seconds in before.items()}
     for name, seconds in many.items():
         record_testsuite_property(f"three thousand modules, {name}", round(seconds, 3))
     print(few, many)
