@@ -187,8 +187,8 @@ class ModuleReport:
 
 _LINES = re.compile(r"(?<=:)\d+")
 _OF_THE_RUN = re.compile(
-    r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|(?<=tmp)\w{8}|[0-9a-f]{12,}"
-    r"|(?<=[-_.])(?=[a-z]*[0-9_])[a-z0-9_]{8}(?![a-z0-9])|\d*0x[0-9a-f]+|\d+([.]\d+)?(e[+-]?\d+)?"
+    r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|(?<=tmp)\w{8}"
+    r"|(?<=[-_.])(\d+|(?=[a-z]*[0-9_]))[a-z0-9_]{8}(?![a-z0-9])|[0-9a-f]{12,}|\d*0x[0-9a-f]+|\d+([.]\d+)?(e[+-]?\d+)?"
 )
 
 # In directories for temporary files also what tempfile has made of letters alone.

@@ -18,6 +18,9 @@ NAMES = {
     "opens /tmp/{}/x for writing": st.uuids().map(str),
     "opens /tmp/tmp{} for writing": RANDOM,
     "makes the directory /tmp/app-local-7-{}": RANDOM,
+    "makes the directory /root/.app/tmp/app-local-{}": st.integers(100, 4_000_000).flatmap(
+        lambda pid: RANDOM.map(lambda end: f"{pid}{end}")
+    ),
     "makes the directory /tmp/app_{}": st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8),
     "feed-{}": st.integers(0, 99999),
     "sleeps {} s": st.floats(0.001, 100, allow_nan=False).map(lambda each: f"{each:g}"),
