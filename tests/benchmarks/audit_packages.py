@@ -3,7 +3,8 @@
     python -m tests.benchmarks.audit_packages [--loaded] [PACKAGE ...]
 
 Writes its section of docs/benchmarks.md. The packages are installed into build/bench/audit. Bare interpreters, and our
-own fresh children, run for every so many modules only; what they took is scaled to all. With `--loaded`, eight busy
+own fresh children, run for every so many modules only; what they took is scaled to all. Of a small package it is more
+of them, so that its light modules do not stand for the others. With `--loaded`, eight busy
 loops run beside it all, and the section is another.
 """
 
@@ -45,7 +46,7 @@ PACKAGES = {
     "azure.cli.core": "azure-cli-core",
     "twisted": "twisted",
 }
-SAMPLE, JOBS, LIMIT, LOOPS = 12, 2, 20.0, 8
+SAMPLE, FEWEST, JOBS, LIMIT, LOOPS = 12, 40, 2, 20.0, 8
 VERSIONS = "import importlib.metadata as m, sys; print(*(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep='|')"
 # A module that fails or leaves in its own way is one all the same.
 BARE = "import {}"
@@ -101,7 +102,8 @@ def measured(package: str, python: str) -> dict[str, Any]:
     forked, report = audited(python, [package], env, fork=True, walk=True)
     # A name such as 0001_initial is found by walking, and can be neither a target nor in an import statement.
     names = [module.module for module in report.modules]
-    sample = [name for name in names if all(part.isidentifier() for part in name.split("."))][::SAMPLE]
+    asked = [name for name in names if all(part.isidentifier() for part in name.split("."))]
+    sample = asked[:: max(1, min(SAMPLE, len(asked) // FEWEST))]
     alone = bare(python, sample, env)
     _, again = audited(python, [package], env, fork=True, walk=True)
     _, fresh = audited(python, sample, env, fork=False, walk=False)
@@ -138,7 +140,7 @@ def section(results: list[dict[str, Any]], versions: str, *, loaded: bool) -> li
         f"## The audit of large packages{', loaded' if loaded else ''}",
         "",
         f"CPython {platform.python_version()}, {os.cpu_count()} processors, {JOBS} jobs{beside}; {versions}. "
-        f"*Bare* is `python -c 'import x'`, as many at a time, for every {SAMPLE}th module and scaled. *Mismatches* "
+        f"*Bare* is `python -c 'import x'`, as many at a time, for every {SAMPLE}th module, or {FEWEST} of a small package, and scaled. *Mismatches* "
         "are verdicts that an interpreter of its own does not confirm, of the modules that were asked one by one. "
         "*Changed* counts verdicts and findings that a second audit of the same files had more, or less. *MB* is the "
         "most memory that the import of one module took.",

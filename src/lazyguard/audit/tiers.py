@@ -1,12 +1,13 @@
 """One audit: every module in a child of its own, forked, fresh or repeated, until all are judged or a signal comes.
 
 Invariants: one thread, one loop, no call in it that blocks for long. However it ends, no child and no descendant of one
-is left. A fork alone convicts no module. One that is ok in it, quick and without a finding is done. Of those that fail
-in it with one error on one line a fresh interpreter imports the first; where that fails alike, the others are done as
-well. Everything else is imported again in a fresh interpreter, and that decides. Where there is no zygote all children
-are fresh, and the report says why. A time that was measured beside other children, and decides a verdict, is measured
-again alone. Only the main thread can handle signals; elsewhere none arrives, and they do what they always do. Those
-that the host ignores stay ignored, and its handlers are back when the audit ends.
+is left. A fork alone convicts no module. One that is ok in it, quick and without a side effect is done; so is one that
+misses what the zygote has missed. What is found in forks, an error or a side effect on a line, a fresh interpreter
+confirms once; then all modules in which nothing else was found are done. Everything else is imported again in a fresh
+interpreter, and that decides. Where there is no zygote all children are fresh, and the report says why. A time that was
+measured beside other children, and decides a verdict, is measured again alone. Only the main thread can handle signals;
+elsewhere none arrives, and they do what they always do. Those that the host ignores stay ignored, and its handlers are
+back when the audit ends.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from lazyguard.audit.processes.child_process import Child
 from lazyguard.audit.processes.zygote_process import Forked, Zygote, ZygoteLost, scan
 from lazyguard.audit.report.budget import Budget, budget_of, near, spent
 from lazyguard.audit.report.model import Report
-from lazyguard.audit.report.modules import ModuleReport, lines_of
+from lazyguard.audit.report.modules import ModuleReport, lines_of, steady
 from lazyguard.audit.report.sentences import seconds
 from lazyguard.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 
     from lazyguard.audit.processes.child_process import Trace
     from lazyguard.audit.processes.plan import Plan, Settings
@@ -92,6 +93,8 @@ WORTH = 0.004
 SURE = 0.8
 # Findings about the program's own modules alone, which a fork executes like any interpreter: it may decide these.
 SEEN_IN_FORKS = ("circular-import", "order-dependent", "process-state")
+# Verdicts on an import that raises an error.
+FAILED = ("fails", "not-installed", "other-platform")
 # How many times a time that is a little over its budget is measured again.
 AGAIN = 3
 # A slow verdict below this many times its limit is near it.
@@ -135,7 +138,7 @@ class Audit:
     _cpu_seconds: dict[str, float] = field(default_factory=dict[str, float])
     _sampled: bool = True
     _zygote: Zygote | None = None
-    _failed_in_forks: dict[str, ModuleReport] = field(default_factory=dict[str, ModuleReport])
+    _unconfirmed: dict[str, ModuleReport] = field(default_factory=dict[str, ModuleReport])
     _running: Sequence[str] = ()
     _fresh_because: str | None = None
     _lost: str = ""
@@ -156,7 +159,7 @@ class Audit:
         self._fresh_because = why_fresh(self.plan.whole, self.settings, fork)
         if self._fresh_because is None:
             self._fork(statements)
-            self._confirm_failures()
+            self._confirm()
         self._children(self._pending(), at_a_time, self._first)
         # A sample is taken without the GIL, of frames that move: CPython 3.11 and 3.12 may crash over it. What crashes
         # is run again without samples. Times that are kept are better measured without them, too.
@@ -240,32 +243,34 @@ class Audit:
             seen = replace(seen, tier="forked", repeats=0, executed=seen.executed + trace.unseen)
             name = trace.module
             certain = seen.net_seconds <= self.settings.slow * SURE and not trace.doubtful
-            if certain and seen.verdict == "fails":
-                self._failed_in_forks[name] = seen
-                return
-            if not certain or seen.verdict != "ok" or _effects(seen):
+            if not certain or seen.verdict not in ("ok", *FAILED):
                 if count.get(name):
                     undecided.add(name)
                 return
-            self._keep(seen)
+            if _claims(seen, zygote.missing, trace.missed):
+                self._unconfirmed[name] = seen
+            else:
+                self._keep(seen)
             zygote.release(needed)
-            if count.get(name, 0) > 1 and seen.own_seconds + seen.seconds - seen.third_party_seconds > WORTH:
+            own = seen.own_seconds + seen.seconds - seen.third_party_seconds
+            if seen.verdict == "ok" and count.get(name, 0) > 1 and own > WORTH:
                 zygote.hold(name)
 
         self._children(candidates(), self.settings.children_at_a_time, judged)
 
-    def _confirm_failures(self) -> None:
-        """Believe forks that modules fail alike, where the first of them fails so in a fresh interpreter."""
-        cases: dict[tuple[object, ...], list[ModuleReport]] = {}
+    def _confirm(self) -> None:
+        """Have fresh interpreters confirm what forks have found, each thing once; believe the others then."""
+        asked: set[object] = set()
+        firsts: list[str] = []
         for name in self.plan.modules:  # in this order, so that reports do not differ by chance
-            if name in self._failed_in_forks:
-                cases.setdefault(_case(self._failed_in_forks[name]), []).append(self._failed_in_forks[name])
-        alike = {case: seen for case, seen in cases.items() if len(seen) > 1}
-        self._children([first.module for first, *_ in alike.values()], self.settings.children_at_a_time, self._first)
-        for case, (first, *others) in alike.items():
-            if first.module in self.done and _case(self.done[first.module]) == case:
-                for seen in others:
-                    self._keep(seen)
+            if name in self._unconfirmed and not (claims := _claims(self._unconfirmed[name])) <= asked:
+                firsts.append(name)
+                asked |= claims
+        self._children(firsts, self.settings.children_at_a_time, self._first)
+        known = {claim for name in firsts if name in self.done for claim in _claims(self.done[name])}
+        for name, seen in self._unconfirmed.items():
+            if name not in self.done and _claims(seen) <= known:
+                self._keep(seen)
 
     def _keep(self, seen: ModuleReport) -> None:
         self.done[seen.module] = seen
@@ -369,13 +374,13 @@ class Audit:
             ) from error
 
 
-def _effects(seen: ModuleReport) -> frozenset[tuple[object, ...]]:
-    """Return what was found beyond the program's own modules."""
-    return frozenset(
-        (each.kind, each.file, each.line, each.detail) for each in seen.findings if each.kind not in SEEN_IN_FORKS
-    )
-
-
-def _case(seen: ModuleReport) -> tuple[object, ...]:
-    """Return what two failures must have in common, for a fresh interpreter's to confirm a fork's."""
-    return lines_of(seen)[-1], _effects(seen)
+def _claims(seen: ModuleReport, missing: Container[str] = (), missed: str | None = None) -> frozenset[object]:
+    """Return what was found of a module, each thing as it is compared; not that it misses what is `missing`."""
+    found: set[object] = {
+        (each.kind, each.file, each.line, steady(each.kind, each.detail))
+        for each in seen.findings
+        if each.kind not in SEEN_IN_FORKS
+    }
+    if seen.verdict != "ok" and not (seen.verdict == "not-installed" and missed in missing):
+        found.add((seen.verdict, lines_of(replace(seen, verdict="fails"))[-1]))
+    return frozenset(found)

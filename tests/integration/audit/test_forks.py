@@ -147,6 +147,37 @@ def test_who_fails_alike_has_the_findings_of_the_fresh_import(app: App) -> None:
     assert [[f.kind for f in seen[f"core.{name}"].findings] for name in "abc"] == [["subprocess"]] * 3
 
 
+def test_a_side_effect_on_one_line_is_confirmed_once(app: App) -> None:
+    """Also of a package, whose modules are forked all the same; who does something else is imported afresh too."""
+    path = app(
+        does="import subprocess\nsubprocess.run(['true'])\n",
+        a="import core.does\n",
+        b="import core.does\n",
+        c="import core.sub.more\n",
+    )
+    (path / "core" / "sub").mkdir()
+    (path / "core" / "sub" / "__init__.py").write_text("import core.does\n")
+    (path / "core" / "sub" / "more.py").write_text("")
+    (path / "core" / "sub" / "other.py").write_text("import subprocess\nsubprocess.run(['env'], stdout=-3)\n")
+    report = forked(path)
+    tiers_of = {module.module.removeprefix("core."): module.tier for module in report.modules}
+    assert tiers_of.pop("core") == "forked"
+    assert [name for name, tier in tiers_of.items() if tier == "fresh"] == ["a", "sub.other"]
+    fresh = {each.module: each for each in audit(["core"], path=path, fork=False, slow=10.0, timeout=20.0).modules}
+    for module in report.modules:
+        assert set(module.findings) == set(fresh[module.module].findings)
+
+
+def test_what_the_zygote_misses_too_is_not_installed(app: App) -> None:
+    """Each of the optional drivers is named; none takes an interpreter of its own to know."""
+    guard = "try:\n    import {0}\nexcept ImportError:\n    raise LookupError('{0} is not installed') from None\n"
+    path = app(**{name: guard.format(f"driver_{name}") for name in "abcd"})
+    modules = forked(path).modules[1:]
+    assert [(module.verdict, module.tier, module.detail) for module in modules] == [
+        ("not-installed", "forked", f"needs driver_{name}") for name in "abcd"
+    ]
+
+
 def test_a_failure_that_only_forks_have_convicts_no_module(app: App) -> None:
     """What fails alike in forks and passes in a fresh interpreter passes: each of them is imported afresh."""
     path = app(

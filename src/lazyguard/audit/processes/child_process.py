@@ -143,6 +143,11 @@ class Trace:
     # Whether a fork cannot be certain, or what it reported cannot be read.
     doubtful: bool = False
 
+    @property
+    def missed(self) -> str | None:
+        """The module that is missing, where that made the import fail."""
+        return self.result[2][5] if self.result and self.result[2] else None
+
 
 class Pipes:
     """Two named pipes in a directory: what a socket is between a child and the audit, for one that is forked."""

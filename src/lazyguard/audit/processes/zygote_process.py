@@ -99,6 +99,7 @@ class Zygote:
     settings: Settings
     stop: Callable[[], bool]
     left_out: dict[str, str] = field(default_factory=dict[str, str])
+    missing: set[str] = field(default_factory=set[str])
     token: str = field(default_factory=lambda: os.urandom(8).hex())
     server: Server | None = None
     process: subprocess.Popen[bytes] | None = None
@@ -122,6 +123,8 @@ class Zygote:
                     limit = self.settings.timeout
                     if verb == "loading" and rest:
                         loading = rest[0]
+                    elif verb == "missing" and rest:
+                        self.missing.add(rest[0])
                     elif verb == "left" and len(rest) == 2:
                         self.left_out.setdefault(*rest)
                     elif verb == "ready":

@@ -388,7 +388,9 @@ def load(file: str, hidden: Hidden, loader: Loader, report: "Callable[..., objec
             except BaseException as error:
                 if isinstance(error, Forbidden):
                     report("left", name, f"needs {error}")
-                elif not isinstance(error, ModuleNotFoundError):
+                elif isinstance(error, ModuleNotFoundError):
+                    report("missing", error.name)
+                else:
                     report("left", name, f"cannot be loaded there: {type(error).__name__}")
             # What they waited for a processor is no cost of theirs.
             part = max(0.0, 1.0 - (child.queued() - waited) / max(1e-9, recorder._clock() - began))
