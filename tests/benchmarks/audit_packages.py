@@ -140,7 +140,8 @@ def section(results: list[dict[str, Any]], versions: str, *, loaded: bool) -> li
         f"## The audit of large packages{', loaded' if loaded else ''}",
         "",
         f"CPython {platform.python_version()}, {os.cpu_count()} processors, {JOBS} jobs{beside}; {versions}. "
-        f"*Bare* is `python -c 'import x'`, as many at a time, for every {SAMPLE}th module, or {FEWEST} of a small package, and scaled. *Mismatches* "
+        f"*Bare* is `python -c 'import x'`, as many at a time, for every {SAMPLE}th module (of a small package for "
+        f"{FEWEST} and more), and scaled. *Mismatches* "
         "are verdicts that an interpreter of its own does not confirm, of the modules that were asked one by one. "
         "*Changed* counts verdicts and findings that a second audit of the same files had more, or less. *MB* is the "
         "most memory that the import of one module took.",

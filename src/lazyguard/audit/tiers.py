@@ -374,7 +374,7 @@ class Audit:
             ) from error
 
 
-def _claims(seen: ModuleReport, missing: Container[str] = (), missed: str | None = None) -> frozenset[object]:
+def _claims(seen: ModuleReport, missing: Container[str | None] = (), missed: str | None = None) -> frozenset[object]:
     """Return what was found of a module, each thing as it is compared; not that it misses what is `missing`."""
     found: set[object] = {
         (each.kind, each.file, each.line, steady(each.kind, each.detail))
