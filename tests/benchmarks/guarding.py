@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,28 @@ def function() -> int:
     return 1
 
 
+def by_hand() -> Callable[[], int]:
+    """Return what all options ask for and no policy: a look-up by a key, a place in a dict, two looks at the clock."""
+    breakers, calls, key = {"one": 60.0}, dict[int, None](), lambda: "one"
+
+    def call(*args: Any, **named: Any) -> int:
+        entered = id(named)
+        calls[entered] = None
+        try:
+            if len(calls) > 20:
+                raise RuntimeError("refused")
+            slow = breakers[key(*args, **named)]
+            began = time.monotonic()
+            result = function(*args, **named)
+            if time.monotonic() - began > slow:
+                raise RuntimeError("slow")
+            return result
+        finally:
+            del calls[entered]
+
+    return call
+
+
 def guards() -> dict[str, Callable[[], int]]:
     """Return the function under each guard that is installed; each is given what it can do of the three."""
     plain = lazyguard.Breaker(failure_threshold=5)
@@ -44,6 +67,7 @@ def guards() -> dict[str, Callable[[], int]]:
         given: Any = {"retry": lazyguard.Retry(), "breaker": slow if "slow" in name or name == "all" else plain}
         found[f"lazyguard: the three, and {name}"] = more = lazyguard.guarded(**given, **options)(lambda: 1)
         more.fallback(lambda: 2)
+    found["by hand, no policy: a key, a place, the clock"] = by_hand()
     if installed("circuitbreaker"):
         import circuitbreaker
 

@@ -55,6 +55,7 @@ class Cancellation:
 
     def stop(self) -> None:
         """Cancel nothing from now on."""
+        self._then = bool  # what it was may have this object: a request would leave a cycle
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -65,8 +65,9 @@ def audit(
         jobs: children at a time; None for as many as there are processors, 8 at most.
         repeat: how many times each module is imported; the fastest counts.
         fork: whether forks that find the dependencies loaded may decide. A module that is ok in one, quick and without
-            a finding, is not imported again, nor one that fails there as another does in a fresh interpreter. Their
-            times are put together (`ModuleReport.tier`). None: from 12 modules on, on Linux, unless repeat is above 1.
+            a side effect, is not imported again, nor one that does or raises there what a fresh interpreter has
+            confirmed for another. Their times are put together (`ModuleReport.tier`). None: from 12 modules on, on
+            Linux, unless repeat is above 1.
         env: the whole environment of the children; None for this process's.
         budgets: what modules may take (`Budget`), by their names or patterns of them: `core.tasks`, `core.*`, `*`. A
             time that is a little over is measured again, alone, up to three times; the fastest counts.

@@ -42,6 +42,13 @@ def test_the_child_adds_no_module_to_what_an_interpreter_has(app: App) -> None:
     assert set(error.message.split()) <= {"core", "core.loaded", "faulthandler", "time", "_thread"}
 
 
+def test_to_wait_for_a_program_is_no_sleep(app: App) -> None:
+    """Whether subprocess has to sleep is chance: what it started is the finding, and what sleeps besides."""
+    runs = "import subprocess, time\nsubprocess.run(['sleep', '0.05'], timeout=30)\ntime.sleep(0.001)\n"
+    found = only("core.runs", app(runs=runs), slow=10.0, timeout=20.0).findings
+    assert [(each.kind, each.line) for each in found] == [("subprocess", 2), ("sleep", 3)]
+
+
 def test_the_target_sees_what_it_sees_without_us(app: App, tmp_path: Path) -> None:
     """sys.path begins with the audited path and has none of ours, argv is that of -c, __main__ is empty, stdin is at
     its end, the first free descriptor is 3, the directory is the caller's."""

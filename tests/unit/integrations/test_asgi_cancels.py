@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
+import gc
 import json
 import sys
 
@@ -56,6 +58,36 @@ def test_nothing_was_sent(limited):
     assert (b"content-type", b"application/health+json") in begin["headers"]
     assert json.loads(body["body"]) == {"status": "fail", "output": "DeadlineExceeded"}
     assert seen == ["cleaned up"]
+
+
+@pytest.mark.parametrize("ends_by", ["an answer", "an error", "the deadline", "the deadline amid an answer"])
+def test_a_request_leaves_no_cycle(limited, ends_by):
+    """What it took goes when it ends, and waits for no collection, which would hold up the loop."""
+
+    async def app(scope, receive, send):
+        if ends_by == "an error":
+            raise LookupError
+        if ends_by.endswith("answer"):
+            await send(START)
+        if ends_by.startswith("the"):
+            await asyncio.Event().wait()
+        await send(part(more=False))
+
+    async def nothing(message): ...
+
+    async def main() -> int:
+        for _ in range(3):
+            gc.collect()
+            with contextlib.suppress(Exception):
+                await asgi.Middleware(app, timeout=SHORT)(HTTP, None, nothing)
+            await asyncio.sleep(0)
+        return gc.collect()
+
+    gc.disable()
+    try:
+        assert asyncio.run(main()) == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("ends_by", ["its cancellation", "an error", "an answer"])
