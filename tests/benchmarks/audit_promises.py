@@ -23,13 +23,15 @@ from textwrap import indent
 from tests.benchmarks.audit_packages import HOME, LOOPS, ROOT, busy, put
 from tests.benchmarks.django_start import plain
 
-from lazyguard.audit import Advice, audit
+from lazyguard.audit import audit
+from lazyguard.audit.report.model import Advice
 
 TURNS = 25
 DJANGO = "import django; django.setup()"
-# Where lazyguard and what it needs are found, behind all else.
+# Where lazyguard and what it needs are found, behind all else: both have loaded it, as a program that uses it has.
 OURS = (str(ROOT / "src"), *(each for each in sys.path if each.endswith("site-packages")))
-TIMED = "import sys, time; sys.path[:0] = [{path!r}]; sys.path += {ours!r}\n{setup}\nbegan = time.perf_counter()\n"
+TIMED = "import sys, time; sys.path[:0] = [{path!r}]; sys.path += {ours!r}\n{setup}\nimport lazyguard\n"
+TIMED += "with lazyguard.lazy_imports(): import colorsys\nbegan = time.perf_counter()\n"
 TIMED += "import {target}\nprint(time.perf_counter() - began)"
 
 
@@ -121,8 +123,8 @@ def main(arguments: list[str]) -> None:
         f"CPython {platform.python_version()}, {os.cpu_count()} processors"
         f"{f', while {LOOPS} busy loops ran' if loaded else ''}. Each program was copied, and every statement that is "
         "advised was replaced by the text that the audit gives for it. Fresh interpreters imported both by turns, "
-        f"{TURNS} times. Milliseconds; *saved* is by the fastest of each, *usual* by the medians; lazyguard's own "
-        "import is taken off both.",
+        f"{TURNS} times. Milliseconds; *saved* is by the fastest of each, *usual* by the medians. Both have "
+        "loaded lazyguard before.",
         "",
         "| program | statements | import | promised | saved | usual | off by |",
         "|---|---|---|---|---|---|---|",

@@ -88,7 +88,7 @@ class Trials:
         """Import the target without the units; to watch registrations, with them."""
         rows: list[Iterable[object]] = [("root", root) for root in self.plan.first_party(self.target)]
         rows += [("unit", *unit) for unit in units]
-        found, why = self._ask((CHILD, "deferred"), rows, self.plan.path, self.target, mode)
+        found, why = self._ask((CHILD, "deferred"), rows, self.plan.path, self.settings.setup, self.target, mode)
         if found is None:
             return Trial(0.0, Failure("no result", why), (), {}, frozenset(), (), {}, frozenset())
         error = found["error"]

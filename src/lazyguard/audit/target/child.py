@@ -102,6 +102,11 @@ def leave(
     _exit(0)
 
 
+def set_up(setup: str) -> None:
+    """Run the setup, as statements of the main program."""
+    exec(compile(setup, SETUP, "exec"), {"__name__": "__main__", "__builtins__": sys.modules["builtins"]})
+
+
 def imported(
     recording: "recorder.Recorder", module: str, began: float, setup: str = ""
 ) -> "tuple[float, list[Any] | None]":
@@ -115,7 +120,7 @@ def imported(
         if module:
             __import__(module)
         else:
-            exec(compile(setup, SETUP, "exec"), {"__name__": "__main__", "__builtins__": sys.modules["builtins"]})
+            set_up(setup)
     except BaseException as error:
         taken = recording.now() - began
         return taken, describe(error, recording.owns)

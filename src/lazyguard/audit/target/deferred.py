@@ -319,8 +319,11 @@ class Run:
 
 
 def main(argv: "list[str]") -> None:
-    """Run `child.py deferred OUT GIVEN PATH MODULE run|watch|watch-subclasses`; GIVEN has a unit or a root a line."""
-    out, given, path, module, mode = argv
+    """Run `child.py deferred OUT GIVEN PATH SETUP MODULE MODE`; GIVEN has a unit or a root a line.
+
+    MODE: run, watch or watch-subclasses.
+    """
+    out, given, path, setup, module, mode = argv
     units: list[Unit] = []
     roots: list[str] = []
     with open(given, "rb") as stream:
@@ -335,10 +338,12 @@ def main(argv: "list[str]") -> None:
     if mode != "run":
         watching = Registrations(tuple(roots), mode == "watch-subclasses").snapshot
     run = Run(units, watching)
-    run.install()
     failed: BaseException | None = None
     began = recorder._clock()
     try:
+        child.set_up(setup)  # what it loads, it loads in any case
+        run.install()
+        began = recorder._clock()
         __import__(module)
     except BaseException as raised:
         failed = raised

@@ -190,6 +190,22 @@ def test_what_is_loaded_all_the_same_is_no_advice(advice) -> None:
     assert str(found.because) == "prog/main.py:2"
 
 
+def test_the_setup_runs_before_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steady) -> None:
+    """As in the audit: without it a project's modules fail, and what it has loaded is no statement's to save."""
+    monkeypatch.setattr(advising, "ROUNDS", 1)
+    (tmp_path / "framework.py").write_text(
+        "ready = False\ndef setup():\n    global ready\n    ready = True\n    import heavy\n"
+    )
+    (tmp_path / "heavy.py").write_text(SLOW)
+    (tmp_path / "other.py").write_text(SLOW)
+    views = "import framework, heavy, other\nassert framework.ready\ndef view(): return heavy, other\n"
+    (tmp_path / "views.py").write_text(views.replace(", ", "\nimport ", 2))
+    setup = "import framework; framework.setup()"
+    (one,) = audit(["views"], path=tmp_path, slow=60.0, timeout=60.0, setup=setup, advice=True).advice
+    assert one.note is None
+    assert [each.statement for each in one.imports if each.defer] == ["import other"]
+
+
 def test_a_target_that_fails_is_reported(tmp_path: Path) -> None:
     """There is no advice for what cannot be imported, and the report says so."""
     (tmp_path / "broken.py").write_text("1 / 0")
