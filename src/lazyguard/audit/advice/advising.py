@@ -2,7 +2,8 @@
 
 Invariants: what is advised has been left out, alone and together with all else that is advised, and the import of the
 target succeeded and did not use it. A shared dependency is no statement's own saving: what all save together is
-measured, never added up. Figures are the least of rounds that were run in turns.
+measured, never added up. What is saved is the median of what it was in each round: the machine is as busy for both runs
+of one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lazyguard.audit.advice.text import NATIVE, NEEDLESS, attached, is_noise, replacement, ruff_settings
-from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least
+from lazyguard.audit.advice.trials import AdviceStopped, Span, Trial, Trials, Unit, least, saved
 from lazyguard.audit.analysis.import_tree import Scope, scope_of
 from lazyguard.audit.report.model import Advice, Deferral
 from lazyguard.audit.target.survey import FOR_EFFECTS
@@ -229,7 +230,7 @@ class _Advising:
         return [each for each in candidates if each.is_open]
 
     def _rounds(self, together: list[Candidate]) -> tuple[float, float]:
-        """Measure in turns; return the least time as it is, and without all."""
+        """Measure in turns; return the least time as it is, and what it would be without all."""
         every = [each.unit for each in together]
         sets: list[list[Unit]] = [[], every, *([unit] for unit in every[:MOST])] if every else [[]]
         rounds: list[list[Trial]] = []
@@ -253,10 +254,10 @@ class _Advising:
             if failed is not None:
                 self._note_failure(each, failed)
             else:
-                each.saving = base - least(runs)
+                each.saving = saved(bases, runs)
         if any(not each.is_open for each in together):
             return self._rounds([each for each in together if each.is_open])
-        return base, least(joints)
+        return base, base - saved(bases, joints)
 
     def _without_noise(self, together: list[Candidate], base: float, joint: float) -> float:
         """Keep what saves nothing measurable, alone or with the others; return the least time without the rest.
@@ -266,19 +267,20 @@ class _Advising:
         small = [each for each in together if each.saving is not None and is_noise(each.saving, base, self.noise)]
         if not small:
             return joint
-        rest = [each.unit for each in together if each not in small]
-        self.trials.begin("what saves nothing alone", self.rounds)
-        try:
-            runs = [self.trials.run(rest) for _ in range(self.rounds if rest else 0)]
+        every, rest = [each.unit for each in together], [each.unit for each in together if each not in small]
+        self.trials.begin("what saves nothing alone", 2 * self.rounds)
+        try:  # in turns, or what the machine does meanwhile would be in the difference
+            runs = [[self.trials.run(units) for units in (every, rest)] for _ in range(self.rounds)]
         except AdviceStopped:
             return joint
-        without = least(runs) if runs else base
-        if any(run.error is not None for run in runs) or not is_noise(without - joint, base, self.noise):
+        all_, without = zip(*runs, strict=True)
+        more = saved(without, all_)
+        if any(run.error is not None for run in without) or not is_noise(more, base, self.noise):
             self.note = self.note or "what saves nothing alone loads what others load too: together they save it"
             return joint
         for each in small:
             each.keep("what it saves is less than the time of an import varies")
-        return without
+        return joint + max(0.0, more)
 
     def _forms(self, together: list[Candidate]) -> None:
         packages: dict[str, list[Candidate]] = {}
