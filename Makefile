@@ -8,7 +8,7 @@ INSTALL ?= $(BIN)/uv pip install --quiet --python $(BIN)/python
 # What is compiled once is not compiled again by each worker, and by each of the programs that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit load load-async soak field field-libraries peers docs dist clean
+.PHONY: help demo test test-again test-loaded test-thorough test-no-threads coverage mutants check format bench bench-audit bench-django load load-async soak field field-libraries peers docs dist clean
 help:            ## what there is to make
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 17
 
@@ -85,13 +85,17 @@ bench: $(VENV)/.test  ## measure, peers beside us
 	$(INSTALL) --group bench
 	$(BIN)/python -m tests.benchmarks $(PYTHONS)
 
-bench-audit: $(VENV)/.test  ## audit large packages and the zoo, other tools beside us
+bench-audit: $(VENV)/.test  ## audit large packages and the zoo, other tools beside us; what advice saves
 	$(BIN)/python -m tests.benchmarks.audit_packages
+	$(BIN)/python -m tests.benchmarks.audit_promises
 	$(BIN)/python -m tests.benchmarks.audit_peers
 
 docs: $(VENV)/.docs   ## the documentation, without a warning
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
+
+bench-django: $(VENV)/.test ## a Django project before and after, with Redis well, refusing and silent
+	$(BIN)/python -m tests.benchmarks.django_start
 
 load: $(VENV)/.test   ## the example under load while its Redis fails: a minute of wrk
 	$(INSTALL) matplotlib
