@@ -69,8 +69,8 @@ OPTIONS: dict[str, Option] = {
     "fork": Option(
         (bool,),
         "yes",
-        "let forks with the dependencies loaded decide what is ok, quick and without a finding, and what fails as "
-        "another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
+        "let forks with the dependencies loaded decide what is ok, quick and without a side effect, and what fails or "
+        "acts as another module does in a fresh interpreter (default: from 12 modules on, on Linux, unless times are "
         "repeated); their times are put together, and marked ~",
     ),
     "advice": Option((bool,), "yes", "find what imports can be deferred, and what that saves, by imports without them"),
