@@ -17,7 +17,8 @@ import lazyguard
 redis = pytest.importorskip("redis", reason="the extra `demo` has redis")
 
 pytestmark = pytest.mark.usefixtures("limited")
-RECOVERY = lazyguard.Recovery(initial=0.05, maximum=0.1)
+# Its first try comes after the fallback, also where that has to wait for a processor.
+RECOVERY = lazyguard.Recovery(initial=0.5, maximum=0.5)
 SLACK = 10.0  # for a busy machine; what is not bounded lasts a minute here
 
 
