@@ -18,7 +18,7 @@ NAMES = {
     "opens /tmp/{}/x for writing": st.uuids().map(str),
     "opens /tmp/tmp{} for writing": RANDOM,
     "makes the directory /tmp/app-local-7-{}": RANDOM,
-    "makes the directory /root/.app/tmp/app-local-{}": st.integers(100, 4_000_000).flatmap(
+    "makes the directory /srv/app/tmp/app-local-{}": st.integers(100, 4_000_000).flatmap(
         lambda pid: RANDOM.map(lambda end: f"{pid}{end}")
     ),
     "makes the directory /tmp/app_{}": st.text("abcdefghijklmnopqrstuvwxyz", min_size=8, max_size=8),
