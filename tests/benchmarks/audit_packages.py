@@ -4,8 +4,8 @@
 
 Writes its section of docs/benchmarks.md. The packages are installed into build/bench/audit. Bare interpreters, and our
 own fresh children, run for every so many modules only; what they took is scaled to all. Of a small package it is more
-of them, so that its light modules do not stand for the others. With `--loaded`, eight busy
-loops run beside it all, and the section is another.
+of them, so that its light modules do not stand for the others. With `--loaded`, eight busy loops run beside it all, and
+the section is another.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ def installed(packages: list[str]) -> str:
     return str(python)
 
 
+def environment() -> dict[str, str]:
+    """Return our environment without what keeps byte code from being written, or has other modules found."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
+
+
 def bare(python: str, modules: list[str], env: dict[str, str]) -> float:
     """Return the seconds that an interpreter a module takes, as many at a time as the audit has."""
 
@@ -97,7 +102,7 @@ def busy(processes: int, program: str = "while True: pass") -> Generator[None]:
 
 def measured(package: str, python: str) -> dict[str, Any]:
     """Return the figures of one package."""
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
+    env = environment()
     audited(python, [package], env, fork=True, walk=True)  # byte code is written, files are in the cache
     forked, report = audited(python, [package], env, fork=True, walk=True)
     # A name such as 0001_initial is found by walking, and can be neither a target nor in an import statement.

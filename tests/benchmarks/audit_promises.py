@@ -21,7 +21,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.audit_packages import HOME, LOOPS, ROOT, busy, put
+from tests.benchmarks.audit_packages import HOME, LOOPS, ROOT, busy, environment, put
 from tests.benchmarks.django_start import plain
 
 from lazyguard.audit import audit
@@ -83,7 +83,7 @@ def seconds(python: str, path: Path, target: str, setup: str, env: dict[str, str
 def measured(target: str, home: Path, python: str, setup: str = "") -> str:
     """Return the row of one program, whose sources are in `before`."""
     before, after = home / "before", home / "after"
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")}
+    env = environment()
     options = {"path": before, "python": python, "env": env, "walk": False, "slow": 5.0, "timeout": 30.0}
     (advice,) = audit([target], setup=setup, advice=True, **options).advice  # type: ignore[arg-type]
     shutil.copytree(before, after)

@@ -9,7 +9,6 @@ Then the page of the state, `/statusz`, over 1,000 services of a program. Writes
 
 from __future__ import annotations
 
-import glob
 import http.server
 import json
 import os
@@ -26,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.audit_packages import ROOT, put
+from tests.benchmarks.load import postgres_in
 from tests.benchmarks.soak.supplier import Supplier
-from tests.integration.conftest import PostgresServer, RedisServer
+from tests.integration.conftest import RedisServer
 
 EXAMPLE = ROOT / "docs" / "examples" / "django"
 LIMIT, TURNS, SERVICES = 20.0, 3, 1000
@@ -177,15 +177,10 @@ def middle(found: list[float | None]) -> float | None:
 
 def measured(home: Path) -> list[str]:
     """Return the rows of the table."""
-    programs = [shutil.which("postgres"), *sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))]
-    user = "postgres" if os.geteuid() == 0 else None
-    home.chmod(0o711)
     for name in ("redis", "postgres"):
         (home / name).mkdir()
-    if user is not None:
-        shutil.chown(home / "postgres", user, user)
     redis = RedisServer(str(shutil.which("redis-server")), str(home / "redis"))
-    postgres = PostgresServer(next(str(one) for one in programs if one), str(home / "postgres"), user)
+    postgres = postgres_in(home / "postgres")
     supplier = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Supplier)
     threading.Thread(target=supplier.serve_forever, daemon=True).start()
     environment = {

@@ -13,7 +13,6 @@ docs/load-async.svg.
 from __future__ import annotations
 
 import asyncio
-import glob
 import http.server
 import os
 import platform
@@ -33,9 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.audit_packages import ROOT, put
-from tests.benchmarks.load import draw
+from tests.benchmarks.load import draw, postgres_in
 from tests.benchmarks.soak.supplier import Supplier
-from tests.integration.conftest import PostgresServer, RedisServer
+from tests.integration.conftest import RedisServer
 
 EXAMPLE = ROOT / "docs" / "examples" / "fastapi"
 DEADLINE, GRACE, CONNECTIONS, WORKERS, A_SECOND = 0.5, 0.05, 12, 2, 20
@@ -129,15 +128,10 @@ def away(postgres: Any, redis: Any, begin: float, seconds: float) -> None:
 
 def run(shop: str, seconds: float, home: Path) -> tuple[float, list[tuple[float, float, str]]]:
     """Return when it began, and what the client saw; the workers' notes of their loops are left in `lag`."""
-    programs = [shutil.which("postgres"), *sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))]
-    user = "postgres" if os.geteuid() == 0 else None
-    home.chmod(0o711)
     for name in ("redis", "postgres", "lag"):
         (home / name).mkdir()
-    if user is not None:
-        shutil.chown(home / "postgres", user, user)
     redis = RedisServer(str(shutil.which("redis-server")), str(home / "redis"))
-    postgres = PostgresServer(next(str(one) for one in programs if one), str(home / "postgres"), user)
+    postgres = postgres_in(home / "postgres")
     redis.start()
     postgres.start()
     SilentSupplier.speaks.set()

@@ -260,7 +260,7 @@ class _Advising:
         return base, base - saved(bases, joints)
 
     def _without_noise(self, together: list[Candidate], base: float, joint: float) -> float:
-        """Keep what saves nothing measurable, alone or with the others; return the least time without the rest.
+        """Keep what saves nothing measurable, alone or with the others; return the time without the rest.
 
         Where it does save something with the others, it loads what they load too, and the note says so.
         """
